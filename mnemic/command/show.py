@@ -1,0 +1,101 @@
+"""`mnemic show`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from mnemic.bank import Bank, open_bank
+from mnemic.dataset import Store
+from mnemic.errors import BankError
+from mnemic.terminal import one_line
+
+EXAMPLES = """  mnemic show memory/python-environment
+  mnemic show memory/python-environment --failures
+  mnemic show memory/python-environment --json"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bank", metavar="BANK", help="folder of the bank")
+    parser.add_argument("--failures", action="store_true", help="what was left out, by which step and why")
+    parser.add_argument("--release", help="a release other than the newest")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.failures:
+        return _failures(arguments.bank, arguments.json)
+    bank = open_bank(arguments.bank, arguments.release)
+    facts = _facts(bank)
+    if arguments.json:
+        print(json.dumps(facts, default=str))
+        return 0
+    print(f"{bank.path}  release {bank.release.name} of {bank.release.created:%Y-%m-%d %H:%M} UTC\n")
+    print("funnel")
+    for name, count in facts["funnel"].items():
+        print(f"  {name:<20} {count:>12,}")
+    print("\ndatasets")
+    for name, version in bank.release.versions.items():
+        print(f"  {name:<20} {bank.release.counts[name]:>12,} rows   version {version}")
+    print("\nlineage (step, operator version, fingerprint, what it reads)")
+    for name, record in bank.release.lineage.items():
+        print(f"  {name:<20} v{record['version']}  {record['fingerprint'][:12]}  {', '.join(record['reads'])}")
+    for memory in facts["memories"]:
+        print(f"\nmemory {memory['name']} ({memory['kind']}): {json.dumps(memory['metrics'])}")
+    print("\nreleases")
+    for release in bank.releases():
+        print(f"  {release.name:<16} {release.created:%Y-%m-%d %H:%M}  run {release.run}")
+    return 0
+
+
+def _facts(bank: Bank) -> dict[str, Any]:
+    return {
+        "bank": bank.path,
+        "release": bank.release.name,
+        "created": bank.release.created,
+        "funnel": funnel(bank),
+        "versions": bank.release.versions,
+        "counts": bank.release.counts,
+        "lineage": bank.release.lineage,
+        "memories": bank.memories() if "memories" in bank.release.versions else [],
+        "releases": [release.name for release in bank.releases()],
+    }
+
+
+def funnel(bank: Bank) -> dict[str, int]:
+    """How many rows each stage of the bank left, from documents read to rows of the datastore."""
+    documents, pairs = bank.dataset("documents"), bank.dataset("pairs")
+    total = documents.count()
+    kept = documents.count("duplicate_of = ''")
+    exact = len(set(pairs.table(["document"], "rule = 'exact'")["document"].to_pylist()))
+    counts = {"documents": total, "exact duplicates": exact, "near duplicates": total - kept - exact, "kept": kept}
+    for name in ("units", "events"):
+        counts[name] = bank.release.counts.get(name, 0)
+    if "clusters" in bank.release.versions:
+        counts["clusters"] = bank.dataset("clusters").count()
+    if "datastore" in bank.release.versions:
+        counts["datastore rows"] = bank.dataset("datastore").count("split = 'store'")
+        counts["held-out rows"] = bank.dataset("datastore").count("split <> 'store'")
+    return counts
+
+
+def _failures(path: str, as_json: bool) -> int:
+    """Works on a bank without a release too: a build that failed is when one asks."""
+    if not Path(path).is_dir() and "://" not in path:
+        raise BankError(f"{path} does not exist. Build a bank there with `mnemic build`, or check the path.")
+    store = Store(path)
+    snapshot = store["rejects"].snapshot()
+    if snapshot is None and store["runs"].snapshot() is None:
+        raise BankError(f"{path} is not a bank. Build one there with `mnemic build`, or check the path.")
+    rows = [] if snapshot is None else snapshot.table(["step", "severity", "locator", "reason", "run"]).to_pylist()
+    rows.sort(key=lambda row: (row["severity"] != "reject", row["step"], row["locator"]))
+    if as_json:
+        print(json.dumps(rows))
+        return 0
+    if not rows:
+        print("Nothing was left out.")
+    for row in rows:
+        print(f"{row['step']:<10} {row['severity']:<7} {one_line(row['locator'], 60)}\n           {one_line(row['reason'], 200)}")
+    return 0

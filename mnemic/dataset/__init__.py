@@ -1,0 +1,17 @@
+"""The dataset layer: everything that mnemic does with Lance, and the only package that imports it.
+
+A bank is a folder of Lance datasets. What is not committed did not happen: rows are appended and columns are grown by
+commits whose transaction properties say which step, fingerprint, run and code revision made them.
+
+* ``store``   opens datasets, reads pinned snapshots, creates, replaces, deletes and tags
+* ``commit``  one idempotent commit with retries, and the sentences for errors of the disk
+* ``write``   appends: fragments written by workers, committed in waves by the driver
+* ``growth``  columns added to existing rows, fragment by fragment
+* ``lease``   one writer a bank
+* ``index``   full-text and vector search
+* ``digest``  the content hash by which two banks are compared
+"""
+
+from mnemic.dataset.store import Dataset, Snapshot, Store
+
+__all__ = ["Dataset", "Snapshot", "Store"]

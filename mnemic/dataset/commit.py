@@ -1,0 +1,100 @@
+"""One idempotent commit.
+
+Committing the same ``Append`` twice doubles its rows, so a commit that may have landed before its answer was lost must
+never be repeated blindly. Every commit carries a key of its own in the transaction properties; before a retry the
+transactions since the read version are searched for that key.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import lance
+
+from mnemic.errors import BankError, NoSpace
+
+StorageOptions = Mapping[str, str]
+
+COMMIT_KEY = "mnemic.commit"
+ATTEMPTS = 3
+
+
+@contextmanager
+def readable_errors(uri: str) -> Iterator[None]:
+    """Turn the disk's errors into sentences that say what to do."""
+    try:
+        yield
+    except OSError as error:
+        text = str(error)
+        if "No space left" in text or "os error 28" in text or "Disk quota exceeded" in text:
+            raise NoSpace(
+                f"No space is left on the disk that holds {uri}. Everything committed so far is kept: "
+                "free some space (`mnemic plan` lists the bytes per dataset) and run the same build again."
+            ) from error
+        if "Permission denied" in text or "Read-only file system" in text:
+            raise BankError(f"{uri} cannot be written: permission denied. Check its owner, or name another bank.") from error
+        raise
+
+
+def landed(dataset: lance.LanceDataset, key: str, since: int) -> bool:
+    """Whether a commit with this key is among the transactions after version ``since``."""
+    for version in range(since + 1, dataset.version + 1):
+        transaction = dataset.read_transaction(version)
+        if transaction is not None and (transaction.transaction_properties or {}).get(COMMIT_KEY) == key:
+            return True
+    return False
+
+
+def commit(
+    uri: str,
+    operation: lance.LanceOperation.BaseOperation,
+    read_version: int,
+    properties: Mapping[str, str],
+    storage_options: StorageOptions | None = None,
+) -> lance.LanceDataset:
+    """Commit ``operation`` exactly once and return the dataset at the new version.
+
+    Raises ``lance``'s conflict error when another writer changed the same fragments; I/O errors are tried three times.
+    """
+    key = uuid.uuid4().hex
+    transaction = lance.Transaction(
+        read_version=read_version,
+        operation=operation,
+        transaction_properties={**properties, COMMIT_KEY: key},
+    )
+    options = dict(storage_options) if storage_options else None
+
+    def attempt() -> lance.LanceDataset:
+        return lance.LanceDataset.commit(uri, transaction, storage_options=options, enable_stable_row_ids=True)
+
+    def already_landed() -> lance.LanceDataset | None:
+        try:
+            current = lance.dataset(uri, storage_options=options)
+        except (ValueError, FileNotFoundError):
+            return None
+        return current if landed(current, key, read_version) else None
+
+    with readable_errors(uri):
+        return _retry(attempt, already_landed)
+
+
+def _retry(
+    attempt: Callable[[], lance.LanceDataset], already_landed: Callable[[], lance.LanceDataset | None]
+) -> lance.LanceDataset:
+    for tries_left in range(ATTEMPTS - 1, -1, -1):
+        try:
+            return attempt()
+        except OSError as error:
+            if getattr(error, "errno", None) is not None and error.errno == getattr(os, "ENOSPC", 28):
+                raise
+            done = already_landed()
+            if done is not None:
+                return done
+            if tries_left == 0 or "No space left" in str(error):
+                raise
+            time.sleep(0.2 * (ATTEMPTS - tries_left))
+    raise AssertionError("unreachable")

@@ -1,0 +1,71 @@
+"""`mnemic digest`: the content hash by which two banks are compared.
+
+For every dataset, the rows are sorted by their key and each column is hashed on its own, one column in memory at a
+time. Run ids, times of building and the bookkeeping of sources are left out, so that the order of work, the number of
+workers and restarts cannot show.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mnemic.dataset.store import Snapshot
+from mnemic.schema import KEYS
+
+EXCLUDED = {"documents": {"item"}, "rejects": {"run", "input"}, "memories": {"state", "id"}}
+"""Columns that say when and how a row came to be, not what it is."""
+
+
+def digest_datasets(snapshots: Mapping[str, Snapshot]) -> dict[str, str]:
+    """Hash per dataset and, under "bank", the hash of all of them: 32 hexadecimal characters each."""
+    found = {name: digest_dataset(name, snapshots[name]) for name in KEYS if name in snapshots}
+    total = hashlib.blake2b(digest_size=16)
+    for name, value in found.items():
+        total.update(f"{name}={value};".encode())
+    return {**found, "bank": total.hexdigest()}
+
+
+def digest_dataset(name: str, snapshot: Snapshot) -> str:
+    where = "final = true" if name == "memories" else None
+    keys = snapshot.table(KEYS[name], where)
+    order = pc.sort_indices(keys, sort_keys=[(key, "ascending") for key in KEYS[name]])
+    state = hashlib.blake2b(digest_size=16)
+    for field in sorted(snapshot.schema, key=lambda field: field.name):
+        if field.name in EXCLUDED.get(name, ()):
+            continue
+        column = snapshot.table([field.name], where)[field.name].take(order)
+        state.update(f"{field.name}:{field.type}:{len(column)};".encode())
+        for chunk in column.chunks:
+            _hash_array(state, chunk)
+    return state.hexdigest()
+
+
+def _hash_array(state: Any, array: pa.Array) -> None:
+    """Feed an array's values into ``state``, independent of offsets, padding and the bytes under nulls."""
+    if array.null_count:
+        state.update(b"nulls")
+        state.update(pa.array(array.is_null()).cast(pa.uint8()).to_numpy(zero_copy_only=False).tobytes())
+        array = array.drop_null()
+    kind = array.type
+    if pa.types.is_fixed_size_list(kind):
+        _hash_array(state, array.flatten())
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        _hash_array(state, pc.list_value_length(array).cast(pa.int64()))
+        _hash_array(state, array.flatten())
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_large_binary(kind):
+        _hash_array(state, pc.binary_length(array).cast(pa.int64()))
+        data = pa.concat_arrays([array]).cast(pa.large_binary()).buffers()
+        offsets = memoryview(data[1]).cast("q")[array.offset : array.offset + len(array) + 1]
+        if len(array):
+            state.update(memoryview(data[2])[offsets[0] : offsets[-1]] if data[2] else b"")
+    elif pa.types.is_boolean(kind):
+        _hash_array(state, array.cast(pa.uint8()))
+    elif pa.types.is_timestamp(kind):
+        _hash_array(state, array.cast(pa.int64()))
+    else:
+        state.update(array.to_numpy(zero_copy_only=False).tobytes())

@@ -1,0 +1,244 @@
+"""Open the datasets of a bank, read pinned snapshots of them, create, replace, delete and tag."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import lance
+import numpy as np
+import pyarrow as pa
+from lance.fragment import write_fragments
+
+from mnemic.dataset.commit import StorageOptions, commit, readable_errors
+from mnemic.errors import BankError
+from mnemic.schema import FORMAT_VERSION
+
+FORMAT_KEY = b"mnemic.format"
+STEP_KEY = b"mnemic.step"
+FILE_VERSION = "2.2"
+"""Lance file version; large binary values need 2.2 or later."""
+
+
+def with_record(schema: pa.Schema, record: Mapping[str, Any]) -> pa.Schema:
+    """``schema`` with the bank's format version and the record of the step that makes its rows."""
+    return schema.with_metadata(
+        {FORMAT_KEY: str(FORMAT_VERSION).encode(), STEP_KEY: json.dumps(record, sort_keys=True).encode()}
+    )
+
+
+def record_of(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any] | None:
+    """The step record in the metadata of a schema or of a field, or None."""
+    if not metadata or STEP_KEY not in metadata:
+        return None
+    record: dict[str, Any] = json.loads(metadata[STEP_KEY])
+    return record
+
+
+@dataclass(frozen=True)
+class FragmentInfo:
+    """A fragment: its id, its rows (deleted ones left out) and the ids of the fields that its files hold."""
+
+    id: int
+    rows: int
+    fields: frozenset[int]
+
+
+class Snapshot:
+    """One version of a dataset, for reading."""
+
+    def __init__(self, dataset: lance.LanceDataset) -> None:
+        self._dataset = dataset
+
+    @property
+    def version(self) -> int:
+        return int(self._dataset.version)
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self._dataset.schema
+
+    @property
+    def record(self) -> dict[str, Any] | None:
+        """The record of the step that made the rows."""
+        return record_of(self.schema.metadata)
+
+    def column_record(self, column: str) -> dict[str, Any] | None:
+        """The record of the step that grew ``column``; None when it does not exist or is a base column."""
+        index = self.schema.get_field_index(column)
+        return record_of(self.schema.field(index).metadata) if index >= 0 else None
+
+    @cached_property
+    def fragments(self) -> tuple[FragmentInfo, ...]:
+        """All fragments, by ascending id."""
+        return tuple(
+            FragmentInfo(
+                fragment.fragment_id,
+                fragment.count_rows(),
+                frozenset(field for file in fragment.metadata.files for field in file.fields),
+            )
+            for fragment in self._dataset.get_fragments()
+        )
+
+    def field_id(self, column: str) -> int:
+        for field in self._dataset.lance_schema.fields():
+            if field.name() == column:
+                return int(field.id())
+        raise KeyError(column)
+
+    def count(self, where: str | None = None) -> int:
+        return int(self._dataset.count_rows(filter=where))
+
+    def scan(
+        self,
+        columns: Sequence[str],
+        where: str | None = None,
+        fragments: Sequence[int] | None = None,
+        row_ids: bool = False,
+        batch_size: int = 8192,
+    ) -> Iterator[pa.RecordBatch]:
+        """Batches of ``columns`` in storage order, of the given fragments only where they are named."""
+        chosen = None if fragments is None else [self._dataset.get_fragment(index) for index in fragments]
+        scanner = self._dataset.scanner(
+            columns=list(columns),
+            filter=where,
+            fragments=chosen,
+            with_row_id=row_ids,
+            batch_size=batch_size,
+            scan_in_order=True,
+        )
+        yield from scanner.to_batches()
+
+    def table(self, columns: Sequence[str], where: str | None = None) -> pa.Table:
+        """All rows of ``columns``, in storage order."""
+        return self._dataset.to_table(columns=list(columns), filter=where)
+
+    def take(self, positions: Sequence[int] | np.ndarray[Any, Any], columns: Sequence[str]) -> pa.Table:
+        """Rows by their position in storage order, in the order asked for."""
+        return self._dataset.take(np.asarray(positions, dtype=np.int64).tolist(), columns=list(columns))
+
+    @property
+    def native(self) -> lance.LanceDataset:
+        """The Lance dataset itself, for the other modules of this package."""
+        return self._dataset
+
+
+class Dataset:
+    """A dataset of a bank by name. Holds no state: every call looks at the newest committed version."""
+
+    def __init__(self, uri: str, storage_options: StorageOptions | None = None) -> None:
+        self.uri = uri
+        self.storage_options = dict(storage_options) if storage_options else None
+
+    def snapshot(self, version: int | str | None = None) -> Snapshot | None:
+        """The newest version, or the one named by number or tag; None when the dataset does not exist."""
+        try:
+            with readable_errors(self.uri):
+                dataset = lance.dataset(self.uri, version=version, storage_options=self.storage_options)
+        except (ValueError, FileNotFoundError) as error:
+            if version is not None:
+                raise BankError(
+                    f"{self.uri} has no version {version}. `mnemic show` lists the releases that can be opened."
+                ) from error
+            return None
+        snapshot = Snapshot(dataset)
+        found = int((snapshot.schema.metadata or {}).get(FORMAT_KEY, b"0"))
+        if found > FORMAT_VERSION:
+            raise BankError(
+                f"{self.uri} has bank format {found}, and this mnemic reads up to {FORMAT_VERSION}. "
+                "Upgrade mnemic (`pip install -U mnemic`) to open it."
+            )
+        return snapshot
+
+    def require(self, version: int | str | None = None) -> Snapshot:
+        snapshot = self.snapshot(version)
+        if snapshot is None:
+            raise BankError(f"{self.uri} does not exist yet. Run `mnemic build` to make it.")
+        return snapshot
+
+    def create(self, schema: pa.Schema, record: Mapping[str, Any], properties: Mapping[str, str]) -> Snapshot:
+        """Make the dataset anew without rows. Earlier versions stay readable through the releases that pin them."""
+        return self.replace(pa.table([[]] * len(schema), schema=schema), record, properties)
+
+    def replace(self, rows: pa.Table, record: Mapping[str, Any], properties: Mapping[str, str]) -> Snapshot:
+        """Replace all rows and the schema in one commit."""
+        schema = with_record(rows.schema, record)
+        previous = self.snapshot()
+        with readable_errors(self.uri):
+            fragments = (
+                write_fragments(
+                    rows.replace_schema_metadata(None),
+                    self.uri,
+                    schema=schema.remove_metadata(),
+                    mode="create" if previous is None else "overwrite",
+                    data_storage_version=FILE_VERSION,
+                    enable_stable_row_ids=True,
+                    storage_options=self.storage_options,
+                )
+                if len(rows)
+                else []
+            )
+        operation = lance.LanceOperation.Overwrite(schema, fragments)
+        version = 0 if previous is None else previous.version
+        return Snapshot(commit(self.uri, operation, version, properties, self.storage_options))
+
+    def annotate(self, record: Mapping[str, Any]) -> None:
+        """Write another step record beside rows that it leaves valid."""
+        with readable_errors(self.uri):
+            value = json.dumps(record, sort_keys=True)
+            self.require().native.update_schema_metadata({STEP_KEY.decode(): value})
+
+    def delete(self, where: str) -> None:
+        """Delete rows; harmless when it is repeated."""
+        with readable_errors(self.uri):
+            self.require().native.delete(where)
+
+    def delete_keys(self, column: str, values: Sequence[str], chunk: int = 2000) -> None:
+        """Delete the rows whose ``column`` (ids and hashes: no quoting needed) is one of ``values``."""
+        for start in range(0, len(values), chunk):
+            quoted = ",".join(f"'{value}'" for value in values[start : start + chunk])
+            self.delete(f"{column} IN ({quoted})")
+
+    def tag(self, name: str, version: int) -> None:
+        """Point the tag ``name`` to ``version``; repeating it is harmless."""
+        tags = self.require().native.tags
+        with readable_errors(self.uri):
+            if name in tags.list():
+                tags.update(name, version)
+            else:
+                tags.create(name, version)
+
+    def remove_orphans(self) -> int:
+        """Delete files that no version names (left by a killed writer) and return their bytes.
+
+        Only safe while this process holds the bank's lease. All versions stay.
+        """
+        snapshot = self.snapshot()
+        if snapshot is None:
+            return 0
+        with readable_errors(self.uri):
+            statistics = snapshot.native.cleanup_old_versions(
+                older_than=timedelta(days=36500), delete_unverified=True, error_if_tagged_old_versions=False
+            )
+        return int(statistics.bytes_removed)
+
+    def forget_before(self, age: timedelta) -> None:
+        """Drop untagged versions older than ``age``; for bookkeeping datasets that nobody pins."""
+        with readable_errors(self.uri):
+            self.require().native.cleanup_old_versions(older_than=age, error_if_tagged_old_versions=False)
+
+
+class Store:
+    """The datasets under one root: a local folder or an object-store address."""
+
+    def __init__(self, root: str | Path, storage_options: StorageOptions | None = None) -> None:
+        self.root = str(root).rstrip("/")
+        self.storage_options = storage_options
+
+    def __getitem__(self, name: str) -> Dataset:
+        return Dataset(f"{self.root}/{name}.lance", self.storage_options)

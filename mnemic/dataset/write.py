@@ -1,0 +1,58 @@
+"""Appends: a worker writes fragments, the driver commits them in waves.
+
+A fragment on disk that no commit names does not exist for readers; a killed worker leaves an orphan, nothing more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import lance
+import pyarrow as pa
+from lance.fragment import FragmentMetadata, write_fragments
+
+from mnemic.dataset.commit import StorageOptions, commit, readable_errors
+from mnemic.dataset.store import FILE_VERSION, Dataset, Snapshot
+
+WrittenFragment = str
+"""Metadata of a written, uncommitted fragment as JSON (about 1 KB): what a worker hands to the driver."""
+
+
+def write_rows(
+    uri: str, rows: pa.Table, schema: pa.Schema, storage_options: StorageOptions | None = None
+) -> list[WrittenFragment]:
+    """Write ``rows`` as one new fragment of the existing dataset at ``uri``, without committing it.
+
+    The rows of one input (a document's units) stay in one fragment: readers of whole documents rely on it.
+    """
+    if len(rows) == 0:
+        return []
+    with readable_errors(uri):
+        fragments = write_fragments(
+            rows.select(schema.names).cast(schema.remove_metadata()),
+            uri,
+            schema=schema.remove_metadata(),
+            mode="append",
+            max_rows_per_file=2**31 - 1,
+            data_storage_version=FILE_VERSION,
+            enable_stable_row_ids=True,
+            storage_options=dict(storage_options) if storage_options else None,
+        )
+    return [json.dumps(fragment.to_json()) for fragment in fragments]
+
+
+def append(dataset: Dataset, fragments: Sequence[WrittenFragment], properties: Mapping[str, str]) -> Snapshot:
+    """Commit written fragments in one transaction."""
+    current = dataset.require()
+    operation = lance.LanceOperation.Append([FragmentMetadata.from_json(fragment) for fragment in fragments])
+    return Snapshot(commit(dataset.uri, operation, current.version, properties, dataset.storage_options))
+
+
+def append_rows(dataset: Dataset, rows: pa.Table, schema: pa.Schema, properties: Mapping[str, str]) -> None:
+    """Write and commit ``rows`` at once, making the dataset when it is new; for small bookkeeping datasets."""
+    if dataset.snapshot() is None:
+        dataset.create(schema, {}, properties)
+    fragments = write_rows(dataset.uri, rows, schema, dataset.storage_options)
+    if fragments:
+        append(dataset, fragments, properties)

@@ -1,0 +1,64 @@
+"""Every error that mnemic raises on purpose. Each message is a sentence that ends with the way out.
+
+    MnemicError                     exit code 1
+    |-- RecipeError                 2   the recipe cannot be used as it stands
+    |-- SourceError                 3   a source is missing, empty or unreadable
+    |-- ModelError                  4   a model cannot be loaded, or is not the one a memory was made for
+    |-- BankError                   5   the path is not a bank, or not one that this version can read
+    |   |-- BankInUse               6   another build holds the bank's lease
+    |   `-- OtherRecipe             7   the bank belongs to another recipe
+    |-- StepError                   8   a step failed
+    |   `-- TooManyRejects          9   a step rejected more rows than its limit allows
+    |-- NoSpace                    10   the disk is full
+    `-- MissingExtra               11   an optional part of mnemic is not installed
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class MnemicError(Exception):
+    """Base of all errors of mnemic; ``str(error)`` is a sentence meant for a person."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class RecipeError(MnemicError):
+    exit_code = 2
+
+
+class SourceError(MnemicError):
+    exit_code = 3
+
+
+class ModelError(MnemicError):
+    exit_code = 4
+
+
+class BankError(MnemicError):
+    exit_code = 5
+
+
+class BankInUse(BankError):
+    exit_code = 6
+
+
+class OtherRecipe(BankError):
+    exit_code = 7
+
+
+class StepError(MnemicError):
+    exit_code = 8
+
+
+class TooManyRejects(StepError):
+    exit_code = 9
+
+
+class NoSpace(MnemicError):
+    exit_code = 10
+
+
+class MissingExtra(MnemicError):
+    exit_code = 11

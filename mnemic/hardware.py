@@ -1,0 +1,45 @@
+"""What this machine computes well: bfloat16 or float32, CUDA or not.
+
+On a CPU with bfloat16 instructions (AVX-512 BF16 or AMX) a bfloat16 forward pass is about twice as fast as a float32
+one; without them it is emulated and many times slower. So "auto" asks the processor, by its flags, without importing
+torch: a dtype is part of a step's fingerprint and planning must stay light.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from mnemic.errors import RecipeError
+
+_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+
+
+@functools.cache
+def has_bfloat16(cpuinfo: str = "/proc/cpuinfo") -> bool:
+    """Whether the CPU has bfloat16 instructions; False where that cannot be read (no Linux, no x86)."""
+    try:
+        with Path(cpuinfo).open(encoding="utf-8", errors="replace") as lines:
+            flags = next((line for line in lines if line.startswith("flags")), "")
+    except OSError:
+        return False
+    return not _FLAGS.isdisjoint(flags.split())
+
+
+def resolve_dtype(dtype: str, device: str) -> str:
+    """ "bfloat16" or "float32" for a recipe's "auto", "bfloat16" or "float32" on ``device`` ("cpu", "cuda", "cuda:1").
+
+    "auto" is bfloat16 on CUDA and on a CPU with bfloat16 instructions. Raises `RecipeError` for any other name.
+    """
+    if dtype == "auto":
+        return "bfloat16" if device.startswith("cuda") or has_bfloat16() else "float32"
+    if dtype in ("bfloat16", "float32"):
+        return dtype
+    raise RecipeError(f"The dtype {dtype!r} is not one that models run in here; use auto, bfloat16 or float32.")
+
+
+def default_device() -> str:
+    """ "cuda" where torch sees a GPU, else "cpu"."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

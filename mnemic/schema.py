@@ -1,0 +1,192 @@
+"""The Arrow schemas of a bank's datasets: what one row is, and its key.
+
+Base columns are written when a row is made. The columns that later steps add (DESIGN.md section 4) are declared by the
+operators that compute them. ``KEYS`` names, for each dataset, the columns that identify a row and by which readers sort.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+FORMAT_VERSION = 1
+"""Version of a bank's layout; a bank with a larger number is refused."""
+
+TIME = pa.timestamp("us", tz="UTC")
+
+DOCUMENTS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),  # hash of source, locator, content
+        pa.field("content", pa.string(), nullable=False),  # hash of the text
+        pa.field("source", pa.string(), nullable=False),  # name of the source in the recipe
+        pa.field("locator", pa.string(), nullable=False),  # where in the source, relative to its root
+        pa.field("item", pa.string(), nullable=False),  # the manifest item that it came from
+        pa.field("collection", pa.string(), nullable=False),  # package, top-level folder: what belongs together
+        pa.field("tenant", pa.string(), nullable=False),
+        pa.field("session", pa.string(), nullable=False),
+        pa.field("speaker", pa.string(), nullable=False),
+        pa.field("time", TIME),  # only where the source itself states one
+        pa.field("length", pa.int64(), nullable=False),  # characters
+        pa.field("text", pa.large_string(), nullable=False),
+    ]
+)
+
+UNITS = pa.schema(
+    [
+        pa.field("document", pa.string(), nullable=False),
+        pa.field("ordinal", pa.int32(), nullable=False),
+        pa.field("start", pa.int64(), nullable=False),  # character range in the document: text[start:end]
+        pa.field("end", pa.int64(), nullable=False),
+        pa.field("speaker", pa.string(), nullable=False),
+        pa.field("time", TIME),
+        pa.field("text", pa.large_string(), nullable=False),
+    ]
+)
+
+
+def events(dimension: int) -> pa.Schema:
+    """Schema of `events` for unit vectors of ``dimension`` components."""
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("document", pa.string(), nullable=False),
+            pa.field("level", pa.string(), nullable=False),
+            pa.field("ordinal", pa.int32(), nullable=False),
+            pa.field("first_unit", pa.int32(), nullable=False),  # unit range: [first_unit, end_unit)
+            pa.field("end_unit", pa.int32(), nullable=False),
+            pa.field("start", pa.int64(), nullable=False),  # character range in the document
+            pa.field("end", pa.int64(), nullable=False),
+            pa.field("text", pa.large_string(), nullable=False),
+            pa.field("words", pa.int32(), nullable=False),
+            pa.field("score", pa.float32()),  # boundary score at the event's start; null for a document's first event
+            pa.field("threshold", pa.float32()),  # the score that a boundary had to exceed in this document
+            pa.field("surprise", pa.float32()),
+            pa.field("start_time", TIME),
+            pa.field("end_time", TIME),
+            pa.field("speakers", pa.list_(pa.string()), nullable=False),
+            pa.field("previous", pa.string(), nullable=False),  # event ids; "" where there is none
+            pa.field("next", pa.string(), nullable=False),
+            pa.field("parent", pa.string(), nullable=False),
+            pa.field("vector", pa.list_(pa.float32(), dimension), nullable=False),  # normalised mean of unit vectors
+        ]
+    )
+
+
+PAIRS = pa.schema(
+    [
+        pa.field("document", pa.string(), nullable=False),  # the worse-ranked of the two
+        pa.field("other", pa.string(), nullable=False),  # the better-ranked of the two
+        pa.field("similarity", pa.float64(), nullable=False),  # exact Jaccard; 1.0 for equal normalised text
+        pa.field("bands", pa.int32(), nullable=False),  # LSH bands shared
+        pa.field("verdict", pa.string(), nullable=False),  # "duplicate" or "distinct"
+        pa.field("rule", pa.string(), nullable=False),  # "exact" or "jaccard"
+    ]
+)
+
+
+def clusters(dimension: int) -> pa.Schema:
+    """Schema of `clusters` for vectors of ``dimension`` components."""
+    return pa.schema(
+        [
+            pa.field("path", pa.string(), nullable=False),  # "" is the root; "3.11" the eleventh child of the third
+            pa.field("level", pa.int32(), nullable=False),
+            pa.field("parent", pa.string(), nullable=False),
+            pa.field("size", pa.int64(), nullable=False),  # events assigned to the node or below it
+            pa.field("radius", pa.float32(), nullable=False),  # root mean square distance to the centroid
+            pa.field("label", pa.string(), nullable=False),  # its most distinctive terms
+            pa.field("centroid", pa.list_(pa.float32(), dimension), nullable=False),
+        ]
+    )
+
+
+def datastore(dimension: int) -> pa.Schema:
+    """Schema of `datastore`: one row is a scored token. ``dimension`` is the language model's hidden width."""
+    return pa.schema(
+        [
+            pa.field("document", pa.string(), nullable=False),
+            pa.field("position", pa.int32(), nullable=False),  # index of the scored token in its document's tokens
+            pa.field("start", pa.int64(), nullable=False),  # its first character in the document
+            pa.field("split", pa.string(), nullable=False),
+            pa.field("token", pa.int32(), nullable=False),  # the scored (next) token
+            pa.field("base_logprob", pa.float32(), nullable=False),  # natural log, by the language model
+            pa.field("key", pa.list_(pa.float16(), dimension), nullable=False),
+            pa.field("input", pa.list_(pa.float16(), dimension), nullable=False),  # what the student reads
+        ]
+    )
+
+
+MEMORIES = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),  # "mlp"
+        pa.field("state", pa.string(), nullable=False),  # fingerprint and corpus digest that it was trained for
+        pa.field("epoch", pa.int32(), nullable=False),
+        pa.field("final", pa.bool_(), nullable=False),  # false: a checkpoint of an unfinished training
+        pa.field("config", pa.string(), nullable=False),  # JSON
+        pa.field("lock", pa.string(), nullable=False),  # JSON: the model that it belongs to
+        pa.field("metrics", pa.string(), nullable=False),  # JSON
+        pa.field("weights", pa.large_binary(), nullable=False),  # safetensors
+    ]
+)
+
+REJECTS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),  # hash of step, input and reason
+        pa.field("step", pa.string(), nullable=False),
+        pa.field("fingerprint", pa.string(), nullable=False),
+        pa.field("input", pa.string(), nullable=False),  # manifest item or row id that was being processed
+        pa.field("locator", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("severity", pa.string(), nullable=False),  # "reject", or "empty": nothing to take, nothing wrong
+        pa.field("whole", pa.bool_(), nullable=False),  # nothing of the input was taken: it is done with
+        pa.field("run", pa.string(), nullable=False),
+    ]
+)
+
+RUNS = pa.schema(
+    [
+        pa.field("run", pa.string(), nullable=False),
+        pa.field("step", pa.string(), nullable=False),
+        pa.field("fingerprint", pa.string(), nullable=False),
+        pa.field("started", TIME, nullable=False),
+        pa.field("seconds", pa.float64(), nullable=False),
+        pa.field("rows", pa.int64(), nullable=False),  # rows written
+        pa.field("rejects", pa.int64(), nullable=False),
+        pa.field("record", pa.string(), nullable=False),  # JSON: versions, threads, code revision
+    ]
+)
+
+RELEASES = pa.schema(
+    [
+        pa.field("release", pa.string(), nullable=False),
+        pa.field("created", TIME, nullable=False),
+        pa.field("run", pa.string(), nullable=False),
+        pa.field("versions", pa.string(), nullable=False),  # JSON: dataset -> version
+        pa.field("counts", pa.string(), nullable=False),  # JSON: dataset -> rows
+        pa.field("recipe", pa.string(), nullable=False),  # JSON
+        pa.field("lineage", pa.string(), nullable=False),  # JSON: step -> record
+    ]
+)
+
+LEASES = pa.schema(
+    [
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("holder", pa.string(), nullable=False),
+        pa.field("host", pa.string(), nullable=False),
+        pa.field("pid", pa.int64(), nullable=False),
+        pa.field("run", pa.string(), nullable=False),
+        pa.field("heartbeat", pa.float64(), nullable=False),  # seconds since the epoch
+    ]
+)
+
+KEYS: dict[str, tuple[str, ...]] = {
+    "documents": ("id",),
+    "units": ("document", "ordinal"),
+    "events": ("id",),
+    "pairs": ("document", "other"),
+    "clusters": ("path",),
+    "datastore": ("document", "position"),
+    "memories": ("id",),
+    "rejects": ("id",),
+}
+"""Key columns of the datasets whose content `mnemic digest` covers, in the order in which it names them."""

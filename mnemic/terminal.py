@@ -1,0 +1,18 @@
+"""Text of a corpus is hostile: nothing of it reaches a terminal before it went through here."""
+
+from __future__ import annotations
+
+import re
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+
+
+def plain(text: str) -> str:
+    """``text`` without control codes, escape sequences' lead-ins and direction marks; newlines and tabs stay."""
+    return _CONTROL.sub("", text)
+
+
+def one_line(text: str, width: int) -> str:
+    """``text`` on one line of at most ``width`` characters."""
+    line = " ".join(plain(text).split())
+    return line if len(line) <= width else line[: max(width - 3, 0)] + "..."

@@ -1,0 +1,83 @@
+"""What an operator is. Operators compute on Arrow batches; they do no I/O but loading a model.
+
+An operator is a frozen dataclass whose fields are its identity: they and ``version`` go into the fingerprint that
+decides whether a bank's data is stale. A field that names a model is declared with ``model_field()``; the fingerprint
+then takes the hash of the model's weights and tokenizer instead of its address.
+
+* A **row operator** maps rows to rows: it either adds columns to the rows it gets (same rows, same order) or makes new
+  rows from them. What it returns for one input row may depend on the other rows of the batch only in ways that leave
+  the result unchanged, so any split into batches gives the same output.
+* A **corpus operator** looks at all rows once (`fit`), and then computes its columns batch by batch.
+
+Rows that cannot be processed are returned as rejects, never raised and never dropped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+import pyarrow as pa
+
+REJECTED = pa.schema(
+    [
+        pa.field("input", pa.string(), nullable=False),  # key of the input row
+        pa.field("locator", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),  # a sentence
+        pa.field("severity", pa.string(), nullable=False),  # "reject", or "empty": nothing to take, nothing wrong
+    ]
+)
+"""Rows that an operator gives back instead of results."""
+
+NO_REJECTS = pa.RecordBatch.from_pylist([], schema=REJECTED)
+
+Worker = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, pa.RecordBatch]]
+"""Rows in; (rows, rejects) out."""
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) while long work runs."""
+
+
+def model_field(default: str) -> Any:
+    """A dataclass field that holds a model's address; its weights' hash, not the address, is its identity."""
+    return dataclasses.field(default=default, metadata={"model": True})
+
+
+class RowOperator(Protocol):
+    version: ClassVar[int]
+
+    def output(self, schema: pa.Schema) -> pa.Schema:
+        """The fields that it adds to rows of ``schema``, or the schema of the rows that it makes."""
+
+    def open(self, device: str) -> Worker:
+        """Load what it needs (a model) and return the function that processes a batch."""
+
+
+class Corpus(Protocol):
+    """The rows that a corpus operator reasons about, always in ascending order of their key."""
+
+    def __len__(self) -> int: ...
+
+    def batches(self, columns: Sequence[str], size: int = 8192) -> Iterator[pa.RecordBatch]:
+        """All rows in key order, ``size`` at a time."""
+
+    def take(self, positions: Sequence[int], columns: Sequence[str]) -> pa.Table:
+        """The rows at these positions of the key order, in the order asked for."""
+
+
+class Fitted(Protocol):
+    """What `fit` learned. ``tables`` are datasets to write whole (such as the judged pairs), by name."""
+
+    tables: Mapping[str, pa.Table]
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The operator's columns for the rows of ``batch``, in their order."""
+
+
+class CorpusOperator(Protocol):
+    version: ClassVar[int]
+
+    def output(self, schema: pa.Schema) -> pa.Schema: ...
+
+    def fit(self, corpus: Corpus, device: str, progress: Progress) -> Fitted: ...

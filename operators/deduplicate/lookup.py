@@ -1,0 +1,68 @@
+"""A column that a corpus operator decided for every row, handed out batch by batch.
+
+Deciding needs the whole corpus, writing does not: what is decided is held as the sorted ids of the rows with one value
+each, and a batch finds its own by binary search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from mnemic.errors import StepError
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnById:
+    """Values of the column ``name`` (never null) for the rows with these ids."""
+
+    name: str
+    ids: npt.NDArray[np.bytes_]  # sorted
+    values: pa.Array  # of strings, one for each id
+    tables: Mapping[str, pa.Table] = field(default_factory=dict)
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def build(
+        cls,
+        name: str,
+        ids: pa.Array,
+        values: pa.Array,
+        tables: Mapping[str, pa.Table],
+        summary: Mapping[str, Any],
+    ) -> ColumnById:
+        """Of ids in any order. Raises StepError where two rows have one id."""
+        keys = _bytes(ids)
+        order = np.argsort(keys, kind="stable")
+        keys = keys[order]
+        repeated = np.flatnonzero(keys[1:] == keys[:-1])
+        if len(repeated):
+            raise StepError(
+                f"The id {keys[repeated[0]].decode()} stands on more than one row, so `{name}` is not defined; "
+                "build the documents again from their sources."
+            )
+        return cls(name, keys, values.take(pa.array(order)), dict(tables), dict(summary))
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """One column, in the order of ``batch``'s `id`. Raises StepError for an id that was not in the corpus."""
+        wanted = _bytes(batch.column("id"))
+        places = np.searchsorted(self.ids, wanted)
+        known = places < len(self.ids)
+        known[known] = self.ids[places[known]] == wanted[known]
+        if not known.all():
+            missing = wanted[np.flatnonzero(~known)[0]].decode()
+            raise StepError(
+                f"The row {missing} was not there when `{self.name}` was decided for the corpus; "
+                "run the step again so that it sees all rows."
+            )
+        schema = pa.schema([pa.field(self.name, pa.string(), nullable=False)])
+        return pa.RecordBatch.from_arrays([self.values.take(pa.array(places))], schema=schema)
+
+
+def _bytes(ids: pa.Array) -> npt.NDArray[np.bytes_]:
+    return np.array(ids.cast(pa.binary()).to_pylist() or [b""], dtype=np.bytes_)[: len(ids)]

@@ -1,0 +1,204 @@
+"""Which documents feed the language-model memory, and which are held out to measure it.
+
+A memory is measured on text that it has not stored, as kNN-LM is (Khandelwal et al. 2020). Whole collections are held
+out too, because a document next to stored ones of its own collection is an easier case than a new collection.
+Near-copies leak: RETRO (Borgeaud et al. 2022, section 2.1) removes training documents whose 13-gram Jaccard similarity
+to a test document is 0.8 or more. A document that is half copied is already an easy one, so here a held-out document
+whose word 5-grams have a similarity of 0.5 or more to any stored document is not used.
+
+Every draw depends on the seed and the row's own id or collection alone. Documents fill a part in the order of their
+draws until its budget is reached, so rows that come later in that order change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from mnemic.errors import RecipeError
+from mnemic.ids import unit_draw
+from operators.contracts import Corpus, Progress
+from operators.deduplicate.lookup import ColumnById
+from operators.deduplicate.shingles import Hashes, shingle_sets
+
+CHARACTERS_PER_TOKEN = 4
+"""Of English text under a vocabulary of about 50,000; planning needs no tokenizer."""
+
+STORE = "store"
+HELD_OUT = ("validation-document", "test-document", "validation-collection", "test-collection")
+
+HELD_OUT_SHARE = 0.2
+"""Of collections, and of the documents of the others."""
+
+VALIDATION_SHARE = 1 / 3
+"""Of what is held out; the rest is for the test."""
+
+FEWEST_COLLECTIONS = 5
+"""With fewer named collections that have usable documents no collection is held out."""
+
+_TEXTS = 64  # read at once
+
+
+@dataclass(frozen=True)
+class Split:
+    """Adds `split` to kept documents: "store", one of `HELD_OUT`, or "" for a document that is not used.
+
+    ``tokens`` is about how many tokens of text go into the store, ``held_out_tokens`` into the four held-out parts
+    together, at `CHARACTERS_PER_TOKEN`. A document counts, and is compared, up to ``max_document_tokens``; those of
+    fewer than ``min_characters`` characters or ``ngram`` words are not used.
+    """
+
+    tokens: int = 40_000
+    held_out_tokens: int = 20_000
+    max_document_tokens: int = 1024
+    min_characters: int = 200
+    held_out_similarity: float = 0.5
+    ngram: int = 5
+    seed: int = 0
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        for name, least in (("tokens", 1), ("held_out_tokens", 0), ("max_document_tokens", 1), ("ngram", 1)):
+            if getattr(self, name) < least:
+                raise RecipeError(f"The split's {name} is {getattr(self, name)}; give a number of at least {least}.")
+        if not 0 < self.held_out_similarity <= 1:
+            raise RecipeError(
+                f"The split's held_out_similarity is {self.held_out_similarity}; "
+                "give a similarity above 0 and up to 1, such as 0.5."
+            )
+
+    def reads(self) -> tuple[str, ...]:
+        """Columns that `fit` reads."""
+        return ("id", "collection", "length", "text")
+
+    def output(self, schema: pa.Schema) -> pa.Schema:
+        return pa.schema([pa.field("split", pa.string(), nullable=False)])
+
+    def fit(self, corpus: Corpus, device: str, progress: Progress) -> ColumnById:
+        """Choose among all documents.
+
+        ``summary`` has for each part its documents, their estimated tokens, and how many were too similar to it.
+        """
+        ids, collections, lengths = _read(corpus)
+        estimates = -(-np.minimum(lengths, self._characters) // CHARACTERS_PER_TOKEN)
+        eligible = np.flatnonzero(lengths >= self.min_characters).tolist()
+        eligible.sort(key=lambda position: (unit_draw(self.seed, "order", ids[position]), ids[position]))
+        held = self._held_out_collections({collections[position] for position in eligible})
+        parts: dict[str, list[int]] = {part: [] for part in (STORE, *HELD_OUT)}
+        for position in eligible:
+            parts[self._part(ids[position], collections[position], held)].append(position)
+        split = np.full(len(ids), "", dtype=object)
+        summary: dict[str, dict[str, int]] = {}
+        stored = StoredShingles([])
+        for done, (part, positions) in enumerate(parts.items()):
+            progress(done, len(parts))
+            chosen = self._fill(corpus, positions, estimates, self._budget(part), stored)
+            if part == STORE:
+                stored = StoredShingles(chosen.sets)
+            split[chosen.positions] = part
+            summary[part] = {
+                "documents": len(chosen.positions),
+                "tokens": chosen.tokens,
+                "too_similar": chosen.too_similar,
+            }
+        progress(len(parts), len(parts))
+        return ColumnById.build("split", pa.array(ids, pa.string()), pa.array(split, pa.string()), {}, summary)
+
+    @property
+    def _characters(self) -> int:
+        return self.max_document_tokens * CHARACTERS_PER_TOKEN
+
+    def _held_out_collections(self, names: set[str]) -> set[str]:
+        draws = {name: unit_draw(self.seed, "collection", name) for name in names if name}
+        if len(draws) < FEWEST_COLLECTIONS:
+            return set()
+        return {name for name, draw in draws.items() if draw < HELD_OUT_SHARE} or {
+            min(draws, key=lambda n: (draws[n], n))
+        }
+
+    def _part(self, document: str, collection: str, held: set[str]) -> str:
+        if collection not in held and unit_draw(self.seed, "document", document) >= HELD_OUT_SHARE:
+            return STORE
+        kind = "collection" if collection in held else "document"
+        purpose = "validation" if unit_draw(self.seed, "validation", document) < VALIDATION_SHARE else "test"
+        return f"{purpose}-{kind}"
+
+    def _budget(self, part: str) -> float:
+        """Estimated tokens at which the part is full."""
+        if part == STORE:
+            return self.tokens
+        return self.held_out_tokens / (6 if part.startswith("validation") else 3)  # half a kind, then by the share
+
+    def _fill(
+        self,
+        corpus: Corpus,
+        positions: list[int],
+        estimates: npt.NDArray[np.int64],
+        budget: float,
+        stored: StoredShingles,
+    ) -> _Chosen:
+        """Take documents in order, but for those that resemble a stored one, until the budget is reached."""
+        chosen = _Chosen()
+        for start in range(0, len(positions), _TEXTS):
+            part = positions[start : start + _TEXTS]
+            texts = corpus.take(part, ["text"]).column("text").to_pylist()
+            sets = shingle_sets([text[: self._characters] for text in texts], self.ngram)
+            for position, shingles in zip(part, sets, strict=True):
+                if chosen.tokens >= budget:
+                    return chosen
+                if len(shingles) == 0:
+                    continue
+                if stored.highest_similarity(shingles) >= self.held_out_similarity:
+                    chosen.too_similar += 1
+                    continue
+                chosen.positions.append(position)
+                chosen.sets.append(shingles)
+                chosen.tokens += int(estimates[position])
+        return chosen
+
+
+@dataclass
+class _Chosen:
+    positions: list[int] = field(default_factory=list)
+    sets: list[Hashes] = field(default_factory=list)
+    tokens: int = 0
+    too_similar: int = 0
+
+
+class StoredShingles:
+    """Inverted index of shingle sets: every shingle with the document that has it, sorted by shingle."""
+
+    def __init__(self, sets: Sequence[Hashes]) -> None:
+        self._sizes = np.fromiter((len(shingles) for shingles in sets), np.int64, len(sets))
+        hashes = np.concatenate([np.empty(0, np.uint64), *sets])
+        order = np.argsort(hashes, kind="stable")
+        self._hashes = hashes[order]
+        self._owners = np.repeat(np.arange(len(sets)), self._sizes)[order]
+
+    def highest_similarity(self, shingles: Hashes) -> float:
+        """Exact Jaccard similarity of a set (sorted, distinct) to the stored set that is most like it; 0 for none."""
+        first = np.searchsorted(self._hashes, shingles, side="left")
+        counts = np.searchsorted(self._hashes, shingles, side="right") - first
+        total = int(counts.sum())
+        if total == 0:
+            return 0.0
+        before = np.cumsum(counts) - counts
+        places = np.arange(total) + np.repeat(first - before, counts)
+        owners, common = np.unique(self._owners[places], return_counts=True)
+        return float((common / (len(shingles) + self._sizes[owners] - common)).max())
+
+
+def _read(corpus: Corpus) -> tuple[list[str], list[str], npt.NDArray[np.int64]]:
+    ids: list[str] = []
+    collections: list[str] = []
+    lengths: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
+    for batch in corpus.batches(["id", "collection", "length"]):
+        ids += batch.column("id").to_pylist()
+        collections += batch.column("collection").to_pylist()
+        lengths.append(batch.column("length").to_numpy(zero_copy_only=False))
+    return ids, collections, np.concatenate(lengths)

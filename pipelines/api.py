@@ -1,0 +1,7 @@
+"""The Python twins of the commands: `mnemic.build`, `mnemic.plan`, `mnemic.evaluate`."""
+
+from pipelines.evaluate import evaluate
+from pipelines.plan import plan
+from pipelines.run import build
+
+__all__ = ["build", "evaluate", "plan"]

@@ -1,0 +1,77 @@
+"""`mnemic build`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import signal
+import threading
+from typing import Any
+
+from mnemic.bank import open_bank
+from mnemic.command.show import funnel
+from pipelines.progress import JsonLog, Sink, TerminalLines
+from pipelines.run import BuildResult, build
+
+EXAMPLES = """  mnemic build recipe.yaml
+  mnemic build demo --bank memory/demo --log build.jsonl
+  mnemic build recipe.yaml --until embed     stop after a step; the next build carries on"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE", help="a YAML file, or the name of a shipped recipe")
+    parser.add_argument("--bank", help="another place than the recipe's")
+    parser.add_argument("--until", metavar="STEP", help="stop after this step, without a release")
+    parser.add_argument("--replace", action="store_true", help="take over a bank that belongs to another recipe")
+    parser.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
+    parser.add_argument("--commit-every", type=int, default=16, metavar="N", help="fragments in a commit (default 16)")
+    parser.add_argument("--log", metavar="FILE", help="append one JSON object per event to FILE")
+    parser.add_argument("--quiet", action="store_true", help="no progress lines")
+    parser.add_argument("--json", action="store_true", help="the result as one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    sinks: list[Sink] = []
+    if arguments.log:
+        sinks.append(JsonLog(arguments.log))
+    if not arguments.quiet:
+        sinks.append(TerminalLines())
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)
+    result = build(
+        arguments.recipe,
+        bank=arguments.bank,
+        device=arguments.device,
+        replace=arguments.replace,
+        until=arguments.until,
+        commit_every=arguments.commit_every,
+        sinks=sinks,
+    )
+    if arguments.json:
+        print(json.dumps(_facts(result), default=str))
+    else:
+        print(_shown(result))
+    return 0
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _facts(result: BuildResult) -> dict[str, Any]:
+    return {**dataclasses.asdict(result), "release": result.release.name if result.release else None}
+
+
+def _shown(result: BuildResult) -> str:
+    if not result.steps:
+        return f"nothing to do: {result.bank} is up to date (release {result.release.name if result.release else '-'})"
+    lines = []
+    if result.steps[-1].step == "release":
+        lines.append("  ".join(f"{name} {count:,}" for name, count in funnel(open_bank(result.bank)).items()))
+    lines.append("seconds: " + "  ".join(f"{step.step} {step.seconds:.1f}" for step in result.steps))
+    if result.steps[-1].step == "release" and result.release is not None:
+        lines.append(f"release {result.release.name} of {result.bank} after {result.seconds:.0f} s")
+    else:
+        lines.append(f"stopped after {result.steps[-1].step}; no release written. The same command without --until carries on.")
+    return "\n".join(lines)

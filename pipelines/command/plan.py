@@ -1,0 +1,48 @@
+"""`mnemic plan`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from pipelines.plan import Plan, PlannedStep, plan
+
+EXAMPLES = """  mnemic plan recipe.yaml
+  mnemic plan demo --json"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE", help="a YAML file, or the name of a shipped recipe")
+    parser.add_argument("--bank", help="another place than the recipe's")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    planned = plan(arguments.recipe, bank=arguments.bank)
+    print(json.dumps(planned.as_json()) if arguments.json else shown(planned))
+    return 0
+
+
+def shown(planned: Plan) -> str:
+    """A plan as lines for a person."""
+    lines = [f"bank {planned.bank}", ""]
+    lines += [_line(step) for step in planned.steps]
+    if planned.datasets:
+        lines.append("")
+        for name, (rows, size) in planned.datasets.items():
+            lines.append(f"  {name:<12} {rows:>12,} rows  {size / 1e6:>10,.1f} MB")
+    if planned.free_bytes is not None:
+        lines.append(f"  {'free disk':<12} {planned.free_bytes / 1e9:>28,.1f} GB")
+    known = [step.seconds for step in planned.steps if step.seconds]
+    lines.append("")
+    if planned.nothing_to_do:
+        lines.append("nothing to do")
+    elif known:
+        lines.append(f"about {sum(known):,.0f} s by the rates of past runs, as far as sizes are known")
+    return "\n".join(lines)
+
+
+def _line(step: PlannedStep) -> str:
+    amount = f"{step.todo:,} of {step.total:,} {step.unit}" if step.todo else (f"{step.total:,} {step.unit}" if step.total else "")
+    estimate = f"~{step.seconds:,.0f} s" if step.seconds else ""
+    return f"  {step.step:<12} {step.kind:<8} {amount:<28} {estimate:<8} {'; '.join(step.reasons)}".rstrip()

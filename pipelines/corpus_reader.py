@@ -1,0 +1,84 @@
+"""The rows of a dataset in the order of their key, for operators that look at all of them; and their digest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mnemic.dataset import Snapshot
+from mnemic.ids import hash_parts
+
+
+class KeyOrder:
+    """Implements ``operators.contracts.Corpus`` over a snapshot; only the positions are held in memory."""
+
+    def __init__(self, snapshot: Snapshot, key: Sequence[str], where: str | None = None) -> None:
+        self._snapshot = snapshot
+        everything = _column(snapshot.scan([], row_ids=True), "_rowid")
+        rows = pa.Table.from_batches(list(snapshot.scan(key, where, row_ids=True)))
+        order = pc.sort_indices(rows, sort_keys=[(column, "ascending") for column in key])
+        wanted = rows["_rowid"].take(order).to_numpy()
+        by_id = np.argsort(everything, kind="stable")
+        self._positions = by_id[np.searchsorted(everything[by_id], wanted)]
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def batches(self, columns: Sequence[str], size: int = 8192) -> Iterator[pa.RecordBatch]:
+        for start in range(0, len(self), size):
+            table = self._snapshot.take(self._positions[start : start + size], columns)
+            yield from table.combine_chunks().to_batches()
+
+    def take(self, positions: Sequence[int], columns: Sequence[str]) -> pa.Table:
+        return self._snapshot.take(self._positions[np.asarray(positions, dtype=np.int64)], columns)
+
+
+def corpus_digest(snapshot: Snapshot, key: Sequence[str], where: str | None = None) -> tuple[str, int]:
+    """Digest of the set of keys and their number, independent of storage order, in one streaming pass.
+
+    Each row's key is hashed to 128 bits and the hashes are added up: equal sets give equal sums in any order.
+    """
+    total = np.zeros(2, dtype=np.uint64)
+    rows = 0
+    for batch in snapshot.scan(list(key), where, batch_size=65536):
+        mixed = np.zeros((batch.num_rows, 2), dtype=np.uint64)
+        for column in batch.columns:
+            mixed = _mix(mixed + _words(column))
+        total += mixed.sum(axis=0, dtype=np.uint64)
+        rows += batch.num_rows
+    return hash_parts("rows", rows, int(total[0]), int(total[1])), rows
+
+
+def _column(batches: Iterator[pa.RecordBatch], name: str) -> np.ndarray[Any, Any]:
+    parts = [batch[name].to_numpy() for batch in batches]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.uint64)
+
+
+def _words(column: pa.Array) -> np.ndarray[Any, Any]:
+    """Two 64-bit words per value: of the characters of a string (any length), or of an integer."""
+    if pa.types.is_string(column.type):
+        dictionary = column.dictionary_encode()
+        width = max((len(value.encode()) for value in dictionary.dictionary.to_pylist()), default=0)
+        width = -(-max(width, 16) // 16) * 16
+        values = np.array([value.encode() for value in dictionary.dictionary.to_pylist()], dtype=f"S{width}")
+        blocks = values.view(np.uint64).reshape(len(values), -1, 2)
+        words = np.zeros((len(values), 2), dtype=np.uint64)
+        for block in range(blocks.shape[1]):
+            words = _mix(words + blocks[:, block])
+        return words[dictionary.indices.to_numpy()]
+    numbers = column.to_numpy(zero_copy_only=False).astype(np.uint64)
+    return np.stack([numbers, numbers ^ np.uint64(0x9E3779B97F4A7C15)], axis=1)
+
+
+def _mix(words: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The finaliser of splitmix64, with the two words fed into one another."""
+    words = words + words[:, ::-1] * np.uint64(0xD6E8FEB86659FD93)
+    words ^= words >> np.uint64(30)
+    words *= np.uint64(0xBF58476D1CE4E5B9)
+    words ^= words >> np.uint64(27)
+    words *= np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))

@@ -1,0 +1,118 @@
+"""Plan: what a build would do, what is done and why, by asking the very code that would do it. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mnemic.dataset import Store
+from mnemic.release import PINNED
+from pipelines.recipe import Recipe, load_recipe
+from pipelines.release import release_state
+from pipelines.steps import Status, Step, steps_of
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """One line of a plan. ``kind``: done, new, pending, stale, due, after (done now, but a step before it will run)."""
+
+    step: str
+    kind: str
+    todo: int
+    total: int
+    unit: str
+    reasons: tuple[str, ...]
+    seconds: float | None  # estimate from the rates of past runs; None when it was never run or its size is unknown
+
+
+@dataclass(frozen=True)
+class Plan:
+    bank: str
+    steps: tuple[PlannedStep, ...]
+    datasets: dict[str, tuple[int, int]]  # name -> (rows, bytes)
+    free_bytes: int | None
+
+    @property
+    def nothing_to_do(self) -> bool:
+        return all(step.kind == "done" for step in self.steps)
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "nothing_to_do": self.nothing_to_do}
+
+
+def plan(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *,
+    bank: str | Path | None = None,
+    storage_options: Mapping[str, str] | None = None,
+) -> Plan:
+    """What `build` would do with this recipe now. Reads no document and loads no model."""
+    loaded = load_recipe(recipe)
+    store = Store(bank or loaded.root, storage_options)
+    steps = steps_of(loaded)
+    rates = _rates(store)
+    waiting: dict[str, bool] = {}
+    planned = []
+    for step in steps:
+        status = step.state(store)
+        upstream = [name for name in step.after if waiting[name]]
+        waiting[step.name] = bool(upstream) or not status.done
+        planned.append(_planned(step, status, upstream, rates))
+    status = release_state(store)
+    upstream = [name for name, waits in waiting.items() if waits][:1]
+    planned.append(_line("release", status, upstream, None))
+    return Plan(store.root, tuple(planned), _sizes(store), _free(store.root))
+
+
+def _planned(step: Step, status: Status, upstream: Sequence[str], rates: Mapping[str, float]) -> PlannedStep:
+    rate = rates.get(step.name)
+    return _line(step.name, status, upstream, status.todo / rate if rate and status.todo else None)
+
+
+def _line(name: str, status: Status, upstream: Sequence[str], seconds: float | None) -> PlannedStep:
+    kind, reasons = status.kind, status.reasons
+    if upstream and status.done:
+        kind, reasons = "after", (f"its input may change after {', '.join(upstream)}",)
+    elif upstream and not reasons:
+        reasons = (f"after {', '.join(upstream)}",)
+    return PlannedStep(name, kind, status.todo, status.total, status.unit, reasons, seconds)
+
+
+def _rates(store: Store) -> dict[str, float]:
+    """Rows a second of each step over its past runs."""
+    snapshot = store["runs"].snapshot()
+    rows: dict[str, int] = {}
+    seconds: dict[str, float] = {}
+    for row in [] if snapshot is None else snapshot.table(["step", "rows", "seconds"], "rows > 0").to_pylist():
+        rows[row["step"]] = rows.get(row["step"], 0) + row["rows"]
+        seconds[row["step"]] = seconds.get(row["step"], 0.0) + row["seconds"]
+    return {step: rows[step] / seconds[step] for step in rows if seconds[step] > 0}
+
+
+def _sizes(store: Store) -> dict[str, tuple[int, int]]:
+    sizes = {}
+    for name in PINNED:
+        snapshot = store[name].snapshot()
+        if snapshot is not None:
+            sizes[name] = (snapshot.count(), _bytes(f"{store.root}/{name}.lance"))
+    return sizes
+
+
+def _bytes(folder: str) -> int:
+    """Bytes on disk of all versions; 0 for a bank in an object store."""
+    return sum(
+        os.path.getsize(os.path.join(place, file)) for place, _, files in os.walk(folder) for file in files
+    )
+
+
+def _free(root: str) -> int | None:
+    if "://" in root:
+        return None
+    place = Path(root)
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    return shutil.disk_usage(place).free

@@ -1,0 +1,83 @@
+"""One event stream for people and programs: the terminal's progress lines and the JSON log are two views of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from mnemic.terminal import plain
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened in a run. ``kind``: run-start, step-start, progress, commit, reject, step-end, run-end."""
+
+    kind: str
+    run: str
+    step: str = ""
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+    fragment: int | None = None
+    seconds: float = 0.0
+    message: str = ""
+    at: float = field(default_factory=time.time)
+
+
+Sink = Callable[[Event], None]
+
+
+class JsonLog:
+    """One JSON object a line, flushed at once, so that the last line of a killed run is there to read."""
+
+    def __init__(self, path: str | Path) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - lives as long as the run
+
+    def __call__(self, event: Event) -> None:
+        self._file.write(json.dumps({key: value for key, value in asdict(event).items() if value not in ("", None)}))
+        self._file.write("\n")
+        self._file.flush()
+
+
+class TerminalLines:
+    """One line per step: rewritten in place on a terminal, printed every ten seconds elsewhere."""
+
+    def __init__(self, stream: TextIO | None = None, every: float = 10.0) -> None:
+        self._stream = stream or sys.stderr
+        self._live = self._stream.isatty()
+        self._every = 0.2 if self._live else every
+        self._started = self._last = 0.0
+
+    def __call__(self, event: Event) -> None:
+        if event.kind == "step-start":
+            self._started = self._last = event.at
+        elif event.kind == "progress" and event.at - self._last >= self._every:
+            self._last = event.at
+            self._write(event, end="" if self._live else "\n")
+        elif event.kind == "step-end":
+            self._write(event, end="\n")
+        elif event.kind in ("run-end", "reject") and event.message:
+            self._line(plain(event.message), "\n")
+
+    def _write(self, event: Event, end: str) -> None:
+        elapsed = event.seconds or event.at - self._started
+        parts = [f"{event.step:<12}"]
+        if event.message:
+            parts.append(plain(event.message))
+        elif event.total:
+            rate = event.done / elapsed if elapsed > 0 else 0.0
+            parts.append(f"{event.done:,} / {event.total:,} {event.unit}  {rate:,.0f}/s")
+            if 0 < event.done < event.total and rate:
+                parts.append(f"{(event.total - event.done) / rate:,.0f} s left")
+        parts.append(f"{elapsed:.1f} s")
+        self._line("  ".join(parts), end)
+
+    def _line(self, text: str, end: str) -> None:
+        self._stream.write(f"\r\x1b[2K{text}{end}" if self._live else f"{text}{end}")
+        self._stream.flush()

@@ -1,0 +1,74 @@
+"""Write a release: indexes brought up to date, every dataset tagged, then the one row that makes it exist."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from mnemic.dataset import Store
+from mnemic.dataset.index import build_indexes, needs_indexing
+from mnemic.dataset.write import append_rows
+from mnemic.release import Release, current_versions, releases
+from mnemic.schema import RELEASES
+from pipelines.identity import Record
+from pipelines.recipe import Recipe
+from pipelines.steps.contracts import Context, Status, Step
+
+STEP = "release"
+RECORD = Record(STEP, 1, {}, {})
+
+
+def release_state(store: Store) -> Status:
+    """Whether the head differs from the newest release, or rows are missing from an index."""
+    versions = current_versions(store)
+    if "documents" not in versions:
+        return Status("new")
+    found = releases(store)
+    events = store["events"].snapshot()
+    if events is not None and events.count() and needs_indexing(events, "text", "vector"):
+        return Status("pending", 1, 1, "releases", ("the indexes are not up to date",))
+    if not found:
+        return Status("new", 1, 1, "releases")
+    if found[-1].versions != versions:
+        return Status("pending", 1, 1, "releases", ("the bank changed since the last release",))
+    return Status("done", 0, 1, "releases")
+
+
+def write_release(context: Context, recipe: Recipe, steps: Sequence[Step], results: dict[str, Any]) -> Release:
+    """Index, tag, and write the row. Interrupted anywhere, the next build does it again under the same name."""
+    events = context.store["events"]
+    snapshot = events.snapshot()
+    if snapshot is not None and snapshot.count() and needs_indexing(snapshot, "text", "vector"):
+        context.commit(lambda: build_indexes(events, "text", "vector"))
+    versions = current_versions(context.store)
+    created = datetime.now(UTC)
+    name = _next_name(created, [release.name for release in releases(context.store)])
+    for dataset, version in versions.items():
+        context.store[dataset].tag(name, version)
+    counts = {dataset: context.store[dataset].require().count() for dataset in versions}
+    lineage = {step.name: {**step.record.as_json(), **results.get(step.name, {})} for step in steps}
+    row = {
+        "release": name,
+        "created": created,
+        "run": context.run,
+        "versions": json.dumps(versions),
+        "counts": json.dumps(counts),
+        "recipe": recipe.as_json(),
+        "lineage": json.dumps(lineage, sort_keys=True, default=str),
+    }
+    table = pa.Table.from_pylist([row], schema=RELEASES)
+    context.commit(lambda: append_rows(context.store["releases"], table, RELEASES, context.properties(RECORD)))
+    return releases(context.store)[-1]
+
+
+def _next_name(now: datetime, known: list[str]) -> str:
+    day = now.strftime("%Y.%m.%d")
+    name, number = day, 1
+    while name in known:
+        number += 1
+        name = f"{day}-{number}"
+    return name

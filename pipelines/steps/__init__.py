@@ -1,0 +1,136 @@
+"""The steps of a recipe, in the order in which they run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pipelines.identity import Record, resolved_fields
+from pipelines.recipe import Recipe
+from pipelines.steps.contracts import Context, Status, Step
+from pipelines.steps.derive import Derive
+from pipelines.steps.grow import Corpus, Grow
+from pipelines.steps.read import Read
+from pipelines.steps.train import Train
+
+__all__ = ["Context", "Status", "Step", "steps_of"]
+
+KEPT = "duplicate_of = ''"
+
+
+def steps_of(recipe: Recipe) -> list[Step]:
+    """All steps. Each step's record is made of its operator's fields and of the records of the steps that it reads.
+
+    A step "reads" another one here when it takes values that the other computed. Which rows it takes is no part of the
+    record: a document that becomes a duplicate costs its own rows downstream, not those of all others.
+    """
+    records: dict[str, Record] = {}
+
+    def record(step: str, operator: Any, *reads: str) -> Record:
+        upstream = {name: records[name].fingerprint for name in reads}
+        records[step] = Record(step, operator.version, resolved_fields(operator), upstream)
+        return records[step]
+
+    read = Read(recipe.sources, recipe.max_document_bytes, recipe.fragment_characters)
+    records["read"] = read.record
+    steps: list[Step] = [read]
+    text = ("id", "text")
+    near = recipe.deduplicate.method != "exact"
+    steps.append(Grow(record("signature", recipe.signature, "read"), recipe.signature, "documents", text, ("read",)))
+    steps.append(
+        Corpus(
+            record("deduplicate", recipe.deduplicate, "signature" if near else "read"),
+            recipe.deduplicate,
+            "documents",
+            key=("id",),
+            columns=("id",),
+            after=("signature",),
+            needs=("signature",),
+            tables=("pairs",),
+        )
+    )
+    steps.append(
+        Derive(
+            record("units", recipe.units, "read"),
+            recipe.units,
+            origin="documents",
+            target="units",
+            columns=("id", "text", "speaker", "time"),
+            key=("id",),
+            target_key=("document",),
+            after=("deduplicate",),
+            where=KEPT,
+            needs=("duplicate_of",),
+        )
+    )
+    steps.append(Grow(record("embed", recipe.embed, "units"), recipe.embed, "units", ("text",), ("units",)))
+    steps.append(
+        Derive(
+            record("segment", recipe.segment, "embed"),
+            recipe.segment,
+            origin="units",
+            target="events",
+            columns=("document", "ordinal", "start", "end", "speaker", "time", "text", "embedding"),
+            key=("document",),
+            target_key=("document",),
+            after=("embed",),
+            needs=("embedding",),
+        )
+    )
+    steps.append(
+        Corpus(
+            record("cluster", recipe.cluster, "segment"),
+            recipe.cluster,
+            "events",
+            key=("id",),
+            columns=("id", "vector"),
+            after=("segment",),
+            tables=("clusters",),
+        )
+    )
+    if recipe.language_model is not None:
+        steps.extend(_parametric(recipe, record))
+    return steps
+
+
+def _parametric(recipe: Recipe, record: Callable[..., Record]) -> list[Step]:
+    """The steps that need a language model: which text, its scored tokens, their teacher, the memory."""
+    return [
+        Corpus(
+            record("split", recipe.split, "read"),
+            recipe.split,
+            "documents",
+            key=("id",),
+            columns=("id",),
+            after=("deduplicate",),
+            where=KEPT,
+            needs=("duplicate_of",),
+        ),
+        Derive(
+            record("datastore", recipe.datastore, "read"),
+            recipe.datastore,
+            origin="documents",
+            target="datastore",
+            columns=("id", "text", "split"),
+            key=("id", "split"),
+            target_key=("document", "split"),
+            after=("split",),
+            where=f"{KEPT} AND split <> ''",
+            needs=("duplicate_of", "split"),
+        ),
+        Corpus(
+            record("teacher", recipe.teacher, "datastore"),
+            recipe.teacher,
+            "datastore",
+            key=("document", "position"),
+            columns=("document", "position", "key", "token", "split"),
+            after=("datastore",),
+            where="split = 'store'",
+        ),
+        Train(
+            record("imitate", recipe.imitate, "teacher"),
+            recipe.imitate,
+            after=("teacher",),
+            student_depth=recipe.datastore.student_depth,
+        ),
+    ]

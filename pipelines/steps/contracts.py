@@ -1,0 +1,197 @@
+"""What a step is, what it may use while it runs, and how it commits.
+
+`plan` and `run` ask a step the same question, ``state``: what is left to do, and why. Nothing is remembered anywhere
+but in the committed datasets themselves.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Protocol, TypeVar
+
+import pyarrow as pa
+
+from mnemic.dataset import Store
+from mnemic.dataset.lease import Lease
+from mnemic.dataset.write import append_rows
+from mnemic.errors import TooManyRejects
+from mnemic.hardware import default_device
+from mnemic.ids import hash_parts
+from mnemic.schema import REJECTS
+from pipelines import faults
+from pipelines.engine import Engine
+from pipelines.identity import Record
+from pipelines.progress import Event, Sink
+
+ALWAYS_TOLERATED = 10
+"""A step never fails for this few rejects, whatever their share."""
+
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a step has left to do. ``kind``: done, new, pending, stale, due (its corpus changed)."""
+
+    kind: str
+    todo: int = 0
+    total: int = 0
+    unit: str = "rows"
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def done(self) -> bool:
+        return self.kind == "done"
+
+
+@dataclass
+class Tally:
+    """Counts of a running step."""
+
+    rows: int = 0
+    rejects: int = 0
+    inputs: int = 0
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a running step works with."""
+
+    store: Store
+    lease: Lease
+    engine: Engine
+    run: str
+    sink: Sink
+    revision: str
+    wanted_device: str | None = None
+    max_rejects: float = 0.1
+    commit_every: int = 16
+    commit_seconds: float = 60.0
+    step: str = ""
+    tally: Tally = field(default_factory=Tally)
+
+    @cached_property
+    def device(self) -> str:
+        """The device of operators; asked for by steps that run, since finding out loads torch."""
+        return self.wanted_device or default_device()
+
+    def of(self, step: str) -> Context:
+        return replace(self, step=step, tally=Tally())
+
+    def properties(self, record: Record) -> dict[str, str]:
+        """Transaction properties of every commit of this step."""
+        return {
+            "mnemic.step": record.step,
+            "mnemic.fingerprint": record.fingerprint,
+            "mnemic.state": record.state,
+            "mnemic.run": self.run,
+            "mnemic.revision": self.revision,
+        }
+
+    def emit(self, kind: str, **values: Any) -> None:
+        self.sink(Event(kind, self.run, self.step, **values))
+
+    def progress(self, done: int, total: int, unit: str = "rows") -> None:
+        self.emit("progress", done=done, total=total, unit=unit)
+
+    def commit(self, action: Callable[[], ResultT]) -> ResultT:
+        """Run a commit between its fault points, if the lease is still ours."""
+        self.lease.check()
+        faults.reach(self.step, "before-commit")
+        result = action()
+        faults.reach(self.step, "after-commit")
+        return result
+
+    def in_waves(self, results: Iterable[ResultT], commit: Callable[[list[ResultT]], None]) -> None:
+        """Commit results 16 at a time or every minute. An interruption commits what is done before it goes on."""
+        wave: list[ResultT] = []
+        opened = time.monotonic()
+        try:
+            for result in results:
+                wave.append(result)
+                if len(wave) >= self.commit_every or time.monotonic() - opened >= self.commit_seconds:
+                    full, wave = wave, []
+                    commit(full)
+                    opened = time.monotonic()
+        except KeyboardInterrupt:
+            if wave:
+                commit(wave)
+            raise
+        if wave:
+            commit(wave)
+
+    def reject(self, record: Record, rejects: pa.Table, taken: Collection[str] = ()) -> None:
+        """Add rejects to the bank, each once, however often it is met.
+
+        They are committed before the rows of the same inputs, so a reject alone does not say that its input is done
+        with; only inputs of which nothing was ``taken`` are.
+        """
+        if len(rejects) == 0:
+            return
+        rows = [
+            {
+                "id": hash_parts("reject", record.step, record.fingerprint, row["input"], row["locator"], row["reason"]),
+                "step": record.step,
+                "fingerprint": record.fingerprint,
+                "run": self.run,
+                "whole": row["input"] not in taken,
+                **row,
+            }
+            for row in rejects.to_pylist()
+        ]
+        dataset = self.store["rejects"]
+        snapshot = dataset.snapshot()
+        known = set() if snapshot is None else set(snapshot.table(["id"])["id"].to_pylist())
+        fresh = {row["id"]: row for row in rows if row["id"] not in known}
+        if fresh:
+            table = pa.Table.from_pylist(list(fresh.values()), schema=REJECTS)
+            append_rows(dataset, table, REJECTS, self.properties(record))
+        for row in fresh.values():
+            if row["severity"] == "reject":
+                self.tally.rejects += 1
+                self.emit("reject", message=f"  left out: {row['locator']}: {row['reason']}")
+
+    def check_rejects(self) -> None:
+        """Raise when more rows were rejected than the recipe allows."""
+        if self.tally.rejects > max(ALWAYS_TOLERATED, self.max_rejects * self.tally.inputs):
+            raise TooManyRejects(
+                f"The step {self.step} rejected {self.tally.rejects:,} of {self.tally.inputs:,} inputs, more than the share of "
+                f"{self.max_rejects:g} that `max_rejects` allows. `mnemic show BANK --failures` lists them with their "
+                "reasons; mend the source, or raise `max_rejects` in the recipe."
+            )
+
+
+class Step(Protocol):
+    """One step of a recipe. ``name`` is its word in the recipe, in `plan` and in lineage."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def record(self) -> Record: ...
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """Steps whose rows or columns it reads."""
+
+    def state(self, store: Store) -> Status: ...
+
+    def run(self, context: Context) -> None: ...
+
+
+def rejected_inputs(store: Store, record: Record) -> set[str]:
+    """Inputs that this step, as it stands, has rejected whole."""
+    snapshot = store["rejects"].snapshot()
+    if snapshot is None:
+        return set()
+    where = f"step = '{record.step}' AND fingerprint = '{record.fingerprint}' AND whole"
+    return set(snapshot.table(["input"], where)["input"].to_pylist())
+
+
+def forget_rejects(store: Store, where: str) -> None:
+    """Delete rejects that no longer describe an input of the step."""
+    if store["rejects"].snapshot() is not None:
+        store["rejects"].delete(where)

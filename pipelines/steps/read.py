@@ -1,0 +1,231 @@
+"""Read the sources into `documents`.
+
+A manifest lists a source's items with size and stamp; an item that was read under the same size, stamp and settings is
+not opened again. The rows of items that vanished, or changed, are deleted before the new ones are appended, so a
+document is never there twice. Whatever an item's fate, it leaves rows or rejects: nothing pending is what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import pyarrow as pa
+
+from mnemic.dataset import Store
+from mnemic.dataset.write import WrittenFragment, append, write_rows
+from mnemic.errors import SourceError
+from mnemic.ids import content_hash, document_id, hash_parts
+from mnemic.schema import DOCUMENTS
+from operators.contracts import REJECTED
+from pipelines import faults
+from pipelines.identity import Record
+from pipelines.sources import Item, Reject, Source
+from pipelines.steps.contracts import Context, Status, rejected_inputs
+
+CHUNK_BYTES = 4 << 20
+CHUNK_ITEMS = 64
+
+
+@dataclass(frozen=True)
+class Work:
+    """Items that one worker reads into fragments that are committed together."""
+
+    items: tuple[tuple[int, str, Item], ...]  # index of the source, item key, item
+
+
+@dataclass(frozen=True)
+class Outcome:
+    fragments: tuple[WrittenFragment, ...]
+    rejects: pa.Table
+    documents: int
+    items: int
+    taken: frozenset[str]  # keys of the items that gave documents
+
+
+@dataclass(frozen=True)
+class Read:
+    """The step `read`. ``sources`` in the order of the recipe; their names differ."""
+
+    sources: tuple[Source, ...]
+    max_document_bytes: int
+    fragment_characters: int = 500_000  # text of a fragment: the grain of all later work and of what a kill can cost
+    name: str = "read"
+    after: tuple[str, ...] = ()
+
+    @cached_property
+    def record(self) -> Record:
+        """Only the version is identity: each item carries the settings that it was read with in its own key."""
+        return Record(self.name, 1, {}, {})
+
+    @cached_property
+    def settings(self) -> dict[str, object]:
+        sources = {source.name: {"kind": source.kind, **source.identity()} for source in self.sources}
+        return {"sources": sources, "max_document_bytes": self.max_document_bytes}
+
+    @cached_property
+    def wanted(self) -> dict[str, tuple[int, Item]]:
+        """Item key -> (source, item) of everything in the manifests."""
+        found: dict[str, tuple[int, Item]] = {}
+        for index, source in enumerate(self.sources):
+            identity = Record("source", source.version, source.identity(), {}).fingerprint
+            for item in source.manifest():
+                key = hash_parts(
+                    "item", source.name, identity, self.max_document_bytes, item.locator, item.size, item.stamp
+                )
+                found[key] = (index, item)
+        return found
+
+    def state(self, store: Store) -> Status:
+        snapshot = store["documents"].snapshot()
+        total = len(self.wanted)
+        if snapshot is None:
+            return Status("new", total, total, "items")
+        missing, vanished = self._difference(store)
+        reasons = []
+        if missing:
+            reasons.append(f"{len(missing):,} new or changed items")
+        if vanished:
+            reasons.append(f"{len(vanished):,} items vanished or changed")
+        changed = Record("read", 1, self.settings, {}).changes_from(
+            {"version": 1, "fields": (snapshot.record or {}).get("fields", {}), "reads": {}, "fingerprint": None}
+        )
+        reasons.extend(change for change in changed if change != "read changed")
+        if not missing and not vanished:
+            return Status("done", 0, total, "items")
+        return Status("pending", len(missing) + len(vanished), total, "items", tuple(reasons))
+
+    def _difference(self, store: Store) -> tuple[list[str], list[str]]:
+        snapshot = store["documents"].require()
+        items = pa.chunked_array([batch["item"] for batch in snapshot.scan(["item"])], pa.string()).unique()
+        present = set(items.to_pylist()) | rejected_inputs(store, self.record)
+        return [key for key in self.wanted if key not in present], sorted(present - self.wanted.keys())
+
+    def run(self, context: Context) -> None:
+        dataset = context.store["documents"]
+        stored = {**self.record.as_json(), "fields": self.settings}
+        if dataset.snapshot() is None:
+            dataset.create(DOCUMENTS, stored, context.properties(self.record))
+        missing, vanished = self._difference(context.store)
+        if vanished:
+            context.commit(lambda: self._forget(context.store, vanished))
+        if (dataset.require().record or {}).get("fields") != stored["fields"]:
+            dataset.annotate(stored)
+        total, done = len(missing), 0
+
+        def commit(wave: list[Outcome]) -> None:
+            nonlocal done
+            rejects = pa.concat_tables([outcome.rejects for outcome in wave])
+            context.reject(self.record, rejects, frozenset().union(*(outcome.taken for outcome in wave)))
+            fragments = [fragment for outcome in wave for fragment in outcome.fragments]
+            if fragments:
+                context.commit(lambda: append(dataset, fragments, context.properties(self.record)))
+            done += sum(outcome.items for outcome in wave)
+            context.tally.rows += sum(outcome.documents for outcome in wave)
+            context.tally.inputs += sum(outcome.documents for outcome in wave) + len(rejects)
+            context.progress(done, total, "items")
+
+        context.in_waves(context.engine.map(self._worker(dataset.uri, dataset.storage_options), self._work(missing)), commit)
+        context.check_rejects()
+        if dataset.require().count() == 0:
+            names = ", ".join(source.name for source in self.sources)
+            raise SourceError(
+                f"No document could be read from {names}: {context.tally.rejects:,} inputs were rejected. "
+                "`mnemic show BANK --failures` gives the reasons; point the recipe at text, Markdown or JSON Lines in UTF-8."
+            )
+
+    def _forget(self, store: Store, keys: list[str]) -> None:
+        store["documents"].delete_keys("item", keys)
+        if store["rejects"].snapshot() is not None:
+            store["rejects"].delete_keys("input", keys)
+
+    def _work(self, keys: list[str]) -> Iterator[Work]:
+        """Items in manifest order, cut into chunks by bytes and number."""
+        chunk: list[tuple[int, str, Item]] = []
+        size = 0
+        for key in keys:
+            index, item = self.wanted[key]
+            chunk.append((index, key, item))
+            size += item.size
+            if size >= CHUNK_BYTES or len(chunk) >= CHUNK_ITEMS:
+                yield Work(tuple(chunk))
+                chunk, size = [], 0
+        if chunk:
+            yield Work(tuple(chunk))
+
+    def _worker(self, uri: str, storage_options: dict[str, str] | None) -> Callable[[], Callable[[Work], Outcome]]:
+        sources, limit, grain, step = self.sources, self.max_document_bytes, self.fragment_characters, self.name
+
+        def factory() -> Callable[[Work], Outcome]:
+            def work(chunk: Work) -> Outcome:
+                fragments: list[WrittenFragment] = []
+                rejects: list[dict[str, str]] = []
+                rows: list[dict[str, object]] = []
+                taken: set[str] = set()
+                size = documents = 0
+
+                def flush() -> None:
+                    nonlocal rows, size
+                    faults.reach(step, "before-write")
+                    table = pa.Table.from_pylist(rows, schema=DOCUMENTS)
+                    fragments.extend(write_rows(uri, table, DOCUMENTS, storage_options))
+                    faults.reach(step, "after-write")
+                    rows, size = [], 0
+
+                for index, key, item in chunk.items:
+                    for result in _read_item(sources[index], key, item, limit):
+                        if "reason" in result:
+                            rejects.append(result)  # type: ignore[arg-type]
+                            continue
+                        rows.append(result)
+                        taken.add(key)
+                        documents += 1
+                        size += int(result["length"])  # type: ignore[call-overload]
+                        if size >= grain:
+                            flush()
+                if rows:
+                    flush()
+                table = pa.Table.from_pylist(rejects, schema=REJECTED)
+                return Outcome(tuple(fragments), table, documents, len(chunk.items), frozenset(taken))
+
+            return work
+
+        return factory
+
+
+def _read_item(source: Source, key: str, item: Item, limit: int) -> Iterator[dict[str, object]]:
+    """Rows and rejects of one item. An item that holds nothing says so, or it would be read again each time."""
+    seen: set[str] = set()
+    empty = True
+    for result in source.read(item, limit):
+        empty = False
+        if isinstance(result, Reject):
+            yield {"input": key, "locator": result.locator, "reason": result.reason, "severity": result.severity}
+            continue
+        content = content_hash(result.text)
+        identity = document_id(source.name, result.locator, content)
+        if identity in seen:
+            reason = "The same locator and text stand twice in this item; the first is kept. Give records ids that differ."
+            yield {"input": key, "locator": result.locator, "reason": reason, "severity": "reject"}
+            continue
+        seen.add(identity)
+        yield {
+            "id": identity,
+            "content": content,
+            "source": source.name,
+            "locator": result.locator,
+            "item": key,
+            "collection": result.collection,
+            "tenant": result.tenant,
+            "session": result.session,
+            "speaker": result.speaker,
+            "time": result.time,
+            "length": len(result.text),
+            "text": result.text,
+        }
+    if empty:
+        reason = "It holds no documentation, docstring or text."
+        yield {"input": key, "locator": item.locator, "reason": reason, "severity": "empty"}
+
+

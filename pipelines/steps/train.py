@@ -1,0 +1,145 @@
+"""Train a parametric memory into `memories`.
+
+Every epoch ends with a checkpoint row, so a kill costs at most one epoch; the last two are kept while the training
+runs. The finished memory is one row with its lock on the model, its metrics and its weights; then the checkpoints go.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from mnemic import languagemodel
+from mnemic.dataset import Dataset, Snapshot, Store
+from mnemic.dataset.write import append, write_rows
+from mnemic.ids import hash_parts
+from mnemic.schema import KEYS, MEMORIES
+from operators.imitate import Checkpoint, Imitate, TrainingRows
+from pipelines import faults
+from pipelines.corpus_reader import KeyOrder, corpus_digest
+from pipelines.identity import Record
+from pipelines.steps.contracts import Context, Status
+
+STORE = "split = 'store'"
+VALIDATION = "split LIKE 'validation-%'"
+KEY = KEYS["datastore"]
+CHECKPOINTS_KEPT = 2
+WEIGHT_WITHOUT_VALIDATION = 0.25
+"""The mixing weight of kNN-LM in its own domain (Khandelwal et al. 2020), where no held-out text can choose one."""
+
+
+@dataclass(frozen=True)
+class Train:
+    """The step `imitate`: an MLP memory from the datastore and its teacher. ``student_depth`` is the datastore's."""
+
+    record: Record
+    operator: Imitate
+    after: tuple[str, ...]
+    student_depth: float
+    memory: str = "mlp"
+
+    @property
+    def name(self) -> str:
+        return self.record.step
+
+    def state(self, store: Store) -> Status:
+        datastore = store["datastore"].snapshot()
+        if datastore is None or "teacher_ids" not in datastore.schema.names:
+            return Status("new")
+        record = self._with_corpus(datastore)
+        rows = datastore.count(STORE)
+        if rows == 0:
+            return Status("done", 0, 0, "rows", ("the store is empty",))
+        memories = store["memories"].snapshot()
+        stored = None if memories is None else memories.record
+        if memories is None or stored is None:
+            return Status("new", rows, rows)
+        changes = self.record.changes_from(stored)
+        if changes:
+            return Status("stale", rows, rows, reasons=tuple(changes))
+        if stored["corpus"] != record.corpus:
+            return Status("due", rows, rows, reasons=("the rows that it looks at changed",))
+        if memories.count(f"final AND state = '{record.state}'"):
+            return Status("done", 0, rows)
+        return Status("pending", rows, rows, reasons=(f"{memories.count()} of {self.operator.epochs} epochs done",))
+
+    def _with_corpus(self, datastore: Snapshot) -> Record:
+        used = f"{STORE} OR {VALIDATION}"
+        return replace(self.record, corpus=corpus_digest(datastore, (*KEY, "split"), used)[0])
+
+    def run(self, context: Context) -> None:
+        datastore = context.store["datastore"].require()
+        record = self._with_corpus(datastore)
+        dataset = context.store["memories"]
+        current = dataset.snapshot()
+        if current is None or (current.record or {}).get("state") != record.state:
+            context.commit(lambda: dataset.create(MEMORIES, record.as_json(), context.properties(record)))
+        rows = TrainingRows.from_arrow(
+            _ordered(datastore, STORE, ("input", "token", "teacher_ids", "teacher_probs")),
+            _ordered(datastore, VALIDATION, ("input", "token", "base_logprob")),
+        )
+        saved = dataset.require().table(["epoch", "metrics", "weights"]).sort_by("epoch").to_pylist()
+        state = saved[-1]["weights"] if saved else None
+        final: Checkpoint | None = None
+
+        def progress(done: int, total: int) -> None:
+            context.progress(done, total, "batches")
+
+        for checkpoint in self.operator.train(rows, state, context.device, progress):
+            final = checkpoint
+            self._keep(context, record, dataset, self._row(record, checkpoint, checkpoint.state))
+        if final is None:  # killed between the last checkpoint and the finished memory
+            final = _finished(saved[-1])
+        model, tokenizer = languagemodel.load(self.operator.model, "auto")
+        layer = languagemodel.student_layer(len(languagemodel.blocks(model)), self.student_depth)
+        row = {
+            **self._row(record, final, final.weights),
+            "final": True,
+            "config": json.dumps({"student_layer": layer, "model": self.operator.model}),
+            "lock": json.dumps(languagemodel.lock(model, tokenizer), sort_keys=True),
+        }
+        row["id"] = hash_parts("memory", record.state, self.memory)
+        self._keep(context, record, dataset, row)
+        dataset.delete("final = false")
+        dataset.forget_before(timedelta(0))  # the bytes of the checkpoints; releases keep their own versions
+        context.tally.rows = context.tally.inputs = len(rows.token)
+
+    def _row(self, record: Record, checkpoint: Checkpoint, weights: bytes) -> dict[str, Any]:
+        metrics = {"weight": WEIGHT_WITHOUT_VALIDATION, **checkpoint.metrics}
+        return {
+            "id": hash_parts("checkpoint", record.state, self.memory, checkpoint.epoch),
+            "name": self.memory,
+            "kind": "mlp",
+            "state": record.state,
+            "epoch": checkpoint.epoch,
+            "final": False,
+            "config": "{}",
+            "lock": "{}",
+            "metrics": json.dumps(metrics, sort_keys=True),
+            "weights": weights,
+        }
+
+    def _keep(self, context: Context, record: Record, dataset: Dataset, row: dict[str, Any]) -> None:
+        """Commit a row, then drop the checkpoints before the last two."""
+        faults.reach(self.name, "before-write")
+        table = pa.Table.from_pylist([row], schema=MEMORIES)
+        fragments = write_rows(dataset.uri, table, MEMORIES, dataset.storage_options)
+        faults.reach(self.name, "after-write")
+        context.commit(lambda: append(dataset, fragments, context.properties(record)))
+        dataset.delete(f"final = false AND epoch <= {row['epoch'] - CHECKPOINTS_KEPT}")
+
+
+def _ordered(datastore: Snapshot, where: str, columns: Sequence[str]) -> pa.Table:
+    order = KeyOrder(datastore, KEY, where)
+    return order.take(range(len(order)), columns)
+
+
+def _finished(saved: dict[str, Any]) -> Checkpoint:
+    """The last checkpoint as a finished training, from its stored state."""
+    weights = Imitate.weights_of(saved["weights"])
+    return Checkpoint(saved["epoch"], weights, saved["weights"], json.loads(saved["metrics"]))

@@ -1,0 +1,108 @@
+"""A commit lands exactly once, whatever the disk or the network answers."""
+
+import lance
+import pyarrow as pa
+import pytest
+
+from mnemic.dataset import Store
+from mnemic.dataset.store import FORMAT_KEY
+from mnemic.dataset.write import append, append_rows, write_rows
+from mnemic.errors import BankError, NoSpace
+from mnemic.schema import FORMAT_VERSION
+
+SCHEMA = pa.schema([pa.field("id", pa.string(), nullable=False)])
+ROWS = pa.table({"id": ["a", "b"]}, schema=SCHEMA)
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    made = Store(tmp_path)["letters"]
+    made.create(SCHEMA, {}, {})
+    return made
+
+
+def answer_lost(monkeypatch, times: int, lands: bool):
+    """The next ``times`` commits raise an I/O error, after having landed or before."""
+    real, left = lance.LanceDataset.commit, [times]
+
+    def commit(*args, **kwargs):
+        if left[0]:
+            left[0] -= 1
+            if lands:
+                real(*args, **kwargs)
+            raise OSError("connection reset by peer")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(lance.LanceDataset, "commit", commit)
+
+
+def test_a_commit_whose_answer_was_lost_is_not_repeated(dataset, monkeypatch):
+    fragments = write_rows(dataset.uri, ROWS, SCHEMA)
+    answer_lost(monkeypatch, times=1, lands=True)
+    assert append(dataset, fragments, {}).count() == 2
+    assert dataset.require().count() == 2
+
+
+def test_a_commit_that_did_not_land_is_tried_again(dataset, monkeypatch):
+    fragments = write_rows(dataset.uri, ROWS, SCHEMA)
+    answer_lost(monkeypatch, times=2, lands=False)
+    assert append(dataset, fragments, {}).count() == 2
+
+
+def test_the_third_failure_is_told(dataset, monkeypatch):
+    fragments = write_rows(dataset.uri, ROWS, SCHEMA)
+    answer_lost(monkeypatch, times=3, lands=False)
+    with pytest.raises(OSError, match="connection reset"):
+        append(dataset, fragments, {})
+    assert dataset.require().count() == 0
+
+
+def test_transactions_say_which_step_and_run_made_them(dataset):
+    append(dataset, write_rows(dataset.uri, ROWS, SCHEMA), {"mnemic.step": "read", "mnemic.run": "r1"})
+    snapshot = dataset.require()
+    properties = snapshot.native.read_transaction(snapshot.version).transaction_properties
+    assert properties["mnemic.step"] == "read"
+    assert properties["mnemic.run"] == "r1"
+
+
+def test_files_of_a_killed_writer_go_and_everything_committed_stays(dataset, tmp_path):
+    append(dataset, write_rows(dataset.uri, ROWS, SCHEMA), {})
+    write_rows(dataset.uri, ROWS, SCHEMA)  # written, never committed
+    files = list((tmp_path / "letters.lance" / "data").iterdir())
+    versions = dataset.require().version
+    assert dataset.remove_orphans() > 0
+    assert len(list((tmp_path / "letters.lance" / "data").iterdir())) == len(files) - 1
+    assert dataset.require(versions).count() == 2
+    assert dataset.require(versions - 1).count() == 0
+    assert dataset.remove_orphans() == 0
+
+
+def test_no_space_left_is_a_sentence_and_keeps_what_is_committed(dataset, monkeypatch):
+    append(dataset, write_rows(dataset.uri, ROWS, SCHEMA), {})
+
+    def full(*args, **kwargs):
+        raise OSError("LanceError(IO): No space left on device (os error 28)")
+
+    monkeypatch.setattr("mnemic.dataset.write.write_fragments", full)
+    with pytest.raises(NoSpace, match="free some space"):
+        write_rows(dataset.uri, ROWS, SCHEMA)
+    assert dataset.require().count() == 2
+
+
+def test_a_newer_bank_format_is_refused(dataset):
+    newer = SCHEMA.with_metadata({FORMAT_KEY: str(FORMAT_VERSION + 1).encode()})
+    lance.write_dataset(ROWS.cast(newer), dataset.uri, mode="overwrite")
+    with pytest.raises(BankError, match="Upgrade mnemic"):
+        dataset.require()
+
+
+def test_a_version_that_does_not_exist_is_a_sentence(dataset):
+    with pytest.raises(BankError, match="no version 99"):
+        dataset.require(99)
+
+
+def test_bookkeeping_rows_make_their_dataset(tmp_path):
+    made = Store(tmp_path)["runs"]
+    append_rows(made, ROWS, SCHEMA, {})
+    append_rows(made, ROWS, SCHEMA, {})
+    assert made.require().count() == 4

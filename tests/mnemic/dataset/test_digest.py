@@ -1,0 +1,89 @@
+"""Equal content, equal digest, whatever the storage order; any changed value changes it."""
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mnemic.dataset import Store
+from mnemic.dataset.digest import digest_dataset, digest_datasets
+from mnemic.dataset.write import append, write_rows
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("text", pa.large_string()),
+        pa.field("vector", pa.list_(pa.float16(), 2)),
+        pa.field("names", pa.list_(pa.string())),
+        pa.field("time", pa.timestamp("us", tz="UTC")),
+        pa.field("item", pa.string()),
+    ]
+)
+
+
+def rows(n: int = 9) -> list[dict]:
+    return [
+        {
+            "id": f"{i:03d}",
+            "text": None if i == 4 else f"text {i}",
+            "vector": [float(i), 0.5],
+            "names": ["a", "b"][: i % 3],
+            "time": i,
+            "item": f"run-dependent {np.random.random()}",
+        }
+        for i in range(n)
+    ]
+
+
+def digest(folder, content: list[dict], cuts: tuple[int, ...] = ()) -> str:
+    dataset = Store(folder)["documents"]
+    dataset.create(SCHEMA, {}, {})
+    for start, stop in zip((0, *cuts), (*cuts, len(content)), strict=True):
+        table = pa.Table.from_pylist(content[start:stop], schema=SCHEMA)
+        append(dataset, write_rows(dataset.uri, table, SCHEMA), {}) if len(table) else None
+    return digest_dataset("documents", dataset.require())
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.randoms(use_true_random=False), st.integers(0, 9))
+def test_order_and_fragments_do_not_show(tmp_path_factory, random, cut):
+    shuffled = rows()
+    random.shuffle(shuffled)
+    straight = digest(tmp_path_factory.mktemp("a"), rows())
+    assert digest(tmp_path_factory.mktemp("b"), shuffled, (cut,)) == straight
+
+
+def test_every_value_counts(tmp_path):
+    plain = digest(tmp_path / "plain", rows())
+    changes = {"id": "999", "text": "other", "vector": [3.0, 0.25], "names": ["ab"], "time": 77}
+    seen = {plain}
+    for field, value in changes.items():
+        changed = rows()
+        changed[3][field] = value
+        seen.add(digest(tmp_path / field, changed))
+    without = rows()
+    without[3]["text"] = None
+    seen.add(digest(tmp_path / "null", without))
+    moved = rows()
+    moved[1]["names"], moved[2]["names"] = [], ["a", "a", "b"][:2]
+    seen.add(digest(tmp_path / "moved", moved))
+    seen.add(digest(tmp_path / "fewer", rows(8)))
+    assert len(seen) == 3 + len(changes) + (moved[1]["names"] != rows()[1]["names"])
+
+
+def test_a_deleted_row_does_not_count(tmp_path):
+    dataset = Store(tmp_path)["documents"]
+    dataset.create(SCHEMA, {}, {})
+    append(dataset, write_rows(dataset.uri, pa.Table.from_pylist(rows(), schema=SCHEMA), SCHEMA), {})
+    dataset.delete("id = '008'")
+    assert digest_dataset("documents", dataset.require()) == digest(tmp_path / "other", rows(8))
+
+
+def test_the_bank_hash_covers_all_datasets(tmp_path):
+    store = Store(tmp_path)
+    digest(tmp_path, rows())
+    one = digest_datasets({"documents": store["documents"].require()})
+    store["pairs"].create(SCHEMA.append(pa.field("document", pa.string())).append(pa.field("other", pa.string())), {}, {})
+    two = digest_datasets({name: store[name].require() for name in ("documents", "pairs")})
+    assert one["documents"] == two["documents"]
+    assert one["bank"] != two["bank"]

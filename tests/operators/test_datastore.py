@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mnemic import languagemodel, schema
+from mnemic.errors import StepError
+from operators.contracts import Worker
+from operators.datastore import Datastore, bucket_lengths, label_log_probs, windows
+from operators.teacher import vectors
+from tests.mnemic.tiny_models import SENTENCES, save_tiny_model
+
+SHORT = {"window": 24, "stride": 8, "max_document_tokens": 60, "batch_tokens": 96}
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    torch.set_num_threads(2)
+    return save_tiny_model(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="module")
+def worker(address: str) -> Worker:
+    return Datastore(model=address, dtype="float32", **SHORT).open("cpu")
+
+
+def documents(texts: list[str]) -> pa.RecordBatch:
+    count = len(texts)
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array([f"d{i}" for i in range(count)], pa.string()),
+            pa.array(texts, pa.large_string()),
+            pa.array(["store"] * count, pa.string()),
+        ],
+        names=["id", "text", "split"],
+    )
+
+
+TEXTS = [SENTENCES[0], "x", " ".join(SENTENCES), "ab", SENTENCES[4], "", SENTENCES[2] * 3]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 3000), st.integers(2, 512), st.data())
+def test_every_token_but_the_first_is_scored_once_with_its_context(tokens: int, window: int, data: st.DataObject) -> None:
+    stride = data.draw(st.integers(1, window))
+    made = windows(tokens, window, stride)
+    scored = [t for part in made for t in range(part.scored, part.end)]
+    assert scored == list(range(1, tokens))
+    for part in made:
+        assert part.begin < part.scored and part.end - part.begin <= window
+        assert part.scored - part.begin >= min(part.scored, window - stride)
+    if len(made) > 1:
+        assert {part.end - part.begin for part in made} == {window}
+
+
+def test_rows_are_what_a_plain_forward_pass_over_the_document_says(address: str) -> None:
+    operator = Datastore(model=address, dtype="float32", max_document_tokens=200, window=200, stride=100)
+    rows, rejects = operator.open("cpu")(documents(TEXTS))
+    assert rows.schema == operator.output(documents(TEXTS).schema) == schema.datastore(32)
+    assert [reject["input"] for reject in rejects.to_pylist()] == ["d1", "d5"]
+    assert set(rejects.column("severity").to_pylist()) == {"empty"}
+    model, tokenizer = languagemodel.load(address, "float32")
+    begin = 0
+    for number, text in enumerate(TEXTS):
+        encoded = tokenizer(text, return_offsets_mapping=True)
+        ids = encoded["input_ids"][:200]
+        if len(ids) < 2:
+            continue
+        part = rows.slice(begin, len(ids) - 1)
+        begin += len(ids) - 1
+        assert set(part.column("document").to_pylist()) == {f"d{number}"}
+        assert part.column("position").to_pylist() == list(range(1, len(ids)))
+        assert part.column("token").to_pylist() == ids[1:]
+        assert part.column("start").to_pylist() == [start for start, _ in encoded["offset_mapping"][1 : len(ids)]]
+        with torch.inference_mode(), languagemodel.capture(model, [3]) as taps:
+            scores = model(input_ids=torch.tensor([ids])).logits[0, :-1].double().log_softmax(-1)
+        expected = scores.gather(1, torch.tensor(ids[1:])[:, None])[:, 0].numpy()
+        np.testing.assert_allclose(part.column("base_logprob").to_numpy(), expected, atol=1e-4)
+        np.testing.assert_allclose(vectors(part.column("key")), taps[3][0, :-1].numpy(), atol=5e-3)
+    assert begin == rows.num_rows
+
+
+def test_a_later_window_gives_its_tokens_the_context_of_that_window(worker: Worker, address: str) -> None:
+    rows, _ = worker(documents([" ".join(SENTENCES)]))
+    model, tokenizer = languagemodel.load(address, "float32")
+    ids = tokenizer(" ".join(SENTENCES))["input_ids"][:60]
+    assert rows.num_rows == 59
+    for part in windows(60, 24, 8):
+        with torch.inference_mode(), languagemodel.capture(model, [3]) as taps:
+            logits = model(input_ids=torch.tensor([ids[part.begin : part.end]])).logits[0]
+        for token in range(part.scored, part.end):
+            row = token - 1
+            at = token - part.begin - 1
+            expected = logits[at].log_softmax(-1)[ids[token]].item()
+            assert rows.column("base_logprob")[row].as_py() == pytest.approx(expected, abs=1e-4)
+            np.testing.assert_allclose(vectors(rows.column("input"))[row], taps[3][0, at].numpy(), atol=5e-3)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.permutations(range(len(TEXTS))), st.integers(1, len(TEXTS)))
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_row_is_bit_equal_in_any_batch(address: str, dtype: str, order: list[int], size: int) -> None:
+    worker = _worker(address, dtype)
+    batch = documents(TEXTS)
+    expected = worker(batch)[0].to_pylist()
+    made: list[dict[str, object]] = []
+    for begin in range(0, len(order), size):
+        made += worker(batch.take(pa.array(order[begin : begin + size])))[0].to_pylist()
+    made.sort(key=lambda row: (row["document"], row["position"]))
+    assert made == expected
+
+
+_workers: dict[tuple[str, str], Worker] = {}
+
+
+def _worker(address: str, dtype: str) -> Worker:
+    key = (address, dtype)
+    if key not in _workers:
+        _workers[key] = Datastore(model=address, dtype=dtype, **SHORT).open("cpu")
+    return _workers[key]
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(1, 700), st.sampled_from([None, 5.0]), st.integers(0, 99))
+def test_blocked_label_log_probs_are_log_softmax(rows: int, softcap: float | None, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    hidden, head = torch.randn(rows, 8, generator=generator) * 3, torch.randn(5000, 8, generator=generator)
+    token = torch.randint(0, 5000, (rows,), generator=generator)
+    logits = hidden.double() @ head.double().T
+    if softcap is not None:
+        logits = torch.tanh(logits / softcap) * softcap
+    expected = logits.log_softmax(1).gather(1, token[:, None])[:, 0]
+    found = label_log_probs(hidden, head, token, softcap)
+    assert torch.allclose(found.double(), expected, atol=1e-4)
+    assert torch.equal(label_log_probs(hidden[-1:], head, token[-1:], softcap), found[-1:])
+
+
+def test_no_documents_give_no_rows(worker: Worker) -> None:
+    rows, rejects = worker(documents([]))
+    assert rows.num_rows == rejects.num_rows == 0 and rows.schema == schema.datastore(32)
+
+
+def test_buckets_end_with_the_window() -> None:
+    assert bucket_lengths(512) == [64, 96, 128, 192, 256, 384, 512]
+    assert bucket_lengths(24) == [24]
+
+
+def test_settings_that_cannot_work_are_sentences(address: str) -> None:
+    with pytest.raises(StepError, match="stride <= window"):
+        Datastore(window=16, stride=17)
+    with pytest.raises(StepError, match="reads 512 tokens"):
+        Datastore(model=address, window=1024).open("cpu")
