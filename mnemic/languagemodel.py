@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import struct
 from collections.abc import Iterable, Iterator
@@ -100,14 +101,18 @@ def load(address: str, dtype: str = "auto", device: str = "cpu") -> tuple[Any, A
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """transformers without progress bars and warnings; what was set before comes back afterwards."""
+    """transformers without progress bars and warnings; what was set before comes back afterwards.
+
+    Standard error is swallowed too: the bar of the GGUF reader is drawn past the library's own switch.
+    """
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
     finally:
         logging.set_verbosity(level)
         if bars:

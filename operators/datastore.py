@@ -54,9 +54,9 @@ class Datastore:
     student_depth: float = 0.7
 
     def __post_init__(self) -> None:
-        if not 1 <= self.stride <= self.window or self.window < 2:
+        if not 1 <= self.stride < self.window:  # a token needs one before it in its own window
             raise StepError(
-                f"Windows of {self.window} tokens cannot advance by {self.stride}; choose 1 <= stride <= window."
+                f"Windows of {self.window} tokens cannot advance by {self.stride}; choose 1 <= stride < window."
             )
 
     def output(self, schema_in: pa.Schema) -> pa.Schema:

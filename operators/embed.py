@@ -23,8 +23,8 @@ from operators.contracts import NO_REJECTS, Worker, model_field
 class Embed:
     """Row operator that adds ``embedding`` (fixed-size list of float16, the model's width) to rows with ``text``.
 
-    ``dtype`` ("auto", "bfloat16", "float32") is the model's; ``max_tokens`` cuts a text, ``batch_tokens`` sizes a batch.
-    A row's vector does not depend on the rows around it.
+    ``dtype`` ("auto", "bfloat16", "float32") is the model's; ``max_tokens`` cuts a text, ``batch_tokens`` sizes a
+    batch. A row's vector does not depend on the rows around it.
     """
 
     version: ClassVar[int] = 1
@@ -45,14 +45,10 @@ class Embed:
         def embed(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
             vectors = encoder.encode(batch.column("text").to_pylist()).astype(np.float16)
             column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), encoder.dimension)
-            return pa.RecordBatch.from_arrays([*batch.columns, column], schema=_extended(batch.schema, schema)), NO_REJECTS
+            return pa.RecordBatch.from_arrays([column], schema=schema), NO_REJECTS
 
         return embed
 
 
 def _field(dimension: int) -> pa.Schema:
-    return pa.schema([pa.field("embedding", pa.list_(pa.float16(), dimension))])
-
-
-def _extended(schema: pa.Schema, added: pa.Schema) -> pa.Schema:
-    return schema.append(added.field(0))
+    return pa.schema([pa.field("embedding", pa.list_(pa.float16(), dimension), nullable=False)])

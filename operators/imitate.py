@@ -209,6 +209,20 @@ class Imitate:
         return memory, optimiser, metadata["epoch"]
 
 
+def finished_weights(state: bytes) -> bytes:
+    """The loadable memory in a checkpoint's ``state``; what its ``weights`` were."""
+    from safetensors.torch import load
+
+    from mnemic.memory import MemoryConfig, MLPMemory, unpack_metadata
+
+    config = MemoryConfig(**unpack_metadata(state)["config"])
+    tensors = load(state)
+    weights = {name.removeprefix("memory."): value for name, value in tensors.items() if name.startswith("memory.")}
+    memory = MLPMemory(config, weights["tokens"])
+    memory.load_state_dict(weights)
+    return memory.to_bytes()
+
+
 def soft_label_loss(logits: torch.Tensor, ids: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """logsumexp(z) - sum_j t_j z_j of each row: [n], for ``logits`` [n, tokens], ``ids`` int64 and ``target`` [n, m].
 

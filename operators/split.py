@@ -107,7 +107,7 @@ class Split:
                 "too_similar": chosen.too_similar,
             }
         progress(len(parts), len(parts))
-        return ColumnById.build("split", pa.array(ids, pa.string()), pa.array(split, pa.string()), {}, summary)
+        return ColumnById.build("split", pa.array(ids, pa.string()), pa.array(split, pa.string()), {}, summary, "")
 
     @property
     def _characters(self) -> int:

@@ -19,13 +19,14 @@ from mnemic.errors import StepError
 
 @dataclass(frozen=True, eq=False)
 class ColumnById:
-    """Values of the column ``name`` (never null) for the rows with these ids."""
+    """Values of the column ``name`` (never null) for the rows with these ids, and ``otherwise`` for all other rows."""
 
     name: str
     ids: npt.NDArray[np.bytes_]  # sorted
     values: pa.Array  # of strings, one for each id
     tables: Mapping[str, pa.Table] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
+    otherwise: str | None = None  # None: a row that the operator did not see is an error
 
     @classmethod
     def build(
@@ -35,6 +36,7 @@ class ColumnById:
         values: pa.Array,
         tables: Mapping[str, pa.Table],
         summary: Mapping[str, Any],
+        otherwise: str | None = None,
     ) -> ColumnById:
         """Of ids in any order. Raises StepError where two rows have one id."""
         keys = _bytes(ids)
@@ -46,7 +48,7 @@ class ColumnById:
                 f"The id {keys[repeated[0]].decode()} stands on more than one row, so `{name}` is not defined; "
                 "build the documents again from their sources."
             )
-        return cls(name, keys, values.take(pa.array(order)), dict(tables), dict(summary))
+        return cls(name, keys, values.take(pa.array(order)), dict(tables), dict(summary), otherwise)
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """One column, in the order of ``batch``'s `id`. Raises StepError for an id that was not in the corpus."""
@@ -54,14 +56,15 @@ class ColumnById:
         places = np.searchsorted(self.ids, wanted)
         known = places < len(self.ids)
         known[known] = self.ids[places[known]] == wanted[known]
-        if not known.all():
+        if not known.all() and self.otherwise is None:
             missing = wanted[np.flatnonzero(~known)[0]].decode()
             raise StepError(
                 f"The row {missing} was not there when `{self.name}` was decided for the corpus; "
                 "run the step again so that it sees all rows."
             )
         schema = pa.schema([pa.field(self.name, pa.string(), nullable=False)])
-        return pa.RecordBatch.from_arrays([self.values.take(pa.array(places))], schema=schema)
+        found = self.values.take(pa.array(places, mask=~known)).fill_null(self.otherwise or "")
+        return pa.RecordBatch.from_arrays([found], schema=schema)
 
 
 def _bytes(ids: pa.Array) -> npt.NDArray[np.bytes_]:

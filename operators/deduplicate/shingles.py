@@ -2,9 +2,9 @@
 
 A document is its set of word 5-grams (Broder, "On the resemblance and containment of documents", 1997): words are the
 maximal runs of ``\\w`` in the lower-cased NFC text, so case, Unicode form, punctuation and white space do not count.
-Splitting by regular expression and joining n-grams in Python runs at about 15 MB/s and was 70-90 % of the time of
-every peer that we measured; this does about 130 MB/s. Here the text is an array of code points: a table says which of them are word characters,
-a word's hash is a polynomial read off one running sum, an n-gram's hash combines n shifted copies of the word hashes.
+Splitting by regular expression and joining n-grams in Python runs at about 15 MB/s, 70-90 % of the time of a run with
+a fast sketch; this does about 130 MB/s. Here the text is an array of code points: a table says which of them are word
+characters, a word's hash is a polynomial read off one running sum, an n-gram's combines n shifted copies of those.
 Every hash depends on the words alone: no salt, no state, the same number on every machine and in every process.
 
 A document of fewer than n words has no shingles, so two short texts are the same only if they are equal.

@@ -1,7 +1,7 @@
 """Where documents come from: what a source promises, and which sources there are.
 
 A source answers two questions. `manifest()` says what is there without reading it (locator, size, stamp), so that a
-build of unchanged sources costs a listing and nothing more: 0.6 s for a Python environment whose 41,000 files take
+build of unchanged sources costs a listing and nothing more: 0.3 s for a Python environment whose 41,000 files take
 36 s to read. `read(item)` turns one item into documents, and into a `Reject` for everything that it could not take, so
 that nothing is lost in silence. Items are read on any worker in any order: a document depends on its item alone.
 

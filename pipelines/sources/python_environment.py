@@ -3,12 +3,13 @@
 One item is one installed distribution. Its documents are its documentation files, its licences, the long description
 of its metadata, and its docstrings; no package is ever imported. Listing stats the files that the distribution itself
 lists (its RECORD, PyPA "Recording installed projects"), so that a manifest of 78 distributions and 41,000 files takes
-0.6 s where parsing them takes 36 s. A sample therefore chooses whole packages by an estimate from sizes alone: 0.19
+0.3 s where parsing them takes 36 s. A sample therefore chooses whole packages by an estimate from sizes alone: 0.19
 characters of docstring a byte of code (0.18 is the median of those 78, 0.21 their mean) plus the size of other files.
 """
 
 from __future__ import annotations
 
+import csv
 import difflib
 import email
 import importlib
@@ -18,7 +19,7 @@ import re
 import stat
 import sysconfig
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Literal
@@ -63,7 +64,7 @@ class _Distribution:
     @cached_property
     def candidates(self) -> list[_Candidate]:
         """The files to read, by locator. Sizes come from stat; files that are gone have none and are left out."""
-        paths = sorted(path for path in map(str, self.installed.files or ()) if _wanted(path))
+        paths = sorted(path for path in _listed(self.installed) if _wanted(path))
         seen: Counter[str] = Counter()
         found = []
         for path in dict.fromkeys(paths):
@@ -187,6 +188,14 @@ def _normalise(name: str) -> str:
 
 def _item_locator(name: str, version: str) -> str:
     return f"{name}-{version.replace('-', '_')}"  # so that the last hyphen ends the name
+
+
+def _listed(installed: importlib.metadata.Distribution) -> Iterable[str]:
+    """Paths of the files that a distribution lists; `files` makes an object of each: 0.7 s a manifest, not 0.25 s."""
+    record = installed.read_text("RECORD")
+    if record is None:
+        return map(str, installed.files or ())
+    return (row[0] for row in csv.reader(record.splitlines()) if row)
 
 
 def _wanted(path: str) -> bool:

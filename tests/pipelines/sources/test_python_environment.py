@@ -125,6 +125,20 @@ def test_an_upgrade_keeps_locators_and_changes_the_item(tmp_path: Path) -> None:
     assert [item.locator for item in items] == ["two-words-1.0", "two-words-2.0+cpu", "two-words-3.0_1"]
 
 
+def test_an_egg_without_a_record_is_read_by_its_list_of_sources(tmp_path: Path) -> None:
+    info = tmp_path / "old.egg-info"
+    info.mkdir()
+    (info / "PKG-INFO").write_text("Name: old\nVersion: 1\n\nAbout old.\n")
+    (info / "SOURCES.txt").write_text("old/README.md\nold/gone.md\nold.egg-info/PKG-INFO\n")
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/README.md").write_text(PROSE)
+    found = read(PythonEnvironment(path=[str(tmp_path)]))
+    assert {locator: entry.text for locator, entry in found.items() if isinstance(entry, Document)} == {
+        "old:old/README.md": PROSE,
+        "old:old.egg-info/PKG-INFO": "About old.",
+    }
+
+
 def test_the_same_file_in_two_distributions_has_two_locators(tmp_path: Path) -> None:
     for name in ("one", "two"):
         install(tmp_path, name, {"shared/README.md": PROSE})

@@ -1,0 +1,69 @@
+"""`make demo`: build the memory of this Python environment, measure it, and show how it is used.
+
+Everything that it does is done with the public calls `mnemic.build`, `mnemic.evaluate` and `mnemic.open_bank`.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+
+from mnemic.bank import open_bank
+from mnemic.command import main as command
+from mnemic.errors import MnemicError
+from mnemic.hardware import has_bfloat16
+from mnemic.terminal import plain
+from pipelines.command.evaluate import shown
+from pipelines.evaluate import evaluate
+from pipelines.progress import TerminalLines
+from pipelines.recipe import load_recipe
+from pipelines.run import build
+
+QUESTION = "how do I write a table to disk and read it back?"
+
+
+def main(recipe: str = "demo") -> int:
+    """Run the demo of a shipped recipe and return an exit code."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    started = time.monotonic()
+    loaded = load_recipe(recipe)
+    if not has_bfloat16() and recipe == "demo":
+        print(
+            "This processor has no bfloat16: the language model runs 5 to 10 times slower here, so this demo takes 20 to 60 "
+            "minutes instead of 6. `make demo-small` shows the same on less text.\n"
+        )
+    (source,) = loaded.sources
+    items = source.manifest()
+    print(f"{len(items)} packages, a seeded sample of this environment: {', '.join(item.locator for item in items)}\n")
+    try:
+        result = build(loaded, sinks=[TerminalLines(sys.stdout)])
+    except MnemicError as error:
+        print(f"mnemic: {plain(str(error))}", file=sys.stderr)
+        return error.exit_code
+    if result.steps:
+        print("\nseconds: " + "  ".join(f"{step.step} {step.seconds:.1f}" for step in result.steps))
+    clock = time.monotonic()
+    print("\n" + shown(evaluate(result.bank)))
+    print(f"\nevaluated in {time.monotonic() - clock:.1f} s\n")
+    print(f'$ mnemic search {result.bank} "{QUESTION}" --words 120\n')
+    command(["search", result.bank, QUESTION, "--words", "120"])
+    print(
+        "\nIn Python:\n\n"
+        "    import mnemic\n"
+        f'    bank = mnemic.open_bank("{result.bank}")\n'
+        f'    events = bank.search("{QUESTION}", words=500)\n'
+        "    lm = bank.attach(model)        # a transformers model that generates with the memory\n"
+    )
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(
+        f"release {open_bank(result.bank).release.name}, {time.monotonic() - started:.0f} s without installation, "
+        f"{memory:.1f} GB of memory at most"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:2]))

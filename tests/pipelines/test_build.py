@@ -1,0 +1,240 @@
+"""Building: nothing twice, nothing stale, nothing lost, and a sentence for everything that can go wrong."""
+
+import json
+import shutil
+
+import pytest
+from tiny_bank import COLLECTIONS, tiny_recipe, write_corpus
+
+import mnemic
+from mnemic.errors import BankError, BankInUse, ModelError, OtherRecipe, SourceError, TooManyRejects
+from pipelines.plan import plan
+from pipelines.progress import Event
+from pipelines.run import build
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A tiny bank, its recipe and what its build said."""
+    root = tmp_path_factory.mktemp("built")
+    recipe = tiny_recipe(root, write_corpus(root / "corpus"))
+    events: list[Event] = []
+    result = build(recipe, device="cpu", sinks=[events.append])
+    return recipe, result, events
+
+
+@pytest.fixture
+def copy(built, tmp_path):
+    """A copy of that bank and of its corpus, to change."""
+    recipe = built[0]
+    shutil.copytree(recipe["bank"], tmp_path / "bank")
+    corpus = recipe["sources"][0]["path"]
+    shutil.copytree(corpus, tmp_path / "corpus", copy_function=shutil.copy2)
+    source = {**recipe["sources"][0], "path": str(tmp_path / "corpus")}
+    return {**recipe, "bank": str(tmp_path / "bank"), "sources": [source]}, tmp_path / "corpus"
+
+
+def kinds(recipe) -> dict[str, str]:
+    return {step.step: step.kind for step in plan(recipe).steps}
+
+
+def small(tmp_path, text: str = "A first sentence about tables. A second one about columns.") -> dict:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "one.txt").write_text(text)
+    return {
+        "name": "small",
+        "bank": str(tmp_path / "bank"),
+        "sources": [{"kind": "folder", "path": str(tmp_path / "texts")}],
+        "embed": {"dtype": "float32"},
+    }
+
+
+def test_a_build_walks_through_all_steps_and_ends_with_a_release(built):
+    recipe, result, events = built
+    assert [step.step for step in result.steps] == [
+        "read", "signature", "deduplicate", "units", "embed", "segment", "cluster", "split", "datastore", "teacher",
+        "imitate", "release",
+    ]  # fmt: skip
+    bank = mnemic.open_bank(recipe["bank"])
+    assert bank.release.name == result.release.name
+    counts = bank.release.counts
+    assert counts["documents"] == 40 and counts["memories"] == 1
+    dropped = bank.table("documents", ["locator", "duplicate_of"], "duplicate_of <> ''")["locator"].to_pylist()
+    assert len(dropped) == 3, dropped
+    assert {event.kind for event in events} >= {"run-start", "step-start", "progress", "step-end", "run-end", "reject"}
+
+
+def test_every_event_belongs_to_a_document_and_every_unit_to_an_event(built):
+    bank = mnemic.open_bank(built[0]["bank"])
+    events = bank.table("events", ["document", "first_unit", "end_unit", "start", "end", "text"]).to_pylist()
+    units = bank.table("units", ["document", "ordinal"]).to_pylist()
+    covered = sorted((e["document"], n) for e in events for n in range(e["first_unit"], e["end_unit"]))
+    assert covered == sorted((u["document"], u["ordinal"]) for u in units)
+    texts = dict(zip(*(bank.table("documents", ["id", "text"])[c].to_pylist() for c in ("id", "text")), strict=True))
+    for event in events[:50]:
+        assert event["text"].split() == texts[event["document"]][event["start"] : event["end"]].split()
+
+
+def test_a_second_build_runs_nothing_and_writes_no_release(built):
+    recipe, first, _ = built
+    before = mnemic.open_bank(recipe["bank"]).release.name
+    again = build(recipe, device="cpu")
+    assert again.steps == ()
+    assert again.release.name == before == first.release.name
+    assert plan(recipe).nothing_to_do
+
+
+def test_changing_a_field_reruns_its_step_and_what_depends_on_it_and_plan_names_it(copy):
+    recipe, _ = copy
+    changed = {**recipe, "segment": {"deviations": 0.5}}
+    planned = {step.step: step for step in plan(changed).steps}
+    assert planned["segment"].kind == "stale"
+    assert planned["segment"].reasons == ("segment.deviations: 1.0 -> 0.5",)
+    assert planned["cluster"].kind == "stale" and "segment changed" in planned["cluster"].reasons
+    assert planned["embed"].kind == planned["datastore"].kind == "done"
+    result = build(changed, device="cpu")
+    assert [step.step for step in result.steps] == ["segment", "cluster", "release"]
+
+
+def test_another_threshold_costs_only_the_documents_whose_fate_it_changes(copy):
+    recipe, _ = copy
+    changed = {**recipe, "deduplicate": {"threshold": 0.999}}
+    assert kinds(changed)["deduplicate"] == "stale"
+    result = {step.step: step for step in build(changed, device="cpu").steps}
+    assert result["embed"].rows < 30, "only the units of the near copy that is kept now"
+
+
+def test_adding_a_document_costs_work_for_that_document(copy):
+    recipe, corpus = copy
+    (corpus / "alpha" / "new.txt").write_text("Rivers carry sand to the sea. " * 3 + "The delta grows each year by some metres.")
+    assert kinds(recipe)["read"] == "pending"
+    result = {step.step: step for step in build(recipe, device="cpu").steps}
+    assert result["read"].rows == 1
+    assert result["signature"].rows == 1
+    assert 1 <= result["embed"].rows <= 5
+    assert "deduplicate" in result and "cluster" in result, "corpus steps are due"
+
+
+def test_a_bank_that_grew_equals_one_built_at_once(copy, tmp_path):
+    recipe, corpus = copy
+    (corpus / "beta" / "new.txt").write_text("Glaciers scrape valleys into the shape of a letter. They melt slowly in summer.")
+    (corpus / "alpha" / "000.txt").unlink()
+    build(recipe, device="cpu")
+    fresh = {**recipe, "bank": str(tmp_path / "fresh")}
+    build(fresh, device="cpu")
+    assert mnemic.open_bank(recipe["bank"]).digest() == mnemic.open_bank(fresh["bank"]).digest()
+
+
+def test_an_edited_document_replaces_the_old_one(copy):
+    recipe, corpus = copy
+    old = mnemic.open_bank(recipe["bank"])
+    (corpus / "gamma" / "002.txt").write_text("This file now says something else entirely. It speaks of lighthouses and fog.")
+    build(recipe, device="cpu")
+    new = mnemic.open_bank(recipe["bank"])
+    where = "locator = 'gamma/002.txt'"
+    assert old.table("documents", ["id"], where)["id"][0] != new.table("documents", ["id"], where)["id"][0]
+    assert len(new.table("documents", ["id"], where)) == 1
+    ids = set(new.table("documents", ["id"])["id"].to_pylist())
+    assert set(new.table("events", ["document"])["document"].to_pylist()) <= ids
+    assert mnemic.open_bank(recipe["bank"], old.release.name).digest() == old.digest(), "the old release stays"
+
+
+def test_commits_in_other_waves_and_fragments_of_other_size_give_the_same_digest(built, tmp_path):
+    recipe = {**built[0], "bank": str(tmp_path / "bank"), "fragment_characters": 1500}
+    build(recipe, device="cpu", commit_every=1)
+    assert mnemic.open_bank(recipe["bank"]).digest() == mnemic.open_bank(built[0]["bank"]).digest()
+
+
+def test_until_stops_without_a_release(tmp_path):
+    recipe = small(tmp_path)
+    assert build(recipe, until="units").release is None
+    with pytest.raises(BankError, match="no release yet"):
+        mnemic.open_bank(recipe["bank"])
+
+
+def test_one_bank_one_recipe(copy):
+    recipe, _ = copy
+    other = {**recipe, "name": "other"}
+    with pytest.raises(OtherRecipe, match="belongs to the recipe 'tiny'"):
+        build(other)
+    assert build(other, replace=True, device="cpu").steps == ()
+    with pytest.raises(OtherRecipe):
+        build(recipe)
+
+
+def test_a_bank_in_use_is_refused(copy, monkeypatch):
+    from mnemic.dataset import Store
+    from mnemic.dataset.lease import Lease
+
+    recipe, _ = copy
+    with Lease(Store(recipe["bank"])["leases"], "first"), pytest.raises(BankInUse, match="run first"):
+        build(recipe)
+
+
+def test_rejects_keep_locator_and_reason(built):
+    bank = mnemic.open_bank(built[0]["bank"])
+    rows = bank.store["rejects"].require().table(["step", "locator", "reason"]).to_pylist()
+    told = {row["locator"]: row["reason"] for row in rows if row["step"] == "read"}
+    assert "UTF-8" in told["delta/broken.txt"]
+    assert "2" in json.dumps([locator for locator in told if "notes.jsonl" in locator] + list(told.values()))
+    assert len(told) == 2
+
+
+def test_a_missing_path_is_told_before_anything_is_written(tmp_path):
+    recipe = small(tmp_path)
+    recipe["sources"][0]["path"] = str(tmp_path / "nowhere")
+    with pytest.raises(SourceError, match="does not exist"):
+        build(recipe)
+    assert not (tmp_path / "bank").exists()
+
+
+def test_an_empty_source_is_told(tmp_path):
+    recipe = small(tmp_path)
+    (tmp_path / "texts" / "one.txt").unlink()
+    with pytest.raises(SourceError):
+        build(recipe)
+
+
+def test_a_source_of_which_nothing_can_be_read_is_told(tmp_path):
+    recipe = small(tmp_path)
+    (tmp_path / "texts" / "one.txt").write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(SourceError, match="No document could be read"):
+        build(recipe)
+
+
+def test_a_document_over_the_limit_is_a_reject(tmp_path):
+    recipe = {**small(tmp_path), "max_document_bytes": 1000}
+    (tmp_path / "texts" / "two.txt").write_text("long " * 500)
+    result = build(recipe, until="read")
+    assert (result.steps[0].rows, result.steps[0].rejects) == (1, 1)
+
+
+def test_too_many_rejects_fail_the_step_and_keep_what_was_read(tmp_path):
+    recipe = small(tmp_path)
+    lines = [json.dumps({"text": f"Line {n} says something."}) for n in range(40)] + ['{"text": null}'] * 20
+    (tmp_path / "texts" / "lines.jsonl").write_text("\n".join(lines))
+    with pytest.raises(TooManyRejects, match="--failures"):
+        build(recipe, until="read")
+    result = build({**recipe, "max_rejects": 0.5}, until="read")
+    assert result.steps == (), "everything had been read and committed"
+
+
+def test_an_unknown_model_is_told_before_anything_runs(tmp_path):
+    recipe = {**small(tmp_path), "embed": {"model": str(tmp_path / "no-model")}}
+    with pytest.raises(ModelError):
+        build(recipe)
+    assert not (tmp_path / "bank").exists()
+
+
+def test_a_corpus_without_anything_to_train_on_still_becomes_a_bank(built, tmp_path):
+    tiny = built[0]
+    recipe = {**tiny, "bank": str(tmp_path / "bank"), "sources": small(tmp_path)["sources"]}
+    build(recipe, device="cpu")
+    bank = mnemic.open_bank(recipe["bank"])
+    assert bank.release.counts["events"] >= 1
+    assert bank.search("tables", words=50)[0].text.startswith("A first sentence")
+
+
+def test_the_corpus_has_the_collections_that_the_split_needs(built):
+    collections = set(mnemic.open_bank(built[0]["bank"]).table("documents", ["collection"])["collection"].to_pylist())
+    assert collections >= set(COLLECTIONS)
