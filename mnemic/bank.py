@@ -173,7 +173,8 @@ class Bank:
 
         if "memories" not in self.release.versions:
             raise BankError(
-                f"{self.path} has no parametric memory: its recipe names no `language_model`. Add one and build again."
+                f"{self.path} has no parametric memory: its recipe names no `language_model`, or its text was too little for "
+                "one. `mnemic show` gives the funnel; add a model or more text and build again."
             )
         found = {row["name"]: row for row in self.memories()}
         if name not in found:

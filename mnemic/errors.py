@@ -24,7 +24,7 @@ class MnemicError(Exception):
     exit_code: ClassVar[int] = 1
 
 
-class RecipeError(MnemicError):
+class RecipeError(MnemicError, ValueError):
     exit_code = 2
 
 

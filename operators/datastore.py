@@ -23,7 +23,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mnemic import languagemodel, schema
-from mnemic.errors import StepError
+from mnemic.errors import RecipeError, StepError
 from operators.contracts import REJECTED, Worker, model_field
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Datastore:
 
     def __post_init__(self) -> None:
         if not 1 <= self.stride < self.window:  # a token needs one before it in its own window
-            raise StepError(
+            raise RecipeError(
                 f"Windows of {self.window} tokens cannot advance by {self.stride}; choose 1 <= stride < window."
             )
 

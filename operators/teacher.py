@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mnemic.errors import StepError
+from mnemic.errors import RecipeError, StepError
 from operators.contracts import Corpus, Progress
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Teacher:
         if min(self.neighbours, self.support, self.block) < 1 or (
             self.temperature is not None and self.temperature <= 0
         ):
-            raise StepError(
+            raise RecipeError(
                 "The teacher needs at least one neighbour, one token of support, a block of one row, and a temperature "
                 "above 0; leave the temperature out to have it chosen."
             )

@@ -19,7 +19,9 @@ class KeyOrder:
     def __init__(self, snapshot: Snapshot, key: Sequence[str], where: str | None = None) -> None:
         self._snapshot = snapshot
         everything = _column(snapshot.scan([], row_ids=True), "_rowid")
-        rows = pa.Table.from_batches(list(snapshot.scan(key, where, row_ids=True)))
+        schema = pa.schema([*(snapshot.schema.field(name) for name in key), pa.field("_rowid", pa.uint64())])
+        batches = [batch.select(schema.names) for batch in snapshot.scan(key, where, row_ids=True)]
+        rows = pa.Table.from_batches(batches, None if batches else schema)
         order = pc.sort_indices(rows, sort_keys=[(column, "ascending") for column in key])
         wanted = rows["_rowid"].take(order).to_numpy()
         by_id = np.argsort(everything, kind="stable")

@@ -26,7 +26,7 @@ from operators.segment import Segment
 from operators.sentences import Sentences
 from operators.split import Split
 from operators.teacher import Teacher
-from pipelines.sources import Source, find_source
+from pipelines.sources import SOURCES, Source, find_source
 
 SHIPPED = Path(__file__).parent / "recipes"
 """Folder of the recipes that come with mnemic; a bare name such as `demo` means one of them."""
@@ -179,6 +179,8 @@ def _problem(problem: Any) -> str:
 def _fields_at(location: tuple[Any, ...]) -> list[str]:
     if not location:
         return list(Recipe.model_fields)
+    if location[0] == "sources":
+        return sorted({name for source in SOURCES.values() for name in source.model_fields})  # type: ignore[attr-defined]
     field = Recipe.model_fields.get(str(location[0]))
     operator = field.annotation if field else None
     return [f.name for f in dataclasses.fields(operator)] if dataclasses.is_dataclass(operator) else []

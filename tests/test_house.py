@@ -89,7 +89,11 @@ def test_foreign_folders_of_the_same_names_do_not_hide_ours(tmp_path):
 def test_a_folder_that_does_hide_ours_is_told_in_a_sentence(tmp_path):
     (tmp_path / "pipelines").mkdir()
     (tmp_path / "pipelines" / "__init__.py").write_text("")
-    code = "import sys; sys.path.insert(0, ''); from mnemic.command import main; sys.exit(main(['init']))"
+    code = (
+        "import sys; from mnemic.command import main\n"
+        "sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]; sys.path.insert(0, '')\n"
+        "sys.exit(main(['init']))"
+    )
     done = run_python(code, cwd=tmp_path)
     assert done.returncode == 11
     assert "hides mnemic's own package" in done.stderr

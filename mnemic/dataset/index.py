@@ -22,9 +22,9 @@ ROWS_PER_PARTITION = 16_384
 def unindexed_rows(snapshot: Snapshot, column: str) -> int:
     """Rows that the index on ``column`` does not cover; all rows when there is no index."""
     dataset = snapshot.native
-    for index in dataset.list_indices():
-        if index["fields"] == [column]:
-            return int(dataset.index_statistics(index["name"])["num_unindexed_rows"])
+    for index in dataset.describe_indices():
+        if index.field_names == [column]:
+            return int(dataset.stats.index_stats(index.name)["num_unindexed_rows"])
     return snapshot.count()
 
 
@@ -39,7 +39,7 @@ def build_indexes(dataset: Dataset, text: str, vector: str) -> None:
     """Build the indexes that are missing and bring the others up to date."""
     with readable_errors(dataset.uri):
         native = dataset.require().native
-        indexed = {name for index in native.list_indices() for name in index["fields"]}
+        indexed = {name for index in native.describe_indices() for name in index.field_names}
         if text not in indexed:
             native.create_scalar_index(text, "INVERTED", with_position=False)
         if vector not in indexed and native.count_rows() >= VECTOR_INDEX_ROWS:

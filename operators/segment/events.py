@@ -99,7 +99,9 @@ def mean_vectors(vectors: npt.NDArray[np.float32], firsts: Integers, ends: Integ
         members = np.flatnonzero(ends - firsts > offset)
         sums[members] += vectors[firsts[members] + offset]
     lengths = np.sqrt(np.einsum("ij,ij->i", sums, sums))[:, None]
-    means: npt.NDArray[np.float32] = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0).astype(np.float32)
+    means: npt.NDArray[np.float32] = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0).astype(
+        np.float32
+    )
     return means
 
 

@@ -32,7 +32,8 @@ def gap_similarity(vectors: npt.NDArray[np.float32], ends: Flags, window: int) -
     each computed once: O(n * window * d) time, and no copy of the vectors.
     """
     count = len(vectors)
-    products = [np.einsum("ij,ij->i", vectors[: count - k], vectors[k:]).astype(np.float64) for k in range(2 * window)]
+    reach = range(min(2 * window, count))
+    products = [np.einsum("ij,ij->i", vectors[: count - k], vectors[k:]).astype(np.float64) for k in reach]
     document = np.concatenate([[0], np.cumsum(ends)]).astype(np.int64)
 
     def product(gaps: npt.NDArray[np.int64], a: int, b: int) -> Floats:
@@ -46,7 +47,8 @@ def gap_similarity(vectors: npt.NDArray[np.float32], ends: Flags, window: int) -
             & (document[safe_high] == document[gaps])
         )
         values = np.zeros(len(gaps))
-        values[inside] = products[abs(a - b)][low[inside]]
+        if inside.any():
+            values[inside] = products[abs(a - b)][low[inside]]
         return values
 
     gaps = np.flatnonzero(~ends)

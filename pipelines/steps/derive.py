@@ -136,7 +136,7 @@ class Derive:
         self, context: Context, version: int, dataset: Dataset
     ) -> Callable[[], Callable[[tuple[int, pa.Array]], Outcome]]:
         origin = context.store[self.origin]
-        schema = dataset.require().schema
+        schema = self.operator.output(origin.require(version).schema)  # not the dataset's: that may have grown
 
         def factory() -> Callable[[tuple[int, pa.Array]], Outcome]:
             process = self.operator.open(context.device)

@@ -102,7 +102,7 @@ class Corpus:
         if snapshot is None or any(column not in snapshot.schema.names for column in self.needs):
             return Status("new")
         digest, rows = self._digest(snapshot)
-        if snapshot.count() == 0:
+        if rows == 0:
             return Status("done", 0, 0, self.dataset, ("no rows",))
         status = _growth_state(snapshot, self.record, _names(self.operator, snapshot), digest)
         for table in self.tables if status.done else ():

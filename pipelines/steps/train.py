@@ -49,12 +49,14 @@ class Train:
 
     def state(self, store: Store) -> Status:
         datastore = store["datastore"].snapshot()
-        if datastore is None or "teacher_ids" not in datastore.schema.names:
+        if datastore is None:
             return Status("new")
-        record = self._with_corpus(datastore)
         rows = datastore.count(STORE)
         if rows == 0:
             return Status("done", 0, 0, "rows", ("the store is empty",))
+        if "teacher_ids" not in datastore.schema.names:
+            return Status("new")
+        record = self._with_corpus(datastore)
         memories = store["memories"].snapshot()
         stored = None if memories is None else memories.record
         if memories is None or stored is None:

