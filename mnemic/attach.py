@@ -43,6 +43,7 @@ def attach(
     weight: float,
     lock: Mapping[str, str],
     tap_layer: int,
+    *,
     tokenizer: Any | None = None,
 ) -> Any:
     """Make ``model`` (a transformers causal model) answer with ``memory`` at mixing weight ``weight``; returns it.

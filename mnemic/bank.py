@@ -13,7 +13,7 @@ import pyarrow as pa
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.digest import digest_datasets
 from mnemic.dataset.index import search_text, search_vector
-from mnemic.errors import BankError, ModelError
+from mnemic.errors import BankError, ModelError, QueryError
 from mnemic.models import weights_hash
 from mnemic.release import Release, find_release, releases
 from mnemic.search import POOL, Found, best_first, explain, fuse, reading_order, within_budget
@@ -104,16 +104,25 @@ class Bank:
         """Events that answer ``query``, in reading order.
 
         ``words`` is the budget that all texts together must keep (None: no budget, then ``k`` limits; 10 by default),
-        ``where`` an SQL condition over the columns of `events` (such as ``start_time > '2026-01-01'``) that is applied
-        before the search. Equal queries give equal results.
+        ``where`` an SQL condition over the columns of `events` (such as ``start_time > date '2026-01-31'``) that is
+        applied before the search. Equal queries give equal results.
         """
         if not query.strip():
-            raise ValueError("The query is empty. Ask for something, as in bank.search('how do I tag a version?').")
+            raise QueryError("The query is empty. Ask for something, as in bank.search('how do I tag a version?').")
         events = self.dataset("events")
         if words is None and k is None:
             k = 10
-        dense = search_vector(events, "vector", "id", self.encoder.encode([query])[0], POOL, where)
-        text = search_text(events, "text", "id", query, POOL, where)
+        vector = self.encoder.encode([query])[0]
+        try:
+            dense = search_vector(events, "vector", "id", vector, POOL, where)
+            text = search_text(events, "text", "id", query, POOL, where)
+        except ValueError as error:
+            if where is None:
+                raise
+            raise QueryError(
+                f"The condition {where!r} cannot be applied to events. Write SQL over {', '.join(events.schema.names)}; "
+                "times as start_time > date '2026-01-31', text in single quotes."
+            ) from error
         similarity = dict(zip(dense["id"].to_pylist(), (1.0 - d for d in dense["_distance"].to_pylist()), strict=True))
         bm25 = dict(zip(text["id"].to_pylist(), text["_score"].to_pylist(), strict=True))
         scores = fuse([list(similarity), list(bm25)])

@@ -2,6 +2,7 @@
 
     MnemicError                     exit code 1
     |-- RecipeError                 2   the recipe cannot be used as it stands
+    |-- QueryError                  2   a search, or a condition on it, that cannot be answered
     |-- SourceError                 3   a source is missing, empty or unreadable
     |-- ModelError                  4   a model cannot be loaded, or is not the one a memory was made for
     |-- BankError                   5   the path is not a bank, or not one that this version can read
@@ -25,6 +26,10 @@ class MnemicError(Exception):
 
 
 class RecipeError(MnemicError, ValueError):
+    exit_code = 2
+
+
+class QueryError(MnemicError, ValueError):
     exit_code = 2
 
 

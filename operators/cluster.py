@@ -126,30 +126,34 @@ class Cluster:
 
     def _grow(self, points: Vectors, rows: int) -> Tree:
         """The tree for a corpus of ``rows`` events, level by level from the root."""
-        root = points.mean(axis=0, dtype=np.float64).astype(np.float32)
-        tree = Tree([[""]], [root[None]], [])
+        tree = Tree([[""]], [points.mean(axis=0, dtype=np.float64).astype(np.float32)[None]], [])
+        node_of = np.zeros(len(points), np.int64)
         depth = self.levels(rows)
         for level in range(depth):
-            node_of = tree.descend(points)[-1]
-            names: list[str] = []
+            below = self.min_leaf * self.branching ** (depth - level - 1)
             centroids: list[Vectors] = []
-            children = np.full((len(tree.names[-1]), self.branching), -1, np.int64)
             for node, name in enumerate(tree.names[-1]):
                 members = points[node_of == node]
-                below = self.min_leaf * self.branching ** (depth - level - 1)
                 wanted = self.branching
                 if self.depth is None:
                     wanted = min(max(len(members) * rows // len(points) // below, 1), self.branching)
-                if len(members):
-                    made, _ = balanced_kmeans(
-                        members, wanted, self.iterations, self.sample, self.share, self.seed, name
-                    )
-                else:
-                    made = tree.centroids[-1][node : node + 1].astype(np.float64)
-                children[node, : len(made)] = len(names) + np.arange(len(made))
-                names += [f"{name}.{child}" if name else str(child) for child in range(len(made))]
+                made, _ = balanced_kmeans(
+                    members,
+                    wanted,
+                    steps=self.iterations,
+                    sample=self.sample,
+                    share=self.share,
+                    seed=self.seed,
+                    name=name,
+                )
                 centroids.append(made.astype(np.float32))
-            tree = Tree([*tree.names, names], [*tree.centroids, np.concatenate(centroids)], [*tree.children, children])
+            grown = tree.extended(centroids, self.branching)
+            # Points that were moved for balance can leave a centroid that is nobody's nearest: it is dropped.
+            used = np.bincount(grown.descend(points)[-1], minlength=len(grown.names[-1])) > 0
+            bounds = np.cumsum([len(made) for made in centroids])[:-1]
+            kept = [made[flags] for made, flags in zip(centroids, np.split(used, bounds), strict=True)]
+            tree = tree.extended(kept, self.branching)
+            node_of = tree.descend(points)[-1]
         return tree
 
 

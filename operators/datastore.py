@@ -164,7 +164,7 @@ class _Scorer:
             for length, members in waiting.items():
                 size = max(1, self.settings.batch_tokens // length)
                 for begin in range(0, len(members), size):
-                    self._forward(members[begin : begin + size], (size, length), tokens, first, taps, made)
+                    self._forward(members[begin : begin + size], (size, length), tokens, first, taps=taps, made=made)
         return made
 
     def _forward(
@@ -173,6 +173,7 @@ class _Scorer:
         shape: tuple[int, int],
         tokens: Sequence[NDArray[np.int32]],
         first: NDArray[np.int64],
+        *,
         taps: dict[int, torch.Tensor],
         made: _Vectors,
     ) -> None:

@@ -26,7 +26,7 @@ _ROWS = 1024  # rows that descend at once: at worst each is alone in its block, 
 
 
 def balanced_kmeans(
-    points: Vectors, clusters: int, steps: int, sample: int, share: float, seed: int, name: str
+    points: Vectors, clusters: int, *, steps: int, sample: int, share: float, seed: int, name: str
 ) -> tuple[Floats, Integers]:
     """Centroids float64 [k, d] and the last step's balanced assignment of its points.
 
@@ -106,6 +106,15 @@ class Tree:
     @property
     def depth(self) -> int:
         return len(self.names) - 1
+
+    def extended(self, centroids: list[Vectors], branching: int) -> Tree:
+        """The tree with one more level: ``centroids[i]``, at most ``branching`` of them, below the i-th last node."""
+        names: list[str] = []
+        children = np.full((len(centroids), branching), -1, np.int64)
+        for node, (name, made) in enumerate(zip(self.names[-1], centroids, strict=True)):
+            children[node, : len(made)] = len(names) + np.arange(len(made))
+            names += [f"{name}.{child}" if name else str(child) for child in range(len(made))]
+        return Tree([*self.names, names], [*self.centroids, np.concatenate(centroids)], [*self.children, children])
 
     def descend(self, vectors: Vectors) -> list[Integers]:
         """Index of each row's node at every level, by greedy descent to the nearest child (Euclidean).

@@ -15,7 +15,7 @@ from mnemic.terminal import plain
 
 EXAMPLES = """  mnemic search memory/python-environment "how do I tag a dataset version?"
   mnemic search memory/notes "who owns the parser?" --words 200
-  mnemic search memory/notes "releases" --where "start_time > '2026-01-01'" --json"""
+  mnemic search memory/notes "releases" --where "start_time > date '2026-01-31'" --json"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic import schema as bank_schema
 from mnemic.errors import RecipeError
 from mnemic.ids import hash_parts
-from mnemic import schema as bank_schema
 from operators.contracts import NO_REJECTS, Worker
 from operators.segment.events import make_events
 from operators.segment.score import score
@@ -82,5 +82,8 @@ class Segment:
             cuts = keep_apart(select(scores, ends, threshold), scores, ends, self.min_units)
         else:
             cuts = every(self.size if self.method == "fixed" else 1, ends)
-        cuts = limit(cuts, scores, words, self.max_units, self.max_words, self.min_units)
-        return make_events(units, vectors, words, cuts, scores, threshold, self.fingerprint), NO_REJECTS
+        cuts = limit(cuts, scores, words, self.max_units, self.max_words, min_units=self.min_units)
+        events = make_events(
+            units, vectors, words, cuts=cuts, scores=scores, threshold=threshold, segmenter=self.fingerprint
+        )
+        return events, NO_REJECTS

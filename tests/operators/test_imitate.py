@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_models import save_tiny_model
 
 from mnemic import languagemodel
 from mnemic.errors import StepError
@@ -14,7 +15,6 @@ from mnemic.memory import MLPMemory
 from operators.imitate import Checkpoint, Imitate, TrainingRows, soft_label_loss
 from operators.perplexity import best_weight, perplexity
 from operators.teacher import distribution
-from tiny_models import save_tiny_model
 
 
 @pytest.fixture(scope="module")

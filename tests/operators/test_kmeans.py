@@ -43,7 +43,7 @@ def test_no_cluster_holds_more_than_its_share(assignment: list[int], share: floa
 
 def test_planted_clusters_are_recovered() -> None:
     points, label = blobs(16, 40)
-    centroids, assignment = balanced_kmeans(points, 16, 20, 6400, 1.5, 0, "")
+    centroids, assignment = balanced_kmeans(points, 16, steps=20, sample=6400, share=1.5, seed=0, name="")
     assert len(centroids) == 16
     pairs = set(zip(assignment.tolist(), label.tolist(), strict=True))
     assert len(pairs) == 16
@@ -52,14 +52,14 @@ def test_planted_clusters_are_recovered() -> None:
 def test_the_last_steps_assignment_keeps_the_share() -> None:
     points = np.concatenate([blobs(1, 900)[0], blobs(7, 20, seed=1)[0]])
     points = points[np.random.default_rng(2).permutation(len(points))]
-    _, assignment = balanced_kmeans(points, 8, 12, 6400, 1.5, 0, "")
+    _, assignment = balanced_kmeans(points, 8, steps=12, sample=6400, share=1.5, seed=0, name="")
     assert np.bincount(assignment).max() <= 1.5 * len(points) / 8
 
 
 def test_steps_take_fresh_examples() -> None:
     points, _ = blobs(4, 100)
-    centroids, assignment = balanced_kmeans(points, 4, 3, 150, 1.5, 0, "")
-    again, _ = balanced_kmeans(points[np.arange(300, 450) % 400], 4, 0, 150, 1.5, 0, "")
+    centroids, assignment = balanced_kmeans(points, 4, steps=3, sample=150, share=1.5, seed=0, name="")
+    again, _ = balanced_kmeans(points[np.arange(300, 450) % 400], 4, steps=0, sample=150, share=1.5, seed=0, name="")
     assert len(assignment) == 150 and centroids.shape == again.shape
     nearest = ((points[:, None] - centroids[None]) ** 2).sum(axis=2).argmin(axis=1)
     third = np.concatenate([points[300:], points[:50]]).astype(np.float64)

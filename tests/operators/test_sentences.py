@@ -148,5 +148,5 @@ def test_hostile_text_takes_linear_time(text: str) -> None:
 
 
 def test_impossible_lengths_are_refused() -> None:
-    with pytest.raises(RecipeError, match="between 10 and 5 characters.*set min_characters"):
+    with pytest.raises(RecipeError, match=r"between 10 and 5 characters.*set min_characters"):
         Sentences(min_characters=10, max_characters=5)

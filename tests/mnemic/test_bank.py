@@ -1,0 +1,193 @@
+"""Using a bank: search, attach, export, why, and what is told when something is not there."""
+
+import json
+import sqlite3
+
+import pyarrow.parquet as pq
+import pytest
+from tiny_bank import tiny_recipe, write_corpus
+
+import mnemic
+from mnemic.command import COMMANDS, OWN, load, main
+from mnemic.errors import BankError, ModelError, QueryError
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    root = tmp_path_factory.mktemp("bank")
+    made = tiny_recipe(root, write_corpus(root / "corpus"))
+    mnemic.build(made, device="cpu")
+    return made
+
+
+@pytest.fixture(scope="module")
+def bank(recipe):
+    return mnemic.open_bank(recipe["bank"])
+
+
+def test_searching_by_words_and_by_meaning(bank):
+    event = bank.table("events", ["id", "text"]).slice(3, 1).to_pylist()[0]
+    found = bank.search(event["text"], words=400)
+    assert event["id"] in {one.id for one in found}
+    best = max(found, key=lambda one: one.score)
+    assert best.id == event["id"]
+    assert best.similarity == pytest.approx(1.0, abs=0.01)
+    assert best.bm25 > 0 and best.reason == "meaning: rank 1, words: rank 1"
+    assert sum(one.words for one in found) <= 400
+
+
+def test_equal_queries_give_equal_results(bank):
+    assert bank.search("lease of a bank", words=200) == bank.search("lease of a bank", words=200)
+
+
+def test_a_condition_is_applied_before_the_search(bank):
+    document = bank.table("events", ["document"])["document"][0].as_py()
+    found = bank.search("table index version", words=None, k=50, where=f"document = '{document}'")
+    assert found and {one.document for one in found} == {document}
+    (timed,) = bank.search("lease", words=100, where="start_time > date '2026-01-01'")
+    assert timed.locator.startswith("notes.jsonl")
+
+
+def test_queries_that_cannot_be_answered_are_told(bank):
+    with pytest.raises(QueryError, match="query is empty"):
+        bank.search("   ")
+    with pytest.raises(QueryError, match="Write SQL over id, document"):
+        bank.search("table", where="colour = 'red'")
+
+
+def test_attaching_the_model_it_was_made_for(bank, recipe):
+    import torch
+
+    from mnemic.attach import detach
+    from mnemic.languagemodel import load as load_model
+
+    model, tokenizer = load_model(recipe["language_model"], "float32")
+    inputs = tokenizer("The table of a column", return_tensors="pt")
+    with torch.inference_mode():
+        before = model(**inputs).logits
+        assert torch.equal(bank.attach(model, weight=0.0, tokenizer=tokenizer)(**inputs).logits, before)
+        mixed = bank.attach(model)(**inputs).logits
+        assert not torch.equal(mixed, before)
+        assert torch.allclose(mixed.exp().sum(-1), torch.ones(mixed.shape[:2]), atol=1e-4)
+        assert bank.attach(model).generate(**inputs, max_new_tokens=4, do_sample=False).shape[1] == inputs.input_ids.shape[1] + 4
+        assert torch.equal(detach(model)(**inputs).logits, before)
+
+
+def test_another_model_is_refused(bank, tmp_path):
+    from tiny_models import save_tiny_model
+
+    from mnemic.languagemodel import load as load_model
+
+    other, _ = load_model(save_tiny_model(tmp_path / "other", seed=7), "float32")
+    with pytest.raises(ModelError, match="weights"):
+        bank.attach(other)
+
+
+def test_paths_that_are_not_banks(tmp_path):
+    with pytest.raises(BankError, match="does not exist"):
+        mnemic.open_bank(tmp_path / "nowhere")
+    with pytest.raises(BankError, match="is not a bank"):
+        mnemic.open_bank(tmp_path)
+    sqlite3.connect(tmp_path / "releases.lance").close()
+    with pytest.raises(BankError):
+        mnemic.open_bank(tmp_path)
+
+
+def test_releases_are_found_by_the_beginning_of_their_name(bank, recipe):
+    assert mnemic.open_bank(recipe["bank"], release=bank.release.name[:4]).release == bank.release
+    with pytest.raises(BankError, match="has no release '1999'"):
+        mnemic.open_bank(recipe["bank"], release="1999")
+
+
+def test_why_a_document_was_dropped(bank, recipe, capsys):
+    row = bank.table("documents", ["id", "duplicate_of"], "locator = 'gamma/near.rst'").to_pylist()[0]
+    other = bank.table("documents", ["id", "duplicate_of"], "locator = 'beta/001.txt'").to_pylist()[0]
+    assert {row["duplicate_of"], other["duplicate_of"]} == {"", row["id"]}, "the longer one is kept"
+    assert main(["why", recipe["bank"], other["id"][:10]]) == 0
+    story = capsys.readouterr().out
+    assert "dropped" in story and "gamma/near.rst" in story and "duplicate similarity 0.9" in story
+
+
+def test_why_an_event_begins_where_it_does(bank, recipe, capsys):
+    events = bank.table("events", ["id", "ordinal", "score"], "ordinal = 1").to_pylist()
+    assert main(["why", recipe["bank"], events[0]["id"]]) == 0
+    story = capsys.readouterr().out
+    assert "begins here:" in story and "ends here:" in story and f"> {events[0]['id'][:12]}" in story
+    assert main(["why", recipe["bank"], "zz"]) == 5
+    assert "no id" in capsys.readouterr().err
+
+
+def test_exporting(bank, recipe, tmp_path, capsys):
+    assert main(["export", recipe["bank"], "documents", str(tmp_path / "kept.jsonl")]) == 0
+    rows = [json.loads(line) for line in (tmp_path / "kept.jsonl").read_text().splitlines()]
+    assert len(rows) == bank.dataset("documents").count("duplicate_of = ''")
+    assert "signature" not in rows[0] and rows[0]["text"]
+    assert main(["export", recipe["bank"], "events", str(tmp_path / "e.parquet"), "--all"]) == 0
+    table = pq.read_table(tmp_path / "e.parquet")
+    assert len(table) == bank.dataset("events").count() and "vector" in table.schema.names
+    assert main(["export", recipe["bank"], "pairs", str(tmp_path / "pairs.csv")]) == 2
+    capsys.readouterr()
+    assert main(["export", recipe["bank"], "pairs", "-"]) == 0
+    assert {json.loads(line)["rule"] for line in capsys.readouterr().out.splitlines()} == {"exact", "jaccard"}
+
+
+def test_showing(bank, recipe, capsys):
+    assert main(["show", recipe["bank"]]) == 0
+    told = capsys.readouterr().out
+    assert bank.release.name in told and "near duplicates" in told and "imitate" in told
+    assert main(["show", recipe["bank"], "--failures"]) == 0
+    assert "delta/broken.txt" in capsys.readouterr().out
+    assert main(["show", recipe["bank"], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["funnel"]["documents"] == 40
+
+
+def test_the_digest_command_prints_what_the_bank_says(bank, recipe, capsys):
+    assert main(["digest", recipe["bank"], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == bank.digest()
+
+
+def test_searching_on_the_command_line(recipe, capsys):
+    assert main(["search", recipe["bank"], "lease of a bank", "--words", "60"]) == 0
+    assert "notes.jsonl" in capsys.readouterr().out
+    assert main(["search", recipe["bank"], "lease of a bank", "--json"]) == 0
+    assert all(json.loads(line)["reason"] for line in capsys.readouterr().out.splitlines())
+
+
+def test_evaluating(recipe, capsys):
+    assert main(["eval", recipe["bank"]]) == 0
+    told = capsys.readouterr().out
+    assert "held-out documents" in told and "base + MLP memory" in told
+    assert main(["eval", recipe["bank"], "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["weights"]) == {"knn-lm", "mlp"}
+
+
+def test_the_doctor_tells_what_is_there(capsys):
+    assert main(["doctor", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["packages"]["pylance"] and facts["python"].startswith("3.")
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_has_help_with_examples_and_exit_codes(name, capsys):
+    assert f"mnemic {name}" in load(name).EXAMPLES
+    with pytest.raises(SystemExit) as caught:
+        main([name, "--help"])
+    told = capsys.readouterr().out
+    assert caught.value.code == 0 and "examples:" in told and "exit codes:" in told
+
+
+def test_every_command_is_in_the_readme():
+    from pathlib import Path
+
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert all(f"`mnemic {name}" in readme for name in COMMANDS)
+    assert set(OWN) < set(COMMANDS)
+
+
+def test_errors_are_sentences_and_have_their_exit_codes(tmp_path, capsys):
+    assert main(["search", str(tmp_path), "x"]) == 5
+    assert "is not a bank" in capsys.readouterr().err
+    assert main(["build", str(tmp_path / "none.yaml")]) == 2
+    assert main(["plan", "demoo"]) == 2
+    assert main([]) == 2
