@@ -12,6 +12,7 @@ frequencies to eight bits.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
 import json
@@ -23,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any, TypedDict
 from mnemic.errors import ModelError
 from mnemic.hardware import resolve_dtype
 from mnemic.ids import hash_bytes
-from mnemic.models import locate
+from mnemic.models import locate, weights_hash
 
 if TYPE_CHECKING:
     import torch
@@ -97,6 +98,19 @@ def load(address: str, dtype: str = "auto", device: str = "cpu") -> tuple[Any, A
         parameter.data = parameter.data.to(target)
         parameter.requires_grad_(False)
     return model.to(device).eval(), tokenizer
+
+
+def shared(address: str, dtype: str = "auto", device: str = "cpu") -> tuple[Any, Any]:
+    """Like `load`, but the steps of one build get the same model: reading a GGUF file of 98 MB takes 16 s.
+
+    Not for attaching to, and not to be changed. One model is held at a time.
+    """
+    return _shared(address, weights_hash(address), dtype, device)
+
+
+@functools.lru_cache(maxsize=1)
+def _shared(address: str, _weights: str, dtype: str, device: str) -> tuple[Any, Any]:
+    return load(address, dtype, device)
 
 
 @contextlib.contextmanager

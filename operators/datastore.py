@@ -63,7 +63,7 @@ class Datastore:
         return schema.datastore(languagemodel.describe(self.model)["hidden"])
 
     def open(self, device: str) -> Worker:
-        model, tokenizer = languagemodel.load(self.model, self.dtype, device)
+        model, tokenizer = languagemodel.shared(self.model, self.dtype, device)
         scorer = _Scorer(self, model, tokenizer, device)
         return scorer.score
 

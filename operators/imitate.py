@@ -104,7 +104,7 @@ class Imitate:
                 "There are no rows of split 'store' to train on; give documents to the store in the recipe."
             )
         if checkpoint is None:
-            memory, done = self._start(rows).to(device), 0
+            memory, done = self._start(rows, device).to(device), 0
             optimiser = self._optimiser(memory)
         else:
             memory, optimiser, done = self._resume(checkpoint, device)
@@ -139,12 +139,12 @@ class Imitate:
             metrics |= validate(memory, rows, device)
             yield Checkpoint(epoch + 1, memory.to_bytes(), self._state(memory, optimiser, epoch + 1), metrics)
 
-    def _start(self, rows: TrainingRows) -> MLPMemory:
+    def _start(self, rows: TrainingRows, device: str) -> MLPMemory:
         import torch
 
         from mnemic.memory import MemoryConfig, MLPMemory
 
-        model, _ = languagemodel.load(self.model, "float32")
+        model, _ = languagemodel.shared(self.model, self.dtype, device)
         scale, bias = languagemodel.final_norm(model)
         width = rows.input.shape[1]
         if languagemodel.output_embedding(model).shape[1] != width:

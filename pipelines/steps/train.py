@@ -97,7 +97,7 @@ class Train:
             self._keep(context, record, dataset, self._row(record, checkpoint, checkpoint.state))
         if final is None:  # killed between the last checkpoint and the finished memory
             final = _finished(saved[-1])
-        model, tokenizer = languagemodel.load(self.operator.model, "auto")
+        model, tokenizer = languagemodel.shared(self.operator.model, self.operator.dtype, context.device)
         layer = languagemodel.student_layer(len(languagemodel.blocks(model)), self.student_depth)
         row = {
             **self._row(record, final, final.weights),
