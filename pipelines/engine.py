@@ -21,9 +21,7 @@ class Engine(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def map(
-        self, factory: Callable[[], Callable[[ItemT], ResultT]], items: Iterable[ItemT]
-    ) -> Iterator[ResultT]:
+    def map(self, factory: Callable[[], Callable[[ItemT], ResultT]], items: Iterable[ItemT]) -> Iterator[ResultT]:
         """Results in any order; the factory is not called when there are no items."""
 
 
@@ -40,9 +38,7 @@ class InlineEngine:
     ) -> None:
         return None
 
-    def map(
-        self, factory: Callable[[], Callable[[ItemT], ResultT]], items: Iterable[ItemT]
-    ) -> Iterator[ResultT]:
+    def map(self, factory: Callable[[], Callable[[ItemT], ResultT]], items: Iterable[ItemT]) -> Iterator[ResultT]:
         worker: Callable[[ItemT], ResultT] | None = None
         for item in items:
             worker = worker or factory()

@@ -59,7 +59,9 @@ def evaluate(
         return Evaluation(opened.path, opened.release.name, digest, funnel(opened), {}, ())
     validation = _Held.read(opened, "split LIKE 'validation-%'")
     weights = {
-        name: best_weight(validation.base, scores)[0] if len(validation.base) else opened.memories()[0]["metrics"]["weight"]
+        name: best_weight(validation.base, scores)[0]
+        if len(validation.base)
+        else opened.memories()[0]["metrics"]["weight"]
         for name, scores in validation.memories.items()
     }
     perplexities = []
@@ -72,7 +74,9 @@ def evaluate(
             for name, scores in held.memories.items()
         }
         documents = len(np.unique(held.document))
-        perplexities.append(Perplexity(part, documents, len(held.base), perplexity(-held.base.astype(np.float64)), comparisons))
+        perplexities.append(
+            Perplexity(part, documents, len(held.base), perplexity(-held.base.astype(np.float64)), comparisons)
+        )
     return Evaluation(opened.path, opened.release.name, digest, funnel(opened), weights, tuple(perplexities))
 
 

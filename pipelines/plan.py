@@ -104,9 +104,7 @@ def _sizes(store: Store) -> dict[str, tuple[int, int]]:
 
 def _bytes(folder: str) -> int:
     """Bytes on disk of all versions; 0 for a bank in an object store."""
-    return sum(
-        os.path.getsize(os.path.join(place, file)) for place, _, files in os.walk(folder) for file in files
-    )
+    return sum(os.path.getsize(os.path.join(place, file)) for place, _, files in os.walk(folder) for file in files)
 
 
 def _free(root: str) -> int | None:

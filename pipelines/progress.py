@@ -57,7 +57,7 @@ class TerminalLines:
     def __call__(self, event: Event) -> None:
         if event.kind == "step-start":
             self._started = self._last = event.at
-        elif event.kind == "progress" and event.at - self._last >= self._every:
+        elif event.kind == "progress" and event.at - self._last >= self._every and event.done < event.total:
             self._last = event.at
             self._write(event, end="" if self._live else "\n")
         elif event.kind == "step-end":

@@ -146,7 +146,9 @@ def _checked(content: dict[str, Any], place: str) -> Recipe:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
         problems = [_problem(problem) for problem in error.errors()]
-        raise RecipeError(f"{place} cannot be used:\n  " + "\n  ".join(problems) + "\nMend these and run again.") from error
+        raise RecipeError(
+            f"{place} cannot be used:\n  " + "\n  ".join(problems) + "\nMend these and run again."
+        ) from error
     return with_language_model(recipe)
 
 

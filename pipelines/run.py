@@ -144,7 +144,9 @@ def _until(steps: list[Step], until: str | None) -> list[Step]:
         return steps
     names = [step.name for step in steps]
     if until not in names:
-        raise RecipeError(f"There is no step {until!r} to stop after. The steps of this recipe are: {', '.join(names)}.")
+        raise RecipeError(
+            f"There is no step {until!r} to stop after. The steps of this recipe are: {', '.join(names)}."
+        )
     return steps[: names.index(until) + 1]
 
 

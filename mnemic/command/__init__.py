@@ -55,11 +55,11 @@ def load(name: str) -> ModuleType:
 
 def _missing(name: str, error: ModuleNotFoundError) -> str:
     missing = str(error.name)
-    if missing.split(".")[0] in ("pipelines", "operators"):
-        hiding = sys.modules.get(missing.split(".")[0])
+    if missing.split(".", maxsplit=1)[0] in ("pipelines", "operators"):
+        hiding = sys.modules.get(missing.split(".", maxsplit=1)[0])
         place = getattr(hiding, "__path__", ["an unknown place"])
         return (
-            f"A folder called {missing.split('.')[0]!r} hides mnemic's own package of that name (found in {list(place)[0]}). "
+            f"A folder called {missing.split('.', maxsplit=1)[0]!r} hides mnemic's own package of that name (found in {list(place)[0]}). "
             "Run the command from another folder, or rename that one."
         )
     return f"`mnemic {name}` needs {missing}, which is not installed. Install it with `pip install 'mnemic[pipeline]'`."

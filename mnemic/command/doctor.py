@@ -48,7 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(facts))
         return 0
     print(f"Python {facts['python']} on {facts['machine']}, {facts['processors']} processors")
-    print(f"bfloat16 in the processor: {'yes' if facts['bfloat16'] else 'no; expect the language model to be 5 to 10 times slower'}")
+    print(
+        f"bfloat16 in the processor: {'yes' if facts['bfloat16'] else 'no; expect the language model to be 5 to 10 times slower'}"
+    )
     print(f"CUDA: {facts['cuda']}")
     print("\npackages")
     for name, purpose in PACKAGES.items():
@@ -73,7 +75,9 @@ def _facts() -> dict[str, object]:
         )
     missing = [name for name, found in packages.items() if not found and name not in OPTIONAL]
     if missing:
-        notes.append(f"missing: {', '.join(missing)}. `pip install 'mnemic[pipeline,models]'` installs what builds need.")
+        notes.append(
+            f"missing: {', '.join(missing)}. `pip install 'mnemic[pipeline,models]'` installs what builds need."
+        )
     return {
         "python": platform.python_version(),
         "machine": platform.platform(),

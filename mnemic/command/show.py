@@ -97,5 +97,7 @@ def _failures(path: str, as_json: bool) -> int:
     if not rows:
         print("Nothing was left out.")
     for row in rows:
-        print(f"{row['step']:<10} {row['severity']:<7} {one_line(row['locator'], 60)}\n           {one_line(row['reason'], 200)}")
+        print(
+            f"{row['step']:<10} {row['severity']:<7} {one_line(row['locator'], 60)}\n           {one_line(row['reason'], 200)}"
+        )
     return 0

@@ -32,7 +32,10 @@ def _document(bank: Bank, row: dict[str, Any]) -> dict[str, Any]:
     pairs = bank.table("pairs", where=f"document = '{row['id']}' OR other = '{row['id']}'").to_pylist()
     pairs.sort(key=lambda pair: -pair["similarity"])
     names = _locators(bank, {pair[side] for pair in pairs for side in ("document", "other")} | {row["duplicate_of"]})
-    lines = [f"document {row['id']}", f"  {plain(row['source'])}  {plain(row['locator'])}  {row['length']:,} characters"]
+    lines = [
+        f"document {row['id']}",
+        f"  {plain(row['source'])}  {plain(row['locator'])}  {row['length']:,} characters",
+    ]
     if row["duplicate_of"]:
         lines.append(f"  dropped: a better-ranked document that is kept says the same: {names[row['duplicate_of']]}")
     else:

@@ -36,7 +36,9 @@ def readable_errors(uri: str) -> Iterator[None]:
                 "free some space (`mnemic plan` lists the bytes per dataset) and run the same build again."
             ) from error
         if "Permission denied" in text or "Read-only file system" in text:
-            raise BankError(f"{uri} cannot be written: permission denied. Check its owner, or name another bank.") from error
+            raise BankError(
+                f"{uri} cannot be written: permission denied. Check its owner, or name another bank."
+            ) from error
         raise
 
 

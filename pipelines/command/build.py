@@ -73,5 +73,7 @@ def _shown(result: BuildResult) -> str:
     if result.steps[-1].step == "release" and result.release is not None:
         lines.append(f"release {result.release.name} of {result.bank} after {result.seconds:.0f} s")
     else:
-        lines.append(f"stopped after {result.steps[-1].step}; no release written. The same command without --until carries on.")
+        lines.append(
+            f"stopped after {result.steps[-1].step}; no release written. The same command without --until carries on."
+        )
     return "\n".join(lines)

@@ -14,9 +14,13 @@ EXAMPLES = """  mnemic init                        writes recipe.yaml for a fold
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", nargs="?", default="recipe.yaml", help="where to write (default recipe.yaml)")
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?", default="recipe.yaml", help="where to write (default recipe.yaml)"
+    )
     parser.add_argument("--folder", default="texts", help="folder of .txt, .md, .rst and .jsonl files")
-    parser.add_argument("--from", dest="shipped", default="folder", help="shipped recipe to copy: folder, demo, demo-full")
+    parser.add_argument(
+        "--from", dest="shipped", default="folder", help="shipped recipe to copy: folder, demo, demo-full"
+    )
     parser.add_argument("--force", action="store_true", help="overwrite the file")
 
 

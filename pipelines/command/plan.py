@@ -43,6 +43,10 @@ def shown(planned: Plan) -> str:
 
 
 def _line(step: PlannedStep) -> str:
-    amount = f"{step.todo:,} of {step.total:,} {step.unit}" if step.todo else (f"{step.total:,} {step.unit}" if step.total else "")
+    amount = (
+        f"{step.todo:,} of {step.total:,} {step.unit}"
+        if step.todo
+        else (f"{step.total:,} {step.unit}" if step.total else "")
+    )
     estimate = f"~{step.seconds:,.0f} s" if step.seconds else ""
     return f"  {step.step:<12} {step.kind:<8} {amount:<28} {estimate:<8} {'; '.join(step.reasons)}".rstrip()

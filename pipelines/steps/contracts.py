@@ -7,7 +7,7 @@ but in the committed datasets themselves.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
@@ -133,7 +133,9 @@ class Context:
             return
         rows = [
             {
-                "id": hash_parts("reject", record.step, record.fingerprint, row["input"], row["locator"], row["reason"]),
+                "id": hash_parts(
+                    "reject", record.step, record.fingerprint, row["input"], row["locator"], row["reason"]
+                ),
                 "step": record.step,
                 "fingerprint": record.fingerprint,
                 "run": self.run,

@@ -170,7 +170,11 @@ def grow_columns(
                 )
             faults.reach(context.step, "before-write")
             grown = grow(
-                dataset.uri, snapshot.version, fragment, made.append_column("_rowid", rows["_rowid"]), dataset.storage_options
+                dataset.uri,
+                snapshot.version,
+                fragment,
+                made.append_column("_rowid", rows["_rowid"]),
+                dataset.storage_options,
             )
             faults.reach(context.step, "after-write")
             return Outcome(grown, len(rows))

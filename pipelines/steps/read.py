@@ -126,7 +126,9 @@ class Read:
             context.tally.inputs += sum(outcome.documents for outcome in wave) + len(rejects)
             context.progress(done, total, "items")
 
-        context.in_waves(context.engine.map(self._worker(dataset.uri, dataset.storage_options), self._work(missing)), commit)
+        context.in_waves(
+            context.engine.map(self._worker(dataset.uri, dataset.storage_options), self._work(missing)), commit
+        )
         context.check_rejects()
         if dataset.require().count() == 0:
             names = ", ".join(source.name for source in self.sources)
@@ -206,7 +208,9 @@ def _read_item(source: Source, key: str, item: Item, limit: int) -> Iterator[dic
         content = content_hash(result.text)
         identity = document_id(source.name, result.locator, content)
         if identity in seen:
-            reason = "The same locator and text stand twice in this item; the first is kept. Give records ids that differ."
+            reason = (
+                "The same locator and text stand twice in this item; the first is kept. Give records ids that differ."
+            )
             yield {"input": key, "locator": result.locator, "reason": reason, "severity": "reject"}
             continue
         seen.add(identity)
@@ -227,5 +231,3 @@ def _read_item(source: Source, key: str, item: Item, limit: int) -> Iterator[dic
     if empty:
         reason = "It holds no documentation, docstring or text."
         yield {"input": key, "locator": item.locator, "reason": reason, "severity": "empty"}
-
-

@@ -69,7 +69,10 @@ def test_attaching_the_model_it_was_made_for(bank, recipe):
         mixed = bank.attach(model)(**inputs).logits
         assert not torch.equal(mixed, before)
         assert torch.allclose(mixed.exp().sum(-1), torch.ones(mixed.shape[:2]), atol=1e-4)
-        assert bank.attach(model).generate(**inputs, max_new_tokens=4, do_sample=False).shape[1] == inputs.input_ids.shape[1] + 4
+        assert (
+            bank.attach(model).generate(**inputs, max_new_tokens=4, do_sample=False).shape[1]
+            == inputs.input_ids.shape[1] + 4
+        )
         assert torch.equal(detach(model)(**inputs).logits, before)
 
 

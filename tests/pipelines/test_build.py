@@ -106,7 +106,9 @@ def test_another_threshold_costs_only_the_documents_whose_fate_it_changes(copy):
 
 def test_adding_a_document_costs_work_for_that_document(copy):
     recipe, corpus = copy
-    (corpus / "alpha" / "new.txt").write_text("Rivers carry sand to the sea. " * 3 + "The delta grows each year by some metres.")
+    (corpus / "alpha" / "new.txt").write_text(
+        "Rivers carry sand to the sea. " * 3 + "The delta grows each year by some metres."
+    )
     assert kinds(recipe)["read"] == "pending"
     result = {step.step: step for step in build(recipe, device="cpu").steps}
     assert result["read"].rows == 1
@@ -117,7 +119,9 @@ def test_adding_a_document_costs_work_for_that_document(copy):
 
 def test_a_bank_that_grew_equals_one_built_at_once(copy, tmp_path):
     recipe, corpus = copy
-    (corpus / "beta" / "new.txt").write_text("Glaciers scrape valleys into the shape of a letter. They melt slowly in summer.")
+    (corpus / "beta" / "new.txt").write_text(
+        "Glaciers scrape valleys into the shape of a letter. They melt slowly in summer."
+    )
     (corpus / "alpha" / "000.txt").unlink()
     build(recipe, device="cpu")
     fresh = {**recipe, "bank": str(tmp_path / "fresh")}
@@ -128,7 +132,9 @@ def test_a_bank_that_grew_equals_one_built_at_once(copy, tmp_path):
 def test_an_edited_document_replaces_the_old_one(copy):
     recipe, corpus = copy
     old = mnemic.open_bank(recipe["bank"])
-    (corpus / "gamma" / "002.txt").write_text("This file now says something else entirely. It speaks of lighthouses and fog.")
+    (corpus / "gamma" / "002.txt").write_text(
+        "This file now says something else entirely. It speaks of lighthouses and fog."
+    )
     build(recipe, device="cpu")
     new = mnemic.open_bank(recipe["bank"])
     where = "locator = 'gamma/002.txt'"

@@ -35,7 +35,9 @@ def test_a_source_must_be_known_named_once_and_there():
 
 def test_settings_that_operators_share_are_said_once():
     assert "`datastore.model` is said by `language_model`" in problems(datastore={"model": "x"})
-    recipe = load_recipe({"name": "r", "sources": [FOLDER], "language_model": "some/model", "split": {"max_document_tokens": 77}})
+    recipe = load_recipe(
+        {"name": "r", "sources": [FOLDER], "language_model": "some/model", "split": {"max_document_tokens": 77}}
+    )
     assert recipe.datastore.model == recipe.imitate.model == "some/model"
     assert recipe.datastore.max_document_tokens == 77
 
@@ -73,5 +75,7 @@ def test_a_folder_is_relative_to_its_recipe(tmp_path):
 
 
 def test_without_a_language_model_there_are_no_parametric_steps():
-    names = [step.name for step in steps_of(load_recipe({"name": "r", "sources": [FOLDER], "embed": {"dtype": "float32"}}))]
+    names = [
+        step.name for step in steps_of(load_recipe({"name": "r", "sources": [FOLDER], "embed": {"dtype": "float32"}}))
+    ]
     assert names == ["read", "signature", "deduplicate", "units", "embed", "segment", "cluster"]

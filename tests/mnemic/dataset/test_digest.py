@@ -83,7 +83,9 @@ def test_the_bank_hash_covers_all_datasets(tmp_path):
     store = Store(tmp_path)
     digest(tmp_path, rows())
     one = digest_datasets({"documents": store["documents"].require()})
-    store["pairs"].create(SCHEMA.append(pa.field("document", pa.string())).append(pa.field("other", pa.string())), {}, {})
+    store["pairs"].create(
+        SCHEMA.append(pa.field("document", pa.string())).append(pa.field("other", pa.string())), {}, {}
+    )
     two = digest_datasets({name: store[name].require() for name in ("documents", "pairs")})
     assert one["documents"] == two["documents"]
     assert one["bank"] != two["bank"]

@@ -20,7 +20,11 @@ def dataset(tmp_path):
 
 
 def test_a_second_builder_is_refused_and_told_who_holds_the_bank(dataset):
-    with Lease(dataset, "first"), pytest.raises(BankInUse, match=rf"process {os.getpid()} .*run first"), Lease(dataset, "second"):
+    with (
+        Lease(dataset, "first"),
+        pytest.raises(BankInUse, match=rf"process {os.getpid()} .*run first"),
+        Lease(dataset, "second"),
+    ):
         pass
     with Lease(dataset, "third"):
         pass
