@@ -46,7 +46,8 @@ def _twin(name: str) -> Any:
             return entry.load()
         except ModuleNotFoundError as error:
             raise MissingExtra(
-                f"mnemic.{name} needs {error.name}, which is not installed. Install it with `pip install 'mnemic[pipeline]'`."
+                f"mnemic.{name} needs {error.name}, which is not installed. "
+                "Install it with `pip install 'mnemic[pipeline]'`."
             ) from error
     raise MissingExtra(f"mnemic.{name} is not registered. Install mnemic itself with `pip install 'mnemic[pipeline]'`.")
 

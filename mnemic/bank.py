@@ -63,7 +63,8 @@ class Bank:
         """The snapshot of a dataset that this release pins. Raises ``BankError`` when the release has none of it."""
         if name not in self.release.versions:
             raise BankError(
-                f"Release {self.release.name} of {self.path} has no {name}. It holds: {', '.join(self.release.versions)}."
+                f"Release {self.release.name} of {self.path} has no {name}. "
+                f"It holds: {', '.join(self.release.versions)}."
             )
         return self._snapshots[name]
 
@@ -86,8 +87,8 @@ class Bank:
         recorded = self.release.lineage["embed"]["fields"]["model"]
         if weights_hash(settings["model"]) != recorded:
             raise ModelError(
-                f"The encoder {settings['model']} is not the one that this bank was built with (its weights differ), so its "
-                "vectors cannot be compared. Install the version it was built with, or build the bank again."
+                f"The encoder {settings['model']} is not the one that this bank was built with (its weights differ), "
+                "so its vectors cannot be compared. Install the version it was built with, or build the bank again."
             )
         return TextEncoder.load(
             settings["model"],
@@ -118,7 +119,8 @@ class Bank:
             if where is None:
                 raise
             raise QueryError(
-                f"The condition {where!r} cannot be applied to events. Write SQL over {', '.join(events.schema.names)}; "
+                f"The condition {where!r} cannot be applied to events. "
+                f"Write SQL over {', '.join(events.schema.names)}; "
                 "times as start_time > date '2026-01-31', text in single quotes."
             ) from error
         similarity = dict(zip(dense["id"].to_pylist(), (1.0 - d for d in dense["_distance"].to_pylist()), strict=True))
@@ -180,8 +182,8 @@ class Bank:
 
         if "memories" not in self.release.versions:
             raise BankError(
-                f"{self.path} has no parametric memory: its recipe names no `language_model`, or its text was too little for "
-                "one. `mnemic show` gives the funnel; add a model or more text and build again."
+                f"{self.path} has no parametric memory: its recipe names no `language_model`, or its text was too "
+                "little for one. `mnemic show` gives the funnel; add a model or more text and build again."
             )
         found = {row["name"]: row for row in self.memories()}
         if name not in found:

@@ -69,7 +69,8 @@ class Corpus(Protocol):
 class Fitted(Protocol):
     """What `fit` learned. ``tables`` are datasets to write whole (such as the judged pairs), by name."""
 
-    tables: Mapping[str, pa.Table]
+    @property
+    def tables(self) -> Mapping[str, pa.Table]: ...
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The operator's columns for the rows of ``batch``, in their order."""

@@ -71,7 +71,8 @@ def _words(column: pa.Array) -> np.ndarray[Any, Any]:
         words = np.zeros((len(values), 2), dtype=np.uint64)
         for block in range(blocks.shape[1]):
             words = _mix(words + blocks[:, block])
-        return words[dictionary.indices.to_numpy()]
+        picked: np.ndarray[Any, Any] = words[dictionary.indices.to_numpy()]
+        return picked
     numbers = column.to_numpy(zero_copy_only=False).astype(np.uint64)
     return np.stack([numbers, numbers ^ np.uint64(0x9E3779B97F4A7C15)], axis=1)
 
@@ -83,4 +84,5 @@ def _mix(words: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     words *= np.uint64(0xBF58476D1CE4E5B9)
     words ^= words >> np.uint64(27)
     words *= np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))
+    words ^= words >> np.uint64(31)
+    return words

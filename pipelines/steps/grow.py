@@ -65,8 +65,8 @@ class Grow:
                 rows, rejects = process(batch)
                 if rejects.num_rows:
                     raise StepError(
-                        f"The step {self.name} rejected a row of {self.dataset} ({rejects['reason'][0]}). A step that adds "
-                        "columns must give every row a value; reject it where the row is made."
+                        f"The step {self.name} rejected a row of {self.dataset} ({rejects['reason'][0]}). A step that "
+                        "adds columns must give every row a value; reject it where the row is made."
                     )
                 return rows
 

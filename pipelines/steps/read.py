@@ -134,7 +134,8 @@ class Read:
             names = ", ".join(source.name for source in self.sources)
             raise SourceError(
                 f"No document could be read from {names}: {context.tally.rejects:,} inputs were rejected. "
-                "`mnemic show BANK --failures` gives the reasons; point the recipe at text, Markdown or JSON Lines in UTF-8."
+                "`mnemic show BANK --failures` gives the reasons; point the recipe at text, Markdown or "
+                "JSON Lines in UTF-8."
             )
 
     def _forget(self, store: Store, keys: list[str]) -> None:

@@ -57,7 +57,8 @@ def test_of_many_claimants_exactly_one_wins(dataset):
 def test_the_lease_of_a_killed_builder_on_this_host_is_free_at_once(dataset, tmp_path):
     code = (
         "import sys, time; from mnemic.dataset import Store; from mnemic.dataset.lease import Lease\n"
-        f"lease = Lease(Store({str(tmp_path)!r})['leases'], 'dies'); lease.__enter__(); print('held', flush=True); time.sleep(60)"
+        f"lease = Lease(Store({str(tmp_path)!r})['leases'], 'dies'); lease.__enter__(); "
+        "print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline().strip() == "held"
