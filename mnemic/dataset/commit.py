@@ -7,7 +7,7 @@ transactions since the read version are searched for that key.
 
 from __future__ import annotations
 
-import os
+import errno
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +21,7 @@ StorageOptions = Mapping[str, str]
 
 COMMIT_KEY = "mnemic.commit"
 ATTEMPTS = 3
+_FULL = ("No space left", "os error 28", "Disk quota exceeded")
 
 
 @contextmanager
@@ -29,17 +30,21 @@ def readable_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        text = str(error)
-        if "No space left" in text or "os error 28" in text or "Disk quota exceeded" in text:
+        if _disk_is_full(error):
             raise NoSpace(
                 f"No space is left on the disk that holds {uri}. Everything committed so far is kept: "
                 "free some space (`mnemic plan` lists the bytes per dataset) and run the same build again."
             ) from error
-        if "Permission denied" in text or "Read-only file system" in text:
+        if any(phrase in str(error) for phrase in ("Permission denied", "Read-only file system")):
             raise BankError(
                 f"{uri} cannot be written: permission denied. Check its owner, or name another bank."
             ) from error
         raise
+
+
+def _disk_is_full(error: OSError) -> bool:
+    """Whether the operating system said so; Lance passes its words on, seldom its number."""
+    return error.errno == errno.ENOSPC or any(phrase in str(error) for phrase in _FULL)
 
 
 def landed(dataset: lance.LanceDataset, key: str, since: int) -> bool:
@@ -91,12 +96,12 @@ def _retry(
         try:
             return attempt()
         except OSError as error:
-            if getattr(error, "errno", None) is not None and error.errno == getattr(os, "ENOSPC", 28):
+            if _disk_is_full(error):
                 raise
             done = already_landed()
             if done is not None:
                 return done
-            if tries_left == 0 or "No space left" in str(error):
+            if tries_left == 0:
                 raise
             time.sleep(0.2 * (ATTEMPTS - tries_left))
     raise AssertionError("unreachable")

@@ -8,6 +8,7 @@ minutes everywhere else.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -21,11 +22,14 @@ import pyarrow as pa
 
 from mnemic.dataset.commit import readable_errors
 from mnemic.dataset.store import Dataset, with_record
-from mnemic.errors import BankInUse
+from mnemic.errors import BankInUse, NoSpace
 from mnemic.schema import LEASES
 
 EXPIRES = 120.0
 HEARTBEAT = 20.0
+
+_held: set[str] = set()
+"""Holders that are leases of this process."""
 
 
 def host_identity() -> str:
@@ -72,6 +76,7 @@ class Lease:
                 f"{row['host'].split('/')[0]} (run {row['run']}, last sign of life {age:.0f} s ago). "
                 f"Wait for it to end, or stop it; a dead builder's lease expires after {EXPIRES:.0f} s."
             )
+        _held.add(self._holder)
         self._thread = threading.Thread(target=self._beat, name="mnemic-lease", daemon=True)
         self._thread.start()
         return self
@@ -82,8 +87,11 @@ class Lease:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        self._update({"holder": "''", "run": "''", "pid": "0"}, f"holder = '{self._holder}'")
-        self._dataset.forget_before(timedelta(minutes=10))
+        _held.discard(self._holder)
+        # On a full disk the row cannot be changed; the lease then ends with this process, or expires.
+        with contextlib.suppress(NoSpace):
+            self._update({"holder": "''", "run": "''", "pid": "0"}, f"holder = '{self._holder}'")
+            self._dataset.forget_before(timedelta(minutes=10))
 
     def check(self) -> None:
         """Raise when the lease was lost (this process slept longer than it lasts); called before every commit."""
@@ -115,11 +123,14 @@ class Lease:
         return {**{name: f"'{value}'" for name, value in text.items()}, "pid": str(os.getpid()), "heartbeat": repr(now)}
 
     def _update(self, values: dict[str, str], where: str) -> bool:
-        result = self._dataset.require().native.update(values, where=where)
+        with readable_errors(self._dataset.uri):
+            result = self._dataset.require().native.update(values, where=where)
         return int(result["num_rows_updated"]) == 1
 
     @staticmethod
     def _alive(holder: str, pid: int) -> bool:
+        if pid == os.getpid():
+            return holder in _held
         return process_identity(pid) == holder.rpartition("@")[2] != ""
 
     def _beat(self) -> None:
@@ -130,7 +141,7 @@ class Lease:
                 if self._update({"heartbeat": repr(now)}, f"holder = '{self._holder}'"):
                     last = now
                     continue
-            except OSError:
+            except (OSError, NoSpace):
                 if now - last < EXPIRES - HEARTBEAT:
                     continue
             self._lost.set()
