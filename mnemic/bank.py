@@ -215,18 +215,21 @@ class Bank:
                 f"{prefix!r} is no id. Ids are hexadecimal; `mnemic search --json` and `mnemic export` show them."
             )
         where = f"id LIKE '{prefix}%'"
-        found: list[tuple[str, dict[str, Any]]] = []
+        found: list[tuple[str, str]] = []
         for kind, dataset in (("document", "documents"), ("event", "events")):
             if dataset in self.release.versions:
-                snapshot = self.dataset(dataset)
-                columns = [name for name in snapshot.schema.names if name not in ("signature", "vector")]
-                found += [(kind, row) for row in snapshot.table(columns, where).slice(0, 3).to_pylist()]
+                ids = self.dataset(dataset).table(["id"], where)["id"].to_pylist()
+                found += [(kind, row) for row in sorted(ids)[:3]]
         if not found:
             raise BankError(f"No document or event of {self.path} has an id that begins with {prefix}.")
         if len(found) > 1:
-            ids = ", ".join(row["id"] for _, row in found[:3])
-            raise BankError(f"Several ids begin with {prefix}: {ids}. Give more of it.")
-        return found[0]
+            raise BankError(
+                f"Several ids begin with {prefix}: {', '.join(one for _, one in found[:3])}. Give more of it."
+            )
+        kind, identity = found[0]
+        names = self.dataset(f"{kind}s").schema.names
+        columns = [name for name in names if name not in ("signature", "vector")]
+        return kind, self._rows(f"{kind}s", "id", [identity], columns)[0]
 
     def table(self, dataset: str, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
         """Rows of a dataset of this release as an Arrow table."""

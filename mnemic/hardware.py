@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mnemic.errors import RecipeError
 
+_DRIVER = Path("/proc/driver/nvidia/version")
 _FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 
 
@@ -36,6 +37,11 @@ def resolve_dtype(dtype: str, device: str) -> str:
     if dtype in ("bfloat16", "float32"):
         return dtype
     raise RecipeError(f"The dtype {dtype!r} is not one that models run in here; use auto, bfloat16 or float32.")
+
+
+def likely_device() -> str:
+    """ "cuda" where an NVIDIA driver runs, else "cpu": what `default_device` will say, without importing torch."""
+    return "cuda" if _DRIVER.exists() else "cpu"
 
 
 def default_device() -> str:

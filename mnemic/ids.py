@@ -29,9 +29,13 @@ def content_hash(text: str) -> str:
     return hash_bytes(text.encode("utf-8", "surrogatepass"))
 
 
-def document_id(source: str, locator: str, content: str) -> str:
-    """Id of a document: source name, locator relative to the source's root, content hash."""
-    return hash_parts("document", source, locator, content)
+def document_id(source: str, locator: str, content: str, *stated: str) -> str:
+    """Id of a document: source name, locator relative to the source's root, content hash, and what the source states.
+
+    ``stated`` is everything else that later steps read (collection, tenant, session, speaker, time): a document whose
+    date was corrected is another row, and what was made of the old one goes with it.
+    """
+    return hash_parts("document", source, locator, content, *stated)
 
 
 def unit_draw(seed: int, *parts: str) -> float:

@@ -7,6 +7,7 @@ of a day on: `2026.11.21`, `2026.11.21-2`.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,8 +15,8 @@ from typing import Any
 from mnemic.dataset import Store
 from mnemic.errors import BankError
 
-PINNED = ("documents", "pairs", "units", "events", "clusters", "datastore", "memories")
-"""The datasets that a release pins, where they exist."""
+PINNED = ("documents", "pairs", "units", "events", "clusters", "datastore", "memories", "rejects")
+"""The datasets that a release pins, where they exist and its recipe has a step that makes them."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,11 @@ def find_release(store: Store, name: str | None) -> Release:
     return matching[-1]
 
 
-def current_versions(store: Store) -> dict[str, int]:
-    """Newest version of every dataset that a release would pin now."""
+def current_versions(store: Store, made: Collection[str]) -> dict[str, int]:
+    """Newest version of every dataset that a release would pin now, of those ``made`` by the recipe's steps."""
     found = {}
     for name in PINNED:
-        snapshot = store[name].snapshot()
+        snapshot = store[name].snapshot() if name in made else None
         if snapshot is not None:
             found[name] = snapshot.version
     return found

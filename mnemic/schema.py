@@ -187,6 +187,6 @@ KEYS: dict[str, tuple[str, ...]] = {
     "clusters": ("path",),
     "datastore": ("document", "position"),
     "memories": ("id",),
-    "rejects": ("id",),
+    "rejects": ("step", "locator", "reason"),
 }
 """Key columns of the datasets whose content `mnemic digest` covers, in the order in which it names them."""

@@ -2,9 +2,10 @@
 
 The tree is the one of hierarchical memory banks (Pouransari et al., arXiv 2510.02375): 16 children a node, each node
 trained on 20 steps of 6,400 examples (`operators.kmeans`), every event then assigned by greedy descent, 16 distances
-a level instead of one per leaf. Trained are a bounded sample of the events (the 131,072 of smallest seeded hash, which
-is all that 20 steps can read at the root) and read are all of them, in batches. Nodes are labelled by their most
-distinctive words with class-based TF-IDF (Grootendorst, arXiv 2203.05794, section 3.3).
+a level instead of one per leaf. Clusters that too few events descend to are dropped. Trained are a bounded sample of
+the events (the 131,072 of smallest seeded hash, which is all that 20 steps can read at the root) and read are all of
+them, in batches. Nodes are labelled by their most distinctive words with class-based TF-IDF (Grootendorst, arXiv
+2203.05794, section 3.3).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from mnemic.errors import RecipeError, StepError
 from mnemic.ids import unit_draw
 from mnemic.schema import clusters
 from operators.contracts import Corpus, Progress
-from operators.kmeans import Floats, Tree, Vectors, balanced_kmeans
+from operators.kmeans import Floats, Tree, Vectors, balanced_kmeans, drop_small
 
 _TRAINED = 131_072  # events held in memory while the tree is built: 200 MB at 384 components
 _READ_FOR_WORDS = 8_192  # events whose words make the vocabulary of labels
@@ -54,11 +55,16 @@ class Cluster:
 
     ``fit`` reads ``id``, ``vector`` and ``text``; its table `clusters` has a row for every node, the root included.
     ``branching`` children a node; ``depth`` levels below the root, or None for as many as leave ``min_leaf`` events a
-    leaf on average (a node with too few events then gets fewer children). ``iterations`` steps of ``sample`` events
-    train a node; none may put more than ``share`` / branching of them into one cluster.
+    leaf on average were every node full. ``iterations`` steps of ``sample`` events train a node; none may put more than
+    ``share`` / branching of them into one cluster.
+
+    Every node holds at least ``min_leaf`` events of the corpus if that has so many, whether or not ``depth`` is given.
+    Beyond 131,072 events, where only so many are trained on, what holds is a node's part of those: at least
+    ``min_leaf`` * 131,072 / rows, rounded up; in the whole corpus that is about ``min_leaf``, and can be fewer.
+    A node that cannot be divided so has one child, with all its events. ``min_leaf`` 1 only leaves out empty nodes.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     branching: int = 16
     depth: int | None = None
@@ -126,35 +132,42 @@ class Cluster:
 
     def _grow(self, points: Vectors, rows: int) -> Tree:
         """The tree for a corpus of ``rows`` events, level by level from the root."""
-        tree = Tree([[""]], [points.mean(axis=0, dtype=np.float64).astype(np.float32)[None]], [])
+        tree = Tree([[""]], [_mean(points)], [])
         node_of = np.zeros(len(points), np.int64)
         depth = self.levels(rows)
         for level in range(depth):
-            below = self.min_leaf * self.branching ** (depth - level - 1)
+            # A depth taken from the rows counts on full nodes below; a given one is reached with whatever there is.
+            below = self.min_leaf * (self.branching ** (depth - level - 1) if self.depth is None else 1)
             centroids: list[Vectors] = []
             for node, name in enumerate(tree.names[-1]):
                 members = points[node_of == node]
-                wanted = self.branching
-                if self.depth is None:
-                    wanted = min(max(len(members) * rows // len(points) // below, 1), self.branching)
-                made, _ = balanced_kmeans(
-                    members,
-                    wanted,
-                    steps=self.iterations,
-                    sample=self.sample,
-                    share=self.share,
-                    seed=self.seed,
-                    name=name,
-                )
-                centroids.append(made.astype(np.float32))
-            grown = tree.extended(centroids, self.branching)
-            # Points that were moved for balance can leave a centroid that is nobody's nearest: it is dropped.
-            used = np.bincount(grown.descend(points)[-1], minlength=len(grown.names[-1])) > 0
-            bounds = np.cumsum([len(made) for made in centroids])[:-1]
-            kept = [made[flags] for made, flags in zip(centroids, np.split(used, bounds), strict=True)]
-            tree = tree.extended(kept, self.branching)
+                wanted = min(len(members) * rows // len(points) // below, self.branching)
+                centroids.append(self._children(members, wanted, -(-self.min_leaf * len(points) // rows), name))
+            tree = tree.extended(centroids, self.branching)
             node_of = tree.descend(points)[-1]
         return tree
+
+    def _children(self, members: Vectors, wanted: int, floor: int, name: str) -> Vectors:
+        """Centroids for the node ``name``: at most ``wanted``, of at least ``floor`` members each, or their mean."""
+        if wanted > 1:
+            made, _ = balanced_kmeans(
+                members,
+                wanted,
+                steps=self.iterations,
+                sample=self.sample,
+                share=self.share,
+                seed=self.seed,
+                name=name,
+            )
+            kept = drop_small(members, made.astype(np.float32), floor, self.branching)
+            if len(kept) > 1:
+                return kept
+        return _mean(members)
+
+
+def _mean(vectors: Vectors) -> Vectors:
+    mean: Vectors = vectors.mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32)
+    return mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,6 +176,10 @@ class ClusterPaths:
 
     tables: Mapping[str, pa.Table]
     tree: Tree
+
+    @property
+    def summary(self) -> dict[str, int]:
+        return {"levels": len(self.tree.names) - 1, "leaves": len(self.tree.names[-1])}
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         leaves = self.tree.descend(_vectors(batch))[-1]

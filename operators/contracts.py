@@ -67,10 +67,17 @@ class Corpus(Protocol):
 
 
 class Fitted(Protocol):
-    """What `fit` learned. ``tables`` are datasets to write whole (such as the judged pairs), by name."""
+    """What `fit` learned.
+
+    ``tables`` are datasets to write whole (such as the judged pairs), by name; ``summary`` is what it counted or chose
+    (such as a temperature), as values of JSON for lineage.
+    """
 
     @property
     def tables(self) -> Mapping[str, pa.Table]: ...
+
+    @property
+    def summary(self) -> Mapping[str, Any]: ...
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The operator's columns for the rows of ``batch``, in their order."""

@@ -24,7 +24,9 @@ from numpy.typing import NDArray
 
 from mnemic import languagemodel, schema
 from mnemic.errors import RecipeError, StepError
+from mnemic.hardware import resolve_dtype
 from operators.contracts import REJECTED, Worker, model_field
+from operators.split import CHARACTERS_PER_TOKEN
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +40,8 @@ _LARGEST_FLOAT16 = 65504.0
 @dataclass(frozen=True)
 class Datastore:
     """Rows of `mnemic.schema.datastore` from documents (id, text, split); a document of one token is "empty".
+
+    A document is scored up to ``max_document_tokens`` tokens, and no further than `Split` compared it with others.
 
     ``batch_tokens`` is the number of positions of one forward pass, padding included. ``student_depth`` is the share of
     the blocks below the student's input.
@@ -54,10 +58,25 @@ class Datastore:
     student_depth: float = 0.7
 
     def __post_init__(self) -> None:
+        problems = [
+            f"The datastore's {name} is {getattr(self, name)}; give {wanted}."
+            for name, right, wanted in (
+                ("max_document_tokens", self.max_document_tokens >= 1, "a number of at least 1"),
+                ("batch_tokens", self.batch_tokens >= 1, "a number of at least 1, such as 2048"),
+                ("student_depth", 0 <= self.student_depth <= 1, "a share between 0 and 1, such as 0.7"),
+            )
+            if not right
+        ]
         if not 1 <= self.stride < self.window:  # a token needs one before it in its own window
-            raise RecipeError(
+            problems.append(
                 f"Windows of {self.window} tokens cannot advance by {self.stride}; choose 1 <= stride < window."
             )
+        try:
+            resolve_dtype(self.dtype, "cuda")  # where "auto" needs no look at the processor
+        except RecipeError as error:
+            problems.append(str(error))
+        if problems:
+            raise RecipeError(" ".join(problems))
 
     def output(self, schema_in: pa.Schema) -> pa.Schema:
         return schema.datastore(languagemodel.describe(self.model)["hidden"])
@@ -119,7 +138,7 @@ class _Scorer:
     def score(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
         ids = batch.column("id").cast(pa.string())
         limit = self.settings.max_document_tokens
-        texts = batch.column("text").to_pylist()
+        texts = [text[: limit * CHARACTERS_PER_TOKEN] for text in batch.column("text").to_pylist()]
         encoded = (
             self.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
             if texts

@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from mnemic.encoder import BATCH_TOKENS, TextEncoder
+from mnemic.errors import RecipeError
+from mnemic.hardware import resolve_dtype
 from mnemic.models import hidden_size
 from operators.contracts import NO_REJECTS, Worker, model_field
 
@@ -33,6 +35,22 @@ class Embed:
     dtype: str = "auto"
     max_tokens: int = 256
     batch_tokens: int = BATCH_TOKENS
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"The encoder's {name} is {getattr(self, name)}; give a number of at least {least}{why}."
+            for name, least, why in (
+                ("max_tokens", 3, ", a token of text between two special ones"),
+                ("batch_tokens", 1, ", such as 1024"),
+            )
+            if getattr(self, name) < least
+        ]
+        try:
+            resolve_dtype(self.dtype, "cuda")  # where "auto" needs no look at the processor
+        except RecipeError as error:
+            problems.append(str(error))
+        if problems:
+            raise RecipeError(" ".join(problems))
 
     def output(self, schema: pa.Schema) -> pa.Schema:
         """The field that it adds; reads the model's config.json and loads nothing."""

@@ -22,7 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mnemic import languagemodel
-from mnemic.errors import StepError
+from mnemic.errors import RecipeError, StepError
 from mnemic.hardware import resolve_dtype
 from operators.contracts import Progress, model_field
 from operators.perplexity import best_weight, perplexity
@@ -78,7 +78,10 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Imitate:
-    """How a memory is trained. ``batch`` is in rows; the learning rate falls linearly to 0 over all steps."""
+    """How a memory is trained. ``batch`` is in rows; the learning rate falls linearly to 0 over all steps.
+
+    ``alpha`` is the weight of the teacher's distribution against the true token, ``blocks`` the memory's depth.
+    """
 
     version: ClassVar[int] = 1
 
@@ -91,6 +94,27 @@ class Imitate:
     weight_decay: float = 0.0
     seed: int = 0
     dtype: str = "auto"
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"The training's {name} is {getattr(self, name)}; give {wanted}."
+            for name, right, wanted in (
+                ("blocks", self.blocks >= 1, "a number of at least 1"),
+                ("epochs", self.epochs >= 1, "a number of at least 1"),
+                ("batch", self.batch >= 1, "a number of rows of at least 1"),
+                ("learning_rate", 0 <= self.learning_rate < math.inf, "a number of at least 0, such as 0.0005"),
+                ("alpha", 0 <= self.alpha <= 1, "a share between 0 and 1, such as 0.4"),
+                ("weight_decay", 0 <= self.weight_decay < math.inf, "a number of at least 0"),
+                ("seed", 0 <= self.seed < 2**64, "a number between 0 and 18446744073709551615"),
+            )
+            if not right
+        ]
+        try:
+            resolve_dtype(self.dtype, "cuda")  # where "auto" needs no look at the processor
+        except RecipeError as error:
+            problems.append(str(error))
+        if problems:
+            raise RecipeError(" ".join(problems))
 
     def train(
         self, rows: TrainingRows, checkpoint: bytes | None, device: str, progress: Progress

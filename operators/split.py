@@ -27,7 +27,8 @@ from operators.deduplicate.lookup import ColumnById
 from operators.deduplicate.shingles import Hashes, shingle_sets
 
 CHARACTERS_PER_TOKEN = 4
-"""Of English text under a vocabulary of about 50,000; planning needs no tokenizer."""
+"""Of English text under a vocabulary of about 50,000; planning needs no tokenizer. Text beyond this many characters for
+each allowed token is neither compared nor scored."""
 
 STORE = "store"
 HELD_OUT = ("validation-document", "test-document", "validation-collection", "test-collection")
@@ -63,7 +64,13 @@ class Split:
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        for name, least in (("tokens", 1), ("held_out_tokens", 0), ("max_document_tokens", 1), ("ngram", 1)):
+        for name, least in (
+            ("tokens", 1),
+            ("held_out_tokens", 0),
+            ("max_document_tokens", 1),
+            ("min_characters", 0),
+            ("ngram", 1),
+        ):
             if getattr(self, name) < least:
                 raise RecipeError(f"The split's {name} is {getattr(self, name)}; give a number of at least {least}.")
         if not 0 < self.held_out_similarity <= 1:

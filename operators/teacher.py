@@ -59,11 +59,12 @@ class Teacher:
 
     def __post_init__(self) -> None:
         if min(self.neighbours, self.support, self.block) < 1 or (
-            self.temperature is not None and self.temperature <= 0
+            self.temperature is not None and not 0 < self.temperature < float("inf")
         ):
             raise RecipeError(
-                "The teacher needs at least one neighbour, one token of support, a block of one row, and a temperature "
-                "above 0; leave the temperature out to have it chosen."
+                f"A teacher cannot have neighbours {self.neighbours}, support {self.support}, block {self.block} and "
+                f"temperature {self.temperature}; it needs at least one neighbour, one token of support, a block of "
+                "one row, and a temperature above 0. Leave the temperature out to have it chosen."
             )
 
     def output(self, schema: pa.Schema) -> pa.Schema:
@@ -227,6 +228,11 @@ class FittedTeacher:
 
     tables: ClassVar[Mapping[str, pa.Table]] = {}
 
+    @property
+    def summary(self) -> dict[str, float]:
+        """The temperature in use, and how many rows are searched."""
+        return {"temperature": self.temperature, "keys": len(self.tokens)}
+
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         import torch
 
@@ -354,11 +360,10 @@ def _self_test(store: Store, k: int) -> None:
 
 
 def _fitting_temperature(store: Store) -> float:
-    """0.2 of the median squared distance of the nearest neighbour in another document."""
+    """0.2 of the median squared distance of the nearest neighbour in another document, of those that are no copies."""
     import torch
 
     chosen, queries = _sample(store, _TEMPERATURE_SAMPLE)
     nearest = torch.cat([near[:, 0] for near, _ in store.search(queries, store.document[chosen], 1)])[: len(chosen)]
-    nearest = nearest[torch.isfinite(nearest)]
-    median = float(nearest.median()) if nearest.numel() else 0.0
-    return _TEMPERATURE_SHARE * median if median > 0 else 1.0
+    nearest = nearest[torch.isfinite(nearest) & (nearest > 0)]
+    return _TEMPERATURE_SHARE * float(nearest.median()) if nearest.numel() else 1.0

@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 from mnemic.dataset import Snapshot
 from mnemic.ids import hash_parts
 
+_BLOCK = 16  # bytes of a string that are mixed in at once
+
 
 class KeyOrder:
     """Implements ``operators.contracts.Corpus`` over a snapshot; only the positions are held in memory."""
@@ -64,13 +66,14 @@ def _words(column: pa.Array) -> np.ndarray[Any, Any]:
     """Two 64-bit words per value: of the characters of a string (any length), or of an integer."""
     if pa.types.is_string(column.type):
         dictionary = column.dictionary_encode()
-        width = max((len(value.encode()) for value in dictionary.dictionary.to_pylist()), default=0)
-        width = -(-max(width, 16) // 16) * 16
-        values = np.array([value.encode() for value in dictionary.dictionary.to_pylist()], dtype=f"S{width}")
+        sizes = pc.binary_length(dictionary.dictionary).to_numpy(zero_copy_only=False).astype(np.int64)
+        width = -(-max(int(sizes.max(initial=1)), 1) // _BLOCK) * _BLOCK
+        values = np.array(dictionary.dictionary.cast(pa.binary()).to_pylist(), dtype=f"S{width}")
         blocks = values.view(np.uint64).reshape(len(values), -1, 2)
-        words = np.zeros((len(values), 2), dtype=np.uint64)
-        for block in range(blocks.shape[1]):
-            words = _mix(words + blocks[:, block])
+        words = np.repeat(sizes.astype(np.uint64)[:, None], 2, axis=1)
+        for block in range(blocks.shape[1]):  # a value's own blocks only: its neighbours' lengths must not show
+            has = sizes > block * _BLOCK
+            words[has] = _mix(words[has] + blocks[has, block])
         picked: np.ndarray[Any, Any] = words[dictionary.indices.to_numpy()]
         return picked
     numbers = column.to_numpy(zero_copy_only=False).astype(np.uint64)

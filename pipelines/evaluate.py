@@ -19,6 +19,7 @@ import numpy.typing as npt
 from mnemic.bank import Bank, open_bank
 from mnemic.command.show import funnel
 from operators.perplexity import Comparison, best_weight, bootstrap, mixture_nll, perplexity
+from pipelines.corpus_reader import corpus_digest
 
 PARTS = {"document": "held-out documents", "collection": "held-out collections"}
 NOTHING = 1e-38
@@ -40,7 +41,7 @@ class Perplexity:
 class Evaluation:
     bank: str
     release: str
-    digest: str
+    digest: str  # of the ids of its documents: which text this was
     funnel: dict[str, int]
     weights: dict[str, float]  # memory -> mixing weight chosen on validation text
     perplexities: tuple[Perplexity, ...]
@@ -54,7 +55,7 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a bank, or the one at a path. Without a language model in its recipe there is only the funnel."""
     opened = bank if isinstance(bank, Bank) else open_bank(bank, release, storage_options)
-    digest = opened.digest()["documents"]
+    digest = corpus_digest(opened.dataset("documents"), ("id",))[0]
     if "memories" not in opened.release.versions or not opened.memories():
         return Evaluation(opened.path, opened.release.name, digest, funnel(opened), {}, ())
     validation = _Held.read(opened, "split LIKE 'validation-%'")

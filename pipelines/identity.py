@@ -1,8 +1,8 @@
 """What a step's output depends on, and the fingerprint made of it.
 
 A record names the operator, its version, its resolved fields and the fingerprints of the steps whose columns it reads.
-Devices, worker counts and paths are not in it: a model's address is replaced by the hash of its weights, `dtype: auto`
-by the type that this machine gives. The record is stored with the data, so that `plan` can name the field that changed.
+Devices, worker counts and paths are not in it: a model's address is replaced by the hash of its weights. The record is
+stored with the data, so that `plan` can name the field that changed.
 """
 
 from __future__ import annotations
@@ -12,20 +12,23 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mnemic.hardware import resolve_dtype
 from mnemic.ids import hash_parts
 from mnemic.models import weights_hash
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """Identity of a step's output. ``corpus`` is the digest of the rows that a corpus step looked at, else ""."""
+    """Identity of a step's output. ``corpus`` is the digest of the rows that a corpus step looked at, else "".
+
+    ``found`` is a result, kept beside the data and in lineage; it is no part of the identity.
+    """
 
     step: str
     version: int
     fields: Mapping[str, Any]
     reads: Mapping[str, str]  # step name -> fingerprint
     corpus: str = ""
+    found: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # what a corpus step counted or chose
 
     @property
     def fingerprint(self) -> str:
@@ -65,8 +68,6 @@ def resolved_fields(operator: Any) -> dict[str, Any]:
         value = getattr(operator, field.name)
         if field.metadata.get("model") and value is not None:
             value = weights_hash(value)
-        elif field.name == "dtype":
-            value = resolve_dtype(value, "cpu")
         fields[field.name] = value
     return fields
 

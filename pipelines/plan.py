@@ -48,12 +48,13 @@ def plan(
     recipe: str | Path | Mapping[str, Any] | Recipe,
     *,
     bank: str | Path | None = None,
+    device: str | None = None,
     storage_options: Mapping[str, str] | None = None,
 ) -> Plan:
     """What `build` would do with this recipe now. Reads no document and loads no model."""
     loaded = load_recipe(recipe)
     store = Store(bank or loaded.root, storage_options)
-    steps = steps_of(loaded)
+    steps = steps_of(loaded, device)
     rates = _rates(store)
     waiting: dict[str, bool] = {}
     planned = []
@@ -62,7 +63,7 @@ def plan(
         upstream = [name for name in step.after if waiting[name]]
         waiting[step.name] = bool(upstream) or not status.done
         planned.append(_planned(step, status, upstream, rates))
-    status = release_state(store)
+    status = release_state(store, steps)
     upstream = [name for name, waits in waiting.items() if waits][:1]
     planned.append(_line("release", status, upstream, None))
     return Plan(store.root, tuple(planned), _sizes(store), _free(store.root))

@@ -15,7 +15,10 @@ from mnemic.terminal import plain
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened. ``kind``: run-start, step-start, progress, commit, reject, step-end, run-end."""
+    """Something that happened.
+
+    ``kind``: run-start, step-start, fragment (one is computed), progress, commit, reject, step-end, run-end.
+    """
 
     kind: str
     run: str
@@ -28,6 +31,8 @@ class Event:
     message: str = ""
     at: float = field(default_factory=time.time)
 
+
+REJECTS_TOLD = 5
 
 Sink = Callable[[Event], None]
 
@@ -46,23 +51,35 @@ class JsonLog:
 
 
 class TerminalLines:
-    """One line per step: rewritten in place on a terminal, printed every ten seconds elsewhere."""
+    """One line per step: rewritten in place on a terminal, printed every ten seconds elsewhere.
+
+    Of the rejects of a step the first few are told, and the number of the others.
+    """
 
     def __init__(self, stream: TextIO | None = None, every: float = 10.0) -> None:
         self._stream = stream or sys.stderr
         self._live = self._stream.isatty()
         self._every = 0.2 if self._live else every
         self._started = self._last = 0.0
+        self._rejects = 0
 
     def __call__(self, event: Event) -> None:
         if event.kind == "step-start":
             self._started = self._last = event.at
+            self._rejects = 0
         elif event.kind == "progress" and event.at - self._last >= self._every and event.done < event.total:
             self._last = event.at
             self._write(event, end="" if self._live else "\n")
         elif event.kind == "step-end":
+            if self._rejects > REJECTS_TOLD:
+                more = f"  and {self._rejects - REJECTS_TOLD:,} more; `mnemic show BANK --failures` lists them"
+                self._line(more, "\n")
             self._write(event, end="\n")
-        elif event.kind in ("run-end", "reject") and event.message:
+        elif event.kind == "reject":
+            self._rejects += 1
+            if self._rejects <= REJECTS_TOLD:
+                self._line(plain(event.message), "\n")
+        elif event.kind == "run-end" and event.message:
             self._line(plain(event.message), "\n")
 
     def _write(self, event: Event, end: str) -> None:

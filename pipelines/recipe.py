@@ -1,7 +1,8 @@
 """Recipes: what a bank is made of, as YAML read by a safe loader into checked fields.
 
 The sections of a recipe are the operators themselves, so a setting exists once, with its default, beside the code that
-uses it. All mistakes of a recipe are told at once, before anything runs; a misspelt key names the nearest known one.
+uses it. The mistakes of all sections are told at once, before anything runs; within a section, values are looked at
+once its names and types are right. A misspelt key names the nearest known one.
 """
 
 from __future__ import annotations
@@ -11,10 +12,20 @@ import difflib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from mnemic.errors import RecipeError
 from operators.cluster import Cluster
@@ -32,11 +43,22 @@ SHIPPED = Path(__file__).parent / "recipes"
 """Folder of the recipes that come with mnemic; a bare name such as `demo` means one of them."""
 
 SHARED = {
-    ("datastore", "model"): "language_model",
-    ("imitate", "model"): "language_model",
-    ("datastore", "max_document_tokens"): "split.max_document_tokens",
+    "deduplicate": {"ngram": "signature.ngram"},
+    "datastore": {"model": "language_model", "max_document_tokens": "split.max_document_tokens"},
+    "imitate": {"model": "language_model"},
 }
-"""Settings that a recipe says once, for all operators that read them."""
+"""Settings that a recipe says once: the sections that read them, and where they are said, which `Recipe` has above."""
+
+
+def _source(entry: Any) -> Source:
+    if not isinstance(entry, Mapping):
+        if hasattr(entry, "manifest"):
+            return entry  # type: ignore[no-any-return]
+        raise ValueError(f"{str(entry)[:60]!r} is not a source; write `kind: folder` and its `path`")
+    if "kind" not in entry:
+        raise ValueError("a source needs a `kind`: folder or python-environment")
+    source: Source = find_source(str(entry["kind"])).model_validate(dict(entry))  # type: ignore[attr-defined]
+    return source
 
 
 class Recipe(BaseModel):
@@ -46,41 +68,69 @@ class Recipe(BaseModel):
 
     name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
     bank: str = ""
-    sources: tuple[Any, ...] = Field(min_length=1)
+    sources: tuple[Annotated[Any, BeforeValidator(_source)], ...]
     max_document_bytes: int = Field(default=10_000_000, gt=0)
     fragment_characters: int = Field(default=500_000, gt=0)
     max_rejects: float = Field(default=0.1, ge=0.0, le=1.0)
     signature: Signature = Signature()
-    deduplicate: Deduplicate = Deduplicate()
+    deduplicate: Deduplicate = Field(default=Deduplicate(), validate_default=True)
     units: Sentences = Sentences()
     embed: Embed = Embed()
     segment: Segment = Segment()
     cluster: Cluster = Cluster()
     language_model: str | None = None
     split: Split = Split()
-    datastore: Datastore = Datastore()
+    datastore: Datastore = Field(default=Datastore(), validate_default=True)
     teacher: Teacher = Teacher()
-    imitate: Imitate = Imitate()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _said_once(cls, content: Any) -> Any:
-        for (section, field), instead in SHARED.items() if isinstance(content, Mapping) else ():
-            if isinstance(content.get(section), Mapping) and field in content[section]:
-                raise ValueError(f"`{section}.{field}` is said by `{instead}`; set that instead")
-        return content
+    imitate: Imitate = Field(default=Imitate(), validate_default=True)
 
     @field_validator("sources", mode="before")
     @classmethod
-    def _sources(cls, value: Any) -> tuple[Source, ...]:
+    def _some_sources(cls, value: Any) -> Any:
         if not isinstance(value, list | tuple) or not value:
             raise ValueError("a list with at least one source is needed")
-        sources = tuple(_source(entry) for entry in value)
+        return value
+
+    @field_validator("sources")
+    @classmethod
+    def _names_differ(cls, sources: tuple[Source, ...]) -> tuple[Source, ...]:
         names = [source.name for source in sources]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two sources are called {twice[0]!r}; give one of them another `name`")
         return sources
+
+    @field_validator(*SHARED, mode="wrap")
+    @classmethod
+    def _said_once(cls, section: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        """Put shared settings into a section; one that it says itself is refused, along with its other mistakes."""
+        shared = SHARED[str(info.field_name)]
+        own = dict(section) if isinstance(section, Mapping) else {}
+        problems: list[Any] = [
+            {"type": PydanticCustomError("said_once", "{place}", {"place": place}), "loc": (name,), "input": own[name]}
+            for name, place in shared.items()
+            if name in own
+        ]
+        try:
+            operator = check({name: value for name, value in own.items() if name not in shared} if own else section)
+        except ValidationError as error:
+            problems += error.errors()
+        if problems:
+            raise ValidationError.from_exception_data(cls.__name__, problems)
+        said = {name: _said(info.data, place) for name, place in shared.items()}
+        return dataclasses.replace(operator, **{name: value for name, value in said.items() if value is not None})
+
+    @field_validator("deduplicate")
+    @classmethod
+    def _bands_fit(cls, deduplicate: Deduplicate, info: ValidationInfo) -> Deduplicate:
+        permutations = _said(info.data, "signature.permutations")
+        wanted = deduplicate.bands * deduplicate.rows
+        if deduplicate.method == "minhash" and permutations is not None and wanted > permutations:
+            raise ValueError(
+                f"{deduplicate.bands} bands of {deduplicate.rows} rows need {wanted} permutations and "
+                f"`signature.permutations` is {permutations}; use fewer bands or rows, or more permutations"
+            )
+        return deduplicate
 
     @property
     def root(self) -> str:
@@ -91,13 +141,11 @@ class Recipe(BaseModel):
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, default=_plain)
 
 
-def _source(entry: Any) -> Source:
-    if not isinstance(entry, Mapping):
-        return entry  # type: ignore[no-any-return]
-    if "kind" not in entry:
-        raise ValueError("a source needs a `kind`: folder or python-environment")
-    source: Source = find_source(str(entry["kind"])).model_validate(dict(entry))  # type: ignore[attr-defined]
-    return source
+def _said(sections: Mapping[str, Any], place: str) -> Any:
+    """The setting at ``place`` ("language_model", "signature.ngram"); None where it is unset, or its section wrong."""
+    section, _, name = place.partition(".")
+    value = sections.get(section)
+    return getattr(value, name) if name and value is not None else value
 
 
 def _plain(value: Any) -> Any:
@@ -136,7 +184,8 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
         raise RecipeError(f"{path} is not readable as YAML{line}: mend it, or begin with `mnemic init`.") from error
     if not isinstance(content, dict):
         raise RecipeError(f"{path} holds no settings. `mnemic init` writes a recipe to begin with.")
-    for entry in content.get("sources") or ():
+    sources = content.get("sources")
+    for entry in sources if isinstance(sources, list) else ():
         if isinstance(entry, dict) and entry.get("kind") == "folder":
             entry.setdefault("root", str(path.parent))
     return _checked(content, str(path))
@@ -144,32 +193,19 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
 
 def _checked(content: dict[str, Any], place: str) -> Recipe:
     try:
-        recipe = Recipe.model_validate(content)
+        return Recipe.model_validate(content)
     except ValidationError as error:
         problems = [_problem(problem) for problem in error.errors()]
         raise RecipeError(
             f"{place} cannot be used:\n  " + "\n  ".join(problems) + "\nMend these and run again."
         ) from error
-    return with_language_model(recipe)
-
-
-def with_language_model(recipe: Recipe) -> Recipe:
-    """The settings that several operators share, put where each of them reads it."""
-    if recipe.language_model is None:
-        return recipe
-    return recipe.model_copy(
-        update={
-            "datastore": dataclasses.replace(
-                recipe.datastore, model=recipe.language_model, max_document_tokens=recipe.split.max_document_tokens
-            ),
-            "imitate": dataclasses.replace(recipe.imitate, model=recipe.language_model),
-        }
-    )
 
 
 def _problem(problem: Any) -> str:
     """One pydantic problem as a phrase with the way out."""
-    place = ".".join(str(part) for part in problem["loc"])
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
+    place = place.removeprefix(".")
+    given = str(problem["input"])[:60]
     if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         known = _fields_at(problem["loc"][:-1])
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
@@ -177,7 +213,14 @@ def _problem(problem: Any) -> str:
         return f"`{place}` is not a setting: {hint}"
     if problem["type"] == "missing":
         return f"`{place}` is missing."
-    return f"`{place}`: {problem['msg'].removeprefix('Value error, ')} (given: {str(problem['input'])[:60]})."
+    if problem["type"] == "said_once":
+        return f"`{place}` is said by `{problem['msg']}`; set that instead."
+    if problem["type"] == "dataclass_type":
+        return f"`{place}` is {given}, not settings; write them below it as `setting: value`, or leave it out."
+    if problem["type"] == "value_error":  # a sentence of ours: it says itself what was given
+        sentence = problem["msg"].removeprefix("Value error, ")
+        return f"`{place}`: {sentence}" + ("" if sentence.endswith((".", "?")) else ".")
+    return f"`{place}`: {problem['msg']} (given: {given})."
 
 
 def _fields_at(location: tuple[Any, ...]) -> list[str]:

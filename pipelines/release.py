@@ -12,7 +12,7 @@ import pyarrow as pa
 from mnemic.dataset import Store
 from mnemic.dataset.index import build_indexes, needs_indexing
 from mnemic.dataset.write import append_rows
-from mnemic.release import Release, current_versions, releases
+from mnemic.release import PINNED, Release, current_versions, releases
 from mnemic.schema import RELEASES
 from pipelines.identity import Record
 from pipelines.recipe import Recipe
@@ -22,9 +22,9 @@ STEP = "release"
 RECORD = Record(STEP, 1, {}, {})
 
 
-def release_state(store: Store) -> Status:
+def release_state(store: Store, steps: Sequence[Step]) -> Status:
     """Whether the head differs from the newest release, or rows are missing from an index."""
-    versions = current_versions(store)
+    versions = current_versions(store, _made(steps))
     if "documents" not in versions:
         return Status("new")
     found = releases(store)
@@ -44,13 +44,17 @@ def write_release(context: Context, recipe: Recipe, steps: Sequence[Step], resul
     snapshot = events.snapshot()
     if snapshot is not None and snapshot.count() and needs_indexing(snapshot, "text", "vector"):
         context.commit(lambda: build_indexes(events, "text", "vector"))
-    versions = current_versions(context.store)
+    versions = current_versions(context.store, _made(steps))
     created = datetime.now(UTC)
     name = _next_name(created, [release.name for release in releases(context.store)])
     for dataset, version in versions.items():
         context.store[dataset].tag(name, version)
     counts = {dataset: context.store[dataset].require().count() for dataset in versions}
-    lineage = {step.name: {**step.record.as_json(), **results.get(step.name, {})} for step in steps}
+    stored = _records(context.store)
+    lineage = {
+        step.name: {**step.record.as_json(), **stored.get(step.name, {}), **results.get(step.name, {})}
+        for step in steps
+    }
     row = {
         "release": name,
         "created": created,
@@ -63,6 +67,22 @@ def write_release(context: Context, recipe: Recipe, steps: Sequence[Step], resul
     table = pa.Table.from_pylist([row], schema=RELEASES)
     context.commit(lambda: append_rows(context.store["releases"], table, RELEASES, context.properties(RECORD)))
     return releases(context.store)[-1]
+
+
+def _made(steps: Sequence[Step]) -> set[str]:
+    return {"rejects", *(dataset for step in steps for dataset in step.datasets)}
+
+
+def _records(store: Store) -> dict[str, dict[str, Any]]:
+    """The records that steps left with their columns: they know the corpus that was looked at, and what was found."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in PINNED:
+        snapshot = store[name].snapshot()
+        for column in snapshot.schema.names if snapshot else ():
+            record = snapshot.column_record(column) if snapshot else None
+            if record:
+                found[record["step"]] = record
+    return found
 
 
 def _next_name(now: datetime, known: list[str]) -> str:

@@ -73,7 +73,7 @@ def build(
     """
     loaded = load_recipe(recipe)
     store = Store(bank or loaded.root, storage_options)
-    steps = _until(steps_of(loaded), until)
+    steps = _until(steps_of(loaded, device), until)
     run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     started = time.monotonic()
 
@@ -97,15 +97,15 @@ def build(
             wanted_device=device,
             sink=emit,
             revision=_revision(),
-            max_rejects=loaded.max_rejects,
             commit_every=commit_every,
         )
-        for name in (*PINNED, "rejects", "runs", "releases"):
+        for name in (*PINNED, "runs", "releases"):
             store[name].remove_orphans()
         for step in steps:
             if not step.state(store).done:
                 done.append(_run_step(context, step.name, step.record.fingerprint, step.run))
-        if until is None and not release_state(store).done:
+            step.check(store, loaded.max_rejects)
+        if until is None and not release_state(store, steps).done:
             results = {result.step: {"seconds": result.seconds, "rows": result.rows} for result in done}
 
             def release(step_context: Context) -> None:

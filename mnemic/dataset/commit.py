@@ -12,12 +12,14 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeVar
 
 import lance
 
 from mnemic.errors import BankError, NoSpace
 
 StorageOptions = Mapping[str, str]
+ResultT = TypeVar("ResultT")
 
 COMMIT_KEY = "mnemic.commit"
 ATTEMPTS = 3
@@ -45,6 +47,25 @@ def readable_errors(uri: str) -> Iterator[None]:
 def _disk_is_full(error: OSError) -> bool:
     """Whether the operating system said so; Lance passes its words on, seldom its number."""
     return error.errno == errno.ENOSPC or any(phrase in str(error) for phrase in _FULL)
+
+
+def missing(error: Exception) -> bool:
+    """Whether Lance says that a dataset, version or tag does not exist, and not that it could not be read."""
+    return isinstance(error, FileNotFoundError) or "not found" in str(error).lower()
+
+
+def retried(action: Callable[[], ResultT], uri: str) -> ResultT:
+    """An action that may be repeated (reading, deleting), tried three times. Lance's I/O errors can be ValueErrors."""
+    with readable_errors(uri):
+        for tries_left in range(ATTEMPTS - 1, -1, -1):
+            try:
+                return action()
+            except (OSError, ValueError) as error:
+                final = isinstance(error, OSError) and _disk_is_full(error)
+                if tries_left == 0 or final or missing(error) or "LanceError(IO)" not in str(error):
+                    raise
+                time.sleep(0.2 * (ATTEMPTS - tries_left))
+    raise AssertionError("unreachable")
 
 
 def landed(dataset: lance.LanceDataset, key: str, since: int) -> bool:

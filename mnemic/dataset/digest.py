@@ -17,13 +17,17 @@ import pyarrow.compute as pc
 from mnemic.dataset.store import Snapshot
 from mnemic.schema import KEYS
 
-EXCLUDED = {"documents": {"item"}, "rejects": {"run", "input"}, "memories": {"state", "id"}}
+EXCLUDED = {"documents": {"item"}, "rejects": {"id", "run", "input"}, "memories": {"state", "id"}}
 """Columns that say when and how a row came to be, not what it is."""
 
 
 def digest_datasets(snapshots: Mapping[str, Snapshot]) -> dict[str, str]:
-    """Hash per dataset and, under "bank", the hash of all of them: 32 hexadecimal characters each."""
-    found = {name: digest_dataset(name, snapshots[name]) for name in KEYS if name in snapshots}
+    """Hash per dataset and, under "bank", the hash of all of them: 32 hexadecimal characters each.
+
+    A dataset without rows counts as one that is not there: a bank from which everything was taken equals a new one.
+    """
+    filled = [name for name in KEYS if name in snapshots and snapshots[name].count()]
+    found = {name: digest_dataset(name, snapshots[name]) for name in filled}
     total = hashlib.blake2b(digest_size=16)
     for name, value in found.items():
         total.update(f"{name}={value};".encode())

@@ -17,6 +17,8 @@ from mnemic.dataset.store import Dataset, Snapshot
 
 VECTOR_INDEX_ROWS = 50_000
 ROWS_PER_PARTITION = 16_384
+MARGIN = 2
+"""Rows asked of Lance for each one wanted: it breaks ties at its limit as it likes, so they are broken after it."""
 
 
 def unindexed_rows(snapshot: Snapshot, column: str) -> int:
@@ -55,9 +57,9 @@ def search_text(snapshot: Snapshot, column: str, key: str, query: str, k: int, w
         full_text_query={"columns": [column], "query": query},
         filter=where,
         prefilter=True,
-        limit=k,
+        limit=MARGIN * k,
     )
-    return scanner.to_table().sort_by([("_score", "descending"), (key, "ascending")])
+    return scanner.to_table().sort_by([("_score", "descending"), (key, "ascending")]).slice(0, k)
 
 
 def search_vector(
@@ -69,7 +71,7 @@ def search_vector(
         nearest={
             "column": column,
             "q": np.asarray(query, dtype=np.float32),
-            "k": k,
+            "k": MARGIN * k,
             "metric": "cosine",
             "nprobes": 20,
             "refine_factor": 2,
@@ -77,4 +79,4 @@ def search_vector(
         filter=where,
         prefilter=True,
     )
-    return scanner.to_table().sort_by([("_distance", "ascending"), (key, "ascending")])
+    return scanner.to_table().sort_by([("_distance", "ascending"), (key, "ascending")]).slice(0, k)

@@ -60,6 +60,7 @@ class Lease:
         self._holder = f"{run}@{os.getpid()}@{process_identity(os.getpid())}"
         self._stop = threading.Event()
         self._lost = threading.Event()
+        self._beaten = 0.0
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Lease:
@@ -76,6 +77,7 @@ class Lease:
                 f"{row['host'].split('/')[0]} (run {row['run']}, last sign of life {age:.0f} s ago). "
                 f"Wait for it to end, or stop it; a dead builder's lease expires after {EXPIRES:.0f} s."
             )
+        self._beaten = time.time()
         _held.add(self._holder)
         self._thread = threading.Thread(target=self._beat, name="mnemic-lease", daemon=True)
         self._thread.start()
@@ -95,7 +97,7 @@ class Lease:
 
     def check(self) -> None:
         """Raise when the lease was lost (this process slept longer than it lasts); called before every commit."""
-        if self._lost.is_set():
+        if self._lost.is_set() or time.time() - self._beaten > EXPIRES:
             raise BankInUse(
                 f"The lease on {self._dataset.uri.rsplit('/', 1)[0]} expired while this build was stopped, and another "
                 "build may have begun. What was committed is kept: run the same build again."
@@ -134,15 +136,13 @@ class Lease:
         return process_identity(pid) == holder.rpartition("@")[2] != ""
 
     def _beat(self) -> None:
-        last = time.time()
         while not self._stop.wait(HEARTBEAT):
             now = time.time()
             try:
                 if self._update({"heartbeat": repr(now)}, f"holder = '{self._holder}'"):
-                    last = now
+                    self._beaten = now
                     continue
-            except (OSError, NoSpace):
-                if now - last < EXPIRES - HEARTBEAT:
-                    continue
+            except Exception:  # whatever it was, the next beat may succeed; `check` sees when none did for too long
+                continue
             self._lost.set()
             return

@@ -15,9 +15,10 @@ import numpy as np
 import pyarrow as pa
 from lance.fragment import write_fragments
 
-from mnemic.dataset.commit import StorageOptions, commit, readable_errors
+from mnemic.dataset.commit import StorageOptions, commit, missing, readable_errors, retried
 from mnemic.errors import BankError
 from mnemic.schema import FORMAT_VERSION
+from mnemic.terminal import plain
 
 FORMAT_KEY = b"mnemic.format"
 STEP_KEY = b"mnemic.step"
@@ -136,11 +137,21 @@ class Dataset:
         self.storage_options = dict(storage_options) if storage_options else None
 
     def snapshot(self, version: int | str | None = None) -> Snapshot | None:
-        """The newest version, or the one named by number or tag; None when the dataset does not exist."""
+        """The newest version, or the one named by number or tag; None when the dataset does not exist.
+
+        Raises ``BankError`` for a dataset that is there and cannot be read: it must never be taken for a missing one.
+        """
         try:
-            with readable_errors(self.uri):
-                dataset = lance.dataset(self.uri, version=version, storage_options=self.storage_options)
-        except (ValueError, FileNotFoundError) as error:
+            dataset = retried(
+                lambda: lance.dataset(self.uri, version=version, storage_options=self.storage_options), self.uri
+            )
+        except (ValueError, OSError) as error:
+            if not missing(error):
+                reason = plain(str(error)).split(", /")[0]
+                raise BankError(
+                    f"{self.uri} is there and cannot be read ({reason}). Nothing was changed: check the disk "
+                    "and the network and try again; `mnemic show` lists earlier releases."
+                ) from error
             if version is not None:
                 raise BankError(
                     f"{self.uri} has no version {version}. `mnemic show` lists the releases that can be opened."
@@ -195,8 +206,7 @@ class Dataset:
 
     def delete(self, where: str) -> None:
         """Delete rows; harmless when it is repeated."""
-        with readable_errors(self.uri):
-            self.require().native.delete(where)
+        retried(lambda: self.require().native.delete(where), self.uri)
 
     def delete_keys(self, column: str, values: Sequence[str], chunk: int = 2000) -> None:
         """Delete the rows whose ``column`` (ids and hashes: no quoting needed) is one of ``values``."""

@@ -37,7 +37,8 @@ class Deduplicate:
     """Adds `duplicate_of` to documents: the id of the kept document that a row duplicates, "" for a kept one.
 
     ``method`` "exact" compares normalised texts only; "minhash" also drops a document whose word ``ngram`` sets have a
-    Jaccard similarity of at least ``threshold`` to a better-ranked kept one. ``ngram`` is that of the signatures.
+    Jaccard similarity of at least ``threshold`` to a better-ranked kept one. ``ngram`` is that of the signatures; a
+    recipe says it there.
     """
 
     method: str = "minhash"
@@ -48,18 +49,21 @@ class Deduplicate:
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
+        problems = []
         if self.method not in METHODS:
-            raise RecipeError(f'The method of deduplication is "{self.method}"; use "exact" or "minhash".')
+            problems.append(f'The method of deduplication is "{self.method}"; use "exact" or "minhash".')
         if not 0 < self.threshold <= 1:
-            raise RecipeError(
+            problems.append(
                 f"The threshold of deduplication is {self.threshold}; "
                 "give a similarity above 0 and up to 1, such as 0.8."
             )
         if min(self.bands, self.rows, self.ngram) < 1:
-            raise RecipeError(
+            problems.append(
                 f"Deduplication needs bands, rows and ngram of at least 1, but they are {self.bands}, {self.rows} and "
                 f"{self.ngram}; leave them out of the recipe to get 20, 6 and 5."
             )
+        if problems:
+            raise RecipeError(" ".join(problems))
 
     def reads(self) -> tuple[str, ...]:
         """Columns that `fit` reads."""

@@ -41,13 +41,16 @@ class Signature:
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
+        problems = []
         if self.permutations < 1 or self.ngram < 1:
-            raise RecipeError(
+            problems.append(
                 f"A signature needs permutations and ngram of at least 1, but they are {self.permutations} and "
                 f"{self.ngram}; leave them out of the recipe to get 120 and 5."
             )
         if not 0 <= self.seed < 2**32:
-            raise RecipeError(f"The seed of a signature is {self.seed}; give one between 0 and 4294967295.")
+            problems.append(f"The seed of a signature is {self.seed}; give one between 0 and 4294967295.")
+        if problems:
+            raise RecipeError(" ".join(problems))
 
     def reads(self) -> tuple[str, ...]:
         return ("text",)

@@ -9,6 +9,7 @@ and a *selection* of the gaps to cut (`operators.segment.select`).
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -48,14 +49,19 @@ class Segment:
     max_words: int = 400
 
     def __post_init__(self) -> None:
+        problems = []
         if self.method not in METHODS:
-            raise RecipeError(f"There is no segmenter {self.method!r}; choose one of {', '.join(METHODS)}.")
+            problems.append(f"There is no segmenter {self.method!r}; choose one of {', '.join(METHODS)}.")
+        if not math.isfinite(self.deviations):
+            problems.append(f"The segmenter's deviations is {self.deviations}; give a finite number, such as 1.0.")
         if min(self.window, self.size, self.min_units, self.max_words) < 1 or self.max_units < self.min_units:
-            raise RecipeError(
+            problems.append(
                 f"A segmenter cannot have window {self.window}, size {self.size}, min_units {self.min_units}, "
                 f"max_units {self.max_units} and max_words {self.max_words}; set all of them to at least 1 and "
                 "max_units to no less than min_units."
             )
+        if problems:
+            raise RecipeError(" ".join(problems))
 
     @property
     def fingerprint(self) -> str:

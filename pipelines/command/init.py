@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
+import unicodedata
 from pathlib import Path
 
+import yaml
+
 from mnemic.errors import RecipeError
-from pipelines.recipe import SHIPPED
+from mnemic.ids import content_hash
+from pipelines.recipe import SHIPPED, load_recipe
 
 EXAMPLES = """  mnemic init                        writes recipe.yaml for a folder of text
   mnemic init notes.yaml --folder ~/notes
@@ -32,10 +38,32 @@ def run(arguments: argparse.Namespace) -> int:
         raise RecipeError(f"No recipe {arguments.shipped!r} ships with mnemic. Choose one of: {known}.")
     if target.exists() and not arguments.force:
         raise RecipeError(f"{target} exists. Name another file, or overwrite it with --force.")
-    name = "".join(c if c.isalnum() or c in "._-" else "-" for c in target.stem)
     text = template.read_text(encoding="utf-8")
     if arguments.shipped == "folder":
-        text = text.replace("name: folder", f"name: {name}").replace("path: texts", f"path: {arguments.folder}")
-    target.write_text(text, encoding="utf-8")
-    print(f"{target} written. Look at it, then: mnemic plan {target}; mnemic build {target}")
+        name, folder = _quoted(_recipe_name(target.stem)), _quoted(arguments.folder)
+        text = text.replace("name: folder", f"name: {name}").replace("path: texts", f"path: {folder}")
+    load_recipe(yaml.safe_load(text))  # what is written can be read
+    try:
+        target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RecipeError(
+            f"{target} cannot be written ({error.strerror}); name a file in a folder that exists and is yours."
+        ) from error
+    shown = shlex.quote(f"./{target}" if str(target).startswith("-") else str(target))
+    print(f"{target} written. Look at it, then: mnemic plan {shown}; mnemic build {shown}")
     return 0
+
+
+def _recipe_name(stem: str) -> str:
+    """A file's name in the letters that a recipe's name may have: without accents, "-" for the rest.
+
+    Where no letter or digit remains, a hash stands for the name, for two recipes of one name would share a bank.
+    """
+    plain = "".join(c for c in unicodedata.normalize("NFKD", stem) if not unicodedata.combining(c))
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", plain)
+    return name if re.search("[A-Za-z0-9]", name) else f"recipe-{content_hash(stem)[:8]}"
+
+
+def _quoted(value: str) -> str:
+    """A YAML string on one line, whatever characters it has; JSON's escapes beyond U+FFFF mean others in YAML."""
+    return yaml.safe_dump(value, default_style='"', allow_unicode=True, width=float("inf")).strip()

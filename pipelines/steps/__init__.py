@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from mnemic.hardware import likely_device, resolve_dtype
 from pipelines.identity import Record, resolved_fields
 from pipelines.recipe import Recipe
 from pipelines.steps.contracts import Context, Status, Step
@@ -18,12 +20,15 @@ __all__ = ["Context", "Status", "Step", "steps_of"]
 KEPT = "duplicate_of = ''"
 
 
-def steps_of(recipe: Recipe) -> list[Step]:
-    """All steps. Each step's record is made of its operator's fields and of the records of the steps that it reads.
+def steps_of(recipe: Recipe, device: str | None = None) -> list[Step]:
+    """All steps of a recipe on ``device`` (by default what this machine has), which decides what `dtype: auto` means.
+
+    Each step's record is made of its operator's fields and of the records of the steps that it reads.
 
     A step "reads" another one here when it takes values that the other computed. Which rows it takes is no part of the
     record: a document that becomes a duplicate costs its own rows downstream, not those of all others.
     """
+    recipe = _with_types(recipe, device or likely_device())
     records: dict[str, Record] = {}
 
     def record(step: str, operator: Any, *reads: str) -> Record:
@@ -35,11 +40,10 @@ def steps_of(recipe: Recipe) -> list[Step]:
     records["read"] = read.record
     steps: list[Step] = [read]
     text = ("id", "text")
-    near = recipe.deduplicate.method != "exact"
     steps.append(Grow(record("signature", recipe.signature, "read"), recipe.signature, "documents", text, ("read",)))
     steps.append(
         Corpus(
-            record("deduplicate", recipe.deduplicate, "signature" if near else "read"),
+            record("deduplicate", recipe.deduplicate, "signature"),
             recipe.deduplicate,
             "documents",
             key=("id",),
@@ -91,6 +95,17 @@ def steps_of(recipe: Recipe) -> list[Step]:
     if recipe.language_model is not None:
         steps.extend(_parametric(recipe, record))
     return steps
+
+
+def _with_types(recipe: Recipe, device: str) -> Recipe:
+    """The recipe with the types that `dtype: auto` stands for; operators run with what their records say."""
+    models = {name: getattr(recipe, name) for name in ("embed", "datastore", "imitate")}
+    return recipe.model_copy(
+        update={
+            name: dataclasses.replace(operator, dtype=resolve_dtype(operator.dtype, device))
+            for name, operator in models.items()
+        }
+    )
 
 
 def _parametric(recipe: Recipe, record: Callable[..., Record]) -> list[Step]:

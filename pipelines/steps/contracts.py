@@ -53,7 +53,7 @@ class Tally:
 
     rows: int = 0
     rejects: int = 0
-    inputs: int = 0
+    known_rejects: set[str] | None = None  # ids that are in the bank already
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,6 @@ class Context:
     sink: Sink
     revision: str
     wanted_device: str | None = None
-    max_rejects: float = 0.1
     commit_every: int = 16
     commit_seconds: float = 60.0
     step: str = ""
@@ -115,6 +114,7 @@ class Context:
                 if len(wave) >= self.commit_every or time.monotonic() - opened >= self.commit_seconds:
                     full, wave = wave, []
                     commit(full)
+                    self.emit("commit", done=len(full), unit="fragments")
                     opened = time.monotonic()
         except KeyboardInterrupt:
             if wave:
@@ -122,6 +122,7 @@ class Context:
             raise
         if wave:
             commit(wave)
+            self.emit("commit", done=len(wave), unit="fragments")
 
     def reject(self, record: Record, rejects: pa.Table, taken: Collection[str] = ()) -> None:
         """Add rejects to the bank, each once, however often it is met.
@@ -131,11 +132,10 @@ class Context:
         """
         if len(rejects) == 0:
             return
+        step = (record.step, record.fingerprint)
         rows = [
             {
-                "id": hash_parts(
-                    "reject", record.step, record.fingerprint, row["input"], row["locator"], row["reason"]
-                ),
+                "id": hash_parts("reject", *step, row["input"], row["locator"], row["reason"]),
                 "step": record.step,
                 "fingerprint": record.fingerprint,
                 "run": self.run,
@@ -145,25 +145,34 @@ class Context:
             for row in rejects.to_pylist()
         ]
         dataset = self.store["rejects"]
-        snapshot = dataset.snapshot()
-        known = set() if snapshot is None else set(snapshot.table(["id"])["id"].to_pylist())
-        fresh = {row["id"]: row for row in rows if row["id"] not in known}
+        if self.tally.known_rejects is None:
+            snapshot = dataset.snapshot()
+            mine = f"step = '{record.step}'"
+            self.tally.known_rejects = set(snapshot.table(["id"], mine)["id"].to_pylist()) if snapshot else set()
+        fresh = {row["id"]: row for row in rows if row["id"] not in self.tally.known_rejects}
         if fresh:
             table = pa.Table.from_pylist(list(fresh.values()), schema=REJECTS)
-            append_rows(dataset, table, REJECTS, self.properties(record))
+            self.commit(lambda: append_rows(dataset, table, REJECTS, self.properties(record)))
+            self.tally.known_rejects.update(fresh)
         for row in fresh.values():
             if row["severity"] == "reject":
                 self.tally.rejects += 1
                 self.emit("reject", message=f"  left out: {row['locator']}: {row['reason']}")
 
-    def check_rejects(self) -> None:
-        """Raise when more rows were rejected than the recipe allows."""
-        if self.tally.rejects > max(ALWAYS_TOLERATED, self.max_rejects * self.tally.inputs):
-            raise TooManyRejects(
-                f"The step {self.step} rejected {self.tally.rejects:,} of {self.tally.inputs:,} inputs, more than the "
-                f"share of {self.max_rejects:g} that `max_rejects` allows. `mnemic show BANK --failures` lists them "
-                "with their reasons; mend the source, or raise `max_rejects` in the recipe."
-            )
+
+def check_rejects(store: Store, record: Record, accepted: int, allowed: float) -> None:
+    """Raise when the step, as it stands, rejected a larger share of its inputs than ``allowed``, in whatever run."""
+    snapshot = store["rejects"].snapshot()
+    if snapshot is None:
+        return
+    where = f"step = '{record.step}' AND fingerprint = '{record.fingerprint}' AND severity = 'reject'"
+    rejects = snapshot.count(where)
+    if rejects > max(ALWAYS_TOLERATED, allowed * (accepted + rejects)):
+        raise TooManyRejects(
+            f"The step {record.step} rejected {rejects:,} of {accepted + rejects:,} inputs, more than the share of "
+            f"{allowed:g} that `max_rejects` allows. `mnemic show BANK --failures` lists them with their reasons; mend "
+            "the source, or raise `max_rejects` in the recipe."
+        )
 
 
 class Step(Protocol):
@@ -179,9 +188,16 @@ class Step(Protocol):
     def after(self) -> tuple[str, ...]:
         """Steps whose rows or columns it reads."""
 
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Datasets that it makes, or grows."""
+
     def state(self, store: Store) -> Status: ...
 
     def run(self, context: Context) -> None: ...
+
+    def check(self, store: Store, max_rejects: float) -> None:
+        """Raise when what it committed is nothing to go on with. Asked in every build, whether it ran or not."""
 
 
 def rejected_inputs(store: Store, record: Record) -> set[str]:

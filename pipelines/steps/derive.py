@@ -7,7 +7,8 @@ are deleted. All rows of one input are written into one fragment and committed a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -18,15 +19,17 @@ from mnemic.dataset.write import WrittenFragment, append, write_rows
 from operators.contracts import RowOperator
 from pipelines import faults
 from pipelines.identity import Record
-from pipelines.steps.contracts import Context, Status, forget_rejects, rejected_inputs
+from pipelines.steps.contracts import Context, Status, check_rejects, forget_rejects, rejected_inputs
 
 
 @dataclass(frozen=True)
 class Outcome:
+    fragment: int  # of the origin
     fragments: tuple[WrittenFragment, ...]
     rejects: pa.Table
     rows: int
     inputs: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,15 @@ class Derive:
     def name(self) -> str:
         return self.record.step
 
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        return (self.target,)
+
+    def check(self, store: Store, max_rejects: float) -> None:
+        """Raise when too many inputs were rejected."""
+        target = store[self.target].require()
+        check_rejects(store, self.record, len(_distinct(target, self.target_key, None)), max_rejects)
+
     def state(self, store: Store) -> Status:
         origin, target = store[self.origin].snapshot(), store[self.target].snapshot()
         if origin is None or any(column not in origin.schema.names for column in self.needs):
@@ -75,8 +87,8 @@ class Derive:
         target = dataset.snapshot()
         if target is None or self.record.changes_from(target.record or {}):
             rows = self.operator.output(origin.schema)
+            context.commit(lambda: forget_rejects(context.store, f"step = '{self.name}'"))
             context.commit(lambda: dataset.create(rows, self.record.as_json(), context.properties(self.record)))
-            forget_rejects(context.store, f"step = '{self.name}'")
         wanted = self._wanted(origin)
         missing, vanished = self._difference(context.store, wanted, dataset.require())
         if vanished:
@@ -91,14 +103,12 @@ class Derive:
             if fragments:
                 context.commit(lambda: append(dataset, fragments, context.properties(self.record)))
             done += sum(outcome.inputs for outcome in wave)
-            context.tally.inputs += sum(outcome.inputs for outcome in wave)
             context.tally.rows += sum(outcome.rows for outcome in wave)
             context.progress(done, len(missing), self.origin)
 
         work = self._work(origin, {key[0] for key in missing})
         worker = self._worker(context, origin.version, dataset)
-        context.in_waves(context.engine.map(worker, work), commit)
-        context.check_rejects()
+        context.in_waves(_reported(context, context.engine.map(worker, work)), commit)
 
     def _wanted(self, origin: Snapshot) -> set[tuple[str, ...]]:
         return _distinct(origin, self.key, self.where)
@@ -113,12 +123,13 @@ class Derive:
         return missing, (present - wanted) | {(key,) for key in rejected - inputs}
 
     def _forget(self, store: Store, dataset: Dataset, keys: set[tuple[str, ...]]) -> None:
+        """Rejects first: a kill between the two leaves rows, by which the next build knows what to forget."""
         inputs = sorted({key[0] for key in keys})
-        dataset.delete_keys(self.target_key[0], inputs)
         if store["rejects"].snapshot() is not None:
             for start in range(0, len(inputs), 2000):
                 quoted = ",".join(f"'{value}'" for value in inputs[start : start + 2000])
                 forget_rejects(store, f"step = '{self.name}' AND input IN ({quoted})")
+        dataset.delete_keys(self.target_key[0], inputs)
 
     def _work(self, origin: Snapshot, missing: set[str]) -> list[tuple[int, pa.Array]]:
         """(fragment, keys of its inputs that are missing) for every fragment that holds one."""
@@ -143,6 +154,7 @@ class Derive:
             snapshot = origin.require(version)
 
             def work(item: tuple[int, pa.Array]) -> Outcome:
+                started = time.monotonic()
                 fragment, keys = item
                 columns = list(dict.fromkeys((*self.key, *self.columns)))
                 table = pa.Table.from_batches(list(snapshot.scan(columns, self.where, fragments=[fragment])))
@@ -152,11 +164,20 @@ class Derive:
                 made = pa.Table.from_batches([rows])
                 fragments = write_rows(dataset.uri, made, schema, dataset.storage_options)
                 faults.reach(self.name, "after-write")
-                return Outcome(tuple(fragments), pa.Table.from_batches([rejects]), len(made), len(keys))
+                seconds = time.monotonic() - started
+                return Outcome(
+                    fragment, tuple(fragments), pa.Table.from_batches([rejects]), len(made), len(keys), seconds
+                )
 
             return work
 
         return factory
+
+
+def _reported(context: Context, results: Iterator[Outcome]) -> Iterator[Outcome]:
+    for result in results:
+        context.emit("fragment", fragment=result.fragment, done=result.rows, seconds=result.seconds)
+        yield result
 
 
 def _distinct(snapshot: Snapshot, columns: Sequence[str], where: str | None) -> set[tuple[str, ...]]:

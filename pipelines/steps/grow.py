@@ -7,6 +7,7 @@ and grown anew.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,13 +23,18 @@ from pipelines.corpus_reader import KeyOrder, corpus_digest
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context, Status
 
+ROWS_AT_ONCE = 8192
+"""Rows of a fragment that an operator gets in one batch; bounds its memory whatever the size of the fragment."""
+
 Compute = Callable[[pa.RecordBatch], pa.RecordBatch]
 
 
 @dataclass(frozen=True)
 class Outcome:
     grown: GrownFragment
+    fragment: int
     rows: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,13 @@ class Grow:
     @property
     def name(self) -> str:
         return self.record.step
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        return (self.dataset,)
+
+    def check(self, store: Store, max_rejects: float) -> None:
+        """It rejects nothing."""
 
     def state(self, store: Store) -> Status:
         snapshot = store[self.dataset].snapshot()
@@ -91,11 +104,17 @@ class Corpus:
     where: str | None = None
     needs: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
-    digest_columns: tuple[str, ...] = ()  # columns beside the key that the result depends on
 
     @property
     def name(self) -> str:
         return self.record.step
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        return (self.dataset, *self.tables)
+
+    def check(self, store: Store, max_rejects: float) -> None:
+        """It rejects nothing."""
 
     def state(self, store: Store) -> Status:
         snapshot = store[self.dataset].snapshot()
@@ -103,7 +122,8 @@ class Corpus:
             return Status("new")
         digest, rows = self._digest(snapshot)
         if rows == 0:
-            return Status("done", 0, 0, self.dataset, ("no rows",))
+            left = any(made is not None and made.count() for made in (store[name].snapshot() for name in self.tables))
+            return Status("due" if left else "done", 0, 0, self.dataset, ("no rows",))
         status = _growth_state(snapshot, self.record, _names(self.operator, snapshot), digest)
         for table in self.tables if status.done else ():
             made = store[table].snapshot()
@@ -112,18 +132,23 @@ class Corpus:
         return replace(status, total=rows) if status.kind == "due" else status
 
     def _digest(self, snapshot: Snapshot) -> tuple[str, int]:
-        return corpus_digest(snapshot, (*self.key, *self.digest_columns), self.where)
+        return corpus_digest(snapshot, self.key, self.where)
 
     def run(self, context: Context) -> None:
         dataset = context.store[self.dataset]
         snapshot = dataset.require()
         fields = self.operator.output(snapshot.schema)
-        record = replace(self.record, corpus=self._digest(snapshot)[0])
+        corpus, rows = self._digest(snapshot)
+        if rows == 0:
+            self._empty(context)
+            return
+        record = replace(self.record, corpus=corpus)
         fitted = self.operator.fit(
             KeyOrder(snapshot, self.key, self.where), context.device, partial(context.progress, unit="rows looked at")
         )
-        for name, rows in fitted.tables.items():
-            self._write_table(context, record, name, rows)
+        record = replace(record, found=fitted.summary)
+        for name, table in fitted.tables.items():
+            self._write_table(context, record, name, table)
         if _must_add(snapshot, record, fields.names):
             context.commit(lambda: add_fields(dataset, fields, record.as_json()))
 
@@ -131,6 +156,14 @@ class Corpus:
             return fitted
 
         grow_columns(context, record, self.dataset, self.columns, fields.names, factory)
+
+    def _empty(self, context: Context) -> None:
+        """Without rows to look at, nothing stays in the tables."""
+        for name in self.tables:
+            made = context.store[name].snapshot()
+            if made is not None and made.count():
+                none = made.schema.empty_table()
+                self._write_table(context, replace(self.record, corpus="no rows"), name, none)
 
     def _write_table(self, context: Context, record: Record, name: str, rows: pa.Table) -> None:
         table = context.store[name]
@@ -159,10 +192,11 @@ def grow_columns(
         compute = factory()
 
         def work(fragment: int) -> Outcome:
+            started = time.monotonic()
             batches = list(snapshot.scan(columns, fragments=[fragment], row_ids=True))
             rows = pa.Table.from_batches(batches).combine_chunks()
-            batch = rows.drop_columns(["_rowid"]).to_batches()
-            made = pa.Table.from_batches([compute(one) for one in batch]).select(names)
+            parts = rows.drop_columns(["_rowid"]).to_batches(max_chunksize=ROWS_AT_ONCE)
+            made = pa.Table.from_batches([compute(part) for part in parts]).select(names)
             if len(made) != len(rows):
                 raise StepError(
                     f"The operator of step {context.step} returned {len(made)} rows for {len(rows)}. "
@@ -177,7 +211,7 @@ def grow_columns(
                 dataset.storage_options,
             )
             faults.reach(context.step, "after-write")
-            return Outcome(grown, len(rows))
+            return Outcome(grown, fragment, len(rows), time.monotonic() - started)
 
         return work
 
@@ -187,7 +221,6 @@ def grow_columns(
         context.commit(lambda: commit_growth(dataset, snapshot.version, grown, context.properties(record)))
         done += sum(outcome.rows for outcome in wave)
         context.tally.rows += sum(outcome.rows for outcome in wave)
-        context.tally.inputs += sum(outcome.rows for outcome in wave)
         context.progress(done, total)
 
     context.in_waves(_reported(context, context.engine.map(worker, todo), total), commit)
@@ -197,6 +230,7 @@ def _reported(context: Context, results: Iterator[Outcome], total: int) -> Itera
     """Pass results on, telling how many rows are computed; what is committed is told by the commit."""
     computed = 0
     for result in results:
+        context.emit("fragment", fragment=result.fragment, done=result.rows, seconds=result.seconds)
         computed += result.rows
         context.progress(computed, total)
         yield result

@@ -22,7 +22,7 @@ from operators.contracts import REJECTED
 from pipelines import faults
 from pipelines.identity import Record
 from pipelines.sources import Item, Reject, Source
-from pipelines.steps.contracts import Context, Status, rejected_inputs
+from pipelines.steps.contracts import Context, Status, check_rejects, rejected_inputs
 
 CHUNK_BYTES = 4 << 20
 CHUNK_ITEMS = 64
@@ -53,6 +53,7 @@ class Read:
     fragment_characters: int = 500_000  # text of a fragment: the grain of all later work and of what a kill can cost
     name: str = "read"
     after: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ("documents",)
 
     @cached_property
     def record(self) -> Record:
@@ -71,9 +72,8 @@ class Read:
         for index, source in enumerate(self.sources):
             identity = Record("source", source.version, source.identity(), {}).fingerprint
             for item in source.manifest():
-                key = hash_parts(
-                    "item", source.name, identity, self.max_document_bytes, item.locator, item.size, item.stamp
-                )
+                settings = (source.name, identity, self.record.version, self.max_document_bytes)
+                key = hash_parts("item", *settings, item.locator, item.size, item.stamp)
                 found[key] = (index, item)
         return found
 
@@ -111,7 +111,7 @@ class Read:
         if vanished:
             context.commit(lambda: self._forget(context.store, vanished))
         if (dataset.require().record or {}).get("fields") != stored["fields"]:
-            dataset.annotate(stored)
+            context.commit(lambda: dataset.annotate(stored))
         total, done = len(missing), 0
 
         def commit(wave: list[Outcome]) -> None:
@@ -123,25 +123,30 @@ class Read:
                 context.commit(lambda: append(dataset, fragments, context.properties(self.record)))
             done += sum(outcome.items for outcome in wave)
             context.tally.rows += sum(outcome.documents for outcome in wave)
-            context.tally.inputs += sum(outcome.documents for outcome in wave) + len(rejects)
             context.progress(done, total, "items")
 
         context.in_waves(
             context.engine.map(self._worker(dataset.uri, dataset.storage_options), self._work(missing)), commit
         )
-        context.check_rejects()
-        if dataset.require().count() == 0:
+
+    def check(self, store: Store, max_rejects: float) -> None:
+        """Raise when too much was rejected, or nothing is left."""
+        documents = store["documents"].require().count()
+        check_rejects(store, self.record, documents, max_rejects)
+        if documents == 0:
             names = ", ".join(source.name for source in self.sources)
+            rejects = store["rejects"].snapshot()
             raise SourceError(
-                f"No document could be read from {names}: {context.tally.rejects:,} inputs were rejected. "
+                f"No document could be read from {names}: {rejects.count() if rejects else 0:,} inputs were left out. "
                 "`mnemic show BANK --failures` gives the reasons; point the recipe at text, Markdown or "
                 "JSON Lines in UTF-8."
             )
 
     def _forget(self, store: Store, keys: list[str]) -> None:
-        store["documents"].delete_keys("item", keys)
+        """Rejects first: a kill between the two leaves documents, by which the next build knows what to forget."""
         if store["rejects"].snapshot() is not None:
             store["rejects"].delete_keys("input", keys)
+        store["documents"].delete_keys("item", keys)
 
     def _work(self, keys: list[str]) -> Iterator[Work]:
         """Items in manifest order, cut into chunks by bytes and number."""
@@ -207,7 +212,8 @@ def _read_item(source: Source, key: str, item: Item, limit: int) -> Iterator[dic
             yield {"input": key, "locator": result.locator, "reason": result.reason, "severity": result.severity}
             continue
         content = content_hash(result.text)
-        identity = document_id(source.name, result.locator, content)
+        stated = (result.collection, result.tenant, result.session, result.speaker, str(result.time or ""))
+        identity = document_id(source.name, result.locator, content, *stated)
         if identity in seen:
             reason = (
                 "The same locator and text stand twice in this item; the first is kept. Give records ids that differ."

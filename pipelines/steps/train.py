@@ -47,17 +47,25 @@ class Train:
     def name(self) -> str:
         return self.record.step
 
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        return ("memories",)
+
+    def check(self, store: Store, max_rejects: float) -> None:
+        """It rejects nothing."""
+
     def state(self, store: Store) -> Status:
         datastore = store["datastore"].snapshot()
         if datastore is None:
             return Status("new")
         rows = datastore.count(STORE)
+        memories = store["memories"].snapshot()
         if rows == 0:
-            return Status("done", 0, 0, "rows", ("the store is empty",))
+            left = memories is not None and memories.count() > 0
+            return Status("due" if left else "done", 0, 0, "rows", ("the store is empty",))
         if "teacher_ids" not in datastore.schema.names:
             return Status("new")
         record = self._with_corpus(datastore)
-        memories = store["memories"].snapshot()
         stored = None if memories is None else memories.record
         if memories is None or stored is None:
             return Status("new", rows, rows)
@@ -67,7 +75,8 @@ class Train:
         if stored["corpus"] != record.corpus:
             return Status("due", rows, rows, reasons=("the rows that it looks at changed",))
         if memories.count(f"final AND state = '{record.state}'"):
-            return Status("done", 0, rows)
+            checkpoints = memories.count("final = false")
+            return Status("pending", 0, rows, reasons=("old checkpoints",)) if checkpoints else Status("done", 0, rows)
         return Status("pending", rows, rows, reasons=(f"{memories.count()} of {self.operator.epochs} epochs done",))
 
     def _with_corpus(self, datastore: Snapshot) -> Record:
@@ -81,35 +90,44 @@ class Train:
         current = dataset.snapshot()
         if current is None or (current.record or {}).get("state") != record.state:
             context.commit(lambda: dataset.create(MEMORIES, record.as_json(), context.properties(record)))
+        if datastore.count(STORE) and not dataset.require().count("final"):
+            self._train(context, record, datastore, dataset)
+        context.commit(lambda: self._forget_checkpoints(dataset))
+
+    def _train(self, context: Context, record: Record, datastore: Snapshot, dataset: Dataset) -> None:
         rows = TrainingRows.from_arrow(
             _ordered(datastore, STORE, ("input", "token", "teacher_ids", "teacher_probs")),
             _ordered(datastore, VALIDATION, ("input", "token", "base_logprob")),
         )
-        saved = dataset.require().table(["epoch", "metrics", "weights"]).sort_by("epoch").to_pylist()
-        state = saved[-1]["weights"] if saved else None
+        saved = _last_checkpoint(dataset.require())
         final: Checkpoint | None = None
 
         def progress(done: int, total: int) -> None:
             context.progress(done, total, "batches")
 
-        for checkpoint in self.operator.train(rows, state, context.device, progress):
+        for checkpoint in self.operator.train(rows, saved["weights"] if saved else None, context.device, progress):
             final = checkpoint
             self._keep(context, record, dataset, self._row(record, checkpoint, checkpoint.state))
-        if final is None:  # killed between the last checkpoint and the finished memory
-            final = _finished(saved[-1])
+        if final is None and saved:  # killed between the last checkpoint and the finished memory
+            final = Checkpoint(
+                saved["epoch"], finished_weights(saved["weights"]), saved["weights"], json.loads(saved["metrics"])
+            )
+        assert final is not None  # an operator trains for at least one epoch
         model, tokenizer = languagemodel.shared(self.operator.model, self.operator.dtype, context.device)
         layer = languagemodel.student_layer(len(languagemodel.blocks(model)), self.student_depth)
         row = {
             **self._row(record, final, final.weights),
             "final": True,
-            "config": json.dumps({"student_layer": layer, "model": self.operator.model}),
+            "config": json.dumps({"student_layer": layer}),
             "lock": json.dumps(languagemodel.lock(model, tokenizer), sort_keys=True),
         }
         row["id"] = hash_parts("memory", record.state, self.memory)
         self._keep(context, record, dataset, row)
+        context.tally.rows = len(rows.token)
+
+    def _forget_checkpoints(self, dataset: Dataset) -> None:
         dataset.delete("final = false")
         dataset.forget_before(timedelta(0))  # the bytes of the checkpoints; releases keep their own versions
-        context.tally.rows = context.tally.inputs = len(rows.token)
 
     def _row(self, record: Record, checkpoint: Checkpoint, weights: bytes) -> dict[str, Any]:
         metrics = {"weight": WEIGHT_WITHOUT_VALIDATION, **checkpoint.metrics}
@@ -133,7 +151,7 @@ class Train:
         fragments = write_rows(dataset.uri, table, MEMORIES, dataset.storage_options)
         faults.reach(self.name, "after-write")
         context.commit(lambda: append(dataset, fragments, context.properties(record)))
-        dataset.delete(f"final = false AND epoch <= {row['epoch'] - CHECKPOINTS_KEPT}")
+        context.commit(lambda: dataset.delete(f"final = false AND epoch <= {row['epoch'] - CHECKPOINTS_KEPT}"))
 
 
 def _ordered(datastore: Snapshot, where: str, columns: Sequence[str]) -> pa.Table:
@@ -141,7 +159,9 @@ def _ordered(datastore: Snapshot, where: str, columns: Sequence[str]) -> pa.Tabl
     return order.take(range(len(order)), columns)
 
 
-def _finished(saved: dict[str, Any]) -> Checkpoint:
-    """The last checkpoint as a finished training, from its stored state."""
-    weights = finished_weights(saved["weights"])
-    return Checkpoint(saved["epoch"], weights, saved["weights"], json.loads(saved["metrics"]))
+def _last_checkpoint(memories: Snapshot) -> dict[str, Any] | None:
+    epochs = memories.table(["epoch"])["epoch"].to_pylist()
+    if not epochs:
+        return None
+    found: dict[str, Any] = memories.table(["epoch", "metrics", "weights"], f"epoch = {max(epochs)}").to_pylist()[0]
+    return found

@@ -1,10 +1,12 @@
 """The tree of clusters over a corpus of events."""
 
+import collections
 import pickle
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from mnemic.errors import RecipeError, StepError
@@ -37,10 +39,23 @@ def make_events(groups: int, each: int, seed: int = 0, dimension: int = 8) -> pa
     generator = np.random.default_rng(seed)
     centres = generator.standard_normal((groups, dimension))
     label = generator.permutation(np.repeat(np.arange(groups), each))
-    vectors = centres[label] + generator.normal(0, 0.02, (len(label), dimension))
+    return events_around(centres, label, generator, 0.02)
+
+
+def make_lopsided_events(groups: int, rows: int, seed: int, dimension: int = 8) -> pa.Table:
+    """Events around ``groups`` centres, a few of which have most of them; some centres have one or none."""
+    generator = np.random.default_rng(seed)
+    centres = generator.standard_normal((groups, dimension))
+    label = generator.choice(groups, rows, p=generator.dirichlet(np.full(groups, 0.5)))
+    return events_around(centres, label, generator, 0.3)
+
+
+def events_around(centres: np.ndarray, label: np.ndarray, generator: np.random.Generator, spread: float) -> pa.Table:
+    dimension = centres.shape[1]
+    vectors = centres[label] + generator.normal(0, spread, (len(label), dimension))
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     texts = [
-        f"the {TOPICS[group % 4]} and the topic{chr(97 + group)} x {'common' if i % 9 else 'rare'}"
+        f"the {TOPICS[group % 4]} and the topic{chr(97 + group % 26)} x {'common' if i % 9 else 'rare'}"
         for i, group in enumerate(label)
     ]
     return pa.table(
@@ -127,17 +142,56 @@ def test_depth_follows_from_the_number_of_events(rows: int, expected: int) -> No
 
 def test_small_corpora_get_fewer_children() -> None:
     _, nodes, paths = fit(Cluster(min_leaf=30), make_events(3, 40))
-    assert nodes["path"].to_pylist() == ["", "0", "1", "2", "3"]
-    assert sorted(set(paths)) == ["0", "1", "2", "3"]
-    assert min(nodes["size"].to_pylist()) >= 30 // 3
+    assert nodes["path"].to_pylist() == ["", "0", "1", "2"]
+    assert sorted(set(paths)) == ["0", "1", "2"]
+    assert nodes["size"].to_pylist() == [120, 40, 40, 40]
     _, nodes, paths = fit(Cluster(), make_events(3, 40))
     assert nodes["path"].to_pylist() == [""] and set(paths) == {""}
     _, nodes, paths = fit(Cluster(branching=3, depth=3, min_leaf=1), make_events(1, 2))
     assert all(path.count(".") == 2 for path in paths)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("operator", "rows"),
+    [
+        (Cluster(), 1500),
+        (Cluster(), 20_000),
+        (Cluster(branching=4, min_leaf=16), 3000),
+        (Cluster(branching=4, min_leaf=16, sample=200), 3000),
+        (Cluster(branching=4, min_leaf=16, depth=3), 700),
+        (Cluster(branching=8, min_leaf=1, depth=2), 300),
+    ],
+    ids=["default, small", "default, deep", "narrow", "little trained", "given depth", "no floor"],
+)
+def test_every_node_holds_at_least_min_leaf_events(operator: Cluster, rows: int, seed: int) -> None:
+    fitted, nodes, paths = fit(operator, make_lopsided_events(40, rows, seed))
+    counted = collections.Counter(paths)
+    leaves = nodes.filter(pc.equal(nodes["level"], fitted.tree.depth))
+    assert dict(zip(leaves["path"].to_pylist(), leaves["size"].to_pylist(), strict=True)) == counted
+    assert len(counted) > 1 and min(nodes["size"].to_pylist()) >= operator.min_leaf
+    assert fitted.tree.depth == operator.levels(rows)
+
+
+def test_of_a_large_corpus_every_leaf_holds_its_part_of_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TRAINED", 1500)
+    operator = Cluster(branching=4, min_leaf=50)
+    table = make_lopsided_events(40, 4000, 0)
+    fitted, _, _ = fit(operator, table)
+    points, _ = operator._sample(Rows(table), lambda done: None)
+    held = np.bincount(fitted.tree.descend(points)[-1], minlength=len(fitted.tree.names[-1]))
+    assert len(held) > 4 and held.min() >= 50 * 1500 / 4000
+
+
+def test_a_node_that_cannot_be_divided_has_one_child_with_all_its_events() -> None:
+    _, nodes, paths = fit(Cluster(branching=4, depth=2, min_leaf=64), make_events(3, 40))
+    assert nodes["path"].to_pylist() == ["", "0", "0.0"] and set(paths) == {"0.0"}
+    assert nodes["size"].to_pylist() == [120, 120, 120]
+    assert nodes["centroid"][0] == nodes["centroid"][1] == nodes["centroid"][2]
+
+
 def test_labels_leave_out_stop_words_and_single_letters() -> None:
-    _, nodes, _ = fit(Cluster(branching=2, depth=1), make_events(4, 20))
+    _, nodes, _ = fit(Cluster(branching=2, depth=1, min_leaf=20), make_events(4, 20))
     words = {word for label in nodes["label"].to_pylist() for word in label.split(", ")}
     assert words and not words & {"the", "and", "x"}
 

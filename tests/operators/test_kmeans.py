@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.kmeans import Tree, balance, balanced_kmeans, initial_centroids
+from operators.kmeans import Tree, balance, balanced_kmeans, drop_small, initial_centroids
 
 
 def blobs(count: int, each: int, dimension: int = 12, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -105,3 +105,23 @@ def test_equal_distances_go_to_the_first_child() -> None:
     tree.centroids[1][:] = tree.centroids[1][0]
     vectors = np.random.default_rng(0).standard_normal((70, 6)).astype(np.float32)
     assert set(tree.descend(vectors)[1].tolist()) == {0}
+
+
+def test_the_smallest_cluster_is_dropped_and_its_points_go_to_those_that_remain() -> None:
+    points = np.repeat(np.array([0, 1, 10, 11, 20, 30], np.float32), [4, 3, 2, 2, 3, 1])[:, None]
+    centroids = np.array([0, 1, 10, 11, 20, 30], np.float32)[:, None]
+    assert drop_small(points, centroids, 1, 8).ravel().tolist() == [0, 1, 10, 11, 20, 30]
+    assert drop_small(points, centroids, 2, 8).ravel().tolist() == [0, 1, 10, 11, 20]
+    # 30 goes, then 10 before 11, as the first of two equals; 0 and 1 are left alone.
+    assert drop_small(points, centroids, 3, 8).ravel().tolist() == [0, 1, 11, 20]
+    assert drop_small(points, centroids, 100, 8).shape == (1, 1)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 200), st.integers(1, 40))
+@settings(max_examples=50, deadline=None)
+def test_what_is_not_dropped_holds_the_floor(seed: int, rows: int, floor: int) -> None:
+    generator = np.random.default_rng(seed)
+    points = generator.standard_normal((rows, 5)).astype(np.float32)
+    kept = drop_small(points, generator.standard_normal((7, 5)).astype(np.float32), floor, 9)
+    sizes = np.bincount(((points[:, None] - kept[None]) ** 2).sum(axis=2).argmin(axis=1), minlength=len(kept))
+    assert len(kept) == 1 or sizes.min() >= floor

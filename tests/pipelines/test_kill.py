@@ -1,12 +1,15 @@
 """A build that is killed at any point, and begun again, ends with the digest of one that was never disturbed."""
 
 import random
+import shutil
+from pathlib import Path
 
 import pytest
 from nursery import Nursery
 from tiny_bank import tiny_recipe, write_corpus
 
 import mnemic
+from mnemic.dataset import Store
 from mnemic.release import PINNED
 from pipelines.faults import POINTS
 
@@ -68,6 +71,59 @@ def test_killed_at_every_fault_point_of_every_step(nursery, recipe, undisturbed,
     assert orphans(disturbed["bank"]) == 0
 
 
+def test_killed_while_it_carries_a_changed_corpus_into_a_bank(nursery, recipe, place):
+    """Edited, added and deleted documents and other settings: every step has rows to drop, to keep and to make."""
+    corpus = Path(shutil.copytree(recipe["sources"][0]["path"], place / "changing", copy_function=shutil.copy2))
+    before = {**recipe, "bank": str(place / "before"), "sources": [{**recipe["sources"][0], "path": str(corpus)}]}
+    assert nursery.build(before)[0] == 0
+    (corpus / "alpha" / "000.txt").unlink()
+    (corpus / "gamma" / "near.rst").unlink()
+    (corpus / "beta" / "new.txt").write_text(
+        "Glaciers scrape valleys into shapes of letters. They melt in summer. " * 4
+    )
+    (corpus / "notes.jsonl").write_text(
+        '{"text": "The lease of a bank is held by one writer."}\n{"text": 5}\n{"text": 6}'
+    )
+    after = {
+        **before,
+        "segment": {"deviations": 0.5},
+        "deduplicate": {"threshold": 0.9},
+        "teacher": {**before["teacher"], "neighbours": 12},
+    }
+    fresh = {**after, "bank": str(place / "fresh")}
+    assert nursery.build(fresh)[0] == 0
+    wanted = mnemic.open_bank(fresh["bank"]).digest()
+    kills = 0
+    for number, step in enumerate(STEPS):
+        shutil.rmtree(place / "changed", ignore_errors=True)
+        changed = {**after, "bank": str(shutil.copytree(before["bank"], place / "changed"))}
+        for point, passing in (
+            ("before-commit", 1 + number % 2),
+            ("after-commit", 2 - number % 2),
+            ("after-commit", 3),
+        ):
+            kills += nursery.build(changed, fault=f"{step}:{point}:{passing}")[0] == -9
+        assert nursery.build(changed)[0] == 0
+        assert mnemic.open_bank(changed["bank"]).digest() == wanted, step
+        assert orphans(changed["bank"]) == 0
+    assert kills > 15
+
+
+def test_killed_between_the_memory_and_its_cleaning_leaves_no_checkpoints(nursery, recipe, undisturbed, place):
+    disturbed = {**recipe, "bank": str(place / "checkpoints")}
+    store = Store(disturbed["bank"])
+    for passing in range(4, 12):  # past the three epochs and the deletions between them
+        nursery.build(disturbed, fault=f"imitate:after-commit:{passing}")
+        snapshot = store["memories"].snapshot()
+        if snapshot and snapshot.count("final"):
+            break
+        shutil.rmtree(disturbed["bank"])
+    assert snapshot.count("final = false") > 0, "killed too late to show anything"
+    assert nursery.build(disturbed)[0] == 0
+    assert store["memories"].require().count() == 1
+    assert mnemic.open_bank(disturbed["bank"]).digest() == undisturbed[0]
+
+
 def test_killed_at_random_moments(nursery, recipe, undisturbed, place):
     """Twenty kills spread over the whole build; the seed is fixed and stands above."""
     digests, seconds = undisturbed
@@ -92,4 +148,4 @@ def test_killed_at_random_moments(nursery, recipe, undisturbed, place):
 def orphans(bank: str) -> int:
     """Bytes of files that no version names."""
     store = mnemic.open_bank(bank).store
-    return sum(store[name].remove_orphans() for name in (*PINNED, "rejects", "runs"))
+    return sum(store[name].remove_orphans() for name in (*PINNED, "runs"))

@@ -3,6 +3,7 @@
 import pytest
 
 from mnemic.errors import RecipeError
+from operators.deduplicate import Deduplicate
 from pipelines.recipe import SHIPPED, Recipe, load_recipe
 from pipelines.steps import steps_of
 
@@ -26,11 +27,109 @@ def test_all_mistakes_come_at_once():
     assert "segment" in told and "max_rejects" in told and "magic" in told
 
 
+def test_the_mistakes_of_all_sections_come_at_once_in_sentences():
+    told = problems(
+        nmae="x",
+        max_rejects=2,
+        sources=[{"kind": "folder"}, {"kind": "foldr"}, "texts"],
+        signature={"permutations": 0},
+        deduplicate={"threshold": 7, "ngram": 4},
+        embed={"dtype": "int3"},
+        segment={"method": "magic", "size": 0},
+        cluster={"branching": 1},
+        datastore={"model": "x", "student_depth": -3},
+        teacher={"temperature": 0},
+        imitate={"epochs": 0, "alpha": 7, "dtype": "int3"},
+    )
+    lines = told.splitlines()
+    assert lines[0] == "the recipe cannot be used:"
+    assert lines[-1] == "Mend these and run again."
+    for beginning, holds in (
+        ("`nmae` is not a setting", "did you mean `name`?"),
+        ("`max_rejects`", "less than or equal to 1 (given: 2)."),
+        ("`sources[0].path` is missing", "."),
+        ("`sources[1]`: There is no source of kind 'foldr'", "did you mean 'folder'?"),
+        ("`sources[2]`: 'texts' is not a source", "`kind: folder`"),
+        ("`signature`: A signature needs permutations", "0 and 5"),
+        ("`deduplicate.ngram` is said by `signature.ngram`", "set that instead."),
+        ("`deduplicate`: The threshold of deduplication is 7.0", "such as 0.8."),
+        ("`embed`: The dtype 'int3'", "use auto, bfloat16 or float32."),
+        ("`segment`: There is no segmenter 'magic'", "A segmenter cannot have window 3, size 0"),
+        ("`cluster`: A tree cannot have branching 1", "at least 2"),
+        ("`datastore.model` is said by `language_model`", "set that instead."),
+        ("`datastore`: The datastore's student_depth is -3.0", "between 0 and 1, such as 0.7."),
+        ("`teacher`: A teacher cannot have neighbours 256", "Leave the temperature out"),
+        ("`imitate`: The training's epochs is 0", "alpha is 7.0; give a share between 0 and 1, such as 0.4. The dtype"),
+    ):
+        (line,) = [line for line in lines if line.startswith(f"  {beginning}")]
+        assert holds in line
+    assert len(lines) == 17
+    assert not any(noise in told for noise in ("Value error", "ArgsKwargs", "given: {", "..", "?."))
+
+
+@pytest.mark.parametrize(
+    ("section", "settings", "sentence"),
+    [
+        ("signature", {"seed": -1}, "give one between 0 and 4294967295"),
+        ("deduplicate", {"rows": 0}, "at least 1"),
+        ("units", {"min_characters": 0}, "set min_characters to at least 1"),
+        ("embed", {"max_tokens": 0}, "max_tokens is 0; give a number of at least 3"),
+        ("embed", {"max_tokens": 2}, "max_tokens is 2; give a number of at least 3"),
+        ("embed", {"batch_tokens": -1}, "batch_tokens is -1; give a number of at least 1"),
+        ("embed", {"dtype": "int3"}, "use auto, bfloat16 or float32"),
+        ("segment", {"deviations": float("nan")}, "deviations is nan; give a finite number"),
+        ("datastore", {"dtype": "int3"}, "use auto, bfloat16 or float32"),
+        ("datastore", {"window": 0}, "choose 1 <= stride < window"),
+        ("datastore", {"stride": 512}, "choose 1 <= stride < window"),
+        ("datastore", {"batch_tokens": 0}, "batch_tokens is 0; give a number of at least 1"),
+        ("datastore", {"student_depth": -3}, "student_depth is -3.0; give a share between 0 and 1"),
+        ("datastore", {"student_depth": 1.5}, "student_depth is 1.5; give a share between 0 and 1"),
+        ("teacher", {"temperature": float("nan")}, "a temperature above 0"),
+        ("teacher", {"block": 0}, "a block of one row"),
+        ("imitate", {"epochs": 0}, "epochs is 0; give a number of at least 1"),
+        ("imitate", {"batch": 0}, "batch is 0; give a number of rows of at least 1"),
+        ("imitate", {"blocks": 0}, "blocks is 0; give a number of at least 1"),
+        ("imitate", {"alpha": 7}, "alpha is 7.0; give a share between 0 and 1"),
+        ("imitate", {"alpha": float("nan")}, "alpha is nan; give a share between 0 and 1"),
+        ("imitate", {"learning_rate": -1}, "learning_rate is -1.0; give a number of at least 0"),
+        ("imitate", {"weight_decay": -1}, "weight_decay is -1.0; give a number of at least 0"),
+        ("imitate", {"seed": -1}, "seed is -1; give a number between 0"),
+        ("imitate", {"dtype": "int3"}, "use auto, bfloat16 or float32"),
+    ],
+)
+def test_a_value_that_cannot_work_is_refused_before_anything_runs(section, settings, sentence):
+    told = problems(**{section: settings})
+    assert f"  `{section}`: " in told
+    assert sentence in told
+
+
+def test_a_section_without_settings_says_how_to_write_them():
+    assert "`segment` is None, not settings; write them below it as `setting: value`" in problems(segment=None)
+
+
+def test_bands_fit_into_the_signatures():
+    assert "32 bands of 4 rows need 128 permutations and `signature.permutations` is 120" in problems(
+        deduplicate={"bands": 32, "rows": 4}
+    )
+    assert "20 bands of 6 rows need 120 permutations and `signature.permutations` is 64" in problems(
+        signature={"permutations": 64}
+    )
+    told = problems(signature={"permutations": 64}, segmet={})
+    assert "`deduplicate`: 20 bands" in told and "did you mean `segment`?" in told
+    assert "bands of" not in problems(signature={"permutations": "many"}, deduplicate={"bands": 32})
+    for fitting in (
+        {"signature": {"permutations": 128}, "deduplicate": {"bands": 32, "rows": 4}},
+        {"signature": {"permutations": 64}, "deduplicate": {"method": "exact"}},
+    ):
+        assert load_recipe({"name": "r", "sources": [FOLDER], **fitting})
+
+
 def test_a_source_must_be_known_named_once_and_there():
     assert "folder" in problems(sources=[{"kind": "foldr", "path": "x"}])
     assert "two sources are called" in problems(sources=[FOLDER, FOLDER])
     assert "sources" in problems(sources=[])
     assert "kind" in problems(sources=[{"path": "texts"}])
+    assert "a list with at least one source" in problems(sources="texts")
 
 
 def test_settings_that_operators_share_are_said_once():
@@ -42,10 +141,21 @@ def test_settings_that_operators_share_are_said_once():
     assert recipe.datastore.max_document_tokens == 77
 
 
+@pytest.mark.parametrize("language_model", [None, "some/model"])
+def test_word_n_grams_are_said_once(language_model):
+    content = {"name": "r", "sources": [FOLDER], "language_model": language_model, "signature": {"ngram": 3}}
+    assert load_recipe(content).deduplicate == Deduplicate(ngram=3)
+    assert Recipe(**content).deduplicate.ngram == 3
+    assert "`deduplicate.ngram` is said by `signature.ngram`" in problems(deduplicate={"ngram": 3})
+
+
 def test_files_that_are_no_recipe(tmp_path):
     broken = tmp_path / "broken.yaml"
     broken.write_text("name: [unclosed\n")
     with pytest.raises(RecipeError, match="not readable as YAML"):
+        load_recipe(broken)
+    broken.write_text("name: r\nsources: 3\n")
+    with pytest.raises(RecipeError, match="at least one source"):
         load_recipe(broken)
     broken.write_text("just words")
     with pytest.raises(RecipeError, match="mnemic init"):

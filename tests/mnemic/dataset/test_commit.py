@@ -106,3 +106,26 @@ def test_bookkeeping_rows_make_their_dataset(tmp_path):
     append_rows(made, ROWS, SCHEMA, {})
     append_rows(made, ROWS, SCHEMA, {})
     assert made.require().count() == 4
+
+
+def test_a_dataset_that_cannot_be_read_is_not_taken_for_a_missing_one(tmp_path, monkeypatch):
+    """Else an append would begin the dataset anew: the releases of a bank were gone after one lost connection."""
+    dataset = Store(tmp_path)["runs"]
+    append_rows(dataset, ROWS, SCHEMA, {})
+    opened = lance.dataset
+    failures = [1]
+
+    def flaky(*arguments, **options):
+        if failures[0]:
+            failures[0] -= 1
+            raise ValueError("LanceError(IO): connection reset")
+        return opened(*arguments, **options)
+
+    monkeypatch.setattr(lance, "dataset", flaky)
+    append_rows(dataset, ROWS, SCHEMA, {})
+    assert dataset.require().count() == 2 * len(ROWS), "one failure is tried again"
+    failures[0] = 99
+    with pytest.raises(BankError, match="is there and cannot be read"):
+        append_rows(dataset, ROWS, SCHEMA, {})
+    failures[0] = 0
+    assert dataset.require().count() == 2 * len(ROWS)

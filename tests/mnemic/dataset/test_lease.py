@@ -85,6 +85,19 @@ def test_the_lease_of_a_builder_elsewhere_expires(dataset, monkeypatch):
     other.__exit__(None, None, None)
 
 
+def test_a_builder_whose_heartbeat_fails_may_not_commit(dataset, monkeypatch):
+    """Whatever the error is: the next beat is tried, and a lease that was not renewed in time is not trusted."""
+    monkeypatch.setattr(module, "HEARTBEAT", 0.02)
+    monkeypatch.setattr(module, "EXPIRES", 0.3)
+    with Lease(dataset, "unlucky") as lease:
+        monkeypatch.setattr(lease, "_update", lambda *_: (_ for _ in ()).throw(RuntimeError("who knows")))
+        lease.check()
+        time.sleep(0.4)
+        with pytest.raises(BankInUse, match="expired"):
+            lease.check()
+        monkeypatch.undo()
+
+
 def test_a_builder_that_lost_its_lease_may_not_commit(dataset, monkeypatch):
     monkeypatch.setattr(module, "HEARTBEAT", 0.05)
     with Lease(dataset, "sleeper") as lease:
