@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,19 @@ if TYPE_CHECKING:
 _ATTRIBUTE = "_mnemic_attachment"
 
 
+class _Taps(threading.local):
+    """The tapped hidden state of the forward pass that runs in this thread."""
+
+    hidden: torch.Tensor | None = None
+
+    def __setitem__(self, layer: int, hidden: torch.Tensor) -> None:
+        self.hidden = hidden
+
+    def take(self) -> torch.Tensor | None:
+        hidden, self.hidden = self.hidden, None
+        return hidden
+
+
 @dataclass
 class _Attachment:
     """What hangs on a model. Not a module, so that it is neither saved nor moved with the model."""
@@ -33,7 +47,7 @@ class _Attachment:
     memory: MLPMemory
     weight: float
     layer: int
-    taps: dict[int, torch.Tensor] = field(default_factory=dict)
+    taps: _Taps = field(default_factory=_Taps)
     hooks: list[Any] = field(default_factory=list)
 
 
@@ -52,9 +66,14 @@ def attach(
     feed-forward input the memory reads. Attaching again replaces what was attached. Raises `ModelError` where weights
     or tokenizer are others.
     """
-    if not 0.0 <= weight <= 1.0:
+    if not hasattr(model, "get_output_embeddings") or not hasattr(model, "config"):
         raise ModelError(
-            f"A memory is attached with a weight between 0 and 1, got {weight}; the release states its best."
+            f"A memory is attached to a loaded transformers causal model, not to {type(model).__name__}; "
+            "`mnemic.languagemodel.load` gives one."
+        )
+    if not isinstance(weight, int | float) or not 0.0 <= weight <= 1.0:
+        raise ModelError(
+            f"A memory is attached with a weight between 0 and 1, got {weight!r}; the release states its best."
         )
     verify(lock, languagemodel.lock(model, tokenizer))
     stack = languagemodel.blocks(model)
@@ -110,9 +129,14 @@ def mix(logits: torch.Tensor, memory: torch.Tensor, tokens: torch.Tensor, weight
 
 def _mix(attachment: _Attachment) -> Any:
     def hook(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-        hidden = attachment.taps.pop(attachment.layer, None)
-        if attachment.weight == 0.0 or hidden is None:
+        hidden = attachment.taps.take()
+        if attachment.weight == 0.0:
             return output
+        if hidden is None:
+            raise ModelError(
+                f"Block {attachment.layer} of the model did not run in this pass, so the memory has nothing to read. "
+                "Attach to the whole model, without wrappers that skip its blocks."
+            )
         signature = inspect.signature(module.forward)
         call = signature.bind_partial(*args, **kwargs).arguments
         rest = [name for name, parameter in signature.parameters.items() if parameter.kind is parameter.VAR_KEYWORD]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from mnemic.errors import BankError, ModelError, QueryError
 from mnemic.models import weights_hash
 from mnemic.release import Release, find_release, releases
 from mnemic.search import POOL, Found, best_first, explain, fuse, reading_order, within_budget
+from mnemic.terminal import plain
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -30,7 +32,7 @@ def open_bank(path: str | Path, release: str | None = None, storage_options: Map
 
     Raises ``BankError`` when there is no bank or no such release.
     """
-    root = str(path)
+    root = str(path) if "://" in str(path) else os.path.expanduser(path)
     if "://" not in root and not Path(root).is_dir():
         raise BankError(f"{root} does not exist. Build a bank there with `mnemic build`, or check the path.")
     store = Store(root, storage_options)
@@ -109,8 +111,12 @@ class Bank:
         if not query.strip():
             raise QueryError("The query is empty. Ask for something, as in bank.search('how do I tag a version?').")
         events = self.dataset("events")
+        for name, limit in (("words", words), ("k", k)):
+            if limit is not None and limit < 1:
+                raise QueryError(f"A search with {name}={limit} has nothing to give; set {name} to at least 1.")
         if words is None and k is None:
             k = 10
+        query = query.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no meaning to search for
         vector = self.encoder.encode([query])[0]
         try:
             dense = search_vector(events, "vector", "id", vector, POOL, where)
@@ -118,11 +124,7 @@ class Bank:
         except ValueError as error:
             if where is None:
                 raise
-            raise QueryError(
-                f"The condition {where!r} cannot be applied to events. "
-                f"Write SQL over {', '.join(events.schema.names)}; "
-                "times as start_time > date '2026-01-31', text in single quotes."
-            ) from error
+            raise unfit(where, events, "events", error) from error
         similarity = dict(zip(dense["id"].to_pylist(), (1.0 - d for d in dense["_distance"].to_pylist()), strict=True))
         bm25 = dict(zip(text["id"].to_pylist(), text["_score"].to_pylist(), strict=True))
         scores = fuse([list(similarity), list(bm25)])
@@ -232,6 +234,20 @@ class Bank:
         return kind, self._rows(f"{kind}s", "id", [identity], columns)[0]
 
     def table(self, dataset: str, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
-        """Rows of a dataset of this release as an Arrow table."""
+        """Rows of a dataset of this release as an Arrow table. Raises ``QueryError`` for a condition that is no SQL."""
         snapshot = self.dataset(dataset)
-        return snapshot.table(list(columns or snapshot.schema.names), where)
+        try:
+            return snapshot.table(list(columns or snapshot.schema.names), where)
+        except ValueError as error:
+            if where is None:
+                raise
+            raise unfit(where, snapshot, dataset, error) from error
+
+
+def unfit(where: str, snapshot: Snapshot, dataset: str, error: Exception) -> QueryError:
+    """The error of a condition that Lance refused, with its reason."""
+    reason = plain(str(error)).split(", /")[0].split("\n")[0]
+    return QueryError(
+        f"The condition {where!r} cannot be applied to {dataset} ({reason}). Write SQL over "
+        f"{', '.join(snapshot.schema.names)}; times as start_time > date '2026-01-31', text in single quotes."
+    )

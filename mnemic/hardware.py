@@ -8,6 +8,7 @@ torch: a dtype is part of a step's fingerprint and planning must stay light.
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 
 from mnemic.errors import RecipeError
@@ -42,6 +43,23 @@ def resolve_dtype(dtype: str, device: str) -> str:
 def likely_device() -> str:
     """ "cuda" where an NVIDIA driver runs, else "cpu": what `default_device` will say, without importing torch."""
     return "cuda" if _DRIVER.exists() else "cpu"
+
+
+def checked_device(device: str | None) -> str | None:
+    """``device`` if this machine has it. Raises `RecipeError` for a name that is none, or a GPU that is not there."""
+    if device is None or device == "cpu":
+        return device
+    if not re.fullmatch(r"cuda(:\d+)?", device):
+        raise RecipeError(f"There is no device {device!r}; use cpu, cuda or cuda:1.")
+    import torch
+
+    number = int(device.partition(":")[2] or 0)
+    if number >= torch.cuda.device_count():
+        raise RecipeError(
+            f"torch sees {torch.cuda.device_count()} GPUs here, so {device} cannot be used; use cpu, or install a "
+            "CUDA build of torch (`mnemic doctor` tells what is there)."
+        )
+    return device
 
 
 def default_device() -> str:

@@ -19,7 +19,7 @@ import json
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypedDict
+from typing import IO, TYPE_CHECKING, Any, Protocol, TypedDict
 
 from mnemic.errors import ModelError
 from mnemic.hardware import resolve_dtype
@@ -171,7 +171,11 @@ def capture(model: Any, layers: Iterable[int]) -> Iterator[dict[int, torch.Tenso
         yield taps
 
 
-def tap(block: Any, taps: dict[int, torch.Tensor], layer: int) -> Any:
+class Taps(Protocol):
+    def __setitem__(self, layer: int, hidden: torch.Tensor, /) -> None: ...
+
+
+def tap(block: Any, taps: Taps, layer: int) -> Any:
     """Store the input of ``block.mlp`` in ``taps[layer]`` at every forward pass; returns the hook's handle."""
 
     def keep(_module: Any, inputs: tuple[torch.Tensor, ...]) -> None:

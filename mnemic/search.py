@@ -51,20 +51,24 @@ def best_first(scores: Mapping[str, float]) -> list[str]:
 
 
 def within_budget(found: Sequence[Found], words: int | None, k: int | None) -> list[Found]:
-    """Best first, every event that still fits. When not even one does, the best one is cut to the budget."""
+    """Best first, every event that still fits. The best one is always there, cut to the budget if it is longer."""
     taken: list[Found] = []
     used = 0
     for event in found:
         if k is not None and len(taken) >= k:
             break
-        if words is None or used + event.words <= words:
-            taken.append(event)
-            used += event.words
-    if not taken and found and words:
-        best = found[0]
-        text = " ".join(best.text.split()[:words])
-        taken.append(replace(best, text=text, words=words, reason=f"{best.reason}; cut to {words} words"))
+        fits = event if words is None or taken else _cut(event, words)
+        if words is None or used + fits.words <= words:
+            taken.append(fits)
+            used += fits.words
     return taken
+
+
+def _cut(event: Found, words: int) -> Found:
+    if event.words <= words:
+        return event
+    text = " ".join(event.text.split()[:words])
+    return replace(event, text=text, words=words, reason=f"{event.reason}; cut to {words} words")
 
 
 def reading_order(found: Sequence[Found]) -> list[Found]:

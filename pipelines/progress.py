@@ -62,6 +62,7 @@ class TerminalLines:
         self._every = 0.2 if self._live else every
         self._started = self._last = 0.0
         self._rejects = 0
+        self._closed = False
 
     def __call__(self, event: Event) -> None:
         if event.kind == "step-start":
@@ -96,5 +97,10 @@ class TerminalLines:
         self._line("  ".join(parts), end)
 
     def _line(self, text: str, end: str) -> None:
-        self._stream.write(f"\r\x1b[2K{text}{end}" if self._live else f"{text}{end}")
-        self._stream.flush()
+        if self._closed:
+            return
+        try:
+            self._stream.write(f"\r\x1b[2K{text}{end}" if self._live else f"{text}{end}")
+            self._stream.flush()
+        except BrokenPipeError:  # nobody reads any more (`| head`); that is no reason to stop building
+            self._closed = True

@@ -66,7 +66,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
-    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     bank: str = ""
     sources: tuple[Annotated[Any, BeforeValidator(_source)], ...]
     max_document_bytes: int = Field(default=10_000_000, gt=0)
@@ -135,7 +135,8 @@ class Recipe(BaseModel):
     @property
     def root(self) -> str:
         """Where the bank is kept."""
-        return self.bank or f"memory/{self.name}"
+        bank = self.bank or f"memory/{self.name}"
+        return bank if "://" in bank else str(Path(bank).expanduser())
 
     def as_json(self) -> str:
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, default=_plain)

@@ -22,6 +22,7 @@ from mnemic.dataset import Store
 from mnemic.dataset.lease import Lease
 from mnemic.dataset.write import append_rows
 from mnemic.errors import OtherRecipe, RecipeError
+from mnemic.hardware import checked_device
 from mnemic.release import PINNED, Release, releases
 from mnemic.schema import RUNS
 from pipelines.engine import Engine, InlineEngine
@@ -72,6 +73,9 @@ def build(
     belongs to another one. Raises ``MnemicError`` subclasses whose messages say what to do.
     """
     loaded = load_recipe(recipe)
+    device = checked_device(device)
+    if commit_every < 1:
+        raise RecipeError(f"Commits of {commit_every} fragments cannot be made; set commit_every to at least 1.")
     store = Store(bank or loaded.root, storage_options)
     steps = _until(steps_of(loaded, device), until)
     run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"

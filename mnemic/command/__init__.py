@@ -7,6 +7,8 @@ A command is a module with ``SUMMARY``, ``EXAMPLES``, ``add_arguments(parser)`` 
 from __future__ import annotations
 
 import argparse
+import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -15,7 +17,7 @@ from importlib.metadata import entry_points
 from types import ModuleType
 
 import mnemic
-from mnemic.errors import MissingExtra, MnemicError
+from mnemic.errors import MissingExtra, MnemicError, NoSpace
 from mnemic.terminal import plain
 
 COMMANDS = {
@@ -72,6 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Nothing of mnemic downloads by itself; a model is named by a path, a package, or an id in the local cache.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a letter shows its code
     try:
         return _run(given)
     except MnemicError as error:
@@ -83,6 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"mnemic: {plain(str(error))}. Check the path, its owner, and the disk.", file=sys.stderr)
+        return NoSpace.exit_code if error.errno == errno.ENOSPC else MnemicError.exit_code
 
 
 def _run(given: Sequence[str]) -> int:

@@ -6,12 +6,13 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mnemic.bank import open_bank
+from mnemic.bank import open_bank, unfit
 from mnemic.dataset import Snapshot
 
 EXAMPLES = """  mnemic export memory/notes events events.jsonl
@@ -40,18 +41,33 @@ def run(arguments: argparse.Namespace) -> int:
         conditions.append("duplicate_of = ''")
     where = " AND ".join(conditions) or None
     if arguments.file == "-":
-        for line in _lines(snapshot, columns, where):
-            sys.stdout.write(line)
+        with _conditions(arguments.where, snapshot, arguments.dataset):
+            for line in _lines(snapshot, columns, where, ascii_only=sys.stdout.isatty()):
+                sys.stdout.write(line)
         return 0
     target = Path(arguments.file)
     if target.suffix not in (".parquet", ".jsonl"):
         print(f"mnemic: {target} should end in .parquet or .jsonl, so that its form is known.", file=sys.stderr)
         return 2
     partial = target.with_name(target.name + ".partial")
-    rows = _write(snapshot, columns, where, partial, target.suffix)
-    partial.replace(target)
+    try:
+        with _conditions(arguments.where, snapshot, arguments.dataset):
+            rows = _write(snapshot, columns, where, partial, target.suffix)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
     print(f"{rows:,} rows of {arguments.dataset} written to {target}")
     return 0
+
+
+@contextmanager
+def _conditions(where: str | None, snapshot: Snapshot, dataset: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        if where is None:
+            raise
+        raise unfit(where, snapshot, dataset, error) from error
 
 
 def _write(snapshot: Snapshot, columns: list[str], where: str | None, target: Path, suffix: str) -> int:
@@ -70,7 +86,8 @@ def _write(snapshot: Snapshot, columns: list[str], where: str | None, target: Pa
     return rows
 
 
-def _lines(snapshot: Snapshot, columns: list[str], where: str | None) -> Iterator[str]:
+def _lines(snapshot: Snapshot, columns: list[str], where: str | None, ascii_only: bool = False) -> Iterator[str]:
+    """JSON Lines; in ASCII for a terminal, where control codes and direction marks of a text must do nothing."""
     for batch in snapshot.scan(columns, where):
         for row in batch.to_pylist():
-            yield json.dumps(row, ensure_ascii=False, default=str) + "\n"
+            yield json.dumps(row, ensure_ascii=ascii_only, default=str) + "\n"

@@ -11,7 +11,7 @@ from typing import Any
 
 from mnemic.bank import open_bank
 from mnemic.command.show import funnel
-from pipelines.progress import JsonLog, Sink, TerminalLines
+from pipelines.progress import Event, JsonLog, Sink, TerminalLines
 from pipelines.run import BuildResult, build
 
 EXAMPLES = """  mnemic build recipe.yaml
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         sinks.append(TerminalLines())
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _interrupt)
+        sinks.append(Interruption())
     result = build(
         arguments.recipe,
         bank=arguments.bank,
@@ -55,8 +55,25 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _interrupt(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt
+class Interruption:
+    """A sink that stops the build on Ctrl-C or SIGTERM, even where the exception was lost.
+
+    Python drops an exception that is raised while a destructor runs (a library's import has many); the next event
+    raises it again.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        signal.signal(signal.SIGINT, self._ask)
+        signal.signal(signal.SIGTERM, self._ask)
+
+    def _ask(self, number: int, frame: Any) -> None:
+        self._asked = True
+        raise KeyboardInterrupt
+
+    def __call__(self, event: Event) -> None:
+        if self._asked and event.kind in ("step-start", "fragment", "progress"):
+            raise KeyboardInterrupt
 
 
 def _facts(result: BuildResult) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shlex
 import unicodedata
@@ -40,7 +41,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise RecipeError(f"{target} exists. Name another file, or overwrite it with --force.")
     text = template.read_text(encoding="utf-8")
     if arguments.shipped == "folder":
-        name, folder = _quoted(_recipe_name(target.stem)), _quoted(arguments.folder)
+        # The folder is named from here, and read from where the recipe stands.
+        folder = arguments.folder
+        if folder and not folder.startswith("~") and target.parent != Path():
+            folder = os.path.relpath(folder, target.parent)
+        name, folder = _quoted(_recipe_name(target.stem)), _quoted(folder)
         text = text.replace("name: folder", f"name: {name}").replace("path: texts", f"path: {folder}")
     load_recipe(yaml.safe_load(text))  # what is written can be read
     try:
@@ -61,7 +66,7 @@ def _recipe_name(stem: str) -> str:
     """
     plain = "".join(c for c in unicodedata.normalize("NFKD", stem) if not unicodedata.combining(c))
     name = re.sub(r"[^A-Za-z0-9._-]", "-", plain)
-    return name if re.search("[A-Za-z0-9]", name) else f"recipe-{content_hash(stem)[:8]}"
+    return name if re.match("[A-Za-z0-9]", name) else f"recipe-{content_hash(stem)[:8]}"
 
 
 def _quoted(value: str) -> str:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import difflib
 import importlib.metadata
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from datetime import datetime
 from typing import ClassVar, Protocol, cast
 
 from mnemic.errors import RecipeError
+
+_INVISIBLE = re.compile(r"[\s\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]+")
 
 ENTRY_POINTS = "mnemic.sources"
 """Entry-point group in which other packages offer sources."""
@@ -99,6 +102,11 @@ def text_fault(text: str) -> str:
     return ""
 
 
+def is_blank(text: str) -> bool:
+    """Whether nothing is to be seen: spaces, and characters without width such as U+200B."""
+    return not _INVISIBLE.sub("", text)
+
+
 def decode_text(data: bytes, locator: str) -> str | Reject:
     """Text of a UTF-8 file, with or without a byte-order mark; line ends become ``\\n``. Blank text is a `Reject`."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -114,7 +122,7 @@ def decode_text(data: bytes, locator: str) -> str | Reject:
             " for example with `iconv -f LATIN1 -t UTF-8`.",
         )
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    if not text.strip():
+    if is_blank(text):
         return Reject(locator, "The file holds no text.", "empty")
     return text
 
@@ -126,10 +134,11 @@ def too_large(size: int, limit: int) -> str:
 def open_failed(error: OSError) -> str:
     """Why a file could not be read, as a sentence that never names an absolute path."""
     if isinstance(error, FileNotFoundError):
-        return "The file, or what it links to, is no longer there; build again to read what is there now."
+        return "The file, or what it links to, is not there; restore it, or mend the link."
     if isinstance(error, PermissionError):
         return "Reading the file is not permitted; give yourself the right with `chmod u+r`."
-    return f"The file could not be read ({error.strerror or type(error).__name__}); check the disk, then build again."
+    reason = error.strerror or type(error).__name__
+    return f"The file could not be read ({reason}); check the disk, `touch` the file, and build again."
 
 
 def resolve_inside(path: str, root: str | None, locator: str) -> str | Reject:

@@ -27,6 +27,7 @@ from pipelines.sources import (
     Item,
     Reject,
     decode_text,
+    is_blank,
     open_failed,
     read_bytes,
     resolve_inside,
@@ -107,7 +108,9 @@ class Folder(BaseModel):
         named = not os.path.isdir(base)  # the person named the file, so where it links to is their choice
         path = base if named else os.path.join(base, item.locator)
         root = None if named else os.path.realpath(base)
-        if os.path.isdir(path):
+        if item.locator.endswith("/"):
+            yield Reject(item.locator, "The file's name is not UTF-8; rename it.")
+        elif os.path.isdir(path):
             yield _folder_link(path, root or "", item.locator)
         elif item.locator.lower().endswith(JSON_LINES):
             file = resolve_inside(path, root, item.locator)
@@ -178,7 +181,7 @@ class Folder(BaseModel):
                 f"The field '{self.text_field}' of line {number} is {found}, not a string; name the right field with"
                 " `text_field`, or correct the line."
             )
-        if not text.strip():
+        if is_blank(text):
             raise _Unusable(f"The field '{self.text_field}' of line {number} holds no text.", "empty")
         name = str(number) if self.id_field is None else _label(record, self.id_field, number)
         if not name:
@@ -230,7 +233,8 @@ def _walk(base: str, pattern: str, suffixes: tuple[str, ...]) -> Iterator[Item]:
                 # A link that leads nowhere is listed too, so that reading it says so.
                 suits = not directory and (regular or link) and entry.name.lower().endswith(suffixes)
                 if suits and _fits(path, parts):
-                    yield _item("/".join(path), entry.stat(follow_symlinks=regular))
+                    readable = not regular or os.access(entry.path, os.R_OK)
+                    yield _item("/".join(path), entry.stat(follow_symlinks=regular), readable)
 
 
 def _fits(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
@@ -252,10 +256,14 @@ def _may_hold(folder: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
     return True
 
 
-def _item(locator: str, status: os.stat_result) -> Item:
-    """Names that are not UTF-8 are escaped; such a file is rejected when read, since the escaped name leads nowhere."""
-    printable = os.fsencode(locator).decode("utf-8", "backslashreplace")
-    return Item(printable, status.st_size, str(status.st_mtime_ns))
+def _item(locator: str, status: os.stat_result, readable: bool = True) -> Item:
+    """Names that are not UTF-8 are escaped and end in "/", as no file's name does; `read` rejects them."""
+    name = os.fsencode(locator)
+    printable = name.decode("utf-8", "backslashreplace")
+    if printable.encode() != name:
+        printable += "/"
+    # Rights are in the stamp, since giving them leaves the time as it is, and the file is to be read then.
+    return Item(printable, status.st_size, f"{status.st_mtime_ns}{'' if readable else ' unreadable'}")
 
 
 def _folder_link(path: str, root: str, locator: str) -> Reject:

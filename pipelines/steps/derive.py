@@ -56,6 +56,11 @@ class Derive:
         return self.record.step
 
     @property
+    def unit(self) -> str:
+        """What its inputs are, in words."""
+        return "documents" if self.key[0] in ("id", "document") else self.origin
+
+    @property
     def datasets(self) -> tuple[str, ...]:
         return (self.target,)
 
@@ -70,16 +75,16 @@ class Derive:
             return Status("new")
         wanted = self._wanted(origin)
         if target is None:
-            return Status("new", len(wanted), len(wanted), self.origin)
+            return Status("new", len(wanted), len(wanted), self.unit)
         stale = self.record.changes_from(target.record or {})
         if stale:
-            return Status("stale", len(wanted), len(wanted), self.origin, tuple(stale))
+            return Status("stale", len(wanted), len(wanted), self.unit, tuple(stale))
         missing, vanished = self._difference(store, wanted, target)
         if not missing and not vanished:
-            return Status("done", 0, len(wanted), self.origin)
+            return Status("done", 0, len(wanted), self.unit)
         reasons = [f"{len(missing):,} without {self.target}"] if missing else []
         reasons += [f"{len(vanished):,} no longer wanted"] if vanished else []
-        return Status("pending", len(missing) + len(vanished), len(wanted), self.origin, tuple(reasons))
+        return Status("pending", len(missing) + len(vanished), len(wanted), self.unit, tuple(reasons))
 
     def run(self, context: Context) -> None:
         origin = context.store[self.origin].require()
@@ -104,7 +109,7 @@ class Derive:
                 context.commit(lambda: append(dataset, fragments, context.properties(self.record)))
             done += sum(outcome.inputs for outcome in wave)
             context.tally.rows += sum(outcome.rows for outcome in wave)
-            context.progress(done, len(missing), self.origin)
+            context.progress(done, len(missing), self.unit)
 
         work = self._work(origin, {key[0] for key in missing})
         worker = self._worker(context, origin.version, dataset)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +171,39 @@ def test_another_model_or_tokenizer_is_refused_with_a_sentence(
         attach(model, memory, 1.1, lock, LAYER)
     assert not model._forward_hooks
     detach(attach(model, memory, 0.5, lock, LAYER, tokenizer=tokenizer))
+
+
+def test_threads_share_an_attached_model(model: Any, memory: MLPMemory, ids: torch.Tensor) -> None:
+    """Each forward pass mixes its own hidden state: a server answers requests of different length at once."""
+    put(model, memory, 0.4)
+    inputs = [ids[:, : 2 + number % 5] for number in range(32)]
+    with torch.inference_mode():
+        expected = [model(input_ids=part).logits for part in inputs]
+
+    def answer(part: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            return model(input_ids=part).logits
+
+    with ThreadPoolExecutor(4) as pool:
+        for found, wanted in zip(pool.map(answer, inputs), expected, strict=True):
+            torch.testing.assert_close(found, wanted)
+
+
+def test_left_padded_batches_generate_what_each_prompt_generates_alone(
+    model: Any, memory: MLPMemory, ids: torch.Tensor
+) -> None:
+    put(model, memory, 0.4)
+    settings = {"max_new_tokens": 5, "do_sample": False, "pad_token_id": 0}
+    prompts = [ids[0, :3], ids[0, :6]]
+    alone = [model.generate(input_ids=prompt[None], **settings)[0, len(prompt) :] for prompt in prompts]
+    padded = torch.stack([torch.nn.functional.pad(prompt, (6 - len(prompt), 0)) for prompt in prompts])
+    mask = torch.tensor([[0] * 3 + [1] * 3, [1] * 6])
+    together = model.generate(input_ids=padded, attention_mask=mask, **settings)[:, 6:]
+    for one, row in zip(alone, together, strict=True):
+        assert row[: len(one)].tolist() == one.tolist()
+
+
+@pytest.mark.parametrize("wrong", [None, "package:some/model", torch.nn.Linear(2, 2)])
+def test_what_is_no_causal_model_is_refused_with_a_sentence(wrong: Any, memory: MLPMemory) -> None:
+    with pytest.raises(ModelError, match="attached to a loaded transformers causal model"):
+        attach(wrong, memory, 0.5, {}, 0)

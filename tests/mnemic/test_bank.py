@@ -195,3 +195,23 @@ def test_errors_are_sentences_and_have_their_exit_codes(tmp_path, capsys):
     assert main(["build", str(tmp_path / "none.yaml")]) == 2
     assert main(["plan", "demoo"]) == 2
     assert main([]) == 2
+
+
+def test_limits_that_allow_nothing_are_told(bank):
+    for limits in ({"words": 0}, {"words": -3}, {"k": 0}):
+        with pytest.raises(QueryError, match=r"set (words|k) to at least 1"):
+            bank.search("table", **limits)
+
+
+def test_a_condition_that_is_no_sql_is_told_with_the_reason(bank, tmp_path, capsys):
+    with pytest.raises(QueryError, match="nope"):
+        bank.table("events", ["id"], "nope = 1")
+    assert main(["export", bank.path, "events", str(tmp_path / "x.parquet"), "--where", "nope = 1"]) == 2
+    assert "Write SQL over id, document" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    assert main(["export", bank.path, "events", str(tmp_path / "no" / "x.jsonl")]) == 1
+    assert "Check the path" in capsys.readouterr().err
+
+
+def test_a_query_of_half_a_character_is_answered(bank):
+    assert bank.search("table \udcff")

@@ -34,6 +34,10 @@ def test_the_budget_is_never_exceeded_and_never_left_empty_for_nothing(lengths, 
 def test_an_event_longer_than_the_budget_is_cut_and_says_so():
     (only,) = within_budget([EVENT], 2, None)
     assert only.text == "one two" and "cut to 2 words" in only.reason
+    short = replace(EVENT, id="worse", text="four", words=1)
+    assert [event.id for event in within_budget([EVENT, short], 2, None)] == [EVENT.id], (
+        "the best one is never left out"
+    )
 
 
 def test_k_limits_the_number():

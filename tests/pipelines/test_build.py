@@ -1,15 +1,19 @@
 """Building: nothing twice, nothing stale, nothing lost, and a sentence for everything that can go wrong."""
 
+import contextlib
+import io
 import json
 import shutil
+import signal
 
 import pytest
 from tiny_bank import COLLECTIONS, tiny_recipe, write_corpus
 
 import mnemic
-from mnemic.errors import BankError, BankInUse, ModelError, OtherRecipe, SourceError, TooManyRejects
+from mnemic.errors import BankError, BankInUse, ModelError, OtherRecipe, RecipeError, SourceError, TooManyRejects
+from pipelines.command.build import Interruption
 from pipelines.plan import plan
-from pipelines.progress import Event
+from pipelines.progress import Event, TerminalLines
 from pipelines.run import build
 
 
@@ -39,7 +43,7 @@ def kinds(recipe) -> dict[str, str]:
 
 
 def small(tmp_path, text: str = "A first sentence about tables. A second one about columns.") -> dict:
-    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts").mkdir(parents=True)
     (tmp_path / "texts" / "one.txt").write_text(text)
     return {
         "name": "small",
@@ -244,3 +248,37 @@ def test_a_corpus_without_anything_to_train_on_still_becomes_a_bank(built, tmp_p
 def test_the_corpus_has_the_collections_that_the_split_needs(built):
     collections = set(mnemic.open_bank(built[0]["bank"]).table("documents", ["collection"])["collection"].to_pylist())
     assert collections >= set(COLLECTIONS)
+
+
+def test_devices_that_are_not_there_are_told_before_anything_runs(tmp_path):
+    for device, sentence in (("foo", "no device 'foo'; use cpu"), ("cuda:9", "torch sees .* cuda:9 cannot be used")):
+        with pytest.raises(RecipeError, match=sentence):
+            build(small(tmp_path / device.replace(":", "")), device=device)
+
+
+def test_a_reader_of_the_progress_lines_may_leave(tmp_path):
+    """`mnemic build ... | head` builds to the end."""
+
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    result = build(small(tmp_path), device="cpu", sinks=[TerminalLines(Gone())])
+    assert result.release is not None
+
+
+def test_an_interruption_that_was_lost_is_raised_again(tmp_path, monkeypatch):
+    """Python drops what a signal handler raises inside a destructor."""
+    handlers = {}
+    monkeypatch.setattr(signal, "signal", lambda number, handler: handlers.update({number: handler}))
+    interruption = Interruption()
+    recipe = small(tmp_path)
+
+    def lose(event):
+        if event.step == "units" and event.kind == "step-start":
+            with contextlib.suppress(KeyboardInterrupt):
+                handlers[signal.SIGINT](signal.SIGINT, None)
+
+    with pytest.raises(KeyboardInterrupt):
+        build(recipe, device="cpu", sinks=[lose, interruption])
+    assert kinds(recipe)["deduplicate"] == "done" and kinds(recipe)["units"] == "new"

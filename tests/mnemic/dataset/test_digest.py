@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mnemic.dataset import Store
 from mnemic.dataset.digest import digest_dataset, digest_datasets
-from mnemic.dataset.write import append, write_rows
+from mnemic.dataset.write import append, append_rows, write_rows
 
 SCHEMA = pa.schema(
     [
@@ -83,9 +83,12 @@ def test_the_bank_hash_covers_all_datasets(tmp_path):
     store = Store(tmp_path)
     digest(tmp_path, rows())
     one = digest_datasets({"documents": store["documents"].require()})
-    store["pairs"].create(
-        SCHEMA.append(pa.field("document", pa.string())).append(pa.field("other", pa.string())), {}, {}
-    )
+    pairs = SCHEMA.append(pa.field("document", pa.string())).append(pa.field("other", pa.string()))
+    store["pairs"].create(pairs, {}, {})
+    empty = digest_datasets({name: store[name].require() for name in ("documents", "pairs")})
+    assert empty == one, "a dataset without rows counts as none"
+    row = pa.Table.from_pylist([{"id": "000", "document": "000", "other": "001"}], schema=pairs)
+    append_rows(store["pairs"], row, pairs, {})
     two = digest_datasets({name: store[name].require() for name in ("documents", "pairs")})
     assert one["documents"] == two["documents"]
     assert one["bank"] != two["bank"]

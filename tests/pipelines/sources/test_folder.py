@@ -231,16 +231,40 @@ def test_a_file_that_went_away_is_rejected(tree: Path, name: str) -> None:
     item = next(item for item in source.manifest() if item.locator == name)
     (tree / name).unlink()
     (found,) = source.read(item, 100)
-    assert isinstance(found, Reject) and "no longer there" in found.reason and str(tree) not in found.reason
+    assert isinstance(found, Reject) and "not there" in found.reason and str(tree) not in found.reason
 
 
 def test_a_name_that_is_not_utf_8_is_rejected(tree: Path) -> None:
     with open(os.fsencode(tree) + b"/caf\xe9.txt", "wb") as file:
         file.write(b"text")
     source = Folder(path=str(tree))
-    item = next(item for item in source.manifest() if "caf" in item.locator)
-    item.locator.encode()
-    assert all(isinstance(found, Reject) for found in source.read(item, 100))
+    (tree / r"caf\xe9.txt").write_text("a file whose name is what the other's is shown as")
+    bad, good = (item for item in source.manifest() if "caf" in item.locator)
+    if not bad.locator.endswith("/"):
+        bad, good = good, bad
+    bad.locator.encode()
+    (reject,) = source.read(bad, 100)
+    assert isinstance(reject, Reject) and "name is not UTF-8; rename it" in reject.reason
+    (document,) = source.read(good, 100)
+    assert isinstance(document, Document)
+
+
+def test_a_file_that_was_made_readable_is_another_item(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`chmod` leaves the time of a file as it is; what could not be read must be read after it."""
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("a.txt") and access(path, mode))
+    before = {item.locator: item for item in Folder(path=str(tree)).manifest()}
+    monkeypatch.undo()
+    after = {item.locator: item for item in Folder(path=str(tree)).manifest()}
+    assert {name for name in before if before[name] != after[name]} == {"a.txt"}
+
+
+@pytest.mark.parametrize("blank", ["", " \n\t", "\u200b", "\ufeff\u2060 \u00ad"])
+def test_text_of_which_nothing_is_seen_is_empty(tree: Path, blank: str) -> None:
+    (tree / "blank.txt").write_text(blank)
+    source = Folder(path=str(tree / "blank.txt"))
+    (found,) = source.read(source.manifest()[0], 100)
+    assert isinstance(found, Reject) and found.severity == "empty"
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
