@@ -79,10 +79,6 @@ class Split:
                 "give a similarity above 0 and up to 1, such as 0.5."
             )
 
-    def reads(self) -> tuple[str, ...]:
-        """Columns that `fit` reads."""
-        return ("id", "collection", "length", "text")
-
     def output(self, schema: pa.Schema) -> pa.Schema:
         return pa.schema([pa.field("split", pa.string(), nullable=False)])
 

@@ -65,10 +65,6 @@ class Deduplicate:
         if problems:
             raise RecipeError(" ".join(problems))
 
-    def reads(self) -> tuple[str, ...]:
-        """Columns that `fit` reads."""
-        return _RANKED if self.method == "exact" else (*_RANKED, "signature", "text")
-
     def output(self, schema: pa.Schema) -> pa.Schema:
         return pa.schema([pa.field("duplicate_of", pa.string(), nullable=False)])
 

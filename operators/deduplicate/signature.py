@@ -52,9 +52,6 @@ class Signature:
         if problems:
             raise RecipeError(" ".join(problems))
 
-    def reads(self) -> tuple[str, ...]:
-        return ("text",)
-
     def output(self, schema: pa.Schema) -> pa.Schema:
         return pa.schema(
             [

@@ -5,6 +5,8 @@ import io
 import json
 import shutil
 import signal
+import subprocess
+import sys
 
 import pytest
 from tiny_bank import COLLECTIONS, tiny_recipe, write_corpus
@@ -282,3 +284,14 @@ def test_an_interruption_that_was_lost_is_raised_again(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         build(recipe, device="cpu", sinks=[lose, interruption])
     assert kinds(recipe)["deduplicate"] == "done" and kinds(recipe)["units"] == "new"
+
+
+def test_planning_a_built_bank_imports_no_torch(built):
+    code = (
+        "import json, sys; from pipelines.plan import plan; found = plan(json.load(sys.stdin));"
+        "print(found.nothing_to_do, 'torch' in sys.modules, 'transformers' in sys.modules)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], input=json.dumps(built[0]), capture_output=True, text=True, check=True
+    )
+    assert told.stdout.split() == ["True", "False", "False"]

@@ -1,0 +1,109 @@
+"""What each step makes of the tiny corpus, as it was when its version was set.
+
+A step whose output changes must raise the ``version`` of its operator, or old banks would keep rows that the new code
+would not make. Exact values where the answer is the same on every machine, numbers with a tolerance where a model
+computes.
+"""
+
+import json
+
+import numpy as np
+import pytest
+from tiny_bank import tiny_recipe, write_corpus
+
+import mnemic
+from mnemic.ids import hash_parts
+from mnemic.schema import DOCUMENTS, UNITS
+from pipelines.recipe import load_recipe
+from pipelines.steps import steps_of
+
+EXACT = {
+    "read": (1, "ffe42bf6633d3d080fcb3fc7254e5697"),
+    "signature": (1, "cce4c42785c45cd5e9205ec516e3014f"),
+    "deduplicate": (1, "d86a30f8cc9791867f08b39c5f6442a4"),
+    "units": (1, "b1a6ef1a2ab8f9acbbc306860e7a8efa"),
+    "segment": (1, "9fc9d59f8071bc7bc51d75ceb5ccd8a4"),
+    "cluster": (2, "85c45c5d1209266a2fb3ceb865c4ef91"),
+    "split": (1, "22ba1c7e8eba241e06dfa1efc6bbd004"),
+}
+"""Step -> version, hash of what it wrote."""
+
+NUMBERS = {
+    "embed": (1, [338, 0.152779, 0.000404535]),
+    "datastore": (1, [1071, 5.91129, 0.0152038, 0.810646, -0.000782056, 0.810646, -0.000782056]),
+    "teacher": (1, [1071, 0.143334, -0.00114897, 0.0626251, 0.000185009]),
+    "imitate": (1, [4.07753, 2.54434, 3.46426, 369.851, 68.6346, 0.95]),
+}
+"""Step -> version, numbers that sum up what it wrote."""
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    root = tmp_path_factory.mktemp("golden")
+    made = tiny_recipe(root, write_corpus(root / "corpus"))
+    mnemic.build(made, device="cpu")
+    return made
+
+
+@pytest.fixture(scope="module")
+def bank(recipe):
+    return mnemic.open_bank(recipe["bank"])
+
+
+@pytest.fixture(scope="module")
+def versions(recipe):
+    return {step.name: step.record.version for step in steps_of(load_recipe(recipe), "cpu")}
+
+
+def written(bank, step):
+    """Rows in the order of their key, of the columns that the step writes and no machine can change."""
+    dataset, key, columns = {
+        "read": ("documents", ("id",), tuple(name for name in DOCUMENTS.names if name != "item")),
+        "signature": ("documents", ("id",), ("signature", "normalised")),
+        "deduplicate": ("documents", ("id",), ("duplicate_of",)),
+        "units": ("units", ("document", "ordinal"), tuple(UNITS.names)),
+        "segment": ("events", ("document", "first_unit"), ("end_unit", "start", "end", "text", "words", "level")),
+        "cluster": ("events", ("document", "first_unit"), ("cluster",)),
+        "split": ("documents", ("id",), ("split",)),
+    }[step]
+    names = list(dict.fromkeys((*key, *columns)))
+    rows = bank.table(dataset, names).sort_by([(name, "ascending") for name in key]).to_pylist()
+    tables = [rows]
+    if step == "deduplicate":
+        tables.append(bank.table("pairs").sort_by([("document", "ascending"), ("other", "ascending")]).to_pylist())
+    if step == "cluster":
+        tables.append(bank.table("clusters", ["path", "level", "parent", "size", "label"]).sort_by("path").to_pylist())
+    return tables
+
+
+def numbers(bank, step):
+    if step == "imitate":
+        metrics = bank.memories()[0]["metrics"]
+        return [metrics[name] for name in sorted(metrics)]
+    dataset, key, columns = {
+        "embed": ("units", ("document", "ordinal"), ("embedding",)),
+        "datastore": ("datastore", ("document", "position"), ("base_logprob", "key", "input")),
+        "teacher": ("datastore", ("document", "position"), ("teacher_label", "teacher_rest")),
+    }[step]
+    rows = bank.table(dataset, [*key, *columns]).sort_by([(name, "ascending") for name in key])
+    found = [float(len(rows))]
+    for name in columns:
+        values = np.array(rows[name].to_pylist(), dtype=np.float64).reshape(-1)
+        found += [float(np.abs(values).mean()), float((values * np.cos(np.arange(values.size))).mean())]
+    return found
+
+
+@pytest.mark.parametrize("step", EXACT)
+def test_exact_output_is_that_of_the_recorded_version(step, bank, versions):
+    version, recorded = EXACT[step]
+    found = hash_parts(json.dumps(written(bank, step), default=str))
+    assert versions[step] == version, f"record the output of version {versions[step]}: {found}"
+    assert found == recorded, f"the output of {step} changed: raise its version, and record {found}"
+
+
+@pytest.mark.parametrize("step", NUMBERS)
+def test_computed_output_is_near_that_of_the_recorded_version(step, bank, versions):
+    version, recorded = NUMBERS[step]
+    found = numbers(bank, step)
+    assert versions[step] == version, f"record the output of version {versions[step]}: {found}"
+    assert found == pytest.approx(recorded, rel=2e-3, abs=2e-5), f"raise the version of {step}, and record {found}"
