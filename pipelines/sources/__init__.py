@@ -17,16 +17,14 @@ from __future__ import annotations
 import difflib
 import importlib.metadata
 import os
-import re
 import stat
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Protocol, cast
 
 from mnemic.errors import RecipeError
-
-_INVISIBLE = re.compile(r"[\s\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]+")
 
 ENTRY_POINTS = "mnemic.sources"
 """Entry-point group in which other packages offer sources."""
@@ -103,8 +101,8 @@ def text_fault(text: str) -> str:
 
 
 def is_blank(text: str) -> bool:
-    """Whether nothing is to be seen: spaces, and characters without width such as U+200B."""
-    return not _INVISIBLE.sub("", text)
+    """Whether nothing is to be seen: spaces, and format characters without width such as U+200B."""
+    return all(character.isspace() or unicodedata.category(character) == "Cf" for character in text)
 
 
 def decode_text(data: bytes, locator: str) -> str | Reject:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.sources import Document, Reject
+from pipelines.sources import Document, Reject, is_blank
 from pipelines.sources.folder import Folder
 
 Found = Document | Reject
@@ -241,7 +241,8 @@ def test_every_line_is_a_document_or_a_reject(
             text = json.loads(line.decode())["text"]
         except (ValueError, TypeError, KeyError, IndexError):
             continue
-        expected[f"any.jsonl#{number}"] = text if isinstance(text, str) and text.strip() and "\0" not in text else None
+        usable = isinstance(text, str) and not is_blank(text) and "\0" not in text
+        expected[f"any.jsonl#{number}"] = text if usable else None
     if not expected:
         assert [(entry.locator, getattr(entry, "severity", "")) for entry in found] == [("any.jsonl", "empty")]
     else:
