@@ -178,10 +178,10 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
         return _checked(dict(recipe), "the recipe")
     path = find_recipe(recipe)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         where = getattr(error, "problem_mark", None)
-        line = f" at line {where.line + 1}" if where else ""
+        line = f" at line {where.line + 1} ({getattr(error, 'problem', '')})" if where else ""
         raise RecipeError(f"{path} is not readable as YAML{line}: mend it, or begin with `mnemic init`.") from error
     if not isinstance(content, dict):
         raise RecipeError(f"{path} holds no settings. `mnemic init` writes a recipe to begin with.")
@@ -190,6 +190,17 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
         if isinstance(entry, dict) and entry.get("kind") == "folder":
             entry.setdefault("root", str(path.parent))
     return _checked(content, str(path))
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, which refuses a key that stands twice: YAML would take the last one in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"`{twice}` stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def _checked(content: dict[str, Any], place: str) -> Recipe:

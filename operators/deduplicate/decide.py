@@ -3,7 +3,8 @@
 Bands only propose and the exact Jaccard similarity decides: on 111,930 documents with 23,158 true duplicates this had
 precision 1.000 and recall 0.997, against precision 0.49 for the bands alone. Every document that falls points at a
 document that is kept, and every comparison that was made is a row of `pairs`, so each removal can be explained.
-The answer depends on the set of documents alone, not on their order, the batches or the workers.
+The answer depends on the set of documents alone, not on their order, the batches or the workers. Documents of two
+tenants are never compared: a tenant must find what it said, whoever else said it.
 """
 
 from __future__ import annotations
@@ -14,19 +15,22 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mnemic.errors import RecipeError, StepError
+from mnemic.ids import hash_parts
 from mnemic.schema import DOCUMENTS, PAIRS
 from operators.contracts import Corpus, Progress
 from operators.deduplicate.candidates import Integers, band_keys, shared_groups
 from operators.deduplicate.judge import Judgement, ShingleSets, judge
 from operators.deduplicate.lookup import ColumnById
 from operators.deduplicate.rank import Positions, exact_representatives, rank
+from operators.deduplicate.shingles import Hashes
 from operators.deduplicate.signature import NO_SHINGLES, Signatures
 
 METHODS = ("exact", "minhash")
 _UNSIGNED = "Some documents have no signature yet; run the signature step to its end first."
-_RANKED = ("id", "length", "time", "content", "normalised")
+_RANKED = ("id", "tenant", "length", "time", "content", "normalised")
 _NO_DOCUMENTS = pa.schema(
     [*(DOCUMENTS.field(name) for name in _RANKED[:-1]), pa.field("normalised", pa.string())]
 ).empty_table()
@@ -80,12 +84,14 @@ class Deduplicate:
             raise StepError(_UNSIGNED)
         ids = documents.column("id").combine_chunks()
         order = rank(documents)
-        representative = exact_representatives(documents.column("normalised"), order)
+        tenants = documents.column("tenant").combine_chunks()
+        text = pc.binary_join_element_wise(tenants, documents.column("normalised").combine_chunks(), "\0")
+        representative = exact_representatives(text, order)
         keeper = np.where(representative == np.arange(len(order)), -1, representative)
         copies = np.flatnonzero(keeper >= 0)
         pairs = _exact_pairs(ids, copies, representative[copies])
         if self.method == "minhash":
-            originals, judgement = self._judge(corpus, order[keeper[order] < 0], progress)
+            originals, judgement = self._judge(corpus, order[keeper[order] < 0], _salts(tenants), progress)
             fallen = np.flatnonzero(judgement.keeper >= 0)
             keeper[originals[fallen]] = originals[judgement.keeper[fallen]]
             behind = keeper[representative[copies]]  # what the copies' representative has itself fallen to
@@ -106,8 +112,13 @@ class Deduplicate:
             },
         )
 
-    def _judge(self, corpus: Corpus, ranked: Positions, progress: Progress) -> tuple[Positions, Judgement]:
-        """Judge the documents at these positions (best first) that have shingles; returns them and the judgement."""
+    def _judge(
+        self, corpus: Corpus, ranked: Positions, salts: Hashes, progress: Progress
+    ) -> tuple[Positions, Judgement]:
+        """Judge the documents at these positions (best first) that have shingles; returns them and the judgement.
+
+        Band keys are salted by tenant, so that documents of two tenants share none.
+        """
         place = np.full(len(corpus), -1, np.int64)
         place[ranked] = np.arange(len(ranked))
         keys = np.empty((len(ranked), self.bands), np.uint64)
@@ -121,7 +132,7 @@ class Deduplicate:
             keys[places] = band_keys(signatures, self.bands, self.rows)
             has_shingles[places] = (signatures != NO_SHINGLES).any(axis=1)
         originals = ranked[has_shingles]
-        groups = shared_groups(keys[has_shingles])
+        groups = shared_groups(keys[has_shingles] ^ salts[originals][:, None])
         return originals, judge(groups, ShingleSets(corpus, originals, self.ngram), self.threshold, progress)
 
     def _judged_pairs(self, ids: pa.Array, originals: Positions, judgement: Judgement) -> pa.Table:
@@ -145,6 +156,13 @@ class Deduplicate:
         if column.null_count:
             raise StepError(_UNSIGNED)
         return np.asarray(column.flatten(), dtype=np.uint32).reshape(-1, length)
+
+
+def _salts(tenants: pa.Array) -> Hashes:
+    """A number for each document's tenant, uint64; 0 where there is none."""
+    names = tenants.dictionary_encode()
+    salts = [int(hash_parts("tenant", name)[:16], 16) if name else 0 for name in names.dictionary.to_pylist()]
+    return np.array(salts, dtype=np.uint64)[np.asarray(names.indices, dtype=np.int64)]
 
 
 def _exact_pairs(ids: pa.Array, copies: Positions, representatives: Positions) -> pa.Table:

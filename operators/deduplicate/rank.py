@@ -23,9 +23,9 @@ def rank(documents: pa.Table) -> Positions:
     return np.asarray(order, dtype=np.int64)
 
 
-def exact_representatives(normalised: pa.ChunkedArray, order: Positions) -> Positions:
-    """For each document the position of the best-ranked one with the same normalised text (itself if that is it)."""
-    codes = np.asarray(normalised.combine_chunks().dictionary_encode().indices, dtype=np.int64)
+def exact_representatives(text: pa.Array, order: Positions) -> Positions:
+    """For each document the position of the best-ranked one with the same value of ``text`` (itself if that is it)."""
+    codes = np.asarray(text.dictionary_encode().indices, dtype=np.int64)
     _, first, group = np.unique(codes[order], return_index=True, return_inverse=True)
     representatives = np.empty(len(order), np.int64)
     representatives[order] = order[first[group]]

@@ -189,3 +189,9 @@ def test_without_a_language_model_there_are_no_parametric_steps():
         step.name for step in steps_of(load_recipe({"name": "r", "sources": [FOLDER], "embed": {"dtype": "float32"}}))
     ]
     assert names == ["read", "signature", "deduplicate", "units", "embed", "segment", "cluster"]
+
+
+def test_a_key_that_stands_twice_is_told(tmp_path):
+    (tmp_path / "twice.yaml").write_text("name: r\nsources: []\nname: s\n")
+    with pytest.raises(RecipeError, match=r"not readable as YAML at line 1 \(`name` stands twice\)"):
+        load_recipe(tmp_path / "twice.yaml")

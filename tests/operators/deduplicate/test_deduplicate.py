@@ -44,12 +44,18 @@ class Rows:
         return self.table.select(list(columns)).take(pa.array(positions, pa.int64()))
 
 
-def corpus(texts: dict[str, str], times: dict[str, datetime] | None = None, batch: int = 8192) -> Rows:
+def corpus(
+    texts: dict[str, str],
+    times: dict[str, datetime] | None = None,
+    batch: int = 8192,
+    tenants: dict[str, str] | None = None,
+) -> Rows:
     """Documents by id, in the order given, with their signatures."""
     ids = list(texts)
     rows = pa.table(
         {
             "id": pa.array(ids, pa.string()),
+            "tenant": pa.array([(tenants or {}).get(i, "") for i in ids], pa.string()),
             "content": pa.array([content_hash(texts[i]) for i in ids], pa.string()),
             "time": pa.array([(times or {}).get(i) for i in ids], TIME),
             "length": pa.array([len(texts[i]) for i in ids], pa.int64()),
@@ -247,7 +253,7 @@ def test_the_best_ranked_document_is_kept() -> None:
 
 def test_exact_reads_neither_signatures_nor_texts() -> None:
     rows = corpus(planted(0, families=2))
-    rows.table = rows.table.select(["id", "content", "length", "time", "normalised"])
+    rows.table = rows.table.select(["id", "tenant", "content", "length", "time", "normalised"])
     assert not {"signature", "text"} & set(rows.table.column_names)
     assert duplicates(fit(Deduplicate(method="exact"), rows), rows)
 
@@ -359,3 +365,17 @@ def test_impossible_fields_are_refused() -> None:
             Deduplicate(**fields)
     with pytest.raises(RecipeError, match="126 permutations, but they have 120"):
         fit(Deduplicate(bands=21), corpus({"a": "one"}))
+
+
+def test_tenants_are_deduplicated_each_by_itself() -> None:
+    """What was said twice, exactly or nearly, is kept once for each of those who said it."""
+    texts = planted(3, families=4)
+    both = {f"{tenant}-{i}": text for tenant in ("one", "two") for i, text in texts.items()}
+    tenants = {name: name.partition("-")[0] for name in both}
+    alone = duplicates(fit(Deduplicate(), corpus(texts)), corpus(texts))
+    fitted = fit(Deduplicate(), corpus(both, tenants=tenants))
+    found = duplicates(fitted, corpus(both, tenants=tenants))
+    assert alone and len(found) == 2 * len(alone)
+    assert all(tenants[name] == tenants[kept] for name, kept in found.items())
+    pairs = fitted.tables["pairs"].to_pylist()
+    assert all(tenants[pair["document"]] == tenants[pair["other"]] for pair in pairs)
