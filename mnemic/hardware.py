@@ -33,11 +33,18 @@ def resolve_dtype(dtype: str, device: str) -> str:
 
     "auto" is bfloat16 on CUDA and on a CPU with bfloat16 instructions. Raises `RecipeError` for any other name.
     """
+    if fault := dtype_fault(dtype):
+        raise RecipeError(fault)
     if dtype == "auto":
         return "bfloat16" if device.startswith("cuda") or has_bfloat16() else "float32"
-    if dtype in ("bfloat16", "float32"):
-        return dtype
-    raise RecipeError(f"The dtype {dtype!r} is not one that models run in here; use auto, bfloat16 or float32.")
+    return dtype
+
+
+def dtype_fault(dtype: str) -> str:
+    """Why a recipe cannot ask for ``dtype``, as a sentence; "" if it can."""
+    if dtype in ("auto", "bfloat16", "float32"):
+        return ""
+    return f"The dtype {dtype!r} is not one that models run in here; use auto, bfloat16 or float32."
 
 
 def likely_device() -> str:

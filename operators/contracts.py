@@ -15,10 +15,12 @@ Rows that cannot be processed are returned as rejects, never raised and never dr
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 import pyarrow as pa
+
+from mnemic.errors import RecipeError
 
 REJECTED = pa.schema(
     [
@@ -42,6 +44,13 @@ Progress = Callable[[int, int], None]
 def model_field(default: str) -> Any:
     """A dataclass field that holds a model's address; its weights' hash, not the address, is its identity."""
     return dataclasses.field(default=default, metadata={"model": True})
+
+
+def refuse(problems: Iterable[str]) -> None:
+    """Raise all that is wrong with an operator's settings, as sentences; empty ones are nothing."""
+    told = " ".join(problem for problem in problems if problem)
+    if told:
+        raise RecipeError(told)
 
 
 class RowOperator(Protocol):

@@ -23,9 +23,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mnemic import languagemodel, schema
-from mnemic.errors import RecipeError, StepError
-from mnemic.hardware import resolve_dtype
-from operators.contracts import REJECTED, Worker, model_field
+from mnemic.errors import StepError
+from mnemic.hardware import dtype_fault
+from operators.contracts import REJECTED, Worker, model_field, refuse
 from operators.split import CHARACTERS_PER_TOKEN
 
 if TYPE_CHECKING:
@@ -71,12 +71,7 @@ class Datastore:
             problems.append(
                 f"Windows of {self.window} tokens cannot advance by {self.stride}; choose 1 <= stride < window."
             )
-        try:
-            resolve_dtype(self.dtype, "cuda")  # where "auto" needs no look at the processor
-        except RecipeError as error:
-            problems.append(str(error))
-        if problems:
-            raise RecipeError(" ".join(problems))
+        refuse([*problems, dtype_fault(self.dtype)])
 
     def output(self, schema_in: pa.Schema) -> pa.Schema:
         return schema.datastore(languagemodel.describe(self.model)["hidden"])

@@ -15,10 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from mnemic.encoder import BATCH_TOKENS, TextEncoder
-from mnemic.errors import RecipeError
-from mnemic.hardware import resolve_dtype
+from mnemic.hardware import dtype_fault
 from mnemic.models import hidden_size
-from operators.contracts import NO_REJECTS, Worker, model_field
+from operators.contracts import NO_REJECTS, Worker, model_field, refuse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,12 +44,7 @@ class Embed:
             )
             if getattr(self, name) < least
         ]
-        try:
-            resolve_dtype(self.dtype, "cuda")  # where "auto" needs no look at the processor
-        except RecipeError as error:
-            problems.append(str(error))
-        if problems:
-            raise RecipeError(" ".join(problems))
+        refuse([*problems, dtype_fault(self.dtype)])
 
     def output(self, schema: pa.Schema) -> pa.Schema:
         """The field that it adds; reads the model's config.json and loads nothing."""

@@ -22,9 +22,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mnemic import languagemodel
-from mnemic.errors import RecipeError, StepError
-from mnemic.hardware import resolve_dtype
-from operators.contracts import Progress, model_field
+from mnemic.errors import StepError
+from mnemic.hardware import dtype_fault, resolve_dtype
+from operators.contracts import Progress, model_field, refuse
 from operators.perplexity import best_weight, perplexity
 
 if TYPE_CHECKING:
@@ -109,12 +109,7 @@ class Imitate:
             )
             if not right
         ]
-        try:
-            resolve_dtype(self.dtype, "cuda")  # where "auto" needs no look at the processor
-        except RecipeError as error:
-            problems.append(str(error))
-        if problems:
-            raise RecipeError(" ".join(problems))
+        refuse([*problems, dtype_fault(self.dtype)])
 
     def train(
         self, rows: TrainingRows, checkpoint: bytes | None, device: str, progress: Progress

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from mnemic.errors import RecipeError, StepError
 from mnemic.ids import hash_parts
 from mnemic.schema import DOCUMENTS, PAIRS
-from operators.contracts import Corpus, Progress
+from operators.contracts import Corpus, Progress, refuse
 from operators.deduplicate.candidates import Integers, band_keys, shared_groups
 from operators.deduplicate.judge import Judgement, ShingleSets, judge
 from operators.deduplicate.lookup import ColumnById
@@ -66,8 +66,7 @@ class Deduplicate:
                 f"Deduplication needs bands, rows and ngram of at least 1, but they are {self.bands}, {self.rows} and "
                 f"{self.ngram}; leave them out of the recipe to get 20, 6 and 5."
             )
-        if problems:
-            raise RecipeError(" ".join(problems))
+        refuse(problems)
 
     def output(self, schema: pa.Schema) -> pa.Schema:
         return pa.schema([pa.field("duplicate_of", pa.string(), nullable=False)])

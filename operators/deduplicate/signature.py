@@ -18,8 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mnemic.errors import RecipeError
-from operators.contracts import NO_REJECTS, Worker
+from operators.contracts import NO_REJECTS, Worker, refuse
 from operators.deduplicate.shingles import Hashes, normalised_hash, shingle_slices
 
 Signatures = npt.NDArray[np.uint32]
@@ -49,8 +48,7 @@ class Signature:
             )
         if not 0 <= self.seed < 2**32:
             problems.append(f"The seed of a signature is {self.seed}; give one between 0 and 4294967295.")
-        if problems:
-            raise RecipeError(" ".join(problems))
+        refuse(problems)
 
     def output(self, schema: pa.Schema) -> pa.Schema:
         return pa.schema(

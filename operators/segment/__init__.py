@@ -17,9 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mnemic import schema as bank_schema
-from mnemic.errors import RecipeError
 from mnemic.ids import hash_parts
-from operators.contracts import NO_REJECTS, Worker
+from operators.contracts import NO_REJECTS, Worker, refuse
 from operators.segment.events import make_events
 from operators.segment.score import score
 from operators.segment.select import cutoff, every, keep_apart, limit, select
@@ -60,8 +59,7 @@ class Segment:
                 f"max_units {self.max_units} and max_words {self.max_words}; set all of them to at least 1 and "
                 "max_units to no less than min_units."
             )
-        if problems:
-            raise RecipeError(" ".join(problems))
+        refuse(problems)
 
     @property
     def fingerprint(self) -> str:
