@@ -54,18 +54,33 @@ def missing(error: Exception) -> bool:
     return isinstance(error, FileNotFoundError) or "not found" in str(error).lower()
 
 
-def retried(action: Callable[[], ResultT], uri: str) -> ResultT:
-    """An action that may be repeated (reading, deleting), tried three times. Lance's I/O errors can be ValueErrors."""
+def retried(action: Callable[[], ResultT], uri: str, settled: Callable[[], ResultT | None] = lambda: None) -> ResultT:
+    """The result of ``action``, tried three times while the disk or the network fails.
+
+    An action that must not happen twice has ``settled``: the result of an attempt that succeeded although its answer
+    was lost, else None. Other errors than those of I/O are raised at once.
+    """
     with readable_errors(uri):
         for tries_left in range(ATTEMPTS - 1, -1, -1):
             try:
                 return action()
             except (OSError, ValueError) as error:
-                final = isinstance(error, OSError) and _disk_is_full(error)
-                if tries_left == 0 or final or missing(error) or "LanceError(IO)" not in str(error):
+                if not _passing(error):
+                    raise
+                done = settled()
+                if done is not None:
+                    return done
+                if tries_left == 0:
                     raise
                 time.sleep(0.2 * (ATTEMPTS - tries_left))
     raise AssertionError("unreachable")
+
+
+def _passing(error: OSError | ValueError) -> bool:
+    """Whether another attempt may succeed. Lance tells errors of reading as ValueError too, and names them."""
+    if missing(error):
+        return False
+    return not _disk_is_full(error) if isinstance(error, OSError) else "LanceError(IO)" in str(error)
 
 
 def landed(dataset: lance.LanceDataset, key: str, since: int) -> bool:
@@ -100,29 +115,13 @@ def commit(
         return lance.LanceDataset.commit(uri, transaction, storage_options=options, enable_stable_row_ids=True)
 
     def already_landed() -> lance.LanceDataset | None:
+        """Raises where that cannot be found out: a commit that may have landed is never repeated."""
         try:
-            current = lance.dataset(uri, storage_options=options)
-        except (ValueError, FileNotFoundError):
-            return None
+            current = retried(lambda: lance.dataset(uri, storage_options=options), uri)
+        except (ValueError, OSError) as error:
+            if missing(error):
+                return None
+            raise
         return current if landed(current, key, read_version) else None
 
-    with readable_errors(uri):
-        return _retry(attempt, already_landed)
-
-
-def _retry(
-    attempt: Callable[[], lance.LanceDataset], already_landed: Callable[[], lance.LanceDataset | None]
-) -> lance.LanceDataset:
-    for tries_left in range(ATTEMPTS - 1, -1, -1):
-        try:
-            return attempt()
-        except OSError as error:
-            if _disk_is_full(error):
-                raise
-            done = already_landed()
-            if done is not None:
-                return done
-            if tries_left == 0:
-                raise
-            time.sleep(0.2 * (ATTEMPTS - tries_left))
-    raise AssertionError("unreachable")
+    return retried(attempt, uri, already_landed)

@@ -129,3 +129,24 @@ def test_a_dataset_that_cannot_be_read_is_not_taken_for_a_missing_one(tmp_path, 
         append_rows(dataset, ROWS, SCHEMA, {})
     failures[0] = 0
     assert dataset.require().count() == 2 * len(ROWS)
+
+
+def test_a_commit_is_not_repeated_while_nobody_knows_whether_it_landed(dataset, monkeypatch):
+    """The answer is lost, and so is the connection over which one would look: the rows must not come twice."""
+    fragments = write_rows(dataset.uri, ROWS, SCHEMA)
+    read = dataset.require()
+    monkeypatch.setattr(type(dataset), "require", lambda self, version=None: read)
+    opened, failures = lance.dataset, [2]
+
+    def flaky(*arguments, **options):
+        if failures[0]:
+            failures[0] -= 1
+            raise ValueError("LanceError(IO): connection reset")
+        return opened(*arguments, **options)
+
+    answer_lost(monkeypatch, 1, lands=True)
+    monkeypatch.setattr(lance, "dataset", flaky)
+    append(dataset, fragments, {})
+    monkeypatch.undo()
+    assert failures[0] == 0
+    assert dataset.require().count() == len(ROWS)
