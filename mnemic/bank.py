@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,13 +119,9 @@ class Bank:
             k = 10
         query = query.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no meaning to search for
         vector = self.encoder.encode([query])[0]
-        try:
+        with readable_condition(where, events, "events"):
             dense = search_vector(events, "vector", "id", vector, POOL, where)
             text = search_text(events, "text", "id", query, POOL, where)
-        except ValueError as error:
-            if where is None:
-                raise
-            raise unfit(where, events, "events", error) from error
         similarity = dict(zip(dense["id"].to_pylist(), (1.0 - d for d in dense["_distance"].to_pylist()), strict=True))
         bm25 = dict(zip(text["id"].to_pylist(), text["_score"].to_pylist(), strict=True))
         scores = fuse([list(similarity), list(bm25)])
@@ -236,18 +233,20 @@ class Bank:
     def table(self, dataset: str, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
         """Rows of a dataset of this release as an Arrow table. Raises ``QueryError`` for a condition that is no SQL."""
         snapshot = self.dataset(dataset)
-        try:
+        with readable_condition(where, snapshot, dataset):
             return snapshot.table(list(columns or snapshot.schema.names), where)
-        except ValueError as error:
-            if where is None:
-                raise
-            raise unfit(where, snapshot, dataset, error) from error
 
 
-def unfit(where: str, snapshot: Snapshot, dataset: str, error: Exception) -> QueryError:
-    """The error of a condition that Lance refused, with its reason."""
-    reason = plain(str(error)).split(", /")[0].split("\n")[0]
-    return QueryError(
-        f"The condition {where!r} cannot be applied to {dataset} ({reason}). Write SQL over "
-        f"{', '.join(snapshot.schema.names)}; times as start_time > date '2026-01-31', text in single quotes."
-    )
+@contextmanager
+def readable_condition(where: str | None, snapshot: Snapshot, dataset: str) -> Iterator[None]:
+    """Turn Lance's refusal of the condition ``where`` into a ``QueryError`` that gives its reason and the columns."""
+    try:
+        yield
+    except ValueError as error:
+        if where is None:
+            raise
+        reason = plain(str(error)).split(", /")[0].split("\n")[0]
+        raise QueryError(
+            f"The condition {where!r} cannot be applied to {dataset} ({reason}). Write SQL over "
+            f"{', '.join(snapshot.schema.names)}; times as start_time > date '2026-01-31', text in single quotes."
+        ) from error

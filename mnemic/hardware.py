@@ -48,7 +48,7 @@ def dtype_fault(dtype: str) -> str:
 
 
 def likely_device() -> str:
-    """ "cuda" where an NVIDIA driver runs, else "cpu": what `default_device` will say, without importing torch."""
+    """ "cuda" where an NVIDIA driver runs, else "cpu": what `default_device` says of a CUDA build, without torch."""
     return "cuda" if _DRIVER.exists() else "cpu"
 
 

@@ -6,7 +6,7 @@ k-means++ initialisation, then expectation-maximisation steps on fresh examples,
 Without it one cluster of a corpus takes a third of the events and its memory block is trained on everything. The paper
 splits at random; here the points come in the order of a seeded hash and every other one goes, which is as random and
 always the same. Descent takes the nearest centroid, balanced or not, and can leave a cluster with next to nothing (of
-20,000 events in 240 leaves, 53 leaves had fewer than 64), so such centroids are dropped (`drop_small`). All arithmetic
+20,000 events in 231 leaves, 53 leaves had fewer than 64), so such centroids are dropped (`drop_small`). All arithmetic
 is float64 over points in that fixed order, so the tree is a function of the rows alone.
 """
 

@@ -78,10 +78,10 @@ def _records(store: Store) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for name in PINNED:
         snapshot = store[name].snapshot()
-        for column in snapshot.schema.names if snapshot else ():
-            record = snapshot.column_record(column) if snapshot else None
-            if record:
-                found[record["step"]] = record
+        if snapshot is None:
+            continue
+        records = (snapshot.column_record(column) for column in snapshot.schema.names)
+        found.update({record["step"]: record for record in records if record})
     return found
 
 

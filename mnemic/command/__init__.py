@@ -57,11 +57,12 @@ def load(name: str) -> ModuleType:
 
 def _missing(name: str, error: ModuleNotFoundError) -> str:
     missing = str(error.name)
-    if missing.split(".", maxsplit=1)[0] in ("pipelines", "operators"):
-        hiding = sys.modules.get(missing.split(".", maxsplit=1)[0])
+    package = missing.partition(".")[0]
+    if package in ("pipelines", "operators"):
+        hiding = sys.modules.get(package)
         place = getattr(hiding, "__path__", ["an unknown place"])
         return (
-            f"A folder called {missing.split('.', maxsplit=1)[0]!r} hides mnemic's own package "
+            f"A folder called {package!r} hides mnemic's own package "
             f"of that name (found in {next(iter(place))}). "
             "Run the command from another folder, or rename that one."
         )

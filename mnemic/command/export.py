@@ -6,13 +6,12 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mnemic.bank import open_bank, unfit
+from mnemic.bank import open_bank, readable_condition
 from mnemic.dataset import Snapshot
 
 EXAMPLES = """  mnemic export memory/notes events events.jsonl
@@ -41,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         conditions.append("duplicate_of = ''")
     where = " AND ".join(conditions) or None
     if arguments.file == "-":
-        with _conditions(arguments.where, snapshot, arguments.dataset):
+        with readable_condition(arguments.where, snapshot, arguments.dataset):
             for line in _lines(snapshot, columns, where, ascii_only=sys.stdout.isatty()):
                 sys.stdout.write(line)
         return 0
@@ -51,23 +50,13 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     partial = target.with_name(target.name + ".partial")
     try:
-        with _conditions(arguments.where, snapshot, arguments.dataset):
+        with readable_condition(arguments.where, snapshot, arguments.dataset):
             rows = _write(snapshot, columns, where, partial, target.suffix)
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
     print(f"{rows:,} rows of {arguments.dataset} written to {target}")
     return 0
-
-
-@contextmanager
-def _conditions(where: str | None, snapshot: Snapshot, dataset: str) -> Iterator[None]:
-    try:
-        yield
-    except ValueError as error:
-        if where is None:
-            raise
-        raise unfit(where, snapshot, dataset, error) from error
 
 
 def _write(snapshot: Snapshot, columns: list[str], where: str | None, target: Path, suffix: str) -> int:

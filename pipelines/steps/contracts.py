@@ -160,16 +160,22 @@ class Context:
                 self.emit("reject", message=f"  left out: {row['locator']}: {row['reason']}")
 
 
-def check_rejects(store: Store, record: Record, accepted: int, allowed: float) -> None:
-    """Raise when the step, as it stands, rejected a larger share of its inputs than ``allowed``, in whatever run."""
+def check_rejects(store: Store, record: Record, accepted: Callable[[], int], allowed: float) -> None:
+    """Raise when the step, as it stands, rejected a larger share of its inputs than ``allowed``, in whatever run.
+
+    ``accepted`` counts the other inputs; it is asked only where there are more rejects than are always tolerated.
+    """
     snapshot = store["rejects"].snapshot()
     if snapshot is None:
         return
     where = f"step = '{record.step}' AND fingerprint = '{record.fingerprint}' AND severity = 'reject'"
     rejects = snapshot.count(where)
-    if rejects > max(ALWAYS_TOLERATED, allowed * (accepted + rejects)):
+    if rejects <= ALWAYS_TOLERATED:
+        return
+    inputs = accepted() + rejects
+    if rejects > allowed * inputs:
         raise TooManyRejects(
-            f"The step {record.step} rejected {rejects:,} of {accepted + rejects:,} inputs, more than the share of "
+            f"The step {record.step} rejected {rejects:,} of {inputs:,} inputs, more than the share of "
             f"{allowed:g} that `max_rejects` allows. `mnemic show BANK --failures` lists them with their reasons; mend "
             "the source, or raise `max_rejects` in the recipe."
         )

@@ -67,7 +67,7 @@ class Derive:
     def check(self, store: Store, max_rejects: float) -> None:
         """Raise when too many inputs were rejected."""
         target = store[self.target].require()
-        check_rejects(store, self.record, len(_distinct(target, self.target_key, None)), max_rejects)
+        check_rejects(store, self.record, lambda: len(_distinct(target, self.target_key, None)), max_rejects)
 
     def state(self, store: Store) -> Status:
         origin, target = store[self.origin].snapshot(), store[self.target].snapshot()

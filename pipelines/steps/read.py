@@ -132,7 +132,7 @@ class Read:
     def check(self, store: Store, max_rejects: float) -> None:
         """Raise when too much was rejected, or nothing is left."""
         documents = store["documents"].require().count()
-        check_rejects(store, self.record, documents, max_rejects)
+        check_rejects(store, self.record, lambda: documents, max_rejects)
         if documents == 0:
             names = ", ".join(source.name for source in self.sources)
             rejects = store["rejects"].snapshot()
