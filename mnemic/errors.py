@@ -11,7 +11,8 @@ MnemicError                     exit code 1
 |-- StepError                   8   a step failed
 |   `-- TooManyRejects          9   a step rejected more rows than its limit allows
 |-- NoSpace                    10   the disk is full
-`-- MissingExtra               11   an optional part of mnemic is not installed
+|-- MissingExtra               11   an optional part of mnemic is not installed
+`-- Unreachable                12   a cluster or an object store does not answer
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ class MnemicError(Exception):
     """Base of all errors of mnemic; ``str(error)`` is a sentence meant for a person."""
 
     exit_code: ClassVar[int] = 1
+    log: tuple[str, ...] = ()
+    """Last lines of the worker that failed, where it was another process."""
 
 
 class RecipeError(MnemicError, ValueError):
@@ -67,3 +70,7 @@ class NoSpace(MnemicError):
 
 class MissingExtra(MnemicError):
     exit_code = 11
+
+
+class Unreachable(MnemicError):
+    exit_code = 12

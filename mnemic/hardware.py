@@ -54,10 +54,9 @@ def likely_device() -> str:
 
 def checked_device(device: str | None) -> str | None:
     """``device`` if this machine has it. Raises `RecipeError` for a name that is none, or a GPU that is not there."""
-    if device is None or device == "cpu":
+    if device_name(device) in (None, "cpu"):
         return device
-    if not re.fullmatch(r"cuda(:\d+)?", device):
-        raise RecipeError(f"There is no device {device!r}; use cpu, cuda or cuda:1.")
+    assert device is not None
     import torch
 
     number = int(device.partition(":")[2] or 0)
@@ -66,6 +65,13 @@ def checked_device(device: str | None) -> str | None:
             f"torch sees {torch.cuda.device_count()} GPUs here, so {device} cannot be used; use cpu, or install a "
             "CUDA build of torch (`mnemic doctor` tells what is there)."
         )
+    return device
+
+
+def device_name(device: str | None) -> str | None:
+    """``device`` if it is the name of one, whoever has it. Raises `RecipeError` otherwise."""
+    if device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise RecipeError(f"There is no device {device!r}; use cpu, cuda or cuda:1.")
     return device
 
 

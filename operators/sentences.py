@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from mnemic.errors import RecipeError
 from mnemic.schema import UNITS
-from operators.contracts import REJECTED, Worker
+from operators.contracts import REJECTED, Resources, Worker
 
 # Possessive quantifiers and the look-behind keep the search linear on hostile text, such as a million full stops.
 _BREAK = re.compile(
@@ -61,6 +61,7 @@ class Sentences:
     """
 
     version: ClassVar[int] = 1
+    resources: ClassVar[Resources] = Resources()
 
     max_characters: int = 1000
     min_characters: int = 1

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from mnemic.errors import RecipeError
 from mnemic.ids import unit_draw
-from operators.contracts import Corpus, Progress
+from operators.contracts import Corpus, Progress, Resources
 from operators.deduplicate.lookup import ColumnById
 from operators.deduplicate.shingles import Hashes, shingle_sets
 
@@ -62,6 +62,7 @@ class Split:
     ngram: int = 5
     seed: int = 0
     version: ClassVar[int] = 1
+    resources: ClassVar[Resources] = Resources()
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -81,6 +82,10 @@ class Split:
 
     def output(self, schema: pa.Schema) -> pa.Schema:
         return pa.schema([pa.field("split", pa.string(), nullable=False)])
+
+    def restore(self, state: pa.Table, corpus: Corpus, device: str) -> ColumnById:
+        """What was chosen, in another process."""
+        return ColumnById.restore("split", state, "")
 
     def fit(self, corpus: Corpus, device: str, progress: Progress) -> ColumnById:
         """Choose among all documents.

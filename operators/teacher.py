@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mnemic.errors import RecipeError, StepError
-from operators.contracts import Corpus, Progress
+from operators.contracts import Corpus, Progress, Resources
 
 if TYPE_CHECKING:
     import torch
@@ -51,6 +51,7 @@ class Teacher:
     """
 
     version: ClassVar[int] = 1
+    resources: ClassVar[Resources] = Resources(gpus=1.0, memory=2 << 30)
 
     neighbours: int = 256
     support: int = 64
@@ -82,6 +83,17 @@ class Teacher:
 
     def fit(self, corpus: Corpus, device: str, progress: Progress) -> FittedTeacher:
         """Hold the rows of split "store", check the search on itself, and set the temperature."""
+        fitted = self._hold(corpus, device, progress, self.temperature or 0.0)
+        _self_test(fitted.store, self.neighbours)
+        if self.temperature is None:
+            fitted.temperature = _fitting_temperature(fitted.store)
+        return fitted
+
+    def restore(self, state: pa.Table, corpus: Corpus, device: str) -> FittedTeacher:
+        """Hold the store in another process: its rows are read again, the temperature is given."""
+        return self._hold(corpus, device, lambda done, total: None, state["temperature"][0].as_py())
+
+    def _hold(self, corpus: Corpus, device: str, progress: Progress, temperature: float) -> FittedTeacher:
         import torch
 
         keys: list[NDArray[np.float16]] = []
@@ -104,11 +116,7 @@ class Teacher:
             torch.from_numpy(encoded.indices.to_numpy().astype(np.int64)).to(device),
             self.block,
         )
-        fitted = FittedTeacher(self, store, np.concatenate(tokens), encoded.dictionary, self.temperature or 0.0)
-        _self_test(store, self.neighbours)
-        if self.temperature is None:
-            fitted.temperature = _fitting_temperature(store)
-        return fitted
+        return FittedTeacher(self, store, np.concatenate(tokens), encoded.dictionary, temperature)
 
 
 class Store:
@@ -232,6 +240,10 @@ class FittedTeacher:
     def summary(self) -> dict[str, float]:
         """The temperature in use, and how many rows are searched."""
         return {"temperature": self.temperature, "keys": len(self.tokens)}
+
+    @property
+    def state(self) -> pa.Table:
+        return pa.table({"temperature": [self.temperature]})
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         import torch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -13,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
@@ -22,15 +24,17 @@ from mnemic.dataset import Store
 from mnemic.dataset.lease import Lease
 from mnemic.dataset.write import append_rows
 from mnemic.errors import OtherRecipe, RecipeError
-from mnemic.hardware import checked_device
+from mnemic.hardware import checked_device, default_device, device_name
 from mnemic.release import PINNED, Release, releases
 from mnemic.schema import RUNS
-from pipelines.engine import Engine, InlineEngine
+from pipelines.engine import Engine, choose_engine
+from pipelines.engine.contracts import last_lines
 from pipelines.progress import Event, Sink
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.release import RECORD as RELEASE
 from pipelines.release import release_state, write_release
 from pipelines.steps import Context, Step, steps_of
+from pipelines.steps.corpus import PARTIALS
 
 OWNER = "recipe"
 """Row of `runs` that says which recipe the bank belongs to."""
@@ -55,6 +59,141 @@ class BuildResult:
     seconds: float
 
 
+class Building:
+    """A build under way: it holds the bank's lease, and has the steps to run one after another.
+
+    ``steps`` are run in their order by `run`; each does what is left of it, and nothing when nothing is. `release`
+    comes last. What is interrupted between two steps, or in one, is carried on by the next build.
+    """
+
+    def __init__(
+        self,
+        recipe: str | Path | Mapping[str, Any] | Recipe,
+        *,
+        bank: str | Path | None = None,
+        engine: Engine | None = None,
+        device: str | None = None,
+        replace: bool = False,
+        until: str | None = None,
+        commit_every: int = 16,
+        storage_options: Mapping[str, str] | None = None,
+        sinks: Sequence[Sink] = (),
+    ) -> None:
+        self.recipe = load_recipe(recipe)
+        self._engine = engine or choose_engine()
+        self._device = device_name(device) if self._engine.distributed else checked_device(device)
+        if commit_every < 1:
+            raise RecipeError(f"Commits of {commit_every} fragments cannot be made; set commit_every to at least 1.")
+        root = str(bank or self.recipe.root)
+        self.store = Store(root if "://" in root else os.path.abspath(root), storage_options)
+        self._all_steps = steps_of(self.recipe, self._device)
+        self.steps = _until(self._all_steps, until)
+        self.run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+        self.done: list[StepResult] = []
+        self._replace, self._sinks, self._commit_every = replace, sinks, commit_every
+        self._started = time.monotonic()
+        self._exit = contextlib.ExitStack()
+
+    def _emit(self, event: Event) -> None:
+        for sink in self._sinks:
+            sink(event)
+
+    def __enter__(self) -> Building:
+        self._emit(Event("run-start", self.run_id, message=f"bank {self.store.root}"))
+        for source in self.recipe.sources:
+            source.manifest()  # a missing path is told before anything is written
+        if "://" not in self.store.root:
+            Path(self.store.root).mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as opened:
+            lease = opened.enter_context(Lease(self.store["leases"], self.run_id))
+            running = opened.enter_context(self._engine)
+            _check_owner(self.store, self.recipe, self.run_id, self._replace)
+            self._context = Context(
+                store=self.store,
+                lease=lease,
+                engine=running,
+                run=self.run_id,
+                device=self._device,
+                sink=self._emit,
+                revision=_revision(),
+                commit_every=self._commit_every,
+            )
+            self._remove_orphans()
+            self._exit = opened.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exit.__exit__(kind, error, trace)
+
+    def run(self, step: Step) -> StepResult | None:
+        """Do what is left of ``step``; None when that is nothing. Raises when what it left is nothing to go on with."""
+        result = None
+        if not step.state(self.store).done:
+            result = self._run(step.name, step.record.fingerprint, step.run)
+        step.check(self.store, self.recipe.max_rejects)
+        return result
+
+    def release(self) -> Release | None:
+        """Write a release if anything changed since the last one, and return the newest."""
+        if not release_state(self.store, self._all_steps).done:
+            results = {result.step: {"seconds": result.seconds, "rows": result.rows} for result in self.done}
+            # Workers of a killed build may have written on for a moment after this one had cleaned up.
+            self._remove_orphans()
+
+            def write(context: Context) -> None:
+                write_release(context, self.recipe, self._all_steps, results)
+
+            self._run("release", RELEASE.fingerprint, write)
+        found = releases(self.store)
+        return found[-1] if found else None
+
+    def result(self) -> BuildResult:
+        found = releases(self.store)
+        seconds = time.monotonic() - self._started
+        self._emit(Event("run-end", self.run_id, seconds=seconds))
+        return BuildResult(self.store.root, self.run_id, tuple(self.done), found[-1] if found else None, seconds)
+
+    def _remove_orphans(self) -> None:
+        for name in (*PINNED, PARTIALS, "runs", "releases"):
+            self.store[name].remove_orphans()
+
+    def _run(self, name: str, fingerprint: str, action: Callable[[Context], None]) -> StepResult:
+        mine = self._context.of(name)
+        started, clock = datetime.now(UTC), time.monotonic()
+        mine.emit("step-start")
+        try:
+            action(mine)
+        except Exception as error:
+            self._note(mine, fingerprint, started, time.monotonic() - clock, error)
+            raise
+        seconds = time.monotonic() - clock
+        self._note(mine, fingerprint, started, seconds)
+        mine.emit("step-end", done=mine.tally.rows, total=mine.tally.rows, unit="rows", seconds=seconds)
+        self.done.append(StepResult(name, mine.tally.rows, mine.tally.rejects, seconds))
+        return self.done[-1]
+
+    def _note(
+        self, context: Context, fingerprint: str, started: datetime, seconds: float, error: Exception | None = None
+    ) -> None:
+        """Write the row of `runs`. A failed step is noted with the last lines of its worker, if it can be."""
+        failure = {} if error is None else {"failed": str(error), "log": getattr(error, "log", ()) or last_lines(error)}
+        row = {
+            "run": context.run,
+            "step": context.step,
+            "fingerprint": fingerprint,
+            "started": started,
+            "seconds": seconds,
+            "rows": context.tally.rows,
+            "rejects": context.tally.rejects,
+            "record": json.dumps({**_circumstances(context), **failure}),
+        }
+        with contextlib.suppress(Exception) if error is not None else contextlib.nullcontext():
+            table = pa.Table.from_pylist([row], schema=RUNS)
+            append_rows(context.store["runs"], table, RUNS, {"mnemic.run": context.run})
+
+
 def build(
     recipe: str | Path | Mapping[str, Any] | Recipe,
     *,
@@ -69,78 +208,26 @@ def build(
 ) -> BuildResult:
     """Build the bank of ``recipe``, or carry on where the last build ended.
 
-    ``until`` names the last step to run; no release is written then. ``replace`` lets this recipe take over a bank that
-    belongs to another one. Raises ``MnemicError`` subclasses whose messages say what to do.
+    ``engine`` is by default Ray where that is installed (`pipelines.engine.choose_engine`). ``until`` names the last
+    step to run; no release is written then. ``replace`` lets this recipe take over a bank that belongs to another one.
+    Raises ``MnemicError`` subclasses whose messages say what to do.
     """
-    loaded = load_recipe(recipe)
-    device = checked_device(device)
-    if commit_every < 1:
-        raise RecipeError(f"Commits of {commit_every} fragments cannot be made; set commit_every to at least 1.")
-    store = Store(bank or loaded.root, storage_options)
-    steps = _until(steps_of(loaded, device), until)
-    run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-    started = time.monotonic()
-
-    def emit(event: Event) -> None:
-        for sink in sinks:
-            sink(event)
-
-    emit(Event("run-start", run, message=f"bank {store.root}"))
-    for source in loaded.sources:
-        source.manifest()  # a missing path is told before anything is written
-    if "://" not in store.root:
-        Path(store.root).mkdir(parents=True, exist_ok=True)
-    done: list[StepResult] = []
-    with Lease(store["leases"], run) as lease, engine or InlineEngine() as running:
-        _check_owner(store, loaded, run, replace)
-        context = Context(
-            store=store,
-            lease=lease,
-            engine=running,
-            run=run,
-            wanted_device=device,
-            sink=emit,
-            revision=_revision(),
-            commit_every=commit_every,
-        )
-        for name in (*PINNED, "runs", "releases"):
-            store[name].remove_orphans()
-        for step in steps:
-            if not step.state(store).done:
-                done.append(_run_step(context, step.name, step.record.fingerprint, step.run))
-            step.check(store, loaded.max_rejects)
-        if until is None and not release_state(store, steps).done:
-            results = {result.step: {"seconds": result.seconds, "rows": result.rows} for result in done}
-
-            def release(step_context: Context) -> None:
-                write_release(step_context, loaded, steps, results)
-
-            done.append(_run_step(context, "release", RELEASE.fingerprint, release))
-    found = releases(store)
-    seconds = time.monotonic() - started
-    emit(Event("run-end", run, seconds=seconds))
-    return BuildResult(store.root, run, tuple(done), found[-1] if found else None, seconds)
-
-
-def _run_step(context: Context, name: str, fingerprint: str, action: Callable[[Context], None]) -> StepResult:
-    mine = context.of(name)
-    started, clock = datetime.now(UTC), time.monotonic()
-    mine.emit("step-start")
-    action(mine)
-    seconds = time.monotonic() - clock
-    row = {
-        "run": context.run,
-        "step": name,
-        "fingerprint": fingerprint,
-        "started": started,
-        "seconds": seconds,
-        "rows": mine.tally.rows,
-        "rejects": mine.tally.rejects,
-        "record": json.dumps(_circumstances(context)),
-    }
-    append_rows(context.store["runs"], pa.Table.from_pylist([row], schema=RUNS), RUNS, {"mnemic.run": context.run})
-    mine.emit("step-end", done=mine.tally.rows, total=mine.tally.rows, unit="rows", seconds=seconds)
-    return StepResult(name, mine.tally.rows, mine.tally.rejects, seconds)
+    with Building(
+        recipe,
+        bank=bank,
+        engine=engine,
+        device=device,
+        replace=replace,
+        until=until,
+        commit_every=commit_every,
+        storage_options=storage_options,
+        sinks=sinks,
+    ) as building:
+        for step in building.steps:
+            building.run(step)
+        if until is None:
+            building.release()
+        return building.result()
 
 
 def _until(steps: list[Step], until: str | None) -> list[Step]:
@@ -185,7 +272,7 @@ def _circumstances(context: Context) -> dict[str, Any]:
     torch = sys.modules.get("torch")
     return {
         "engine": context.engine.name,
-        "device": context.device if torch else None,
+        "device": context.device or (default_device() if torch and not context.engine.distributed else None),
         "threads": torch.get_num_threads() if torch else None,
         "torch": str(torch.__version__) if torch else None,
         "mnemic": mnemic.__version__,

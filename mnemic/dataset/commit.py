@@ -7,80 +7,58 @@ transactions since the read version are searched for that key.
 
 from __future__ import annotations
 
-import errno
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import lance
 
-from mnemic.errors import BankError, NoSpace
+from mnemic.dataset.failures import disk_is_full, missing, readable_errors, told
+from mnemic.errors import Unreachable
 
 StorageOptions = Mapping[str, str]
 ResultT = TypeVar("ResultT")
 
 COMMIT_KEY = "mnemic.commit"
 ATTEMPTS = 3
-_FULL = ("No space left", "os error 28", "Disk quota exceeded")
-
-
-@contextmanager
-def readable_errors(uri: str) -> Iterator[None]:
-    """Turn the disk's errors into sentences that say what to do."""
-    try:
-        yield
-    except OSError as error:
-        if _disk_is_full(error):
-            raise NoSpace(
-                f"No space is left on the disk that holds {uri}. Everything committed so far is kept: "
-                "free some space (`mnemic plan` lists the bytes per dataset) and run the same build again."
-            ) from error
-        if any(phrase in str(error) for phrase in ("Permission denied", "Read-only file system")):
-            raise BankError(
-                f"{uri} cannot be written: permission denied. Check its owner, or name another bank."
-            ) from error
-        raise
-
-
-def _disk_is_full(error: OSError) -> bool:
-    """Whether the operating system said so; Lance passes its words on, seldom its number."""
-    return error.errno == errno.ENOSPC or any(phrase in str(error) for phrase in _FULL)
-
-
-def missing(error: Exception) -> bool:
-    """Whether Lance says that a dataset, version or tag does not exist, and not that it could not be read."""
-    return isinstance(error, FileNotFoundError) or "not found" in str(error).lower()
+PATIENCE = 20.0
+"""Seconds after which nothing is tried again: an object store that hangs costs a minute an attempt."""
 
 
 def retried(action: Callable[[], ResultT], uri: str, settled: Callable[[], ResultT | None] = lambda: None) -> ResultT:
     """The result of ``action``, tried three times while the disk or the network fails.
 
     An action that must not happen twice has ``settled``: the result of an attempt that succeeded although its answer
-    was lost, else None. Other errors than those of I/O are raised at once.
+    was lost, else None. Other errors than those of I/O are raised at once. An object store that does not answer raises
+    `Unreachable` in the end.
     """
+    started = time.monotonic()
     with readable_errors(uri):
         for tries_left in range(ATTEMPTS - 1, -1, -1):
             try:
                 return action()
             except (OSError, ValueError) as error:
-                if not _passing(error):
+                if not _passing(error, uri):
                     raise
                 done = settled()
                 if done is not None:
                     return done
-                if tries_left == 0:
+                if tries_left == 0 or time.monotonic() - started > PATIENCE:
                     raise
                 time.sleep(0.2 * (ATTEMPTS - tries_left))
     raise AssertionError("unreachable")
 
 
-def _passing(error: OSError | ValueError) -> bool:
+def _passing(error: OSError | ValueError, uri: str) -> bool:
     """Whether another attempt may succeed. Lance tells errors of reading as ValueError too, and names them."""
-    if missing(error):
+    if missing(error) or disk_is_full(error):
         return False
-    return not _disk_is_full(error) if isinstance(error, OSError) else "LanceError(IO)" in str(error)
+    if "://" in uri:
+        sentence = told(error, uri)
+        if sentence is not None:
+            return isinstance(sentence, Unreachable)  # wrong credentials stay wrong
+    return isinstance(error, OSError) or "LanceError(IO)" in str(error)
 
 
 def landed(dataset: lance.LanceDataset, key: str, since: int) -> bool:

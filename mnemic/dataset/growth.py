@@ -15,7 +15,8 @@ import lance
 import pyarrow as pa
 from lance.fragment import FragmentMetadata
 
-from mnemic.dataset.commit import StorageOptions, commit, readable_errors
+from mnemic.dataset.commit import StorageOptions, commit
+from mnemic.dataset.failures import readable_errors
 from mnemic.dataset.store import STEP_KEY, Dataset, Snapshot
 
 GrownFragment = str

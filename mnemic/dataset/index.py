@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mnemic.dataset.commit import readable_errors
+from mnemic.dataset.failures import readable_errors
 from mnemic.dataset.store import Dataset, Snapshot
 
 VECTOR_INDEX_ROWS = 50_000

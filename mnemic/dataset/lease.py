@@ -20,9 +20,9 @@ from types import TracebackType
 import lance
 import pyarrow as pa
 
-from mnemic.dataset.commit import readable_errors
+from mnemic.dataset.failures import readable_errors
 from mnemic.dataset.store import Dataset, with_record
-from mnemic.errors import BankInUse, NoSpace
+from mnemic.errors import BankInUse, NoSpace, Unreachable
 from mnemic.schema import LEASES
 
 EXPIRES = 120.0
@@ -87,11 +87,15 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
+        if isinstance(error, Unreachable):
+            # Neither a beat under way nor the row is waited for: each takes a minute of an object store that hangs.
+            _held.discard(self._holder)
+            return
         if self._thread is not None:
             self._thread.join()
         _held.discard(self._holder)
         # On a full disk the row cannot be changed; the lease then ends with this process, or expires.
-        with contextlib.suppress(NoSpace):
+        with contextlib.suppress(NoSpace, Unreachable):
             self._update({"holder": "''", "run": "''", "pid": "0"}, f"holder = '{self._holder}'")
             self._dataset.forget_before(timedelta(minutes=10))
 

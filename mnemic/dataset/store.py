@@ -13,9 +13,11 @@ from typing import Any
 import lance
 import numpy as np
 import pyarrow as pa
-from lance.fragment import write_fragments
+from lance.fragment import FragmentMetadata
 
-from mnemic.dataset.commit import StorageOptions, commit, missing, readable_errors, retried
+from mnemic.dataset.commit import StorageOptions, commit, retried
+from mnemic.dataset.failures import missing, readable_errors
+from mnemic.dataset.options import Options, opening
 from mnemic.errors import BankError
 from mnemic.schema import FORMAT_VERSION
 from mnemic.terminal import plain
@@ -74,17 +76,28 @@ class Snapshot:
         index = self.schema.get_field_index(column)
         return record_of(self.schema.field(index).metadata) if index >= 0 else None
 
+    @property
+    def uri(self) -> str:
+        return str(self._dataset.uri)
+
     @cached_property
     def fragments(self) -> tuple[FragmentInfo, ...]:
         """All fragments, by ascending id."""
-        return tuple(
-            FragmentInfo(
-                fragment.fragment_id,
-                fragment.count_rows(),
-                frozenset(field for file in fragment.metadata.files for field in file.fields),
+        with readable_errors(self.uri):
+            return tuple(
+                FragmentInfo(
+                    fragment.fragment_id,
+                    fragment.count_rows(),
+                    frozenset(field for file in fragment.metadata.files for field in file.fields),
+                )
+                for fragment in self._dataset.get_fragments()
             )
-            for fragment in self._dataset.get_fragments()
-        )
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the data files of this version, by its manifest: no file is looked at."""
+        fragments = self._dataset.get_fragments()
+        return sum(file.file_size_bytes or 0 for fragment in fragments for file in fragment.metadata.files)
 
     def field_id(self, column: str) -> int:
         for field in self._dataset.lance_schema.fields():
@@ -93,7 +106,8 @@ class Snapshot:
         raise KeyError(column)
 
     def count(self, where: str | None = None) -> int:
-        return int(self._dataset.count_rows(filter=where))
+        with readable_errors(self.uri):
+            return int(self._dataset.count_rows(filter=where))
 
     def scan(
         self,
@@ -104,24 +118,27 @@ class Snapshot:
         batch_size: int = 8192,
     ) -> Iterator[pa.RecordBatch]:
         """Batches of ``columns`` in storage order, of the given fragments only where they are named."""
-        chosen = None if fragments is None else [self._dataset.get_fragment(index) for index in fragments]
-        scanner = self._dataset.scanner(
-            columns=list(columns),
-            filter=where,
-            fragments=chosen,
-            with_row_id=row_ids,
-            batch_size=batch_size,
-            scan_in_order=True,
-        )
-        yield from scanner.to_batches()
+        with readable_errors(self.uri):
+            chosen = None if fragments is None else [self._dataset.get_fragment(index) for index in fragments]
+            scanner = self._dataset.scanner(
+                columns=list(columns),
+                filter=where,
+                fragments=chosen,
+                with_row_id=row_ids,
+                batch_size=batch_size,
+                scan_in_order=True,
+            )
+            yield from scanner.to_batches()
 
     def table(self, columns: Sequence[str], where: str | None = None) -> pa.Table:
         """All rows of ``columns``, in storage order."""
-        return self._dataset.to_table(columns=list(columns), filter=where)
+        with readable_errors(self.uri):
+            return self._dataset.to_table(columns=list(columns), filter=where)
 
     def take(self, positions: Sequence[int] | np.ndarray[Any, Any], columns: Sequence[str]) -> pa.Table:
         """Rows by their position in storage order, in the order asked for."""
-        return self._dataset.take(np.asarray(positions, dtype=np.int64).tolist(), columns=list(columns))
+        with readable_errors(self.uri):
+            return self._dataset.take(np.asarray(positions, dtype=np.int64).tolist(), columns=list(columns))
 
     @property
     def native(self) -> lance.LanceDataset:
@@ -134,7 +151,7 @@ class Dataset:
 
     def __init__(self, uri: str, storage_options: StorageOptions | None = None) -> None:
         self.uri = uri
-        self.storage_options = dict(storage_options) if storage_options else None
+        self.storage_options = Options(storage_options) if storage_options else None
 
     def snapshot(self, version: int | str | None = None) -> Snapshot | None:
         """The newest version, or the one named by number or tag; None when the dataset does not exist.
@@ -174,27 +191,15 @@ class Dataset:
 
     def create(self, schema: pa.Schema, record: Mapping[str, Any], properties: Mapping[str, str]) -> Snapshot:
         """Make the dataset anew without rows. Earlier versions stay readable through the releases that pin them."""
-        return self.replace(pa.table([[]] * len(schema), schema=schema), record, properties)
+        return self.replace(schema, (), record, properties)
 
-    def replace(self, rows: pa.Table, record: Mapping[str, Any], properties: Mapping[str, str]) -> Snapshot:
-        """Replace all rows and the schema in one commit."""
-        schema = with_record(rows.schema, record)
+    def replace(
+        self, schema: pa.Schema, fragments: Sequence[str], record: Mapping[str, Any], properties: Mapping[str, str]
+    ) -> Snapshot:
+        """Replace all rows and the schema in one commit; ``fragments`` were written by `write_whole`."""
         previous = self.snapshot()
-        with readable_errors(self.uri):
-            fragments = (
-                write_fragments(
-                    rows.replace_schema_metadata(None),
-                    self.uri,
-                    schema=schema.remove_metadata(),
-                    mode="create" if previous is None else "overwrite",
-                    data_storage_version=FILE_VERSION,
-                    enable_stable_row_ids=True,
-                    storage_options=self.storage_options,
-                )
-                if len(rows)
-                else []
-            )
-        operation = lance.LanceOperation.Overwrite(schema, fragments)
+        written = [FragmentMetadata.from_json(fragment) for fragment in fragments]
+        operation = lance.LanceOperation.Overwrite(with_record(schema, record), written)
         version = 0 if previous is None else previous.version
         return Snapshot(commit(self.uri, operation, version, properties, self.storage_options))
 
@@ -244,11 +249,11 @@ class Dataset:
 
 
 class Store:
-    """The datasets under one root: a local folder or an object-store address."""
+    """The datasets under one root: a local folder or an object-store address, which ``storage_options`` open."""
 
     def __init__(self, root: str | Path, storage_options: StorageOptions | None = None) -> None:
         self.root = str(root).rstrip("/")
-        self.storage_options = storage_options
+        self.storage_options = opening(self.root, storage_options)
 
     def __getitem__(self, name: str) -> Dataset:
         return Dataset(f"{self.root}/{name}.lance", self.storage_options)

@@ -12,7 +12,8 @@ import lance
 import pyarrow as pa
 from lance.fragment import FragmentMetadata, write_fragments
 
-from mnemic.dataset.commit import StorageOptions, commit, readable_errors
+from mnemic.dataset.commit import StorageOptions, commit
+from mnemic.dataset.failures import readable_errors
 from mnemic.dataset.store import FILE_VERSION, Dataset, Snapshot
 
 WrittenFragment = str
@@ -38,6 +39,23 @@ def write_rows(
             data_storage_version=FILE_VERSION,
             enable_stable_row_ids=True,
             storage_options=dict(storage_options) if storage_options else None,
+        )
+    return [json.dumps(fragment.to_json()) for fragment in fragments]
+
+
+def write_whole(dataset: Dataset, rows: pa.Table) -> list[WrittenFragment]:
+    """Write ``rows`` as what `Dataset.replace` is to put in the place of all rows, without committing it."""
+    if len(rows) == 0:
+        return []
+    with readable_errors(dataset.uri):
+        fragments = write_fragments(
+            rows.replace_schema_metadata(None),
+            dataset.uri,
+            schema=rows.schema.remove_metadata(),
+            mode="create" if dataset.snapshot() is None else "overwrite",
+            data_storage_version=FILE_VERSION,
+            enable_stable_row_ids=True,
+            storage_options=dataset.storage_options,
         )
     return [json.dumps(fragment.to_json()) for fragment in fragments]
 

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from mnemic.errors import RecipeError, StepError
 from mnemic.ids import hash_parts
 from mnemic.schema import DOCUMENTS, PAIRS
-from operators.contracts import Corpus, Progress, refuse
+from operators.contracts import Corpus, Progress, Resources, refuse
 from operators.deduplicate.candidates import Integers, band_keys, shared_groups
 from operators.deduplicate.judge import Judgement, ShingleSets, judge
 from operators.deduplicate.lookup import ColumnById
@@ -51,6 +51,7 @@ class Deduplicate:
     rows: int = 6
     ngram: int = 5
     version: ClassVar[int] = 1
+    resources: ClassVar[Resources] = Resources()
 
     def __post_init__(self) -> None:
         problems = []
@@ -70,6 +71,10 @@ class Deduplicate:
 
     def output(self, schema: pa.Schema) -> pa.Schema:
         return pa.schema([pa.field("duplicate_of", pa.string(), nullable=False)])
+
+    def restore(self, state: pa.Table, corpus: Corpus, device: str) -> ColumnById:
+        """What was decided, in another process."""
+        return ColumnById.restore("duplicate_of", state)
 
     def fit(self, corpus: Corpus, device: str, progress: Progress) -> ColumnById:
         """Decide for all documents. The result also has the table `pairs` (mnemic.schema.PAIRS).

@@ -50,6 +50,16 @@ class ColumnById:
             )
         return cls(name, keys, values.take(pa.array(order)), dict(tables), dict(summary), otherwise)
 
+    @property
+    def state(self) -> pa.Table:
+        """The ids and their values."""
+        return pa.table({"id": pa.array(self.ids.astype(str), pa.string()), "value": self.values})
+
+    @classmethod
+    def restore(cls, name: str, state: pa.Table, otherwise: str | None = None) -> ColumnById:
+        """From the ``state`` of another one; its tables and its summary stay with that one."""
+        return cls.build(name, state["id"].combine_chunks(), state["value"].combine_chunks(), {}, {}, otherwise)
+
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """One column, in the order of ``batch``'s `id`. Raises StepError for an id that was not in the corpus."""
         wanted = _bytes(batch.column("id"))

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from operators.contracts import NO_REJECTS, Worker, refuse
+from operators.contracts import NO_REJECTS, Resources, Worker, refuse
 from operators.deduplicate.shingles import Hashes, normalised_hash, shingle_slices
 
 Signatures = npt.NDArray[np.uint32]
@@ -38,6 +38,7 @@ class Signature:
     ngram: int = 5
     seed: int = 1
     version: ClassVar[int] = 1
+    resources: ClassVar[Resources] = Resources()
 
     def __post_init__(self) -> None:
         problems = []

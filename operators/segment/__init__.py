@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from mnemic import schema as bank_schema
 from mnemic.ids import hash_parts
-from operators.contracts import NO_REJECTS, Worker, refuse
+from operators.contracts import NO_REJECTS, Resources, Worker, refuse
 from operators.segment.events import make_events
 from operators.segment.score import score
 from operators.segment.select import cutoff, every, keep_apart, limit, select
@@ -38,6 +38,7 @@ class Segment:
     """
 
     version: ClassVar[int] = 1
+    resources: ClassVar[Resources] = Resources()
 
     method: str = "texttiling"
     window: int = 3

@@ -11,12 +11,15 @@ from typing import Any
 
 from mnemic.bank import open_bank
 from mnemic.command.show import funnel
+from pipelines.engine import ENGINES, choose_engine
 from pipelines.progress import Event, JsonLog, Sink, TerminalLines
 from pipelines.run import BuildResult, build
 
 EXAMPLES = """  mnemic build recipe.yaml
   mnemic build demo --bank memory/demo --log build.jsonl
-  mnemic build recipe.yaml --until embed     stop after a step; the next build carries on"""
+  mnemic build recipe.yaml --until embed     stop after a step; the next build carries on
+  mnemic build recipe.yaml --engine ray --workers 8
+  mnemic build recipe.yaml --address head:6379    on a Ray cluster; RAY_AUTH_TOKEN is its secret"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bank", help="another place than the recipe's")
     parser.add_argument("--until", metavar="STEP", help="stop after this step, without a release")
     parser.add_argument("--replace", action="store_true", help="take over a bank that belongs to another recipe")
+    parser.add_argument("--engine", choices=ENGINES, help="default: $MNEMIC_ENGINE, else ray where it is installed")
+    parser.add_argument("--address", help="a Ray cluster (default: $RAY_ADDRESS, else Ray is started on this machine)")
+    parser.add_argument("--workers", type=int, metavar="N", help="most Ray workers of a step (default: what fits)")
     parser.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
     parser.add_argument("--commit-every", type=int, default=16, metavar="N", help="fragments in a commit (default 16)")
     parser.add_argument("--log", metavar="FILE", help="append one JSON object per event to FILE")
@@ -42,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     result = build(
         arguments.recipe,
         bank=arguments.bank,
+        engine=choose_engine(arguments.engine, arguments.address, arguments.workers),
         device=arguments.device,
         replace=arguments.replace,
         until=arguments.until,

@@ -10,8 +10,9 @@ from mnemic.hardware import likely_device, resolve_dtype
 from pipelines.identity import Record, resolved_fields
 from pipelines.recipe import Recipe
 from pipelines.steps.contracts import Context, Status, Step
+from pipelines.steps.corpus import Corpus
 from pipelines.steps.derive import Derive
-from pipelines.steps.grow import Corpus, Grow
+from pipelines.steps.grow import Grow
 from pipelines.steps.read import Read
 from pipelines.steps.train import Train
 

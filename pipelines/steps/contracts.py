@@ -7,9 +7,9 @@ but in the committed datasets themselves.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
@@ -17,12 +17,12 @@ import pyarrow as pa
 from mnemic.dataset import Store
 from mnemic.dataset.lease import Lease
 from mnemic.dataset.write import append_rows
-from mnemic.errors import TooManyRejects
-from mnemic.hardware import default_device
+from mnemic.errors import BankError, MnemicError, TooManyRejects
 from mnemic.ids import hash_parts
 from mnemic.schema import REJECTS
+from operators.contracts import Resources
 from pipelines import faults
-from pipelines.engine import Engine
+from pipelines.engine import Engine, Job, Results
 from pipelines.identity import Record
 from pipelines.progress import Event, Sink
 
@@ -30,6 +30,7 @@ ALWAYS_TOLERATED = 10
 """A step never fails for this few rejects, whatever their share."""
 
 ResultT = TypeVar("ResultT")
+WorkT = TypeVar("WorkT")
 
 
 @dataclass(frozen=True)
@@ -66,16 +67,11 @@ class Context:
     run: str
     sink: Sink
     revision: str
-    wanted_device: str | None = None
+    device: str | None = None  # None: the best that a worker finds
     commit_every: int = 16
     commit_seconds: float = 60.0
     step: str = ""
     tally: Tally = field(default_factory=Tally)
-
-    @cached_property
-    def device(self) -> str:
-        """The device of operators; asked for by steps that run, since finding out loads torch."""
-        return self.wanted_device or default_device()
 
     def of(self, step: str) -> Context:
         return replace(self, step=step, tally=Tally())
@@ -104,25 +100,56 @@ class Context:
         faults.reach(self.step, "after-commit")
         return result
 
-    def in_waves(self, results: Iterable[ResultT], commit: Callable[[list[ResultT]], None]) -> None:
-        """Commit results 16 at a time or every minute. An interruption commits what is done before it goes on."""
+    def job(self, factory: Callable[[], WorkT], resources: Resources, told: Callable[[Any], str] = str) -> Job[WorkT]:
+        """What workers are to do in this step, once they are sure that they see the bank."""
+        root = self.store.root
+
+        def in_sight() -> WorkT:
+            if "://" not in root and not Path(root).is_dir():
+                raise BankError(
+                    f"A worker does not see the bank {root}. On a cluster, keep it on a volume that all nodes "
+                    "share, or in an object store (`bank: s3://...`)."
+                )
+            return factory()
+
+        return Job(self.step, in_sight, resources, told)
+
+    def in_waves(
+        self,
+        results: Results[ResultT],
+        commit: Callable[[list[ResultT]], None],
+        seen: Callable[[ResultT], None] = lambda result: None,
+    ) -> None:
+        """Commit results 16 at a time or every minute; ``seen`` is called with each as it comes.
+
+        An interruption (whatever is no `Exception`) or an error begins nothing more: what is under way is finished and
+        committed, and then it is raised. A second one is raised at once.
+        """
         wave: list[ResultT] = []
         opened = time.monotonic()
-        try:
-            for result in results:
-                wave.append(result)
-                if len(wave) >= self.commit_every or time.monotonic() - opened >= self.commit_seconds:
+        stopped: BaseException | None = None
+        while True:
+            try:
+                for result in results:
+                    wave.append(result)
+                    seen(result)
+                    if len(wave) >= self.commit_every or time.monotonic() - opened >= self.commit_seconds:
+                        full, wave = wave, []
+                        commit(full)
+                        self.emit("commit", done=len(full), unit="fragments")
+                        opened = time.monotonic()
+                if wave:
                     full, wave = wave, []
                     commit(full)
                     self.emit("commit", done=len(full), unit="fragments")
-                    opened = time.monotonic()
-        except KeyboardInterrupt:
-            if wave:
-                commit(wave)
-            raise
-        if wave:
-            commit(wave)
-            self.emit("commit", done=len(wave), unit="fragments")
+                break
+            except BaseException as error:
+                if stopped is not None:
+                    raise (stopped if isinstance(error, MnemicError) else error) from error
+                stopped = error
+                results.cancel()
+        if stopped is not None:
+            raise stopped
 
     def reject(self, record: Record, rejects: pa.Table, taken: Collection[str] = ()) -> None:
         """Add rejects to the bank, each once, however often it is met.

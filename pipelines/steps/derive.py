@@ -8,7 +8,7 @@ are deleted. All rows of one input are written into one fragment and committed a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.dataset.write import WrittenFragment, append, write_rows
+from mnemic.hardware import default_device
 from operators.contracts import RowOperator
 from pipelines import faults
 from pipelines.identity import Record
@@ -111,9 +112,16 @@ class Derive:
             context.tally.rows += sum(outcome.rows for outcome in wave)
             context.progress(done, len(missing), self.unit)
 
+        def seen(outcome: Outcome) -> None:
+            context.emit("fragment", fragment=outcome.fragment, done=outcome.rows, seconds=outcome.seconds)
+
         work = self._work(origin, {key[0] for key in missing})
-        worker = self._worker(context, origin.version, dataset)
-        context.in_waves(_reported(context, context.engine.map(worker, work)), commit)
+        job = context.job(self._worker(context, origin.version, dataset), self.operator.resources, self._told)
+        context.in_waves(context.engine.map(job, work), commit, seen)
+
+    def _told(self, item: tuple[int, pa.Array]) -> str:
+        fragment, keys = item
+        return f"fragment {fragment} of {self.origin} ({len(keys):,} {self.unit}, the first is {keys[0]})"
 
     def _wanted(self, origin: Snapshot) -> set[tuple[str, ...]]:
         return _distinct(origin, self.key, self.where)
@@ -151,11 +159,11 @@ class Derive:
     def _worker(
         self, context: Context, version: int, dataset: Dataset
     ) -> Callable[[], Callable[[tuple[int, pa.Array]], Outcome]]:
-        origin = context.store[self.origin]
+        origin, device = context.store[self.origin], context.device
         schema = self.operator.output(origin.require(version).schema)  # not the dataset's: that may have grown
 
         def factory() -> Callable[[tuple[int, pa.Array]], Outcome]:
-            process = self.operator.open(context.device)
+            process = self.operator.open(device or default_device())
             snapshot = origin.require(version)
 
             def work(item: tuple[int, pa.Array]) -> Outcome:
@@ -177,12 +185,6 @@ class Derive:
             return work
 
         return factory
-
-
-def _reported(context: Context, results: Iterator[Outcome]) -> Iterator[Outcome]:
-    for result in results:
-        context.emit("fragment", fragment=result.fragment, done=result.rows, seconds=result.seconds)
-        yield result
 
 
 def _distinct(snapshot: Snapshot, columns: Sequence[str], where: str | None) -> set[tuple[str, ...]]:

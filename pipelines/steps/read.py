@@ -18,7 +18,7 @@ from mnemic.dataset.write import WrittenFragment, append, write_rows
 from mnemic.errors import SourceError
 from mnemic.ids import content_hash, document_id, hash_parts
 from mnemic.schema import DOCUMENTS
-from operators.contracts import REJECTED
+from operators.contracts import REJECTED, Resources
 from pipelines import faults
 from pipelines.identity import Record
 from pipelines.sources import Item, Reject, Source
@@ -125,9 +125,11 @@ class Read:
             context.tally.rows += sum(outcome.documents for outcome in wave)
             context.progress(done, total, "items")
 
-        context.in_waves(
-            context.engine.map(self._worker(dataset.uri, dataset.storage_options), self._work(missing)), commit
-        )
+        def told(chunk: Work) -> str:
+            return f"{len(chunk.items)} items, the first is {chunk.items[0][2].locator}"
+
+        job = context.job(self._worker(dataset.uri, dataset.storage_options), Resources(), told)
+        context.in_waves(context.engine.map(job, self._work(missing)), commit)
 
     def check(self, store: Store, max_rejects: float) -> None:
         """Raise when too much was rejected, or nothing is left."""

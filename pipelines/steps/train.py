@@ -1,24 +1,28 @@
 """Train a parametric memory into `memories`.
 
-Every epoch ends with a checkpoint row, so a kill costs at most one epoch; the last two are kept while the training
-runs. The finished memory is one row with its lock on the model, its metrics and its weights; then the checkpoints go.
+One worker trains, and writes each row; this process commits it. Every epoch ends with a checkpoint row, so a kill costs
+at most one epoch; the last two are kept while the training runs. The finished memory is one row with its lock on the
+model, its metrics and its weights; then the checkpoints go.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
 from mnemic import languagemodel
 from mnemic.dataset import Dataset, Snapshot, Store
-from mnemic.dataset.write import append, write_rows
+from mnemic.dataset.write import WrittenFragment, append, write_rows
+from mnemic.hardware import default_device
 from mnemic.ids import hash_parts
 from mnemic.schema import KEYS, MEMORIES
+from operators.contracts import Progress
 from operators.imitate import Checkpoint, Imitate, TrainingRows, finished_weights
 from pipelines import faults
 from pipelines.corpus_reader import KeyOrder, corpus_digest
@@ -31,6 +35,15 @@ KEY = KEYS["datastore"]
 CHECKPOINTS_KEPT = 2
 WEIGHT_WITHOUT_VALIDATION = 0.25
 """The mixing weight of kNN-LM in its own domain (Khandelwal et al. 2020), where no held-out text can choose one."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A row of `memories`, written and not committed."""
+
+    fragments: tuple[WrittenFragment, ...]
+    epoch: int
+    rows: int  # that were trained on
 
 
 @dataclass(frozen=True)
@@ -91,67 +104,84 @@ class Train:
         if current is None or (current.record or {}).get("state") != record.state:
             context.commit(lambda: dataset.create(MEMORIES, record.as_json(), context.properties(record)))
         if datastore.count(STORE) and not dataset.require().count("final"):
-            self._train(context, record, datastore, dataset)
+            job = context.job(self._worker(context, record, datastore.version), self.operator.resources)
+            results = context.engine.stream(job, partial(context.progress, unit="batches"))
+
+            def keep(trained: Trained) -> None:
+                """Commit a row, then drop the checkpoints before the last two."""
+                context.commit(lambda: append(dataset, trained.fragments, context.properties(record)))
+                old = f"final = false AND epoch <= {trained.epoch - CHECKPOINTS_KEPT}"
+                context.commit(lambda: dataset.delete(old))
+                context.tally.rows = trained.rows
+
+            context.in_waves(results, lambda wave: None, keep)
         context.commit(lambda: self._forget_checkpoints(dataset))
 
-    def _train(self, context: Context, record: Record, datastore: Snapshot, dataset: Dataset) -> None:
-        rows = TrainingRows.from_arrow(
-            _ordered(datastore, STORE, ("input", "token", "teacher_ids", "teacher_probs")),
-            _ordered(datastore, VALIDATION, ("input", "token", "base_logprob")),
-        )
-        saved = _last_checkpoint(dataset.require())
-        final: Checkpoint | None = None
+    def _worker(
+        self, context: Context, record: Record, version: int
+    ) -> Callable[[], Callable[[Progress], Iterator[Trained]]]:
+        operator, step, memory, depth = self.operator, self.name, self.memory, self.student_depth
+        store, wanted_device = context.store, context.device
 
-        def progress(done: int, total: int) -> None:
-            context.progress(done, total, "batches")
+        def factory() -> Callable[[Progress], Iterator[Trained]]:
+            device = wanted_device or default_device()
+            datastore, dataset = store["datastore"].require(version), store["memories"]
 
-        for checkpoint in self.operator.train(rows, saved["weights"] if saved else None, context.device, progress):
-            final = checkpoint
-            self._keep(context, record, dataset, self._row(record, checkpoint, checkpoint.state))
-        if final is None and saved:  # killed between the last checkpoint and the finished memory
-            final = Checkpoint(
-                saved["epoch"], finished_weights(saved["weights"]), saved["weights"], json.loads(saved["metrics"])
-            )
-        assert final is not None  # an operator trains for at least one epoch
-        model, tokenizer = languagemodel.shared(self.operator.model, self.operator.dtype, context.device)
-        layer = languagemodel.student_layer(len(languagemodel.blocks(model)), self.student_depth)
-        row = {
-            **self._row(record, final, final.weights),
-            "final": True,
-            "config": json.dumps({"student_layer": layer}),
-            "lock": json.dumps(languagemodel.lock(model, tokenizer), sort_keys=True),
-        }
-        row["id"] = hash_parts("memory", record.state, self.memory)
-        self._keep(context, record, dataset, row)
-        context.tally.rows = len(rows.token)
+            def write(row: dict[str, Any], rows: int) -> Trained:
+                faults.reach(step, "before-write")
+                table = pa.Table.from_pylist([row], schema=MEMORIES)
+                fragments = write_rows(dataset.uri, table, MEMORIES, dataset.storage_options)
+                faults.reach(step, "after-write")
+                return Trained(tuple(fragments), row["epoch"], rows)
+
+            def train(progress: Progress) -> Iterator[Trained]:
+                rows = TrainingRows.from_arrow(
+                    _ordered(datastore, STORE, ("input", "token", "teacher_ids", "teacher_probs")),
+                    _ordered(datastore, VALIDATION, ("input", "token", "base_logprob")),
+                )
+                count = len(rows.token)
+                saved = _last_checkpoint(dataset.require())
+                final: Checkpoint | None = None
+                for final in operator.train(rows, saved["weights"] if saved else None, device, progress):
+                    yield write(_row(record, memory, final, final.state), count)
+                if final is None and saved:  # killed between the last checkpoint and the finished memory
+                    weights, metrics = finished_weights(saved["weights"]), json.loads(saved["metrics"])
+                    final = Checkpoint(saved["epoch"], weights, saved["weights"], metrics)
+                assert final is not None  # an operator trains for at least one epoch
+                model, tokenizer = languagemodel.shared(operator.model, operator.dtype, device)
+                layer = languagemodel.student_layer(len(languagemodel.blocks(model)), depth)
+                row = {
+                    **_row(record, memory, final, final.weights),
+                    "id": hash_parts("memory", record.state, memory),
+                    "final": True,
+                    "config": json.dumps({"student_layer": layer}),
+                    "lock": json.dumps(languagemodel.lock(model, tokenizer), sort_keys=True),
+                }
+                yield write(row, count)
+
+            return train
+
+        return factory
 
     def _forget_checkpoints(self, dataset: Dataset) -> None:
         dataset.delete("final = false")
         dataset.forget_before(timedelta(0))  # the bytes of the checkpoints; releases keep their own versions
 
-    def _row(self, record: Record, checkpoint: Checkpoint, weights: bytes) -> dict[str, Any]:
-        metrics = {"weight": WEIGHT_WITHOUT_VALIDATION, **checkpoint.metrics}
-        return {
-            "id": hash_parts("checkpoint", record.state, self.memory, checkpoint.epoch),
-            "name": self.memory,
-            "kind": "mlp",
-            "state": record.state,
-            "epoch": checkpoint.epoch,
-            "final": False,
-            "config": "{}",
-            "lock": "{}",
-            "metrics": json.dumps(metrics, sort_keys=True),
-            "weights": weights,
-        }
 
-    def _keep(self, context: Context, record: Record, dataset: Dataset, row: dict[str, Any]) -> None:
-        """Commit a row, then drop the checkpoints before the last two."""
-        faults.reach(self.name, "before-write")
-        table = pa.Table.from_pylist([row], schema=MEMORIES)
-        fragments = write_rows(dataset.uri, table, MEMORIES, dataset.storage_options)
-        faults.reach(self.name, "after-write")
-        context.commit(lambda: append(dataset, fragments, context.properties(record)))
-        context.commit(lambda: dataset.delete(f"final = false AND epoch <= {row['epoch'] - CHECKPOINTS_KEPT}"))
+def _row(record: Record, memory: str, checkpoint: Checkpoint, weights: bytes) -> dict[str, Any]:
+    metrics = {"weight": WEIGHT_WITHOUT_VALIDATION, **checkpoint.metrics}
+    return {
+        "id": hash_parts("checkpoint", record.state, memory, checkpoint.epoch),
+        "name": memory,
+        "kind": "mlp",
+        "state": record.state,
+        "epoch": checkpoint.epoch,
+        "final": False,
+        "config": "{}",
+        "lock": "{}",
+        "metrics": json.dumps(metrics, sort_keys=True),
+        "weights": weights,
+    }
 
 
 def _ordered(datastore: Snapshot, where: str, columns: Sequence[str]) -> pa.Table:

@@ -1,0 +1,193 @@
+"""Ray: the workers of a step are actors, on this machine or on a cluster.
+
+Rows never pass through Ray. Actors get fragment ids, read and write Lance, and return what is to be committed, about a
+kilobyte each; this process commits. Ray is started, or found, when the first job has items, so that a build with
+nothing to do costs nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cloudpickle
+import ray
+
+from mnemic.errors import StepError, Unreachable
+from operators.contracts import Progress, Resources
+from pipelines.engine.contracts import ItemT, Job, Results, ResultT
+from pipelines.engine.dispatch import Mapped, Streamed, no_room
+from pipelines.engine.inline import InlineEngine
+from pipelines.engine.pool import Pool
+from pipelines.engine.worker import CODE
+
+LARGEST_JOB = 64 << 20
+"""Bytes that may travel with a job; more belongs into a dataset."""
+
+_OBJECT_STORE = 256 << 20  # no rows go through it: jobs of at most 64 MB, and results of about a kilobyte
+
+
+class RayEngine:
+    """``address`` of a cluster, or None: RAY_ADDRESS, else Ray on this machine. ``workers``: most actors of a step."""
+
+    name = "ray"
+
+    def __init__(self, address: str | None = None, workers: int | None = None) -> None:
+        self._address = address or os.environ.get("RAY_ADDRESS") or None
+        self._workers = workers
+        self._pool: Pool | None = None
+        self._connected = self._ours = False
+
+    @property
+    def distributed(self) -> bool:
+        return self._address is not None
+
+    def __enter__(self) -> RayEngine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+        if self._ours:
+            with _undisturbed():
+                ray.shutdown()
+        self._connected = self._ours = False
+
+    def map(self, job: Job[Callable[[ItemT], ResultT]], items: Iterable[ItemT]) -> Results[ResultT]:
+        todo = list(items)
+        if not todo:
+            return InlineEngine().map(job, todo)
+        return Mapped(self._pool_for(job), job, self._shipped(job), todo)
+
+    def stream(self, job: Job[Callable[[Progress], Iterator[ResultT]]], progress: Progress) -> Results[ResultT]:
+        return Streamed(self._pool_for(job), job, self._shipped(job), progress)
+
+    def _shipped(self, job: Job[Any]) -> Any:
+        """A reference to the job's factory, pickled; workers fetch it once per node."""
+        payload = cloudpickle.dumps(job.factory)
+        if len(payload) > LARGEST_JOB:
+            raise StepError(
+                f"The step {job.step} would send {len(payload) / 1e6:.0f} MB to each worker; what is larger than "
+                f"{LARGEST_JOB / 1e6:.0f} MB is to be written to a dataset that workers read. This is a fault of the "
+                "step, not of the recipe."
+            )
+        return ray.put(payload)
+
+    def _pool_for(self, job: Job[Any]) -> Pool:
+        """The pool at hand if its actors will do, else a new one in its place."""
+        self._connect()
+        shape = self._shape(job.resources)
+        if self._pool is not None and _covers(self._pool.shape, shape):
+            return self._pool
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+        size = self._fitting(shape)
+        if size < 1:
+            raise no_room(job, Pool(shape, 1, 1))
+        if self._workers is not None:
+            size = min(size, self._workers)
+        self._pool = Pool(shape, size, max(1, int(min(shape.cpus * size, _largest_node("CPU")))))
+        return self._pool
+
+    def _shape(self, resources: Resources) -> Resources:
+        """What an actor asks of Ray: GPUs where there are any; on this machine alone, all cores between the workers."""
+        total = ray.cluster_resources()
+        if not total.get("GPU"):
+            resources = dataclasses.replace(resources, gpus=0.0)
+        if self._workers is not None and not self.distributed:
+            cpus = max(resources.cpus, total.get("CPU", 1.0) // self._workers)
+            resources = dataclasses.replace(resources, cpus=cpus)
+        return resources
+
+    def _fitting(self, shape: Resources) -> int:
+        """How many actors of this shape fit into the cluster, node by node."""
+        count = 0
+        for node in ray.nodes():
+            if node["Alive"]:
+                there = node["Resources"]
+                wants = (("CPU", shape.cpus), ("GPU", shape.gpus), ("memory", shape.memory))
+                count += int(min(there.get(name, 0.0) // wanted for name, wanted in wants if wanted))
+        return count
+
+    def _connect(self) -> None:
+        """Find the cluster, or start Ray here; a Ray that this process has started itself is used and left alone."""
+        if self._connected:
+            return
+        if not ray.is_initialized():
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+            with _undisturbed():
+                if self._address is None:
+                    cores = max(os.cpu_count() or 1, self._workers or 1)
+                    ray.init(
+                        "local",
+                        num_cpus=cores,
+                        include_dashboard=False,
+                        object_store_memory=_OBJECT_STORE,
+                        **quiet,
+                    )
+                else:
+                    try:
+                        ray.init(self._address, runtime_env=_shipped_code(), **quiet)
+                    except (ConnectionError, RuntimeError, ValueError) as error:
+                        raise Unreachable(
+                            f"No Ray cluster answers at {self._address} ({str(error).splitlines()[0][:200]}). Start "
+                            "one with `ray start --head`, check the address and the token, or build without --address."
+                        ) from error
+            self._ours = True
+        self._connected = True
+
+
+def _covers(pool: Resources, wanted: Resources) -> bool:
+    return pool.cpus >= wanted.cpus and pool.gpus == wanted.gpus and pool.memory >= wanted.memory
+
+
+def _largest_node(name: str) -> float:
+    return max((node["Resources"].get(name, 0.0) for node in ray.nodes() if node["Alive"]), default=1.0)
+
+
+def _shipped_code() -> dict[str, Any] | None:
+    """A checkout is shipped to the workers of a cluster; an installed mnemic is expected in their image."""
+    packages = [Path(sys.modules[name].__file__ or "").parent for name in CODE]
+    if "site-packages" in packages[0].parts:
+        return None
+    return {"py_modules": [str(package) for package in packages]}
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """What Ray changes in this process is put back: its handler of SIGTERM would end a build before it commits.
+
+    Lance warns of a fork, which Ray uses here only to start other programs.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="lance is not fork-safe")
+        with _signals_kept():
+            yield
+
+
+@contextlib.contextmanager
+def _signals_kept() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)

@@ -1,0 +1,131 @@
+"""The body of an actor: it is armed with the job of a step, and then works on one item after another.
+
+Nothing heavy is imported here: the thread budget has to stand in the environment before numpy, torch and Lance are
+loaded, which happens when the first job is unpickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import hashlib
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_POOLS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+    "LANCE_CPU_THREADS",
+    "LANCE_IO_THREADS",
+)
+CODE = ("mnemic", "operators", "pipelines")
+"""Packages that workers must have exactly as the driver has them."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Where an actor runs: its node, process, the files of its output, and the digest of its code."""
+
+    node: str
+    host: str
+    process: int
+    outputs: tuple[str, ...]
+    code: str
+
+
+class Worker:
+    """One actor. ``threads`` is the budget of each thread pool in its process."""
+
+    def __init__(self, threads: int) -> None:
+        for name in _POOLS:
+            os.environ[name] = str(threads)
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        faulthandler.enable()
+        self._work: Any = None
+        self._told = (0, 0)
+
+    def identity(self) -> Identity:
+        import ray
+
+        outputs = [os.path.realpath(f"/proc/self/fd/{number}") for number in (2, 1)]
+        files = tuple(output for output in outputs if os.path.isfile(output))
+        node = ray.get_runtime_context().get_node_id()
+        return Identity(node, socket.gethostname(), os.getpid(), files, code_digest())
+
+    def arm(self, job: bytes, threads: int) -> None:
+        """Take up the job of a step; a model is loaded here. The job before it is forgotten first."""
+        import cloudpickle
+
+        self._work = None
+        _free_memory()
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # read by torch when it is loaded; set below where it is already
+        factory = cloudpickle.loads(job)
+        self._work = factory()
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(threads)
+
+    def work(self, item: Any) -> Any:
+        return self._work(item)
+
+    def stream(self) -> Iterator[Any]:
+        self._told = (0, 0)
+        yield from self._work(self._tell)
+
+    def _tell(self, done: int, total: int) -> None:
+        self._told = (done, total)
+
+    def progress(self) -> tuple[int, int]:
+        """(done, total) as last told; answered while `stream` runs."""
+        return self._told
+
+
+def code_digest() -> str:
+    """Digest of our own source as this process would import it."""
+    digest = hashlib.sha256()
+    for name in CODE:
+        root = Path(__import__(name).__file__ or "").parent
+        for file in sorted(root.rglob("*.py")):
+            digest.update(f"{name}/{file.relative_to(root)}\0".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def tail(paths: tuple[str, ...], lines: int) -> list[str]:
+    """The last lines of the files of an actor's output, as far as they can be read here."""
+    found: list[str] = []
+    for path in paths:
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            file.seek(max(0, os.path.getsize(path) - 200 * lines))
+            found += file.read().decode("utf-8", "replace").splitlines()[-lines:]
+    return found[-lines:]
+
+
+def _free_memory() -> None:
+    """Give back what the last job held, on the GPU too."""
+    import gc
+
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def wait_for_output(paths: tuple[str, ...], seconds: float = 1.0) -> None:
+    """A process that was killed may still be writing its last words."""
+    deadline = time.monotonic() + seconds
+    size = -1
+    while time.monotonic() < deadline:
+        now = sum(os.path.getsize(path) for path in paths if os.path.exists(path))
+        if now == size:
+            return
+        size = now
+        time.sleep(0.1)

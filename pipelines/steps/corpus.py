@@ -1,0 +1,192 @@
+"""Corpus steps: look at all rows once, decide, and then give every row its columns.
+
+One worker decides (`fit`). It writes the tables that the step makes, such as `pairs`, and returns what other workers
+need to fill in the columns: as it is up to 64 MB, beyond that through the dataset `partials`, which is emptied when the
+columns stand. When the set of rows has changed, or a field of the step, the columns are dropped and grown anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from mnemic.dataset import Snapshot, Store
+from mnemic.dataset.growth import add_fields
+from mnemic.dataset.write import WrittenFragment, write_whole
+from mnemic.hardware import default_device
+from operators.contracts import CorpusOperator, Fitted, Progress
+from pipelines import faults
+from pipelines.corpus_reader import KeyOrder, corpus_digest
+from pipelines.identity import Record
+from pipelines.steps.contracts import Context, Status
+from pipelines.steps.grow import Compute, grow_columns, growth_state, must_add
+
+LARGEST_STATE = 64 << 20
+"""Bytes of a decision that travel with the job; more goes through `partials`."""
+
+PARTIALS = "partials"
+
+_decided_here: dict[str, Fitted] = {}
+"""What this process has decided last, so that it need not restore it."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A table of a worker, written and not committed."""
+
+    schema: pa.Schema
+    fragments: tuple[WrittenFragment, ...]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What `fit` found: its tables, written; its state, or where that is written; its summary."""
+
+    tables: dict[str, Written]
+    state: pa.Table | Written
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus step: ``fit`` on the rows of ``dataset`` that satisfy ``where``, then columns for all rows.
+
+    ``tables`` are the datasets that it writes whole, such as `pairs`.
+    """
+
+    record: Record
+    operator: CorpusOperator
+    dataset: str
+    key: tuple[str, ...]
+    columns: tuple[str, ...]
+    after: tuple[str, ...]
+    where: str | None = None
+    needs: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.record.step
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        return (self.dataset, *self.tables)
+
+    def check(self, store: Store, max_rejects: float) -> None:
+        """It rejects nothing."""
+
+    def state(self, store: Store) -> Status:
+        snapshot = store[self.dataset].snapshot()
+        if snapshot is None or any(column not in snapshot.schema.names for column in self.needs):
+            return Status("new")
+        digest, rows = self._digest(snapshot)
+        if rows == 0:
+            left = any(made is not None and made.count() for made in (store[name].snapshot() for name in self.tables))
+            return Status("due" if left else "done", 0, 0, self.dataset, ("no rows",))
+        status = growth_state(snapshot, self.record, list(self.operator.output(snapshot.schema).names), digest)
+        for table in self.tables if status.done else ():
+            made = store[table].snapshot()
+            if made is None or (made.record or {}).get("state") != replace(self.record, corpus=digest).state:
+                return Status("pending", snapshot.count(), snapshot.count(), self.dataset, (f"{table} is missing",))
+        return replace(status, total=rows) if status.kind == "due" else status
+
+    def _digest(self, snapshot: Snapshot) -> tuple[str, int]:
+        return corpus_digest(snapshot, self.key, self.where)
+
+    def run(self, context: Context) -> None:
+        dataset = context.store[self.dataset]
+        snapshot = dataset.require()
+        fields = self.operator.output(snapshot.schema)
+        corpus, rows = self._digest(snapshot)
+        if rows == 0:
+            self._empty(context)
+            return
+        record = replace(self.record, corpus=corpus)
+        decision = self._decide(context, snapshot.version, record.state)
+        record = replace(record, found=decision.summary)
+        for name, table in decision.tables.items():
+            self._commit_table(context, record, name, table)
+        if must_add(snapshot, record, fields.names):
+            context.commit(lambda: add_fields(dataset, fields, record.as_json()))
+        state = decision.state
+        spilled = isinstance(state, Written)
+        if isinstance(state, Written):
+            self._commit_table(context, record, PARTIALS, state)
+        factory = self._filler(context, snapshot.version, record.state, None if spilled else state)
+        grow_columns(context, record, self.dataset, self.columns, fields.names, factory, self.operator.resources)
+        if spilled:
+            partials = context.store[PARTIALS]
+            context.commit(lambda: partials.delete("true"))
+            partials.forget_before(timedelta(0))
+
+    def _decide(self, context: Context, version: int, state: str) -> Decision:
+        """`fit`, in one worker."""
+        operator, where, key, device = self.operator, self.where, self.key, context.device
+        store, name, step = context.store, self.dataset, self.name
+
+        def factory() -> Callable[[Progress], Iterator[Decision]]:
+            def decide(progress: Progress) -> Iterator[Decision]:
+                corpus = KeyOrder(store[name].require(version), key, where)
+                fitted = operator.fit(corpus, device or default_device(), progress)
+                _decided_here.clear()
+                _decided_here[state] = fitted
+                tables = {}
+                for table, rows in fitted.tables.items():
+                    faults.reach(step, "before-write")
+                    tables[table] = _written(store, table, rows)
+                    faults.reach(step, "after-write")
+                small = fitted.state.nbytes <= LARGEST_STATE
+                carried = fitted.state if small else _written(store, PARTIALS, fitted.state)
+                yield Decision(tables, carried, dict(fitted.summary))
+
+            return decide
+
+        found: list[Decision] = []
+        job = context.job(factory, operator.resources)
+        results = context.engine.stream(job, partial(context.progress, unit="rows looked at"))
+        context.in_waves(results, lambda wave: None, found.append)
+        return found[-1]
+
+    def _filler(self, context: Context, version: int, state: str, carried: pa.Table | None) -> Callable[[], Compute]:
+        """What a worker computes the columns with."""
+        operator, where, key, device = self.operator, self.where, self.key, context.device
+        store, name = context.store, self.dataset
+
+        def factory() -> Compute:
+            decided = _decided_here.pop(state, None)
+            if decided is not None:
+                return decided
+            small = carried
+            if small is None:
+                partials = store[PARTIALS].require()
+                small = partials.table(partials.schema.names)
+            corpus = KeyOrder(store[name].require(version), key, where)
+            return operator.restore(small, corpus, device or default_device())
+
+        return factory
+
+    def _empty(self, context: Context) -> None:
+        """Without rows to look at, nothing stays in the tables."""
+        for name in self.tables:
+            made = context.store[name].snapshot()
+            if made is not None and made.count():
+                record = replace(self.record, corpus="no rows")
+                self._commit_table(context, record, name, Written(made.schema.remove_metadata(), ()))
+
+    def _commit_table(self, context: Context, record: Record, name: str, table: Written) -> None:
+        """Put a written table in the place of what stands, unless that is the same."""
+        dataset = context.store[name]
+        made = dataset.snapshot()
+        if made is None or (made.record or {}).get("state") != record.state:
+            stored, properties = record.as_json(), context.properties(record)
+            context.commit(lambda: dataset.replace(table.schema, table.fragments, stored, properties))
+
+
+def _written(store: Store, name: str, rows: pa.Table) -> Written:
+    schema = rows.schema.remove_metadata()
+    return Written(schema, tuple(write_whole(store[name], rows.cast(schema))))
