@@ -16,7 +16,7 @@ PYTEST_ARGS ?=
 
 PIP_FLAGS = --quiet --disable-pip-version-check --constraint deploy/constraints.txt
 
-.PHONY: demo demo-small demo-full test test-all lint clean
+.PHONY: demo demo-small demo-full test test-all campaign lint clean
 
 demo: $(DEMO_ENV)/.installed
 	@$(DEMO_ENV)/bin/python -m pipelines.demo demo
@@ -29,6 +29,10 @@ test: $(TEST_ENV)/.installed
 	$(TEST_ENV)/bin/python -m pytest -m "not slow" $(PYTEST_ARGS)
 test-all: $(TEST_ENV)/.installed
 	$(TEST_ENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+# More than sixty kills of builds with Ray, each told in a line.
+campaign: $(TEST_ENV)/.installed
+	$(TEST_ENV)/bin/python -m pytest tests/pipelines/test_campaign.py -s $(PYTEST_ARGS)
 
 lint: $(TEST_ENV)/.installed
 	$(TEST_ENV)/bin/ruff check .

@@ -1,14 +1,18 @@
 """Named fault points: where a test kills a build to prove that nothing is lost or doubled.
 
-Every step passes `STEP:before-write`, `STEP:after-write`, `STEP:before-commit` and `STEP:after-commit`. With
-``MNEMIC_FAULT=embed:after-write`` in the environment the process kills itself there as `kill -9` would;
-``embed:after-write:3`` waits for the third passing. Without the variable a fault point costs one comparison.
+Every step passes `STEP:before-write` and `STEP:after-write` in its workers, `STEP:before-commit` and
+`STEP:after-commit` in the process that commits. With ``MNEMIC_FAULT=embed:after-write`` in the environment the process
+kills itself there as `kill -9` would; ``embed:after-write:3`` waits for the third passing in one process, and
+``embed:after-write@parent`` kills the parent instead, which for an actor is Ray's node. ``MNEMIC_FAULT_ONCE`` names a
+file that the first process to die makes, and that keeps others alive; ``MNEMIC_FAULT_LOG`` one that gets a line for
+every passing. Without these variables a fault point costs one comparison.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 
 POINTS = ("before-write", "after-write", "before-commit", "after-commit")
 
@@ -17,12 +21,29 @@ _passed: dict[str, int] = {}
 
 def reach(step: str, point: str) -> None:
     """Die here if the environment asks for it."""
-    wanted = os.environ.get("MNEMIC_FAULT")
+    name = f"{step}:{point}"
+    log = os.environ.get("MNEMIC_FAULT_LOG")
+    if log:
+        with open(log, "a", encoding="utf-8") as file:
+            file.write(f"{name}\n")
+    wanted, _, victim = os.environ.get("MNEMIC_FAULT", "").partition("@")
     if not wanted:
         return
-    name = f"{step}:{point}"
     target, _, count = wanted.rpartition(":") if wanted.count(":") == 2 else (wanted, "", "1")
     if target == name:
         _passed[name] = _passed.get(name, 0) + 1
-        if _passed[name] == int(count):
-            os.kill(os.getpid(), signal.SIGKILL)
+        if _passed[name] == int(count) and _first():
+            os.kill(os.getppid() if victim == "parent" else os.getpid(), signal.SIGKILL)
+            time.sleep(60)  # the parent takes its children along
+
+
+def _first() -> bool:
+    """Whether this process is the first to die for the file that `MNEMIC_FAULT_ONCE` names."""
+    once = os.environ.get("MNEMIC_FAULT_ONCE")
+    if not once:
+        return True
+    try:
+        os.close(os.open(once, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True

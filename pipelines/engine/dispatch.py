@@ -17,7 +17,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from mnemic.errors import MnemicError, StepError, Unreachable
-from operators.contracts import Progress
+from operators.contracts import Progress, Resources
 from pipelines.engine.contracts import ItemT, Job, ResultT, failed, last_lines
 from pipelines.engine.pool import RESTARTS, Pool, Slot, last_words
 from pipelines.engine.worker import code_digest
@@ -26,8 +26,8 @@ IN_FLIGHT = 2
 WATCH_SECONDS = 2.0
 """How long nothing may be heard before the node of this process is looked at."""
 
-PATIENCE_SECONDS = 60.0
-"""How long all actors of a step may wait to be placed."""
+PATIENCE_SECONDS = 300.0
+"""How long all actors of a step may wait to be placed; a cluster that grows on demand takes minutes to start a node."""
 
 
 class Mapped(Generic[ResultT]):
@@ -73,7 +73,7 @@ class Mapped(Generic[ResultT]):
             else:
                 check_cluster(self._job)
                 if not working and time.monotonic() - self._heard > PATIENCE_SECONDS:
-                    raise no_room(self._job, self._pool)
+                    raise no_room(self._job, self._pool.shape, PATIENCE_SECONDS)
         return self._ready.popleft()
 
     def _feed(self) -> None:
@@ -186,7 +186,7 @@ class Streamed(Generic[ResultT]):
         while not ray.wait([self._slot.arming], timeout=WATCH_SECONDS)[0]:
             check_cluster(self._job)
             if self._slot.identity() is None and time.monotonic() - waited > PATIENCE_SECONDS:
-                raise no_room(self._job, self._pool)
+                raise no_room(self._job, self._pool.shape, PATIENCE_SECONDS)
         ray.get(self._slot.arming)
         self._slot.arming = None
         check_code(self._slot)
@@ -266,12 +266,12 @@ def check_code(slot: Slot) -> None:
         )
 
 
-def no_room(job: Job[Any], pool: Pool) -> Unreachable:
-    shape, there = pool.shape, ray.available_resources()
-    free = ", ".join(f"{name} {there.get(name, 0):g}" for name in ("CPU", "GPU"))
+def no_room(job: Job[Any], shape: Resources, waited: float) -> Unreachable:
+    """A worker that could not be placed within ``waited`` seconds."""
+    there = ray.available_resources()
     return Unreachable(
-        f"The cluster has had no room for a worker of the step {job.step} for {PATIENCE_SECONDS:.0f} s: it wants "
-        f"{shape.cpus:g} CPUs, {shape.gpus:g} GPUs and {shape.memory / 1e9:.1f} GB, and free are {free} and "
-        f"{there.get('memory', 0) / 1e9:.1f} GB. Wait for other work to end, or add nodes, and run the same build "
-        "again."
+        f"There was no room for a worker of the step {job.step} within {waited:.0f} s: it wants {shape.cpus:g} CPUs, "
+        f"{shape.gpus:g} GPUs and {shape.memory / 1e9:.1f} GB, and free are {there.get('CPU', 0):g} CPUs, "
+        f"{there.get('GPU', 0):g} GPUs and {there.get('memory', 0) / 1e9:.1f} GB. Wait for other work to end, or add "
+        "nodes, and run the same build again."
     )

@@ -50,8 +50,9 @@ class Slot:
 class Pool:
     """At most ``size`` actors of one ``shape``; ``wide`` is the thread budget of one that works while others rest."""
 
-    def __init__(self, shape: Resources, size: int, wide: int) -> None:
-        self.shape, self.size, self.wide = shape, size, wide
+    def __init__(self, shape: Resources) -> None:
+        self.shape = shape
+        self.size = self.wide = 1
         self.threads = max(1, int(shape.cpus))
         self._slots: list[Slot] = []
         options: dict[str, Any] = {"num_cpus": shape.cpus, "max_restarts": 0, "max_task_retries": 0}
@@ -62,11 +63,17 @@ class Pool:
         remote: Any = ray.remote
         self._class = remote(concurrency_groups={"watch": 1})(Worker).options(**options)
 
+    def resize(self, size: int, wide: int) -> None:
+        self.size, self.wide = size, max(wide, self.threads)
+
     def slots(self, wanted: int) -> list[Slot]:
-        """``wanted`` places, or as many as there are; one that was given up gets another chance in each step."""
+        """``wanted`` places for a new job, or as many as there are; one that was given up gets another chance."""
         while len(self._slots) < min(wanted, self.size):
             self._slots.append(Slot())
         for slot in self._slots:
+            if slot.in_flight:  # of a job that was abandoned
+                self.drop(slot)
+            slot.job = slot.arming = None
             slot.deaths = 0
         return self._slots[:wanted]
 

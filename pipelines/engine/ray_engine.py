@@ -90,17 +90,17 @@ class RayEngine:
         """The pool at hand if its actors will do, else a new one in its place."""
         self._connect()
         shape = self._shape(job.resources)
-        if self._pool is not None and _covers(self._pool.shape, shape):
-            return self._pool
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
-        size = self._fitting(shape)
-        if size < 1:
-            raise no_room(job, Pool(shape, 1, 1))
-        if self._workers is not None:
-            size = min(size, self._workers)
-        self._pool = Pool(shape, size, max(1, int(min(shape.cpus * size, _largest_node("CPU")))))
+        if self._pool is None or not _covers(self._pool.shape, shape):
+            if self._pool is not None:
+                self._pool.close()
+            self._pool = Pool(shape)
+        size = self._fitting(self._pool.shape)
+        if self.distributed:  # a cluster may grow when more is asked of it
+            size = self._workers or max(size, 1)
+        elif size < 1:
+            raise no_room(job, shape, 0.0)
+        size = min(size, self._workers or size)
+        self._pool.resize(size, max(1, int(min(shape.cpus * size, _largest_node("CPU")))))
         return self._pool
 
     def _shape(self, resources: Resources) -> Resources:
@@ -141,6 +141,8 @@ class RayEngine:
                         **quiet,
                     )
                 else:
+                    if "RAY_AUTH_TOKEN" in os.environ:
+                        os.environ.setdefault("RAY_AUTH_MODE", "token")
                     try:
                         ray.init(self._address, runtime_env=_shipped_code(), **quiet)
                     except (ConnectionError, RuntimeError, ValueError) as error:
