@@ -10,7 +10,7 @@ from typing import Any
 from mnemic.bank import Bank, open_bank
 from mnemic.dataset import Store
 from mnemic.errors import BankError
-from mnemic.terminal import one_line
+from mnemic.terminal import one_line, plain
 
 EXAMPLES = """  mnemic show memory/python-environment
   mnemic show memory/python-environment --failures
@@ -81,6 +81,20 @@ def funnel(bank: Bank) -> dict[str, int]:
     return counts
 
 
+def _failed_steps(store: Store, newest: int = 5) -> list[dict[str, Any]]:
+    """The newest steps that failed, oldest first, with the last lines of their workers."""
+    snapshot = store["runs"].snapshot()
+    rows = [] if snapshot is None else snapshot.table(["run", "step", "started", "record"]).to_pylist()
+    found = []
+    for row in sorted(rows, key=lambda row: row["started"]):
+        record = json.loads(row["record"])
+        if "failed" in record:
+            started = f"{row['started']:%Y-%m-%d %H:%M:%S} UTC"
+            found.append({**row, "started": started, "failed": record["failed"], "log": record.get("log", [])})
+            del found[-1]["record"]
+    return found[-newest:]
+
+
 def _failures(path: str, as_json: bool) -> int:
     """Works on a bank without a release too: a build that failed is when one asks."""
     if not Path(path).is_dir() and "://" not in path:
@@ -91,9 +105,14 @@ def _failures(path: str, as_json: bool) -> int:
         raise BankError(f"{path} is not a bank. Build one there with `mnemic build`, or check the path.")
     rows = [] if snapshot is None else snapshot.table(["step", "severity", "locator", "reason", "run"]).to_pylist()
     rows.sort(key=lambda row: (row["severity"] != "reject", row["step"], row["locator"]))
+    failed = _failed_steps(store)
     if as_json:
-        print(json.dumps(rows))
+        print(json.dumps({"rejects": rows, "failed_steps": failed}))
         return 0
+    for step in failed:
+        print(f"{step['step']} failed at {step['started']} (run {step['run']}): {plain(step['failed'])}")
+        for line in step["log"]:
+            print(f"    {one_line(line, 200)}")
     if not rows:
         print("Nothing was left out.")
     for row in rows:

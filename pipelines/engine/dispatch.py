@@ -120,6 +120,7 @@ class Mapped(Generic[ResultT]):
             self._ready.append(result)
 
     def _died(self, slot: Slot, error: RayError, number: int | None) -> None:
+        check_cluster(self._job)
         identity = slot.identity()
         self._queue.extendleft(item for _, item in reversed(slot.in_flight))
         self._pool.drop(slot)
@@ -204,6 +205,7 @@ class Streamed(Generic[ResultT]):
             self._asked = self._slot.actor.progress.options(concurrency_group="watch").remote()
 
     def _died(self, error: RayError) -> None:
+        check_cluster(self._job)
         identity = self._slot.identity()
         self._pool.drop(self._slot)
         self._refs = self._asked = None
@@ -245,10 +247,19 @@ def lost_node(error: RayError) -> bool:
     return isinstance(error, RayActorError) and "node has died" in str(error)
 
 
-def check_cluster(job: Job[Any]) -> None:
-    """Raise when the node of this process, through which it speaks to the cluster, is gone."""
+def own_node_lives() -> bool:
+    """Whether the Ray node is there through which this process speaks to the cluster."""
     mine = ray.get_runtime_context().get_node_id()
-    if not any(node["NodeID"] == mine and node["Alive"] for node in ray.nodes()):
+    return any(node["NodeID"] == mine and node["Alive"] for node in ray.nodes())
+
+
+def check_cluster(job: Job[Any]) -> None:
+    """Raise when this process has lost its node.
+
+    Asked before anything else is done about a dead actor: Ray ends a process that uses the object store of a node that
+    is gone.
+    """
+    if not own_node_lives():
         raise Unreachable(
             f"Ray died on this machine during the step {job.step}. What was committed is kept: run the same build "
             "again, which starts Ray anew or finds the cluster again."

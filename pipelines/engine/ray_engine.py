@@ -26,7 +26,7 @@ import ray
 from mnemic.errors import StepError, Unreachable
 from operators.contracts import Progress, Resources
 from pipelines.engine.contracts import ItemT, Job, Results, ResultT
-from pipelines.engine.dispatch import Mapped, Streamed, no_room
+from pipelines.engine.dispatch import Mapped, Streamed, no_room, own_node_lives
 from pipelines.engine.inline import InlineEngine
 from pipelines.engine.pool import Pool
 from pipelines.engine.worker import CODE
@@ -34,7 +34,15 @@ from pipelines.engine.worker import CODE
 LARGEST_JOB = 64 << 20
 """Bytes that may travel with a job; more belongs into a dataset."""
 
+_INLINE = 100_000  # bytes of an argument that Ray sends along with the call; more goes through the object store
 _OBJECT_STORE = 256 << 20  # no rows go through it: jobs of at most 64 MB, and results of about a kilobyte
+
+_HEALTH_CHECK = {
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_failure_threshold": "3",
+}
+"""On one machine no network can be slow: a dead node is told after 3 s, and not after 20."""
 
 
 class RayEngine:
@@ -58,6 +66,9 @@ class RayEngine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         if self._pool is not None:
             self._pool.close()
             self._pool = None
@@ -76,7 +87,7 @@ class RayEngine:
         return Streamed(self._pool_for(job), job, self._shipped(job), progress)
 
     def _shipped(self, job: Job[Any]) -> Any:
-        """A reference to the job's factory, pickled; workers fetch it once per node."""
+        """The job's factory, pickled; or a reference to it, which workers fetch once per node."""
         payload = cloudpickle.dumps(job.factory)
         if len(payload) > LARGEST_JOB:
             raise StepError(
@@ -84,7 +95,7 @@ class RayEngine:
                 f"{LARGEST_JOB / 1e6:.0f} MB is to be written to a dataset that workers read. This is a fault of the "
                 "step, not of the recipe."
             )
-        return ray.put(payload)
+        return payload if len(payload) <= _INLINE else ray.put(payload)
 
     def _pool_for(self, job: Job[Any]) -> Pool:
         """The pool at hand if its actors will do, else a new one in its place."""
@@ -124,7 +135,12 @@ class RayEngine:
         return count
 
     def _connect(self) -> None:
-        """Find the cluster, or start Ray here; a Ray that this process has started itself is used and left alone."""
+        """Find the cluster, or start Ray here; a Ray that this process has started itself is used and left alone.
+
+        One that died since the last job is started, or found, again.
+        """
+        if self._connected and self._ours and not own_node_lives():
+            self._disconnect()
         if self._connected:
             return
         if not ray.is_initialized():
@@ -132,6 +148,8 @@ class RayEngine:
             quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
             with _undisturbed():
                 if self._address is None:
+                    for name, milliseconds in _HEALTH_CHECK.items():
+                        os.environ.setdefault(name, milliseconds)
                     cores = max(os.cpu_count() or 1, self._workers or 1)
                     ray.init(
                         "local",

@@ -55,6 +55,7 @@ class Tally:
     rows: int = 0
     rejects: int = 0
     known_rejects: set[str] | None = None  # ids that are in the bank already
+    stopping: bool = False  # an interruption was taken note of
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,12 @@ class Context:
         }
 
     def emit(self, kind: str, **values: Any) -> None:
-        self.sink(Event(kind, self.run, self.step, **values))
+        """Tell the sinks. One that asks to stop may go on asking while the step is stopping."""
+        try:
+            self.sink(Event(kind, self.run, self.step, **values))
+        except BaseException as error:
+            if isinstance(error, Exception) or not self.tally.stopping:
+                raise
 
     def progress(self, done: int, total: int, unit: str = "rows") -> None:
         self.emit("progress", done=done, total=total, unit=unit)
@@ -147,6 +153,7 @@ class Context:
                 if stopped is not None:
                     raise (stopped if isinstance(error, MnemicError) else error) from error
                 stopped = error
+                self.tally.stopping = True
                 results.cancel()
         if stopped is not None:
             raise stopped

@@ -1,16 +1,33 @@
 """The same bank from any engine: inline, Ray with any number of workers, and a cluster of which a node is killed."""
 
+import ctypes
+import dataclasses
+import resource
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 
+import cloudpickle
+import numpy as np
 import pytest
 from nursery import Nursery
 from ray_cluster import RayCluster
 from tiny_bank import tiny_recipe, write_corpus
 
 import mnemic
+from mnemic.command import main
 from mnemic.dataset import Store
+from mnemic.dataset.growth import pending
+from mnemic.errors import StepError
+from operators.embed import Embed
+from pipelines.engine import choose_engine
+from pipelines.recipe import load_recipe
+from pipelines.run import build
 from pipelines.steps import corpus as corpus_step
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +53,9 @@ def inline(nursery, recipe):
     return mnemic.open_bank(recipe["bank"]).digest()
 
 
-@pytest.mark.parametrize("workers", [2, pytest.param(1, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "workers", [2, pytest.param(1, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)]
+)
 def test_ray_builds_the_bank_that_one_process_builds(nursery, recipe, inline, place, workers):
     bank = str(place / f"workers-{workers}")
     assert nursery.build({**recipe, "bank": bank}, engine="ray", workers=workers)[0] == 0
@@ -86,3 +105,97 @@ def test_a_cluster_of_two_nodes_of_which_one_is_killed_builds_the_same_bank(nurs
         assert not building.done(), "killed too late to show anything"
         assert building.result(timeout=180)[0] == 0
         assert mnemic.open_bank(bank).digest() == inline
+
+
+@dataclass(frozen=True)
+class Poisoned(Embed):
+    """The embedding step, whose native code crashes on the text of one unit; its identity is that of `Embed`."""
+
+    def open(self, device):
+        embed = super().open(device)
+
+        def crashing(batch):
+            if any("one writer" in text for text in batch.column("text").to_pylist()):
+                ctypes.string_at(0)
+            return embed(batch)
+
+        return crashing
+
+
+@dataclass(frozen=True)
+class Starved(Embed):
+    """The embedding step in a worker whose memory the system takes away."""
+
+    def open(self, device):
+        embed = super().open(device)
+
+        def starving(batch):
+            used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            limits = resource.getrlimit(resource.RLIMIT_AS)
+            resource.setrlimit(resource.RLIMIT_AS, (used + (32 << 20), limits[1]))
+            try:
+                np.ones(1 << 28)
+            finally:
+                resource.setrlimit(resource.RLIMIT_AS, limits)
+            return embed(batch)
+
+        return starving
+
+
+@pytest.mark.parametrize(
+    ("operator", "sentence", "last_words", "left"),
+    [
+        (Poisoned, "lost 3 workers on fragment .* of units: Fatal Python error: Segmentation fault", "string_at", 1),
+        (Starved, "its worker ran out of memory .* fewer workers", "np.ones", None),
+    ],
+)
+def test_a_step_that_workers_do_not_survive_is_told_and_the_next_build_carries_on(
+    recipe, inline, tmp_path, capsys, operator, sentence, last_words, left
+):
+    healthy = load_recipe({**recipe, "bank": str(tmp_path / "bank")})
+    sick = healthy.model_copy(update={"embed": operator(**dataclasses.asdict(healthy.embed))})
+    with pytest.raises(StepError, match=sentence):
+        build(sick, engine=choose_engine("ray", workers=2), device="cpu", commit_every=1)
+    units = Store(tmp_path / "bank")["units"].require()
+    undone = pending(units, ["embedding"])
+    assert len(undone) == (left or len(units.fragments))
+    assert main(["show", str(tmp_path / "bank"), "--failures"]) == 0
+    told = capsys.readouterr().out
+    assert "embed failed at" in told
+    assert last_words in told
+    build(healthy, engine=choose_engine("inline"), device="cpu")
+    assert mnemic.open_bank(tmp_path / "bank").digest() == inline
+
+
+def test_an_interruption_finishes_and_commits_what_is_under_way(recipe, inline, tmp_path):
+    """As Ctrl-C does it, or a scheduler that cancels a run."""
+    events = []
+
+    def sink(event):
+        events.append(event)
+        if event.kind == "fragment" and event.step == "embed":
+            raise KeyboardInterrupt
+
+    wanted = {**recipe, "bank": str(tmp_path / "bank")}
+    with pytest.raises(KeyboardInterrupt):
+        build(wanted, engine=choose_engine("ray", workers=2), device="cpu", sinks=[sink])
+    units = Store(tmp_path / "bank")["units"].require()
+    done = len(units.fragments) - len(pending(units, ["embedding"]))
+    assert 1 <= done <= 1 + 2 * 2
+    build(wanted, engine=choose_engine("inline"), device="cpu")
+    assert mnemic.open_bank(tmp_path / "bank").digest() == inline
+
+
+def test_a_reader_never_sees_half_a_bank(nursery, recipe, place, tmp_path):
+    """A build with Ray is killed in the middle of taking in another corpus: the release is what it was."""
+    corpus = write_corpus(tmp_path / "corpus")
+    first = {**recipe, "bank": str(tmp_path / "bank"), "sources": [{**recipe["sources"][0], "path": str(corpus)}]}
+    assert nursery.build(first)[0] == 0
+    before = mnemic.open_bank(first["bank"]).digest()
+    (corpus / "alpha" / "000.txt").unlink()
+    (corpus / "beta" / "new.txt").write_text("Glaciers scrape valleys into shapes of letters. They melt. " * 5)
+    for fault in ("units:after-commit", "teacher:after-commit"):
+        assert nursery.build(first, fault, engine="ray", workers=2)[0] == -9
+        assert mnemic.open_bank(first["bank"]).digest() == before
+    assert nursery.build(first, engine="ray", workers=2)[0] == 0
+    assert mnemic.open_bank(first["bank"]).digest() != before

@@ -1,0 +1,77 @@
+"""What every script prints: a table, and rows of JSON that say what was measured, how, and on which machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number. ``must`` and ``goal`` are bounds in ``unit``; ``peer`` is what a ratio compares with."""
+
+    id: str
+    metric: str
+    value: float
+    unit: str
+    must: float | None = None
+    goal: float | None = None
+    higher_is_better: bool = True
+    peer: str = ""
+
+    @property
+    def holds(self) -> bool | None:
+        if self.must is None:
+            return None
+        return self.value >= self.must if self.higher_is_better else self.value <= self.must
+
+
+def main(name: str, about: str, measure: Callable[[bool], Sequence[Row]]) -> int:
+    """Run ``measure(quick)`` and report; exit code 1 when a row misses what it must hold."""
+    parser = argparse.ArgumentParser(prog=f"python -m bench.{name}", description=about)
+    parser.add_argument("--quick", action="store_true", help="less work, within five minutes; no claim")
+    parser.add_argument("--json", metavar="FILE", help="write the rows as JSON Lines")
+    arguments = parser.parse_args()
+    rows = measure(arguments.quick)
+    width = max(len(row.id) for row in rows)
+    print(f"\n{machine()}{'  (quick: no claim)' if arguments.quick else ''}\n")
+    for row in rows:
+        bound = "" if row.must is None else f"  must {row.must:g}{'' if row.holds else '  MISSED'}"
+        print(f"{row.id:<{width}}  {row.value:>10.4g} {row.unit:<12} {row.metric}{bound}")
+    if arguments.json:
+        common = {"command": " ".join(["python", "-m", f"bench.{name}", *sys.argv[1:]]), "machine": machine()}
+        lines = [json.dumps({**asdict(row), **common, "quick": arguments.quick}) for row in rows]
+        Path(arguments.json).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return 0 if all(row.holds is not False for row in rows) else 1
+
+
+def machine() -> str:
+    """Processor, cores and memory of this machine."""
+    names = [line for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    name = names[0].partition(":")[2].strip() if names else platform.processor()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return f"{name}, {os.cpu_count()} cores, {memory:.0f} GB, Python {platform.python_version()}"
+
+
+def paired(first: Callable[[], float], second: Callable[[], float], pairs: int) -> tuple[float, float, float]:
+    """Medians of both, and the median of second / first over interleaved pairs."""
+    firsts, seconds = [], []
+    for _ in range(pairs):
+        firsts.append(first())
+        seconds.append(second())
+    ratios = [b / a for a, b in zip(firsts, seconds, strict=True)]
+    return statistics.median(firsts), statistics.median(seconds), statistics.median(ratios)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
