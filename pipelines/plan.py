@@ -33,7 +33,7 @@ class PlannedStep:
 class Plan:
     bank: str
     steps: tuple[PlannedStep, ...]
-    datasets: dict[str, tuple[int, int]]  # name -> (rows, bytes)
+    datasets: dict[str, tuple[int, int]]  # name -> (rows, bytes; in an object store those of the newest version)
     free_bytes: int | None
 
     @property
@@ -53,7 +53,7 @@ def plan(
 ) -> Plan:
     """What `build` would do with this recipe now. Reads no document and loads no model."""
     loaded = load_recipe(recipe)
-    store = Store(bank or loaded.root, storage_options)
+    store = Store(bank or loaded.root, storage_options or loaded.connection)
     steps = steps_of(loaded, device)
     rates = _rates(store)
     waiting: dict[str, bool] = {}
@@ -99,12 +99,13 @@ def _sizes(store: Store) -> dict[str, tuple[int, int]]:
     for name in PINNED:
         snapshot = store[name].snapshot()
         if snapshot is not None:
-            sizes[name] = (snapshot.count(), _bytes(f"{store.root}/{name}.lance"))
+            local = "://" not in store.root
+            sizes[name] = (snapshot.count(), _bytes(f"{store.root}/{name}.lance") if local else snapshot.data_bytes)
     return sizes
 
 
 def _bytes(folder: str) -> int:
-    """Bytes on disk of all versions; 0 for a bank in an object store."""
+    """Bytes on disk of all versions."""
     return sum(os.path.getsize(os.path.join(place, file)) for place, _, files in os.walk(folder) for file in files)
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +22,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
@@ -27,6 +30,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from mnemic.dataset.options import Options, checked
 from mnemic.errors import RecipeError
 from operators.cluster import Cluster
 from operators.datastore import Datastore
@@ -64,10 +68,12 @@ def _source(entry: Any) -> Source:
 class Recipe(BaseModel):
     """A recipe. One bank belongs to one recipe, which it knows by its name."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    # Inputs are hidden in pydantic's own errors, which a traceback shows: they may be secrets.
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     bank: str = ""
+    storage_options: dict[str, SecretStr] = Field(default={}, exclude=True, repr=False)
     sources: tuple[Annotated[Any, BeforeValidator(_source)], ...]
     max_document_bytes: int = Field(default=10_000_000, gt=0)
     fragment_characters: int = Field(default=500_000, gt=0)
@@ -83,6 +89,21 @@ class Recipe(BaseModel):
     datastore: Datastore = Field(default=Datastore(), validate_default=True)
     teacher: Teacher = Teacher()
     imitate: Imitate = Field(default=Imitate(), validate_default=True)
+
+    @field_validator("storage_options", mode="before")
+    @classmethod
+    def _options_are_known(cls, value: Any, info: ValidationInfo) -> Any:
+        """Values may be ``${NAME}`` of the environment. No message quotes a value."""
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping) or not all(isinstance(item, str | int | float) for item in value.values()):
+            raise ValueError("options are written below it as `name: value`, each value on one line")
+        options = {
+            str(name): str(item).lower() if isinstance(item, bool) else _from_environment(str(name), str(item))
+            for name, item in value.items()
+        }
+        elsewhere = "://" in info.data.get("bank", "") and not info.data["bank"].startswith("s3://")
+        return options if elsewhere else dict(checked(options))
 
     @field_validator("sources", mode="before")
     @classmethod
@@ -138,8 +159,26 @@ class Recipe(BaseModel):
         bank = self.bank or f"memory/{self.name}"
         return bank if "://" in bank else str(Path(bank).expanduser())
 
+    @property
+    def connection(self) -> dict[str, str]:
+        """The storage options with their secrets, to open the bank with; nothing else of a recipe holds them."""
+        return Options({name: value.get_secret_value() for name, value in self.storage_options.items()})
+
     def as_json(self) -> str:
+        """The recipe as it is kept in a release: without its storage options."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, default=_plain)
+
+
+def _from_environment(option: str, value: str) -> str:
+    """``value`` with every ``${NAME}`` in it replaced by that variable."""
+
+    def variable(match: re.Match[str]) -> str:
+        name = match[1]
+        if name not in os.environ:
+            raise ValueError(f"`{option}` is to come from the environment variable {name}, which is not set; set it")
+        return os.environ[name]
+
+    return re.sub(r"\$\{(\w+)\}", variable, value)
 
 
 def _said(sections: Mapping[str, Any], place: str) -> Any:
@@ -182,7 +221,8 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1} ({getattr(error, 'problem', '')})" if where else ""
-        raise RecipeError(f"{path} is not readable as YAML{line}: mend it, or begin with `mnemic init`.") from error
+        # The parser's own error quotes the line, which may hold a secret.
+        raise RecipeError(f"{path} is not readable as YAML{line}: mend it, or begin with `mnemic init`.") from None
     if not isinstance(content, dict):
         raise RecipeError(f"{path} holds no settings. `mnemic init` writes a recipe to begin with.")
     sources = content.get("sources")

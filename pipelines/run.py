@@ -23,7 +23,7 @@ import mnemic
 from mnemic.dataset import Store
 from mnemic.dataset.lease import Lease
 from mnemic.dataset.write import append_rows
-from mnemic.errors import OtherRecipe, RecipeError
+from mnemic.errors import OtherRecipe, RecipeError, Unreachable
 from mnemic.hardware import checked_device, default_device, device_name
 from mnemic.release import PINNED, Release, releases
 from mnemic.schema import RUNS
@@ -71,7 +71,7 @@ class Building:
         recipe: str | Path | Mapping[str, Any] | Recipe,
         *,
         bank: str | Path | None = None,
-        engine: Engine | None = None,
+        engine: Engine | str | None = None,
         device: str | None = None,
         replace: bool = False,
         until: str | None = None,
@@ -80,12 +80,13 @@ class Building:
         sinks: Sequence[Sink] = (),
     ) -> None:
         self.recipe = load_recipe(recipe)
-        self._engine = engine or choose_engine()
+        self._engine = engine if engine is not None and not isinstance(engine, str) else choose_engine(engine)
         self._device = device_name(device) if self._engine.distributed else checked_device(device)
         if commit_every < 1:
             raise RecipeError(f"Commits of {commit_every} fragments cannot be made; set commit_every to at least 1.")
         root = str(bank or self.recipe.root)
-        self.store = Store(root if "://" in root else os.path.abspath(root), storage_options)
+        options = storage_options or self.recipe.connection
+        self.store = Store(root if "://" in root else os.path.abspath(root), options)
         self._all_steps = steps_of(self.recipe, self._device)
         self.steps = _until(self._all_steps, until)
         self.run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
@@ -166,7 +167,8 @@ class Building:
         try:
             action(mine)
         except Exception as error:
-            self._note(mine, fingerprint, started, time.monotonic() - clock, error)
+            if not isinstance(error, Unreachable):  # a store that does not answer would be waited for once more
+                self._note(mine, fingerprint, started, time.monotonic() - clock, error)
             raise
         seconds = time.monotonic() - clock
         self._note(mine, fingerprint, started, seconds)
@@ -198,7 +200,7 @@ def build(
     recipe: str | Path | Mapping[str, Any] | Recipe,
     *,
     bank: str | Path | None = None,
-    engine: Engine | None = None,
+    engine: Engine | str | None = None,
     device: str | None = None,
     replace: bool = False,
     until: str | None = None,
@@ -208,7 +210,8 @@ def build(
 ) -> BuildResult:
     """Build the bank of ``recipe``, or carry on where the last build ended.
 
-    ``engine`` is by default Ray where that is installed (`pipelines.engine.choose_engine`). ``until`` names the last
+    ``engine`` is "inline", "ray", or what `pipelines.engine.choose_engine` makes of a cluster's address and a number of
+    workers; by default Ray where that is installed. ``until`` names the last
     step to run; no release is written then. ``replace`` lets this recipe take over a bank that belongs to another one.
     Raises ``MnemicError`` subclasses whose messages say what to do.
     """

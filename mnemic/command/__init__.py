@@ -39,7 +39,8 @@ OWN = ("digest", "doctor", "export", "search", "show", "why")
 EXIT_CODES = """exit codes:
   0 done   1 other error   2 recipe or arguments   3 source   4 model   5 not a bank, or not readable
   6 bank in use by another build   7 bank of another recipe   8 step failed   9 too many rejects
-  10 no space left   11 an extra is not installed   130 interrupted (what was committed is kept)"""
+  10 no space left   11 an extra is not installed   12 a cluster or an object store does not answer
+  130 interrupted (what was committed is kept)"""
 
 
 def load(name: str) -> ModuleType:

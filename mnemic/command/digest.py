@@ -12,7 +12,7 @@ EXAMPLES = """  mnemic digest memory/python-environment
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bank", metavar="BANK", help="folder of the bank")
+    parser.add_argument("bank", metavar="BANK", help="folder of the bank, or s3://bucket/bank")
     parser.add_argument("--release", help="a release other than the newest")
     parser.add_argument("--json", action="store_true", help="one JSON object: dataset -> hash")
 

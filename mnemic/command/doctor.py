@@ -28,8 +28,8 @@ PACKAGES = {
     "datasketch": "near deduplication (extra `pipeline`)",
     "pydantic": "recipes (extra `pipeline`)",
     "PyYAML": "recipes (extra `pipeline`)",
-    "ray": "clusters; not needed on one machine",
-    "prefect": "scheduled runs; not needed on one machine",
+    "ray": "builds with several workers, here or on a cluster (extra `ray`)",
+    "prefect": "scheduled builds (extra `prefect`)",
 }
 OPTIONAL = {"ray", "prefect"}
 MODELS = {

@@ -23,7 +23,7 @@ INTERNAL = ("signature", "normalised", "item", "vector", "embedding")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bank", metavar="BANK", help="folder of the bank")
+    parser.add_argument("bank", metavar="BANK", help="folder of the bank, or s3://bucket/bank")
     parser.add_argument("dataset", choices=["documents", "units", "events", "pairs", "clusters"], help="what to export")
     parser.add_argument("file", metavar="FILE", help="FILE.parquet or FILE.jsonl; - prints JSON Lines")
     parser.add_argument("--where", help="SQL condition over the dataset's columns")

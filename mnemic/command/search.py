@@ -19,7 +19,7 @@ EXAMPLES = """  mnemic search memory/python-environment "how do I tag a dataset 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bank", metavar="BANK", help="folder of the bank")
+    parser.add_argument("bank", metavar="BANK", help="folder of the bank, or s3://bucket/bank")
     parser.add_argument("query", metavar="QUESTION", help="what to look for, in words")
     parser.add_argument("--words", type=int, default=500, help="words that the answer may have in all (default 500)")
     parser.add_argument("-k", type=int, default=None, help="events at most")

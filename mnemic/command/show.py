@@ -18,7 +18,7 @@ EXAMPLES = """  mnemic show memory/python-environment
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bank", metavar="BANK", help="folder of the bank")
+    parser.add_argument("bank", metavar="BANK", help="folder of the bank, or s3://bucket/bank")
     parser.add_argument("--failures", action="store_true", help="what was left out, by which step and why")
     parser.add_argument("--release", help="a release other than the newest")
     parser.add_argument("--json", action="store_true", help="one JSON object")

@@ -14,7 +14,7 @@ EXAMPLES = """  mnemic why memory/notes 3fa94c01          why this document was 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bank", metavar="BANK", help="folder of the bank")
+    parser.add_argument("bank", metavar="BANK", help="folder of the bank, or s3://bucket/bank")
     parser.add_argument("id", metavar="ID", help="id of a document or an event; its beginning is enough")
     parser.add_argument("--release", help="a release other than the newest")
     parser.add_argument("--json", action="store_true", help="one JSON object")

@@ -4,7 +4,9 @@ A bank is a folder of Lance datasets. What is not committed did not happen: rows
 commits whose transaction properties say which step, fingerprint, run and code revision made them.
 
 * ``store``   opens datasets, reads pinned snapshots, creates, replaces, deletes and tags
-* ``commit``  one idempotent commit with retries, and the sentences for errors of the disk
+* ``options`` what opens an object store, how long it is waited for, and secrets that nothing shows
+* ``failures`` the sentences for errors of the disk and of an object store
+* ``commit``  one idempotent commit with retries
 * ``write``   appends: fragments written by workers, committed in waves by the driver
 * ``growth``  columns added to existing rows, fragment by fragment
 * ``lease``   one writer a bank

@@ -55,9 +55,7 @@ def told(error: Exception, uri: str) -> MnemicError | None:
 
 def disk_is_full(error: Exception) -> bool:
     """Whether the operating system said so; Lance passes its words on, seldom its number."""
-    return isinstance(error, OSError) and (
-        error.errno == errno.ENOSPC or any(phrase in str(error) for phrase in _FULL)
-    )
+    return isinstance(error, OSError) and (error.errno == errno.ENOSPC or any(phrase in str(error) for phrase in _FULL))
 
 
 def missing(error: Exception) -> bool:
@@ -92,13 +90,15 @@ def _of_object_store(text: str, uri: str) -> MnemicError | None:
         )
     if any(phrase in text for phrase in _OPTIONS):
         return BankError(f"{store} cannot be opened with these options ({_reason(text)}). Mend `storage_options`.")
-    if status.startswith(("3", "4")) and status not in ("408", "429") or "redirect" in text:
+    if (status.startswith(("3", "4")) and status not in ("408", "429")) or "redirect" in text:
         return BankError(
             f"{store} refused a request ({_answer(status, code, text)}). Check AWS_REGION and AWS_ENDPOINT_URL "
             f"(`aws_region` and `aws_endpoint` of `storage_options`). {_SAFE}."
         )
     if "Error performing" in text or "Generic S3 error" in text or "HTTP error" in text:
-        return Unreachable(f"{store} does not answer ({_reason(text)}). {_SAFE}: run the same command again when it does.")
+        return Unreachable(
+            f"{store} does not answer ({_reason(text)}). {_SAFE}: run the same command again when it does."
+        )
     return None
 
 
@@ -111,9 +111,12 @@ def _answer(status: str, code: str, text: str) -> str:
 
 def _reason(text: str) -> str:
     """Which request failed how: "GET 127.0.0.1:9000 after 3 retries: error sending request"."""
-    request = re.search(r"Error performing ([A-Z]+) (\S+) in (\S+?)(?:, after (\d+) retries)?[,\s].*?- (.*)", text, re.DOTALL)
+    request = re.search(
+        r"Error performing ([A-Z]+) (\S+) in (\S+?)(?:, after (\d+) retries)?[,\s].*?- (.*)", text, re.DOTALL
+    )
     if request is None:
-        return one_line(re.sub(r"\bLanceError\(\w+\): ", "", text).split(", /")[0], 200)
+        told = re.sub(r"\bLanceError\(\w+\): ", "", text).split(", /")[0]
+        return one_line(re.sub(r'parse ".*" as', "parse a value as", told, flags=re.DOTALL), 200)
     method, url, _, retries, detail = request.groups()
     host = urlsplit(url).netloc.rpartition("@")[2]
     detail = re.sub(r"^(HTTP error|Server returned non-2xx status code): ", "", detail).split(", /")[0].split(": <")[0]

@@ -24,9 +24,10 @@ MARGIN = 2
 def unindexed_rows(snapshot: Snapshot, column: str) -> int:
     """Rows that the index on ``column`` does not cover; all rows when there is no index."""
     dataset = snapshot.native
-    for index in dataset.describe_indices():
-        if index.field_names == [column]:
-            return int(dataset.stats.index_stats(index.name)["num_unindexed_rows"])
+    with readable_errors(snapshot.uri):
+        for index in dataset.describe_indices():
+            if index.field_names == [column]:
+                return int(dataset.stats.index_stats(index.name)["num_unindexed_rows"])
     return snapshot.count()
 
 
@@ -59,7 +60,9 @@ def search_text(snapshot: Snapshot, column: str, key: str, query: str, k: int, w
         prefilter=True,
         limit=MARGIN * k,
     )
-    return scanner.to_table().sort_by([("_score", "descending"), (key, "ascending")]).slice(0, k)
+    with readable_errors(snapshot.uri):
+        found = scanner.to_table()
+    return found.sort_by([("_score", "descending"), (key, "ascending")]).slice(0, k)
 
 
 def search_vector(
@@ -79,4 +82,6 @@ def search_vector(
         filter=where,
         prefilter=True,
     )
-    return scanner.to_table().sort_by([("_distance", "ascending"), (key, "ascending")]).slice(0, k)
+    with readable_errors(snapshot.uri):
+        found = scanner.to_table()
+    return found.sort_by([("_distance", "ascending"), (key, "ascending")]).slice(0, k)

@@ -36,19 +36,28 @@ BOUNDS = {
 """How long Lance waits: for a connection, for a byte, for a whole request; how often and how long it tries again."""
 
 S3_OPTIONS = frozenset(
-    "access_key_id secret_access_key session_token region endpoint virtual_hosted_style_request conditional_put "
-    "copy_if_not_exists unsigned_payload checksum_algorithm skip_signature disable_tagging request_payer s3_express "
-    "server_side_encryption sse_kms_key_id sse_bucket_key_enabled sse_customer_key_base64 provider_scheme "
-    "imdsv1_fallback metadata_endpoint web_identity_token_file role_arn role_session_name endpoint_url_sts "
-    "container_credentials_relative_uri container_credentials_full_uri container_authorization_token_file".split()
+    """
+    access_key_id secret_access_key session_token provider_scheme skip_signature
+    endpoint region virtual_hosted_style_request s3_express request_payer
+    conditional_put copy_if_not_exists checksum_algorithm unsigned_payload disable_tagging
+    server_side_encryption sse_kms_key_id sse_bucket_key_enabled sse_customer_key_base64
+    """.split()  # noqa: SIM905 - a table is read more easily without quotes
 )
 """Options of S3, without the `aws_` before them."""
 
 CLIENT_OPTIONS = frozenset(
-    "allow_http allow_invalid_certificates user_agent proxy_url proxy_ca_certificate proxy_excludes http1_only "
-    "http2_only pool_idle_timeout pool_max_idle_per_host randomize_addresses download_retry_count".split()
-) | set(BOUNDS)
-ALIASES = {"token": "session_token", "default_region": "region", "endpoint_url": "endpoint", "endpoint_url_s3": "endpoint"}
+    """
+    connect_timeout read_timeout timeout client_max_retries client_retry_timeout download_retry_count
+    allow_http allow_invalid_certificates proxy_url proxy_ca_certificate proxy_excludes user_agent
+    http1_only http2_only pool_idle_timeout pool_max_idle_per_host randomize_addresses block_size
+    """.split()  # noqa: SIM905
+)
+ALIASES = {
+    "token": "session_token",
+    "default_region": "region",
+    "endpoint_url": "endpoint",
+    "endpoint_url_s3": "endpoint",
+}
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 """Variables that name an endpoint; the first one wins."""
 
@@ -56,7 +65,7 @@ _DURATION = re.compile(r"\d+(\.\d+)?\s*(ms|s|m|h)?")
 
 
 class Options(dict[str, str]):
-    """Options by name. `repr` shows the names alone, so that a log or a traceback with variables cannot tell secrets."""
+    """Options by name. Its `repr` has the names alone: a log or a traceback with variables cannot tell secrets."""
 
     def __repr__(self) -> str:
         return f"Options({', '.join(sorted(self))})"
@@ -70,7 +79,7 @@ def canonical(name: str) -> str:
     short = ALIASES.get(short, short)
     if short in S3_OPTIONS:
         return f"aws_{short}"
-    if short in CLIENT_OPTIONS:
+    if short in CLIENT_OPTIONS or short.startswith(("lance_", "headers.")):
         return short
     known = [*(f"aws_{option}" for option in S3_OPTIONS), *CLIENT_OPTIONS]
     near = difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=0.5)
@@ -82,12 +91,11 @@ def checked(options: Mapping[str, str]) -> Options:
     """Options of S3 under their canonical names. Raises `ValueError` in a sentence, which tells no value."""
     found = Options()
     for name, value in options.items():
-        key, value = canonical(name), value.strip()
-        if key in found:
+        key = canonical(name)
+        if found.setdefault(key, value.strip()) != value.strip():
             raise ValueError(f"`{key}` is there twice, under two names; leave one of them out")
-        if not value.isprintable():
+        if not found[key].isprintable():
             raise ValueError(f"`{name}` holds a line break or another control character; check how it was copied")
-        found[key] = value
     if "aws_endpoint" in found:
         _check_endpoint("`aws_endpoint`", found["aws_endpoint"])
     return found
@@ -114,7 +122,9 @@ def opening(root: str, given: Mapping[str, str] | None) -> Options | None:
                 endpoint = os.environ[variable]
                 _check_endpoint(variable, endpoint)
     except ValueError as error:
-        raise BankError(f"The bank {root} cannot be opened: {str(error).removesuffix('.')}.") from None
+        sentence = str(error)
+        end = "" if sentence.endswith((".", "?")) else "."
+        raise BankError(f"The bank {root} cannot be opened: {sentence}{end}") from None
     if "aws_endpoint" in options:
         options["aws_endpoint_url_s3"] = endpoint
     if endpoint.startswith("http://") and not any(name in os.environ for name in ("AWS_ALLOW_HTTP", "ALLOW_HTTP")):

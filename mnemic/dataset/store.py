@@ -94,7 +94,7 @@ class Snapshot:
             )
 
     @property
-    def bytes(self) -> int:
+    def data_bytes(self) -> int:
         """Bytes of the data files of this version, by its manifest: no file is looked at."""
         fragments = self._dataset.get_fragments()
         return sum(file.file_size_bytes or 0 for fragment in fragments for file in fragment.metadata.files)

@@ -7,12 +7,14 @@ import dataclasses
 import json
 import signal
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 from mnemic.bank import open_bank
 from mnemic.command.show import funnel
 from pipelines.engine import ENGINES, choose_engine
 from pipelines.progress import Event, JsonLog, Sink, TerminalLines
+from pipelines.recipe import load_recipe
 from pipelines.run import BuildResult, build
 
 EXAMPLES = """  mnemic build recipe.yaml
@@ -58,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(_facts(result), default=str))
     else:
-        print(_shown(result))
+        print(_shown(result, load_recipe(arguments.recipe).connection))
     return 0
 
 
@@ -87,12 +89,13 @@ def _facts(result: BuildResult) -> dict[str, Any]:
     return {**dataclasses.asdict(result), "release": result.release.name if result.release else None}
 
 
-def _shown(result: BuildResult) -> str:
+def _shown(result: BuildResult, storage_options: Mapping[str, str] | None) -> str:
     if not result.steps:
         return f"nothing to do: {result.bank} is up to date (release {result.release.name if result.release else '-'})"
     lines = []
     if result.steps[-1].step == "release":
-        lines.append("  ".join(f"{name} {count:,}" for name, count in funnel(open_bank(result.bank)).items()))
+        bank = open_bank(result.bank, storage_options=storage_options)
+        lines.append("  ".join(f"{name} {count:,}" for name, count in funnel(bank).items()))
     lines.append("seconds: " + "  ".join(f"{step.step} {step.seconds:.1f}" for step in result.steps))
     if result.steps[-1].step == "release" and result.release is not None:
         lines.append(f"release {result.release.name} of {result.bank} after {result.seconds:.0f} s")

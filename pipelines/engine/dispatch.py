@@ -66,7 +66,7 @@ class Mapped(Generic[ResultT]):
                     "done. `mnemic show BANK --failures` has their last lines. What was committed is kept: look after "
                     "the cluster, and run the same build again."
                 )
-            ready, _ = ray.wait(list(waiting), num_returns=1, timeout=WATCH_SECONDS)
+            ready = answered(list(waiting), WATCH_SECONDS)
             if ready:
                 self._heard = time.monotonic()
                 self._settle(waiting[ready[0]])
@@ -167,7 +167,7 @@ class Streamed(Generic[ResultT]):
             try:
                 if self._refs is None:
                     self._begin()
-                ready, _ = ray.wait([self._refs], timeout=WATCH_SECONDS)
+                ready = answered([self._refs], WATCH_SECONDS)
                 if not ready:
                     check_cluster(self._job)
                     self._ask()
@@ -176,15 +176,16 @@ class Streamed(Generic[ResultT]):
                 self._slot.deaths = 0
                 return result
             except RayTaskError as error:
+                found = of_operator(self._job, "", error, self._slot)
                 self._pool.drop(self._slot)
-                raise of_operator(self._job, "", error, self._slot) from error
+                raise found from error
             except RayError as error:
                 self._died(error)
 
     def _begin(self) -> None:
         self._pool.arm(self._slot, self._payload, self._pool.wide)
         waited = time.monotonic()
-        while not ray.wait([self._slot.arming], timeout=WATCH_SECONDS)[0]:
+        while not answered([self._slot.arming], WATCH_SECONDS):
             check_cluster(self._job)
             if self._slot.identity() is None and time.monotonic() - waited > PATIENCE_SECONDS:
                 raise no_room(self._job, self._pool.shape, PATIENCE_SECONDS)
@@ -195,7 +196,7 @@ class Streamed(Generic[ResultT]):
 
     def _ask(self) -> None:
         """Pass on how far the actor is, as it last told."""
-        if self._asked is not None and ray.wait([self._asked], timeout=0)[0]:
+        if self._asked is not None and answered([self._asked], 0):
             told = ray.get(self._asked)
             self._asked = None
             if told != self._told:
@@ -213,6 +214,21 @@ class Streamed(Generic[ResultT]):
             self._slot.deaths += 1
         if self._slot.given_up:
             raise of_death(self._job, "", error, last_words(identity)) from error
+
+
+def answered(references: list[Any], seconds: float) -> list[Any]:
+    """The first of these whose value has come, or none within so many seconds.
+
+    An interruption that arrives meanwhile is raised as what it is: Ray makes a SystemError of it.
+    """
+    try:
+        ready: list[Any] = ray.wait(references, num_returns=1, timeout=seconds)[0]
+        return ready
+    except SystemError as error:
+        cause: BaseException | None = error
+        while isinstance(cause, Exception):
+            cause = cause.__cause__ or cause.__context__
+        raise cause or error from None
 
 
 def of_operator(job: Job[Any], item: str, error: RayTaskError, slot: Slot) -> MnemicError:

@@ -101,16 +101,17 @@ class RayEngine:
         """The pool at hand if its actors will do, else a new one in its place."""
         self._connect()
         shape = self._shape(job.resources)
+        fitting = self._fitting(shape)
+        if self.distributed:  # a cluster may grow when more is asked of it
+            size = self._workers or max(fitting, 1)
+        elif fitting:
+            size = min(fitting, self._workers or fitting)
+        else:
+            raise no_room(job, shape, 0.0)
         if self._pool is None or not _covers(self._pool.shape, shape):
             if self._pool is not None:
                 self._pool.close()
             self._pool = Pool(shape)
-        size = self._fitting(self._pool.shape)
-        if self.distributed:  # a cluster may grow when more is asked of it
-            size = self._workers or max(size, 1)
-        elif size < 1:
-            raise no_room(job, shape, 0.0)
-        size = min(size, self._workers or size)
         self._pool.resize(size, max(1, int(min(shape.cpus * size, _largest_node("CPU")))))
         return self._pool
 

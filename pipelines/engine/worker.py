@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import functools
 import hashlib
 import os
 import socket
@@ -88,8 +89,9 @@ class Worker:
         return self._told
 
 
+@functools.cache
 def code_digest() -> str:
-    """Digest of our own source as this process would import it."""
+    """Digest of our own source as this process imports it."""
     digest = hashlib.sha256()
     for name in CODE:
         root = Path(__import__(name).__file__ or "").parent

@@ -42,13 +42,15 @@ class Campaign:
         self.place, self.nursery = place, nursery
         self.recipe = tiny_recipe(place, write_corpus(place / "corpus"))
         self.kills = Counter()
+        self.builds = 0
         assert self.build("undisturbed") == 0
         self.digest = mnemic.open_bank(str(place / "undisturbed")).digest()
         self.writes = self.written("undisturbed")
 
     def build(self, bank, fault="", **options):
         """Exit code of a build with Ray; a fault kills at most one process."""
-        mark = self.place / f"{bank}-{sum(self.kills.values())}"
+        self.builds += 1
+        mark = self.place / f"died-{self.builds}"
         environment = {"MNEMIC_FAULT_LOG": str(self.place / f"{bank}.log"), "MNEMIC_FAULT_ONCE": str(mark)}
         recipe = {**self.recipe, "bank": str(self.place / bank)}
         code, self.seconds = self.nursery.build(
@@ -80,10 +82,8 @@ class Campaign:
         assert self.build(bank) == 0
         assert mnemic.open_bank(str(self.place / bank)).digest() == self.digest
         assert orphans(str(self.place / bank)) == 0
-        redone = 0
-        for step in STEPS:
-            passings = self.written(bank)[f"{step}:after-write"] - self.writes[f"{step}:after-write"]
-            redone += passings
+        points = [f"{step}:after-write" for step in STEPS]
+        redone = sum(self.written(bank)[point] - self.writes[point] for point in points)
         print(f"{bank}: {redone} writes redone after {kills} kills (at most {ALLOWED} a kill)", flush=True)
         assert 0 <= redone <= kills * ALLOWED
 

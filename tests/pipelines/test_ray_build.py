@@ -2,7 +2,9 @@
 
 import ctypes
 import dataclasses
+import os
 import resource
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -77,6 +79,29 @@ def test_a_decision_that_is_too_large_to_travel_goes_through_a_dataset(recipe, i
 class Forgetful(dict):
     def pop(self, key, default=None):
         return default
+
+
+WHERE = """
+import mnemic, operators, sys
+from pipelines.engine import Job, choose_engine
+with choose_engine("ray", sys.argv[1]) as engine:
+    where = lambda item: [__import__(name).__file__ for name in ("mnemic", "operators", "pipelines")]
+    print(list(engine.map(Job("where", lambda: where), [0]))[0])
+"""
+
+
+@pytest.mark.slow
+def test_the_code_of_a_checkout_is_shipped_to_a_cluster(place):
+    with RayCluster(place, workers=1) as cluster:
+        done = subprocess.run(
+            [sys.executable, "-c", WHERE, cluster.address],
+            env={**os.environ, **cluster.environment},
+            cwd=place,  # not the checkout: workers on this machine would find it there
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.stdout.count("/py_modules_files/") == 3, done.stdout + done.stderr
 
 
 @pytest.mark.slow

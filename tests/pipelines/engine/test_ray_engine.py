@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -238,6 +239,8 @@ def test_an_error_in_a_stream_is_told(engine):
     found, error = drained(engine.stream(Job("imitate", factory), lambda done, total: None))
     assert found == [1]
     assert "The step imitate failed (ZeroDivisionError: no rows)" in str(error)
+    if engine.name == "ray":
+        assert "ZeroDivisionError: no rows" in "\n".join(error.log)
 
 
 def test_what_does_not_fit_into_the_cluster_is_told_at_once(ray_engine):
@@ -278,3 +281,19 @@ def test_an_engine_is_chosen_by_name_environment_or_what_is_installed(monkeypatc
     assert choose_engine().name == "inline"
     with pytest.raises(MissingExtra, match=r"pip install 'mnemic\[ray\]'"):
         choose_engine("ray")
+
+
+def test_an_interruption_that_arrives_while_waiting_is_raised_as_what_it_is(ray_engine):
+    def work(item):
+        time.sleep(1.0)
+        return item
+
+    results = ray_engine.map(job(work), range(20))
+    found = [next(results)]
+    timer = threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        found.extend(results)
+    results.cancel()
+    found += list(results)
+    assert len(found) == len(set(found)) <= 2 * WORKERS + 2
