@@ -98,7 +98,14 @@ def seconds_to_grow(store: Store, name: str, operator: Any, engine: Engine) -> f
 @contextlib.contextmanager
 def one_core_workers(count: int) -> Iterator[Engine]:
     """An engine whose Ray has ``count`` cores, hence as many workers."""
-    ray.init("local", num_cpus=count, include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000)
+    ray.init(
+        "local",
+        num_cpus=count,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="error",
+        object_store_memory=100_000_000,
+    )
     try:
         with RayEngine() as engine:
             yield engine
@@ -176,7 +183,7 @@ def _scaling(folder: Path, quick: bool) -> list[Row]:
     operator = Embed()
     operator.output(ROWS)
     times: dict[tuple[str, int], list[float]] = {}
-    for _ in range(1 if quick else 3):
+    for _ in range(1 if quick else 5):
         for workers in (1, 2):
             with one_core_workers(workers) as engine:
                 loop_seconds(engine, 2 * workers)
