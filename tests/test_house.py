@@ -16,8 +16,10 @@ FORBIDDEN = {
     "operators": {"ray", "prefect", "lance", "pipelines", "flows"},
     "pipelines": {"ray", "prefect", "lance", "flows"},
     "pipelines/engine": {"prefect", "lance", "flows"},
+    "flows": {"ray", "lance", "operators"},
 }
-CODE = sorted(file for folder in ("mnemic", "operators", "pipelines") for file in (ROOT / folder).rglob("*.py"))
+FOLDERS = ("mnemic", "operators", "pipelines", "flows")
+CODE = sorted(file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py"))
 
 
 def imported(file: Path) -> set[str]:
@@ -69,6 +71,11 @@ def test_it_is_loaded_without_ray_and_prefect():
         "import mnemic, mnemic.bank, mnemic.command; print(mnemic.open_bank.__name__)"
     )
     assert run_python(code).stdout.strip() == "open_bank"
+
+
+def test_what_workers_and_builds_import_knows_no_prefect():
+    code = "import sys, pipelines.engine.worker, pipelines.steps, pipelines.run; print('prefect' in sys.modules)"
+    assert run_python(code).stdout.split() == ["False"]
 
 
 def test_planning_imports_no_torch():

@@ -1,0 +1,1 @@
+"""WHEN and WHETHER a bank is built: Prefect flows. The only folder that imports prefect."""

@@ -1,0 +1,129 @@
+"""The flow `mnemic-build`: the steps of a recipe as Prefect tasks.
+
+Prefect owns *when*, Ray owns *where*, Lance owns *what is already done*. So there is one task a step and never one a
+shard, no result of a task is kept or cached, and a run that failed, crashed or was cancelled is carried on by the next
+one. Tasks run in the flow's own process and thread, where the bank's lease is held and a cancellation arrives. Only the
+loss of infrastructure (`Unreachable`: a cluster, or an object store) is worth another try; all other errors would come
+again. As a flow a build takes a second longer, and three until Prefect has started its process.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.exceptions import TerminationSignal
+from prefect.states import Cancelled, Completed
+from prefect.tasks import Task
+from pydantic import Field
+
+from flows.cancellation import Cancellation, was_cancelled
+from flows.parameters import RecipeParameter
+from flows.progress import ProgressPages, log_lines
+from flows.report import show
+from mnemic.errors import Unreachable
+from pipelines.engine import choose_engine
+from pipelines.run import Building, BuildResult
+
+RETRIES = 2
+RETRY_SECONDS = 5.0
+
+
+@flow(
+    name="mnemic-build",
+    description="Build the bank of a recipe, or carry on where the last build ended.",
+    persist_result=False,
+)
+def build_bank(
+    recipe: RecipeParameter,
+    bank: str | None = None,
+    engine: Literal["inline", "ray"] | None = None,
+    address: str | None = None,
+    workers: Annotated[int, Field(ge=1)] | None = None,
+    device: str | None = None,
+    replace: bool = False,
+    until: str | None = None,
+    commit_every: Annotated[int, Field(ge=1)] = 16,
+) -> State[None]:
+    """Build a bank as a Prefect flow. A bank in an object store is opened with the options of the worker's environment.
+
+    Args:
+        recipe: The name of a shipped recipe, the path of a YAML file that the worker sees, or the settings themselves.
+        bank: Another place than the recipe's, as the worker sees it.
+        engine: Default: MNEMIC_ENGINE of the worker's environment, else ray where it is installed.
+        address: A Ray cluster. Default: RAY_ADDRESS of the worker's environment, else Ray is started on its machine.
+        workers: Most Ray workers of a step. Default: what fits.
+        device: cpu or cuda. Default: cuda where there is one.
+        replace: Take over a bank that belongs to another recipe.
+        until: Stop after this step, without a release.
+        commit_every: Fragments in a commit.
+    """
+    with (
+        ProgressPages() as pages,
+        Cancellation() as cancellation,
+        Building(
+            recipe,
+            bank=bank,
+            engine=choose_engine(engine, address, workers),
+            device=device,
+            replace=replace,
+            until=until,
+            commit_every=commit_every,
+            sinks=[log_lines(), pages, cancellation],
+        ) as building,
+    ):
+        for step in building.steps:
+            _run(building, step.name, partial(building.run, step))
+        if until is None:
+            _run(building, "release", building.release)
+        result = building.result()
+    steps = [step.name for step in building.steps] + ([] if until else ["release"])
+    show(result, building.recipe.name, steps, building.store)
+    return Completed(message=_summary(result, until))
+
+
+def _run(building: Building, name: str, work: Callable[[], Any]) -> None:
+    """Do a step as a task that is called like it."""
+
+    @task(
+        name=name,
+        task_run_name=name,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=RETRIES,
+        retry_delay_seconds=RETRY_SECONDS,
+        retry_condition_fn=_infrastructure_was_lost,
+    )
+    def step() -> State[None]:
+        before = len(building.done)
+        try:
+            work()
+        except BaseException as error:
+            if not was_cancelled(error):
+                raise
+            return Cancelled(message="Stopped. What was done is committed, and the next run carries on.")
+        if len(building.done) == before:
+            get_run_logger().info("nothing to do")
+            return Completed(message="nothing to do")
+        done = building.done[-1]
+        return Completed(message=f"{f'{done.rows:,} rows in ' if done.rows else ''}{done.seconds:.1f} s")
+
+    if step().is_cancelled():
+        raise TerminationSignal(signal=signal.SIGTERM)
+
+
+def _infrastructure_was_lost(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    return isinstance(state.data, Unreachable)
+
+
+def _summary(result: BuildResult, until: str | None) -> str:
+    release = f"release {result.release.name}" if result.release is not None else "no release yet"
+    if not result.steps:
+        return f"nothing to do ({release})"
+    ended = f"stopped after {until}, no release written" if until else release
+    return f"{ended}: {len(result.steps)} steps ran in {result.seconds:.0f} s"

@@ -1,0 +1,109 @@
+"""What Prefect shows of a running build: two sinks, one for the progress of each step and one for the log."""
+
+from __future__ import annotations
+
+import contextvars
+import io
+import threading
+import time
+from types import TracebackType
+from typing import cast
+from uuid import UUID
+
+from prefect import get_run_logger
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+from pipelines.progress import Event, Sink, TerminalLines
+
+EVERY_SECONDS = 2.0
+PATIENCE_SECONDS = 5.0
+"""How long the end of a step waits for a server that does not answer."""
+
+
+class ProgressPages:
+    """One progress artifact for each step that runs, `step-NAME`, renewed every two seconds.
+
+    A thread posts it, so that a server that is slow or away costs the build nothing but the sight of it.
+    """
+
+    def __init__(self, every: float = EVERY_SECONDS) -> None:
+        self._every = every
+        self._page: _Page | None = None
+
+    def __enter__(self) -> ProgressPages:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close("stopped")
+
+    def __call__(self, event: Event) -> None:
+        if event.kind == "step-start":
+            self._close("stopped")  # what is begun again had not ended
+            self._page = _Page(event.step, self._every)
+        elif event.kind == "progress" and self._page is not None and event.total:
+            rate = event.done / max(event.at - self._page.started, 1e-3)
+            told = f"{event.done:,} of {event.total:,} {event.unit}, {rate:,.0f} a second"
+            left = f", {(event.total - event.done) / rate:,.0f} s left" if 0 < event.done < event.total else ""
+            self._page.latest = (round(100.0 * event.done / event.total, 1), told + left)
+        elif event.kind == "step-end" and self._page is not None:
+            self._page.latest = (100.0, self._page.latest[1])
+            counted = f"{event.done:,} {event.unit} in " if event.done else ""
+            self._close(f"{counted}{event.seconds:.1f} s")
+
+    def _close(self, told: str) -> None:
+        if self._page is not None:
+            self._page.close(told)
+            self._page = None
+
+
+class _Page:
+    """The artifact of one step: ``latest`` is what it should show (percent, words)."""
+
+    def __init__(self, step: str, every: float) -> None:
+        self.started = time.time()
+        self.latest = (0.0, "begun")
+        self._step, self._every = step, every
+        self._closing = threading.Event()
+        self._failed = False
+        # The copied context names the task run that the artifact belongs to.
+        run = contextvars.copy_context().run
+        self._thread = threading.Thread(target=run, args=(self._post,), name=f"progress of {step}", daemon=True)
+        self._thread.start()
+
+    def close(self, told: str) -> None:
+        self.latest = (self.latest[0], told)
+        self._closing.set()
+        if not self._failed:
+            self._thread.join(PATIENCE_SECONDS)
+
+    def _post(self) -> None:
+        artifact, posted = None, None
+        while True:
+            closing, latest = self._closing.is_set(), self.latest
+            try:
+                if artifact is None:
+                    artifact = cast(UUID, create_progress_artifact(latest[0], f"step-{self._step}", latest[1]))
+                elif latest != posted:
+                    update_progress_artifact(artifact, *latest)
+                posted = latest
+            except Exception as error:
+                if not self._failed:
+                    get_run_logger().warning("The progress of %s cannot be shown (%s).", self._step, error)
+                self._failed = True
+            if closing:
+                return
+            self._closing.wait(self._every)
+
+
+def log_lines(every: float = 30.0) -> Sink:
+    """The lines that a terminal would show, in the log of the run."""
+    return TerminalLines(_RunLog(), every)
+
+
+class _RunLog(io.StringIO):
+    def write(self, text: str) -> int:
+        if text.strip():
+            get_run_logger().info("%s", text.strip())
+        return len(text)

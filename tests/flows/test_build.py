@@ -1,0 +1,152 @@
+"""The flow against a real server: one task a step, artifacts, retries, and what all that costs."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterId,
+)
+from tiny_bank import tiny_recipe, write_corpus
+
+import mnemic
+from flows import build as flow
+from flows.build import build_bank
+from mnemic.errors import StepError, Unreachable
+from pipelines.run import Building
+
+STEPS = ["read", "signature", "deduplicate", "units", "embed", "segment", "cluster", "split", "datastore"]
+STEPS += ["teacher", "imitate", "release"]
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    return tiny_recipe(tmp_path, write_corpus(tmp_path / "corpus"))
+
+
+def run(recipe, **parameters):
+    """The final state of a run in this process; it fails without raising."""
+    return build_bank(recipe, **parameters, return_state=True)
+
+
+def tasks(client, state):
+    """Task runs by name, in their order; the server hears of them a moment later."""
+    wanted = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
+    for _ in range(100):
+        found = client.read_task_runs(flow_run_filter=wanted)
+        if found and all(task.state.is_final() for task in found):
+            break
+        time.sleep(0.1)
+    return {task.name: task for task in sorted(found, key=lambda task: task.start_time)}
+
+
+def artifacts(client, state):
+    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
+    return {artifact.key: artifact for artifact in client.read_artifacts(artifact_filter=wanted)}
+
+
+def test_a_build_is_one_task_a_step_and_leaves_its_release_on_the_page(client, recipe):
+    state = run(recipe)
+    assert state.is_completed(), state.message
+    done = tasks(client, state)
+    assert list(done) == STEPS
+    assert all(task.state.is_completed() and task.run_count == 1 for task in done.values())
+    assert done["read"].state.message.startswith("40 rows in ")
+
+    found = artifacts(client, state)
+    assert set(found) == {"steps-tiny", "release-tiny", *(f"step-{name}" for name in STEPS)}
+    assert all(found[f"step-{name}"].data == 100.0 for name in STEPS)
+    assert found["step-embed"].task_run_id == done["embed"].id
+
+    bank = mnemic.open_bank(recipe["bank"])
+    page = found["release-tiny"].data
+    assert f"bank = mnemic.open_bank('{recipe['bank']}', release='{bank.release.name}')" in page
+    assert "| documents | 40 |" in page
+    assert all(
+        f"| {name} | " in page and record["fingerprint"][:12] in page for name, record in bank.release.lineage.items()
+    )
+
+    for text in bank.dataset("events").table(["text"])["text"].to_pylist():
+        assert all(text not in str(artifact.data) + artifact.description for artifact in found.values())
+
+
+def test_a_second_run_has_nothing_to_do_and_costs_little(client, recipe):
+    assert run(recipe).is_completed()
+    started = time.monotonic()
+    mnemic.build(recipe)
+    inline = time.monotonic() - started
+    started = time.monotonic()
+    state = run(recipe)
+    seconds = time.monotonic() - started
+    assert state.message.startswith("nothing to do (release ")
+    done = tasks(client, state)
+    assert list(done) == STEPS
+    assert {task.state.name for task in done.values()} == {"Completed"}
+    assert {task.state.message for task in done.values()} == {"nothing to do"}
+    assert inline < 5.0
+    assert seconds - inline < 10.0
+    assert set(artifacts(client, state)) == {"steps-tiny", "release-tiny"}
+
+
+def test_until_stops_after_a_step_without_a_release(client, recipe):
+    state = run(recipe, until="units")
+    assert state.message.startswith("stopped after units, no release written: 4 steps ran")
+    assert list(tasks(client, state)) == STEPS[:4]
+    assert "release-tiny" not in artifacts(client, state)
+
+
+def test_an_error_that_would_come_again_is_not_retried(client, recipe):
+    state = run({**recipe, "max_rejects": 0.0, "max_document_bytes": 400})
+    assert state.is_failed()
+    done = tasks(client, state)
+    assert list(done) == ["read"]
+    assert done["read"].run_count == 1
+    with pytest.raises(StepError, match="max_rejects"):
+        state.result()
+
+
+def test_the_loss_of_infrastructure_is_retried_within_the_run(client, recipe, monkeypatch):
+    monkeypatch.setattr(flow, "RETRY_SECONDS", 0.1)
+    lost = {"embed": 2}
+    real = Building.run
+
+    def fails(self, step):
+        if lost.get(step.name):
+            lost[step.name] -= 1
+            raise Unreachable("The cluster does not answer; look after it.")
+        return real(self, step)
+
+    monkeypatch.setattr(Building, "run", fails)
+    state = run(recipe)
+    assert state.is_completed()
+    done = tasks(client, state)
+    assert done["embed"].run_count == 3
+    assert {task.run_count for name, task in done.items() if name != "embed"} == {1}
+
+    lost["embed"] = 3
+    state = run(recipe)
+    assert state.is_failed()
+    assert list(tasks(client, state)) == STEPS[:5]
+
+
+def test_a_server_that_does_not_answer_for_a_while_does_not_harm_a_build(server, client, recipe):
+    """It is stopped in the first step that is seen and goes on after three seconds, when the build is over or waits."""
+
+    def hiccup():
+        while not os.path.isdir(f"{recipe['bank']}/documents.lance"):
+            time.sleep(0.01)
+        server.process.send_signal(signal.SIGSTOP)
+        time.sleep(3.0)
+        server.process.send_signal(signal.SIGCONT)
+
+    thread = threading.Thread(target=hiccup)
+    thread.start()
+    state = run(recipe)
+    thread.join()
+    assert state.is_completed()
+    assert list(tasks(client, state)) == STEPS
