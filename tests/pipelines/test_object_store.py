@@ -231,9 +231,7 @@ def test_ray_workers_build_it_too(built, recipe, remote):
     """The options of the recipe travel with the jobs, and stay out of what workers write."""
     wanted = {**recipe, "bank": remote.bank("ray"), "storage_options": remote.options}
     build(wanted, engine="ray", device="cpu")
-    digests = [
-        mnemic.open_bank(bank, storage_options=remote.options).digest() for bank in (built, remote.bank("ray"))
-    ]
+    digests = [mnemic.open_bank(bank, storage_options=remote.options).digest() for bank in (built, remote.bank("ray"))]
     assert digests[0] == digests[1]
     for key, data in remote.objects("ray/"):
         assert SECRET.encode() not in data and KEY.encode() not in data, key
