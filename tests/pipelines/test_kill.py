@@ -71,6 +71,7 @@ def test_killed_at_every_fault_point_of_every_step(nursery, recipe, undisturbed,
     assert orphans(disturbed["bank"]) == 0
 
 
+@pytest.mark.slow
 def test_killed_while_it_carries_a_changed_corpus_into_a_bank(nursery, recipe, place):
     """Edited, added and deleted documents and other settings: every step has rows to drop, to keep and to make."""
     corpus = Path(shutil.copytree(recipe["sources"][0]["path"], place / "changing", copy_function=shutil.copy2))

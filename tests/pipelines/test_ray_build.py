@@ -211,6 +211,7 @@ def test_an_interruption_finishes_and_commits_what_is_under_way(recipe, inline, 
     assert mnemic.open_bank(tmp_path / "bank").digest() == inline
 
 
+@pytest.mark.slow
 def test_a_reader_never_sees_half_a_bank(nursery, recipe, place, tmp_path):
     """A build with Ray is killed in the middle of taking in another corpus: the release is what it was."""
     corpus = write_corpus(tmp_path / "corpus")

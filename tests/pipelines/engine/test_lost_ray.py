@@ -15,6 +15,7 @@ from pipelines.engine import Job, choose_engine
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
+@pytest.mark.slow
 def test_after_the_death_of_its_node_the_next_job_starts_ray_again():
     def work(item):
         os.kill(os.getppid(), signal.SIGKILL)
