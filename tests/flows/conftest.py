@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ DEADLINE = 60.0
 
 pytest.importorskip("prefect")
 HOME = Path(tempfile.mkdtemp(prefix="mnemic-prefect-"))
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 os.environ |= {
     "PREFECT_HOME": str(HOME),  # read when prefect is imported
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -89,7 +91,6 @@ def server() -> Iterator[PrefectServer]:
             EventsWorker.drain_all()
     finally:
         stop(started.process)
-        shutil.rmtree(HOME, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
