@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import signal
 import threading
 from collections.abc import Mapping
+from types import TracebackType
 from typing import Any
 
 from mnemic.bank import open_bank
@@ -45,18 +47,19 @@ def run(arguments: argparse.Namespace) -> int:
         sinks.append(JsonLog(arguments.log))
     if not arguments.quiet:
         sinks.append(TerminalLines())
-    if threading.current_thread() is threading.main_thread():
-        sinks.append(Interruption())
-    result = build(
-        arguments.recipe,
-        bank=arguments.bank,
-        engine=choose_engine(arguments.engine, arguments.address, arguments.workers),
-        device=arguments.device,
-        replace=arguments.replace,
-        until=arguments.until,
-        commit_every=arguments.commit_every,
-        sinks=sinks,
-    )
+    with contextlib.ExitStack() as stack:
+        if threading.current_thread() is threading.main_thread():
+            sinks.append(stack.enter_context(Interruption()))
+        result = build(
+            arguments.recipe,
+            bank=arguments.bank,
+            engine=choose_engine(arguments.engine, arguments.address, arguments.workers),
+            device=arguments.device,
+            replace=arguments.replace,
+            until=arguments.until,
+            commit_every=arguments.commit_every,
+            sinks=sinks,
+        )
     if arguments.json:
         print(json.dumps(_facts(result), default=str))
     else:
@@ -65,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 class Interruption:
-    """A sink that stops the build on Ctrl-C or SIGTERM, even where the exception was lost.
+    """A sink, and a context manager, that stops the build on Ctrl-C or SIGTERM, even where the exception was lost.
 
     Python drops an exception that is raised while a destructor runs (a library's import has many); the next event
     raises it again.
@@ -73,8 +76,16 @@ class Interruption:
 
     def __init__(self) -> None:
         self._asked = False
-        signal.signal(signal.SIGINT, self._ask)
-        signal.signal(signal.SIGTERM, self._ask)
+        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def __enter__(self) -> Interruption:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _ask(self, number: int, frame: Any) -> None:
         self._asked = True

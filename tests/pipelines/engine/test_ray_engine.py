@@ -22,7 +22,13 @@ WORKERS = 2
 
 
 @pytest.fixture(scope="module")
-def ray_engine():
+def handlers():
+    """Handlers of signals before Ray is started."""
+    return {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+
+@pytest.fixture(scope="module")
+def ray_engine(handlers):
     with choose_engine("ray", workers=WORKERS) as engine:
         yield engine
 
@@ -260,9 +266,9 @@ def test_workers_with_other_code_are_refused(ray_engine, monkeypatch):
     assert "have another mnemic than this process" in str(error)
 
 
-def test_handlers_of_signals_stay_what_they_were(ray_engine):
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+def test_handlers_of_signals_stay_what_they_were(handlers, ray_engine):
+    assert list(ray_engine.map(job(lambda item: item), [1])) == [1]
+    assert {number: signal.getsignal(number) for number in handlers} == handlers
 
 
 def test_an_engine_is_chosen_by_name_environment_or_what_is_installed(monkeypatch):
