@@ -183,7 +183,7 @@ def _scaling(folder: Path, quick: bool) -> list[Row]:
     operator = Embed()
     operator.output(ROWS)
     times: dict[tuple[str, int], list[float]] = {}
-    for _ in range(1 if quick else 5):
+    for _ in range(1 if quick else 3):
         for workers in (1, 2):
             with one_core_workers(workers) as engine:
                 loop_seconds(engine, 2 * workers)
