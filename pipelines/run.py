@@ -211,9 +211,9 @@ def build(
     """Build the bank of ``recipe``, or carry on where the last build ended.
 
     ``engine`` is "inline", "ray", or what `pipelines.engine.choose_engine` makes of a cluster's address and a number of
-    workers; by default Ray where that is installed. ``until`` names the last
-    step to run; no release is written then. ``replace`` lets this recipe take over a bank that belongs to another one.
-    Raises ``MnemicError`` subclasses whose messages say what to do.
+    workers; by default Ray where that is installed. ``until`` names the last step to run; no release is written then.
+    ``replace`` lets this recipe take over a bank that belongs to another one. Raises ``MnemicError`` subclasses whose
+    messages say what to do.
     """
     with Building(
         recipe,

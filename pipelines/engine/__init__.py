@@ -19,13 +19,14 @@ ENGINES = ("inline", "ray")
 
 
 def choose_engine(name: str | None = None, address: str | None = None, workers: int | None = None) -> Engine:
-    """The engine called ``name``; without a name MNEMIC_ENGINE, else Ray where it is installed, else inline.
+    """The engine called ``name``; without one Ray for an address, MNEMIC_ENGINE, Ray if it is installed, or inline.
 
     ``address`` is a Ray cluster's ("host:6379", "ray://host:10001", "auto"); without one RAY_ADDRESS counts, and then
     Ray is started on this machine for the time of the build. ``workers`` is the largest number of actors of a step.
     """
     installed = importlib.util.find_spec("ray") is not None
-    name = name or os.environ.get("MNEMIC_ENGINE") or ("ray" if installed or address else "inline")
+    if name is None:
+        name = "ray" if address else os.environ.get("MNEMIC_ENGINE") or ("ray" if installed else "inline")
     if name not in ENGINES:
         raise RecipeError(f"There is no engine {name!r}; use inline or ray.")
     if workers is not None and workers < 1:

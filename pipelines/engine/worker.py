@@ -69,7 +69,7 @@ class Worker:
         self._work = None
         _free_memory()
         os.environ["OMP_NUM_THREADS"] = str(threads)  # read by torch when it is loaded; set below where it is already
-        factory = cloudpickle.loads(job)
+        factory = cloudpickle.loads(job)  # of the driver, which holds the cluster's secret; never read from a bank
         self._work = factory()
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(threads)

@@ -140,8 +140,8 @@ class Corpus:
                     faults.reach(step, "before-write")
                     tables[table] = _written(store, table, rows)
                     faults.reach(step, "after-write")
-                small = fitted.state.nbytes <= LARGEST_STATE
-                carried = fitted.state if small else _written(store, PARTIALS, fitted.state)
+                learned = fitted.state
+                carried = learned if learned.nbytes <= LARGEST_STATE else _written(store, PARTIALS, learned)
                 yield Decision(tables, carried, dict(fitted.summary))
 
             return decide

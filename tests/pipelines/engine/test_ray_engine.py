@@ -274,6 +274,7 @@ def test_handlers_of_signals_stay_what_they_were(handlers, ray_engine):
 def test_an_engine_is_chosen_by_name_environment_or_what_is_installed(monkeypatch):
     monkeypatch.setenv("MNEMIC_ENGINE", "inline")
     assert choose_engine().name == "inline"
+    assert choose_engine(address="head:6379").name == "ray"
     monkeypatch.delenv("MNEMIC_ENGINE")
     assert choose_engine().name == "ray"
     assert choose_engine("inline").name == "inline"
