@@ -19,9 +19,11 @@ from types import TracebackType
 
 import lance
 import pyarrow as pa
+from lance.fragment import FragmentMetadata
 
 from mnemic.dataset.failures import readable_errors
 from mnemic.dataset.store import Dataset, with_record
+from mnemic.dataset.write import write_whole
 from mnemic.errors import BankInUse, NoSpace, Unreachable
 from mnemic.schema import LEASES
 
@@ -111,16 +113,20 @@ class Lease:
         if self._dataset.snapshot() is not None:
             return
         row = {"name": "bank", "holder": "", "host": "", "pid": 0, "run": "", "heartbeat": 0.0}
+        rows = pa.Table.from_pylist([row], schema=with_record(LEASES, {}))
         try:
+            written = [FragmentMetadata.from_json(fragment) for fragment in write_whole(self._dataset, rows)]
             with readable_errors(self._dataset.uri):
-                lance.write_dataset(
-                    pa.Table.from_pylist([row], schema=with_record(LEASES, {})),
+                # Without retries: Lance would put a second row in the place of one that is held by now.
+                lance.LanceDataset.commit(
                     self._dataset.uri,
-                    mode="create",
-                    enable_stable_row_ids=True,
+                    lance.LanceOperation.Overwrite(rows.schema, written),
+                    read_version=0,
                     storage_options=self._dataset.storage_options,
+                    enable_stable_row_ids=True,
+                    max_retries=0,
                 )
-        except OSError:
+        except (OSError, ValueError, RuntimeError):
             if self._dataset.snapshot() is None:
                 raise
 

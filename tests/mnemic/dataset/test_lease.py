@@ -54,6 +54,20 @@ def test_of_many_claimants_exactly_one_wins(dataset):
     assert len(won) == 1
 
 
+def test_a_claimant_that_saw_no_row_yet_does_not_replace_one_that_is_held(dataset, monkeypatch):
+    with Lease(dataset, "first"):
+        looks, look = [], type(dataset).snapshot
+
+        def late(self, version=None):
+            looks.append(version)
+            return None if len(looks) <= 2 else look(self, version)
+
+        monkeypatch.setattr(type(dataset), "snapshot", late)
+        with pytest.raises(BankInUse, match="run first"), Lease(dataset, "second"):
+            pass
+        assert len(looks) > 2
+
+
 def test_the_lease_of_a_killed_builder_on_this_host_is_free_at_once(dataset, tmp_path):
     code = (
         "import sys, time; from mnemic.dataset import Store; from mnemic.dataset.lease import Lease\n"

@@ -1,0 +1,47 @@
+"""What models compute does not depend on the threads they may use: a worker's cores are no part of a bank."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from mnemic.encoder import TextEncoder
+from operators.datastore import Datastore
+from operators.embed import Embed
+
+pytestmark = pytest.mark.slow
+SENTENCES = [
+    f"Sentence {n} says that a commit of {n * 7} fragments is kept by its writer." * (1 + n % 5) for n in range(48)
+]
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_vectors_of_the_packaged_encoder(threads, dtype):
+    encoder = TextEncoder.load(Embed.model, dtype, "cpu")
+    made = []
+    for count in (1, 2, 4):
+        threads(count)
+        made.append(encoder.encode(SENTENCES))
+    assert np.array_equal(made[0], made[1])
+    assert np.array_equal(made[0], made[2])
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_rows_of_the_datastore_of_the_packaged_language_model(threads, dtype):
+    texts = [" ".join(SENTENCES[n : n + 12])[:1500] for n in range(0, 36, 12)]
+    documents = pa.RecordBatch.from_pydict({"id": ["a", "b", "c"], "text": texts, "split": ["store"] * 3})
+    score = Datastore(dtype=dtype).open("cpu")
+    made = []
+    for count in (1, 2, 4):
+        threads(count)
+        made.append(score(documents)[0])
+    assert made[0].num_rows > 300
+    assert made[0].equals(made[1])
+    assert made[0].equals(made[2])
