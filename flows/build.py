@@ -47,6 +47,7 @@ def build_bank(
     workers: Annotated[int, Field(ge=1)] | None = None,
     device: str | None = None,
     replace: bool = False,
+    rebalance: bool = False,
     until: str | None = None,
     commit_every: Annotated[int, Field(ge=1)] = 16,
 ) -> State[None]:
@@ -60,6 +61,7 @@ def build_bank(
         workers: Most Ray workers of a step. Default: what fits.
         device: cpu or cuda. Default: cuda where there is one.
         replace: Take over a bank that belongs to another recipe.
+        rebalance: Deduplicate anew; by default documents of earlier releases stay.
         until: Stop after this step, without a release.
         commit_every: Fragments in a commit.
     """
@@ -72,6 +74,7 @@ def build_bank(
             engine=choose_engine(engine, address, workers),
             device=device,
             replace=replace,
+            rebalance=rebalance,
             until=until,
             commit_every=commit_every,
             sinks=[log_lines(), pages, cancellation],

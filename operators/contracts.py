@@ -18,6 +18,8 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from mnemic.errors import RecipeError
@@ -33,6 +35,8 @@ REJECTED = pa.schema(
 """Rows that an operator gives back instead of results."""
 
 NO_REJECTS = pa.RecordBatch.from_pylist([], schema=REJECTED)
+
+Numbers = npt.NDArray[np.uint64]
 
 Worker = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, pa.RecordBatch]]
 """Rows in; (rows, rejects) out."""
@@ -86,6 +90,24 @@ class Corpus(Protocol):
 
     def take(self, positions: Sequence[int], columns: Sequence[str]) -> pa.Table:
         """The rows at these positions of the key order, in the order asked for."""
+
+
+class RowCorpus(Protocol):
+    """The rows that an operator reasons about, in no order, each with a number that stays the same while it lives."""
+
+    def __len__(self) -> int: ...
+
+    def rows(self, columns: Sequence[str]) -> Iterator[tuple[Numbers, pa.RecordBatch]]:
+        """All rows, some thousands at a time, and their numbers, uint64."""
+
+    def take_rows(self, numbers: Numbers, columns: Sequence[str]) -> pa.Table:
+        """The rows with these numbers, in the order asked for."""
+
+    def earlier(self, numbers: Numbers) -> pa.Array | None:
+        """What the newest release holds in the operator's column for these rows, null for one to decide about anew.
+
+        None where there is no such release.
+        """
 
 
 class Fitted(Protocol):

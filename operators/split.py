@@ -24,7 +24,7 @@ from mnemic.errors import RecipeError
 from mnemic.ids import unit_draw
 from operators.contracts import Corpus, Progress, Resources
 from operators.deduplicate.lookup import ColumnById
-from operators.deduplicate.shingles import Hashes, shingle_sets
+from operators.deduplicate.shingles import Hashes, Tokenizer
 
 CHARACTERS_PER_TOKEN = 4
 """Of English text under a vocabulary of about 50,000; planning needs no tokenizer. Text beyond this many characters for
@@ -151,11 +151,11 @@ class Split:
         stored: StoredShingles,
     ) -> _Chosen:
         """Take documents in order, but for those that resemble a stored one, until the budget is reached."""
-        chosen = _Chosen()
+        chosen, shingles_of = _Chosen(), Tokenizer(self.ngram, "words")
         for start in range(0, len(positions), _TEXTS):
             part = positions[start : start + _TEXTS]
             texts = corpus.take(part, ["text"]).column("text").to_pylist()
-            sets = shingle_sets([text[: self._characters] for text in texts], self.ngram)
+            sets = shingles_of.distinct(pa.array([text[: self._characters] for text in texts], pa.large_string()))
             for position, shingles in zip(part, sets, strict=True):
                 if chosen.tokens >= budget:
                     return chosen

@@ -41,6 +41,47 @@ class KeyOrder:
         return self._snapshot.take(self._positions[np.asarray(positions, dtype=np.int64)], columns)
 
 
+class RowOrder:
+    """Implements ``operators.contracts.RowCorpus`` over a snapshot, by Lance's row ids; nothing is held in memory.
+
+    ``earlier`` is the snapshot of the newest release whose ``column`` still holds, but for the rows in ``again``.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        column: str,
+        earlier: Snapshot | None = None,
+        again: Sequence[int] | np.ndarray[Any, Any] = (),
+    ) -> None:
+        self._snapshot, self._column, self._earlier = snapshot, column, earlier
+        self._again = pa.array(again, pa.uint64())
+
+    def __len__(self) -> int:
+        return self._snapshot.count()
+
+    def rows(self, columns: Sequence[str]) -> Iterator[tuple[np.ndarray[Any, Any], pa.RecordBatch]]:
+        for batch in self._snapshot.scan(columns, row_ids=True):
+            yield batch["_rowid"].to_numpy(), batch
+
+    def take_rows(self, numbers: np.ndarray[Any, Any], columns: Sequence[str]) -> pa.Table:
+        return self._snapshot.take_rows(numbers, columns)
+
+    def earlier(self, numbers: np.ndarray[Any, Any]) -> pa.Array | None:
+        if self._earlier is None:
+            return None
+        held = self._earlier.take_rows(numbers, [self._column])
+        held = held.filter(pc.invert(pc.is_in(held["_rowid"], value_set=self._again)))
+        place = pc.index_in(pa.array(numbers, pa.uint64()), value_set=held["_rowid"].combine_chunks())
+        return held[self._column].combine_chunks().take(place)
+
+    def there(self, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Which of these rows are in the snapshot."""
+        distinct = np.unique(numbers)
+        found = self._snapshot.take_rows(distinct, [])["_rowid"].to_numpy() if len(distinct) else distinct
+        return np.isin(numbers, found)
+
+
 def corpus_digest(snapshot: Snapshot, key: Sequence[str], where: str | None = None) -> tuple[str, int]:
     """Digest of the set of keys and their number, independent of storage order, in one streaming pass.
 

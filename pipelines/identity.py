@@ -62,9 +62,11 @@ class Record:
 
 
 def resolved_fields(operator: Any) -> dict[str, Any]:
-    """The fields of an operator as they enter its fingerprint."""
+    """The fields of an operator as they enter its fingerprint; those that change no output are left out."""
     fields: dict[str, Any] = {}
     for field in dataclasses.fields(operator):
+        if not field.metadata.get("identity", True):
+            continue
         value = getattr(operator, field.name)
         if field.metadata.get("model") and value is not None:
             value = weights_hash(value)

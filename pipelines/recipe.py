@@ -35,6 +35,7 @@ from mnemic.errors import RecipeError
 from operators.cluster import Cluster
 from operators.datastore import Datastore
 from operators.deduplicate import Deduplicate, Signature
+from operators.deduplicate.candidates import SHAPES
 from operators.embed import Embed
 from operators.imitate import Imitate
 from operators.segment import Segment
@@ -47,7 +48,7 @@ SHIPPED = Path(__file__).parent / "recipes"
 """Folder of the recipes that come with mnemic; a bare name such as `demo` means one of them."""
 
 SHARED = {
-    "deduplicate": {"ngram": "signature.ngram"},
+    "deduplicate": {"ngram": "signature.ngram", "unspaced": "signature.unspaced"},
     "datastore": {"model": "language_model", "max_document_tokens": "split.max_document_tokens"},
     "imitate": {"model": "language_model"},
 }
@@ -145,10 +146,11 @@ class Recipe(BaseModel):
     @classmethod
     def _bands_fit(cls, deduplicate: Deduplicate, info: ValidationInfo) -> Deduplicate:
         permutations = _said(info.data, "signature.permutations")
-        wanted = deduplicate.bands * deduplicate.rows
-        if deduplicate.method == "minhash" and permutations is not None and wanted > permutations:
+        bands, rows = (deduplicate.bands, deduplicate.rows) if deduplicate.bands else SHAPES[0]
+        wanted = (bands or 0) * (rows or 0)
+        if deduplicate.method != "exact" and permutations is not None and wanted > permutations:
             raise ValueError(
-                f"{deduplicate.bands} bands of {deduplicate.rows} rows need {wanted} permutations and "
+                f"{bands} bands of {rows} rows need {wanted} permutations and "
                 f"`signature.permutations` is {permutations}; use fewer bands or rows, or more permutations"
             )
         return deduplicate

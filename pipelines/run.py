@@ -74,6 +74,7 @@ class Building:
         engine: Engine | str | None = None,
         device: str | None = None,
         replace: bool = False,
+        rebalance: bool = False,
         until: str | None = None,
         commit_every: int = 16,
         storage_options: Mapping[str, str] | None = None,
@@ -87,7 +88,7 @@ class Building:
         root = str(bank or self.recipe.root)
         options = storage_options or self.recipe.connection
         self.store = Store(root if "://" in root else os.path.abspath(root), options)
-        self._all_steps = steps_of(self.recipe, self._device)
+        self._all_steps = steps_of(self.recipe, self._device, rebalance)
         self.steps = _until(self._all_steps, until)
         self.run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
         self.done: list[StepResult] = []
@@ -203,6 +204,7 @@ def build(
     engine: Engine | str | None = None,
     device: str | None = None,
     replace: bool = False,
+    rebalance: bool = False,
     until: str | None = None,
     commit_every: int = 16,
     storage_options: Mapping[str, str] | None = None,
@@ -212,8 +214,9 @@ def build(
 
     ``engine`` is "inline", "ray", or what `pipelines.engine.choose_engine` makes of a cluster's address and a number of
     workers; by default Ray where that is installed. ``until`` names the last step to run; no release is written then.
-    ``replace`` lets this recipe take over a bank that belongs to another one. Raises ``MnemicError`` subclasses whose
-    messages say what to do.
+    ``replace`` lets this recipe take over a bank that belongs to another one; ``rebalance`` lets deduplication decide
+    anew about documents of earlier releases, which win otherwise, as if all had come at once. Raises ``MnemicError``
+    subclasses whose messages say what to do.
     """
     with Building(
         recipe,
@@ -221,6 +224,7 @@ def build(
         engine=engine,
         device=device,
         replace=replace,
+        rebalance=rebalance,
         until=until,
         commit_every=commit_every,
         storage_options=storage_options,

@@ -140,6 +140,25 @@ class Snapshot:
         with readable_errors(self.uri):
             return self._dataset.take(np.asarray(positions, dtype=np.int64).tolist(), columns=list(columns))
 
+    def take_rows(self, numbers: Sequence[int] | np.ndarray[Any, Any], columns: Sequence[str]) -> pa.Table:
+        """The rows with these row ids, in the order asked for, with `_rowid`; ids of no row are left out."""
+        with readable_errors(self.uri):
+            wanted = np.asarray(numbers, dtype=np.uint64).tolist()
+            return self._dataset._take_rows(wanted, columns=[*columns, "_rowid"])
+
+    def part(self, fragment: int, columns: Sequence[str], start: int, count: int) -> pa.Table:
+        """``count`` rows of a fragment from its row ``start`` on."""
+        with readable_errors(self.uri):
+            scanner = self._dataset.get_fragment(fragment).scanner(columns=list(columns), offset=start, limit=count)
+            return scanner.to_table()
+
+    def properties_backwards(self) -> Iterator[Mapping[str, str]]:
+        """Transaction properties of the commits that led here, the newest first."""
+        for number in range(self.version, 0, -1):
+            with readable_errors(self.uri):
+                transaction = self._dataset.read_transaction(number)
+            yield (transaction.transaction_properties or {}) if transaction is not None else {}
+
     @property
     def native(self) -> lance.LanceDataset:
         """The Lance dataset itself, for the other modules of this package."""

@@ -1,75 +1,190 @@
-"""Candidate pairs by banding of MinHash signatures, and the index of kept documents that they are looked up in.
+"""Which documents share a key with another one: by sorting, or with Bloom filters where memory is short.
 
-Locality-sensitive hashing (Indyk and Motwani 1998; Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets",
-section 3.4): documents that agree in all rows of a band are candidates. The key of a band is a mixing hash of its
-rows: LSHBloom and datasketch's MinHashLSHBloom add them up, and as the minima of long documents are small, sums
-collide: of 100,000 unrelated documents of 5,000 shingles 9 % were flagged, with a mixing hash none.
-
-Documents come in rank order and are looked up among the kept ones only, so a bucket holds each kept document once
-and its pairs are never listed.
+Both find the same, in any order of arrival. Sorting holds every key of a shard. The filters take two passes, because
+one alone depends on the order: the first fills "seen", and what "seen" held already goes into "seen twice"; the second
+sends every key that hits "seen twice" on. A key that stands twice always hits; a false hit of either filter only sends
+on a key that turns out to stand alone, and is dropped then.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from operators.deduplicate.shingles import Hashes, mix
-from operators.deduplicate.signature import Signatures
+from operators.compiled import compiled
+from operators.deduplicate.bands import BAND_SHIFT, Bounds, by_band, keys_in
+from operators.deduplicate.bloom import LARGEST, BloomFilter, bits_for
+from operators.deduplicate.shingles import Hashes
 
 Integers = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.uint64]
+
+Runs = Callable[[], Iterator[tuple[Hashes, Rows]]]
+"""Gives the keys of a shard, ascending within each run, and the row of each; again and again."""
+
+SHAPES = ((32, 4), (20, 6), (14, 8))
+"""Bands and rows from wide to narrow. With an exact judge the wide ones win: of the duplicates among 111,930 technical
+documents 32 x 4 found 99.99 %, 20 x 6 99.98 %, 14 x 8 99.1 %. They also take more room."""
+
+SEEN_ERROR, TWICE_ERROR = 1e-3, 1e-2
+"""Of filters that only save memory: a false hit costs a few bytes, not an answer."""
+
+KEY_BYTES = 16
+"""Of a key and its row, at rest; sorting takes twice that."""
 
 
-def band_keys(signatures: Signatures, bands: int, rows: int) -> Hashes:
-    """64-bit key of every band, uint64 (documents, bands), of the first bands * rows components."""
-    parts = signatures[:, : bands * rows].reshape(len(signatures), bands, rows).astype(np.uint64)
-    keys = np.zeros((len(signatures), bands), np.uint64)
-    for row in range(rows):
-        keys = mix(keys ^ parts[:, :, row])
-    return keys
+@dataclass(frozen=True)
+class Shared:
+    """Keys that stand more than once, ascending, and the row of each of their documents."""
+
+    keys: Hashes
+    rows: Rows
 
 
-def shared_groups(keys: Hashes) -> Integers:
-    """Number the keys that at least two documents share, band by band.
+@dataclass(frozen=True)
+class Plan:
+    """How the shared keys are found: ``method`` "sort" or "filter", in how many shards of ``bytes`` of memory each."""
 
-    Returns int64 (documents, bands): equal numbers are equal keys of the same band, -1 is a key of one document alone.
+    method: str
+    bands: int
+    rows: int
+    shards: int
+    bytes: int
+
+
+def plan(documents: int, memory: int, method: str, shape: tuple[int, int] | None) -> Plan:
+    """Choose the shape (unless it is given), and so many shards that each stays within ``memory`` bytes.
+
+    The shape is the widest whose keys fit into the memory together. One shard is sorted if it fits; else filters are
+    filled, which take about a tenth, in as many shards as they need. "minhash" always sorts, "lshbloom" never does.
     """
-    groups = np.full(keys.shape, -1, np.int64)
-    following = 0
-    for band in range(keys.shape[1]):
-        _, inverse, sizes = np.unique(keys[:, band], return_inverse=True, return_counts=True)
-        shared = sizes > 1
-        numbers = np.where(shared, following + np.cumsum(shared) - 1, -1)
-        groups[:, band] = numbers[inverse]
-        following += int(shared.sum())
-    return groups
+    documents = max(documents, 1)
+    if shape is None:
+        shape = next((one for one in SHAPES if KEY_BYTES * (1 + one[0]) * documents <= memory), SHAPES[-1])
+    bands, rows = (0, 0) if method == "exact" else shape
+    sorting = 2 * KEY_BYTES * (1 + bands) * documents
+    filters = (1 + bands) * (bits_for(documents, SEEN_ERROR) + bits_for(-(-documents // 2), TWICE_ERROR)) // 8
+    if method in ("exact", "minhash") or (method == "auto" and sorting <= memory):
+        shards = max(1, -(-sorting // memory))
+        return Plan("sort", bands, rows, shards, sorting // shards)
+    shards = max(1, -(-filters // memory), -(-bits_for(documents, SEEN_ERROR) * (1 + bands) // LARGEST))
+    return Plan("filter", bands, rows, shards, filters // shards)
 
 
-class KeptIndex:
-    """The kept documents of every bucket. Documents are numbered by rank and go through in that order."""
+def shared_keys(runs: Runs, bounds: Bounds, method: str, documents: int) -> Shared:
+    """The keys of the range ``bounds`` that more than one of ``documents`` have."""
+    if method == "filter":
+        return standing_twice(*_hits_of_filters(runs, bounds, documents))
+    parts: dict[int, list[tuple[Hashes, Rows]]] = {}
+    for keys, rows in runs():
+        for band, part in by_band(keys):
+            parts.setdefault(band, []).append((keys[part], rows[part]))
+    found = [standing_twice(*joined(iter(parts.pop(band)))) for band in sorted(parts)]
+    return Shared(*joined((one.keys, one.rows) for one in found))
 
-    def __init__(self, groups: Integers) -> None:
-        self._groups = groups
-        sizes = np.bincount(groups[groups >= 0])
-        self._starts = np.cumsum(sizes) - sizes
-        self._filled = np.zeros(len(sizes), np.int64)
-        self._members = np.empty(int(sizes.sum()), np.int32)
 
-    def candidates(self, document: int) -> tuple[Integers, Integers]:
-        """Kept documents that share a band with this one, best rank first, and how many bands each shares."""
-        groups = self._groups[document]
-        groups = groups[groups >= 0]
-        starts = self._starts[groups]
-        ends = starts + self._filled[groups]
-        parts = [self._members[start:end] for start, end in zip(starts, ends, strict=True) if start < end]
-        if not parts:
-            return np.empty(0, np.int64), np.empty(0, np.int64)
-        kept, shared = np.unique(np.concatenate(parts), return_counts=True)
-        return kept.astype(np.int64), shared
+def shared_with_earlier(
+    new: tuple[Hashes, Rows], seen: Callable[[Hashes], npt.NDArray[np.bool_]], earlier: Runs
+) -> Shared:
+    """The keys of ``new`` documents (in any order) that another of them has, or one of the ``earlier`` runs.
 
-    def keep(self, document: int) -> None:
-        """Enter a document into its buckets."""
-        groups = self._groups[document]
-        groups = groups[groups >= 0]
-        self._members[self._starts[groups] + self._filled[groups]] = document
-        self._filled[groups] += 1
+    ``seen`` says of ascending keys which may be in those runs; without a hit they are not read.
+    """
+    order = np.argsort(new[0])
+    keys, rows = new[0][order], new[1][order]
+    distinct = np.unique(keys)
+    hits = distinct[seen(distinct)]
+    found = []
+    for theirs, owners in earlier() if len(hits) else ():
+        first, last = np.searchsorted(theirs, hits, "left"), np.searchsorted(theirs, hits, "right")
+        places = np.repeat(first, last - first) + _ramp(last - first)
+        found.append((theirs[places], owners[places]))
+    old_keys, old_rows = joined(iter(found))
+    old = np.unique(old_keys)
+    wanted = np.isin(keys, old) if len(old) else np.zeros(len(keys), np.bool_)
+    same = np.zeros(len(keys) + 1, np.bool_)
+    if len(keys):
+        np.equal(keys[1:], keys[:-1], out=same[1:-1])
+    wanted |= same[1:] | same[:-1]
+    every = np.concatenate([keys[wanted], old_keys])
+    order = np.argsort(every)
+    return Shared(every[order], np.concatenate([rows[wanted], old_rows])[order])
+
+
+def _ramp(sizes: Integers) -> Integers:
+    """0, 1, ... for every size."""
+    starts = np.cumsum(sizes) - sizes
+    return np.arange(int(sizes.sum())) - np.repeat(starts, sizes)
+
+
+def joined(runs: Iterator[tuple[Hashes, Rows]]) -> tuple[Hashes, Rows]:
+    """All runs one after another."""
+    keys, rows = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
+    for some, theirs in runs:
+        keys.append(some)
+        rows.append(theirs)
+    return np.concatenate(keys), np.concatenate(rows)
+
+
+def standing_twice(keys: Hashes, rows: Rows) -> Shared:
+    """Of keys in any order, those that stand more than once."""
+    order = np.argsort(keys)
+    keys = keys[order]
+    same = np.zeros(len(keys) + 1, np.bool_)
+    if len(keys):
+        np.equal(keys[1:], keys[:-1], out=same[1:-1])
+    repeated = same[1:] | same[:-1]
+    return Shared(keys[repeated], rows[order[repeated]])
+
+
+def room_for(documents: int, bounds: Bounds) -> int:
+    """How many keys of one band a shard may get: they spread evenly over the ranges, give or take."""
+    share = min(documents, -(-documents * keys_in(bounds) // (1 << BAND_SHIFT)))
+    return int(share + 10 * share**0.5 + 64)
+
+
+def _hits_of_filters(runs: Runs, bounds: Bounds, documents: int) -> tuple[Hashes, Rows]:
+    room = room_for(documents, bounds)
+    seen: dict[int, BloomFilter] = {}
+    twice: dict[int, BloomFilter] = {}
+    for keys, _ in runs():
+        for band, part in by_band(keys):
+            if band not in seen:
+                seen[band], twice[band] = BloomFilter(room, SEEN_ERROR), BloomFilter(room // 2 + 1, TWICE_ERROR)
+            twice[band].add(keys[part][seen[band].add(keys[part])])
+    return joined(
+        (keys[part][hits], rows[part][hits])
+        for keys, rows in runs()
+        for band, part in by_band(keys)
+        for hits in [twice[band].contains(keys[part])]
+    )
+
+
+def components(shared: Shared) -> tuple[Rows, Integers]:
+    """The rows that share a key, ascending, and for each the number of its component: rows linked by shared keys."""
+    rows, members = np.unique(shared.rows, return_inverse=True)
+    return rows, _components(shared.keys, members.astype(np.int64), len(rows))
+
+
+@compiled
+def _components(keys: Any, members: Any, count: int) -> Any:
+    """Union-find by smallest member, with path halving."""
+    parent = np.arange(count)
+    for i in range(1, len(keys)):
+        if keys[i] != keys[i - 1]:
+            continue
+        one, other = members[i - 1], members[i]
+        while parent[one] != one:
+            parent[one] = parent[parent[one]]
+            one = parent[one]
+        while parent[other] != other:
+            parent[other] = parent[parent[other]]
+            other = parent[other]
+        parent[max(one, other)] = min(one, other)
+    for i in range(count):
+        parent[i] = parent[parent[i]]
+    return parent

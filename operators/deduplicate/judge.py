@@ -2,66 +2,105 @@
 
 Unverified bands remove far too much: on 111,930 documents 16 bands of 8 rows flagged 36,000 where 23,100 are
 duplicates (precision 0.62); a signature's estimate has a standard deviation of 0.035 at the threshold and cannot
-decide either. The exact check gave precision 1.000 for about 1.6 seconds of CPU.
+decide either.
 
 Documents are judged greedily in rank order, each against the kept ones only. So a chain does not collapse: where A and
-B, B and C are similar but A and C are not, B falls to A, and C stays, for the document that it resembles is gone.
+B, B and C are similar but A and C are not, B falls to A, and C stays, for the document that it resembles is gone. A
+bucket holds each kept document once, and the pairs within it are never listed. Ranks begin with the length, so what is
+compared stands near in rank, and the sets of a few thousand documents are enough to hold.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from operators.contracts import Corpus, Progress
-from operators.deduplicate.candidates import Integers, KeptIndex
-from operators.deduplicate.shingles import Hashes, shingle_sets
+from operators.compiled import compiled
+from operators.contracts import Progress
+from operators.deduplicate.shingles import Hashes, Tokenizer, slices
+from operators.deduplicate.sketch import Signatures
 
-_TEXTS = 256  # read at once
-_HASHES_HELD = 8_000_000  # 64 MB of shingle sets
+Integers = npt.NDArray[np.int64]
+
+_TEXTS = 256
+"""Documents judged, and texts read, at once."""
+
+_HASHES_HELD = 4_000_000
+"""32 MB of shingle sets are held between the chunks, and as many again are laid out for one chunk."""
 
 
 class ShingleSets:
-    """Shingle sets of documents, by number, read when needed; the least recently used are forgotten."""
+    """Shingle sets of documents, by number, read when needed; the least recently used are forgotten.
 
-    def __init__(self, corpus: Corpus, positions: Integers, ngram: int, hashes_held: int = _HASHES_HELD) -> None:
-        self._corpus, self._positions, self._ngram, self._capacity = corpus, positions, ngram, hashes_held
+    ``read`` gives the texts of documents as one Arrow array, in the order asked for.
+    """
+
+    def __init__(
+        self, read: Callable[[Sequence[int]], pa.Array], tokenizer: Tokenizer, hashes_held: int = _HASHES_HELD
+    ) -> None:
+        self._read, self._tokenizer, self.capacity = read, tokenizer, hashes_held
         self._sets: OrderedDict[int, Hashes] = OrderedDict()
         self._held = 0
 
     def fetch(self, documents: Sequence[int]) -> list[Hashes]:
-        """The sets of these documents, in order."""
+        """The sets of these documents, in order: distinct, in the order of first occurrence."""
         found = {document: self._sets[document] for document in documents if document in self._sets}
         missing = sorted(set(documents) - found.keys())
         for start in range(0, len(missing), _TEXTS):
             part = missing[start : start + _TEXTS]
-            texts = self._corpus.take(self._positions[part].tolist(), ["text"]).column("text").to_pylist()
-            found.update(zip(part, shingle_sets(texts, self._ngram), strict=True))
+            sets = [made for texts in slices(self._read(part)) for made in self._tokenizer.distinct(texts)]
+            found.update(zip(part, sets, strict=True))
         for document in documents:
             if document not in self._sets:
                 self._sets[document] = found[document]
                 self._held += len(found[document])
             self._sets.move_to_end(document)
-        while self._held > self._capacity:
+        while self._held > self.capacity and self._sets:
             self._held -= len(self._sets.popitem(last=False)[1])
         return [found[document] for document in documents]
 
 
-def jaccard(one: Hashes, many: Sequence[Hashes]) -> npt.NDArray[np.float64]:
-    """Exact Jaccard similarity of a set to each of several; all are sorted and distinct. Of two empty sets it is 0."""
-    sizes = np.fromiter((len(other) for other in many), np.int64, len(many))
-    if len(one) == 0 or len(many) == 0:
-        return np.zeros(len(many))
-    joined = np.concatenate(many)
-    places = np.minimum(np.searchsorted(one, joined), len(one) - 1)
-    found = np.concatenate([[0], np.cumsum(one[places] == joined)])
-    ends = np.cumsum(sizes)
-    common = found[ends] - found[ends - sizes]
-    return np.asarray(common / (len(one) + sizes - common))
+class Buckets:
+    """Which documents, numbered by rank, share which keys; and the kept ones of every bucket so far.
+
+    Documents are worth comparing that share at least ``least`` buckets and whose signatures agree in at least
+    ``agreeing`` components.
+    """
+
+    def __init__(
+        self, documents: Integers, groups: Integers, signatures: Signatures, least: int = 1, agreeing: int = 0
+    ) -> None:
+        """Document ``documents[i]`` stands in bucket ``groups[i]``; buckets are numbered from 0."""
+        count = len(signatures)
+        ordered, bounds = _by_document(documents, groups, count)
+        sizes = np.bincount(groups, minlength=1)
+        starts = np.cumsum(sizes) - sizes
+        filled = np.zeros(len(sizes), np.int64)
+        members = np.empty(len(groups), np.int64)
+        self.filled = (ordered, bounds, starts, filled, members)
+        self.arrays = (least, agreeing, signatures, np.zeros(count, np.int64), *self.filled)
+
+    def candidates(self, document: int) -> tuple[Integers, Integers]:
+        """Kept documents to compare this one with, the most similar by their signatures first, of equals the better
+        ranked; and how many buckets each shares."""
+        size, found = _propose(document, np.empty((64, 3), np.int64), 0, *self.arrays)
+        found = found[:size]
+        order = np.lexsort((found[:, 0], -found[:, 2]))
+        return found[order, 0], found[order, 1]
+
+    def wanted(self, first: int, last: int) -> Integers:
+        """Documents that judging ``first`` to ``last - 1`` may compare, ascending."""
+        return np.unique(_wanted(first, last, *self.arrays))
+
+    def keep(self, document: int) -> None:
+        """Enter a kept document into its buckets."""
+        _keep(document, *self.filled)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,38 +114,265 @@ class Judgement:
     bands: Integers
 
 
-def judge(groups: Integers, sets: ShingleSets, threshold: float, progress: Progress) -> Judgement:
-    """Judge documents that are numbered by rank and have these buckets (`shared_groups`)."""
-    index = KeptIndex(groups)
-    keeper = np.full(len(groups), -1, np.int64)
-    nothing = np.empty(0, np.int64)
-    compared = [(nothing, nothing, np.empty(0), nothing)]
-    pending = np.flatnonzero((groups >= 0).any(axis=1))
-    for start in range(0, len(pending), _TEXTS):
-        chunk = pending[start : start + _TEXTS].tolist()
-        _read_ahead(index, sets, chunk)
-        for document in chunk:
-            others, bands = index.candidates(document)
-            if len(others):
-                similarity = _similarities(sets, document, others)
-                compared.append((np.full(len(others), document, np.int64), others, similarity, bands))
-                best = int(np.argmax(similarity))  # the first of equals, which has the best rank
-                if similarity[best] >= threshold:
-                    keeper[document] = others[best]
-                    continue
-            index.keep(document)
-        progress(min(start + _TEXTS, len(pending)), len(pending))
+def judge(
+    buckets: Buckets, settled: int, lengths: Integers, sets: ShingleSets, threshold: float, tell: Progress
+) -> Judgement:
+    """Judge documents that are numbered by rank; the first ``settled`` are kept and not judged.
+
+    ``lengths`` are in characters. A document is compared with its candidates in their order until one has a similarity
+    of at least ``threshold``, and falls to that.
+    """
+    count = len(lengths)
+    for document in range(settled):
+        buckets.keep(document)
+    keeper = np.full(count, -1, np.int64)
+    empty = np.empty(0, np.int64)
+    compared: list[tuple[Any, ...]] = [(empty, empty, np.empty(0), empty)]
+    start = settled
+    while start < count:
+        end = min(start + _TEXTS, count)
+        wanted = buckets.wanted(start, end)
+        while end > start + 1 and int(lengths[wanted].sum()) > 2 * sets.capacity:  # a shingle has 2 characters or more
+            end = start + (end - start) // 2
+            wanted = buckets.wanted(start, end)
+        if end == start + 1 and int(lengths[wanted].sum()) > 2 * sets.capacity:
+            compared.append(_judge_alone(buckets, start, lengths, sets, threshold, keeper))
+        else:
+            flat, bounds = _laid_out(sets.fetch(wanted.tolist()))
+            compared.append(_judge(start, end, wanted, flat, bounds, threshold, keeper, *buckets.arrays))
+        start = end
+        tell(start, count)
     return Judgement(keeper, *(np.concatenate(column) for column in zip(*compared, strict=True)))
 
 
-def _read_ahead(index: KeptIndex, sets: ShingleSets, chunk: list[int]) -> None:
-    """Read in one go what judging the chunk is sure to compare, instead of document by document."""
-    wanted = np.unique(np.concatenate([np.array(chunk), *(index.candidates(document)[0] for document in chunk)]))
-    for start in range(0, min(len(wanted), 8 * _TEXTS), _TEXTS):
-        sets.fetch(wanted[start : start + _TEXTS].tolist())
+def _laid_out(sets: list[Hashes]) -> tuple[Hashes, Integers]:
+    sizes = np.fromiter((len(hashes) for hashes in sets), np.int64, len(sets))
+    return np.concatenate([np.empty(0, np.uint64), *sets]), np.concatenate([[0], np.cumsum(sizes)])
 
 
-def _similarities(sets: ShingleSets, document: int, others: Integers) -> npt.NDArray[np.float64]:
-    own = sets.fetch([document])[0]
-    parts = [others[start : start + _TEXTS].tolist() for start in range(0, len(others), _TEXTS)]
-    return np.concatenate([jaccard(own, sets.fetch(part)) for part in parts])
+def _judge_alone(
+    buckets: Buckets, document: int, lengths: Integers, sets: ShingleSets, threshold: float, keeper: Integers
+) -> tuple[Any, ...]:
+    """One document whose candidates do not fit into memory together: they are read some at a time."""
+    others, bands = buckets.candidates(document)
+    own, similarities = sets.fetch([document])[0], [np.empty(0)]
+    parts = np.cumsum(lengths[others]) // sets.capacity
+    for part in np.unique(parts):
+        flat, bounds = _laid_out([own, *sets.fetch(others[parts == part].tolist())])
+        similarities.append(_similarities(flat, bounds))
+        if (similarities[-1] >= threshold).any():
+            break
+    similarity = np.concatenate(similarities)
+    alike = np.flatnonzero(similarity >= threshold)
+    if len(alike):
+        similarity = similarity[: alike[0] + 1]
+        keeper[document] = others[alike[0]]
+    else:
+        buckets.keep(document)
+    size = len(similarity)
+    return np.full(size, document, np.int64), others[:size], similarity, bands[:size]
+
+
+def jaccard(one: Hashes, many: Sequence[Hashes]) -> npt.NDArray[np.float64]:
+    """Exact Jaccard similarity of a set of distinct hashes to each of several. Of two empty sets it is 0."""
+    found: npt.NDArray[np.float64] = _similarities(*_laid_out([one, *many]))
+    return found
+
+
+@compiled
+def _keep(document: int, groups: Any, bounds: Any, starts: Any, filled: Any, members: Any) -> None:
+    for at in range(bounds[document], bounds[document + 1]):
+        group = groups[at]
+        members[starts[group] + filled[group]] = document
+        filled[group] += 1
+
+
+@compiled
+def _propose(
+    document: int,
+    found: Any,
+    size: int,
+    least: int,
+    agreeing: int,
+    signatures: Any,
+    counts: Any,
+    groups: Any,
+    bounds: Any,
+    starts: Any,
+    filled: Any,
+    members: Any,
+) -> tuple[int, Any]:
+    """Put the candidates of a document (its number, buckets shared, components agreed in) behind ``found[:size]``."""
+    for at in range(bounds[document], bounds[document + 1]):
+        group = groups[at]
+        for place in range(starts[group], starts[group] + filled[group]):
+            counts[members[place]] += 1
+    for at in range(bounds[document], bounds[document + 1]):
+        group = groups[at]
+        for place in range(starts[group], starts[group] + filled[group]):
+            other = members[place]
+            shared = counts[other]
+            counts[other] = 0
+            if shared < least or shared == 0:
+                continue
+            equal = 0
+            for k in range(signatures.shape[1]):
+                equal += signatures[document, k] == signatures[other, k]
+            if equal < agreeing:
+                continue
+            if size == len(found):
+                found = np.concatenate((found, np.empty_like(found)))
+            found[size, 0], found[size, 1], found[size, 2] = other, shared, equal
+            size += 1
+    return size, found
+
+
+@compiled
+def _wanted(
+    first: int,
+    last: int,
+    least: int,
+    agreeing: int,
+    signatures: Any,
+    counts: Any,
+    groups: Any,
+    bounds: Any,
+    starts: Any,
+    filled: Any,
+    members: Any,
+) -> Any:
+    found, size = np.empty((256, 3), np.int64), 0
+    for document in range(first, last):
+        before = size
+        size, found = _propose(
+            document, found, size, least, agreeing, signatures, counts, groups, bounds, starts, filled, members
+        )
+        if size > before:
+            if size == len(found):
+                found = np.concatenate((found, np.empty_like(found)))
+            found[size, 0] = document
+            size += 1
+        _keep(document, groups, bounds, starts, filled, members)  # as it may be
+    for document in range(first, last):
+        for at in range(bounds[document], bounds[document + 1]):
+            filled[groups[at]] -= 1
+    return found[:size, 0].copy()
+
+
+@compiled
+def _by_document(documents: Any, groups: Any, count: int) -> tuple[Any, Any]:
+    """The groups of document 0, then those of 1, and so on; and where those of each begin."""
+    bounds = np.zeros(count + 1, np.int64)
+    for document in documents:
+        bounds[document + 1] += 1
+    bounds = np.cumsum(bounds)
+    ordered, following = np.empty_like(groups), bounds.copy()
+    for at in range(len(documents)):
+        ordered[following[documents[at]]] = groups[at]
+        following[documents[at]] += 1
+    return ordered, bounds
+
+
+@compiled
+def _enter(flat: Any, start: int, end: int, table: Any) -> Any:
+    """Enter distinct hashes into an empty table; returns one that is large enough, 0 where nothing is."""
+    while len(table) < 2 * (end - start):
+        table = np.zeros(2 * len(table), np.uint64)
+    mask = np.uint64(len(table) - 1)
+    for i in range(start, end):
+        place = flat[i] & mask
+        while table[place] != 0:
+            place = (place + np.uint64(1)) & mask
+        table[place] = flat[i]
+    return table
+
+
+@compiled
+def _common(flat: Any, start: int, end: int, table: Any) -> int:
+    mask = np.uint64(len(table) - 1)
+    common = 0
+    for i in range(start, end):
+        value = flat[i]
+        place = value & mask
+        while table[place] != 0 and table[place] != value:
+            place = (place + np.uint64(1)) & mask
+        common += table[place] == value
+    return common
+
+
+@compiled
+def _similarities(flat: Any, bounds: Any) -> Any:
+    """Of set 0 to each of the others."""
+    table = _enter(flat, bounds[0], bounds[1], np.zeros(1024, np.uint64))
+    found = np.zeros(len(bounds) - 2, np.float64)
+    for other in range(1, len(bounds) - 1):
+        common = _common(flat, bounds[other], bounds[other + 1], table)
+        union = bounds[1] - bounds[0] + bounds[other + 1] - bounds[other] - common
+        if union:
+            found[other - 1] = common / union
+    return found
+
+
+@compiled
+def _judge(
+    first: int,
+    last: int,
+    wanted: Any,
+    flat: Any,
+    set_bounds: Any,
+    threshold: float,
+    keeper: Any,
+    least: int,
+    agreeing: int,
+    signatures: Any,
+    counts: Any,
+    groups: Any,
+    bounds: Any,
+    starts: Any,
+    filled: Any,
+    members: Any,
+) -> tuple[Any, Any, Any, Any]:
+    """Judge documents ``first`` to ``last - 1``; the sets of ``wanted`` documents (ascending) lie in ``flat``."""
+    compared = np.empty((256, 3), np.int64)  # document, other, buckets shared
+    similarity = np.empty(256, np.float64)
+    found = np.empty((256, 3), np.int64)
+    table = np.zeros(1024, np.uint64)
+    size = 0
+    for document in range(first, last):
+        candidates, found = _propose(
+            document, found, 0, least, agreeing, signatures, counts, groups, bounds, starts, filled, members
+        )
+        own_start, own_end = 0, 0
+        if candidates:
+            own = np.searchsorted(wanted, document)
+            own_start, own_end = set_bounds[own], set_bounds[own + 1]
+            table = _enter(flat, own_start, own_end, table)
+        for turn in range(candidates):
+            best = turn
+            for place in range(turn + 1, candidates):
+                more = found[place, 2] - found[best, 2]
+                if more > 0 or (more == 0 and found[place, 0] < found[best, 0]):
+                    best = place
+            for k in range(3):
+                found[turn, k], found[best, k] = found[best, k], found[turn, k]
+            if size == len(similarity):
+                compared = np.concatenate((compared, np.empty_like(compared)))
+                similarity = np.concatenate((similarity, np.empty_like(similarity)))
+            other = found[turn, 0]
+            at = np.searchsorted(wanted, other)
+            common = _common(flat, set_bounds[at], set_bounds[at + 1], table)
+            union = own_end - own_start + set_bounds[at + 1] - set_bounds[at] - common
+            compared[size, 0], compared[size, 1], compared[size, 2] = document, other, found[turn, 1]
+            similarity[size] = common / union if union else 0.0
+            size += 1
+            if similarity[size - 1] >= threshold:
+                keeper[document] = other
+                break
+        if candidates:
+            if len(table) > 8 * (own_end - own_start) and len(table) > 1024:
+                table = np.zeros(1024, np.uint64)
+            else:
+                table[:] = 0
+        if keeper[document] < 0:
+            _keep(document, groups, bounds, starts, filled, members)
+    return compared[:size, 0].copy(), compared[:size, 1].copy(), similarity[:size].copy(), compared[:size, 2].copy()

@@ -1,8 +1,9 @@
-"""Which of several duplicates is kept, and which documents are exact copies.
+"""Which of several duplicates is kept, and which documents are copies of another.
 
 The choice is a rule over content, never over arrival: the longest document, then the earliest, then the smallest
 content hash, then the smallest id. Peers keep the root of a union-find or the first to arrive, so that their kept set
 changes with order and worker count: four random orders of one corpus gave kept sets with a Jaccard similarity of 0.786.
+Before all others stand documents that an earlier release kept, and then those that must be kept.
 """
 
 from __future__ import annotations
@@ -17,9 +18,13 @@ Positions = npt.NDArray[np.int64]
 RANKED_BY = (("length", "descending"), ("time", "ascending"), ("content", "ascending"), ("id", "ascending"))
 
 
-def rank(documents: pa.Table) -> Positions:
-    """Positions of the documents from best to worst; reads id, length, time (nulls rank last) and content."""
-    order = pc.sort_indices(documents, sort_keys=list(RANKED_BY))  # nulls last
+def rank(documents: pa.Table, first: npt.NDArray[np.int64]) -> Positions:
+    """Positions of the documents from best to worst; reads id, length, time (nulls rank last) and content.
+
+    Those with a smaller number in ``first`` come before all with a larger one.
+    """
+    ranked = documents.append_column("first", pa.array(first))
+    order = pc.sort_indices(ranked, sort_keys=[("first", "ascending"), *RANKED_BY])  # nulls last
     return np.asarray(order, dtype=np.int64)
 
 

@@ -1,150 +1,200 @@
-"""Word n-gram shingles of texts, as 64-bit hashes, for a whole batch of documents in a few numpy passes.
+"""Documents as sets of shingles: n-grams of words, as 64-bit hashes, straight from Arrow text.
 
-A document is its set of word 5-grams (Broder, "On the resemblance and containment of documents", 1997): words are the
-maximal runs of ``\\w`` in the lower-cased NFC text, so case, Unicode form, punctuation and white space do not count.
-Splitting by regular expression and joining n-grams in Python runs at about 15 MB/s, 70-90 % of the time of a run with
-a fast sketch; this does about 130 MB/s. Here the text is an array of code points: a table says which of them are word
-characters, a word's hash is a polynomial read off one running sum, an n-gram's combines n shifted copies of those.
-Every hash depends on the words alone: no salt, no state, the same number on every machine and in every process.
+A document is its set of word 5-grams (Broder, "On the resemblance and containment of documents", 1997) of the text in
+NFC and lower case, so case, Unicode form, punctuation and white space do not count. In scripts that are written
+without spaces every letter counts as a word, unless the tokenizer says otherwise. Almost every text is read as it
+stands; the few that may change under NFC are normalised by Python first.
 
 A document of fewer than n words has no shingles, so two short texts are the same only if they are equal.
 """
 
 from __future__ import annotations
 
-import re
 import unicodedata
-from collections.abc import Iterator, Sequence
-from functools import cache, lru_cache
-from itertools import pairwise
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from mnemic.ids import hash_bytes
+from operators.compiled import compiled
+from operators.contracts import refuse
+from operators.deduplicate.sketch import Signatures, sketch
+from operators.deduplicate.words import combine, read_words, tables
 
 Hashes = npt.NDArray[np.uint64]
+Offsets = npt.NDArray[np.int64]
 
-WORD = re.compile(r"\w+")
-SEPARATOR = "\n"
-_SLICE_CHARACTERS = 1 << 17  # of text worked on at once: its 64-bit arrays stay in a core's cache
-_LETTER_BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2^64
-_WORD_BASE = 0xD6E8FEB86659FD93
+VERSION = 2
+"""Of the numbers below: another tokenizer or another sketch is another version."""
 
 
 def normalise(text: str) -> str:
     """The form in which texts are compared: NFC, lower case, without a byte order mark."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", text.removeprefix("\ufeff"))
-    return text.lower()
+    return unicodedata.normalize("NFC", text.removeprefix("\ufeff")).lower()
 
 
-def normalised_hash(text: str) -> str:
-    """Hash (32 hexadecimal characters) of the normalised text, runs of white space counting as one space.
+@dataclass(frozen=True)
+class Tokenizer:
+    """What a shingle is: ``ngram`` words; ``unspaced`` scripts are cut into "characters", or not at all ("words")."""
 
-    Equal for exact copies that differ in case, Unicode form or white space only. Punctuation counts.
-    """
-    return hash_bytes(" ".join(normalise(text).split()).encode("utf-8", "surrogatepass"))
+    ngram: int = 5
+    unspaced: str = "characters"
 
+    def __post_init__(self) -> None:
+        problems = []
+        if self.ngram < 1:
+            problems.append(f"A shingle needs an ngram of at least 1 word, but it is {self.ngram}; leave it out for 5.")
+        if self.unspaced not in ("characters", "words"):
+            problems.append(
+                f'`unspaced` is "{self.unspaced}"; use "characters" to count every letter of a script without spaces '
+                'as a word, or "words" to cut it at punctuation only.'
+            )
+        refuse(problems)
 
-def shingle_hashes(text: str, n: int) -> Hashes:
-    """Set of word n-grams of one text: sorted distinct uint64; empty for fewer than ``n`` words."""
-    return shingle_sets([text], n)[0]
+    @property
+    def name(self) -> str:
+        """The tokenizer in one line; hashes of two names are never compared."""
+        return f"{self.ngram}-grams of NFC lower-case words, unspaced {self.unspaced}, version {VERSION}"
 
+    def shingles(self, texts: pa.Array) -> tuple[Hashes, Offsets]:
+        """The n-grams of each text in reading order, with repeats; of text i they are ``[bounds[i]:bounds[i + 1]]``."""
+        return self._read(texts, False)
 
-def shingle_sets(texts: Sequence[str], n: int) -> list[Hashes]:
-    """`shingle_hashes` of each text."""
-    return [
-        _distinct(hashes[start:end])
-        for _, hashes, offsets in shingle_slices(texts, n)
-        for start, end in pairwise(offsets)
-    ]
+    def distinct(self, texts: pa.Array) -> list[Hashes]:
+        """The set of n-grams of each text, in the order of first occurrence."""
+        hashes, bounds = self._read(texts, True)
+        return np.split(hashes, bounds[1:-1]) if len(texts) else []
 
+    def _read(self, texts: pa.Array, distinct: bool) -> tuple[Hashes, Offsets]:
+        data, offsets = buffers(texts)
+        kernel_tables, alone = tables(), self.unspaced == "characters"
+        found, bounds, checks = _shingles(data, offsets, kernel_tables, alone, False, self.ngram, distinct)
+        unsure = np.flatnonzero(checks)
+        if len(unsure) == 0:
+            return found, bounds
+        again = _normalised(texts, unsure)
+        other, inner, _ = _shingles(*buffers(again), kernel_tables, alone, True, self.ngram, distinct)
+        sizes = np.diff(bounds)
+        sizes[unsure] = np.diff(inner)
+        joined = np.concatenate([[0], np.cumsum(sizes)])
+        merged = np.empty(joined[-1], np.uint64)
+        sure = ~np.repeat(checks, sizes)
+        merged[sure], merged[~sure] = found, other
+        return merged, joined
 
-def _distinct(hashes: Hashes) -> Hashes:
-    """Sorted, without repeats. numpy's own `unique` puts integers through a hash table first: three times the time."""
-    hashes = np.sort(hashes)
-    first = np.ones(len(hashes), np.bool_)
-    np.not_equal(hashes[1:], hashes[:-1], out=first[1:])
-    return hashes[first]
+    def signatures(self, texts: pa.Array, components: int, seed: int) -> tuple[Hashes, Signatures]:
+        """Hash of each whole text, uint64 (texts, 2), and its MinHash signature, uint32 (texts, components).
 
-
-def shingle_slices(texts: Sequence[str], n: int) -> Iterator[tuple[slice, Hashes, npt.NDArray[np.int64]]]:
-    """Shingles of many texts, some documents at a time so that memory stays small.
-
-    Yields (documents, hashes, offsets): the range of ``texts``, the hashes of all their n-grams in reading order with
-    repeats, and for document i of the range ``hashes[offsets[i]:offsets[i + 1]]``.
-    """
-    start, pieces, characters = 0, [], 0
-    for position, text in enumerate(texts):
-        pieces.append(normalise(text))
-        characters += len(pieces[-1])
-        if characters >= _SLICE_CHARACTERS:
-            yield slice(start, position + 1), *_shingles(pieces, n)
-            start, pieces, characters = position + 1, [], 0
-    if pieces:
-        yield slice(start, len(texts)), *_shingles(pieces, n)
-
-
-def _shingles(texts: Sequence[str], n: int) -> tuple[Hashes, npt.NDArray[np.int64]]:
-    ends = np.cumsum(np.fromiter((len(text) + 1 for text in texts), np.int64, len(texts)))
-    words, starts = _words(SEPARATOR + SEPARATOR.join(texts) + SEPARATOR)
-    word_ends = np.searchsorted(starts, ends)
-    word_counts = np.diff(word_ends, prepend=0)
-    shingle_counts = np.maximum(word_counts - n + 1, 0)
-    offsets = np.concatenate([[0], np.cumsum(shingle_counts)])
-    windows = len(words) - n + 1
-    if windows <= 0:
-        return np.empty(0, np.uint64), offsets
-    combined = words[:windows].copy()
-    for k in range(1, n):
-        combined += words[k : k + windows] * np.uint64(pow(_WORD_BASE, k, 1 << 64))
-    document = np.repeat(np.arange(len(texts)), word_counts)
-    inside = document[:windows] == document[n - 1 :]  # the window does not run into the next document
-    return mix(combined[inside]), offsets
-
-
-def _words(text: str) -> tuple[Hashes, npt.NDArray[np.int64]]:
-    """Hash and first character of every word of a text that begins and ends with a separator."""
-    encoded = text.encode("utf-32-le", "surrogatepass")
-    codes = np.frombuffer(encoded, np.uint32).astype(np.intp)
-    is_word, letters = _code_points()
-    inside = is_word[codes]
-    edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1  # first characters of words and of gaps, in turn
-    starts, ends = edges[::2], edges[1::2]
-    powers, inverses = _powers(max(2 * _SLICE_CHARACTERS, 1 << len(text).bit_length()))
-    values = letters[codes]
-    values *= powers[: len(values)]
-    running = np.cumsum(values)  # what is outside of words adds nothing
-    return mix((running[ends] - running[starts - 1]) * inverses[starts]), starts
+        The whole text is that in NFC and lower case with runs of white space as one space; punctuation counts.
+        """
+        forms = np.empty((len(texts), 2), np.uint64)
+        signatures = np.empty((len(texts), components), np.uint32)
+        checks = np.zeros(len(texts), np.bool_)
+        settings = (tables(), self.unspaced == "characters")
+        _sign(*buffers(texts), *settings, False, self.ngram, np.uint64(seed), forms, signatures, checks)
+        unsure = np.flatnonzero(checks)
+        if len(unsure):
+            form, signature = np.empty((len(unsure), 2), np.uint64), np.empty((len(unsure), components), np.uint32)
+            again = buffers(_normalised(texts, unsure))
+            _sign(*again, *settings, True, self.ngram, np.uint64(seed), form, signature, checks)
+            forms[unsure], signatures[unsure] = form, signature
+        return forms, signatures
 
 
-@cache
-def _code_points() -> tuple[npt.NDArray[np.bool_], Hashes]:
-    """For every code point: whether ``\\w`` matches it, and its 64 random bits, 0 where it does not."""
-    is_word = np.zeros(0x110000, np.bool_)
-    for run in WORD.finditer("".join(map(chr, range(0x110000)))):
-        is_word[run.start() : run.end()] = True
-    return is_word, mix(np.arange(0x110000, dtype=np.uint64)) * is_word
+def buffers(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], Offsets]:
+    """The bytes of an Arrow array of strings and the offsets of its values in them, without a copy of the bytes."""
+    width = np.int64 if pa.types.is_large_string(texts.type) else np.int32
+    _, offsets, data = texts.buffers()
+    if len(texts) == 0 or data is None:
+        return np.zeros(0, np.uint8), np.zeros(len(texts) + 1, np.int64)
+    every = np.frombuffer(offsets, width, texts.offset + len(texts) + 1)
+    return np.frombuffer(data, np.uint8), every[texts.offset :].astype(np.int64)
 
 
-@lru_cache(maxsize=2)
-def _powers(length: int) -> tuple[Hashes, Hashes]:
-    """``base ** i`` and ``base ** -i`` modulo 2^64 for i < length."""
-    both = []
-    for base in (_LETTER_BASE, pow(_LETTER_BASE, -1, 1 << 64)):
-        factors = np.full(length, base, np.uint64)
-        factors[0] = 1
-        both.append(np.multiply.accumulate(factors))
-    return both[0], both[1]
+def slices(texts: pa.Array, size: int = 1 << 20) -> Iterator[pa.Array]:
+    """Slices of about ``size`` bytes, so that what is made of them stays small."""
+    _, offsets = buffers(texts)
+    start = 0
+    while start < len(texts):
+        end = max(start + 1, int(np.searchsorted(offsets, offsets[start] + size, "right")) - 1)
+        yield texts.slice(start, end - start)
+        start = end
 
 
-def mix(values: Hashes) -> Hashes:
-    """Finaliser of splitmix64 (Steele, Lea and Flood 2014): a bijection on 64 bits that spreads every input bit."""
-    values = values + np.uint64(0x9E3779B97F4A7C15)
-    values ^= values >> np.uint64(30)
-    values *= np.uint64(0xBF58476D1CE4E5B9)
-    values ^= values >> np.uint64(27)
-    values *= np.uint64(0x94D049BB133111EB)
-    values ^= values >> np.uint64(31)
-    return values
+def _normalised(texts: pa.Array, places: npt.NDArray[np.int64]) -> pa.Array:
+    return pa.array([normalise(text) for text in texts.take(pa.array(places)).to_pylist()], pa.large_string())
+
+
+@compiled
+def _shingles(
+    data: Any, offsets: Any, tables: Any, alone: bool, checked: bool, n: int, distinct: bool
+) -> tuple[Any, Any, Any]:
+    texts = len(offsets) - 1
+    found = np.empty((offsets[texts] - offsets[0]) // 2 + 2 * texts + 2, np.uint64)
+    bounds = np.zeros(texts + 1, np.int64)
+    checks = np.zeros(texts, np.bool_)
+    words = np.empty(1024, np.uint64)
+    table = np.zeros(1024, np.uint64)
+    for text in range(texts):
+        words, count, check, _ = read_words(data, offsets[text], offsets[text + 1], tables, alone, checked, words)
+        checks[text] = check
+        count, _ = combine(words, count, n)
+        start = bounds[text]
+        if distinct:
+            while len(table) < 2 * count:
+                table = np.zeros(2 * len(table), np.uint64)
+            count = keep_distinct(words, count, table)
+        found[start : start + count] = words[:count]
+        bounds[text + 1] = start + count
+    return found[: bounds[texts]].copy(), bounds, checks
+
+
+@compiled
+def keep_distinct(values: Any, count: int, table: Any) -> int:
+    """Move the distinct ones of ``values[:count]`` to the front; ``table`` (zeros; a power of two) stays empty."""
+    mask = np.uint64(len(table) - 1)
+    kept = 0
+    for i in range(count):
+        value = values[i]
+        place = value & mask
+        while table[place] != 0 and table[place] != value:
+            place = (place + np.uint64(1)) & mask
+        values[kept] = value
+        kept += table[place] == 0
+        table[place] = value
+    if 4 * kept > len(table):
+        table[:] = 0
+    else:
+        for i in range(kept):
+            place = values[i] & mask
+            while table[place] != 0:
+                table[place] = 0
+                place = (place + np.uint64(1)) & mask
+    return kept
+
+
+@compiled
+def _sign(
+    data: Any,
+    offsets: Any,
+    tables: Any,
+    alone: bool,
+    checked: bool,
+    n: int,
+    seed: Any,
+    forms: Any,
+    signatures: Any,
+    checks: Any,
+) -> None:
+    words = np.empty(1024, np.uint64)
+    held = np.empty(signatures.shape[1], np.uint64)
+    for text in range(len(offsets) - 1):
+        words, count, check, whole = read_words(data, offsets[text], offsets[text + 1], tables, alone, checked, words)
+        if not checked:
+            checks[text] = check
+        count, every = combine(words, count, n)
+        sketch(words, count, seed, held, signatures[text])
+        forms[text, 0], forms[text, 1] = whole, every

@@ -31,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bank", help="another place than the recipe's")
     parser.add_argument("--until", metavar="STEP", help="stop after this step, without a release")
     parser.add_argument("--replace", action="store_true", help="take over a bank that belongs to another recipe")
+    parser.add_argument(
+        "--rebalance", action="store_true", help="deduplicate anew; by default documents of earlier releases stay"
+    )
     parser.add_argument("--engine", choices=ENGINES, help="default: $MNEMIC_ENGINE, else ray where it is installed")
     parser.add_argument("--address", help="a Ray cluster (default: $RAY_ADDRESS, else Ray is started on this machine)")
     parser.add_argument("--workers", type=int, metavar="N", help="most Ray workers of a step (default: what fits)")
@@ -56,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
             engine=choose_engine(arguments.engine, arguments.address, arguments.workers),
             device=arguments.device,
             replace=arguments.replace,
+            rebalance=arguments.rebalance,
             until=arguments.until,
             commit_every=arguments.commit_every,
             sinks=sinks,

@@ -11,6 +11,7 @@ from pipelines.identity import Record, resolved_fields
 from pipelines.recipe import Recipe
 from pipelines.steps.contracts import Context, Status, Step
 from pipelines.steps.corpus import Corpus
+from pipelines.steps.deduplicate import Deduplication
 from pipelines.steps.derive import Derive
 from pipelines.steps.grow import Grow
 from pipelines.steps.read import Read
@@ -21,10 +22,12 @@ __all__ = ["Context", "Status", "Step", "steps_of"]
 KEPT = "duplicate_of = ''"
 
 
-def steps_of(recipe: Recipe, device: str | None = None) -> list[Step]:
+def steps_of(recipe: Recipe, device: str | None = None, rebalance: bool = False) -> list[Step]:
     """All steps of a recipe on ``device`` (by default what this machine has), which decides what `dtype: auto` means.
 
     Each step's record is made of its operator's fields and of the records of the steps that it reads.
+
+    With ``rebalance`` deduplication decides anew about all documents, also those of earlier releases.
 
     A step "reads" another one here when it takes values that the other computed. Which rows it takes is no part of the
     record: a document that becomes a duplicate costs its own rows downstream, not those of all others.
@@ -43,15 +46,11 @@ def steps_of(recipe: Recipe, device: str | None = None) -> list[Step]:
     text = ("id", "text")
     steps.append(Grow(record("signature", recipe.signature, "read"), recipe.signature, "documents", text, ("read",)))
     steps.append(
-        Corpus(
+        Deduplication(
             record("deduplicate", recipe.deduplicate, "signature"),
             recipe.deduplicate,
-            "documents",
-            key=("id",),
-            columns=("id",),
-            after=("signature",),
-            needs=("signature",),
-            tables=("pairs",),
+            recipe.signature.scheme,
+            rebalance,
         )
     )
     steps.append(

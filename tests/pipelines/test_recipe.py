@@ -50,7 +50,7 @@ def test_the_mistakes_of_all_sections_come_at_once_in_sentences():
         ("`sources[0].path` is missing", "."),
         ("`sources[1]`: There is no source of kind 'foldr'", "did you mean 'folder'?"),
         ("`sources[2]`: 'texts' is not a source", "`kind: folder`"),
-        ("`signature`: A signature needs permutations", "0 and 5"),
+        ("`signature`: A signature needs permutations", "but they are 0"),
         ("`deduplicate.ngram` is said by `signature.ngram`", "set that instead."),
         ("`deduplicate`: The threshold of deduplication is 7.0", "such as 0.8."),
         ("`embed`: The dtype 'int3'", "use auto, bfloat16 or float32."),
@@ -71,7 +71,11 @@ def test_the_mistakes_of_all_sections_come_at_once_in_sentences():
     ("section", "settings", "sentence"),
     [
         ("signature", {"seed": -1}, "give one between 0 and 4294967295"),
-        ("deduplicate", {"rows": 0}, "at least 1"),
+        ("deduplicate", {"bands": 20, "rows": 0}, "at least 1 row"),
+        ("deduplicate", {"rows": 6}, "both bands and rows"),
+        ("deduplicate", {"protected_texts": ["("]}, "no regular expression"),
+        ("deduplicate", {"memory_gb": 0}, "give it 1 or more"),
+        ("signature", {"unspaced": "syllables"}, 'use "characters"'),
         ("units", {"min_characters": 0}, "set min_characters to at least 1"),
         ("embed", {"max_tokens": 0}, "max_tokens is 0; give a number of at least 3"),
         ("embed", {"max_tokens": 2}, "max_tokens is 2; give a number of at least 3"),
@@ -108,17 +112,17 @@ def test_a_section_without_settings_says_how_to_write_them():
 
 
 def test_bands_fit_into_the_signatures():
-    assert "32 bands of 4 rows need 128 permutations and `signature.permutations` is 120" in problems(
-        deduplicate={"bands": 32, "rows": 4}
+    assert "33 bands of 4 rows need 132 permutations and `signature.permutations` is 128" in problems(
+        deduplicate={"bands": 33, "rows": 4}
     )
-    assert "20 bands of 6 rows need 120 permutations and `signature.permutations` is 64" in problems(
+    assert "32 bands of 4 rows need 128 permutations and `signature.permutations` is 64" in problems(
         signature={"permutations": 64}
     )
     told = problems(signature={"permutations": 64}, segmet={})
-    assert "`deduplicate`: 20 bands" in told and "did you mean `segment`?" in told
+    assert "`deduplicate`: 32 bands" in told and "did you mean `segment`?" in told
     assert "bands of" not in problems(signature={"permutations": "many"}, deduplicate={"bands": 32})
     for fitting in (
-        {"signature": {"permutations": 128}, "deduplicate": {"bands": 32, "rows": 4}},
+        {"signature": {"permutations": 120}, "deduplicate": {"bands": 20, "rows": 6}},
         {"signature": {"permutations": 64}, "deduplicate": {"method": "exact"}},
     ):
         assert load_recipe({"name": "r", "sources": [FOLDER], **fitting})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,31 +18,43 @@ from hypothesis import strategies as st
 from mnemic.errors import RecipeError, StepError
 from mnemic.ids import content_hash
 from mnemic.schema import PAIRS, TIME
-from operators.deduplicate import Deduplicate, Signature
-from operators.deduplicate.candidates import KeptIndex, band_keys, shared_groups
-from operators.deduplicate.judge import ShingleSets, jaccard
+from operators.deduplicate import Deduplicate, Signature, decide, resolve
 from operators.deduplicate.lookup import ColumnById
-from operators.deduplicate.shingles import shingle_sets
-
-EVERY_PAIR = Deduplicate(bands=120, rows=1)
 
 
 class Rows:
-    """A corpus in memory that counts what is read from it."""
+    """A corpus in memory that counts what is read from it. ``before`` is what an earlier release decided, by id."""
 
-    def __init__(self, table: pa.Table, batch: int = 8192) -> None:
-        self.table, self.batch, self.texts_taken = table, batch, 0
+    def __init__(self, table: pa.Table, batch: int = 8192, before: dict[str, str] | None = None) -> None:
+        self.table, self.batch, self.before, self.texts_taken = table, batch, before, 0
 
     def __len__(self) -> int:
         return len(self.table)
 
-    def batches(self, columns: Sequence[str], size: int = 8192) -> Iterator[pa.RecordBatch]:
+    def rows(self, columns: Sequence[str]) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
         assert "text" not in columns, "the texts of a corpus are never read together"
-        yield from self.table.select(list(columns)).combine_chunks().to_batches(self.batch)
+        start = 1000
+        for batch in self.table.select(list(columns)).combine_chunks().to_batches(self.batch):
+            yield np.arange(start, start + len(batch), dtype=np.uint64), batch
+            start += len(batch)
 
-    def take(self, positions: Sequence[int], columns: Sequence[str]) -> pa.Table:
-        self.texts_taken += len(positions)
-        return self.table.select(list(columns)).take(pa.array(positions, pa.int64()))
+    def take_rows(self, numbers: np.ndarray, columns: Sequence[str]) -> pa.Table:
+        self.texts_taken += len(numbers) * ("text" in columns)
+        return self.table.select(list(columns)).take(pa.array(np.asarray(numbers, np.int64) - 1000))
+
+    def earlier(self, numbers: np.ndarray) -> pa.Array | None:
+        if self.before is None:
+            return None
+        ids = self.take_rows(numbers, ["id"])["id"].to_pylist()
+        return pa.array([self.before.get(i) for i in ids], pa.string())
+
+
+@pytest.fixture
+def every_pair(monkeypatch: pytest.MonkeyPatch) -> Deduplicate:
+    """One that compares all pairs that share anything."""
+    monkeypatch.setattr(resolve, "least_agreeing", lambda threshold, size: 0)
+    monkeypatch.setattr(decide, "least_shared", lambda threshold, bands, rows: 1)
+    return Deduplicate(bands=62, rows=1)
 
 
 def corpus(
@@ -49,6 +62,7 @@ def corpus(
     times: dict[str, datetime] | None = None,
     batch: int = 8192,
     tenants: dict[str, str] | None = None,
+    before: dict[str, str] | None = None,
 ) -> Rows:
     """Documents by id, in the order given, with their signatures."""
     ids = list(texts)
@@ -57,6 +71,7 @@ def corpus(
             "id": pa.array(ids, pa.string()),
             "tenant": pa.array([(tenants or {}).get(i, "") for i in ids], pa.string()),
             "content": pa.array([content_hash(texts[i]) for i in ids], pa.string()),
+            "locator": pa.array([f"folder/{i}.txt" for i in ids], pa.string()),
             "time": pa.array([(times or {}).get(i) for i in ids], TIME),
             "length": pa.array([len(texts[i]) for i in ids], pa.int64()),
             "text": pa.array([texts[i] for i in ids], pa.large_string()),
@@ -65,7 +80,7 @@ def corpus(
     signed, _ = Signature().open("cpu")(pa.record_batch({"text": rows.column("text").combine_chunks()}))
     for name in signed.schema.names:
         rows = rows.append_column(name, signed.column(name))
-    return Rows(rows, batch)
+    return Rows(rows, batch, before)
 
 
 def fit(operator: Deduplicate, rows: Rows) -> ColumnById:
@@ -87,6 +102,10 @@ def similarity(one: str, other: str, n: int = 5) -> float:
     return len(sets[0] & sets[1]) / len(sets[0] | sets[1]) if sets[0] | sets[1] else 0.0
 
 
+def form(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).lower().split())
+
+
 def brute_force(texts: dict[str, str], threshold: float) -> dict[str, str]:
     """The definition: documents in rank order, each against all kept ones; exact copies follow their first."""
     ranked = sorted(texts, key=lambda i: (-len(texts[i]), content_hash(texts[i]), i))
@@ -94,11 +113,10 @@ def brute_force(texts: dict[str, str], threshold: float) -> dict[str, str]:
     keeper: dict[str, str] = {}
     kept: list[str] = []
     for i in ranked:
-        form = " ".join(unicodedata.normalize("NFC", texts[i]).lower().split())
-        if form in first:
-            keeper[i] = keeper.get(first[form], first[form])
+        if form(texts[i]) in first:
+            keeper[i] = keeper.get(first[form(texts[i])], first[form(texts[i])])
             continue
-        first[form] = i
+        first[form(texts[i])] = i
         score, _, best = max(
             ((similarity(texts[i], texts[k]), -p, k) for p, k in enumerate(kept)), default=(0.0, 0, "")
         )
@@ -129,12 +147,19 @@ def planted(seed: int, families: int, members: int = 5) -> dict[str, str]:
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("threshold", [0.5, 0.8, 0.95])
-def test_equals_brute_force_where_every_similar_pair_is_a_candidate(seed: int, threshold: float) -> None:
+def test_equals_brute_force_where_every_similar_pair_is_a_candidate(
+    seed: int, threshold: float, every_pair: Deduplicate
+) -> None:
     texts = planted(seed, families=8)
     rows = corpus(texts)
-    fitted = fit(Deduplicate(threshold=threshold, bands=120, rows=1), rows)
-    expected = brute_force(texts, threshold)
-    assert duplicates(fitted, rows) == expected
+    fitted = fit(replace(every_pair, threshold=threshold), rows)
+    expected, found = brute_force(texts, threshold), duplicates(fitted, rows)
+    assert found.keys() == expected.keys()
+    assert all(
+        form(texts[i]) == form(texts[kept]) or similarity(texts[i], texts[kept]) >= threshold
+        for i, kept in found.items()
+        if not any(form(texts[i]) == form(texts[j]) for j in expected if j != i)
+    )
     assert expected and fitted.summary["kept"] == len(texts) - len(expected)
     assert fitted.summary["exact"] + fitted.summary["near"] == len(expected)
 
@@ -162,7 +187,7 @@ def test_every_removal_is_a_judged_pair_with_its_exact_similarity() -> None:
         if row["rule"] == "exact":
             assert (row["similarity"], row["bands"], row["verdict"]) == (1.0, 0, "duplicate")
         else:
-            assert row["rule"] == "jaccard" and 1 <= row["bands"] <= 20
+            assert row["rule"] == "jaccard" and 5 <= row["bands"] <= 32
             assert row["similarity"] == similarity(one, other)
             assert row["verdict"] == ("duplicate" if row["similarity"] >= 0.8 else "distinct")
             assert row["other"] not in removed
@@ -185,12 +210,12 @@ def test_order_and_batches_do_not_matter(seed: int, random: Any, batch: int) -> 
     assert shuffled.summary == expected.summary
 
 
-def test_a_chain_does_not_collapse() -> None:
+def test_a_chain_does_not_collapse(every_pair: Deduplicate) -> None:
     words = [f"w{i:03d}" + "x" * (4 if i < 8 else 2 if i < 16 else 0) for i in range(120)]
     texts = {name: " ".join(words[start : start + 100]) for name, start in (("a", 0), ("b", 8), ("c", 16))}
     assert similarity(texts["a"], texts["b"]) >= 0.8 and similarity(texts["b"], texts["c"]) >= 0.8
     assert similarity(texts["a"], texts["c"]) < 0.8
-    fitted = fit(EVERY_PAIR, corpus(texts))
+    fitted = fit(every_pair, corpus(texts))
     assert duplicates(fitted, corpus(texts)) == {"b": "a"}
     judged = {(row["document"], row["other"]): row["verdict"] for row in fitted.tables["pairs"].to_pylist()}
     assert judged == {("b", "a"): "duplicate", ("c", "a"): "distinct"}
@@ -204,7 +229,8 @@ def test_copies_of_a_dropped_document_point_to_the_kept_one() -> None:
     pairs = {(row["document"], row["other"], row["rule"]) for row in fitted.tables["pairs"].to_pylist()}
     best, worst = sorted(("near", "copy"), key=lambda i: content_hash(texts[i]))
     assert pairs == {(worst, best, "exact"), (best, "kept", "jaccard")}
-    assert fitted.summary == {"documents": 3, "kept": 1, "exact": 1, "near": 1, "pairs": 2}
+    counts = {"documents": 3, "kept": 1, "exact": 1, "near": 1, "pairs": 2, "shape": [32, 4]}
+    assert fitted.summary == counts
 
 
 def test_short_and_empty_documents() -> None:
@@ -251,11 +277,14 @@ def test_the_best_ranked_document_is_kept() -> None:
     assert duplicates(fit(Deduplicate(method="exact"), corpus(twins)), corpus(twins)) == {"8": "7"}
 
 
-def test_exact_reads_neither_signatures_nor_texts() -> None:
-    rows = corpus(planted(0, families=2))
-    rows.table = rows.table.select(["id", "tenant", "content", "length", "time", "normalised"])
-    assert not {"signature", "text"} & set(rows.table.column_names)
-    assert duplicates(fit(Deduplicate(method="exact"), rows), rows)
+def test_exact_reads_no_signatures_and_only_texts_of_copies_in_another_form() -> None:
+    texts = planted(0, families=2)
+    rows = corpus(texts)
+    rows.table = rows.table.drop_columns(["signature"])
+    expected = {i for i in texts if any(form(texts[i]) == form(texts[j]) for j in texts if j != i)}
+    found = duplicates(fit(Deduplicate(method="exact"), rows), rows)
+    assert found and set(found) | set(found.values()) == expected
+    assert rows.texts_taken <= 2 * len(found)
 
 
 def test_texts_are_read_for_candidates_only() -> None:
@@ -263,54 +292,6 @@ def test_texts_are_read_for_candidates_only() -> None:
     rows = corpus(texts)
     fit(Deduplicate(), rows)
     assert 0 < rows.texts_taken <= 15
-
-
-def test_shingle_sets_are_equal_when_little_is_held() -> None:
-    texts = [f"{i} " + " ".join(f"w{j}" for j in range(i, i + 20)) for i in range(30)]
-    rows = corpus({f"{i:02d}": text for i, text in enumerate(texts)})
-    sets = ShingleSets(rows, np.arange(30), 5, hashes_held=40)
-    wanted = [3, 29, 0, 3, 7, 8, 9, 3]
-    expected = shingle_sets(texts, 5)
-    for _ in range(2):
-        assert all(np.array_equal(got, expected[i]) for i, got in zip(wanted, sets.fetch(wanted), strict=True))
-    assert len(sets._sets) <= 2
-    taken = rows.texts_taken
-    sets.fetch([3])
-    assert rows.texts_taken == taken
-
-
-def test_jaccard_against_sets() -> None:
-    generator = np.random.default_rng(2)
-    many = [np.unique(generator.integers(0, 40, size).astype(np.uint64)) for size in (0, 1, 5, 30, 200)]
-    for one in many:
-        expected = [
-            len({*one.tolist()} & {*other.tolist()}) / len({*one.tolist()} | {*other.tolist()}) if len(one) else 0.0
-            for other in many
-        ]
-        assert jaccard(one, many).tolist() == expected
-
-
-def test_band_keys_mix_where_sums_collide() -> None:
-    """Minima of long documents are small: their sums collide, a mixing hash does not."""
-    signatures = np.random.default_rng(0).integers(0, 1 << 20, (20_000, 12)).astype(np.uint32)
-    sums = signatures.reshape(-1, 2, 6).sum(axis=2)
-    assert len(np.unique(sums[:, 0])) < 20_000
-    assert (shared_groups(band_keys(signatures, 2, 6)) == -1).all()
-    signatures[7, 6:] = signatures[19_999, 6:]
-    groups = shared_groups(band_keys(signatures, 2, 6))
-    assert np.argwhere(groups >= 0).tolist() == [[7, 1], [19_999, 1]]
-    permuted = band_keys(np.array([[1, 2], [2, 1]], np.uint32), 1, 2)
-    assert permuted[0, 0] != permuted[1, 0]
-
-
-def test_kept_index_counts_shared_bands() -> None:
-    keys = np.array([[1, 1, 5], [1, 2, 5], [1, 2, 6], [3, 9, 9]], np.uint64)
-    index = KeptIndex(shared_groups(keys))
-    index.keep(0)
-    assert [part.tolist() for part in index.candidates(1)] == [[0], [2]]
-    index.keep(1)
-    assert [part.tolist() for part in index.candidates(2)] == [[0, 1], [1, 2]]
-    assert [part.tolist() for part in index.candidates(3)] == [[], []]
 
 
 def test_large_bucket_of_near_copies() -> None:
@@ -325,23 +306,10 @@ def test_large_bucket_of_near_copies() -> None:
 def test_empty_corpus() -> None:
     rows = corpus({"only": "one"})
     rows.table = rows.table.slice(0, 0)
-    for method in ("exact", "minhash"):
+    for method in ("exact", "minhash", "lshbloom", "auto"):
         fitted = fit(Deduplicate(method=method), rows)
         assert len(fitted.tables["pairs"]) == 0
         assert len(fitted(pa.record_batch({"id": pa.array([], pa.string())}))) == 0
-
-
-def test_a_row_that_was_not_in_the_corpus_is_an_error() -> None:
-    fitted = fit(Deduplicate(), corpus({"a": "one", "b": "two"}))
-    with pytest.raises(StepError, match="run the step again"):
-        fitted(pa.record_batch({"id": ["a", "aa"]}))
-
-
-def test_two_rows_with_one_id_are_an_error() -> None:
-    rows = corpus({"a": "one", "b": "two"})
-    rows.table = pa.concat_tables([rows.table, rows.table.slice(1)])
-    with pytest.raises(StepError, match="more than one row"):
-        fit(Deduplicate(), rows)
 
 
 @pytest.mark.parametrize("column", ["normalised", "signature"])
@@ -357,14 +325,19 @@ def test_an_unfinished_signature_step_is_an_error(column: str) -> None:
 
 def test_impossible_fields_are_refused() -> None:
     for fields, sentence in (
-        ({"method": "simhash"}, 'use "exact" or "minhash"'),
+        ({"method": "simhash"}, 'use "auto", "exact"'),
         ({"threshold": 0.0}, "such as 0.8"),
-        ({"bands": 0}, "at least 1"),
+        ({"bands": 0, "rows": 4}, "1 to 62 bands"),
+        ({"bands": 63, "rows": 1}, "1 to 62 bands"),
+        ({"bands": 20}, "both bands and rows"),
+        ({"memory_gb": 0.0}, "give it 1 or more"),
+        ({"protected_texts": ("(",)}, "no regular expression"),
+        ({"ngram": 0}, "at least 1 word"),
     ):
         with pytest.raises(RecipeError, match=sentence):
             Deduplicate(**fields)
-    with pytest.raises(RecipeError, match="126 permutations, but they have 120"):
-        fit(Deduplicate(bands=21), corpus({"a": "one"}))
+    with pytest.raises(RecipeError, match="132 permutations, but they have 128"):
+        fit(Deduplicate(bands=33, rows=4), corpus({"a": "one"}))
 
 
 def test_tenants_are_deduplicated_each_by_itself() -> None:
@@ -379,3 +352,70 @@ def test_tenants_are_deduplicated_each_by_itself() -> None:
     assert all(tenants[name] == tenants[kept] for name, kept in found.items())
     pairs = fitted.tables["pairs"].to_pylist()
     assert all(tenants[pair["document"]] == tenants[pair["other"]] for pair in pairs)
+
+
+@pytest.mark.parametrize("method", ["auto", "minhash", "lshbloom"])
+@pytest.mark.parametrize("memory_gb", [4.0, 2e-5, 4e-6])
+def test_neither_method_nor_memory_change_the_answer(method: str, memory_gb: float) -> None:
+    texts = planted(5, families=10)
+    shape = {"bands": 20, "rows": 6}
+    expected = fit(Deduplicate(**shape), corpus(texts))
+    operator = Deduplicate(method=method, memory_gb=memory_gb, **shape)
+    assert operator.plan(len(texts)).shards > 1 or memory_gb == 4.0 or method != "minhash"
+    found = fit(operator, corpus(texts, batch=7))
+    assert found.tables["pairs"].equals(expected.tables["pairs"])
+    assert found.summary == expected.summary
+
+
+@pytest.mark.parametrize("size", [1, 7, 30])
+def test_packs_do_not_change_the_answer(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = planted(6, families=10)
+    expected = fit(Deduplicate(), corpus(texts))
+    monkeypatch.setattr(decide, "PACK", size)
+    assert fit(Deduplicate(), corpus(texts)).tables["pairs"].equals(expected.tables["pairs"])
+
+
+def test_protected_documents_are_never_dropped() -> None:
+    words = [f"w{i}" for i in range(100)]
+    texts = {
+        "long": " ".join([*words, "longest-of-all"]),
+        "canary": " ".join([*words, "canary-1234"]),
+        "copy": " ".join([*words, "Canary-1234"]),
+        "other": " ".join([*words, "more"]),
+    }
+    plain = duplicates(fit(Deduplicate(), corpus(texts)), corpus(texts))
+    assert plain.keys() == {"canary", "copy", "other"}
+    for fields in (
+        {"protected_ids": ("canary",)},
+        {"protected_locators": ("fold*/can?ry.txt",)},
+        {"protected_texts": (r"canary-\d{4}",)},
+    ):
+        found = duplicates(fit(Deduplicate(**fields), corpus(texts)), corpus(texts))
+        assert found == {"copy": "canary", "long": "canary", "other": "canary"}
+    both = Deduplicate(protected_texts=("(?i)canary",), protected_locators=("*/[long.txt",))
+    assert duplicates(fit(both, corpus(texts)), corpus(texts)).keys() == {"long", "other"}
+
+
+def test_documents_of_an_earlier_release_win_and_those_that_fell_stay_fallen() -> None:
+    words = [f"w{i}" for i in range(100)]
+    texts = {
+        "old": " ".join(words),
+        "fallen": " ".join([*words[:-1], "x"]),
+        "longer": " ".join([*words, "and", "longer"]),
+        "copy": " ".join(words).upper(),
+        "alone": " ".join(f"z{i}" for i in range(50)),
+    }
+    assert duplicates(fit(Deduplicate(), corpus(texts)), corpus(texts)).keys() == {"old", "fallen", "copy"}
+    rows = corpus(texts, before={"old": "", "fallen": "old", "alone": ""})
+    fitted = fit(Deduplicate(), rows)
+    assert duplicates(fitted, rows) == {"longer": "old", "copy": "old"}  # with those of the release
+    assert not {"fallen"} & set(fitted.tables["pairs"]["document"].to_pylist())
+
+
+def test_a_hash_proposes_a_copy_and_the_text_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {"a": "one two three", "b": "four five six", "c": "One  two three"}
+    rows = corpus(texts)
+    place = rows.table.schema.get_field_index("normalised")
+    same = pa.array([rows.table["normalised"][0].as_py()] * 3)
+    rows.table = rows.table.set_column(place, rows.table.schema.field("normalised"), same)
+    assert duplicates(fit(Deduplicate(), rows), rows) == {"a": "c"}

@@ -1,0 +1,83 @@
+"""What deduplication knows of every code point: its lower case, its class, and whether it may need normalisation.
+
+One table of 64-bit entries, made once a process from Python's character database:
+
+* bits 0-20: the code point in lower case,
+* bits 21-28: its canonical combining class,
+* `WORD`: ``\\w`` matches it; `SPACE`: ``str.split`` cuts at it; `ALONE`: a letter of a script that is written without
+  spaces (Han, Kana, Thai, Lao, Khmer, Myanmar, Yi); each is a word of its own where that is asked for,
+* `CHECK`: the text may change under NFC (quick check "no" or "maybe", Unicode Standard Annex 15, section 9) or under
+  ``str.lower`` in a way that one code point alone does not tell (U+0130 grows, the form of sigma depends on its place).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import unicodedata
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+CLASS_SHIFT = 21
+WORD, SPACE, CHECK, ALONE = (1 << bit for bit in range(29, 33))
+
+UNSPACED = (
+    (0x0E01, 0x0E7F),  # Thai
+    (0x0E81, 0x0EFF),  # Lao
+    (0x1000, 0x109F),  # Myanmar
+    (0x1780, 0x17FF),  # Khmer
+    (0x3005, 0x3007),  # Han iteration mark, closing mark and zero
+    (0x3041, 0x30FF),  # Hiragana, Katakana
+    (0x31F0, 0x31FF),  # Katakana phonetic extensions
+    (0x3400, 0x4DBF),  # Han extension A
+    (0x4E00, 0x9FFF),  # Han
+    (0xA000, 0xA48C),  # Yi
+    (0xA9E0, 0xA9FE),  # Myanmar extended B
+    (0xAA60, 0xAA7F),  # Myanmar extended A
+    (0xF900, 0xFAFF),  # Han compatibility
+    (0xFF66, 0xFF9F),  # Katakana of half width
+    (0x1B000, 0x1B16F),  # Kana supplement and extensions
+    (0x20000, 0x3FFFF),  # Han extensions
+)
+"""Ranges of scripts without spaces; of them, letters, marks and digits are words of their own."""
+
+Table = npt.NDArray[np.uint64]
+
+
+_SIMPLE = re.compile("[\u3400-\u9fff\uac00-\ud7a3\ue000-\uf8ff\U00020000-\U0002f7ff\U0002fa20-\U0010ffff]+")
+"""Code points without case, combining class or canonical decomposition that is not algorithmic."""
+
+
+@cache
+def code_points() -> Table:
+    """The table, uint64[0x110000]; lone surrogates are no word characters."""
+    every = "".join(map(chr, range(sys.maxunicode + 1)))
+    table = np.arange(len(every), dtype=np.uint64)
+    for found in re.finditer(r"\w+", every):
+        table[found.start() : found.end()] |= np.uint64(WORD)
+    for found in re.finditer(r"\s", every):
+        table[found.start()] |= np.uint64(SPACE)
+    for start, end in UNSPACED:
+        for code in range(start, end + 1):
+            if unicodedata.category(every[code])[0] in "LMN":
+                table[code] |= np.uint64(ALONE)
+    seconds = {0x1161 + k for k in range(21)} | {0x11A8 + k for k in range(27)}  # of Hangul syllables
+    for character in _SIMPLE.sub("", every):
+        code, lower = ord(character), character.lower()
+        if len(lower) > 1 or character == "\u03a3":
+            table[code] |= np.uint64(CHECK)
+        elif lower != character:
+            table[code] ^= np.uint64(code ^ ord(lower))
+        combining = unicodedata.combining(character)
+        table[code] |= np.uint64(combining << CLASS_SHIFT)
+        parts = unicodedata.decomposition(character)
+        if parts and parts[0] != "<":
+            if unicodedata.normalize("NFC", character) != character:
+                table[code] |= np.uint64(CHECK)
+            else:
+                seconds.add(int(parts.split()[1], 16))
+    for code in seconds:
+        table[code] |= np.uint64(CHECK)
+    return table

@@ -1,0 +1,132 @@
+"""What earlier runs have seen, kept as Bloom filters beside the bank: one for every band, and range of keys.
+
+A later run asks them first: a key that no filter has is surely new and needs no look-up. They carry the scheme of the
+signatures, and refuse keys of another. Where a filter is full, another one of twice its size is put beside it, so the
+error of a look-up grows by that of one filter, not without bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from mnemic.errors import StepError
+from operators.deduplicate.bands import Bounds, by_band, within
+from operators.deduplicate.bloom import BloomFilter, Flags, share_of_error
+from operators.deduplicate.candidates import room_for
+from operators.deduplicate.shingles import Hashes
+
+FILTERS = pa.schema(
+    [
+        pa.field("band", pa.int32(), nullable=False),  # 0 is the whole text
+        pa.field("first", pa.uint64(), nullable=False),  # range of keys: [first, last]
+        pa.field("last", pa.uint64(), nullable=False),
+        pa.field("generation", pa.int32(), nullable=False),  # 0, and one more for every filter put beside
+        pa.field("capacity", pa.int64(), nullable=False),  # distinct keys
+        pa.field("held", pa.int64(), nullable=False),
+        pa.field("error", pa.float64(), nullable=False),  # of one look-up, asked for
+        pa.field("observed_error", pa.float64(), nullable=False),  # by how full it is
+        pa.field("scheme", pa.string(), nullable=False),
+        pa.field("bits", pa.large_binary(), nullable=False),
+    ]
+)
+"""The dataset `filters`."""
+
+ERROR = 1e-5
+"""Of all bands together: how often a document that is new in every band is looked up in vain."""
+
+
+@dataclass(eq=False)
+class BandFilters:
+    """The filters of one range of keys. ``generations`` of a band are asked all, and the last is added to."""
+
+    bounds: Bounds
+    scheme: str
+    bands: int
+    documents: int
+    generations: dict[int, list[BloomFilter]] = field(default_factory=dict)
+
+    def contains(self, keys: Hashes) -> Flags:
+        """Whether each of these ascending keys may have been added; no is certain."""
+        found = np.zeros(len(keys), np.bool_)
+        for band, part in by_band(keys):
+            for one in self.generations.get(band, ()):
+                found[part] |= one.contains(keys[part])
+        return found
+
+    def add(self, keys: Hashes) -> None:
+        """Add ascending keys; a key that may be there already is left out."""
+        for band, part in by_band(keys):
+            known = self.generations.setdefault(band, [])
+            fresh = np.unique(keys[part][~self.contains(keys[part])])
+            if not known:
+                known.append(self._new(max(room_for(self.documents, self.bounds), len(fresh))))
+            room = known[-1].capacity - known[-1].held
+            known[-1].add(fresh[:room])
+            if len(fresh) > room:
+                known.append(self._new(max(2 * known[-1].capacity, len(fresh) - room)))
+                known[-1].add(fresh[room:])
+
+    def merge(self, other: BandFilters) -> BandFilters:
+        """Both together: bit for bit the filters that saw the keys of both, where they are of one shape."""
+        if (self.scheme, self.bounds) != (other.scheme, other.bounds):
+            raise StepError(
+                f"Filters of different keys do not merge: those of {self.scheme}, and those of {other.scheme}."
+            )
+        merged = BandFilters(self.bounds, self.scheme, self.bands, self.documents)
+        for band in sorted(self.generations.keys() | other.generations.keys()):
+            mine, theirs = self.generations.get(band, []), other.generations.get(band, [])
+            both = [one.merge(another) for one, another in zip(mine, theirs, strict=False)]
+            merged.generations[band] = [*both, *mine[len(both) :], *theirs[len(both) :]]
+        return merged
+
+    def table(self) -> pa.Table:
+        """As rows of `FILTERS`."""
+        rows = [
+            {
+                "band": band,
+                "first": self.bounds[0],
+                "last": self.bounds[1],
+                "generation": generation,
+                "capacity": one.capacity,
+                "held": one.held,
+                "error": one.error,
+                "observed_error": one.observed_error,
+                "scheme": self.scheme,
+                "bits": one.bits.tobytes(),
+            }
+            for band, filters in sorted(self.generations.items())
+            for generation, one in enumerate(filters)
+        ]
+        return pa.Table.from_pylist(rows, schema=FILTERS)
+
+    def _new(self, capacity: int) -> BloomFilter:
+        return BloomFilter(capacity, share_of_error(ERROR, self.bands + 1))
+
+
+def filters_of(table: pa.Table, scheme: str, bands: int, documents: int) -> list[BandFilters]:
+    """The filters in rows of `FILTERS`, by range. Raises StepError where they were made of other signatures."""
+    made: dict[Bounds, BandFilters] = {}
+    for row in sorted(table.to_pylist(), key=lambda row: (row["first"], row["band"], row["generation"])):
+        if row["scheme"] != scheme:
+            raise StepError(
+                f'The filters of the bank were made of other signatures ("{row["scheme"]}", and these are "{scheme}"). '
+                "Build with --rebalance to make them anew."
+            )
+        bounds = (row["first"], row["last"])
+        one = BloomFilter(row["capacity"], row["error"], row["held"], np.frombuffer(row["bits"], np.uint64).copy())
+        group = made.setdefault(bounds, BandFilters(bounds, scheme, bands, documents))
+        group.generations.setdefault(row["band"], []).append(one)
+    return list(made.values())
+
+
+def seen_by(filters: Sequence[BandFilters], keys: Hashes) -> Flags:
+    """Whether each of these ascending keys may be in one of the filters."""
+    found = np.zeros(len(keys), np.bool_)
+    for one in filters:
+        part = within(keys, one.bounds)
+        found[part] |= one.contains(keys[part])
+    return found

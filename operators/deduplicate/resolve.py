@@ -1,0 +1,144 @@
+"""Decide about documents that share keys: copies first, then near-duplicates, each with the pairs that say why.
+
+What is decided together is a pack of whole components (documents linked by shared keys), so no pack depends on
+another, and any division into packs gives the same answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mnemic.schema import PAIRS
+from operators.contracts import Progress
+from operators.deduplicate.bands import BAND_SHIFT
+from operators.deduplicate.candidates import Rows, Shared
+from operators.deduplicate.estimate import least_agreeing
+from operators.deduplicate.judge import Buckets, Integers, Judgement, ShingleSets, judge
+from operators.deduplicate.rank import Positions, exact_representatives, rank
+from operators.deduplicate.shingles import Tokenizer, normalise
+from operators.deduplicate.sketch import Signatures
+
+Texts = Callable[[Sequence[int]], pa.Array]
+"""The texts of documents by their place in a pack."""
+
+_TEXTS = 256  # read at once
+
+NEW, SETTLED, PROTECTED = 2, 0, 1
+"""How a document is ranked before all else: kept by an earlier release, never to be dropped, or neither."""
+
+
+def resolve(
+    documents: pa.Table,
+    places: Integers,
+    keys: npt.NDArray[np.uint64],
+    standing: Integers,
+    texts: Texts,
+    tokenizer: Tokenizer,
+    signatures: Signatures | None,
+    threshold: float,
+    least: int,
+    tell: Progress,
+) -> pa.Table:
+    """Decide about ``documents`` (id, tenant, content, time, length, normalised); number ``places[i]`` has ``keys[i]``.
+
+    ``standing`` says of each whether it is `NEW`, or `SETTLED` or `PROTECTED` and kept whatever it resembles. Without
+    ``signatures`` only copies fall; with them, documents are compared that share at least ``least`` bands and agree in
+    enough components.
+    """
+    ids = documents.column("id").combine_chunks()
+    order = rank(documents, standing)
+    whole = pc.binary_join_element_wise(documents.column("tenant"), documents.column("normalised"), "\0")
+    representative = exact_representatives(whole.combine_chunks(), order)
+    copies = np.flatnonzero((representative != np.arange(len(order))) & (standing == NEW))
+    copies = copies[_confirmed(documents, copies, representative[copies], texts)]
+    original = np.ones(len(order), np.bool_)
+    original[copies] = False
+    ones = np.ones(len(copies))
+    pairs = [_pairs(ids, copies, representative[copies], ones, ones.astype(np.int64) * 0, ones > 0, "exact")]
+    if signatures is not None:
+        originals = order[original[order]]
+        judgement = _judge(
+            documents, originals, places, keys, standing, texts, tokenizer, signatures, threshold, least, tell
+        )
+        judged = (originals[judgement.document], originals[judgement.other], judgement.similarity, judgement.bands)
+        pairs.append(_pairs(ids, *judged, judgement.similarity >= threshold, "jaccard"))
+    return pa.concat_tables(pairs)
+
+
+def _confirmed(documents: pa.Table, copies: Positions, others: Positions, texts: Texts) -> npt.NDArray[np.bool_]:
+    """Which copies really are: a hash proposes, the text decides, unless the contents are the same anyway."""
+    content = documents.column("content").combine_chunks()
+    equal = np.asarray(pc.equal(content.take(pa.array(copies)), content.take(pa.array(others))), dtype=np.bool_)
+    unsure = np.flatnonzero(~equal)
+    for start in range(0, len(unsure), _TEXTS):
+        part = unsure[start : start + _TEXTS]
+        pairs = zip(texts(copies[part].tolist()), texts(others[part].tolist()), strict=True)
+        equal[part] = [one == other or _form(one.as_py()) == _form(other.as_py()) for one, other in pairs]
+    return equal
+
+
+def _form(text: str) -> list[str]:
+    return normalise(text).split()
+
+
+def _judge(
+    documents: pa.Table,
+    originals: Positions,
+    places: Integers,
+    keys: npt.NDArray[np.uint64],
+    standing: Integers,
+    texts: Texts,
+    tokenizer: Tokenizer,
+    signatures: Signatures,
+    threshold: float,
+    least: int,
+    tell: Progress,
+) -> Judgement:
+    """Judge the documents at these positions, best first, by what they share beside the whole text."""
+    number = np.full(len(documents), -1, np.int64)
+    number[originals] = np.arange(len(originals))
+    banded = (keys >> np.uint64(BAND_SHIFT) != 0) & (number[places] >= 0)
+    _, groups = np.unique(keys[banded], return_inverse=True)
+    agreeing = least_agreeing(threshold, signatures.shape[1])
+    mine = signatures[originals]
+    buckets = Buckets(number[places[banded]], groups.astype(np.int64), mine, least, agreeing)
+    lengths = np.asarray(documents.column("length"), dtype=np.int64)[originals]
+    sets = ShingleSets(lambda numbers: texts(originals[np.asarray(numbers, np.int64)].tolist()), tokenizer)
+    settled = int((standing[originals] != NEW).sum())  # they rank first
+    return judge(buckets, settled, lengths, sets, threshold, tell)
+
+
+def packs(shared: Shared, rows: Rows, component: Integers, size: int) -> list[Shared]:
+    """Divide what is shared into packs of whole components, of about ``size`` documents each."""
+    _, label, counts = np.unique(component, return_inverse=True, return_counts=True)
+    pack_of = np.cumsum(counts) // max(size, 1)
+    pack = pack_of[label][np.searchsorted(rows, shared.rows)]
+    order = np.argsort(pack, kind="stable")
+    cuts = np.flatnonzero(np.diff(pack[order])) + 1
+    return [Shared(shared.keys[part], shared.rows[part]) for part in np.split(order, cuts)] if len(order) else []
+
+
+def _pairs(
+    ids: pa.Array,
+    documents: Positions,
+    others: Positions,
+    similarity: npt.NDArray[np.float64],
+    bands: Integers,
+    duplicate: npt.NDArray[np.bool_],
+    rule: str,
+) -> pa.Table:
+    verdicts = pa.array(["distinct", "duplicate"]).take(pa.array(duplicate.astype(np.int8)))
+    columns = [
+        ids.take(pa.array(documents)),
+        ids.take(pa.array(others)),
+        pa.array(similarity, pa.float64()),
+        pa.array(bands.astype(np.int32)),
+        verdicts,
+        pa.repeat(pa.scalar(rule), len(documents)),
+    ]
+    return pa.Table.from_arrays(columns, schema=PAIRS)
