@@ -259,7 +259,7 @@ class Deduplication:
         if made is None or made.record != under_way:
             context.commit(lambda: pairs.replace(PAIRS, (), under_way, context.properties(record)))
             made = pairs.require()
-        finished = _finished(made)
+        finished, listed = _finished(made), list[Part]()
         parts: list[Part] = [("earlier", fragment.id) for fragment in base.pairs.fragments] if base else []
         parts += [("pack", number) for number in range(len(packs))]
         todo = [part for part in parts if part not in finished]
@@ -285,10 +285,11 @@ class Deduplication:
         def commit(wave: list[PackOutcome]) -> None:
             nonlocal done
             fragments = [fragment for outcome in wave for fragment in outcome.fragments]
-            listed = json.dumps([outcome.part for outcome in wave])
+            listed.extend(outcome.part for outcome in wave)  # parts without pairs wait for the next that has some
             if fragments:
-                properties = {**context.properties(record), PARTS: listed}
+                properties = {**context.properties(record), PARTS: json.dumps(listed)}
                 context.commit(lambda: append(pairs, fragments, properties))
+                listed.clear()
             done += sum(len(np.unique(packs[outcome.part[1]].rows)) for outcome in wave if outcome.part[0] == "pack")
             context.progress(done, total, "documents that share a key")
 
