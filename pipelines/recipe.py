@@ -36,6 +36,7 @@ from operators.cluster import Cluster
 from operators.datastore import Datastore
 from operators.deduplicate import Deduplicate, Signature
 from operators.deduplicate.candidates import SHAPES
+from operators.deduplicate.semantic import Semantic
 from operators.embed import Embed
 from operators.imitate import Imitate
 from operators.segment import Segment
@@ -85,6 +86,7 @@ class Recipe(BaseModel):
     embed: Embed = Embed()
     segment: Segment = Segment()
     cluster: Cluster = Cluster()
+    semantic: Semantic | None = None
     language_model: str | None = None
     split: Split = Split()
     datastore: Datastore = Field(default=Datastore(), validate_default=True)

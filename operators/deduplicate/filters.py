@@ -61,9 +61,11 @@ class BandFilters:
         """Add ascending keys; a key that may be there already is left out."""
         for band, part in by_band(keys):
             known = self.generations.setdefault(band, [])
-            fresh = np.unique(keys[part][~self.contains(keys[part])])
+            fresh = keys[part]
             if not known:
                 known.append(self._new(max(room_for(self.documents, self.bounds), len(fresh))))
+            if len(known) > 1 or known[-1].held + len(fresh) > known[-1].capacity:
+                fresh = np.unique(fresh[~self.contains(fresh)])
             room = known[-1].capacity - known[-1].held
             known[-1].add(fresh[:room])
             if len(fresh) > room:

@@ -15,6 +15,7 @@ from pipelines.steps.deduplicate import Deduplication
 from pipelines.steps.derive import Derive
 from pipelines.steps.grow import Grow
 from pipelines.steps.read import Read
+from pipelines.steps.semantic import SameEvents
 from pipelines.steps.train import Train
 
 __all__ = ["Context", "Status", "Step", "steps_of"]
@@ -92,6 +93,18 @@ def steps_of(recipe: Recipe, device: str | None = None, rebalance: bool = False)
             tables=("clusters",),
         )
     )
+    if recipe.semantic is not None:
+        steps.append(
+            SameEvents(
+                record("semantic", recipe.semantic, "segment", "cluster"),
+                recipe.semantic,
+                "events",
+                key=("id",),
+                columns=("id",),
+                after=("cluster",),
+                needs=("cluster",),
+            )
+        )
     if recipe.language_model is not None:
         steps.extend(_parametric(recipe, record))
     return steps

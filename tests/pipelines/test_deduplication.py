@@ -9,6 +9,7 @@ from tiny_bank import tiny_recipe
 
 import mnemic
 from mnemic.dataset import Store
+from mnemic.errors import StepError
 from mnemic.schema import PAIRS
 from pipelines.plan import plan
 from pipelines.run import build
@@ -213,3 +214,20 @@ def test_signatures_of_another_scheme_are_not_compared(place, recipe):
     build(fresh)
     assert mnemic.open_bank(recipe["bank"]).digest() == mnemic.open_bank(fresh["bank"]).digest()
     assert json.loads(json.dumps(mnemic.open_bank(recipe["bank"]).release.counts))["bands"] > 0
+
+
+def test_events_that_say_the_same_are_marked_in_a_bank_of_one_tenant(place, recipe):
+    said = "The writer commits a fragment. The reader opens a release. The builder holds the lease."
+    write(place, {"a.txt": said, "b.txt": said.replace("opens", "reads"), "c.txt": "Rivers run to the sea. They do."})
+    recipe = {**recipe, "semantic": {"threshold": 0.99999}, "segment": {"method": "sentence"}}
+    build(recipe)
+    events = mnemic.open_bank(recipe["bank"]).table("events", ["id", "text", "same_as", "cluster"]).to_pylist()
+    texts = {event["id"]: event["text"] for event in events}
+    same = {event["text"]: texts[event["same_as"]] for event in events if event["same_as"]}
+    assert same and all(said == kept for said, kept in same.items())
+    assert not build(recipe).steps
+
+    (place / "corpus" / "d.jsonl").write_text('{"text": "Another one said this.", "who": "two"}\n')
+    source = {**recipe["sources"][0], "tenant_field": "who"}
+    with pytest.raises(StepError, match="documents of 2"):
+        build({**recipe, "sources": [source]})
