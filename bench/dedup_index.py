@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from bench.report import Row
-from operators.deduplicate.bands import Bounds, keys_of, shard_bounds, sorted_run, within
+from operators.deduplicate.bands import Bounds, keys_of, run_of, shard_bounds, within
 from operators.deduplicate.bloom import BloomFilter, bits_for, share_of_error
 from operators.deduplicate.candidates import components, joined, shared_keys, shared_with_earlier
 from operators.deduplicate.filters import BandFilters, seen_by
@@ -104,7 +104,7 @@ def _poisson(count: int) -> tuple[float, float]:
 
 def increment_row(quick: bool) -> Row:
     """Adding 1 % to an index of a million signatures, of which a fifth resemble another one."""
-    count, bands, rows = 1_000_000, 32, 4
+    count, bands, rows = 1_000_000, 20, 6
     forms, signatures = _corpus(count + count // 100, bands * rows)
     (bounds,) = shard_bounds(bands, 1)
 
@@ -114,7 +114,7 @@ def increment_row(quick: bool) -> Row:
             part = slice(start, min(start + 8192, last))
             salts = np.zeros(part.stop - part.start, np.uint64)
             keys = keys_of(forms[part], signatures[part], salts, bands, rows)
-            pieces.append(sorted_run(keys, np.arange(part.start, part.stop, dtype=np.uint64)))
+            pieces.append(run_of(keys, np.arange(part.start, part.stop, dtype=np.uint64)))
         return joined(iter(pieces)) if len(pieces) > 1 else pieces[0]
 
     started = time.process_time()

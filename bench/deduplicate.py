@@ -26,7 +26,7 @@ from bench.dedup_quality import memory_row, quality_rows
 from bench.report import Row, main
 from mnemic.schema import TIME
 from operators.deduplicate import Deduplicate, Signature
-from operators.deduplicate.bands import by_band, keys_of, sorted_run
+from operators.deduplicate.bands import by_band, keys_of, run_of
 from operators.deduplicate.bloom import BloomFilter, share_of_error
 from operators.deduplicate.shingles import Tokenizer, slices
 from operators.deduplicate.sketch import sketch
@@ -79,9 +79,9 @@ def bloom_only(ids: pa.Array, texts: pa.Array) -> None:
         rows = np.arange(len(part), dtype=np.uint64)
         keys = keys_of(forms, signatures, np.zeros(len(part), np.uint64), BANDS, ROWS)
         flags = np.zeros(len(part), np.bool_)
-        ascending, owners = sorted_run(keys, rows)
-        for band, place in by_band(ascending):
-            flags[owners[place][filters[band].add(ascending[place])]] = True
+        mine, owners = run_of(keys, rows, ascending=False)
+        for band, place in by_band(mine):
+            flags[owners[place][filters[band].add(mine[place])]] = True
 
 
 def token_sets(texts: Sequence[str]) -> list[set[str]]:

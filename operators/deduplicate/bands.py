@@ -54,15 +54,20 @@ def tenant_salts(tenants: pa.Array) -> Hashes:
     return picked
 
 
-def sorted_run(keys: Hashes, rows: Hashes) -> tuple[Hashes, Hashes]:
-    """The keys of documents, without those of nothing, in ascending order, and the row of each."""
+def run_of(keys: Hashes, rows: Hashes, ascending: bool = True) -> tuple[Hashes, Hashes]:
+    """The keys of documents, without those of nothing, band after band, and the row of each.
+
+    ``ascending`` within a band too, and so altogether, since the band is the upper part of a key.
+    """
     columns, owners = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
-    for band in range(keys.shape[1]):  # the band is the upper part of a key
+    for band in range(keys.shape[1]):
         present = np.flatnonzero(keys[:, band])
         column = keys[present, band]
-        order = np.argsort(column)
-        columns.append(column[order])
-        owners.append(rows[present[order]])
+        if ascending:
+            order = np.argsort(column)
+            column, present = column[order], present[order]
+        columns.append(column)
+        owners.append(rows[present])
     return np.concatenate(columns), np.concatenate(owners)
 
 
@@ -84,7 +89,7 @@ def within(keys: Hashes, bounds: Bounds) -> slice:
 
 
 def by_band(keys: Hashes) -> Iterator[tuple[int, slice]]:
-    """The bands of ascending keys, and where each stands."""
+    """The bands of keys that stand band after band, and where each stands."""
     if len(keys):
         present = range(int(keys[0] >> _BAND), int(keys[-1] >> _BAND) + 1)
         edges = np.searchsorted(keys, [np.uint64(min(band << BAND_SHIFT, 2**64 - 1)) for band in present[1:]])

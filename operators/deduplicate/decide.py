@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from mnemic.errors import RecipeError, StepError
 from mnemic.schema import PAIRS
 from operators.contracts import Numbers, Progress, Resources, RowCorpus, refuse
-from operators.deduplicate.bands import MOST_BANDS, Bounds, keys_of, shard_bounds, sorted_run, tenant_salts, within
+from operators.deduplicate.bands import MOST_BANDS, Bounds, keys_of, run_of, shard_bounds, tenant_salts, within
 from operators.deduplicate.candidates import Plan, Shared, components, joined, plan, shared_keys
 from operators.deduplicate.estimate import least_shared
 from operators.deduplicate.lookup import ColumnById
@@ -112,13 +112,15 @@ class Deduplicate:
         """What `keys` reads."""
         return ["tenant", "normalised", *([] if self.method == "exact" else ["signature"])]
 
-    def keys(self, batch: pa.RecordBatch, rows: Numbers, chosen: Plan) -> tuple[Hashes, Numbers]:
-        """The keys of the documents of a batch, ascending, and which of ``rows`` has each."""
+    def keys(
+        self, batch: pa.RecordBatch, rows: Numbers, chosen: Plan, ascending: bool = True
+    ) -> tuple[Hashes, Numbers]:
+        """The keys of the documents of a batch, band after band, and which of ``rows`` has each."""
         if batch.column("normalised").null_count:
             raise StepError(_UNSIGNED)
         signatures = _signatures(batch.column("signature"), chosen) if chosen.bands else None
         salts, forms = tenant_salts(batch.column("tenant")), from_hexadecimal(batch.column("normalised"))
-        return sorted_run(keys_of(forms, signatures, salts, chosen.bands, chosen.rows), rows)
+        return run_of(keys_of(forms, signatures, salts, chosen.bands, chosen.rows), rows, ascending)
 
     def divide(self, found: Iterable[Shared]) -> list[Shared]:
         """Divide what the shards found, in their order, into packs, each to be decided about by itself."""
@@ -163,8 +165,8 @@ class Deduplicate:
 
         def runs(bounds: Bounds) -> Iterator[tuple[Hashes, Numbers]]:
             for rows, batch in corpus.rows(self.columns):
-                keys, owners = self.keys(batch, rows, chosen)
-                part = within(keys, bounds)
+                keys, owners = self.keys(batch, rows, chosen, chosen.shards > 1)
+                part = within(keys, bounds) if chosen.shards > 1 else slice(None)
                 yield keys[part], owners[part]
 
         found = [

@@ -19,8 +19,9 @@ class Signature:
     """Adds `normalised`, a hash that equal texts share, and `signature`, uint32[permutations], to documents.
 
     Reads `text`. Nothing is rejected. A document of fewer than ``ngram`` words has 0xFFFFFFFF throughout.
-    ``permutations`` are the components of the sketch; 128 make 32 bands of 4 rows. Signatures of two schemes are never
-    compared: the metadata of the column holds all fields and the version, and filters made of it name its ``scheme``.
+    ``permutations`` are the components of the sketch; 128 tell a similarity to within 0.035. Signatures of two schemes
+    are never compared: the metadata of the column holds all fields and the version, and filters that were made of it
+    name its ``scheme``.
     """
 
     permutations: int = 128

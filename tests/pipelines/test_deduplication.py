@@ -128,7 +128,7 @@ def test_shards_packs_and_fragments_change_nothing(place, recipe, memory_gb, met
         **recipe,
         "bank": str(place / "other"),
         "fragment_characters": 900,
-        "deduplicate": {"method": method, "memory_gb": memory_gb, "bands": 32, "rows": 4},
+        "deduplicate": {"method": method, "memory_gb": memory_gb, "bands": 20, "rows": 6},
     }
     build(other, until="deduplicate", commit_every=2)
     assert head(other) == wanted

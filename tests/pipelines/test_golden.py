@@ -20,7 +20,7 @@ from pipelines.steps import steps_of
 EXACT = {
     "read": (1, "ffe42bf6633d3d080fcb3fc7254e5697"),
     "signature": (2, "0213835ac0b1d498d8120ea62a2c5511"),
-    "deduplicate": (2, "a651f6025b123b89fe1722387c055c6b"),
+    "deduplicate": (2, "31a7a6e506e8291926b24ae2d41c5436"),
     "units": (1, "b1a6ef1a2ab8f9acbbc306860e7a8efa"),
     "segment": (1, "9fc9d59f8071bc7bc51d75ceb5ccd8a4"),
     "cluster": (2, "85c45c5d1209266a2fb3ceb865c4ef91"),

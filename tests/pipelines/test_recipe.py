@@ -115,14 +115,14 @@ def test_bands_fit_into_the_signatures():
     assert "33 bands of 4 rows need 132 permutations and `signature.permutations` is 128" in problems(
         deduplicate={"bands": 33, "rows": 4}
     )
-    assert "32 bands of 4 rows need 128 permutations and `signature.permutations` is 64" in problems(
+    assert "20 bands of 6 rows need 120 permutations and `signature.permutations` is 64" in problems(
         signature={"permutations": 64}
     )
     told = problems(signature={"permutations": 64}, segmet={})
-    assert "`deduplicate`: 32 bands" in told and "did you mean `segment`?" in told
+    assert "`deduplicate`: 20 bands" in told and "did you mean `segment`?" in told
     assert "bands of" not in problems(signature={"permutations": "many"}, deduplicate={"bands": 32})
     for fitting in (
-        {"signature": {"permutations": 120}, "deduplicate": {"bands": 20, "rows": 6}},
+        {"signature": {"permutations": 96}, "deduplicate": {"bands": 12, "rows": 8}},
         {"signature": {"permutations": 64}, "deduplicate": {"method": "exact"}},
     ):
         assert load_recipe({"name": "r", "sources": [FOLDER], **fitting})

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mnemic.errors import StepError
-from operators.deduplicate.bands import BAND_SHIFT, keys_of, shard_bounds, sorted_run
+from operators.deduplicate.bands import BAND_SHIFT, keys_of, run_of, shard_bounds
 from operators.deduplicate.bloom import BloomFilter, bits_for, share_of_error
 from operators.deduplicate.filters import ERROR, BandFilters, filters_of, seen_by
 
@@ -127,5 +127,5 @@ def test_sums_collide_where_keys_do_not() -> None:
     other = keys_of(forms, signatures[:, [1, 0, *range(2, 12)]], salts, 2, 6)
     assert (other[:, 1] != made[:, 1]).all() and (other[:, 2] == made[:, 2]).all()
     signatures[5] = 0xFFFFFFFF  # no shingles, no bands
-    ascending, rows = sorted_run(keys_of(forms, signatures, salts, 2, 6), np.arange(20_000, dtype=np.uint64))
+    ascending, rows = run_of(keys_of(forms, signatures, salts, 2, 6), np.arange(20_000, dtype=np.uint64))
     assert (np.diff(ascending.astype(object)) > 0).all() and (rows == 5).sum() == 1
