@@ -1,26 +1,52 @@
 """Functions that numba compiles: without Python objects, without the interpreter's lock, cached on disk.
 
 The cache lies beside the code, or in the user's cache folder where that cannot be written; `NUMBA_CACHE_DIR` names
-another. Only integer arithmetic decides anything in them, so every machine computes the same.
+another. Only integer arithmetic decides anything in them, so every machine computes the same. numba is imported at the
+first call: `mnemic plan` has no use for it.
 """
 
 from __future__ import annotations
 
+import functools
+import types
 from collections.abc import Callable
-from typing import Any, TypeVar
-
-from numba import njit
+from typing import Any, TypeVar, cast
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
 def compiled(function: FunctionT) -> FunctionT:
     """Compile at the first call with arguments of new types."""
-    made: FunctionT = njit(cache=True, nogil=True, boundscheck=False)(function)
-    return made
+    return cast(FunctionT, _Compiled(function))
 
 
 def inlined(function: FunctionT) -> FunctionT:
     """Compile into every compiled function that calls it."""
-    made: FunctionT = njit(cache=True, nogil=True, inline="always")(function)
-    return made
+    return cast(FunctionT, _Compiled(function, inline="always"))
+
+
+class _Compiled:
+    """A function that becomes numba's dispatcher when it is called, and with it those that it calls."""
+
+    def __init__(self, function: Callable[..., Any], **options: Any) -> None:
+        functools.update_wrapper(self, function)
+        self._function, self._options = function, options
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.dispatcher(*arguments)
+
+    @functools.cached_property
+    def dispatcher(self) -> Callable[..., Any]:
+        from numba import njit
+
+        function = cast(types.FunctionType, self._function)
+        known = {
+            name: value.dispatcher if isinstance(value, _Compiled) else value
+            for name, value in function.__globals__.items()
+            if name in function.__code__.co_names or name.startswith("__")
+        }
+        bare = types.FunctionType(function.__code__, known, function.__name__, function.__defaults__)
+        functools.update_wrapper(bare, function)
+        del bare.__wrapped__  # type: ignore[attr-defined]
+        made: Callable[..., Any] = njit(cache=True, nogil=True, boundscheck=False, **self._options)(bare)
+        return made

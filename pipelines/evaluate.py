@@ -15,9 +15,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from mnemic.bank import Bank, open_bank
 from mnemic.command.show import funnel
+from operators.deduplicate.repetition import repetition
 from operators.perplexity import Comparison, best_weight, bootstrap, mixture_nll, perplexity
 from pipelines.corpus_reader import corpus_digest
 
@@ -43,6 +46,7 @@ class Evaluation:
     release: str
     digest: str  # of the ids of its documents: which text this was
     funnel: dict[str, int]
+    repetition: dict[str, Any]  # operators.deduplicate.repetition
     weights: dict[str, float]  # memory -> mixing weight chosen on validation text
     perplexities: tuple[Perplexity, ...]
 
@@ -57,7 +61,7 @@ def evaluate(
     opened = bank if isinstance(bank, Bank) else open_bank(bank, release, storage_options)
     digest = corpus_digest(opened.dataset("documents"), ("id",))[0]
     if "memories" not in opened.release.versions or not opened.memories():
-        return Evaluation(opened.path, opened.release.name, digest, funnel(opened), {}, ())
+        return Evaluation(opened.path, opened.release.name, digest, funnel(opened), _repetition(opened), {}, ())
     validation = _Held.read(opened, "split LIKE 'validation-%'")
     weights = {
         name: best_weight(validation.base, scores)[0]
@@ -78,7 +82,26 @@ def evaluate(
         perplexities.append(
             Perplexity(part, documents, len(held.base), perplexity(-held.base.astype(np.float64)), comparisons)
         )
-    return Evaluation(opened.path, opened.release.name, digest, funnel(opened), weights, tuple(perplexities))
+    counts, repeats = funnel(opened), _repetition(opened)
+    return Evaluation(opened.path, opened.release.name, digest, counts, repeats, weights, tuple(perplexities))
+
+
+def _repetition(bank: Bank) -> dict[str, Any]:
+    """How often the texts of the bank repeat, by what deduplication found."""
+    documents = bank.dataset("documents")
+    fallen = documents.table(["duplicate_of", "length"], "duplicate_of <> ''").rename_columns(["keeper", "length"])
+    ids, lengths, characters = [], [], 0
+    wanted = fallen["keeper"].combine_chunks().unique()
+    for batch in documents.scan(["id", "length"], batch_size=65536):
+        characters += int(pc.sum(batch["length"]).as_py() or 0)
+        kept = pc.is_in(batch["id"], value_set=wanted)
+        ids.append(batch["id"].filter(kept))
+        lengths.append(batch["length"].filter(kept))
+    found = pc.index_in(
+        fallen["keeper"].combine_chunks(), value_set=pa.chunked_array(ids, pa.string()).combine_chunks()
+    )
+    of_keeper = pa.chunked_array(lengths, pa.int64()).combine_chunks().take(found)
+    return repetition(fallen.append_column("keeper_length", of_keeper), characters)
 
 
 @dataclass(frozen=True)

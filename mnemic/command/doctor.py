@@ -25,7 +25,7 @@ PACKAGES = {
     "pyarrow": "datasets",
     "safetensors": "weights of memories",
     "gguf": "reading GGUF language models",
-    "datasketch": "near deduplication (extra `pipeline`)",
+    "numba": "deduplication (extra `pipeline`)",
     "pydantic": "recipes (extra `pipeline`)",
     "PyYAML": "recipes (extra `pipeline`)",
     "ray": "builds with several workers, here or on a cluster (extra `ray`)",

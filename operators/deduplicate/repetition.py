@@ -16,7 +16,7 @@ OVER = (1, 2, 5, 10, 100, 1000)
 
 
 def repetition(fallen: pa.Table, characters: int) -> dict[str, Any]:
-    """From the documents that fall (keeper, length, keeper_length) and the ``characters`` of the whole corpus.
+    """From the documents that fell (keeper, length, keeper_length) and the ``characters`` of the whole corpus.
 
     Returns `most`, how often the most frequent text stands there, and `share_over`: for every N of `OVER` the share of
     the characters that belong to texts which stand there more than N times.

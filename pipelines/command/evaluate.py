@@ -25,10 +25,17 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _shares(found: Evaluation) -> list[tuple[str, float]]:
+    """Of how often a text may repeat, the shares that are not nothing."""
+    return [(n, share) for n, share in found.repetition["share_over"].items() if share > 0]
+
+
 def shown(found: Evaluation) -> str:
     """An evaluation as lines for a person."""
     lines = [f"{found.bank}  release {found.release}  corpus {found.digest}", ""]
     lines += [f"  {name:<20} {count:>12,}" for name, count in found.funnel.items()]
+    shares = [f"{share:.1%} more than {'once' if n == '1' else n + ' times'}" for n, share in _shares(found)]
+    lines += ["", f"repetition: of the text before deduplication {', '.join(shares)}"] if shares else []
     if not found.weights:
         lines += ["", "no parametric memory: the recipe names no `language_model`, so there is no perplexity to tell"]
         return "\n".join(lines)

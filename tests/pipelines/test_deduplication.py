@@ -8,6 +8,7 @@ import pytest
 from tiny_bank import tiny_recipe
 
 import mnemic
+from mnemic.command import main
 from mnemic.dataset import Store
 from mnemic.errors import StepError
 from mnemic.schema import PAIRS
@@ -214,6 +215,22 @@ def test_signatures_of_another_scheme_are_not_compared(place, recipe):
     build(fresh)
     assert mnemic.open_bank(recipe["bank"]).digest() == mnemic.open_bank(fresh["bank"]).digest()
     assert json.loads(json.dumps(mnemic.open_bank(recipe["bank"]).release.counts))["bands"] > 0
+
+
+def test_the_repetition_of_a_corpus_is_told_in_shares_of_its_text(place, recipe, capsys):
+    four, two, one = "a text that is there four times " * 3, "and one of which there are two " * 3, "only once " * 9
+    write(place, {f"{n}.txt": four for n in range(4)} | {"x.txt": two, "y.txt": two.upper(), "z.txt": one})
+    build(recipe)
+    found = mnemic.evaluate(recipe["bank"]).repetition
+    characters = 4 * len(four) + 2 * len(two) + len(one)
+    share = {"1": 4 * len(four) + 2 * len(two), "2": 4 * len(four), "5": 0, "10": 0, "100": 0, "1000": 0}
+    assert found == {"most": 4, "share_over": pytest.approx({n: part / characters for n, part in share.items()})}
+    assert main(["eval", recipe["bank"]]) == 0
+    assert "more than once" in capsys.readouterr().out
+    write(place, {f"{n}.txt": f"{n} quite another {n} text {n} of six words or more" for n in range(4)})
+    (place / "corpus" / "y.txt").unlink()
+    build(recipe)
+    assert mnemic.evaluate(recipe["bank"]).repetition["most"] == 1
 
 
 def test_events_that_say_the_same_are_marked_in_a_bank_of_one_tenant(place, recipe):
