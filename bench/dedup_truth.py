@@ -21,17 +21,35 @@ from operators.deduplicate.characters import UNSPACED
 
 NGRAM = 5
 
+_SPACED = re.compile(r"\w+")
+
 
 @cache
-def _word() -> re.Pattern[str]:
-    every = (chr(code) for start, end in UNSPACED for code in range(start, end + 1))
-    alone = re.escape("".join(letter for letter in every if unicodedata.category(letter)[0] in "LMN"))
-    return re.compile(f"[{alone}]|[^\\W{alone}]+")
+def word() -> re.Pattern[str]:
+    """A word: a letter, mark or digit of a script without spaces, or a run of other word characters."""
+    alone = [
+        code for start, end in UNSPACED for code in range(start, end + 1) if unicodedata.category(chr(code))[0] in "LMN"
+    ]
+    ranges = "".join(f"{chr(first)}-{chr(last)}" for first, last in _runs(alone))
+    return re.compile(f"[{ranges}]|[^\\W{ranges}]+")
+
+
+def _runs(codes: list[int]) -> list[tuple[int, int]]:
+    """Ascending numbers as ranges."""
+    runs: list[tuple[int, int]] = []
+    for code in codes:
+        if runs and runs[-1][1] == code - 1:
+            runs[-1] = (runs[-1][0], code)
+        else:
+            runs.append((code, code))
+    return runs
 
 
 def words(text: str) -> list[str]:
     """The words of a text."""
-    return _word().findall(unicodedata.normalize("NFC", text.removeprefix("\ufeff")).lower())
+    text = unicodedata.normalize("NFC", text.removeprefix("\ufeff")).lower()
+    spaced = not text or max(text) < chr(UNSPACED[0][0])
+    return _SPACED.findall(text) if spaced else word().findall(text)
 
 
 def shingles(text: str) -> set[str]:

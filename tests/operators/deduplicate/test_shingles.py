@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -13,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.dedup_truth import word
 from mnemic.errors import RecipeError
-from operators.deduplicate.characters import UNSPACED, code_points
+from operators.deduplicate.characters import code_points
 from operators.deduplicate.shingles import Tokenizer, normalise, slices
 from operators.deduplicate.words import mix_all
 
@@ -27,14 +27,7 @@ def words_of(text: str, unspaced: str) -> list[str]:
     text = unicodedata.normalize("NFC", text.removeprefix("\ufeff")).lower()
     if unspaced == "words":
         return re.findall(r"\w+", text)
-    return alone_or_run().findall(text)
-
-
-@cache
-def alone_or_run() -> re.Pattern[str]:
-    every = (chr(code) for start, end in UNSPACED for code in range(start, end + 1))
-    alone = re.escape("".join(character for character in every if unicodedata.category(character)[0] in "LMN"))
-    return re.compile(f"[{alone}]|[^\\W{alone}]+")
+    return word().findall(text)
 
 
 def n_grams(text: str, n: int, unspaced: str = "characters") -> list[tuple[str, ...]]:
