@@ -13,9 +13,8 @@ import numpy as np
 from bench.report import Row
 from operators.deduplicate.bands import Bounds, keys_of, run_of, shard_bounds, within
 from operators.deduplicate.bloom import BloomFilter, bits_for, share_of_error
-from operators.deduplicate.candidates import components, joined, shared_keys, shared_with_earlier
+from operators.deduplicate.candidates import Components, Shared, divided, joined, shared_keys, shared_with_earlier
 from operators.deduplicate.filters import BandFilters, seen_by
-from operators.deduplicate.resolve import packs
 from operators.deduplicate.sketch import sketch
 
 ERROR = 1e-5
@@ -123,7 +122,7 @@ def increment_row(quick: bool) -> Row:
     filters = BandFilters(bounds, "bench", bands, count + count // 10)
     for keys, _ in pieces:
         filters.add(keys)
-    packs(shared, *components(shared), 50_000)
+    _packed(shared)
     full = time.process_time() - started
 
     started = time.process_time()
@@ -145,7 +144,7 @@ def increment_row(quick: bool) -> Row:
         found = shared_with_earlier(joined(iter(new)), partial(seen_by, [added]), earlier)
         for some, _ in new:
             added.add(some)
-        packs(found, *components(found), 50_000)
+        _packed(found)
         taken.append(time.process_time() - started)
     share = statistics.median(taken) / full
     print(
@@ -154,6 +153,12 @@ def increment_row(quick: bool) -> Row:
     )
     what = "adding 1 % to a million signatures, of the full run"
     return Row("increment_share", what, share, "", 0.03, 0.015, higher_is_better=False)
+
+
+def _packed(shared: Shared) -> None:
+    linked = Components([shared.rows])
+    linked.link(shared)
+    divided(shared, linked.rows, linked.packs(50_000))
 
 
 def _cut(run: tuple[np.ndarray, np.ndarray], bounds: Bounds) -> tuple[np.ndarray, np.ndarray]:

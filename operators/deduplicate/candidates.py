@@ -8,7 +8,7 @@ on a key that turns out to stand alone, and is dropped then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,16 +165,40 @@ def _hits_of_filters(runs: Runs, bounds: Bounds, documents: int) -> tuple[Hashes
     )
 
 
-def components(shared: Shared) -> tuple[Rows, Integers]:
-    """The rows that share a key, ascending, and for each the number of its component: rows linked by shared keys."""
-    rows, members = np.unique(shared.rows, return_inverse=True)
-    return rows, _components(shared.keys, members.astype(np.int64), len(rows))
+class Components:
+    """Documents linked by shared keys: union-find over the rows that share any, 24 bytes each."""
+
+    def __init__(self, rows: Iterable[Rows]) -> None:
+        """Of the rows of several shards, each of which may come again and again."""
+        self.rows = np.empty(0, np.uint64)
+        for some in rows:
+            self.rows = np.union1d(self.rows, some)
+        self._parent = np.arange(len(self.rows))
+
+    def link(self, shared: Shared) -> None:
+        """Link the documents that share these keys."""
+        _link(shared.keys, np.searchsorted(self.rows, shared.rows), self._parent)
+
+    def packs(self, size: int) -> Integers:
+        """The pack of every row: whole components, in the order of their first rows, about ``size`` rows a pack."""
+        _, label, counts = np.unique(_roots(self._parent), return_inverse=True, return_counts=True)
+        before = np.cumsum(counts) - counts
+        number: Integers = np.unique(before // max(size, 1), return_inverse=True)[1][label]
+        return number
+
+
+def divided(shared: Shared, rows: Rows, pack: Integers) -> list[tuple[int, Shared]]:
+    """The part of ``shared`` that is each pack's, where ``pack`` says it of every one of ``rows``."""
+    number = pack[np.searchsorted(rows, shared.rows)]
+    order = np.argsort(number, kind="stable")
+    cuts = np.flatnonzero(np.diff(number[order])) + 1
+    parts = np.split(order, cuts) if len(order) else []
+    return [(int(number[part[0]]), Shared(shared.keys[part], shared.rows[part])) for part in parts]
 
 
 @compiled
-def _components(keys: Any, members: Any, count: int) -> Any:
-    """Union-find by smallest member, with path halving."""
-    parent = np.arange(count)
+def _link(keys: Any, members: Any, parent: Any) -> None:
+    """Union by smallest member, with path halving."""
     for i in range(1, len(keys)):
         if keys[i] != keys[i - 1]:
             continue
@@ -186,6 +210,11 @@ def _components(keys: Any, members: Any, count: int) -> Any:
             parent[other] = parent[parent[other]]
             other = parent[other]
         parent[max(one, other)] = min(one, other)
-    for i in range(count):
+
+
+@compiled
+def _roots(parent: Any) -> Any:
+    """The smallest member of every component; a parent is never larger than its child."""
+    for i in range(len(parent)):
         parent[i] = parent[parent[i]]
     return parent

@@ -12,7 +12,7 @@ found; packs are whole components of documents that share keys, about which ever
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
@@ -25,11 +25,11 @@ from mnemic.errors import RecipeError, StepError
 from mnemic.schema import PAIRS
 from operators.contracts import Numbers, Progress, Resources, RowCorpus, refuse
 from operators.deduplicate.bands import MOST_BANDS, Bounds, keys_of, run_of, shard_bounds, tenant_salts, within
-from operators.deduplicate.candidates import Plan, Shared, components, joined, plan, shared_keys
+from operators.deduplicate.candidates import Components, Plan, Shared, divided, joined, plan, shared_keys
 from operators.deduplicate.estimate import least_shared
 from operators.deduplicate.lookup import ColumnById
 from operators.deduplicate.protect import Protected
-from operators.deduplicate.resolve import NEW, PROTECTED, SETTLED, packs, resolve
+from operators.deduplicate.resolve import NEW, PROTECTED, SETTLED, resolve
 from operators.deduplicate.shingles import Hashes, Tokenizer
 from operators.deduplicate.signature import from_hexadecimal
 from operators.deduplicate.sketch import Signatures
@@ -122,11 +122,6 @@ class Deduplicate:
         salts, forms = tenant_salts(batch.column("tenant")), from_hexadecimal(batch.column("normalised"))
         return run_of(keys_of(forms, signatures, salts, chosen.bands, chosen.rows), rows, ascending)
 
-    def divide(self, found: Iterable[Shared]) -> list[Shared]:
-        """Divide what the shards found, in their order, into packs, each to be decided about by itself."""
-        shared = Shared(*joined((one.keys, one.rows) for one in found))
-        return packs(shared, *components(shared), PACK)
-
     def decide(self, corpus: RowCorpus, pack: Shared, chosen: Plan, progress: Progress) -> pa.Table:
         """Decide about the documents of a pack; returns the pairs that were judged, mnemic.schema.PAIRS.
 
@@ -173,7 +168,11 @@ class Deduplicate:
             shared_keys(partial(runs, bounds), bounds, chosen.method, len(corpus))
             for bounds in shard_bounds(chosen.bands, chosen.shards)
         ]
-        decided = [self.decide(corpus, pack, chosen, progress) for pack in self.divide(found)]
+        shared = Shared(*joined((one.keys, one.rows) for one in found))
+        linked = Components([shared.rows])
+        linked.link(shared)
+        packs = divided(shared, linked.rows, linked.packs(PACK))
+        decided = [self.decide(corpus, pack, chosen, progress) for _, pack in packs]
         pairs = pa.concat_tables([PAIRS.empty_table(), *decided])
         pairs = pairs.sort_by([("document", "ascending"), ("other", "ascending")]).combine_chunks()
         return duplicates_of(pairs, {"pairs": pairs}, summary_of(len(corpus), pairs, chosen))

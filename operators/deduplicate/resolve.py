@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 from mnemic.schema import PAIRS
 from operators.contracts import Progress
 from operators.deduplicate.bands import BAND_SHIFT
-from operators.deduplicate.candidates import Rows, Shared
 from operators.deduplicate.estimate import least_agreeing
 from operators.deduplicate.judge import Buckets, Integers, Judgement, ShingleSets, judge
 from operators.deduplicate.rank import Positions, exact_representatives, rank
@@ -111,16 +110,6 @@ def _judge(
     sets = ShingleSets(lambda numbers: texts(originals[np.asarray(numbers, np.int64)].tolist()), tokenizer)
     settled = int((standing[originals] != NEW).sum())  # they rank first
     return judge(buckets, settled, lengths, sets, threshold, tell)
-
-
-def packs(shared: Shared, rows: Rows, component: Integers, size: int) -> list[Shared]:
-    """Divide what is shared into packs of whole components, of about ``size`` documents each."""
-    _, label, counts = np.unique(component, return_inverse=True, return_counts=True)
-    pack_of = np.cumsum(counts) // max(size, 1)
-    pack = pack_of[label][np.searchsorted(rows, shared.rows)]
-    order = np.argsort(pack, kind="stable")
-    cuts = np.flatnonzero(np.diff(pack[order])) + 1
-    return [Shared(shared.keys[part], shared.rows[part]) for part in np.split(order, cuts)] if len(order) else []
 
 
 def _pairs(

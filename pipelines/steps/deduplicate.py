@@ -11,15 +11,17 @@
 A document that the newest release kept stays, whatever comes later, and one that fell stays so unless what it fell to
 has gone; with ``rebalance`` all is decided anew, as if everything had come at once.
 
-Memory of a worker: ``memory_gb`` for a shard; about 1 KB a document of a pack. The process that runs the step holds 16
-bytes for every key that stands more than once, and no document.
+Memory of a worker: ``memory_gb`` for a shard; about 1 KB a document of a pack. The process that runs the step holds 24
+bytes for every document that shares a key, and no document (`pipelines.steps.packs`).
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 
 import numpy as np
@@ -36,14 +38,17 @@ from operators.deduplicate import Deduplicate
 from operators.deduplicate.bands import shard_bounds
 from operators.deduplicate.bloom import Flags
 from operators.deduplicate.candidates import Plan, Shared, joined, shared_keys, shared_with_earlier
-from operators.deduplicate.decide import duplicates_of, summary_of
+from operators.deduplicate.decide import PACK, duplicates_of, summary_of
 from operators.deduplicate.filters import FILTERS, BandFilters, filters_of, seen_by
 from operators.deduplicate.shingles import Hashes
 from pipelines import faults
 from pipelines.corpus_reader import RowOrder, corpus_digest
 from pipelines.identity import Record
+from pipelines.steps import packs
 from pipelines.steps.contracts import Context, Status
+from pipelines.steps.corpus import PARTIALS
 from pipelines.steps.grow import Compute, grow_columns, growth_state, must_add
+from pipelines.steps.packs import Piece
 from pipelines.steps.runs import Runs, cut, read_runs
 
 PARTS = "mnemic.parts"
@@ -78,8 +83,9 @@ class Base:
 @dataclass(frozen=True)
 class ShardOutcome:
     shard: int
-    shared: Shared
+    shared: Shared | None
     filters: tuple[WrittenFragment, ...]
+    spilled: tuple[WrittenFragment, ...]  # the shared keys, where they are many
 
 
 @dataclass(frozen=True)
@@ -154,10 +160,14 @@ class Deduplication:
         chosen = runs.plan(rows, self.rebalance)
         runs.extend(context, snapshot, chosen)
         reader = partial(_reader, context.store, snapshot.version, base)
+        if chosen.bytes > packs.IN_HAND:
+            packs.make_room(context)
         found = self._shared(context, reader, runs, chosen, base, rows)
-        there = reader()
-        packs = self.operator.divide(_of_rows_there(shared, there) for shared in found)
-        self._decide(context, record, reader, packs, chosen, base)
+        pieces = packs.divide(context, found, reader().there, PACK)
+        self._decide(context, record, reader, pieces, chosen, base)
+        if any(piece.places for piece in pieces):
+            packs.make_room(context)
+            context.store[PARTIALS].forget_before(timedelta(0))
         pairs = context.store["pairs"]
         summary = summary_of(rows, pairs.require().table(["verdict", "rule"]), chosen)
         whole = replace(record, found=summary).as_json()
@@ -187,7 +197,7 @@ class Deduplication:
         chosen: Plan,
         base: Base | None,
         rows: int,
-    ) -> list[Shared]:
+    ) -> list[Piece]:
         """The keys that stand more than once, shard by shard; after a release, those of documents to decide about."""
         operator, scheme, step = self.operator, self.scheme, self.name
         bands, filters, identity = runs.dataset, context.store["filters"], runs.identity(chosen)
@@ -199,6 +209,7 @@ class Deduplication:
         asked = held.version if base and held is not None and held.record == identity else None
         again = base.rows_again if base else np.empty(0, np.uint64)
         version, bounds = bands.require().version, shard_bounds(chosen.bands, chosen.shards)
+        store, limit = context.store, packs.IN_HAND // chosen.shards if chosen.bytes > packs.IN_HAND else sys.maxsize
 
         def factory() -> Callable[[int], ShardOutcome]:
             read = partial(read_runs, bands.require(version))
@@ -225,8 +236,9 @@ class Deduplication:
                     into.add(keys)
                 faults.reach(step, "before-write")
                 written = write_whole(filters, into.table())
+                away = packs.spilled(store, shard, shared, limit)
                 faults.reach(step, "after-write")
-                return ShardOutcome(shard, shared, tuple(written))
+                return ShardOutcome(shard, None if away else shared, tuple(written), away)
 
             return work
 
@@ -237,22 +249,26 @@ class Deduplication:
             context.progress(len(outcomes), chosen.shards, "shards of keys")
 
         job = context.job(factory, operator.resources, "shard {}".format)
-        context.in_waves(context.engine.map(job, list(range(chosen.shards))), lambda wave: None, seen)
+
+        def commit(wave: list[ShardOutcome]) -> None:
+            packs.commit_spilled(context, [fragment for outcome in wave for fragment in outcome.spilled])
+
+        context.in_waves(context.engine.map(job, list(range(chosen.shards))), commit, seen)
         fragments = [fragment for shard in sorted(outcomes) for fragment in outcomes[shard].filters]
         context.commit(lambda: filters.replace(FILTERS, fragments, identity, context.properties(self.record)))
-        return [outcomes[shard].shared for shard in sorted(outcomes)]
+        return packs.pieces_of_shards(store, {shard: outcome.shared for shard, outcome in outcomes.items()})
 
     def _decide(
         self,
         context: Context,
         record: Record,
         reader: Callable[[], RowOrder],
-        packs: list[Shared],
+        pieces: list[Piece],
         chosen: Plan,
         base: Base | None,
     ) -> None:
         """Write the pairs of all packs, and those of the release that still hold; what is there already stays."""
-        pairs, operator, step = context.store["pairs"], self.operator, self.name
+        pairs, operator, step, store = context.store["pairs"], self.operator, self.name, context.store
         against = {"release": base.documents_version if base else 0, "shape": [chosen.bands, chosen.rows]}
         under_way = json.loads(json.dumps({**replace(record, found=against).as_json(), "state": ""}))
         made = pairs.snapshot()
@@ -261,17 +277,17 @@ class Deduplication:
             made = pairs.require()
         finished, listed = _finished(made), list[Part]()
         parts: list[Part] = [("earlier", fragment.id) for fragment in base.pairs.fragments] if base else []
-        parts += [("pack", number) for number in range(len(packs))]
+        parts += [("pack", number) for number in range(len(pieces))]
         todo = [part for part in parts if part not in finished]
-        total, done = sum(len(np.unique(packs[number].rows)) for kind, number in todo if kind == "pack"), 0
+        total, done = sum(pieces[number].documents for kind, number in todo if kind == "pack"), 0
 
-        def factory() -> Callable[[tuple[Part, Shared | None]], PackOutcome]:
+        def factory() -> Callable[[tuple[Part, Piece | None]], PackOutcome]:
             documents = reader()
 
-            def work(item: tuple[Part, Shared | None]) -> PackOutcome:
+            def work(item: tuple[Part, Piece | None]) -> PackOutcome:
                 part, pack = item
                 if pack is not None:
-                    rows = operator.decide(documents, pack, chosen, lambda done, total: None)
+                    rows = operator.decide(documents, pack.load(store), chosen, lambda done, total: None)
                 else:
                     assert base is not None
                     rows = _holding(base, part[1])
@@ -290,10 +306,10 @@ class Deduplication:
                 properties = {**context.properties(record), PARTS: json.dumps(listed)}
                 context.commit(lambda: append(pairs, fragments, properties))
                 listed.clear()
-            done += sum(len(np.unique(packs[outcome.part[1]].rows)) for outcome in wave if outcome.part[0] == "pack")
+            done += sum(pieces[outcome.part[1]].documents for outcome in wave if outcome.part[0] == "pack")
             context.progress(done, total, "documents that share a key")
 
-        items = [(part, packs[part[1]] if part[0] == "pack" else None) for part in todo]
+        items = [(part, pieces[part[1]] if part[0] == "pack" else None) for part in todo]
         job = context.job(factory, operator.resources, lambda item: " ".join(map(str, item[0])))
         context.in_waves(context.engine.map(job, items), commit)
 
@@ -315,12 +331,6 @@ def _reader(store: Store, version: int, base: Base | None) -> RowOrder:
 
 def _all(keys: Hashes) -> Flags:
     return np.ones(len(keys), np.bool_)
-
-
-def _of_rows_there(shared: Shared, reader: RowOrder) -> Shared:
-    """Without rows that were deleted since their run was written."""
-    there = reader.there(shared.rows)
-    return Shared(shared.keys[there], shared.rows[there])
 
 
 def _keys_of_rows(operator: Deduplicate, reader: RowOrder, rows: Numbers, chosen: Plan) -> tuple[Hashes, Numbers]:

@@ -15,6 +15,7 @@ from mnemic.schema import PAIRS
 from pipelines.plan import plan
 from pipelines.run import build
 from pipelines.steps import deduplicate as step
+from pipelines.steps import packs
 from pipelines.steps import runs as runs_module
 
 WORDS = [f"w{number}" for number in range(100)]
@@ -123,7 +124,7 @@ def test_shards_packs_and_fragments_change_nothing(place, recipe, memory_gb, met
     write(place, texts_of(1, 12))
     build(recipe, until="deduplicate")
     wanted = head(recipe)
-    monkeypatch.setattr("operators.deduplicate.decide.PACK", 3)
+    monkeypatch.setattr(step, "PACK", 3)
     monkeypatch.setattr(runs_module, "LARGE", 50)
     other = {
         **recipe,
@@ -136,6 +137,19 @@ def test_shards_packs_and_fragments_change_nothing(place, recipe, memory_gb, met
     filters = Store(other["bank"])["filters"].require().table(["band", "first", "held", "observed_error"]).to_pylist()
     assert len({row["first"] for row in filters}) > 1 or memory_gb == 4.0
     assert sum(row["held"] for row in filters if row["band"] == 0) > 12
+
+
+def test_shared_keys_that_are_too_many_to_hold_go_through_a_dataset(place, recipe, monkeypatch):
+    write(place, texts_of(7, 12))
+    build({**recipe, "bank": str(place / "in-hand")}, until="deduplicate")
+    monkeypatch.setattr(packs, "IN_HAND", 0)
+    monkeypatch.setattr(step, "PACK", 3)
+    shape = {"bands": 20, "rows": 6, "memory_gb": 1e-5}
+    build({**recipe, "deduplicate": shape}, until="deduplicate", commit_every=2)
+    assert head(recipe) == head({"bank": str(place / "in-hand")})
+    partials = Store(recipe["bank"])["partials"].require()
+    assert partials.version >= 4 and partials.count() == 0
+    assert not list((place / "bank" / "partials.lance" / "data").glob("*"))
 
 
 def head(recipe) -> list:
@@ -177,7 +191,7 @@ def test_new_documents_are_not_compared_with_runs_that_no_filter_has_seen_them_i
 def test_a_broken_decision_is_carried_on_pack_by_pack(place, recipe, monkeypatch):
     write(place, texts_of(5, 12))
     build({**recipe, "bank": str(place / "whole")}, until="deduplicate")
-    monkeypatch.setattr("operators.deduplicate.decide.PACK", 2)
+    monkeypatch.setattr(step, "PACK", 2)
     decided, decide = [], step.Deduplicate.decide
 
     def sometimes(self, corpus, pack, chosen, progress):
