@@ -146,7 +146,7 @@ def judge(
 
 
 def _laid_out(sets: list[Hashes]) -> tuple[Hashes, Integers]:
-    sizes = np.fromiter((len(hashes) for hashes in sets), np.int64, len(sets))
+    sizes = np.array([len(hashes) for hashes in sets], np.int64)
     return np.concatenate([np.empty(0, np.uint64), *sets]), np.concatenate([[0], np.cumsum(sizes)])
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ class Tokenizer:
     def distinct(self, texts: pa.Array) -> list[Hashes]:
         """The set of n-grams of each text, in the order of first occurrence."""
         hashes, bounds = self._read(texts, True)
-        return np.split(hashes, bounds[1:-1]) if len(texts) else []
+        return [hashes[start:end] for start, end in pairwise(bounds.tolist())]
 
     def _read(self, texts: pa.Array, distinct: bool) -> tuple[Hashes, Offsets]:
         data, offsets = buffers(texts)
