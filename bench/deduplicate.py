@@ -14,6 +14,7 @@ import statistics
 import sys
 import time
 import unicodedata
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -107,6 +108,7 @@ def datasketch_lsh(texts: Sequence[str]) -> None:
 def datasketch_bloom(texts: Sequence[str]) -> None:
     from datasketch import MinHash, MinHashLSHBloom
 
+    warnings.filterwarnings("ignore", "Creating LSHBloom index without save directory")
     index = MinHashLSHBloom(num_perm=PERMUTATIONS, params=(BANDS, ROWS), n=len(texts), fp=1e-5)
     for tokens in token_sets(texts):
         sketched = MinHash(PERMUTATIONS)

@@ -8,6 +8,7 @@ on a key that turns out to stand alone, and is dropped then.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from operators.compiled import compiled
 from operators.deduplicate.bands import BAND_SHIFT, Bounds, by_band, keys_in
-from operators.deduplicate.bloom import LARGEST, BloomFilter, bits_for
+from operators.deduplicate.bloom import LARGEST, BloomFilter, bits_for, share_of_error
 from operators.deduplicate.shingles import Hashes
 
 Integers = npt.NDArray[np.int64]
@@ -32,6 +33,9 @@ documents 20 x 6 found 99.98 %, 14 x 8 99.1 %; 32 x 4 found 99.99 % with 1.6 tim
 
 SEEN_ERROR, TWICE_ERROR = 1e-3, 1e-2
 """Of filters that only save memory: a false hit costs a few bytes, not an answer."""
+
+ERROR = 1e-5
+"""Of the filters that are kept, all bands together: how often a document that is new in all is looked up in vain."""
 
 KEY_BYTES = 16
 """Of a key and its row, at rest; sorting takes twice that."""
@@ -60,18 +64,22 @@ def plan(documents: int, memory: int, method: str, shape: tuple[int, int] | None
     """Choose the shape (unless it is given), and so many shards that each stays within ``memory`` bytes.
 
     The shape is the widest whose keys fit into the memory together. One shard is sorted if it fits; else filters are
-    filled, which take about a tenth, in as many shards as they need. "minhash" always sorts, "lshbloom" never does.
+    filled, which take about a sixth, in as many shards as they need. "minhash" always sorts, "lshbloom" never does.
+    The filters that are kept for later runs count too, and none of them may have more than 2^32 bits.
     """
     documents = max(documents, 1)
     if shape is None:
         shape = next((one for one in SHAPES if KEY_BYTES * (1 + one[0]) * documents <= memory), SHAPES[-1])
     bands, rows = (0, 0) if method == "exact" else shape
-    sorting = 2 * KEY_BYTES * (1 + bands) * documents
-    filters = (1 + bands) * (bits_for(documents, SEEN_ERROR) + bits_for(-(-documents // 2), TWICE_ERROR)) // 8
+    kept = bits_for(documents, share_of_error(ERROR, 1 + bands))
+    fewest = 1 if 1.01 * kept <= LARGEST else math.ceil(1.01 * kept * (1 + bands) / LARGEST)
+    sorting = (1 + bands) * (2 * KEY_BYTES * documents + kept // 8)
+    passes = bits_for(documents, SEEN_ERROR) + bits_for(-(-documents // 2), TWICE_ERROR)
+    filters = (1 + bands) * (passes + kept) // 8
     if method in ("exact", "minhash") or (method == "auto" and sorting <= memory):
-        shards = max(1, -(-sorting // memory))
+        shards = max(fewest, -(-sorting // memory))
         return Plan("sort", bands, rows, shards, sorting // shards)
-    shards = max(1, -(-filters // memory), -(-bits_for(documents, SEEN_ERROR) * (1 + bands) // LARGEST))
+    shards = max(fewest, -(-filters // memory))
     return Plan("filter", bands, rows, shards, filters // shards)
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 from mnemic.errors import StepError
 from operators.deduplicate.bands import Bounds, by_band, within
 from operators.deduplicate.bloom import BloomFilter, Flags, share_of_error
-from operators.deduplicate.candidates import room_for
+from operators.deduplicate.candidates import ERROR, room_for
 from operators.deduplicate.shingles import Hashes
 
 FILTERS = pa.schema(
@@ -34,9 +34,6 @@ FILTERS = pa.schema(
     ]
 )
 """The dataset `filters`."""
-
-ERROR = 1e-5
-"""Of all bands together: how often a document that is new in every band is looked up in vain."""
 
 
 @dataclass(eq=False)

@@ -7,8 +7,9 @@ import pytest
 
 from mnemic.errors import StepError
 from operators.deduplicate.bands import BAND_SHIFT, keys_of, run_of, shard_bounds
-from operators.deduplicate.bloom import BloomFilter, bits_for, share_of_error
-from operators.deduplicate.filters import ERROR, BandFilters, filters_of, seen_by
+from operators.deduplicate.bloom import LARGEST, BloomFilter, bits_for, share_of_error
+from operators.deduplicate.candidates import ERROR, plan, room_for
+from operators.deduplicate.filters import BandFilters, filters_of, seen_by
 
 GENERATOR = np.random.default_rng(0)
 
@@ -129,3 +130,17 @@ def test_sums_collide_where_keys_do_not() -> None:
     signatures[5] = 0xFFFFFFFF  # no shingles, no bands
     ascending, rows = run_of(keys_of(forms, signatures, salts, 2, 6), np.arange(20_000, dtype=np.uint64))
     assert (np.diff(ascending.astype(object)) > 0).all() and (rows == 5).sum() == 1
+
+
+@pytest.mark.parametrize("method", ["auto", "exact", "minhash", "lshbloom"])
+@pytest.mark.parametrize("documents", [1, 10**6, 10**8, 10**9, 10**10])
+def test_no_shard_exceeds_the_memory_or_the_largest_filter(method: str, documents: int) -> None:
+    for memory in (10**9, 16 * 10**9):
+        chosen = plan(documents, memory, method, None)
+        assert chosen.bytes <= memory
+        for bounds in shard_bounds(chosen.bands, chosen.shards)[:3]:
+            assert bits_for(room_for(documents, bounds), share_of_error(ERROR, chosen.bands + 1)) <= LARGEST
+    if method == "auto":
+        assert plan(10**6, 16 * 10**9, method, None).method == "sort"
+        assert plan(10**9, 16 * 10**9, method, None).method == "filter"
+        assert plan(10**6, 16 * 10**9, method, None).bands > plan(10**9, 16 * 10**9, method, None).bands
