@@ -158,7 +158,7 @@ def increment_row(quick: bool) -> Row:
 def _packed(shared: Shared) -> None:
     linked = Components([shared.rows])
     linked.link(shared)
-    divided(shared, linked.rows, linked.packs(50_000))
+    divided(shared, linked.rows, linked.packs(10_000))
 
 
 def _cut(run: tuple[np.ndarray, np.ndarray], bounds: Bounds) -> tuple[np.ndarray, np.ndarray]:

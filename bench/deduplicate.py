@@ -16,6 +16,7 @@ import time
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +27,7 @@ from bench.dedup_index import bloom_rows, increment_row
 from bench.dedup_quality import memory_row, quality_rows
 from bench.report import Row, main
 from mnemic.schema import TIME
+from operators.compiled import compiled
 from operators.deduplicate import Deduplicate, Signature
 from operators.deduplicate.bands import by_band, keys_of, run_of
 from operators.deduplicate.bloom import BloomFilter, share_of_error
@@ -153,6 +155,12 @@ def ratio(peer: Callable[[Sequence[str]], None], ours: Callable[[pa.Array, pa.Ar
     return statistics.median(found)
 
 
+@compiled
+def sketch_all(hashes: Any, seed: Any, held: Any, signature: Any) -> None:
+    for i in range(len(hashes)):
+        sketch(hashes[i], hashes.shape[1], seed, held, signature)
+
+
 def kernel_rows(texts: pa.Array) -> list[Row]:
     """The tokenizer alone, and the sketch alone."""
     size = int(pc.sum(pc.binary_length(texts)).as_py())
@@ -163,8 +171,7 @@ def kernel_rows(texts: pa.Array) -> list[Row]:
     signature, held = np.empty(PERMUTATIONS, np.uint32), np.empty(PERMUTATIONS, np.uint64)
 
     def sketched() -> None:
-        for row in hashes:
-            sketch(row, 640, np.uint64(1), held, signature)
+        sketch_all(hashes, np.uint64(1), held, signature)
 
     sketched()
     rate = hashes.size / statistics.median(seconds(sketched) for _ in range(5)) / 1e6

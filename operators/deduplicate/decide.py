@@ -35,7 +35,7 @@ from operators.deduplicate.signature import from_hexadecimal
 from operators.deduplicate.sketch import Signatures
 
 METHODS = ("auto", "exact", "minhash", "lshbloom")
-PACK = 50_000
+PACK = 10_000
 """Documents decided about at once, about 1 KB each; a larger component is a pack of its own."""
 
 _UNSIGNED = "Some documents have no signature yet; run the signature step to its end first."

@@ -31,8 +31,8 @@ Integers = npt.NDArray[np.int64]
 _TEXTS = 256
 """Documents judged, and texts read, at once."""
 
-_HASHES_HELD = 4_000_000
-"""32 MB of shingle sets are held between the chunks, and as many again are laid out for one chunk."""
+_HASHES_HELD = 2_000_000
+"""16 MB of shingle sets are held between the chunks, and as many again are laid out for one chunk."""
 
 
 class ShingleSets:
@@ -54,7 +54,8 @@ class ShingleSets:
         missing = sorted(set(documents) - found.keys())
         for start in range(0, len(missing), _TEXTS):
             part = missing[start : start + _TEXTS]
-            sets = [made for texts in slices(self._read(part)) for made in self._tokenizer.distinct(texts)]
+            # Copies, since each is otherwise part of one array that stays as long as any of them.
+            sets = [made.copy() for texts in slices(self._read(part)) for made in self._tokenizer.distinct(texts)]
             found.update(zip(part, sets, strict=True))
         for document in documents:
             if document not in self._sets:

@@ -72,6 +72,21 @@ def test_killed_at_every_fault_point_of_every_step(nursery, recipe, undisturbed,
 
 
 @pytest.mark.slow
+def test_killed_at_every_commit_and_write_of_deduplication(nursery, recipe, undisturbed, place):
+    """Runs, filters, pairs and the column are commits of their own; shards, packs and fragments are written apart."""
+    shape = {"memory_gb": 1e-5, "bands": 20, "rows": 6}
+    disturbed = {**recipe, "bank": str(place / "deduplicated"), "deduplicate": shape}
+    kills = 0
+    for point in ("before-write", "after-write", "before-commit", "after-commit"):
+        for passing in (2, 5, 9, 14):
+            kills += nursery.build(disturbed, fault=f"deduplicate:{point}:{passing}")[0] == -9
+    assert kills > 6
+    assert nursery.build(disturbed)[0] == 0
+    assert mnemic.open_bank(disturbed["bank"]).digest() == undisturbed[0]
+    assert orphans(disturbed["bank"]) == 0
+
+
+@pytest.mark.slow
 def test_killed_while_it_carries_a_changed_corpus_into_a_bank(nursery, recipe, place):
     """Edited, added and deleted documents and other settings: every step has rows to drop, to keep and to make."""
     corpus = Path(shutil.copytree(recipe["sources"][0]["path"], place / "changing", copy_function=shutil.copy2))

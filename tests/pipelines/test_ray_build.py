@@ -55,9 +55,7 @@ def inline(nursery, recipe):
     return mnemic.open_bank(recipe["bank"]).digest()
 
 
-@pytest.mark.parametrize(
-    "workers", [2, pytest.param(1, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("workers", [2, *(pytest.param(count, marks=pytest.mark.slow) for count in (1, 4, 8))])
 def test_ray_builds_the_bank_that_one_process_builds(nursery, recipe, inline, place, workers):
     bank = str(place / f"workers-{workers}")
     assert nursery.build({**recipe, "bank": bank}, engine="ray", workers=workers)[0] == 0
