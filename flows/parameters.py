@@ -28,7 +28,7 @@ class _ShownOnThePage:
         settings.pop("storage_options", None)
         settings["sources"]["items"] = {"anyOf": [*(_source(kind, handler) for kind in SOURCES), _OTHER_SOURCE]}
         for name, shown in settings.items():
-            section = handler.resolve_ref_schema(shown)
+            section = handler.resolve_ref_schema(shown.get("anyOf", [shown])[0])  # the first where it may be left out
             if "description" in section:  # a docstring, which the page shows as it is
                 section["description"] = section["description"].replace("``", "")
             for said_elsewhere in SHARED.get(name, {}):
