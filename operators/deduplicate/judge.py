@@ -31,8 +31,8 @@ Integers = npt.NDArray[np.int64]
 _TEXTS = 256
 """Documents judged, and texts read, at once."""
 
-_HASHES_HELD = 2_000_000
-"""16 MB of shingle sets are held between the chunks, and as many again are laid out for one chunk."""
+_HASHES_HELD = 4_000_000
+"""32 MB of shingle sets are held between the chunks, and as many again are laid out for one chunk."""
 
 
 class ShingleSets:
@@ -142,6 +142,7 @@ def judge(
             flat, bounds = _laid_out(sets.fetch(wanted.tolist()))
             compared.append(_judge(start, end, wanted, flat, bounds, threshold, keeper, *buckets.arrays))
         start = end
+        pa.default_memory_pool().release_unused()  # of the texts that were read
         tell(start, count)
     return Judgement(keeper, *(np.concatenate(column) for column in zip(*compared, strict=True)))
 
