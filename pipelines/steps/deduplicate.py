@@ -205,6 +205,8 @@ class Deduplication:
         index = runs.index()
         new = [run for run in index if run.source not in before]
         old = [run for run in index if run.source in before]
+        if filters.snapshot() is None:  # so that what a killed worker leaves is known to be nothing's
+            context.commit(lambda: filters.create(FILTERS, {}, {}))
         held = filters.snapshot()
         asked = held.version if base and held is not None and held.record == identity else None
         again = base.rows_again if base else np.empty(0, np.uint64)
