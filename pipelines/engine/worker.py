@@ -68,6 +68,7 @@ class Worker:
 
         self._work = None
         _free_memory()
+        threads = min(threads, len(os.sched_getaffinity(0)))  # more workers than cores must not mean more threads
         os.environ["OMP_NUM_THREADS"] = str(threads)  # read by torch when it is loaded; set below where it is already
         factory = cloudpickle.loads(job)  # of the driver, which holds the cluster's secret; never read from a bank
         self._work = factory()
