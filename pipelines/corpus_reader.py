@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from mnemic.dataset import Snapshot
 from mnemic.ids import hash_parts
 
+_LOOKED_UP = 1 << 20  # row ids at once
 _BLOCK = 16  # bytes of a string that are mixed in at once
 
 
@@ -78,8 +79,9 @@ class RowOrder:
     def there(self, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Which of these rows are in the snapshot."""
         distinct = np.unique(numbers)
-        found = self._snapshot.take_rows(distinct, [])["_rowid"].to_numpy() if len(distinct) else distinct
-        return np.isin(numbers, found)
+        lots = [distinct[start : start + _LOOKED_UP] for start in range(0, len(distinct), _LOOKED_UP)]
+        found = [self._snapshot.take_rows(lot, [])["_rowid"].to_numpy() for lot in lots]
+        return np.isin(numbers, np.concatenate([distinct[:0], *found]))
 
 
 def corpus_digest(snapshot: Snapshot, key: Sequence[str], where: str | None = None) -> tuple[str, int]:
