@@ -62,7 +62,7 @@ class Record:
 
 
 def resolved_fields(operator: Any) -> dict[str, Any]:
-    """The fields of an operator as they enter its fingerprint; those that change no output are left out."""
+    """The fields of an operator as they enter its fingerprint; those marked otherwise are left out."""
     fields: dict[str, Any] = {}
     for field in dataclasses.fields(operator):
         if not field.metadata.get("identity", True):

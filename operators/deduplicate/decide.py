@@ -3,7 +3,8 @@
 Bands alone remove far too much (precision 0.49 for 20 x 6 on 111,930 technical documents); judged exactly the same
 candidates give precision 1.000 at a recall of 0.999. Every document that falls points at a document that is kept, and
 every pair that was compared is a row of `pairs`, rejected ones too, so each removal can be explained. The answer
-depends on the set of documents alone, and on what an earlier release kept; never on order, batches, workers or memory.
+depends on the set of documents, the shape of the bands and what an earlier release kept; never on order, batches or
+workers, and on memory only where that is to choose the shape.
 Documents of two tenants are never compared: a tenant must find what it said, whoever else said it.
 
 The work is cut twice, so that no process holds all documents: shards are ranges of keys, in which the shared ones are

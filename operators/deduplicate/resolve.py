@@ -28,7 +28,7 @@ Texts = Callable[[Sequence[int]], pa.Array]
 _TEXTS = 256  # read at once
 
 NEW, SETTLED, PROTECTED = 2, 0, 1
-"""How a document is ranked before all else: kept by an earlier release, never to be dropped, or neither."""
+"""How a document ranks before all else: not yet decided about, kept by an earlier release, or never to be dropped."""
 
 
 def resolve(
