@@ -18,6 +18,7 @@ from mnemic.dataset.index import search_text, search_vector
 from mnemic.errors import BankError, ModelError, QueryError
 from mnemic.models import weights_hash
 from mnemic.release import Release, find_release, releases
+from mnemic.schema import LEVELS
 from mnemic.search import POOL, Found, best_first, explain, fuse, reading_order, within_budget
 from mnemic.terminal import plain
 
@@ -101,13 +102,19 @@ class Bank:
         )
 
     def search(
-        self, query: str, words: int | None = 500, k: int | None = None, where: str | None = None
+        self,
+        query: str,
+        words: int | None = 500,
+        k: int | None = None,
+        where: str | None = None,
+        level: str | None = None,
     ) -> list[Found]:
         """Events that answer ``query``, in reading order.
 
         ``words`` is the budget that all texts together must keep (None: no budget, then ``k`` limits; 10 by default),
         ``where`` an SQL condition over the columns of `events` (such as ``start_time > date '2026-01-31'``) that is
-        applied before the search. Equal queries give equal results.
+        applied before the search, ``level`` "session", "event" or "passage"; by default the leaves are searched, which
+        are passages where an event has several and events elsewhere. Equal queries give equal results.
         """
         if not query.strip():
             raise QueryError("The query is empty. Ask for something, as in bank.search('how do I tag a version?').")
@@ -119,27 +126,29 @@ class Bank:
             k = 10
         query = query.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no meaning to search for
         vector = self.encoder.encode([query])[0]
+        rows = _of_level(level, where, events)
         with readable_condition(where, events, "events"):
-            dense = search_vector(events, "vector", "id", vector, POOL, where)
-            text = search_text(events, "text", "id", query, POOL, where)
+            dense = search_vector(events, "vector", "id", vector, POOL, rows)
+            text = search_text(events, "text", "id", query, POOL, rows)
         similarity = dict(zip(dense["id"].to_pylist(), (1.0 - d for d in dense["_distance"].to_pylist()), strict=True))
         bm25 = dict(zip(text["id"].to_pylist(), text["_score"].to_pylist(), strict=True))
         scores = fuse([list(similarity), list(bm25)])
         ranked = best_first(scores)
         dense_rank = {item: rank for rank, item in enumerate(similarity, start=1)}
         text_rank = {item: rank for rank, item in enumerate(bm25, start=1)}
-        rows = self._events(ranked)
+        facts = self._events(ranked)
         found = [
             Found(
                 id=item,
-                document=rows[item]["document"],
-                source=rows[item]["source"],
-                locator=rows[item]["locator"],
-                collection=rows[item]["collection"],
-                ordinal=rows[item]["ordinal"],
-                time=rows[item]["start_time"],
-                text=rows[item]["text"],
-                words=rows[item]["words"],
+                document=facts[item]["document"],
+                source=facts[item]["source"],
+                locator=facts[item]["locator"],
+                collection=facts[item]["collection"],
+                level=facts[item]["level"],
+                start=facts[item]["start"],
+                time=facts[item]["start_time"],
+                text=facts[item]["text"],
+                words=facts[item]["words"],
                 score=scores[item],
                 similarity=similarity.get(item),
                 bm25=bm25.get(item),
@@ -151,7 +160,7 @@ class Bank:
 
     def _events(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Events by id, each with source, locator and collection of its document."""
-        columns = ["id", "document", "ordinal", "start_time", "text", "words"]
+        columns = ["id", "document", "level", "start", "start_time", "text", "words"]
         events = self._rows("events", "id", ids, columns)
         documents = {
             row["id"]: row
@@ -235,6 +244,14 @@ class Bank:
         snapshot = self.dataset(dataset)
         with readable_condition(where, snapshot, dataset):
             return snapshot.table(list(columns or snapshot.schema.names), where)
+
+
+def _of_level(level: str | None, where: str | None, events: Snapshot) -> str | None:
+    """The condition ``where`` on rows of one level, or on leaves; older banks hold nothing but events."""
+    if level is not None and level not in LEVELS:
+        raise QueryError(f"There is no level {level!r} of events; choose one of {', '.join(LEVELS)}.")
+    wanted = f"level = '{level}'" if level else "leaf" if "leaf" in events.schema.names else None
+    return " AND ".join(f"({condition})" for condition in (where, wanted) if condition) or None
 
 
 @contextmanager

@@ -43,29 +43,36 @@ UNITS = pa.schema(
 )
 
 
+LEVELS = ("session", "event", "passage")
+"""Levels of `events`, each inside the one before."""
+
+
 def events(dimension: int) -> pa.Schema:
     """Schema of `events` for unit vectors of ``dimension`` components."""
     return pa.schema(
         [
             pa.field("id", pa.string(), nullable=False),
             pa.field("document", pa.string(), nullable=False),
-            pa.field("level", pa.string(), nullable=False),
-            pa.field("ordinal", pa.int32(), nullable=False),
+            pa.field("level", pa.string(), nullable=False),  # session, event, passage
+            pa.field("leaf", pa.bool_(), nullable=False),  # holds no smaller rows; leaves tile a document
+            pa.field("ordinal", pa.int32(), nullable=False),  # within its document and level
             pa.field("first_unit", pa.int32(), nullable=False),  # unit range: [first_unit, end_unit)
             pa.field("end_unit", pa.int32(), nullable=False),
             pa.field("start", pa.int64(), nullable=False),  # character range in the document
             pa.field("end", pa.int64(), nullable=False),
             pa.field("text", pa.large_string(), nullable=False),
             pa.field("words", pa.int32(), nullable=False),
-            pa.field("score", pa.float32()),  # boundary score at the event's start; null for a document's first event
-            pa.field("threshold", pa.float32()),  # the score that a boundary had to exceed in this document
-            pa.field("surprise", pa.float32()),
+            pa.field("cause", pa.string(), nullable=False),  # why it begins here: operators.segment.levels.CAUSES
+            pa.field("score", pa.float32()),  # of the gap before it, by the method; null where there is none
+            pa.field("threshold", pa.float32()),  # the score that a boundary had to exceed here
+            pa.field("surprise", pa.float32()),  # mean surprisal of its units, in nats a token
             pa.field("start_time", TIME),
             pa.field("end_time", TIME),
             pa.field("speakers", pa.list_(pa.string()), nullable=False),
             pa.field("previous", pa.string(), nullable=False),  # event ids; "" where there is none
             pa.field("next", pa.string(), nullable=False),
             pa.field("parent", pa.string(), nullable=False),
+            pa.field("representatives", pa.list_(pa.int32()), nullable=False),  # its units nearest to its vector
             pa.field("vector", pa.list_(pa.float32(), dimension), nullable=False),  # normalised mean of unit vectors
         ]
     )

@@ -26,7 +26,8 @@ class Found:
     source: str
     locator: str
     collection: str
-    ordinal: int
+    level: str
+    start: int  # first character in the document
     time: datetime | None
     text: str
     words: int
@@ -72,11 +73,11 @@ def _cut(event: Found, words: int) -> Found:
 
 
 def reading_order(found: Sequence[Found]) -> list[Found]:
-    """Documents by their best event, the events of one document in their own order."""
+    """Documents by their best event, the events of one document in its order."""
     best: dict[str, float] = {}
     for event in found:
         best[event.document] = max(best.get(event.document, 0.0), event.score)
-    return sorted(found, key=lambda event: (-best[event.document], event.document, event.ordinal))
+    return sorted(found, key=lambda event: (-best[event.document], event.document, event.start))
 
 
 def explain(dense_rank: int | None, text_rank: int | None) -> str:

@@ -1,8 +1,8 @@
 """Functions that numba compiles: without Python objects, without the interpreter's lock, cached on disk.
 
 The cache lies beside the code, or in the user's cache folder where that cannot be written; `NUMBA_CACHE_DIR` names
-another. Only integer arithmetic decides anything in them, so every machine computes the same. numba is imported at the
-first call: `mnemic plan` has no use for it.
+another. Sums of floats are added in the order that the code says, without fused or reassociated operations, so every
+machine computes the same. numba is imported at the first call: `mnemic plan` has no use for it.
 """
 
 from __future__ import annotations

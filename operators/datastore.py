@@ -14,7 +14,7 @@ cache.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -111,6 +111,26 @@ def bucket_lengths(window: int) -> list[int]:
     return [length for length in _BUCKETS if length < window] + [window]
 
 
+def window_batches(
+    tokens: Sequence[int], window: int, stride: int, batch_tokens: int
+) -> Iterator[tuple[tuple[int, int], list[tuple[int, Window]]]]:
+    """Forward passes over documents of these many tokens: (shape, the (document, window) of each row that is used).
+
+    The shape is [rows, positions], the same for all passes of a bucket, with at most ``batch_tokens`` positions unless
+    it is one row.
+    """
+    lengths = bucket_lengths(window)
+    waiting: dict[int, list[tuple[int, Window]]] = {length: [] for length in lengths}
+    for document, count in enumerate(tokens):
+        for part in windows(count, window, stride):
+            length = next(length for length in lengths if length >= part.end - part.begin)
+            waiting[length].append((document, part))
+    for length, members in waiting.items():
+        size = max(1, batch_tokens // length)
+        for begin in range(0, len(members), size):
+            yield (size, length), members[begin : begin + size]
+
+
 class _Scorer:
     """A loaded model that turns documents into scored tokens."""
 
@@ -168,18 +188,12 @@ class _Scorer:
 
         first = np.concatenate([[0], np.cumsum(counts)])
         made = _Vectors.empty(int(first[-1]), self.head.shape[1])
-        lengths = bucket_lengths(self.settings.window)
-        waiting: dict[int, list[tuple[int, Window]]] = {length: [] for length in lengths}
-        for document, row in enumerate(tokens):
-            for part in windows(len(row), self.settings.window, self.settings.stride):
-                length = next(length for length in lengths if length >= part.end - part.begin)
-                waiting[length].append((document, part))
+        settings, lengths = self.settings, [len(row) for row in tokens]
+        passes = window_batches(lengths, settings.window, settings.stride, settings.batch_tokens)
         layers = (self.key_layer, self.input_layer)
         with torch.inference_mode(), languagemodel.capture(self.model, layers) as taps:
-            for length, members in waiting.items():
-                size = max(1, self.settings.batch_tokens // length)
-                for begin in range(0, len(members), size):
-                    self._forward(members[begin : begin + size], (size, length), tokens, first, taps=taps, made=made)
+            for shape, members in passes:
+                self._forward(members, shape, tokens, first, taps=taps, made=made)
         return made
 
     def _forward(
@@ -232,14 +246,9 @@ def label_log_probs(
     for rows, label in zip(torch.split(hidden, _HEAD_ROWS), torch.split(token, _HEAD_ROWS), strict=True):
         largest, total = [], []
         own = torch.zeros(_HEAD_ROWS, dtype=torch.float32, device=hidden.device)
-        for begin in range(0, head.shape[0], _HEAD_COLUMNS):
-            columns = head[begin : begin + _HEAD_COLUMNS]
-            logits = torch.nn.functional.linear(rows, columns)
-            if softcap is not None:
-                logits = torch.tanh(logits / softcap) * softcap
-            logits = logits.float()
-            inside = (label >= begin) & (label < begin + columns.shape[0])
-            place = (label - begin).clamp(0, columns.shape[0] - 1)
+        for begin, logits in logit_blocks(rows, head, softcap):
+            inside = (label >= begin) & (label < begin + logits.shape[1])
+            place = (label - begin).clamp(0, logits.shape[1] - 1)
             own = torch.where(inside, logits.gather(1, place[:, None])[:, 0], own)
             peak = logits.amax(1, keepdim=True)
             largest.append(peak)
@@ -248,6 +257,17 @@ def label_log_probs(
         peak = peaks.amax(1, keepdim=True)
         scores.append(own - peak[:, 0] - (torch.cat(total, 1) * (peaks - peak).exp()).sum(1).log())
     return torch.cat(scores)[:count] if scores else torch.zeros(0, dtype=torch.float32, device=hidden.device)
+
+
+def logit_blocks(rows: torch.Tensor, head: torch.Tensor, softcap: float | None) -> Iterator[tuple[int, torch.Tensor]]:
+    """The logits of ``rows`` [n, d] for 2,048 vocabulary entries at a time: (the first entry, float32 [n, entries])."""
+    import torch
+
+    for begin in range(0, head.shape[0], _HEAD_COLUMNS):
+        logits = torch.nn.functional.linear(rows, head[begin : begin + _HEAD_COLUMNS])
+        if softcap is not None:
+            logits = torch.tanh(logits / softcap) * softcap
+        yield begin, logits.float()
 
 
 @dataclass(frozen=True)

@@ -37,11 +37,13 @@ from operators.datastore import Datastore
 from operators.deduplicate import Deduplicate, Signature
 from operators.deduplicate.candidates import SHAPES
 from operators.deduplicate.semantic import Semantic
+from operators.denoise import Denoise
 from operators.embed import Embed
 from operators.imitate import Imitate
 from operators.segment import Segment
 from operators.sentences import Sentences
 from operators.split import Split
+from operators.surprise import Surprise
 from operators.teacher import Teacher
 from pipelines.sources import SOURCES, Source, find_source
 
@@ -92,6 +94,8 @@ class Recipe(BaseModel):
     datastore: Datastore = Field(default=Datastore(), validate_default=True)
     teacher: Teacher = Teacher()
     imitate: Imitate = Field(default=Imitate(), validate_default=True)
+    surprise: Surprise | None = Field(default=None, validate_default=True)
+    denoise: Denoise | None = None
 
     @field_validator("storage_options", mode="before")
     @classmethod
@@ -143,6 +147,23 @@ class Recipe(BaseModel):
             raise ValidationError.from_exception_data(cls.__name__, problems)
         said = {name: _said(info.data, place) for name, place in shared.items()}
         return dataclasses.replace(operator, **{name: value for name, value in said.items() if value is not None})
+
+    @field_validator("surprise", "denoise", mode="before")
+    @classmethod
+    def _by_the_language_model(cls, section: Any, info: ValidationInfo) -> Any:
+        """By the recipe's language model, unless they name another; what a segmenter cuts by is computed anyway."""
+        segment = info.data.get("segment")
+        signal = segment.signal if segment is not None and info.field_name == "surprise" else None
+        if section is None and signal is None:
+            return None
+        if section is not None and not isinstance(section, Mapping):
+            return section
+        model = info.data.get("language_model")
+        said = {**({"model": model} if model else {}), **(section or {})}
+        signals = said.get("signals", Surprise().signals if section is not None else ())
+        if signal is not None and isinstance(signals, list | tuple) and signal not in signals:
+            said["signals"] = (*signals, signal)
+        return said
 
     @field_validator("deduplicate")
     @classmethod

@@ -10,6 +10,7 @@ import sys
 import textwrap
 
 from mnemic.bank import open_bank
+from mnemic.schema import LEVELS
 from mnemic.search import Found
 from mnemic.terminal import plain
 
@@ -24,13 +25,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--words", type=int, default=500, help="words that the answer may have in all (default 500)")
     parser.add_argument("-k", type=int, default=None, help="events at most")
     parser.add_argument("--where", help="SQL condition over the columns of events, applied before the search")
+    parser.add_argument("--level", choices=LEVELS, help="search only this level (default: the smallest)")
     parser.add_argument("--release", help="a release other than the newest")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def run(arguments: argparse.Namespace) -> int:
     bank = open_bank(arguments.bank, arguments.release)
-    found = bank.search(arguments.query, words=arguments.words, k=arguments.k, where=arguments.where)
+    found = bank.search(
+        arguments.query, words=arguments.words, k=arguments.k, where=arguments.where, level=arguments.level
+    )
     if arguments.json:
         for event in found:
             print(json.dumps(dataclasses.asdict(event), default=str))

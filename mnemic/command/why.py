@@ -62,30 +62,74 @@ def _locators(bank: Bank, ids: set[str]) -> dict[str, str]:
 
 
 def _event(bank: Bank, row: dict[str, Any]) -> dict[str, Any]:
-    around = bank.table(
-        "events", ["id", "ordinal", "score", "threshold", "text", "words"], f"document = '{row['document']}'"
-    ).to_pylist()
-    near = sorted((e for e in around if abs(e["ordinal"] - row["ordinal"]) <= 1), key=lambda e: e["ordinal"])
-    after = next((e for e in near if e["ordinal"] == row["ordinal"] + 1), None)
+    columns = [name for name in _SHOWN if name in bank.dataset("events").schema.names]
+    around = bank.table("events", columns, f"document = '{row['document']}'").to_pylist()
+    level = row["level"]
+    same = sorted((event for event in around if event["level"] == level), key=lambda event: event["ordinal"])
+    place = next(place for place, event in enumerate(same) if event["id"] == row["id"])
+    before, after = same[:place], same[place + 1 :]
+    near = [*before[-1:], row, *after[:1]]
     document = _locators(bank, {row["document"]})[row["document"]]
     lines = [
-        f"event {row['id']}  number {row['ordinal'] + 1} of {len(around)} in {document}",
+        f"{level} {row['id']}  number {place + 1} of {len(same)} in {document}",
         f"  units {row['first_unit']} to {row['end_unit'] - 1}, characters {row['start']:,} to {row['end']:,}, "
         f"{row['words']} words, cluster {row.get('cluster') or '-'}",
-        f"  begins here: {_boundary(row['score'], row['threshold'], 'the document begins')}",
-        f"  ends here: {_boundary(after['score'], after['threshold'], '') if after else 'the document ends'}",
     ]
+    if row["speakers"]:
+        lines.append(f"  said by {plain(', '.join(row['speakers']))}" + _times(row))
+    if row["surprise"] is not None:
+        lines.append(f"  mean surprise {row['surprise']:.2f} nats a token")
+    settings = _segmenter(bank)
+    end = _boundary(after[0], settings) if after else "the document ends"
+    lines += [f"  begins here: {_boundary(row, settings)}", f"  ends here: {end}"]
+    lines += [f"  inside {event['level']} {event['id'][:12]}" for event in around if event["id"] == row["parent"]]
+    inside = sum(event.get("parent") == row["id"] for event in around)
+    if inside:
+        lines.append(f"  holds {inside} rows of the level below")
     for event in near:
         mark = ">" if event["id"] == row["id"] else " "
         lines.append(f"  {mark} {event['id'][:12]}  {one_line(event['text'], 96)}")
-    return {"event": row, "neighbours": near, "story": "\n".join(lines)}
+    return {"event": row, "neighbours": near, "segmenter": settings, "story": "\n".join(lines)}
 
 
-def _boundary(score: float | None, threshold: float | None, otherwise: str) -> str:
-    if score is None:
-        return otherwise or "a length limit or a fixed rule cut here"
-    if threshold is None:
-        return f"score {score:.3f}"
-    if score > threshold:
-        return f"the topic turns: depth {score:.3f} exceeds {threshold:.3f}, mean plus deviations over this document"
-    return f"a length limit cut at the deepest gap: depth {score:.3f}, below the {threshold:.3f} of a turn of topic"
+_SHOWN = ("id", "level", "ordinal", "first_unit", "cause", "score", "threshold", "parent", "text", "words")
+
+
+def _segmenter(bank: Bank) -> dict[str, Any]:
+    """The fields of the segmenter that made the events, as the release has them."""
+    fields: dict[str, Any] = bank.release.lineage.get("segment", {}).get("fields", {})
+    return fields
+
+
+def _times(row: dict[str, Any]) -> str:
+    if row["start_time"] is None:
+        return ""
+    return f", {row['start_time']:%Y-%m-%d %H:%M} to {row['end_time']:%Y-%m-%d %H:%M}"
+
+
+def _boundary(row: dict[str, Any], settings: dict[str, Any]) -> str:
+    """Why an event begins where it does."""
+    cause, score, threshold = row.get("cause"), row["score"], row["threshold"]
+    known = "" if score is None else f" ({_meaning(settings.get('method', 'texttiling'), score, threshold)})"
+    if cause is None:  # banks of before causes were kept
+        cause = "start" if score is None else "topic" if threshold is not None and score > threshold else "length"
+    return {
+        "start": "the document begins",
+        "pause": f"nobody spoke for more than {settings.get('max_pause')} seconds",
+        "speaker": "another speaker begins",
+        "topic": f"the topic turns{known}",
+        "block": "a block of fixed length begins",
+        "length": f"a length limit cut here{known}",
+    }[str(cause)]
+
+
+def _meaning(method: str, score: float, threshold: float | None) -> str:
+    """What the score of a gap is, in words."""
+    name = {
+        "posterior": "probability of a boundary",
+        "divisive": "squared error saved",
+        "texttiling": "depth",
+        "cosine": "cosine distance",
+    }.get(method, method.replace("_", " "))
+    bound = "" if threshold is None else f", {'above' if score > threshold else 'not above'} {threshold:.3f}"
+    return f"{name} {score:.3f}{bound}"

@@ -1,15 +1,14 @@
-"""Units to episodic events.
+"""Units to episodic events, by every segmenter of the field.
 
-An event is a run of neighbouring units about one thing. The default is TextTiling over the units' embeddings
-(`operators.segment.score`), which needs no training and one pass; `fixed` and `sentence` are the baselines to compare
-with. A segmenter has two parts, so that another one adds a file and not a fork: a *score* of every gap between units,
-and a *selection* of the gaps to cut (`operators.segment.select`).
+An event is a run of neighbouring units about one thing. A segmenter scores the gaps between units, selects boundaries
+and may refine them (`operators.segment.boundaries`); what it needs of the units is their vectors, and for the methods
+of surprise a column of a language model. The default is `operators.segment.posterior`: change points weighed by their
+probability, at the granularity where the text is most sure of itself; with ``mean_units`` at a length that one wants.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import ClassVar
 
 import numpy as np
@@ -18,49 +17,26 @@ import pyarrow.compute as pc
 
 from mnemic import schema as bank_schema
 from mnemic.ids import hash_parts
-from operators.contracts import NO_REJECTS, Resources, Worker, refuse
+from operators.contracts import NO_REJECTS, Resources, Worker
+from operators.segment.boundaries import Units, find_boundaries, weights_of
 from operators.segment.events import make_events
-from operators.segment.score import score
-from operators.segment.select import cutoff, every, keep_apart, limit, select
+from operators.segment.levels import HardCuts, make_levels
+from operators.segment.select import Flags, Integers
+from operators.segment.settings import Settings
 
-METHODS = ("sentence", "fixed", "texttiling")
+_MICROSECONDS = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
-class Segment:
-    """Row operator from units with ``embedding`` to events (`mnemic.schema.events`).
+class Segment(Settings):
+    """Row operator from units with ``embedding`` to events (`mnemic.schema.events`), with the fields of `Settings`.
 
-    A batch holds all units of each document in it, in any order; events come out by document and ordinal. ``method``
-    is "texttiling" (``window`` units on each side of a gap; cut above mean + ``deviations`` standard deviations of the
-    document), "fixed" (blocks of ``size`` units) or "sentence" (every unit an event). Events shorter than ``min_units``
-    are avoided; longer than ``max_units`` units or ``max_words`` words there are none, except a single unit of more
-    words.
+    A batch holds all units of each document in it, in any order; events come out level by level, by document and
+    ordinal.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     resources: ClassVar[Resources] = Resources()
-
-    method: str = "texttiling"
-    window: int = 3
-    deviations: float = 1.0
-    size: int = 8
-    min_units: int = 1
-    max_units: int = 64
-    max_words: int = 400
-
-    def __post_init__(self) -> None:
-        problems = []
-        if self.method not in METHODS:
-            problems.append(f"There is no segmenter {self.method!r}; choose one of {', '.join(METHODS)}.")
-        if not math.isfinite(self.deviations):
-            problems.append(f"The segmenter's deviations is {self.deviations}; give a finite number, such as 1.0.")
-        if min(self.window, self.size, self.min_units, self.max_words) < 1 or self.max_units < self.min_units:
-            problems.append(
-                f"A segmenter cannot have window {self.window}, size {self.size}, min_units {self.min_units}, "
-                f"max_units {self.max_units} and max_words {self.max_words}; set all of them to at least 1 and "
-                "max_units to no less than min_units."
-            )
-        refuse(problems)
 
     @property
     def fingerprint(self) -> str:
@@ -78,17 +54,40 @@ class Segment:
         dimension = batch.schema.field("embedding").type.list_size
         vectors = units.column("embedding").flatten().to_numpy().reshape(-1, dimension).astype(np.float32)
         words = np.array([len(text.split()) for text in units.column("text").to_pylist()], np.int64)
-        documents = units.column("document")
-        ends = pc.not_equal(documents[1:], documents[:-1]).to_numpy(zero_copy_only=False)
-        nothing = np.full(len(ends), np.nan)
-        scores = score(vectors, ends, self.window) if self.method == "texttiling" else nothing
-        threshold = cutoff(scores, ends, self.deviations) if self.method == "texttiling" else nothing
-        if self.method == "texttiling":
-            cuts = keep_apart(select(scores, ends, threshold), scores, ends, self.min_units)
-        else:
-            cuts = every(self.size if self.method == "fixed" else 1, ends)
-        cuts = limit(cuts, scores, words, self.max_units, self.max_words, min_units=self.min_units)
-        events = make_events(
-            units, vectors, words, cuts=cuts, scores=scores, threshold=threshold, segmenter=self.fingerprint
+        levels = []
+        if units.num_rows:
+            hard = self._hard_cuts(units)
+            signals = {
+                name: units.column(name).cast(pa.float64()).to_numpy(zero_copy_only=False)
+                for name in ([self.signal] if self.signal else [])
+            }
+            found = find_boundaries(Units(vectors, weights_of(words), hard.all, signals), self)
+            levels = make_levels(found, hard, words, self)
+        made = make_events(
+            units, vectors, words, levels, segmenter=self.fingerprint, representatives=self.representatives
         )
-        return events, NO_REJECTS
+        return made, NO_REJECTS
+
+    def _hard_cuts(self, units: pa.RecordBatch) -> HardCuts:
+        documents = _changes(units.column("document"))
+        speakers = _changes(units.column("speaker")) if self.by_speaker else np.zeros_like(documents)
+        return HardCuts(documents, _pauses(units.column("time"), documents, self.max_pause), speakers)
+
+
+def _changes(column: pa.Array) -> Flags:
+    changes: Flags = pc.not_equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False)
+    return changes
+
+
+def _pauses(times: pa.Array, documents: Flags, longest: float | None) -> Flags:
+    """Gaps of more than ``longest`` seconds to the last unit of the document whose time is known."""
+    if longest is None or times.null_count == len(times):
+        return np.zeros_like(documents)
+    known = times.is_valid().to_numpy(zero_copy_only=False)
+    values = times.cast(pa.int64()).fill_null(0).to_numpy()
+    places: Integers = np.arange(len(values))
+    last_known = np.maximum.accumulate(np.where(known, places, -1))[:-1]
+    opening = np.maximum.accumulate(np.where(np.concatenate([[True], documents]), places, 0))[1:]
+    waited = values[1:] - values[np.maximum(last_known, 0)]
+    paused: Flags = known[1:] & (last_known >= opening) & (waited > longest * _MICROSECONDS)
+    return paused

@@ -1,8 +1,9 @@
-"""Rows of `events` from units and the gaps at which they are cut.
+"""Rows of `events` from units and the ranges of them that are events.
 
-An event is a range of units. Its vector is the mean of its units' vectors, L2-normalised: no text is encoded twice. Its
-text joins the units by a line break, or by nothing where they touch; its id is a hash of document, unit range, level
-and segmenter, so the same cut always has the same id.
+A row's vector is the mean of its units' vectors, L2-normalised: no text is encoded twice. Its text joins the units by a
+line break, or by nothing where they touch; its id is a hash of document, unit range, level and segmenter, so the same
+cut always has the same id. Neighbours are linked within a document for sessions and within a session for what they
+hold.
 """
 
 from __future__ import annotations
@@ -11,106 +12,108 @@ import itertools
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from mnemic.ids import hash_parts
 from mnemic.schema import TIME, events
-from operators.segment.score import Flags, Floats
+from operators.segment.cost import Vectors
+from operators.segment.levels import CAUSES, Level
+from operators.segment.ranges import mean_vectors, medoids
+from operators.segment.select import Flags, Floats, Integers
 
-Integers = npt.NDArray[np.int64]
 _LATEST = np.iinfo(np.int64).max
 
 
 def make_events(
     units: pa.RecordBatch,
-    vectors: npt.NDArray[np.float32],
+    vectors: Vectors,
     words: Integers,
+    levels: list[Level],
     *,
-    cuts: Flags,
-    scores: Floats,
-    threshold: Floats,
     segmenter: str,
+    representatives: int,
 ) -> pa.RecordBatch:
-    """Rows of `mnemic.schema.events` for ``units`` sorted by document and ordinal.
+    """Rows of `mnemic.schema.events` for ``units`` sorted by document and ordinal, level by level from the top.
 
-    ``vectors`` is float32 [n, d], ``words`` [n]; ``cuts``, ``scores`` and ``threshold`` [n - 1] belong to the gaps,
-    NaN means null. ``segmenter`` is the segmenter's fingerprint.
+    ``vectors`` is float32 [n, d], ``words`` [n]; ``segmenter`` is the segmenter's fingerprint. Rows say their mean
+    surprisal where the units have that column.
     """
-    dimension = vectors.shape[1]
-    schema = events(dimension)
+    schema = events(vectors.shape[1])
     if units.num_rows == 0:
         return pa.RecordBatch.from_pylist([], schema=schema)
-    firsts = np.concatenate([[0], np.flatnonzero(cuts) + 1])
-    ends = np.concatenate([firsts[1:], [units.num_rows]])
-    documents: list[str] = units.column("document").take(pa.array(firsts)).to_pylist()
-    ordinal_of = units.column("ordinal").to_numpy()
-    first_units, end_units = ordinal_of[firsts], ordinal_of[ends - 1] + 1
-    level = "event"
+    document: list[str] = units.column("document").to_pylist()
+    texts: list[str] = units.column("text").to_pylist()
+    batches: list[pa.RecordBatch] = []
+    above: list[str] = []
+    for level in levels:
+        facts = _ids(document, units.column("ordinal").to_numpy(), level, above, segmenter)
+        above = facts["id"]
+        means = mean_vectors(vectors, level.firsts, level.ends)
+        facts |= _content(units, texts, words, level)
+        facts["representatives"] = _ordinals(units, medoids(vectors, means, level.firsts, level.ends, representatives))
+        facts["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(means.reshape(-1)), vectors.shape[1])
+        arrays = [_array(facts[field.name], field.type) for field in schema]
+        batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
+    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
+
+
+def _array(values: Any, wanted: pa.DataType) -> pa.Array:
+    return values if isinstance(values, pa.Array) else pa.array(values, wanted)
+
+
+def _ids(document: list[str], ordinal: Integers, level: Level, above: list[str], segmenter: str) -> dict[str, Any]:
+    """Who each range is, and who is beside and above it."""
+    firsts, ends, parent = level.firsts.tolist(), level.ends.tolist(), level.parent.tolist()
+    owner = [document[first] for first in firsts]
+    first_units, end_units = ordinal[level.firsts], ordinal[level.ends - 1] + 1
     ids = [
-        hash_parts("event", document, first, end, level, segmenter)
-        for document, first, end in zip(documents, first_units.tolist(), end_units.tolist(), strict=True)
+        hash_parts("event", name, first, end, level.name, segmenter)
+        for name, first, end in zip(owner, first_units.tolist(), end_units.tolist(), strict=True)
     ]
-    new = np.array([True, *(a != b for a, b in itertools.pairwise(documents))])
+    new = np.array([True, *(a != b for a, b in itertools.pairwise(owner))][: len(ids)], np.bool_)
     positions = np.arange(len(firsts))
-    ordinals = positions - np.maximum.accumulate(np.where(new, positions, 0))
-    follows = (~new).tolist()
-    starts, stops = units.column("start").to_numpy(), units.column("end").to_numpy()
-    earliest, latest = _time_spans(units.column("time"), firsts)
-    at_start = np.concatenate([[np.nan], scores])[firsts]
-    columns: dict[str, Any] = {
+    ordinals = positions - np.maximum.accumulate(np.where(new, positions, 0)) if ids else positions
+    together = _together(owner, level)
+    return {
         "id": ids,
-        "document": documents,
-        "level": [level] * len(ids),
+        "document": owner,
+        "level": [level.name] * len(ids),
+        "leaf": level.leaf,
         "ordinal": ordinals.astype(np.int32),
         "first_unit": first_units,
         "end_unit": end_units,
+        "cause": pa.DictionaryArray.from_arrays(pa.array(level.cause.astype(np.int8)), CAUSES).cast(pa.string()),
+        "score": pa.array(level.score.astype(np.float32), from_pandas=True),
+        "threshold": pa.array(level.threshold.astype(np.float32), from_pandas=True),
+        "previous": [ids[i - 1] if i and together[i - 1] else "" for i in range(len(ids))],
+        "next": [ids[i + 1] if i < len(ends) - 1 and together[i] else "" for i in range(len(ids))],
+        "parent": [above[place] if place >= 0 else "" for place in parent],
+    }
+
+
+def _together(owner: list[str], level: Level) -> list[bool]:
+    """Whether each range and the next are linked: of one document, and nothing but an end of a session between them."""
+    barrier = {CAUSES.index("start"), CAUSES.index("pause")} if level.name != "session" else {CAUSES.index("start")}
+    causes = level.cause.tolist()
+    return [owner[i] == owner[i + 1] and causes[i + 1] not in barrier for i in range(len(owner) - 1)]
+
+
+def _content(units: pa.RecordBatch, texts: list[str], words: Integers, level: Level) -> dict[str, Any]:
+    """What each range holds: characters, text, words, times, speakers, surprise."""
+    firsts, ends = level.firsts, level.ends
+    starts, stops = units.column("start").to_numpy(), units.column("end").to_numpy()
+    total = np.concatenate([[0], np.cumsum(words)])
+    earliest, latest = _time_spans(units.column("time"), firsts, ends)
+    return {
         "start": starts[firsts],
         "end": stops[ends - 1],
-        "text": _texts(units.column("text").to_pylist(), starts[1:] == stops[:-1], firsts, ends),
-        "words": np.add.reduceat(words, firsts).astype(np.int32),
-        "score": pa.array(at_start.astype(np.float32), from_pandas=True),
-        "threshold": pa.array(_of_document(threshold, firsts, new).astype(np.float32), from_pandas=True),
-        "surprise": pa.nulls(len(ids), pa.float32()),
+        "text": _texts(texts, starts[1:] == stops[:-1], firsts, ends),
+        "words": (total[ends] - total[firsts]).astype(np.int32),
+        "surprise": _mean_surprisal(units, firsts, ends),
         "start_time": earliest,
         "end_time": latest,
         "speakers": _speakers(units.column("speaker").to_pylist(), firsts, ends),
-        "previous": [ids[i - 1] if follows[i] else "" for i in range(len(ids))],
-        "next": [ids[i + 1] if follows[i + 1] else "" for i in range(len(ids) - 1)] + [""],
-        "parent": [""] * len(ids),
-        "vector": pa.FixedSizeListArray.from_arrays(
-            pa.array(mean_vectors(vectors, firsts, ends).reshape(-1)), dimension
-        ),
     }
-    return pa.RecordBatch.from_arrays(
-        [
-            value if isinstance(value, pa.Array) else pa.array(value, schema.field(name).type)
-            for name, value in columns.items()
-        ],
-        schema=schema,
-    )
-
-
-def mean_vectors(vectors: npt.NDArray[np.float32], firsts: Integers, ends: Integers) -> npt.NDArray[np.float32]:
-    """L2-normalised means of the rows [first, end) of ``vectors``: float32 [events, d]; zero where they cancel out."""
-    # Added one after the other, so the sum depends on the event's own rows alone.
-    sums = vectors[firsts].astype(np.float64)
-    longest = int((ends - firsts).max())
-    for offset in range(1, longest):
-        members = np.flatnonzero(ends - firsts > offset)
-        sums[members] += vectors[firsts[members] + offset]
-    lengths = np.sqrt(np.einsum("ij,ij->i", sums, sums))[:, None]
-    means: npt.NDArray[np.float32] = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0).astype(
-        np.float32
-    )
-    return means
-
-
-def _of_document(threshold: Floats, firsts: Integers, new: Flags) -> Floats:
-    """Each event's document cut-off, taken from the document's first gap; NaN for documents without a gap."""
-    padded = np.concatenate([threshold, [np.nan]])
-    opening = np.maximum.accumulate(np.where(new, firsts, 0))
-    return padded[opening]
 
 
 def _texts(texts: list[str], touching: Flags, firsts: Integers, ends: Integers) -> list[str]:
@@ -129,22 +132,45 @@ def _texts(texts: list[str], touching: Flags, firsts: Integers, ends: Integers) 
     return joined
 
 
-def _time_spans(times: pa.Array, firsts: Integers) -> tuple[pa.Array, pa.Array]:
-    if times.null_count == len(times):
+def _time_spans(times: pa.Array, firsts: Integers, ends: Integers) -> tuple[pa.Array, pa.Array]:
+    if times.null_count == len(times) or not len(firsts):
         nothing = pa.nulls(len(firsts), TIME)
         return nothing, nothing
     known = times.is_valid().to_numpy(zero_copy_only=False)
     values = times.cast(pa.int64()).fill_null(0).to_numpy()
-    missing = ~np.logical_or.reduceat(known, firsts)
-    earliest = np.minimum.reduceat(np.where(known, values, _LATEST), firsts)
-    latest = np.maximum.reduceat(np.where(known, values, -_LATEST), firsts)
+    missing = ~_reduced(np.logical_or, known, firsts, ends)
+    earliest = _reduced(np.minimum, np.where(known, values, _LATEST), firsts, ends)
+    latest = _reduced(np.maximum, np.where(known, values, -_LATEST), firsts, ends)
     return (
         pa.array(earliest, pa.int64(), mask=missing).cast(TIME),
         pa.array(latest, pa.int64(), mask=missing).cast(TIME),
     )
 
 
+def _reduced(function: np.ufunc, values: np.ndarray[Any, Any], firsts: Integers, ends: Integers) -> Any:
+    """``function`` over the values of every range [first, end)."""
+    bounds = np.stack([firsts, ends], axis=1).reshape(-1)
+    return function.reduceat(np.append(values, values[-1:]), bounds)[::2]
+
+
+def _mean_surprisal(units: pa.RecordBatch, firsts: Integers, ends: Integers) -> pa.Array:
+    """Mean of the units' surprisal where they have it; null for a range without."""
+    if "surprisal" not in units.schema.names or not len(firsts):
+        return pa.nulls(len(firsts), pa.float32())
+    column: Floats = units.column("surprisal").cast(pa.float64()).to_numpy(zero_copy_only=False)
+    known = ~np.isnan(column)
+    counts = _reduced(np.add, known.astype(np.int64), firsts, ends)
+    sums = _reduced(np.add, np.where(known, column, 0.0), firsts, ends)
+    means = np.divide(sums, counts, out=np.full(len(firsts), np.nan), where=counts > 0)
+    return pa.array(means.astype(np.float32), from_pandas=True)
+
+
 def _speakers(speakers: list[str], firsts: Integers, ends: Integers) -> list[list[str]]:
     if not any(speakers):
         return [[] for _ in range(len(firsts))]
     return [sorted(set(speakers[first:end]) - {""}) for first, end in zip(firsts.tolist(), ends.tolist(), strict=True)]
+
+
+def _ordinals(units: pa.RecordBatch, rows: list[Integers]) -> list[Integers]:
+    ordinal = units.column("ordinal").to_numpy()
+    return [ordinal[chosen] for chosen in rows]

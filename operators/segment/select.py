@@ -1,30 +1,34 @@
-"""Which gaps become event boundaries, given their scores.
+"""Which gaps become event boundaries, given a score for each.
 
-The cut-off is the document's own mean + ``deviations`` standard deviations: scores of different documents are not on
-one scale. Of neighbouring gaps above it only the local maximum is cut (the first of equal ones), or one change of topic
-would be cut two or three times (300 TIAGE dialogues, mean + 0.5 deviations: Pk 43.1 instead of 43.9).
+A cut-off is always a document's own, for scores of different documents are not on one scale: mean + ``deviations``
+standard deviations over all its gaps or, as EM-LLM does it (arXiv 2407.09450, equation 1), over those before; a
+percentile (LangChain's and LlamaIndex's rule); or the score of the k-th best, for a number of events or a mean length.
+Of neighbouring gaps above it only the local maximum is cut where the score is a *depth*, or one change of topic would
+be cut two or three times (300 TIAGE dialogues, mean + 0.5 deviations: Pk 43.1 instead of 43.9).
 
-Then sizes are made to hold. Of cuts nearer to each other than ``min_units`` the higher score stays. A piece longer
-than ``max_units`` or ``max_words`` is cut from its left, each time at the highest score in the second half of what
-still fits: linear in the document, and no piece is cut much smaller than it needs to be. Only the maximum is a
-promise; a unit is never divided.
+Functions take ``scores`` float64 [n - 1], NaN at hard cuts, and ``ends`` bool [n - 1], the hard cuts, of any number of
+documents in order; cut-offs are float64 [n - 1], NaN at hard cuts.
 """
 
 from __future__ import annotations
 
-import bisect
-
 import numpy as np
 import numpy.typing as npt
 
-from operators.segment.score import Flags, Floats
+from operators.compiled import compiled
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+Integers = npt.NDArray[np.int64]
+
+WARM_UP = 8
+"""Gaps that a trailing cut-off must have seen before it cuts."""
 
 
-def cutoff(scores: Floats, ends: Flags, deviations: float) -> Floats:
-    """Mean + ``deviations`` * (population) standard deviation of each gap's document: float64, NaN at ``ends``."""
-    document = np.cumsum(ends)
-    gaps = np.flatnonzero(~ends)
-    which = document[gaps]
+def over_all_gaps(scores: Floats, ends: Flags, deviations: float) -> Floats:
+    """Mean + ``deviations`` (population) standard deviations of each document's scores."""
+    which, gaps = np.cumsum(ends), np.flatnonzero(~ends)
+    which = which[gaps]
     # bincount adds in order of position, so a document's sums do not depend on its neighbours.
     counts = np.bincount(which)
     with np.errstate(invalid="ignore"):
@@ -35,60 +39,78 @@ def cutoff(scores: Floats, ends: Flags, deviations: float) -> Floats:
     return threshold
 
 
-def select(scores: Floats, ends: Flags, threshold: Floats) -> Flags:
-    """Gaps to cut: ends of documents, and local maxima of ``scores`` above ``threshold``; bool [n - 1]."""
-    padded = np.concatenate([[-np.inf], np.where(ends, -np.inf, scores), [-np.inf]])
-    highest = (padded[1:-1] > padded[:-2]) & (padded[1:-1] >= padded[2:])
-    chosen: Flags = ends | (highest & (scores > threshold))
-    return chosen
+def over_gaps_before(scores: Floats, ends: Flags, deviations: float, window: int) -> Floats:
+    """Mean + ``deviations`` (population) standard deviations of the up to ``window`` gaps before each, in its document.
 
-
-def every(size: int, ends: Flags) -> Flags:
-    """Gaps to cut for blocks of ``size`` units, counted from each document's start; bool [n - 1]."""
-    positions = np.arange(len(ends) + 1)
-    starts = np.concatenate([[True], ends])
-    first = np.maximum.accumulate(np.where(starts, positions, 0))
-    chosen: Flags = ends | ((positions - first)[1:] % size == 0)
-    return chosen
-
-
-def keep_apart(cuts: Flags, scores: Floats, ends: Flags, min_units: int) -> Flags:
-    """Drop cuts that leave a piece of fewer than ``min_units`` units, lowest scores first."""
-    if min_units <= 1:
-        return cuts
-    kept = ends.copy()
-    bounds = [0, *(np.flatnonzero(ends) + 1).tolist(), len(cuts) + 1]
-    candidates = np.flatnonzero(cuts & ~ends)
-    for gap in candidates[np.argsort(-scores[candidates], kind="stable")].tolist():
-        place = bisect.bisect(bounds, gap + 1)
-        if gap + 1 - bounds[place - 1] >= min_units and bounds[place] - (gap + 1) >= min_units:
-            bounds.insert(place, gap + 1)
-            kept[gap] = True
-    return kept
-
-
-def limit(
-    cuts: Flags, scores: Floats, words: npt.NDArray[np.int64], max_units: int, max_words: int, *, min_units: int = 1
-) -> Flags:
-    """Add cuts until no piece has more than ``max_units`` units or, unless it is a single unit, ``max_words`` words.
-
-    ``scores`` [n - 1] says where to cut; where it is NaN for a whole piece, pieces are filled as far as they go.
-    ``words`` [n] counts each unit's words.
+    Infinite for the first 8 gaps of a document: statistics of fewer say nothing.
     """
-    bounds = np.concatenate([[0], np.flatnonzero(cuts) + 1, [len(words)]])
-    total = np.concatenate([[0], np.cumsum(words)])
-    too_long = (np.diff(bounds) > max_units) | ((np.diff(total[bounds]) > max_words) & (np.diff(bounds) > 1))
-    limited = cuts.copy()
-    for piece in np.flatnonzero(too_long).tolist():
-        start, end = int(bounds[piece]), int(bounds[piece + 1])
-        while True:
-            fits = int(np.searchsorted(total, total[start] + max_words, side="right")) - 1
-            fits = max(start + 1, min(fits, start + max_units))
-            if fits >= end:
-                break
-            last = max(start + 1, min(fits, end - min_units))
-            first = min(start + max(min_units, (fits - start + 1) // 2), last)
-            choice = np.nan_to_num(scores[first - 1 : last][::-1], nan=0.0)
-            start = last - int(np.argmax(choice))
-            limited[start - 1] = True
-    return limited
+    return trailing(scores, ends, deviations, window, np.zeros((1, 2)))[0]
+
+
+def trailing(scores: Floats, ends: Flags, deviations: float, window: int, sums: Floats) -> tuple[Floats, Floats]:
+    """`over_gaps_before` in parts: the cut-offs, and what the next part needs.
+
+    ``sums`` float64 [k + 1, 2] are the running sums of the scores and their squares at the last k <= ``window`` gaps of
+    the open document; for its first part a row of zeros.
+    """
+    threshold = np.full(len(scores), np.nan)
+    running = np.concatenate([sums, np.zeros((len(scores), 2))])
+    first = _trailing(scores, ends, deviations, window, running, threshold)
+    return threshold, running[max(first, len(running) - 1 - window) :].copy()
+
+
+def percentile(scores: Floats, ends: Flags, percent: float) -> Floats:
+    """The percentile of each document's scores, interpolated linearly."""
+    threshold = np.full(len(scores), np.nan)
+    for first, last in spans(ends):
+        if last > first:
+            threshold[first:last] = np.percentile(scores[first:last], percent)
+    return threshold
+
+
+def at_rank(scores: Floats, candidates: Flags, ends: Flags, ranks: Integers) -> Floats:
+    """A cut-off below the ``ranks`` best candidates of each document (by `spans`), and not below the next one.
+
+    The score of the best that is left out; -infinity where all are taken. Of equal scores all or none are taken.
+    """
+    threshold = np.full(len(scores), np.nan)
+    for (first, last), rank in zip(spans(ends), ranks.tolist(), strict=True):
+        best = np.sort(scores[first:last][candidates[first:last]])[::-1]
+        threshold[first:last] = best[rank] if rank < len(best) else -np.inf
+    return threshold
+
+
+def local_maxima(scores: Floats, ends: Flags) -> Flags:
+    """Gaps with no higher score beside them; the first of equal ones."""
+    padded = np.concatenate([[-np.inf], np.where(ends, -np.inf, scores), [-np.inf]])
+    highest: Flags = (padded[1:-1] > padded[:-2]) & (padded[1:-1] >= padded[2:]) & ~ends
+    return highest
+
+
+def spans(ends: Flags) -> list[tuple[int, int]]:
+    """Gaps [first, last) of every document; a document of one unit has none."""
+    bounds = np.concatenate([[-1], np.flatnonzero(ends), [len(ends)]])
+    return [(first + 1, last) for first, last in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)]
+
+
+@compiled
+def _trailing(scores: Floats, ends: Flags, deviations: float, window: int, running: Floats, threshold: Floats) -> int:
+    """Fills ``running`` and ``threshold``; the row of ``running`` at which the last document begins."""
+    known = len(running) - 1 - len(scores)
+    first = 0
+    for gap in range(len(scores)):
+        here = known + gap
+        if ends[gap]:
+            first = here + 1
+            continue
+        begin = max(first, here - window)
+        seen = here - begin
+        if seen < WARM_UP:
+            threshold[gap] = np.inf
+        else:
+            mean = (running[here, 0] - running[begin, 0]) / seen
+            variance = max(0.0, (running[here, 1] - running[begin, 1]) / seen - mean * mean)
+            threshold[gap] = mean + deviations * np.sqrt(variance)
+        running[here + 1, 0] = running[here, 0] + scores[gap]
+        running[here + 1, 1] = running[here, 1] + scores[gap] * scores[gap]
+    return first

@@ -22,6 +22,9 @@ __all__ = ["Context", "Status", "Step", "steps_of"]
 
 KEPT = "duplicate_of = ''"
 
+LEAVES = "leaf"
+"""Of the levels of events those rows that tile the documents, so that nothing counts twice."""
+
 
 def steps_of(recipe: Recipe, device: str | None = None, rebalance: bool = False) -> list[Step]:
     """All steps of a recipe on ``device`` (by default what this machine has), which decides what `dtype: auto` means.
@@ -69,19 +72,36 @@ def steps_of(recipe: Recipe, device: str | None = None, rebalance: bool = False)
         )
     )
     steps.append(Grow(record("embed", recipe.embed, "units"), recipe.embed, "units", ("text",), ("units",)))
+    signals: tuple[str, ...] = ()
+    if recipe.surprise is not None:
+        signals = recipe.surprise.signals
+        steps.append(
+            Grow(
+                record("surprise", recipe.surprise, "units"),
+                recipe.surprise,
+                "units",
+                ("document", "ordinal", "start", "end", "text"),
+                ("units",),
+                whole_fragments=True,  # a document's units are in one
+            )
+        )
+    seen_by = ("embed", "surprise") if signals else ("embed",)
     steps.append(
         Derive(
-            record("segment", recipe.segment, "embed"),
+            record("segment", recipe.segment, *seen_by),
             recipe.segment,
             origin="units",
             target="events",
-            columns=("document", "ordinal", "start", "end", "speaker", "time", "text", "embedding"),
+            columns=("document", "ordinal", "start", "end", "speaker", "time", "text", "embedding", *signals),
             key=("document",),
             target_key=("document",),
-            after=("embed",),
-            needs=("embedding",),
+            after=seen_by,
+            needs=("embedding", *signals),
         )
     )
+    if recipe.denoise is not None:
+        denoise = record("denoise", recipe.denoise, "segment")
+        steps.append(Grow(denoise, recipe.denoise, "events", ("text", "leaf"), ("segment",)))
     steps.append(
         Corpus(
             record("cluster", recipe.cluster, "segment"),
@@ -90,6 +110,7 @@ def steps_of(recipe: Recipe, device: str | None = None, rebalance: bool = False)
             key=("id",),
             columns=("id", "vector"),
             after=("segment",),
+            where=LEAVES,
             tables=("clusters",),
         )
     )
@@ -102,6 +123,7 @@ def steps_of(recipe: Recipe, device: str | None = None, rebalance: bool = False)
                 key=("id",),
                 columns=("id",),
                 after=("cluster",),
+                where=LEAVES,
                 needs=("cluster",),
             )
         )
@@ -112,11 +134,12 @@ def steps_of(recipe: Recipe, device: str | None = None, rebalance: bool = False)
 
 def _with_types(recipe: Recipe, device: str) -> Recipe:
     """The recipe with the types that `dtype: auto` stands for; operators run with what their records say."""
-    models = {name: getattr(recipe, name) for name in ("embed", "datastore", "imitate")}
+    models = {name: getattr(recipe, name) for name in ("embed", "datastore", "imitate", "surprise", "denoise")}
     return recipe.model_copy(
         update={
             name: dataclasses.replace(operator, dtype=resolve_dtype(operator.dtype, device))
             for name, operator in models.items()
+            if operator is not None
         }
     )
 

@@ -37,13 +37,17 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Grow:
-    """A row step that adds columns to ``dataset``, reading ``columns``."""
+    """A row step that adds columns to ``dataset``, reading ``columns``.
+
+    With ``whole_fragments`` the operator gets all rows of a fragment at once.
+    """
 
     record: Record
     operator: RowOperator
     dataset: str
     columns: tuple[str, ...]
     after: tuple[str, ...]
+    whole_fragments: bool = False
 
     @property
     def name(self) -> str:
@@ -84,7 +88,8 @@ class Grow:
 
             return compute
 
-        grow_columns(context, self.record, name, self.columns, fields.names, factory, operator.resources)
+        at_once = None if self.whole_fragments else ROWS_AT_ONCE
+        grow_columns(context, self.record, name, self.columns, fields.names, factory, operator.resources, at_once)
 
 
 def grow_columns(
@@ -95,6 +100,7 @@ def grow_columns(
     names: list[str],
     factory: Callable[[], Compute],
     resources: Resources,
+    rows_at_once: int | None = ROWS_AT_ONCE,
 ) -> None:
     """Compute the columns ``names`` for every pending fragment of the dataset and commit them in waves."""
     dataset = context.store[name]
@@ -111,7 +117,7 @@ def grow_columns(
             started = time.monotonic()
             batches = list(pinned.scan(columns, fragments=[fragment], row_ids=True))
             rows = pa.Table.from_batches(batches).combine_chunks()
-            parts = rows.drop_columns(["_rowid"]).to_batches(max_chunksize=ROWS_AT_ONCE)
+            parts = rows.drop_columns(["_rowid"]).to_batches(max_chunksize=rows_at_once)
             made = pa.Table.from_batches([compute(part) for part in parts]).select(names)
             if len(made) != len(rows):
                 raise StepError(

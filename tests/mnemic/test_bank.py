@@ -27,7 +27,7 @@ def bank(recipe):
 
 def test_searching_by_words_and_by_meaning(bank):
     # Of one unit: the vector of a longer event is a mean, which a random encoder does not give its whole text.
-    event = bank.table("events", ["id", "text"], "end_unit = first_unit + 1").to_pylist()[0]
+    event = bank.table("events", ["id", "text"], "end_unit = first_unit + 1 AND leaf").to_pylist()[0]
     found = bank.search(event["text"], words=400)
     assert event["id"] in {one.id for one in found}
     best = max(found, key=lambda one: one.score)
@@ -35,6 +35,16 @@ def test_searching_by_words_and_by_meaning(bank):
     assert best.similarity == pytest.approx(1.0, abs=0.01)
     assert best.bm25 > 0 and best.reason == "meaning: rank 1, words: rank 1"
     assert sum(one.words for one in found) <= 400
+
+
+def test_leaves_are_searched_unless_a_level_is_named(bank):
+    for level in (None, "session", "event", "passage"):
+        found = bank.search("table index version", words=None, k=20, level=level)
+        ids = ",".join(f"'{one.id}'" for one in found)
+        rows = bank.table("events", ["level", "leaf"], f"id IN ({ids})").to_pylist()
+        assert rows and all(row["level"] == level if level else row["leaf"] for row in rows)
+    with pytest.raises(QueryError, match="choose one of session, event, passage"):
+        bank.search("table", level="chapter")
 
 
 def test_equal_queries_give_equal_results(bank):
@@ -113,10 +123,21 @@ def test_why_a_document_was_dropped(bank, recipe, capsys):
 
 
 def test_why_an_event_begins_where_it_does(bank, recipe, capsys):
-    events = bank.table("events", ["id", "ordinal", "score"], "ordinal = 1").to_pylist()
-    assert main(["why", recipe["bank"], events[0]["id"]]) == 0
-    story = capsys.readouterr().out
-    assert "begins here:" in story and "ends here:" in story and f"> {events[0]['id'][:12]}" in story
+    def told(condition):
+        event = bank.table("events", ["id"], condition)["id"][0].as_py()
+        assert main(["why", recipe["bank"], event]) == 0
+        story = capsys.readouterr().out
+        assert f"> {event[:12]}" in story
+        return story
+
+    topic = told("level = 'event' AND cause = 'topic'")
+    assert "begins here: the topic turns (probability of a boundary 0." in topic or "boundary 1.000" in topic
+    assert "inside session" in topic
+    session = told("level = 'session'")
+    assert "begins here: the document begins" in session and "ends here: the document ends" in session
+    assert "rows of the level below" in session
+    passage = told("level = 'passage' AND cause = 'length'")
+    assert "begins here: a length limit cut here" in passage and "inside event" in passage
     assert main(["why", recipe["bank"], "zz"]) == 5
     assert "no id" in capsys.readouterr().err
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from mnemic.search import Found, best_first, fuse, reading_order, within_budget
 
 EVENT = Found(
-    id="e", document="d", source="s", locator="l", collection="c", ordinal=0, time=None, text="one two three", words=3,
-    score=1.0, similarity=None, bm25=None, reason="words: rank 1",
+    id="e", document="d", source="s", locator="l", collection="c", level="event", start=0, time=None,
+    text="one two three", words=3, score=1.0, similarity=None, bm25=None, reason="words: rank 1",
 )  # fmt: skip
 
 
@@ -46,8 +46,8 @@ def test_k_limits_the_number():
 
 def test_documents_come_by_their_best_event_and_events_in_their_own_order():
     found = [
-        replace(EVENT, id="1", document="x", ordinal=5, score=0.9),
-        replace(EVENT, id="2", document="y", ordinal=2, score=0.8),
-        replace(EVENT, id="3", document="x", ordinal=1, score=0.1),
+        replace(EVENT, id="1", document="x", start=5, score=0.9),
+        replace(EVENT, id="2", document="y", start=2, score=0.8),
+        replace(EVENT, id="3", document="x", start=1, score=0.1),
     ]
     assert [event.id for event in reading_order(found)] == ["3", "1", "2"]

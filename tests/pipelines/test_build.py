@@ -72,10 +72,19 @@ def test_a_build_walks_through_all_steps_and_ends_with_a_release(built):
 
 def test_every_event_belongs_to_a_document_and_every_unit_to_an_event(built):
     bank = mnemic.open_bank(built[0]["bank"])
-    events = bank.table("events", ["document", "first_unit", "end_unit", "start", "end", "text"]).to_pylist()
+    events = bank.table("events").drop_columns(["vector"]).to_pylist()
     units = bank.table("units", ["document", "ordinal"]).to_pylist()
-    covered = sorted((e["document"], n) for e in events for n in range(e["first_unit"], e["end_unit"]))
-    assert covered == sorted((u["document"], u["ordinal"]) for u in units)
+    assert {event["level"] for event in events} == {"session", "event", "passage"}
+    for chosen in (lambda e: e["leaf"], lambda e: e["level"] == "event", lambda e: e["level"] == "session"):
+        some = filter(chosen, events)
+        covered = sorted((e["document"], n) for e in some for n in range(e["first_unit"], e["end_unit"]))
+        assert covered == sorted((u["document"], u["ordinal"]) for u in units)
+    by_id = {event["id"]: event for event in events}
+    for event in events:
+        above = by_id.get(event["parent"])
+        assert (above is None) == (event["level"] == "session")
+        assert above is None or above["first_unit"] <= event["first_unit"] < event["end_unit"] <= above["end_unit"]
+        assert not event["next"] or by_id[event["next"]]["previous"] == event["id"]
     texts = dict(zip(*(bank.table("documents", ["id", "text"])[c].to_pylist() for c in ("id", "text")), strict=True))
     for event in events[:50]:
         assert event["text"].split() == texts[event["document"]][event["start"] : event["end"]].split()
@@ -92,10 +101,10 @@ def test_a_second_build_runs_nothing_and_writes_no_release(built):
 
 def test_changing_a_field_reruns_its_step_and_what_depends_on_it_and_plan_names_it(copy):
     recipe, _ = copy
-    changed = {**recipe, "segment": {"deviations": 0.5}}
+    changed = {**recipe, "segment": {**recipe["segment"], "mean_units": 4}}
     planned = {step.step: step for step in plan(changed).steps}
     assert planned["segment"].kind == "stale"
-    assert planned["segment"].reasons == ("segment.deviations: 1.0 -> 0.5",)
+    assert planned["segment"].reasons == ("segment.mean_units: 2.0 -> 4.0",)
     assert planned["cluster"].kind == "stale" and "segment changed" in planned["cluster"].reasons
     assert planned["embed"].kind == planned["datastore"].kind == "done"
     result = build(changed, device="cpu")

@@ -250,7 +250,7 @@ def test_the_repetition_of_a_corpus_is_told_in_shares_of_its_text(place, recipe,
 def test_events_that_say_the_same_are_marked_in_a_bank_of_one_tenant(place, recipe):
     said = "The writer commits a fragment. The reader opens a release. The builder holds the lease."
     write(place, {"a.txt": said, "b.txt": said.replace("opens", "reads"), "c.txt": "Rivers run to the sea. They do."})
-    recipe = {**recipe, "semantic": {"threshold": 0.99999}, "segment": {"method": "sentence"}}
+    recipe = {**recipe, "semantic": {"threshold": 0.99999}, "segment": {"method": "unit"}}
     build(recipe)
     events = mnemic.open_bank(recipe["bank"]).table("events", ["id", "text", "same_as", "cluster"]).to_pylist()
     texts = {event["id"]: event["text"] for event in events}

@@ -113,7 +113,7 @@ def test_killed_while_it_carries_a_changed_corpus_into_a_bank(nursery, recipe, p
     )
     after = {
         **before,
-        "segment": {"deviations": 0.5},
+        "segment": {**before["segment"], "mean_units": 3},
         "deduplicate": {"threshold": 0.9},
         "teacher": {**before["teacher"], "neighbours": 12},
     }

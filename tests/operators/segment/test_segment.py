@@ -1,6 +1,6 @@
-"""Segmentation: scores against their literal definition, limits, and independence of the batch."""
+"""The operator: what events say, at every level, by every method, and that no batch changes them."""
 
-import dataclasses
+import itertools
 from datetime import UTC, datetime
 
 import numpy as np
@@ -13,8 +13,6 @@ from mnemic.errors import RecipeError
 from mnemic.ids import hash_parts
 from mnemic.schema import TIME, events
 from operators.segment import Segment
-from operators.segment.score import depth, gap_similarity, score
-from operators.segment.select import cutoff, every, keep_apart, limit, select
 
 DIMENSION = 7  # no multiple of a vector register: tails of rows are exercised too
 
@@ -56,156 +54,132 @@ def segment(operator: Segment, tables: list[pa.Table]) -> pa.Table:
     return pa.Table.from_batches([rows])
 
 
-def similarity_by_definition(vectors: np.ndarray, window: int) -> list[float]:
-    """Cosine of the means of the units on each side, gap by gap."""
-    count = len(vectors)
-    similarity = []
-    for gap in range(count - 1):
-        left = vectors[max(0, gap + 1 - window) : gap + 1].mean(axis=0)
-        right = vectors[gap + 1 : gap + 1 + window].mean(axis=0)
-        norm = np.linalg.norm(left) * np.linalg.norm(right)
-        similarity.append(float(left @ right / norm) if norm else 0.0)
-    return similarity
+def at_level(rows: pa.Table, level: str) -> list[dict]:
+    return [row for row in rows.to_pylist() if row["level"] == level]
 
 
-@given(st.integers(0, 10**6), st.lists(st.integers(1, 14), min_size=1, max_size=4), st.integers(1, 5))
-@settings(max_examples=60, deadline=None)
-def test_similarity_is_its_definition_within_each_document(seed: int, lengths: list[int], window: int) -> None:
-    generator = np.random.default_rng(seed)
-    parts = [generator.integers(-2, 3, (length, DIMENSION)).astype(np.float32) for length in lengths]
-    ends = np.zeros(sum(lengths) - 1, bool)
-    ends[np.cumsum(lengths)[:-1] - 1] = True
-    vectors = np.concatenate(parts)
-    similarity, scores = gap_similarity(vectors, ends, window), score(vectors, ends, window)
-    assert np.isnan(similarity[ends]).all() and np.isnan(scores[ends]).all()
-    start = 0
-    for part in parts:
-        expected = similarity_by_definition(part.astype(np.float64), window)
-        here = similarity[start : start + len(part) - 1]
-        np.testing.assert_allclose(here, expected, atol=1e-9)
-        start += len(part)
-
-
-@given(st.lists(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), max_size=12), min_size=1, max_size=4))
-@settings(max_examples=100, deadline=None)
-def test_depth_climbs_plateaus_and_stops_at_documents(parts: list[list[float]]) -> None:
-    expected: list[float] = []
-    values: list[float] = []
-    for part in parts:
-        for gap, value in enumerate(part):
-            left = gap
-            while left and part[left - 1] >= part[left]:
-                left -= 1
-            right = gap
-            while right + 1 < len(part) and part[right + 1] >= part[right]:
-                right += 1
-            expected.append(part[left] + part[right] - 2 * value)
-        expected.append(np.nan)
-        values += [*part, np.nan]
-    similarity = np.array(values[:-1])
-    np.testing.assert_array_equal(depth(similarity, np.isnan(similarity)), expected[:-1])
-
-
-def test_the_cutoff_is_each_documents_own() -> None:
-    scores = np.array([1.0, 2.0, 6.0, np.nan, 10.0, 10.0, np.nan, np.nan, 4.0])
-    ends = np.isnan(scores)
-    expected = [3 + 2 * np.std([1, 2, 6])] * 3 + [np.nan] + [10.0] * 2 + [np.nan] * 2 + [4.0]
-    np.testing.assert_allclose(cutoff(scores, ends, 2.0), expected)
-
-
-def test_only_local_maxima_above_the_cutoff_are_cut() -> None:
-    scores = np.array([3.0, 5.0, 4.0, 1.0, 6.0, 6.0, np.nan, 9.0, 2.0])
-    ends = np.isnan(scores)
-    chosen = select(scores, ends, np.where(ends, np.nan, 2.5))
-    assert np.flatnonzero(chosen).tolist() == [1, 4, 6, 7]
-
-
-def test_blocks_are_counted_from_each_documents_start() -> None:
-    ends = np.zeros(11, bool)
-    ends[4] = True
-    assert np.flatnonzero(every(2, ends)).tolist() == [1, 3, 4, 6, 8, 10]
-
-
-def test_of_cuts_too_near_the_deeper_stays() -> None:
-    scores = np.array([9.0, 0.1, 3.0, 5.0, 0.0, 0.0, 1.0, 0.0])
-    cuts = scores > 0.5
-    assert np.flatnonzero(keep_apart(cuts, scores, np.zeros(8, bool), 2)).tolist() == [3, 6]
-    assert keep_apart(cuts, scores, np.zeros(8, bool), 1) is cuts
-
-
-@given(
-    st.lists(st.integers(0, 20), min_size=1, max_size=80),
-    st.integers(1, 12),
-    st.integers(1, 60),
-    st.integers(0, 10**6),
-)
-@settings(max_examples=150, deadline=None)
-def test_limits_always_hold_and_add_no_needless_cut(words: list[int], units: int, most: int, seed: int) -> None:
-    generator = np.random.default_rng(seed)
-    cuts = generator.random(len(words) - 1) < 0.1
-    limited = limit(cuts, generator.random(len(words) - 1), np.array(words), units, most)
-    assert (limited >= cuts).all()
-
-    def sizes(chosen: np.ndarray) -> list[tuple[int, int]]:
-        parts = np.split(np.array(words), np.flatnonzero(chosen) + 1)
-        return [(len(part), int(part.sum())) for part in parts]
-
-    assert all(count <= units and (total <= most or count == 1) for count, total in sizes(limited))
-    if all(count <= units and total <= most for count, total in sizes(cuts)):
-        assert (limited == cuts).all()
-
-
-def test_an_overlong_piece_is_cut_at_its_deepest_gap() -> None:
-    scores = np.zeros(9)
-    scores[5] = 1.0
-    assert np.flatnonzero(limit(np.zeros(9, bool), scores, np.ones(10, np.int64), 8, 99)).tolist() == [5]
-    unknown = np.full(9, np.nan)
-    assert np.flatnonzero(limit(np.zeros(9, bool), unknown, np.ones(10, np.int64), 4, 99)).tolist() == [3, 7]
+def ranges(rows: list[dict]) -> list[tuple[int, int]]:
+    return [(row["first_unit"], row["end_unit"]) for row in rows]
 
 
 def test_planted_topics_are_found() -> None:
     topics = np.repeat(np.eye(3, DIMENSION), 6, axis=0) + np.random.default_rng(0).normal(0, 0.05, (18, DIMENSION))
-    rows = segment(Segment(), [make_units("d", topics, [4] * 18)])
-    assert rows["first_unit"].to_pylist() == [0, 6, 12]
-    assert rows["score"][0].as_py() is None
-    assert all(row["score"] > row["threshold"] > 0 for row in rows.slice(1).to_pylist())
+    units = make_units("d", topics, [4] * 18)
+    for operator in (
+        Segment(),
+        Segment(mean_units=6),
+        Segment(method="texttiling"),
+        Segment(method="changepoint", count=3),
+        Segment(method="divisive", mean_units=6),
+        Segment(method="cosine", percentile=88),
+    ):
+        events = at_level(segment(operator, [units]), "event")
+        assert ranges(events) == [(0, 6), (6, 12), (12, 18)], operator
+        assert [row["cause"] for row in events] == ["start", "topic", "topic"]
+    scored = at_level(segment(Segment(), [units]), "event")
+    assert scored[0]["score"] is None and all(row["score"] > 0.9 for row in scored[1:])
+    deep = at_level(segment(Segment(method="texttiling"), [units]), "event")
+    assert all(row["score"] > row["threshold"] > 0 for row in deep[1:])
 
 
 def test_an_event_says_what_it_is_made_of() -> None:
-    operator = Segment(method="fixed", size=4)
+    operator = Segment(method="fixed", size=4, representatives=2)
     vectors = np.random.default_rng(1).standard_normal((6, DIMENSION)).astype(np.float16)
     units = make_units("d", vectors, [2, 1, 3, 1, 1, 2], ("bob", "", "ann"))
     rows = segment(operator, [units])
     assert rows.schema == operator.output(units.schema) == events(DIMENSION)
-    first, second = rows.to_pylist()
-    assert (first["first_unit"], first["end_unit"], second["first_unit"], second["end_unit"]) == (0, 4, 4, 6)
+    (session,), (first, second) = at_level(rows, "session"), at_level(rows, "event")
+    assert ranges([session, first, second]) == [(0, 6), (0, 4), (4, 6)]
     assert first["id"] == hash_parts("event", "d", 0, 4, "event", operator.fingerprint)
     assert (first["previous"], first["next"]) == ("", second["id"])
-    assert (second["previous"], second["next"], second["parent"]) == (first["id"], "", "")
-    assert first["text"] == "w0 w0\nw1\nw2 w2 w2\nw3" and first["words"] == 7
+    assert (second["previous"], second["next"], second["parent"]) == (first["id"], "", session["id"])
+    assert session["parent"] == session["previous"] == session["next"] == ""
+    assert (session["leaf"], first["leaf"]) == (False, True)
+    assert (session["cause"], first["cause"], second["cause"]) == ("start", "start", "block")
+    assert first["text"] == "w0 w0\nw1\nw2 w2 w2\nw3" and first["words"] == 7 and session["words"] == 10
     assert (first["start"], first["end"]) == (0, len(first["text"]))
     assert (first["speakers"], second["speakers"]) == (["ann", "bob"], ["ann"])
     assert first["start_time"] == datetime.fromtimestamp(1, UTC) and first["end_time"] == datetime.fromtimestamp(2, UTC)
     assert first["score"] is first["threshold"] is first["surprise"] is None
     mean = vectors[4:].astype(np.float64).mean(axis=0)
     np.testing.assert_allclose(second["vector"], mean / np.linalg.norm(mean), atol=1e-6)
+    near = vectors[:4].astype(np.float64) @ np.array(first["vector"])
+    assert first["representatives"] == np.argsort(-near)[:2].tolist()
+    assert sorted(second["representatives"]) == [4, 5]
 
 
 def test_units_that_touch_are_joined_by_nothing_and_opposite_vectors_by_zero() -> None:
     units = make_units("d", np.array([[1.0, 0.0], [-1.0, 0.0]]), [1, 1])
     units = units.set_column(2, "start", pa.array([0, 2])).set_column(5, "time", pa.nulls(2, TIME))
-    (row,) = segment(Segment(method="fixed"), [units]).to_pylist()
+    (row,) = at_level(segment(Segment(method="fixed"), [units]), "event")
     assert row["text"] == "w0w1"
     assert row["vector"] == [0.0, 0.0]
     assert row["start_time"] is row["end_time"] is None
 
 
-@pytest.mark.parametrize("method", ["texttiling", "fixed", "sentence"])
-def test_any_order_and_grouping_of_documents_gives_the_same_rows(method: str) -> None:
-    operator = Segment(method=method, min_units=1 if method == "sentence" else 2, max_units=9, max_words=90)
+def test_long_events_come_in_passages_and_leaves_tile_the_document() -> None:
+    units = make_units("d", np.ones((12, DIMENSION)), [5] * 12)
+    rows = segment(Segment(method="fixed", size=8, max_words=15), [units])
+    one, other = at_level(rows, "event")
+    passages = at_level(rows, "passage")
+    assert (one["leaf"], other["leaf"]) == (False, False) and all(row["leaf"] for row in passages)
+    assert ranges(passages) == [(0, 3), (3, 6), (6, 8), (8, 11), (11, 12)]
+    assert [row["parent"] for row in passages] == [one["id"]] * 3 + [other["id"]] * 2
+    assert [row["cause"] for row in passages] == ["start", "length", "length", "length", "length"]
+    assert passages[2]["next"] == passages[3]["id"]
+    assert at_level(segment(Segment(method="unit", max_words=3), [units]), "passage") == [], "a unit is never divided"
 
+
+def test_pauses_end_sessions_and_speakers_end_events() -> None:
+    units = make_units("d", np.ones((8, DIMENSION)), [1] * 8, ("ann", "ann", "bob", "bob"))
+    times = [0, 1, None, 3, 103, 104, None, 300]
+    units = units.set_column(5, "time", pa.array([None if t is None else t * 10**6 for t in times], TIME))
+    rows = segment(Segment(max_pause=60, by_speaker=True), [units])
+    sessions, found = at_level(rows, "session"), at_level(rows, "event")
+    assert ranges(sessions) == [(0, 4), (4, 7), (7, 8)]
+    assert [row["cause"] for row in sessions] == ["start", "pause", "pause"]
+    assert sessions[1]["previous"] == sessions[0]["id"], "sessions of one document follow each other"
+    assert ranges(found) == [(0, 2), (2, 4), (4, 6), (6, 7), (7, 8)]
+    assert [row["cause"] for row in found] == ["start", "speaker", "pause", "speaker", "pause"]
+    assert found[1]["previous"] == found[0]["id"] and found[2]["previous"] == "" == found[1]["next"]
+    assert [row["parent"] for row in found] == [sessions[place]["id"] for place in (0, 0, 1, 1, 2)]
+
+
+def test_blocks_with_a_stride_overlap() -> None:
+    units = make_units("d", np.ones((10, DIMENSION)), [1] * 10)
+    rows = at_level(segment(Segment(method="fixed", size=4, stride=2), [units]), "event")
+    assert ranges(rows) == [(0, 4), (2, 6), (4, 8), (6, 10)]
+
+
+def test_surprise_is_a_signal_and_the_mean_of_an_event() -> None:
+    units = make_units("d", np.ones((6, DIMENSION)), [1] * 6)
+    surprise = pa.array([None, 1.0, 1.5, 9.0, 1.0, 0.5], pa.float32())
+    rows = at_level(segment(Segment(method="surprisal"), [units.append_column("surprisal", surprise)]), "event")
+    assert ranges(rows) == [(0, 3), (3, 6)], "the surprising unit begins the event"
+    assert [row["surprise"] for row in rows] == [1.25, 3.5]
+    assert rows[1]["score"] == 9.0 and rows[1]["score"] > rows[1]["threshold"]
+
+
+EVERY_METHOD = [
+    Segment(min_units=2, max_units=9, max_words=60),
+    Segment(mean_units=4, max_units=9, max_words=60),
+    Segment(method="changepoint", min_units=2, max_units=9),
+    Segment(method="changepoint", count=3),
+    Segment(method="divisive", penalty=0.8, max_units=12),
+    Segment(method="texttiling", min_units=2, max_units=9, max_words=90),
+    Segment(method="texttiling", refine="modularity", min_units=2),
+    Segment(method="changepoint", refine="least_squares"),
+    Segment(method="cosine", deviations=0.5, trailing=6),
+    Segment(method="cosine", percentile=80),
+    Segment(method="fixed", max_words=20),
+    Segment(method="unit", max_words=20),
+]
+
+
+@pytest.mark.parametrize("operator", EVERY_METHOD, ids=lambda operator: operator.method)
+def test_any_order_and_grouping_of_documents_gives_the_same_rows(operator: Segment) -> None:
     @given(st.integers(0, 10**6), st.lists(st.integers(1, 40), min_size=1, max_size=6), st.data())
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=12, deadline=None)
     def check(seed: int, lengths: list[int], data: st.DataObject) -> None:
         tables = random_units(seed, lengths)
         whole = segment(operator, tables)
@@ -218,26 +192,51 @@ def test_any_order_and_grouping_of_documents_gives_the_same_rows(method: str) ->
             if group
         ]
         assert pa.concat_tables(parts).sort_by("id").equals(whole.sort_by("id"))
+        for number, length in enumerate(lengths):
+            mine = [row for row in whole.to_pylist() if row["document"] == f"document {number}"]
+            for kind in ([row for row in mine if row["leaf"]], [row for row in mine if row["level"] == "event"]):
+                tiles = sorted(ranges(kind))
+                assert tiles[0][0] == 0 and tiles[-1][1] == length
+                assert all(one[1] == other[0] for one, other in itertools.pairwise(tiles))
+            found = [row["end_unit"] - row["first_unit"] for row in mine if row["level"] == "event"]
+            assert max(found) <= operator.max_units
+            assert operator.method in ("fixed", "unit", "texttiling") or min(found) >= min(operator.min_units, length)
 
     check()
 
 
 def test_the_fields_are_part_of_the_ids() -> None:
     units = random_units(0, [1])
-    plain = segment(Segment(method="sentence"), units)["id"]
-    assert plain != segment(Segment(method="sentence", window=4), units)["id"]
-    assert len({Segment(**{field.name: 2}).fingerprint for field in dataclasses.fields(Segment)[1:]}) == 6
+    plain = segment(Segment(method="unit"), units)["id"]
+    assert plain != segment(Segment(method="unit", window=4), units)["id"]
+    changed = ("mean_units", "size", "min_units", "max_units", "max_words", "max_pause", "representatives")
+    assert len({Segment(**{name: 3}).fingerprint for name in changed}) == len(changed)
 
 
 def test_a_document_of_one_unit_and_a_batch_of_none() -> None:
-    (row,) = segment(Segment(), random_units(0, [1])).to_pylist()
-    assert (row["score"], row["threshold"], row["end_unit"]) == (None, None, 1)
+    session, row = segment(Segment(), random_units(0, [1])).to_pylist()
+    assert (row["score"], row["threshold"], row["end_unit"], row["parent"]) == (None, None, 1, session["id"])
     empty = random_units(0, [1])[0].to_batches()[0].slice(0, 0)
     assert Segment().open("cpu")(empty)[0].equals(pa.RecordBatch.from_pylist([], schema=events(DIMENSION)))
 
 
-def test_impossible_settings_are_refused() -> None:
-    with pytest.raises(RecipeError, match="choose one of sentence, fixed, texttiling"):
-        Segment(method="surprise")
-    with pytest.raises(RecipeError, match="set all of them to at least 1"):
-        Segment(max_units=2, min_units=3)
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"method": "topics"}, "choose one of posterior, changepoint"),
+        ({"max_units": 2, "min_units": 3}, "set max_units to no less than min_units"),
+        ({"deviations": float("nan"), "method": "texttiling"}, "deviations is nan; give a finite number"),
+        ({"penalty": 1.0}, "has no use for `penalty`: it takes mean_units"),
+        ({"method": "changepoint", "count": 3, "penalty": 1.0}, "cannot follow count and penalty at once"),
+        ({"method": "texttiling", "trailing": 9}, "`trailing` goes with `deviations` of the methods cosine"),
+        ({"method": "fixed", "size": 4, "stride": 5}, "leave units out; lower stride"),
+        ({"method": "posterior", "stride": 5}, "`stride` goes with `method: fixed`"),
+        ({"mean_units": 2000}, "choose mean_units between them"),
+        ({"refine": "magic"}, "choose one of modularity, conductance"),
+        ({"method": "fixed", "refine": "modularity"}, "nothing to refine"),
+        ({"window": 0, "max_words": 0}, "window is 0; give a number of at least 1"),
+    ],
+)
+def test_impossible_settings_are_refused(fields: dict, told: str) -> None:
+    with pytest.raises(RecipeError, match=told):
+        Segment(**fields)

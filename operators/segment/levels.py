@@ -1,0 +1,132 @@
+"""The levels of events: passages inside events inside sessions, each a list of ranges of units.
+
+A *session* is what lies between hard cuts: a document, or a part of one between long pauses. An *event* is what the
+segmenter found in it. An event of more words than a reader or an encoder takes at once also comes in *passages*. What
+has no smaller rows below it but units is a leaf: leaves tile the units of every document once, so they are what one
+searches and clusters. (Blocks with a stride overlap, and so do their leaves.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from operators.segment.boundaries import Boundaries
+from operators.segment.limits import limit
+from operators.segment.select import Flags, Floats, Integers
+from operators.segment.settings import Settings
+
+CAUSES = ("start", "pause", "speaker", "topic", "length", "block")
+"""Why a range begins where it does."""
+
+
+@dataclass(frozen=True)
+class HardCuts:
+    """Gaps that nothing crosses, by reason, each bool [n - 1]."""
+
+    documents: Flags
+    pauses: Flags
+    speakers: Flags
+
+    @property
+    def sessions(self) -> Flags:
+        return self.documents | self.pauses
+
+    @property
+    def all(self) -> Flags:
+        return self.sessions | self.speakers
+
+
+@dataclass(frozen=True)
+class Level:
+    """Ranges of units [first, end) in order, and for each: what begins it, what holds it, whether it is a leaf.
+
+    ``parent`` is the place of the range of the level above that holds it, -1 at the top; ``cause`` indexes `CAUSES`;
+    ``score`` and ``threshold`` belong to the gap before it, NaN where there is none.
+    """
+
+    name: str
+    firsts: Integers
+    ends: Integers
+    parent: Integers
+    leaf: Flags
+    cause: Integers
+    score: Floats
+    threshold: Floats
+
+
+def make_levels(found: Boundaries, hard: HardCuts, words: Integers, settings: Settings) -> list[Level]:
+    """Sessions, events and passages; ``words`` [n] counts each unit's."""
+    count = len(words)
+    starts = _starts(hard.sessions)
+    stops = np.append(starts[1:], count)
+    firsts = _starts(found.cuts)
+    ends = np.append(firsts[1:], count)
+    session = np.searchsorted(starts, firsts, side="right") - 1
+    if settings.method == "fixed" and settings.stride is not None:
+        ends = np.minimum(firsts + settings.size, _hard_ends(firsts, hard.all, count))
+        needed = np.ones(len(firsts), np.bool_)  # a block within the one before it says nothing more
+        needed[1:] = ends[1:] > ends[:-1]
+        firsts, ends, session = firsts[needed], ends[needed], session[needed]
+    passages, event = _passages(firsts, ends, found.score, words, settings)
+    divided = np.zeros(len(firsts), np.bool_)
+    divided[event] = True
+    cause, blocks = _causes(found, hard), settings.method in ("fixed", "unit")
+
+    def level(name: str, ranges: tuple[Integers, Integers], parent: Integers, leaf: Flags, *, full: bool) -> Level:
+        at, gap = ranges[0], ranges[0] - 1
+        own = np.where(cause[at] >= 0, cause[at], CAUSES.index("length" if full or not blocks else "block"))
+        score, threshold = (np.append(values, np.nan)[gap] for values in (found.score, found.threshold))
+        return Level(name, *ranges, parent, leaf, own, score, threshold)
+
+    return [
+        level("session", (starts, stops), np.full(len(starts), -1), np.zeros(len(starts), np.bool_), full=True),
+        level("event", (firsts, ends), session, ~divided, full=False),
+        level("passage", passages, event, np.ones(len(event), np.bool_), full=True),
+    ]
+
+
+def _starts(cuts: Flags) -> Integers:
+    return np.concatenate([[0], np.flatnonzero(cuts) + 1])
+
+
+def _hard_ends(firsts: Integers, hard: Flags, count: int) -> Integers:
+    """The first unit after each range's piece between hard cuts."""
+    bounds = np.append(np.flatnonzero(hard) + 1, count)
+    ends: Integers = bounds[np.searchsorted(bounds, firsts, side="right")]
+    return ends
+
+
+def _causes(found: Boundaries, hard: HardCuts) -> Integers:
+    """For each unit why something begins with it, -1 where the gap before it is no topic's and no hard cut."""
+    cause = np.full(len(found.cuts) + 1, -1)
+    cause[0] = CAUSES.index("start")
+    for name, gaps in (
+        ("topic", found.topic),
+        ("speaker", hard.speakers),
+        ("pause", hard.pauses),
+        ("start", hard.documents),
+    ):
+        cause[1:][gaps] = CAUSES.index(name)
+    return cause
+
+
+def _passages(
+    firsts: Integers, ends: Integers, scores: Floats, words: Integers, settings: Settings
+) -> tuple[tuple[Integers, Integers], Integers]:
+    """Ranges of the passages of events of too many words, and the event of each."""
+    total = np.concatenate([[0], np.cumsum(words)])
+    too_long = (total[ends] - total[firsts] > settings.max_words) & (ends - firsts > 1)
+    begins, stops, event = [], [], []
+    for place in np.flatnonzero(too_long).tolist():
+        first, end = int(firsts[place]), int(ends[place])
+        whole, inside = np.zeros(end - first - 1, np.bool_), scores[first : end - 1]
+        cuts = limit(whole, inside, words[first:end], end - first, settings.max_words)
+        starts = _starts(cuts) + first
+        begins.append(starts)
+        stops.append(np.append(starts[1:], end))
+        event.append(np.full(len(starts), place))
+    nothing = np.empty(0, np.int64)
+    made = [np.concatenate([nothing, *parts]) for parts in (begins, stops, event)]
+    return (made[0], made[1]), made[2]

@@ -1,0 +1,94 @@
+"""What is known of ranges of units by their vectors: the mean of each, and the units that stand for it.
+
+Ranges may overlap and lie one in another; each is added up on its own, in the order of its units, so that its mean does
+not depend on what else is in the batch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from operators.compiled import compiled
+from operators.segment.cost import Vectors
+from operators.segment.select import Floats, Integers
+
+
+def mean_vectors(vectors: Vectors, firsts: Integers, ends: Integers) -> Vectors:
+    """L2-normalised means of the rows [first, end) of ``vectors``: float32 [ranges, d]; zero where they cancel out."""
+    sums = np.zeros((len(firsts), vectors.shape[1]))
+    _add_up(vectors, firsts, ends, sums)
+    lengths = np.sqrt(np.einsum("ij,ij->i", sums, sums))[:, None]
+    means: Vectors = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0).astype(np.float32)
+    return means
+
+
+def medoids(vectors: Vectors, means: Vectors, firsts: Integers, ends: Integers, most: int) -> list[Integers]:
+    """For each range its up to ``most`` units nearest to the mean, best first: rows of ``vectors``, int64.
+
+    Of equally near ones the first.
+    """
+    chosen = np.full((len(firsts), most), -1)
+    _nearest(vectors, means, firsts, ends, chosen)
+    return [row[row >= 0] for row in chosen]
+
+
+def most_attended(
+    queries: npt.NDArray[np.floating], keys: npt.NDArray[np.floating], window: int, block: int = 512
+) -> Floats:
+    """Attention that each token receives from itself and the ``window`` - 1 tokens after it, added up: float64 [n].
+
+    ``queries`` and ``keys`` are [n, d] of one head; attention is causal softmax(q . k / sqrt(d)) within the window.
+    EM-LLM (arXiv 2407.09450, section 3.3) takes the four tokens of an event that received most to stand for it; give
+    the result to `most_of_each`.
+    """
+    count, width = keys.shape
+    received = np.zeros(count)
+    for first in range(0, count, block):
+        end = min(first + block, count)
+        low = max(0, first - window + 1)
+        scores = (queries[first:end].astype(np.float64) @ keys[low:end].astype(np.float64).T) / np.sqrt(width)
+        apart = np.arange(first, end)[:, None] - np.arange(low, end)[None, :]
+        scores[(apart < 0) | (apart >= window)] = -np.inf
+        shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+        received[low:end] += (shares / shares.sum(axis=1, keepdims=True)).sum(axis=0)
+    return received
+
+
+def most_of_each(values: Floats, firsts: Integers, ends: Integers, most: int) -> list[Integers]:
+    """For each range the up to ``most`` places with the highest values, best first; the first of equals."""
+    return [
+        first + np.argsort(-values[first:end], kind="stable")[:most]
+        for first, end in zip(firsts.tolist(), ends.tolist(), strict=True)
+    ]
+
+
+@compiled
+def _add_up(vectors: Vectors, firsts: Integers, ends: Integers, sums: Floats) -> None:
+    for place in range(len(firsts)):
+        for row in range(firsts[place], ends[place]):
+            for axis in range(vectors.shape[1]):
+                sums[place, axis] += vectors[row, axis]
+
+
+@compiled
+def _nearest(vectors: Vectors, means: Vectors, firsts: Integers, ends: Integers, chosen: Integers) -> None:
+    most, width = chosen.shape[1], vectors.shape[1]
+    best = np.empty(most)
+    for place in range(len(firsts)):
+        best[:] = -np.inf
+        for row in range(firsts[place], ends[place]):
+            sums = np.zeros(8)
+            for axis in range(0, width - width % 8, 8):
+                for lane in range(8):
+                    sums[lane] += np.float64(vectors[row, axis + lane]) * np.float64(means[place, axis + lane])
+            for axis in range(width - width % 8, width):
+                sums[0] += np.float64(vectors[row, axis]) * np.float64(means[place, axis])
+            near = sums.sum()
+            rank = most
+            while rank > 0 and near > best[rank - 1]:
+                rank -= 1
+            if rank < most:
+                for behind in range(most - 1, rank, -1):
+                    best[behind], chosen[place, behind] = best[behind - 1], chosen[place, behind - 1]
+                best[rank], chosen[place, rank] = near, row

@@ -1,0 +1,116 @@
+"""A stream gives the events of the whole, however its units come, and keeps no more than it must."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mnemic.errors import RecipeError
+from operators.segment import boundaries
+from operators.segment.boundaries import Units, find_boundaries
+from operators.segment.settings import Settings
+from operators.segment.stream import Found, Stream
+
+FOLLOW = [
+    Settings(max_units=20),
+    Settings(mean_units=6, min_units=2, max_units=20),
+    Settings(method="changepoint", penalty=0.9, max_units=20),
+    Settings(method="changepoint", mean_units=5),
+    Settings(method="cosine", deviations=0.5, trailing=12, min_units=2, max_units=15),
+    Settings(method="surprisal", deviations=1.0, trailing=30, min_units=3, max_units=15),
+    Settings(method="fixed", size=7),
+    Settings(method="unit"),
+]
+
+
+def sequence(seed: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Vectors that wander, weights, surprise and hard cuts before units."""
+    generator = np.random.default_rng(seed)
+    vectors = (
+        generator.standard_normal((count, 6)) + np.repeat(generator.standard_normal((count, 6)), 6, axis=0)[:count]
+    )
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    surprise = generator.exponential(size=count)
+    surprise[generator.random(count) < 0.05] = np.nan
+    return (
+        vectors.astype(np.float32),
+        generator.uniform(0.5, 2, count),
+        surprise,
+        generator.random(count) < 0.01,
+    )
+
+
+@pytest.mark.parametrize("chosen", FOLLOW, ids=lambda chosen: f"{chosen.method}-{chosen.mean_units}")
+def test_any_split_gives_the_events_of_the_whole(chosen: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boundaries, "STRETCH", 48)
+    monkeypatch.setattr("operators.segment.stream.STRETCH", 48)
+
+    @given(st.integers(0, 10**6), st.lists(st.integers(0, 70), max_size=7))
+    @settings(max_examples=20, deadline=None)
+    def check(seed: int, sizes: list[int]) -> None:
+        count = sum(sizes)
+        vectors, weights, surprise, breaks = sequence(seed, count)
+        stream, found = Stream(chosen), []
+        for part in np.split(np.arange(count), np.cumsum(sizes)[:-1]) if sizes else []:
+            pushed = {"weights": weights[part], "signal": surprise[part], "breaks": breaks[part]}
+            found += stream.push(vectors[part], **pushed)
+        found += stream.finish()
+        assert found_ranges(found) == whole(chosen, vectors, weights, surprise, breaks)
+
+    check()
+
+
+def found_ranges(found: list[Found]) -> list[tuple[int, int, float]]:
+    return [(event.first, event.end, round(np.nan_to_num(event.score, nan=-1.0), 9)) for event in found]
+
+
+def whole(chosen: Settings, *sequence: np.ndarray) -> list[tuple[int, int, float]]:
+    vectors, weights, surprise, breaks = sequence
+    if not len(vectors):
+        return []
+    found = find_boundaries(Units(vectors, weights, breaks[1:], {"surprisal": surprise}), chosen)
+    starts = [0, *(np.flatnonzero(found.cuts) + 1).tolist()]
+    scores = np.append(np.nan, found.score)[starts]
+    ends = [*starts[1:], len(vectors)]
+    return [
+        (first, end, round(np.nan_to_num(score, nan=-1.0), 9))
+        for first, end, score in zip(starts, ends, scores, strict=True)
+    ]
+
+
+def test_what_waits_does_not_grow_with_the_stream() -> None:
+    vectors, _weights, _surprise, _breaks = sequence(3, 9000)
+    for chosen in (Settings(max_units=64), Settings(method="cosine", deviations=1.0, trailing=100)):
+        stream = Stream(chosen)
+        for start in range(0, len(vectors), 500):
+            stream.push(vectors[start : start + 500])
+            state = stream._state
+            held = getattr(state, "_weights", np.empty(0)).size + getattr(state, "_sums", np.empty(0)).size
+            assert held <= boundaries.STRETCH + 500
+
+
+def test_events_of_surprise_need_no_vectors() -> None:
+    stream = Stream(Settings(method="surprisal", trailing=64, min_units=8, max_units=128))
+    surprise = np.random.default_rng(0).exponential(size=400)
+    surprise[200] = 50.0
+    events = [*stream.push(signal=surprise), *stream.finish()]
+    assert 200 in [event.first for event in events]
+    with pytest.raises(RecipeError, match="needs the vectors of its units"):
+        stream.push()
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        Settings(method="texttiling"),
+        Settings(method="cosine", percentile=95),
+        Settings(method="divisive"),
+        Settings(method="changepoint", count=4),
+        Settings(method="fixed", stride=2),
+        Settings(refine="modularity"),
+    ],
+    ids=lambda chosen: chosen.method,
+)
+def test_what_is_decided_at_the_end_is_refused(chosen: Settings) -> None:
+    with pytest.raises(RecipeError, match="cannot follow a stream: give it whole documents"):
+        Stream(chosen)
