@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from mnemic.words import first_words
+
 RANK_CONSTANT = 60
 POOL = 200
 """Candidates taken from each signal before fusion."""
@@ -68,8 +70,9 @@ def within_budget(found: Sequence[Found], words: int | None, k: int | None) -> l
 def _cut(event: Found, words: int) -> Found:
     if event.words <= words:
         return event
-    text = " ".join(event.text.split()[:words])
-    return replace(event, text=text, words=words, reason=f"{event.reason}; cut to {words} words")
+    return replace(
+        event, text=first_words(event.text, words), words=words, reason=f"{event.reason}; cut to {words} words"
+    )
 
 
 def reading_order(found: Sequence[Found]) -> list[Found]:

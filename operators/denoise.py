@@ -4,8 +4,9 @@ SeCom (ICLR 2025) indexes a memory by denoised segments and finds that most of i
 LoCoMo 69.3, without denoising 59.9). It removes words with LLMLingua-2, a trained classifier; here, as in Selective
 Context (arXiv 2304.12102) and LLMLingua (arXiv 2310.05736), a causal language model says how much each word adds. A
 word's information is the *sum* of its tokens' surprisal given all text before it: by the chain rule that is
--log p(word | text), however the tokenizer cuts the word. The mean, which Selective Context's code takes, ranks a long
-name below a short word, because its last syllables follow from the first.
+-log p(word | text), however the tokenizer cuts the word. The mean, which Selective Context's code takes, falls with
+every syllable of a name that follows from the ones before. In 43 excerpts of LoCoMo 75 % of the words hold 89 % of the
+answers' words by the sum, 86 % by the mean, 79 % when chosen at random (266 words: sum and mean are not apart).
 
 SeCom's paper keeps 0.75 of the words, its code 0.9.
 """
@@ -63,8 +64,16 @@ class Denoise:
         return pa.schema([pa.field("denoised", pa.large_string())])
 
     def open(self, device: str) -> Worker:
-        reading = {"window": self.window, "stride": self.stride, "batch_tokens": self.batch_tokens}
-        compressor = PerplexityCompressor(TextScorer.load(self.model, self.dtype, device, **reading))
+        compressor = PerplexityCompressor(
+            TextScorer.load(
+                self.model,
+                self.dtype,
+                device,
+                window=self.window,
+                stride=self.stride,
+                batch_tokens=self.batch_tokens,
+            )
+        )
 
         def rows(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
             texts = batch.column("text").to_pylist()

@@ -9,11 +9,11 @@ A text is read in the windows of `operators.datastore`: every token but the firs
 ``window - stride`` tokens of context once the text has them. The two distributions of Bayesian surprise are adjacent
 rows of one window, also at the first token that a window scores, since the row before it is context of that window.
 
-The output head runs over 512 rows and 2,048 vocabulary entries at a time. Each block leaves its peak, its total and
+The output head runs over 513 rows and 2,048 vocabulary entries at a time. Each block leaves its peak, its total and
 its weighted sums behind, relative to the peak; they are put together at the end, so that one pass over the vocabulary
-gives all three signals and no [tokens, vocabulary] logits exist. On two cores all three cost a quarter more head than
-surprisal alone, where a second pass would cost as much again; blocks of whole rows of 49,152 logits take twice the
-time, because they leave the cache.
+gives all three signals and no [tokens, vocabulary] logits exist. For 2,047 tokens of SmolLM2 on one thread the bare
+product takes 0.69 s, surprisal 0.83 s and all three signals 0.90 s, where a second pass would cost another 0.69 s;
+blocks of 128 whole rows take a third more, because they leave the cache.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SIGNALS = ("surprisal", "entropy", "bayesian_surprise")
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
-_HEAD_ROWS = 512
+_HEAD_PAIRS = 512
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,9 @@ class Surprise:
 
     A batch holds all units of each document in it, in any order. A document is its units' texts, read as one: touching
     units are joined by nothing, units with one character between them by a space, others by a line break. A unit gets
-    the mean over the tokens that begin in it; the space before a word belongs to the word. ``batch_tokens`` is the
-    number of positions of one forward pass, padding included.
+    the mean over the tokens that begin in it. A token begins at its first character that is no space, so that " The"
+    is of the unit that begins with "The"; a token of nothing but what joins two units is of neither. ``batch_tokens``
+    is the number of positions of one forward pass, padding included.
     """
 
     version: ClassVar[int] = 1
@@ -83,7 +84,7 @@ class Surprise:
             self.model,
             self.dtype,
             device,
-            signals=self.signals,
+            self.signals,
             window=self.window,
             stride=self.stride,
             batch_tokens=self.batch_tokens,
@@ -107,10 +108,7 @@ def reading_faults(window: int, stride: int, batch_tokens: int, dtype: str) -> l
 
 @dataclass(frozen=True)
 class ScoredText:
-    """Tokens of a text: where they begin, int64 [tokens], and their signals, float32 [tokens] each, NaN at the first.
-
-    A token begins at its first character that is no space, if it has one.
-    """
+    """Tokens of a text: where they begin, int64 [tokens], and their signals, float32 [tokens] each, NaN at the first."""
 
     begins: Integers
     signals: dict[str, Floats]
@@ -135,23 +133,32 @@ class TextScorer:
     batch_tokens: int = 2048
 
     @classmethod
-    def load(cls, address: str, dtype: str, device: str, **reading: Any) -> TextScorer:
-        """A scorer for the model at ``address``; ``reading`` is signals, window, stride and batch_tokens.
+    def load(
+        cls,
+        address: str,
+        dtype: str,
+        device: str,
+        signals: tuple[str, ...] = ("surprisal",),
+        *,
+        window: int,
+        stride: int,
+        batch_tokens: int,
+    ) -> TextScorer:
+        """A scorer with the model at ``address``.
 
         Raises `StepError` for a model that gives no character offsets or reads less than a window, and `ModelError`
         for one of an unknown family.
         """
         model, tokenizer = languagemodel.shared(address, dtype, device)
         languagemodel.blocks(model)  # refuses a family whose logits may be more than hidden @ head
-        scorer = cls(model, tokenizer, **reading)
         if not getattr(tokenizer, "is_fast", False):
             raise StepError(
                 f"The tokenizer of {address} gives no character offsets; use a model with a tokenizer.json."
             )
-        limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or scorer.window
-        if limit < scorer.window:
-            raise StepError(f"{address} reads {limit} tokens; set window to at most that ({scorer.window} now).")
-        return scorer
+        limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or window
+        if limit < window:
+            raise StepError(f"{address} reads {limit} tokens; set window to at most that ({window} now).")
+        return cls(model, tokenizer, signals, window, stride, batch_tokens)
 
     def score(self, texts: Sequence[str]) -> list[ScoredText]:
         if not texts:
@@ -253,13 +260,15 @@ def distribution_signals(
     """
     import torch
 
-    count, step = hidden.shape[0] - 1, _HEAD_ROWS - 1
-    padding = -count % step
+    count = hidden.shape[0] - 1
+    padding = -count % _HEAD_PAIRS
     hidden = torch.nn.functional.pad(hidden, (0, 0, 0, padding))
     token = torch.nn.functional.pad(token, (0, padding))
     parts = [
-        _block_signals(hidden[begin : begin + _HEAD_ROWS], head, token[begin : begin + step], signals, softcap)
-        for begin in range(0, count, step)
+        _block_signals(
+            hidden[first : first + _HEAD_PAIRS + 1], head, token[first : first + _HEAD_PAIRS], signals, softcap
+        )
+        for first in range(0, count, _HEAD_PAIRS)
     ]
     return {name: torch.cat([part[name] for part in parts])[:count] for name in signals}
 

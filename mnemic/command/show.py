@@ -10,6 +10,7 @@ from typing import Any
 from mnemic.bank import Bank, open_bank
 from mnemic.dataset import Store
 from mnemic.errors import BankError
+from mnemic.schema import LEVELS
 from mnemic.terminal import one_line, plain
 
 EXAMPLES = """  mnemic show memory/python-environment
@@ -71,8 +72,12 @@ def funnel(bank: Bank) -> dict[str, int]:
     kept = documents.count("duplicate_of = ''")
     exact = len(set(pairs.table(["document"], "rule = 'exact'")["document"].to_pylist()))
     counts = {"documents": total, "exact duplicates": exact, "near duplicates": total - kept - exact, "kept": kept}
-    for name in ("units", "events"):
-        counts[name] = bank.release.counts.get(name, 0)
+    counts["units"] = bank.release.counts.get("units", 0)
+    events = bank.dataset("events") if "events" in bank.release.versions else None
+    if events is not None and "leaf" in events.schema.names:
+        counts |= {f"{level}s": events.count(f"level = '{level}'") for level in LEVELS}
+    else:
+        counts["events"] = bank.release.counts.get("events", 0)
     if "clusters" in bank.release.versions:
         counts["clusters"] = bank.dataset("clusters").count()
     if "datastore" in bank.release.versions:

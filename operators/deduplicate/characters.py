@@ -20,28 +20,10 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from mnemic.words import UNSPACED
+
 CLASS_SHIFT = 21
 WORD, SPACE, CHECK, ALONE = (1 << bit for bit in range(29, 33))
-
-UNSPACED = (
-    (0x0E01, 0x0E7F),  # Thai
-    (0x0E81, 0x0EFF),  # Lao
-    (0x1000, 0x109F),  # Myanmar
-    (0x1780, 0x17FF),  # Khmer
-    (0x3005, 0x3007),  # Han iteration mark, closing mark and zero
-    (0x3041, 0x30FF),  # Hiragana, Katakana
-    (0x31F0, 0x31FF),  # Katakana phonetic extensions
-    (0x3400, 0x4DBF),  # Han extension A
-    (0x4E00, 0x9FFF),  # Han
-    (0xA000, 0xA48C),  # Yi
-    (0xA9E0, 0xA9FE),  # Myanmar extended B
-    (0xAA60, 0xAA7F),  # Myanmar extended A
-    (0xF900, 0xFAFF),  # Han compatibility
-    (0xFF66, 0xFF9F),  # Katakana of half width
-    (0x1B000, 0x1B16F),  # Kana supplement and extensions
-    (0x20000, 0x3FFFF),  # Han extensions
-)
-"""Ranges of scripts without spaces; of them, letters, marks and digits are words of their own."""
 
 Table = npt.NDArray[np.uint64]
 

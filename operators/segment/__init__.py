@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from mnemic import schema as bank_schema
 from mnemic.ids import hash_parts
+from mnemic.words import count_words
 from operators.contracts import NO_REJECTS, Resources, Worker
 from operators.segment.boundaries import Units, find_boundaries, weights_of
 from operators.segment.events import make_events
@@ -53,7 +54,7 @@ class Segment(Settings):
         units = batch.take(pc.sort_indices(batch, sort_keys=[("document", "ascending"), ("ordinal", "ascending")]))
         dimension = batch.schema.field("embedding").type.list_size
         vectors = units.column("embedding").flatten().to_numpy().reshape(-1, dimension).astype(np.float32)
-        words = np.array([len(text.split()) for text in units.column("text").to_pylist()], np.int64)
+        words = np.array([count_words(text) for text in units.column("text").to_pylist()], np.int64)
         levels = []
         if units.num_rows:
             hard = self._hard_cuts(units)

@@ -61,7 +61,7 @@ class Settings:
     by_speaker: bool = False
     min_units: int = 1
     max_units: int = 1024
-    max_words: int = 400
+    max_words: int = 200
     representatives: int = 4
 
     def __post_init__(self) -> None:

@@ -1,0 +1,51 @@
+"""How many words a text has, also where nobody puts spaces between them.
+
+Budgets and lengths are in words, since people know what they are. Between spaces is a word; of scripts that are written
+without spaces (Han, Kana, Thai, Lao, Khmer, Myanmar, Yi) every letter is one, as deduplication has it too, so that a
+limit of 200 words also limits a Chinese text.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+UNSPACED = (
+    (0x0E01, 0x0E7F),  # Thai
+    (0x0E81, 0x0EFF),  # Lao
+    (0x1000, 0x109F),  # Myanmar
+    (0x1780, 0x17FF),  # Khmer
+    (0x3005, 0x3007),  # Han iteration mark, closing mark and zero
+    (0x3041, 0x30FF),  # Hiragana, Katakana
+    (0x31F0, 0x31FF),  # Katakana phonetic extensions
+    (0x3400, 0x4DBF),  # Han extension A
+    (0x4E00, 0x9FFF),  # Han
+    (0xA000, 0xA48C),  # Yi
+    (0xA9E0, 0xA9FE),  # Myanmar extended B
+    (0xAA60, 0xAA7F),  # Myanmar extended A
+    (0xF900, 0xFAFF),  # Han compatibility
+    (0xFF66, 0xFF9F),  # Katakana of half width
+    (0x1B000, 0x1B16F),  # Kana supplement and extensions
+    (0x20000, 0x3FFFF),  # Han extensions
+)
+"""Ranges of scripts without spaces; of them, letters, marks and digits are words of their own."""
+
+_RANGES = "".join(f"{chr(first)}-{chr(last)}" for first, last in UNSPACED)
+_LETTER = re.compile(rf"(?=[{_RANGES}])\w")
+_WORD = re.compile(rf"(?=[{_RANGES}])\w|(?:(?![{_RANGES}])\S)+")
+
+
+def count_words(text: str) -> int:
+    """Words of ``text``: what stands between spaces, and every letter of a script without them."""
+    if text.isascii() or not _LETTER.search(text):
+        return len(text.split())
+    return sum(1 for word in _WORD.finditer(text) if any(map(str.isalnum, word[0])))
+
+
+def first_words(text: str, words: int) -> str:
+    """The beginning of ``text`` with so many words, with one space where white space was."""
+    if text.isascii() or not _LETTER.search(text):
+        return " ".join(text.split()[:words])
+    counted = (word.end() for word in _WORD.finditer(text) if any(map(str.isalnum, word[0])))
+    end = next(itertools.islice(counted, words - 1, None), len(text))
+    return " ".join(text[:end].split())
