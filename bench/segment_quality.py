@@ -116,12 +116,18 @@ def _mean_lengths(texts: list[Encoded]) -> dict[str, float]:
 
 def add_peers(scores: Scores, sets: dict[str, list[Encoded]], encoder: TextEncoder) -> dict[str, float]:
     """Cut all texts with the libraries that are installed; words that each of them encodes per input word."""
-    ratios = {}
+    ratios, known = {}, dict[str, npt.NDArray[np.float32]]()
+
+    def encode(texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        known.update(zip(new, encoder.encode(new), strict=True) if new else ())
+        return np.stack([known[text] for text in texts])
+
     for who, peer in peers().items():
         words = encoded = 0
         for name in LABELLED:
             once = {text.text.units: text for text in sets[name]}
-            made = run(peer, list(once), encoder.encode)
+            made = run(peer, list(once), encode)
             words, encoded = words + made.words, encoded + made.words_encoded
             found = dict(zip(once, made.cuts, strict=True))
             for text in sets[name]:

@@ -13,7 +13,8 @@ The output head runs over 513 rows and 2,048 vocabulary entries at a time. Each 
 its weighted sums behind, relative to the peak; they are put together at the end, so that one pass over the vocabulary
 gives all three signals and no [tokens, vocabulary] logits exist. For 2,047 tokens of SmolLM2 on one thread the bare
 product takes 0.69 s, surprisal 0.83 s and all three signals 0.90 s, where a second pass would cost another 0.69 s;
-blocks of 128 whole rows take a third more, because they leave the cache.
+blocks of 128 whole rows take a third more, because they leave the cache. Sums are float32, logits the model's own: in
+bfloat16 SmolLM2's surprisal of a token is 0.03 nats off on average, its Bayesian surprise 0.06 of 6.5.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def reading_faults(window: int, stride: int, batch_tokens: int, dtype: str) -> l
 
 @dataclass(frozen=True)
 class ScoredText:
-    """Tokens of a text: where they begin, int64 [tokens], and their signals, float32 [tokens] each, NaN at the first."""
+    """Tokens of a text: where they begin, int64 [tokens], and their signals, float32 [tokens], NaN at the first."""
 
     begins: Integers
     signals: dict[str, Floats]

@@ -124,6 +124,13 @@ def test_rows_get_the_same_text_in_any_batch(address: str, compressor: Perplexit
     assert worker(events([]))[0].schema == rows.schema
 
 
+def test_rows_that_hold_smaller_rows_are_null(address: str, compressor: PerplexityCompressor) -> None:
+    worker = Denoise(model=address, dtype="float32", rate=0.5, **READING).open("cpu")
+    batch = events(SENTENCES[:3]).append_column("leaf", pa.array([True, False, True]))
+    first, third = denoise([SENTENCES[0], SENTENCES[2]], compressor, 0.5)
+    assert worker(batch)[0].column("denoised").to_pylist() == [first, None, third]
+
+
 def test_settings_that_cannot_work_are_sentences(compressor: PerplexityCompressor) -> None:
     for rate in (0.0, 1.5, float("nan")):
         with pytest.raises(RecipeError, match="give a rate above 0, at most 1"):
