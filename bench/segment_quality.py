@@ -121,7 +121,7 @@ def add_peers(scores: Scores, sets: dict[str, list[Encoded]], encoder: TextEncod
     def encode(texts: Sequence[str]) -> npt.NDArray[np.float32]:
         new = [text for text in dict.fromkeys(texts) if text not in known]
         known.update(zip(new, encoder.encode(new), strict=True) if new else ())
-        return np.stack([known[text] for text in texts])
+        return np.array([known[text] for text in texts])
 
     for who, peer in peers().items():
         words = encoded = 0

@@ -196,16 +196,18 @@ def _segments(settings: Settings, units: int) -> int:
 
 def _posterior(vectors: Vectors, weights: Floats, settings: Settings) -> Solution:
     table = costs(vectors, _normalised(weights), settings.max_units)
+    least = changepoint.possible_shortest(len(vectors), settings.min_units, settings.max_units)
     if settings.mean_units is None:
-        found = posterior.at_its_own_granularity(table, settings.min_units)
+        found = posterior.at_its_own_granularity(table, least)
     else:
-        found = posterior.near_length(table, settings.mean_units, settings.min_units)
+        found = posterior.near_length(table, settings.mean_units, least)
     return found.cuts, found.probability, np.full(len(found.cuts), np.nan)
 
 
 def _changepoint(vectors: Vectors, weights: Floats, settings: Settings) -> Solution:
     count, mass = len(vectors), _normalised(weights)
-    least, most = settings.min_units, settings.max_units
+    most = settings.max_units
+    least = changepoint.possible_shortest(count, settings.min_units, most)
     if settings.count is None and settings.mean_units is None:
         cuts = changepoint.penalised(cost_blocks(vectors, mass, most), count, settings.penalty or PENALTY, least)
     else:

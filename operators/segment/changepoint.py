@@ -4,7 +4,7 @@ Kernel change points with the cosine kernel (Embed-KCPD, arXiv 2601.18788) are l
 (`operators.segment.cost`). With a penalty for each segment the optimum is found in one pass over the units,
 O(longest) each, as the costs come: memory is a few numbers a unit. With a number of segments it takes one pass for each
 of them over a table of all costs. Lengths between ``shortest`` and ``longest`` are part of the optimisation, not mended
-afterwards; a text of fewer than ``shortest`` units is one segment.
+afterwards; ``shortest`` must be a `possible_shortest`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,12 @@ from operators.segment.cost import Floats
 
 Flags = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
+
+
+def possible_shortest(count: int, shortest: int, longest: int) -> int:
+    """``shortest``, or less where ``count`` units cannot be divided into lengths from there to ``longest``."""
+    fewest = -(-count // longest)
+    return min(shortest, max(1, count // max(fewest, 1)))
 
 
 def penalised(blocks: Iterable[tuple[int, Floats]], count: int, penalty: float, shortest: int = 1) -> Flags:
@@ -47,7 +53,7 @@ def with_count(table: Floats, segments: int, shortest: int = 1) -> Flags:
     best[0] = 0.0
     steps = np.zeros((wanted, count + 1), np.int64)
     for step in range(wanted):
-        best = _one_more(table, best, shortest if count >= shortest else 1, steps[step])
+        best = _one_more(table, best, shortest, steps[step])
     cuts = np.zeros(count - 1, np.bool_)
     end = count
     for step in range(wanted - 1, 0, -1):

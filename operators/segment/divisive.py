@@ -42,7 +42,7 @@ def divisions(
 
     ``vectors`` is float32 [n, d], ``weights`` float64 [n]. Stops at ``segments`` segments or, without a number, where
     the best division gains no more than ``penalty``; segments of more than ``longest`` units are divided all the same.
-    No part has fewer than ``shortest`` units.
+    No part has fewer than ``shortest`` units, but of those that are too long.
     """
     count = len(vectors)
     sums = np.zeros((count + 1, vectors.shape[1]))
@@ -51,9 +51,10 @@ def divisions(
     waiting: list[tuple[bool, float, int, int, int]] = []
 
     def look_at(first: int, end: int) -> None:
-        middle, gain = _best_division(sums, mass, first, end, shortest)
+        overlong = longest is not None and end - first > longest
+        least = min(shortest, (end - first) // 2) if overlong else shortest
+        middle, gain = _best_division(sums, mass, first, end, least)
         if middle:
-            overlong = longest is not None and end - first > longest
             heapq.heappush(waiting, (not overlong, -gain, first, middle, end))
 
     look_at(0, count)

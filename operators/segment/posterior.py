@@ -65,16 +65,16 @@ class Posterior:
 def at_penalty(table: Floats, penalty: float, shortest: int = 1, length: float | None = None) -> Posterior:
     """The posterior for ``table`` (`costs` of the units) at one penalty.
 
-    ``length`` is the length of an event, half of which is between the units of a pair; expected by default.
+    No event has fewer than ``shortest`` units, which must be a `changepoint.possible_shortest`. ``length`` is the
+    length of an event, half of which is between the units of a pair; expected by default.
     """
     count = len(table)
-    least = shortest if count >= shortest else 1
-    forward, expected = _forward(table, SHARPNESS, penalty, least)
-    backward = _backward(table, SHARPNESS, penalty, least)
+    forward, expected = _forward(table, SHARPNESS, penalty, shortest)
+    backward = _backward(table, SHARPNESS, penalty, shortest)
     segments = float(expected[count])
     window = min(max(2, round((length or count / segments) / 2)), max(count - 1, 1))
-    together = _together(table, SHARPNESS, penalty, least, forward, backward, window)
-    cuts = _least_risk(together, window, count, table.shape[1], least)
+    together = _together(table, SHARPNESS, penalty, shortest, forward, backward, window)
+    cuts = _least_risk(together, window, count, table.shape[1], shortest)
     apart = _divided(cuts, window)
     risk = float(np.where(apart, together, 1.0 - together).mean()) if len(together) else 0.0
     share = float(together.mean()) if len(together) else 1.0
@@ -119,13 +119,12 @@ def _log_risk(one: Posterior) -> float:
 
 def _penalty_for(table: Floats, segments: float, shortest: int) -> float:
     """The penalty at which so many segments are expected, by bisection."""
-    least = shortest if len(table) >= shortest else 1
     low, high = 1e-3, 2.0 + USUAL * len(table)
-    while high < _HIGHEST and _expected(table, high, least) > segments:
+    while high < _HIGHEST and _expected(table, high, shortest) > segments:
         low, high = high, 2.0 * high
     for _ in range(_BISECTIONS):
         middle = math.sqrt(low * high)
-        if _expected(table, middle, least) > segments:
+        if _expected(table, middle, shortest) > segments:
             low = middle
         else:
             high = middle

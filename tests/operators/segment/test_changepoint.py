@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from operators.segment import posterior
 from operators.segment.agreement import pk
-from operators.segment.changepoint import penalised, with_count
+from operators.segment.changepoint import penalised, possible_shortest, with_count
 from operators.segment.cost import cost_blocks, costs
 from operators.segment.divisive import cuts_of, divisions
 from operators.segment.posterior import at_its_own_granularity, at_penalty, near_length
@@ -82,6 +82,16 @@ def test_dynamic_programming_finds_what_trying_all_finds(
         assert bounds_of(cuts) in possible and cuts.sum() == segments - 1
         least = min(total(vectors, weights, bounds) for bounds in possible if len(bounds) - 1 == segments)
         assert total(vectors, weights, bounds_of(cuts)) == pytest.approx(least, abs=1e-4)
+
+
+@given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 9))
+def test_the_shortest_length_gives_way_where_nothing_else_fits(count: int, shortest: int, more: int) -> None:
+    longest = shortest + more
+    least = possible_shortest(count, shortest, longest)
+    fits = [k for k in range(1, count + 1) if k * least <= count <= k * longest]
+    assert 1 <= least <= shortest and fits
+    if any(k * shortest <= count <= k * longest for k in range(1, count + 1)):
+        assert least == shortest
 
 
 def test_a_number_of_segments_that_cannot_be_is_the_nearest_one() -> None:
@@ -159,7 +169,8 @@ def test_noise_is_not_cut() -> None:
 def test_texts_of_hardly_any_units(count: int) -> None:
     vectors, weights = text(1, count)
     table = costs(vectors, weights, 8)
-    for found in (at_its_own_granularity(table), near_length(table, 2.0), at_its_own_granularity(table, 5)):
+    least = possible_shortest(count, 5, 8)
+    for found in (at_its_own_granularity(table), near_length(table, 2.0), at_its_own_granularity(table, least)):
         assert len(found.cuts) == len(found.probability) == count - 1
 
 

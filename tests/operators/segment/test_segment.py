@@ -205,6 +205,13 @@ def test_any_order_and_grouping_of_documents_gives_the_same_rows(operator: Segme
     check()
 
 
+@pytest.mark.parametrize("method", ["posterior", "changepoint", "divisive", "texttiling", "cosine"])
+def test_the_longest_length_holds_where_the_shortest_cannot(method: str) -> None:
+    for length in range(1, 24):
+        rows = at_level(segment(Segment(method=method, min_units=4, max_units=5), random_units(1, [length])), "event")
+        assert max(row["end_unit"] - row["first_unit"] for row in rows) <= 5
+
+
 def test_the_fields_are_part_of_the_ids() -> None:
     units = random_units(0, [1])
     plain = segment(Segment(method="unit"), units)["id"]
