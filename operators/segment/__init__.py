@@ -63,7 +63,7 @@ class Segment(Settings):
                 for name in ([self.signal] if self.signal else [])
             }
             found = find_boundaries(Units(vectors, weights_of(words), hard.all, signals), self)
-            levels = make_levels(found, hard, words, self)
+            levels = make_levels(found, hard, vectors, words, self)
         made = make_events(
             units, vectors, words, levels, segmenter=self.fingerprint, representatives=self.representatives
         )

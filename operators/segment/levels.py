@@ -1,8 +1,9 @@
 """The levels of events: passages inside events inside sessions, each a list of ranges of units.
 
 A *session* is what lies between hard cuts: a document, or a part of one between long pauses. An *event* is what the
-segmenter found in it. An event of more words than a reader or an encoder takes at once also comes in *passages*. What
-has no smaller rows below it but units is a leaf: leaves tile the units of every document once, so they are what one
+segmenter found in it. An event of more words than a reader or an encoder takes at once also comes in *passages*, cut
+where the units on either side differ most: at an event's granularity no gap inside it is worth a word. What has no
+smaller rows below it but units is a leaf: leaves tile the units of every document once, so they are what one
 searches and clusters. (Blocks with a stride overlap, and so do their leaves.)
 """
 
@@ -13,9 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from operators.segment.boundaries import Boundaries
+from operators.segment.cost import Vectors
 from operators.segment.limits import limit
 from operators.segment.select import Flags, Floats, Integers
 from operators.segment.settings import Settings
+from operators.segment.similarity import depth, gap_similarity
 
 CAUSES = ("start", "pause", "speaker", "topic", "length", "block")
 """Why a range begins where it does."""
@@ -56,8 +59,10 @@ class Level:
     threshold: Floats
 
 
-def make_levels(found: Boundaries, hard: HardCuts, words: Integers, settings: Settings) -> list[Level]:
-    """Sessions, events and passages; ``words`` [n] counts each unit's."""
+def make_levels(
+    found: Boundaries, hard: HardCuts, vectors: Vectors, words: Integers, settings: Settings
+) -> list[Level]:
+    """Sessions, events and passages; ``vectors`` [n, d] are the units', ``words`` [n] counts each unit's."""
     count = len(words)
     starts = _starts(hard.sessions)
     stops = np.append(starts[1:], count)
@@ -69,7 +74,7 @@ def make_levels(found: Boundaries, hard: HardCuts, words: Integers, settings: Se
         needed = np.ones(len(firsts), np.bool_)  # a block within the one before it says nothing more
         needed[1:] = ends[1:] > ends[:-1]
         firsts, ends, session = firsts[needed], ends[needed], session[needed]
-    passages, event = _passages(firsts, ends, found.score, words, settings)
+    passages, event = _passages(firsts, ends, vectors, words, settings)
     divided = np.zeros(len(firsts), np.bool_)
     divided[event] = True
     cause, blocks = _causes(found, hard), settings.method in ("fixed", "unit")
@@ -113,7 +118,7 @@ def _causes(found: Boundaries, hard: HardCuts) -> Integers:
 
 
 def _passages(
-    firsts: Integers, ends: Integers, scores: Floats, words: Integers, settings: Settings
+    firsts: Integers, ends: Integers, vectors: Vectors, words: Integers, settings: Settings
 ) -> tuple[tuple[Integers, Integers], Integers]:
     """Ranges of the passages of events of too many words, and the event of each."""
     total = np.concatenate([[0], np.cumsum(words)])
@@ -121,8 +126,9 @@ def _passages(
     begins, stops, event = [], [], []
     for place in np.flatnonzero(too_long).tolist():
         first, end = int(firsts[place]), int(ends[place])
-        whole, inside = np.zeros(end - first - 1, np.bool_), scores[first : end - 1]
-        cuts = limit(whole, inside, words[first:end], end - first, settings.max_words)
+        whole = np.zeros(end - first - 1, np.bool_)
+        scores = depth(gap_similarity(vectors[first:end], whole, settings.window), whole)
+        cuts = limit(whole, scores, words[first:end], end - first, settings.max_words)
         starts = _starts(cuts) + first
         begins.append(starts)
         stops.append(np.append(starts[1:], end))

@@ -60,6 +60,14 @@ def test_leaves_keep_their_text_and_a_denoised_one(recipe):
             assert set(kept) <= set(row["text"].split())
 
 
+def test_the_layout_of_fragments_changes_nothing(recipe, tmp_path):
+    other = {**recipe, "bank": str(tmp_path / "bank"), "fragment_characters": 1200}
+    build(other, device="cpu")
+    one, two = (mnemic.open_bank(made["bank"]) for made in (recipe, other))
+    assert len(two.dataset("units").fragments) > len(one.dataset("units").fragments)
+    assert two.digest() == one.digest()
+
+
 def test_another_rate_denoises_again_and_nothing_else(recipe):
     changed = {**recipe, "denoise": {**recipe["denoise"], "rate": 0.9}}
     assert [step.step for step in plan(changed).steps if step.kind != "done"] == ["denoise", "release"]

@@ -130,6 +130,12 @@ def test_long_events_come_in_passages_and_leaves_tile_the_document() -> None:
     assert at_level(segment(Segment(method="unit", max_words=3), [units]), "passage") == [], "a unit is never divided"
 
 
+def test_passages_are_cut_where_the_units_differ_most() -> None:
+    vectors = np.repeat(np.eye(2, DIMENSION), [7, 5], axis=0)
+    rows = segment(Segment(method="fixed", size=12, max_words=50), [make_units("d", vectors, [5] * 12)])
+    assert ranges(at_level(rows, "passage")) == [(0, 7), (7, 12)]
+
+
 def test_pauses_end_sessions_and_speakers_end_events() -> None:
     units = make_units("d", np.ones((8, DIMENSION)), [1] * 8, ("ann", "ann", "bob", "bob"))
     times = [0, 1, None, 3, 103, 104, None, 300]
