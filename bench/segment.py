@@ -23,12 +23,15 @@ from bench.report import Row, main
 from bench.segment_peers import count_words, encoder
 from bench.segment_quality import quality_rows
 from bench.segment_surprise import surprise_rows
+from mnemic.models import locate
 from mnemic.schema import DOCUMENTS
 from operators.segment import Segment
 from operators.sentences import Sentences
+from operators.surprise import Surprise
 
 
 def measure(quick: bool) -> list[Row]:
+    locate(Surprise().model)  # before a quarter of an hour has passed
     return [
         *quality_rows(encoder(), quick),
         *_one_core_rows(quick),
