@@ -34,10 +34,7 @@ USUAL = 0.01
 """The usual penalty is 1 + this * units."""
 
 PULL = 2.0
-"""Weight of the squared logarithm of penalty / usual penalty, against the logarithm of the relative risk."""
-
-PULL_TO_LENGTH = 2.0
-"""The same for the expected number of events / the number asked for."""
+"""Weight of the squared logarithm of penalty / usual penalty, or of the expected number of events / that asked for."""
 
 _STEP = 0.85
 _STEPS = 24
@@ -62,17 +59,17 @@ class Posterior:
     """Expected share of pairs that ``cuts`` gets wrong, over that of the better of cutting nowhere and everywhere."""
 
 
-def at_penalty(table: Floats, penalty: float, shortest: int = 1, length: float | None = None) -> Posterior:
+def at_penalty(table: Floats, penalty: float, shortest: int = 1) -> Posterior:
     """The posterior for ``table`` (`costs` of the units) at one penalty.
 
-    No event has fewer than ``shortest`` units, which must be a `changepoint.possible_shortest`. ``length`` is the
-    length of an event, half of which is between the units of a pair; expected by default.
+    No event has fewer than ``shortest`` units, which must be a `changepoint.possible_shortest`. Between the units of a
+    pair is half the length of an event that is expected at this penalty.
     """
     count = len(table)
     forward, expected = _forward(table, SHARPNESS, penalty, shortest)
     backward = _backward(table, SHARPNESS, penalty, shortest)
     segments = float(expected[count])
-    window = min(max(2, round((length or count / segments) / 2)), max(count - 1, 1))
+    window = min(max(2, round(count / segments / 2)), max(count - 1, 1))
     together = _together(table, SHARPNESS, penalty, shortest, forward, backward, window)
     cuts = _least_risk(together, window, count, table.shape[1], shortest)
     apart = _divided(cuts, window)
@@ -86,26 +83,24 @@ def at_penalty(table: Floats, penalty: float, shortest: int = 1, length: float |
 def at_its_own_granularity(table: Floats, shortest: int = 1) -> Posterior:
     """The posterior at the penalty where the text is most sure of itself, not far from the usual one."""
     usual = 1.0 + USUAL * len(table)
-    return _most_sure(table, usual, shortest, None, lambda one: PULL * math.log(one.penalty / usual) ** 2)
+    return _most_sure(table, usual, shortest, lambda one: one.penalty / usual)
 
 
 def near_length(table: Floats, length: float, shortest: int = 1) -> Posterior:
     """The posterior where the text is most sure of itself with events of about ``length`` units on average."""
     wanted = min(max(len(table) / length, 1.0 + 1e-3), len(table) / shortest)
     start = _penalty_for(table, wanted, shortest)
-    return _most_sure(table, start, shortest, length, lambda one: PULL_TO_LENGTH * math.log(one.segments / wanted) ** 2)
+    return _most_sure(table, start, shortest, lambda one: one.segments / wanted)
 
 
-def _most_sure(
-    table: Floats, start: float, shortest: int, length: float | None, away: Callable[[Posterior], float]
-) -> Posterior:
-    """Of the penalties around ``start`` the one of least doubt: log relative risk + how far it is ``away``."""
-    best = at_penalty(table, start, shortest, length)
-    lowest = _log_risk(best) + away(best)
+def _most_sure(table: Floats, start: float, shortest: int, excess: Callable[[Posterior], float]) -> Posterior:
+    """Of the penalties around ``start`` that of least doubt: log relative risk + `PULL` * log squared of ``excess``."""
+    best = at_penalty(table, start, shortest)
+    lowest = _log_risk(best) + PULL * math.log(excess(best)) ** 2
     for step in (1.0 / _STEP, _STEP):
         for count in range(1, _STEPS + 1):
-            one = at_penalty(table, start * step**count, shortest, length)
-            distance = away(one)
+            one = at_penalty(table, start * step**count, shortest)
+            distance = PULL * math.log(excess(one)) ** 2
             if distance + math.log(_LEAST_RISK) >= lowest:
                 break
             if _log_risk(one) + distance < lowest:

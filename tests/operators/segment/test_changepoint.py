@@ -109,7 +109,7 @@ def test_the_posterior_is_that_of_all_segmentations(
     possible = all_segmentations(count, shortest, longest)
     if not possible:
         return
-    found = at_penalty(costs(vectors, weights, longest), penalty, shortest, length=4)
+    found = at_penalty(costs(vectors, weights, longest), penalty, shortest)
     shares = np.array(
         [
             math.exp(-posterior.SHARPNESS * (total(vectors, weights, bounds) + penalty * (len(bounds) - 1)))
@@ -120,9 +120,10 @@ def test_the_posterior_is_that_of_all_segmentations(
     flags = np.array([np.isin(np.arange(1, count), bounds) for bounds in possible])
     np.testing.assert_allclose(found.probability, shares @ flags, atol=1e-3)
     assert found.segments == pytest.approx(shares @ (flags.sum(axis=1) + 1), abs=1e-2)
-    if count > 2:  # of all segmentations the one with the least expected Pk
+    window = max(2, round(count / found.segments / 2))
+    if count > window:  # of all segmentations the one with the least expected Pk
         risk = [
-            sum(share * pk(np.array(mine), theirs, 2) for share, theirs in zip(shares, flags, strict=True))
+            sum(share * pk(np.array(mine), theirs, window) for share, theirs in zip(shares, flags, strict=True))
             for mine in flags
         ]
         place = possible.index(bounds_of(found.cuts))
