@@ -138,7 +138,8 @@ class _Stretching:
         self._vectors: Vectors | None = None
         self._weights = np.zeros(0)
         self._breaks = np.zeros(0, np.bool_)
-        self._first, self._score = 0, float("nan")  # of the unit that waits longest
+        self._begin = 0  # place in the stream of the unit that waits longest
+        self._first, self._score = 0, float("nan")
 
     def push(self, vectors: Vectors, weights: Floats, signal: Floats, breaks: Flags) -> Iterator[Found]:
         self._vectors = vectors if self._vectors is None else np.concatenate([self._vectors, vectors])
@@ -167,6 +168,3 @@ class _Stretching:
             self._begin = end
             self._vectors, self._weights = self._vectors[stands:], self._weights[stands:]
             self._breaks = self._breaks[stands:]
-
-    _begin = 0
-    """Place of the first waiting unit in the stream."""
