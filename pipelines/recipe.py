@@ -64,7 +64,7 @@ def _source(entry: Any) -> Source:
             return entry  # type: ignore[no-any-return]
         raise ValueError(f"{str(entry)[:60]!r} is not a source; write `kind: folder` and its `path`")
     if "kind" not in entry:
-        raise ValueError("a source needs a `kind`: folder or python-environment")
+        raise ValueError(f"a source needs a `kind`: {' or '.join(SOURCES)}")
     source: Source = find_source(str(entry["kind"])).model_validate(dict(entry))  # type: ignore[attr-defined]
     return source
 
@@ -252,7 +252,8 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
         raise RecipeError(f"{path} holds no settings. `mnemic init` writes a recipe to begin with.")
     sources = content.get("sources")
     for entry in sources if isinstance(sources, list) else ():
-        if isinstance(entry, dict) and entry.get("kind") == "folder":
+        source = SOURCES.get(str(entry.get("kind"))) if isinstance(entry, dict) else None
+        if source is not None and "root" in source.model_fields:  # type: ignore[attr-defined]
             entry.setdefault("root", str(path.parent))
     return _checked(content, str(path))
 

@@ -40,8 +40,25 @@ class Item:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """What one speaker says at once in a conversation: ``text[start:end]`` of its document, the speaker's name with it.
+
+    ``id`` is the source's own, or the turn's number in its session.
+    """
+
+    id: str
+    start: int
+    end: int
+    speaker: str = ""
+    time: datetime | None = None
+
+
+@dataclass(frozen=True)
 class Document:
-    """A text, and what the source itself says about it. ``time`` has a zone and is never a file's modification time."""
+    """A text, and what the source itself says about it. ``time`` has a zone and is never a file's modification time.
+
+    ``turns`` are a conversation's, in order and without overlap; what is between two of them is white space.
+    """
 
     locator: str
     text: str
@@ -50,6 +67,7 @@ class Document:
     session: str = ""
     speaker: str = ""
     time: datetime | None = None
+    turns: tuple[Turn, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,7 +76,7 @@ class Reject:
 
     locator: str
     reason: str
-    severity: str = "reject"  # or "empty": nothing to take, nothing wrong
+    severity: str = "reject"  # "empty": nothing to take, nothing wrong; "note": taken, but for what the reason tells
 
 
 class Source(Protocol):
@@ -168,10 +186,11 @@ def read_bytes(path: str, root: str | None, locator: str, limit: int) -> bytes |
     return data if len(data) <= limit else Reject(locator, too_large(len(data), limit))
 
 
-from pipelines.sources.folder import Folder  # noqa: E402  (the sources import the contracts above)
+from pipelines.sources.conversations import Conversations  # noqa: E402  (the sources import the contracts above)
+from pipelines.sources.folder import Folder  # noqa: E402
 from pipelines.sources.python_environment import PythonEnvironment  # noqa: E402
 
-SOURCES: dict[str, type] = {"folder": Folder, "python-environment": PythonEnvironment}
+SOURCES: dict[str, type] = {"folder": Folder, "conversations": Conversations, "python-environment": PythonEnvironment}
 """The built-in sources by kind."""
 
 

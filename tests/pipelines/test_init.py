@@ -83,4 +83,4 @@ def test_what_cannot_be_written_is_a_sentence_and_writes_nothing(tmp_path, capsy
     assert "--force" in capsys.readouterr().err
     assert (tmp_path / "r.yaml").read_text() == "mine"
     assert main(["init", str(tmp_path / "r.yaml"), "--from", "dmo"]) == 2
-    assert "Choose one of: demo" in capsys.readouterr().err
+    assert "Choose one of: conversations, demo" in capsys.readouterr().err

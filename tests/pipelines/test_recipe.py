@@ -166,7 +166,7 @@ def test_files_that_are_no_recipe(tmp_path):
     broken.write_text("just words")
     with pytest.raises(RecipeError, match="mnemic init"):
         load_recipe(broken)
-    with pytest.raises(RecipeError, match="one of: demo"):
+    with pytest.raises(RecipeError, match="one of: conversations, demo"):
         load_recipe("nothing-of-this-name")
 
 

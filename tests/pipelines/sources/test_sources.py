@@ -56,7 +56,8 @@ def test_built_in_sources_are_found() -> None:
 
 @pytest.mark.parametrize("kind", sorted(SOURCES))
 def test_a_source_is_a_strict_frozen_model_named_by_its_kind(kind: str) -> None:
-    source = TypeAdapter(SOURCES[kind]).validate_python({"kind": kind, **({"path": "x"} if kind == "folder" else {})})
+    needed = {} if kind == "python-environment" else {"path": "x"}
+    source = TypeAdapter(SOURCES[kind]).validate_python({"kind": kind, **needed})
     assert isinstance(source, BaseModel)
     assert (source.kind, source.name) == (kind, kind)  # type: ignore[attr-defined]
     with pytest.raises(ValidationError):

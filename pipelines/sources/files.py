@@ -1,0 +1,164 @@
+"""Files below a path: what the sources that read files have in common.
+
+Listing stats the files and opens none. Hidden files and folders are left out, links that lead out of the folder are
+rejected, and a name that cannot be written down is told instead of being lost.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from mnemic.errors import SourceError
+from pipelines.sources import Item, Reject, resolve_inside
+
+MAGIC = frozenset("*?[")
+
+
+class Files(BaseModel):
+    """Files below ``path`` (a folder, a file or a glob, relative to ``root``) whose names end in one of ``suffixes``.
+
+    A file that ``path`` itself names is read whatever its suffix.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    version: ClassVar[int]
+
+    kind: str
+    name: str
+    path: str = Field(min_length=1)
+    root: str = "."
+    suffixes: list[str] = Field(min_length=1)
+
+    @field_validator("suffixes")
+    @classmethod
+    def _begin_with_a_dot(cls, suffixes: list[str]) -> list[str]:
+        for suffix in suffixes:
+            if not suffix.startswith("."):
+                raise ValueError(f"The suffix '{suffix}' does not begin with a dot; write '.{suffix}'.")
+        return suffixes
+
+    def identity(self) -> Mapping[str, object]:
+        """All fields but the place: of ``path`` only the glob's pattern below its fixed folder."""
+        identity: dict[str, object] = self.model_dump(exclude={"name", "path", "root"})
+        identity["suffixes"] = sorted(suffix.lower() for suffix in self.suffixes)
+        return {**identity, "version": self.version, "pattern": self._place()[1]}
+
+    def manifest(self) -> list[Item]:
+        base, pattern = self._place()
+        full = os.path.join(os.path.expanduser(self.root), os.path.expanduser(self.path))
+        if not os.path.lexists(base):
+            raise SourceError(
+                f"The path '{full}' of the source '{self.name}' does not exist; correct `path`, which is taken relative"
+                " to the folder of the recipe."
+            )
+        try:
+            if os.path.isdir(base):
+                items = list(_walk(base, pattern, tuple(suffix.lower() for suffix in self.suffixes)))
+            else:
+                items = [_item(os.path.basename(base), os.stat(base))]
+                if not os.access(base, os.R_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), base)
+        except OSError as error:
+            raise SourceError(
+                f"The path '{error.filename}' of the source '{self.name}' cannot be read ({error.strerror}); give"
+                " yourself the right to read it, or take it out of the source."
+            ) from error
+        if not items:
+            raise SourceError(
+                f"The source '{self.name}' found no file under '{full}' whose name ends in"
+                f" {', '.join(self.suffixes)}; correct `path`, or add the endings of your files to `suffixes`."
+            )
+        return sorted(items, key=lambda item: item.locator)
+
+    def file(self, item: Item) -> str | Reject:
+        """The regular file of an item; a `Reject` where there is none, or none that may be read."""
+        base, _ = self._place()
+        named = not os.path.isdir(base)  # the person named the file, so where it links to is their choice
+        path = base if named else os.path.join(base, item.locator)
+        root = None if named else os.path.realpath(base)
+        if item.locator.endswith("/"):
+            return Reject(item.locator, "The file's name is not UTF-8; rename it.")
+        if os.path.isdir(path):
+            return _folder_link(path, root or "", item.locator)
+        return resolve_inside(path, root, item.locator)
+
+    def _place(self) -> tuple[str, str]:
+        """The path of the source's folder or file, and the glob's pattern below it ("" for none)."""
+        full = os.path.normpath(os.path.join(os.path.expanduser(self.root), os.path.expanduser(self.path)))
+        given = PurePosixPath(os.path.normpath(os.path.expanduser(self.path))).parts
+        first = next((index for index, part in enumerate(given) if MAGIC & set(part)), None)
+        if first is None or os.path.lexists(full):  # a file may be called "notes[1].md"
+            return full, ""
+        base = os.path.join(os.path.expanduser(self.root), *given[:first])
+        return os.path.normpath(base), "/".join(given[first:])
+
+
+def _walk(base: str, pattern: str, suffixes: tuple[str, ...]) -> Iterator[Item]:
+    """Files below ``base`` that fit, and links to folders, which are not followed but must not be lost in silence."""
+    parts = tuple(pattern.split("/")) if pattern else ("**",)
+    pending: list[tuple[str, ...]] = [()]
+    while pending:
+        folder = pending.pop()
+        with os.scandir(os.path.join(base, *folder)) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                path, link = (*folder, entry.name), entry.is_symlink()
+                try:
+                    directory, regular = entry.is_dir(), entry.is_file()
+                except OSError:  # a link in a circle
+                    directory, regular = False, False
+                if directory and _may_hold(path, parts):
+                    if link:
+                        yield _item("/".join(path), entry.stat(follow_symlinks=False))
+                    else:
+                        pending.append(path)
+                # A link that leads nowhere is listed too, so that reading it says so.
+                suits = not directory and (regular or link) and entry.name.lower().endswith(suffixes)
+                if suits and _fits(path, parts):
+                    readable = not regular or os.access(entry.path, os.R_OK)
+                    yield _item("/".join(path), entry.stat(follow_symlinks=regular), readable)
+
+
+def _fits(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Whether a file's path fits a glob, where `**` stands for any number of folders (and, at the end, any file)."""
+    if not pattern or not path:
+        return not pattern and not path
+    if pattern[0] == "**":
+        return len(pattern) == 1 or any(_fits(path[skip:], pattern[1:]) for skip in range(len(path)))
+    return fnmatchcase(path[0], pattern[0]) and _fits(path[1:], pattern[1:])
+
+
+def _may_hold(folder: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Whether files below a folder can fit a glob."""
+    for index, name in enumerate(folder):
+        if pattern[index] == "**":
+            return True
+        if index + 1 >= len(pattern) or not fnmatchcase(name, pattern[index]):
+            return False
+    return True
+
+
+def _item(locator: str, status: os.stat_result, readable: bool = True) -> Item:
+    """Names that are not UTF-8 are escaped and end in "/", as no file's name does; `read` rejects them."""
+    name = os.fsencode(locator)
+    printable = name.decode("utf-8", "backslashreplace")
+    if printable.encode() != name:
+        printable += "/"
+    # Rights are in the stamp, since giving them leaves the time as it is, and the file is to be read then.
+    return Item(printable, status.st_size, f"{status.st_mtime_ns}{'' if readable else ' unreadable'}")
+
+
+def _folder_link(path: str, root: str, locator: str) -> Reject:
+    if os.path.commonpath((os.path.realpath(path), root)) == root:
+        return Reject(
+            locator, "The link leads to a folder of the source; its files are read where they stand.", "empty"
+        )
+    return Reject(locator, "The link leads outside the folder of the source; copy the files into the folder.")
