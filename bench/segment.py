@@ -55,7 +55,8 @@ def _one_core_rows(quick: bool) -> list[Row]:
 def _encode_row() -> Row:
     """Words that the way from text to events gives to the encoder, per word of the text."""
     text = (sys.modules["numpy"].__doc__ or "") + (statistics.__doc__ or "")
-    facts = {field.name: [""] for field in DOCUMENTS} | {"id": ["d"], "text": [text], "time": [None], "length": [0]}
+    facts = {field.name: [""] for field in DOCUMENTS} | {"id": ["d"], "text": [text], "length": [0]}
+    facts |= {"time": [None], "turns": [None]}
     units, _ = Sentences().open("cpu")(pa.RecordBatch.from_pydict(facts, schema=DOCUMENTS))
     encoded: list[str] = []
 

@@ -13,6 +13,17 @@ FORMAT_VERSION = 1
 
 TIME = pa.timestamp("us", tz="UTC")
 
+TURN = pa.struct(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("start", pa.int64(), nullable=False),  # character range in the document: text[start:end]
+        pa.field("end", pa.int64(), nullable=False),
+        pa.field("speaker", pa.string(), nullable=False),
+        pa.field("time", TIME),
+    ]
+)
+"""A turn of a conversation."""
+
 DOCUMENTS = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),  # hash of source, locator, content
@@ -27,6 +38,7 @@ DOCUMENTS = pa.schema(
         pa.field("time", TIME),  # only where the source itself states one
         pa.field("length", pa.int64(), nullable=False),  # characters
         pa.field("text", pa.large_string(), nullable=False),
+        pa.field("turns", pa.list_(TURN)),  # of a conversation, in order; null where the source has none
     ]
 )
 
@@ -38,13 +50,18 @@ UNITS = pa.schema(
         pa.field("end", pa.int64(), nullable=False),
         pa.field("speaker", pa.string(), nullable=False),
         pa.field("time", TIME),
+        pa.field("turn", pa.string(), nullable=False),  # id of the turn that it is of; "" where there are none
+        pa.field("source", pa.string(), nullable=False),  # as its document has it, like the next three
+        pa.field("collection", pa.string(), nullable=False),
+        pa.field("tenant", pa.string(), nullable=False),
+        pa.field("session", pa.string(), nullable=False),
         pa.field("text", pa.large_string(), nullable=False),
     ]
 )
 
 
-LEVELS = ("session", "event", "passage")
-"""Levels of `events`, each inside the one before."""
+LEVELS = ("session", "event", "turn", "passage")
+"""Levels of `events`, each inside the one before; turns are those of conversations."""
 
 
 def events(dimension: int) -> pa.Schema:
@@ -53,7 +70,11 @@ def events(dimension: int) -> pa.Schema:
         [
             pa.field("id", pa.string(), nullable=False),
             pa.field("document", pa.string(), nullable=False),
-            pa.field("level", pa.string(), nullable=False),  # session, event, passage
+            pa.field("source", pa.string(), nullable=False),  # as its document has it, like the next three
+            pa.field("collection", pa.string(), nullable=False),
+            pa.field("tenant", pa.string(), nullable=False),
+            pa.field("session", pa.string(), nullable=False),
+            pa.field("level", pa.string(), nullable=False),  # session, event, turn, passage
             pa.field("leaf", pa.bool_(), nullable=False),  # holds no smaller rows; leaves tile a document
             pa.field("ordinal", pa.int32(), nullable=False),  # within its document and level
             pa.field("first_unit", pa.int32(), nullable=False),  # unit range: [first_unit, end_unit)
@@ -69,6 +90,7 @@ def events(dimension: int) -> pa.Schema:
             pa.field("start_time", TIME),
             pa.field("end_time", TIME),
             pa.field("speakers", pa.list_(pa.string()), nullable=False),
+            pa.field("turns", pa.list_(pa.string()), nullable=False),  # ids of the turns in it, in order
             pa.field("previous", pa.string(), nullable=False),  # event ids; "" where there is none
             pa.field("next", pa.string(), nullable=False),
             pa.field("parent", pa.string(), nullable=False),
@@ -144,7 +166,7 @@ REJECTS = pa.schema(
         pa.field("input", pa.string(), nullable=False),  # manifest item or row id that was being processed
         pa.field("locator", pa.string(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
-        pa.field("severity", pa.string(), nullable=False),  # "reject", or "empty": nothing to take, nothing wrong
+        pa.field("severity", pa.string(), nullable=False),  # "reject", "empty": nothing to take, "note": taken in part
         pa.field("whole", pa.bool_(), nullable=False),  # nothing of the input was taken: it is done with
         pa.field("run", pa.string(), nullable=False),
     ]

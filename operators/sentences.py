@@ -5,7 +5,7 @@ or ``?`` is followed by space and a capital or an opening quote, unless the word
 Rules instead of a learned splitter (Punkt: Kiss and Strunk 2006) because they need no data, read documentation (lists,
 prompts, tables) as well as prose, and one regular expression passes over 10 million characters a second. Units tile
 the document: they are in order, do not overlap, and leave out nothing but whitespace, so that any range of units is a
-range of characters.
+range of characters. A conversation is divided where its turns are.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import dataclasses
 import itertools
 import re
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -54,13 +54,14 @@ _ABBREVIATION = re.compile(
 class Sentences:
     """Row operator from documents to units (`mnemic.schema.UNITS`).
 
-    Reads ``id``, ``text``, ``speaker`` and ``time`` (and ``locator`` for rejects). A unit longer than
+    Reads ``id``, ``text``, ``speaker``, ``time``, ``turns`` and whose the document is (and ``locator`` for rejects). Of
+    a conversation every turn is a unit, with its own speaker and time (else the document's). A unit longer than
     ``max_characters`` is cut at its last space before the limit, or at the limit where it has none. One shorter than
     ``min_characters`` is joined with the next, the last with the one before, where the two fit the maximum. A document
     of whitespace alone is given back as an "empty" reject.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     resources: ClassVar[Resources] = Resources()
 
     max_characters: int = 1000
@@ -86,6 +87,15 @@ class Sentences:
         ]
         return cut if self.min_characters == 1 else self._join_short(cut)
 
+    def _turn_ranges(self, text: str, turns: list[dict[str, Any]]) -> list[tuple[list[tuple[int, int]], Any]]:
+        """The units of each turn of a conversation: one, or its sentences where it is longer than a unit may be."""
+        found = []
+        for turn in turns:
+            start, end = turn["start"], turn["end"]
+            whole = [(start, end)] if end - start <= self.max_characters else None
+            found.append((whole or [(start + a, start + b) for a, b in self.ranges(text[start:end])], turn))
+        return found
+
     def _join_short(self, ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
         joined: list[tuple[int, int]] = []
         for position, (start, end) in enumerate(ranges):
@@ -101,7 +111,13 @@ class Sentences:
 
     def _split_batch(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
         texts: list[str] = batch.column("text").to_pylist()
-        ranges = [self.ranges(text) for text in texts]
+        turns: list[list[dict[str, Any]] | None] = batch.column("turns").to_pylist()
+        ranges: list[list[tuple[int, int]]] = []
+        spoken: list[dict[str, Any] | None] = []  # of each unit its turn
+        for text, conversation in zip(texts, turns, strict=True):
+            found = [(self.ranges(text), None)] if not conversation else self._turn_ranges(text, conversation)
+            ranges.append([piece for pieces, _ in found for piece in pieces])
+            spoken += [turn for pieces, turn in found for _ in pieces]
         counts = np.array([len(found) for found in ranges], np.int64)
         rows = pa.array(np.repeat(np.arange(len(texts)), counts))
         firsts = np.cumsum(counts) - counts
@@ -111,8 +127,10 @@ class Sentences:
             "ordinal": pa.array((np.arange(len(rows)) - np.repeat(firsts, counts)).astype(np.int32)),
             "start": pa.array(bounds[:, 0]),
             "end": pa.array(bounds[:, 1]),
-            "speaker": batch.column("speaker").take(rows),
-            "time": batch.column("time").take(rows),
+            "speaker": _of_turns("speaker", spoken, batch.column("speaker").take(rows)),
+            "time": _of_turns("time", spoken, batch.column("time").take(rows)),
+            "turn": pa.array(["" if turn is None else turn["id"] for turn in spoken], pa.string()),
+            **{name: batch.column(name).take(rows) for name in ("source", "collection", "tenant", "session")},
             "text": pa.array(
                 [text[start:end] for text, found in zip(texts, ranges, strict=True) for start, end in found],
                 pa.large_string(),
@@ -120,6 +138,14 @@ class Sentences:
         }
         units = pa.RecordBatch.from_arrays([columns[name] for name in UNITS.names], schema=UNITS)
         return units, _rejects(batch, np.flatnonzero(counts == 0))
+
+
+def _of_turns(name: str, turns: list[dict[str, Any] | None], otherwise: pa.Array) -> pa.Array:
+    """For each unit what its turn says, where it says anything; ``otherwise`` is what its document says."""
+    if not any(turns):
+        return otherwise
+    values = [turn[name] or value if turn else value for turn, value in zip(turns, otherwise.to_pylist(), strict=True)]
+    return pa.array(values, otherwise.type)
 
 
 def _rejects(batch: pa.RecordBatch, empty: np.ndarray[tuple[int], np.dtype[np.int64]]) -> pa.RecordBatch:

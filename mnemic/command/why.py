@@ -119,6 +119,7 @@ def _boundary(row: dict[str, Any], settings: dict[str, Any]) -> str:
         "speaker": "another speaker begins",
         "topic": f"the topic turns{known}",
         "block": "a block of fixed length begins",
+        "turn": "somebody begins to speak",
         "length": f"a length limit cut here{known}",
     }[str(cause)]
 

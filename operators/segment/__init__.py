@@ -36,7 +36,7 @@ class Segment(Settings):
     ordinal.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     resources: ClassVar[Resources] = Resources()
 
     @property
@@ -63,7 +63,7 @@ class Segment(Settings):
                 for name in ([self.signal] if self.signal else [])
             }
             found = find_boundaries(Units(vectors, weights_of(words), hard.all, signals), self)
-            levels = make_levels(found, hard, vectors, words, self)
+            levels = make_levels(found, hard, vectors, words, _turn_numbers(units), self)
         made = make_events(
             units, vectors, words, levels, segmenter=self.fingerprint, representatives=self.representatives
         )
@@ -78,6 +78,13 @@ class Segment(Settings):
 def _changes(column: pa.Array) -> Flags:
     changes: Flags = pc.not_equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False)
     return changes
+
+
+def _turn_numbers(units: pa.RecordBatch) -> Integers:
+    """For each unit a number that changes with the turn, -1 for a unit of none."""
+    turn = units.column("turn")
+    numbers: Integers = np.append(0, np.cumsum(_changes(turn)))
+    return np.where(pc.equal(turn, "").to_numpy(zero_copy_only=False), -1, numbers)
 
 
 def _pauses(times: pa.Array, documents: Flags, longest: float | None) -> Flags:

@@ -47,7 +47,7 @@ def make_events(
     above: list[str] = []
     for level in levels:
         facts = _ids(document, units.column("ordinal").to_numpy(), level, above, segmenter)
-        above = facts["id"]
+        above += facts["id"]
         means = mean_vectors(vectors, level.firsts, level.ends)
         facts |= _content(units, texts, words, level)
         facts["representatives"] = _ordinals(units, medoids(vectors, means, level.firsts, level.ends, representatives))
@@ -113,6 +113,8 @@ def _content(units: pa.RecordBatch, texts: list[str], words: Integers, level: Le
         "start_time": earliest,
         "end_time": latest,
         "speakers": _speakers(units.column("speaker").to_pylist(), firsts, ends),
+        "turns": _turns(units.column("turn").to_pylist(), firsts, ends),
+        **{name: units.column(name).take(pa.array(firsts)) for name in ("source", "collection", "tenant", "session")},
     }
 
 
@@ -169,6 +171,16 @@ def _speakers(speakers: list[str], firsts: Integers, ends: Integers) -> list[lis
     if not any(speakers):
         return [[] for _ in range(len(firsts))]
     return [sorted(set(speakers[first:end]) - {""}) for first, end in zip(firsts.tolist(), ends.tolist(), strict=True)]
+
+
+def _turns(turns: list[str], firsts: Integers, ends: Integers) -> list[list[str]]:
+    """The turns of each range in order, each once."""
+    if not any(turns):
+        return [[] for _ in range(len(firsts))]
+    return [
+        list(dict.fromkeys(filter(None, turns[first:end])))
+        for first, end in zip(firsts.tolist(), ends.tolist(), strict=True)
+    ]
 
 
 def _ordinals(units: pa.RecordBatch, rows: list[Integers]) -> list[Integers]:

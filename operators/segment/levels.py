@@ -1,10 +1,11 @@
-"""The levels of events: passages inside events inside sessions, each a list of ranges of units.
+"""The levels of events: passages inside turns inside events inside sessions, each a list of ranges of units.
 
 A *session* is what lies between hard cuts: a document, or a part of one between long pauses. An *event* is what the
-segmenter found in it. An event of more words than a reader or an encoder takes at once also comes in *passages*, cut
+segmenter found in it. A *turn* is what one speaker of a conversation says at once, or what an event has of it. An
+event without turns, or a turn, of more words than a reader or an encoder takes at once also comes in *passages*, cut
 where the units on either side differ most: at an event's granularity no gap inside it is worth a word. What has no
 smaller rows below it but units is a leaf: leaves tile the units of every document once, so they are what one
-searches and clusters. (Blocks with a stride overlap, and so do their leaves.)
+searches and clusters. (Blocks with a stride overlap, and so do their passages.)
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from operators.segment.select import Flags, Floats, Integers
 from operators.segment.settings import Settings
 from operators.segment.similarity import depth, gap_similarity
 
-CAUSES = ("start", "pause", "speaker", "topic", "length", "block")
+CAUSES = ("start", "pause", "speaker", "topic", "length", "block", "turn")
 """Why a range begins where it does."""
 
 
@@ -45,8 +46,8 @@ class HardCuts:
 class Level:
     """Ranges of units [first, end) in order, and for each: what begins it, what holds it, whether it is a leaf.
 
-    ``parent`` is the place of the range of the level above that holds it, -1 at the top; ``cause`` indexes `CAUSES`;
-    ``score`` and ``threshold`` belong to the gap before it, NaN where there is none.
+    ``parent`` is the range that holds it, by its place among all ranges of the levels above, -1 at the top; ``cause``
+    indexes `CAUSES`; ``score`` and ``threshold`` belong to the gap before it, NaN where there is none.
     """
 
     name: str
@@ -60,36 +61,57 @@ class Level:
 
 
 def make_levels(
-    found: Boundaries, hard: HardCuts, vectors: Vectors, words: Integers, settings: Settings
+    found: Boundaries, hard: HardCuts, vectors: Vectors, words: Integers, turns: Integers, settings: Settings
 ) -> list[Level]:
-    """Sessions, events and passages; ``vectors`` [n, d] are the units', ``words`` [n] counts each unit's."""
+    """Sessions, events, turns and passages.
+
+    ``vectors`` [n, d] are the units', ``words`` [n] counts each unit's; ``turns`` [n] differ between turns that follow
+    each other, -1 for a unit of none.
+    """
     count = len(words)
     starts = _starts(hard.sessions)
     stops = np.append(starts[1:], count)
     firsts = _starts(found.cuts)
     ends = np.append(firsts[1:], count)
     session = np.searchsorted(starts, firsts, side="right") - 1
+    turn_firsts, turn_ends = _turns(turns, _starts(hard.all if settings.stride is not None else found.cuts))
     if settings.method == "fixed" and settings.stride is not None:
         ends = np.minimum(firsts + settings.size, _hard_ends(firsts, hard.all, count))
         needed = np.ones(len(firsts), np.bool_)  # a block within the one before it says nothing more
         needed[1:] = ends[1:] > ends[:-1]
         firsts, ends, session = firsts[needed], ends[needed], session[needed]
-    passages, event = _passages(firsts, ends, vectors, words, settings)
-    divided = np.zeros(len(firsts), np.bool_)
-    divided[event] = True
-    cause, blocks = _causes(found, hard), settings.method in ("fixed", "unit")
+    event = np.searchsorted(firsts, turn_firsts, side="right") - 1
+    smallest = np.append(turns[firsts] < 0, np.ones(len(turn_firsts), np.bool_))  # of events, then of turns
+    passages, holder = _passages(
+        np.append(firsts, turn_firsts), np.append(ends, turn_ends), smallest, vectors, words, settings
+    )
+    leaf = smallest.copy()
+    leaf[holder] = False
+    cause, block = _causes(found, hard), "block" if settings.method in ("fixed", "unit") else "length"
 
-    def level(name: str, ranges: tuple[Integers, Integers], parent: Integers, leaf: Flags, *, full: bool) -> Level:
+    def level(name: str, ranges: tuple[Integers, Integers], parent: Integers, leaf: Flags, otherwise: str) -> Level:
         at, gap = ranges[0], ranges[0] - 1
-        own = np.where(cause[at] >= 0, cause[at], CAUSES.index("length" if full or not blocks else "block"))
+        cause[at] = np.where(cause[at] >= 0, cause[at], CAUSES.index(otherwise))  # a smaller range begins there as well
         score, threshold = (np.append(values, np.nan)[gap] for values in (found.score, found.threshold))
-        return Level(name, *ranges, parent, leaf, own, score, threshold)
+        return Level(name, *ranges, parent, leaf, cause[at], score, threshold)
 
+    sessions, events = len(starts), len(firsts)
     return [
-        level("session", (starts, stops), np.full(len(starts), -1), np.zeros(len(starts), np.bool_), full=True),
-        level("event", (firsts, ends), session, ~divided, full=False),
-        level("passage", passages, event, np.ones(len(event), np.bool_), full=True),
+        level("session", (starts, stops), np.full(sessions, -1), np.zeros(sessions, np.bool_), "length"),
+        level("event", (firsts, ends), session, leaf[:events], block),
+        level("turn", (turn_firsts, turn_ends), sessions + event, leaf[events:], "turn"),
+        level("passage", passages, sessions + holder, np.ones(len(holder), np.bool_), "length"),
     ]
+
+
+def _turns(turns: Integers, starts: Integers) -> tuple[Integers, Integers]:
+    """Ranges of units of one turn, none across one of ``starts``."""
+    begins = np.append(True, turns[1:] != turns[:-1])
+    begins[starts] = True
+    firsts = np.flatnonzero(begins)
+    ends = np.append(firsts[1:], len(turns))
+    spoken = turns[firsts] >= 0
+    return firsts[spoken], ends[spoken]
 
 
 def _starts(cuts: Flags) -> Integers:
@@ -118,12 +140,12 @@ def _causes(found: Boundaries, hard: HardCuts) -> Integers:
 
 
 def _passages(
-    firsts: Integers, ends: Integers, vectors: Vectors, words: Integers, settings: Settings
+    firsts: Integers, ends: Integers, divisible: Flags, vectors: Vectors, words: Integers, settings: Settings
 ) -> tuple[tuple[Integers, Integers], Integers]:
-    """Ranges of the passages of events of too many words, and the event of each."""
+    """Ranges of the passages of divisible ranges of too many words, and the place of the range that each is of."""
     total = np.concatenate([[0], np.cumsum(words)])
-    too_long = (total[ends] - total[firsts] > settings.max_words) & (ends - firsts > 1)
-    begins, stops, event = [], [], []
+    too_long = divisible & (total[ends] - total[firsts] > settings.max_words) & (ends - firsts > 1)
+    begins, stops, holder = [], [], []
     for place in np.flatnonzero(too_long).tolist():
         first, end = int(firsts[place]), int(ends[place])
         whole = np.zeros(end - first - 1, np.bool_)
@@ -132,7 +154,7 @@ def _passages(
         starts = _starts(cuts) + first
         begins.append(starts)
         stops.append(np.append(starts[1:], end))
-        event.append(np.full(len(starts), place))
+        holder.append(np.full(len(starts), place))
     nothing = np.empty(0, np.int64)
-    made = [np.concatenate([nothing, *parts]) for parts in (begins, stops, event)]
+    made = [np.concatenate([nothing, *parts]) for parts in (begins, stops, holder)]
     return (made[0], made[1]), made[2]

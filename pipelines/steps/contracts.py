@@ -192,6 +192,8 @@ class Context:
             if row["severity"] == "reject":
                 self.tally.rejects += 1
                 self.emit("reject", message=f"  left out: {row['locator']}: {row['reason']}")
+            elif row["severity"] == "note":
+                self.emit("reject", message=f"  {row['locator']}: {row['reason']}")
 
 
 def check_rejects(store: Store, record: Record, accepted: Callable[[], int], allowed: float) -> None:

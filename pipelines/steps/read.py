@@ -7,13 +7,16 @@ document is never there twice. Whatever an item's fate, it leaves rows or reject
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from mnemic.dataset import Store
+from mnemic.dataset import Snapshot, Store
+from mnemic.dataset.growth import add_fields
 from mnemic.dataset.write import WrittenFragment, append, write_rows
 from mnemic.errors import SourceError
 from mnemic.ids import content_hash, document_id, hash_parts
@@ -83,7 +86,8 @@ class Read:
         if snapshot is None:
             return Status("new", total, total, "items")
         missing, vanished = self._difference(store)
-        reasons = []
+        new_columns = _new_columns(snapshot)
+        reasons = [f"documents have a new column {name}" for name in new_columns]
         if missing:
             reasons.append(f"{len(missing):,} new or changed items")
         if vanished:
@@ -92,7 +96,7 @@ class Read:
             {"version": 1, "fields": (snapshot.record or {}).get("fields", {}), "reads": {}, "fingerprint": None}
         )
         reasons.extend(change for change in changed if change != "read changed")
-        if not missing and not vanished:
+        if not missing and not vanished and not new_columns:
             return Status("done", 0, total, "items")
         return Status("pending", len(missing) + len(vanished), total, "items", tuple(reasons))
 
@@ -107,6 +111,10 @@ class Read:
         stored = {**self.record.as_json(), "fields": self.settings}
         if dataset.snapshot() is None:
             dataset.create(DOCUMENTS, stored, context.properties(self.record))
+        new_columns = _new_columns(dataset.require())
+        if new_columns:
+            fields = pa.schema([DOCUMENTS.field(name) for name in new_columns])
+            context.commit(lambda: add_fields(dataset, fields, {}))
         missing, vanished = self._difference(context.store)
         if vanished:
             context.commit(lambda: self._forget(context.store, vanished))
@@ -133,8 +141,9 @@ class Read:
 
     def check(self, store: Store, max_rejects: float) -> None:
         """Raise when too much was rejected, or nothing is left."""
-        documents = store["documents"].require().count()
-        check_rejects(store, self.record, lambda: documents, max_rejects)
+        snapshot = store["documents"].require()
+        documents = snapshot.count()
+        check_rejects(store, self.record, lambda: documents + _turns(snapshot), max_rejects)
         if documents == 0:
             names = ", ".join(source.name for source in self.sources)
             rejects = store["rejects"].snapshot()
@@ -204,6 +213,17 @@ class Read:
         return factory
 
 
+def _new_columns(snapshot: Snapshot) -> list[str]:
+    """Columns that documents did not have when the bank was begun; null says for each row that it has no such thing."""
+    return [name for name in DOCUMENTS.names if name not in snapshot.schema.names]
+
+
+def _turns(documents: Snapshot) -> int:
+    """How many turns the conversations have: of a session they can be rejected one by one."""
+    lengths = (pc.list_value_length(batch["turns"]) for batch in documents.scan(["turns"]))
+    return sum(pc.sum(length).as_py() or 0 for length in lengths)
+
+
 def _read_item(source: Source, key: str, item: Item, limit: int) -> Iterator[dict[str, object]]:
     """Rows and rejects of one item. An item that holds nothing says so, or it would be read again each time."""
     seen: set[str] = set()
@@ -214,7 +234,8 @@ def _read_item(source: Source, key: str, item: Item, limit: int) -> Iterator[dic
             yield {"input": key, "locator": result.locator, "reason": result.reason, "severity": result.severity}
             continue
         content = content_hash(result.text)
-        stated = (result.collection, result.tenant, result.session, result.speaker, str(result.time or ""))
+        stated = [result.collection, result.tenant, result.session, result.speaker, str(result.time or "")]
+        stated += [str(value or "") for turn in result.turns for value in dataclasses.astuple(turn)]
         identity = document_id(source.name, result.locator, content, *stated)
         if identity in seen:
             reason = (
@@ -236,6 +257,7 @@ def _read_item(source: Source, key: str, item: Item, limit: int) -> Iterator[dic
             "time": result.time,
             "length": len(result.text),
             "text": result.text,
+            "turns": [vars(turn) for turn in result.turns] or None,
         }
     if empty:
         reason = "It holds no documentation, docstring or text."

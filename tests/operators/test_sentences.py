@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnemic.errors import RecipeError
-from mnemic.schema import TIME, UNITS
+from mnemic.schema import TIME, TURN, UNITS
 from operators.contracts import REJECTED
 from operators.sentences import Sentences
 
@@ -38,7 +38,10 @@ def split(text: str, **fields: int) -> list[str]:
     return [text[start:end] for start, end in Sentences(**fields).ranges(text)]
 
 
-def documents(texts: list[str]) -> pa.RecordBatch:
+OWNERS = ("source", "collection", "tenant", "session")
+
+
+def documents(texts: list[str], turns: list[list[dict[str, object]] | None] | None = None) -> pa.RecordBatch:
     count = len(texts)
     return pa.RecordBatch.from_arrays(
         [
@@ -47,8 +50,10 @@ def documents(texts: list[str]) -> pa.RecordBatch:
             pa.array([f"speaker {i % 2}" for i in range(count)]),
             pa.array([i * 1000 if i % 2 else None for i in range(count)], TIME),
             pa.array(texts, pa.large_string()),
+            pa.array(turns or [None] * count, pa.list_(TURN)),
+            *(pa.array([f"{name} {i}" for i in range(count)]) for name in OWNERS),
         ],
-        names=["id", "locator", "speaker", "time", "text"],
+        names=["id", "locator", "speaker", "time", "text", "turns", *OWNERS],
     )
 
 
@@ -116,6 +121,31 @@ def test_rows_carry_their_document_and_empty_ones_are_given_back() -> None:
     assert [(row["input"], row["locator"], row["severity"]) for row in rejects.to_pylist()] == [
         ("d1", "folder/1.txt", "empty")
     ]
+
+
+def test_a_turn_is_a_unit_and_a_long_one_its_sentences() -> None:
+    text = "Ann: Hello. How are you?\nBob: Fine.\nAnn: This is one sentence. And here is another one."
+    bounds = [(0, 24), (25, 35), (36, len(text))]
+    spoken = [
+        {"id": f"t{n}", "start": start, "end": end, "speaker": speaker, "time": time}
+        for n, ((start, end), speaker, time) in enumerate(zip(bounds, ("Ann", "Bob", "Ann"), (5, None, 7), strict=True))
+    ]
+    batch = documents(["Just text. Two sentences.", text, ""], [None, spoken, None])
+    units, rejects = Sentences(max_characters=30).open("cpu")(batch)
+    assert rejects.column("input").to_pylist() == ["d2"]
+    wanted = ["document", "turn", "speaker", "text", "tenant"]
+    assert [tuple(row.values()) for row in units.select(wanted).to_pylist()] == [
+        ("d0", "", "speaker 0", "Just text.", "tenant 0"),
+        ("d0", "", "speaker 0", "Two sentences.", "tenant 0"),
+        ("d1", "t0", "Ann", "Ann: Hello. How are you?", "tenant 1"),
+        ("d1", "t1", "Bob", "Bob: Fine.", "tenant 1"),
+        ("d1", "t2", "Ann", "Ann: This is one sentence.", "tenant 1"),
+        ("d1", "t2", "Ann", "And here is another one.", "tenant 1"),
+    ]
+    times = units.column("time").cast(pa.int64()).to_pylist()
+    assert times == [None, None, 5, 1000, 7, 7], "a turn without a time has its document's"
+    for row in units.to_pylist()[2:]:
+        assert text[row["start"] : row["end"]] == row["text"]
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=6), st.integers(0, 6))

@@ -14,10 +14,17 @@ from mnemic.ids import hash_parts
 from mnemic.schema import TIME, events
 from operators.segment import Segment
 
+OWNERS = ("source", "collection", "tenant", "session")
 DIMENSION = 7  # no multiple of a vector register: tails of rows are exercised too
 
 
-def make_units(document: str, vectors: np.ndarray, words: list[int], speakers: tuple[str, ...] = ("",)) -> pa.Table:
+def make_units(
+    document: str,
+    vectors: np.ndarray,
+    words: list[int],
+    speakers: tuple[str, ...] = ("",),
+    turns: list[str] | None = None,
+) -> pa.Table:
     count = len(vectors)
     texts = [" ".join([f"w{i}"] * length) for i, length in enumerate(words)]
     starts = np.cumsum([0] + [len(text) + 1 for text in texts])[:-1]
@@ -29,6 +36,8 @@ def make_units(document: str, vectors: np.ndarray, words: list[int], speakers: t
         "end": pa.array(starts + [len(text) for text in texts]),
         "speaker": pa.array([speakers[i % len(speakers)] for i in range(count)]),
         "time": pa.array([i * 10**6 if i % 3 else None for i in range(count)], TIME),
+        "turn": pa.array(turns or [""] * count),
+        **{name: pa.array([f"{name} of {document}"] * count) for name in OWNERS},
         "text": pa.array(texts, pa.large_string()),
         "embedding": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
     }
@@ -125,7 +134,7 @@ def test_long_events_come_in_passages_and_leaves_tile_the_document() -> None:
     assert (one["leaf"], other["leaf"]) == (False, False) and all(row["leaf"] for row in passages)
     assert ranges(passages) == [(0, 3), (3, 6), (6, 8), (8, 11), (11, 12)]
     assert [row["parent"] for row in passages] == [one["id"]] * 3 + [other["id"]] * 2
-    assert [row["cause"] for row in passages] == ["start", "length", "length", "length", "length"]
+    assert [row["cause"] for row in passages] == ["start", "length", "length", "block", "length"]
     assert passages[2]["next"] == passages[3]["id"]
     assert at_level(segment(Segment(method="unit", max_words=3), [units]), "passage") == [], "a unit is never divided"
 
@@ -149,6 +158,36 @@ def test_pauses_end_sessions_and_speakers_end_events() -> None:
     assert [row["cause"] for row in found] == ["start", "speaker", "pause", "speaker", "pause"]
     assert found[1]["previous"] == found[0]["id"] and found[2]["previous"] == "" == found[1]["next"]
     assert [row["parent"] for row in found] == [sessions[place]["id"] for place in (0, 0, 1, 1, 2)]
+
+
+def test_turns_are_the_leaves_of_a_conversation() -> None:
+    turns = ["a", "b", "b", "b", "c", "c", "d", "a"]
+    units = make_units("d", np.ones((8, DIMENSION)), [1, 30, 30, 30, 1, 1, 1, 1], ("ann", "bob"), turns)
+    other = make_units("e", np.ones((2, DIMENSION)), [1, 1])
+    rows = segment(Segment(method="fixed", size=5, max_words=70), [units, other])
+    spoken, passages = at_level(rows, "turn"), at_level(rows, "passage")
+    assert [(row["document"], *row["turns"], row["first_unit"], row["end_unit"]) for row in spoken] == [
+        ("d", "a", 0, 1),
+        ("d", "b", 1, 4),
+        ("d", "c", 4, 5),
+        ("d", "c", 5, 6),
+        ("d", "d", 6, 7),
+        ("d", "a", 7, 8),
+    ], "an event ends a turn, and other text has none"
+    assert ranges(passages) in ([(1, 3), (3, 4)], [(1, 2), (2, 4)])
+    by_id = {row["id"]: row for row in rows.to_pylist()}
+    assert {by_id[row["parent"]]["level"] for row in spoken} == {"event"}
+    assert {row["parent"] for row in passages} == {spoken[1]["id"]}
+    for row in spoken + passages:
+        parent = by_id[row["parent"]]
+        assert parent["first_unit"] <= row["first_unit"] < row["end_unit"] <= parent["end_unit"]
+    leaves = sorted((row["document"], row["first_unit"], row["end_unit"]) for row in by_id.values() if row["leaf"])
+    assert leaves[0] == ("d", 0, 1) and all(
+        (a[2] == b[1] if a[0] == b[0] else b[1] == 0) for a, b in itertools.pairwise(leaves)
+    )
+    assert [row["cause"] for row in spoken] == ["start", "turn", "turn", "block", "turn", "turn"]
+    (first, _) = [row for row in at_level(rows, "event") if row["document"] == "d"]
+    assert first["turns"] == ["a", "b", "c"] and first["tenant"] == "tenant of d" and not first["leaf"]
 
 
 def test_blocks_with_a_stride_overlap() -> None:
