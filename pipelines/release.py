@@ -1,4 +1,4 @@
-"""Write a release: indexes brought up to date, every dataset tagged, then the one row that makes it exist."""
+"""Write a release: indexes brought up to date and measured, every dataset tagged, then the row that makes it exist."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any
 import pyarrow as pa
 
 from mnemic.dataset import Store
-from mnemic.dataset.index import build_indexes, needs_indexing
+from mnemic.dataset.index import needs_indexing
 from mnemic.dataset.write import append_rows
 from mnemic.release import PINNED, Release, current_versions, releases
 from mnemic.schema import RELEASES
 from pipelines.identity import Record
 from pipelines.recipe import Recipe
 from pipelines.steps.contracts import Context, Status, Step
+from pipelines.steps.indexes import update_indexes
 
 STEP = "release"
 RECORD = Record(STEP, 1, {}, {})
@@ -29,7 +30,7 @@ def release_state(store: Store, steps: Sequence[Step]) -> Status:
         return Status("new")
     found = releases(store)
     events = store["events"].snapshot()
-    if events is not None and events.count() and needs_indexing(events, "text", "vector"):
+    if events is not None and events.count() and needs_indexing(events):
         return Status("pending", 1, 1, "releases", ("the indexes are not up to date",))
     if not found:
         return Status("new", 1, 1, "releases")
@@ -40,10 +41,7 @@ def release_state(store: Store, steps: Sequence[Step]) -> Status:
 
 def write_release(context: Context, recipe: Recipe, steps: Sequence[Step], results: dict[str, Any]) -> Release:
     """Index, tag, and write the row. Interrupted anywhere, the next build does it again under the same name."""
-    events = context.store["events"]
-    snapshot = events.snapshot()
-    if snapshot is not None and snapshot.count() and needs_indexing(snapshot, "text", "vector"):
-        context.commit(lambda: build_indexes(events, "text", "vector"))
+    indexes = update_indexes(context)
     versions = current_versions(context.store, _made(steps))
     created = datetime.now(UTC)
     name = _next_name(created, [release.name for release in releases(context.store)])
@@ -55,6 +53,7 @@ def write_release(context: Context, recipe: Recipe, steps: Sequence[Step], resul
         step.name: {**step.record.as_json(), **stored.get(step.name, {}), **results.get(step.name, {})}
         for step in steps
     }
+    lineage[STEP] = {**RECORD.as_json(), "indexes": indexes}
     row = {
         "release": name,
         "created": created,

@@ -11,8 +11,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mnemic.bank import open_bank, readable_condition
+from mnemic.bank import open_bank
 from mnemic.dataset import Snapshot
+from mnemic.search.condition import readable_condition
 
 EXAMPLES = """  mnemic export memory/notes events events.jsonl
   mnemic export memory/notes documents kept.parquet

@@ -8,58 +8,124 @@ import json
 import re
 import sys
 import textwrap
+from collections.abc import Iterator
+from typing import Any
 
-from mnemic.bank import open_bank
+from mnemic.bank import Bank, open_bank
+from mnemic.errors import QueryError
 from mnemic.schema import LEVELS
-from mnemic.search import Found
+from mnemic.search import Found, Results
 from mnemic.terminal import plain
 
 EXAMPLES = """  mnemic search memory/python-environment "how do I tag a dataset version?"
-  mnemic search memory/notes "who owns the parser?" --words 200
-  mnemic search memory/notes "releases" --where "start_time > date '2026-01-31'" --json"""
+  mnemic search memory/notes "who owns the parser?" --words 200 --source wiki --after 2026-01-31
+  mnemic search memory/chats "what did Ada mend?" --tenant team --level event
+  mnemic search memory/notes "releases" --where "words > 20" --json
+  mnemic search memory/notes                    asks for questions, one a line"""
+
+_FILTERS = ("tenant", "source", "collection", "session", "speaker")
+_SIGNALS = {"similarity": "cosine", "bm25": "bm25", "event_bm25": "event", "session_bm25": "session"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bank", metavar="BANK", help="folder of the bank, or s3://bucket/bank")
-    parser.add_argument("query", metavar="QUESTION", help="what to look for, in words")
+    parser.add_argument("query", metavar="QUESTION", nargs="?", help="what to look for; without it, lines are read")
     parser.add_argument("--words", type=int, default=500, help="words that the answer may have in all (default 500)")
+    parser.add_argument("--tokens", type=int, help="tokens of the encoder that it may have, in place of words")
     parser.add_argument("-k", type=int, default=None, help="events at most")
+    for name in _FILTERS:
+        parser.add_argument(f"--{name}", action="append", help=f"only of this {name}; may be given several times")
+    parser.add_argument("--after", metavar="TIME", help="only from this time on, as 2026-01-31 or 2026-01-31T09:30")
+    parser.add_argument("--before", metavar="TIME", help="only before this time")
     parser.add_argument("--where", help="SQL condition over the columns of events, applied before the search")
     parser.add_argument("--level", choices=LEVELS, help="search only this level (default: the smallest)")
+    parser.add_argument("--route", type=int, metavar="N", help="compare only vectors in the N nearest clusters")
     parser.add_argument("--release", help="a release other than the newest")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def run(arguments: argparse.Namespace) -> int:
     bank = open_bank(arguments.bank, arguments.release)
-    found = bank.search(
-        arguments.query, words=arguments.words, k=arguments.k, where=arguments.where, level=arguments.level
-    )
-    if arguments.json:
+    settings = {
+        "words": arguments.words,
+        "tokens": arguments.tokens,
+        "k": arguments.k,
+        "where": _where(arguments, bank),
+        "level": arguments.level,
+        "route": arguments.route,
+    }
+    if arguments.query is not None:
+        _answer(bank, arguments.query, settings, arguments.json)
+        return 0
+    for question in _questions():
+        try:
+            _answer(bank, question, settings, arguments.json)
+        except QueryError as error:
+            print(error, file=sys.stderr)
+    return 0
+
+
+def _where(arguments: argparse.Namespace, bank: Bank) -> str | None:
+    """The conditions of all options at once."""
+    from mnemic.search.condition import both, condition
+
+    named = {name: getattr(arguments, name) for name in (*_FILTERS, "after", "before")}
+    return both(arguments.where, condition(named, bank.dataset("events").schema.names))
+
+
+def _questions() -> Iterator[str]:
+    """Lines of the standard input until it ends; with a prompt, and until an empty line, at a terminal."""
+    asked = sys.stdin.isatty()
+    while True:
+        if asked:
+            print("question (an empty line ends): ", end="", flush=True)
+        line = sys.stdin.readline()
+        if not line or (asked and not line.strip()):
+            return
+        if line.strip():
+            yield line.strip()
+
+
+def _answer(bank: Bank, question: str, settings: dict[str, Any], as_json: bool) -> None:
+    found = bank.search(question, **settings)
+    if as_json:
         for event in found:
             print(json.dumps(dataclasses.asdict(event), default=str))
-        return 0
+        return
     if not found:
         print("Nothing found. Use other words, or a larger --words.")
-        return 0
-    terms = {word for word in re.findall(r"\w+", arguments.query.lower()) if len(word) > 2}
+        return
+    terms = {_root(word) for word in re.findall(r"\w+", question.lower()) if len(word) > 2}
     for event in found:
         print(_shown(event, terms, sys.stdout.isatty()))
-    total = sum(event.words for event in found)
-    print(f"{len(found)} events, {total} words, from release {bank.release.name}")
-    return 0
+    print(_summed_up(found, bank.release.name))
+
+
+def _summed_up(found: Results, release: str) -> str:
+    scanned = "" if found.scanned is None or found.scanned >= 1 else f", {found.scanned:.1%} of the vectors compared"
+    return f"{len(found)} event{'s' * (len(found) != 1)}, {found.words} words, from release {release}{scanned}"
 
 
 def _shown(event: Found, terms: set[str], colour: bool) -> str:
     where = plain(f"{event.source}  {event.locator}")
-    when = f"  {event.time:%Y-%m-%d}" if event.time else ""
-    signals = f"{event.reason}; fused {event.score:.4f}"
-    if event.similarity is not None:
-        signals += f", cosine {event.similarity:.3f}"
-    if event.bm25 is not None:
-        signals += f", bm25 {event.bm25:.2f}"
+    when = f"  {event.time:%Y-%m-%d %H:%M}" if event.time else ""
+    scores = [
+        f"{name} {value:.3f}" if signal == "similarity" else f"{name} {value:.2f}"
+        for signal, name in _SIGNALS.items()
+        if (value := getattr(event, signal)) is not None
+    ]
+    signals = ", ".join([f"{event.reason}; fused {event.score:.4f}", *scores])
     body = textwrap.indent("\n".join(textwrap.fill(line, 112) for line in plain(event.text).splitlines()), "    ")
     if colour:
         where = f"\x1b[1m{where}\x1b[0m"
-        body = re.sub(r"\w+", lambda word: f"\x1b[33m{word[0]}\x1b[0m" if word[0].lower() in terms else word[0], body)
-    return f"{where}{when}\n    [{signals}]  {event.id[:12]}\n{body}\n"
+        body = re.sub(r"\w+", lambda word: _highlighted(word[0], terms), body)
+    return f"{where}{when}\n    [{signals}]  {event.level} {event.id[:12]}\n{body}\n"
+
+
+def _highlighted(word: str, terms: set[str]) -> str:
+    return f"\x1b[33m{word}\x1b[0m" if _root(word.lower()) in terms else word
+
+
+def _root(word: str) -> str:
+    """The word without an English ending, as the full-text index, which compares stems, may have found it."""
+    return re.sub(r"(?<=\w{3})(ings?|ed|e?s|ly|e)$", "", word)

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 
+from mnemic.bank import open_bank
+from mnemic.schema import LEVELS
 from pipelines.evaluate import PARTS, Evaluation, evaluate
+from pipelines.questions import Skipped, read_questions
+from pipelines.recall import Recall, Recalls, evidence_recall
 
 EXAMPLES = """  mnemic eval memory/python-environment
+  mnemic eval memory/chats --questions questions.jsonl
+  mnemic eval memory/chats --questions locomo10.json --level turn --level event
   mnemic eval memory/python-environment --json"""
 
 NAMES = {"knn-lm": "base + kNN-LM", "mlp": "base + MLP memory"}
@@ -15,14 +22,75 @@ NAMES = {"knn-lm": "base + kNN-LM", "mlp": "base + MLP memory"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bank", metavar="BANK", help="folder of the bank, or s3://bucket/bank")
+    parser.add_argument(
+        "--questions",
+        metavar="FILE",
+        help='how much of the evidence of questions a search finds: LoCoMo\'s file, or JSON Lines of {"question": ..., '
+        '"evidence": [ids of turns, sessions, events or documents, or locators], "tenant": ...}',
+    )
+    parser.add_argument(
+        "--level", choices=LEVELS, action="append", help="level that is searched (default: the smallest); repeatable"
+    )
     parser.add_argument("--release", help="a release other than the newest")
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    found = evaluate(arguments.bank, release=arguments.release)
-    print(json.dumps(found.as_json()) if arguments.json else shown(found))
+    if arguments.questions is None:
+        found = evaluate(arguments.bank, release=arguments.release)
+        print(json.dumps(found.as_json()) if arguments.json else shown(found))
+        return 0
+    questions, skipped = read_questions(arguments.questions)
+    bank = open_bank(arguments.bank, arguments.release)
+    measured = [evidence_recall(bank, questions, level, _progress) for level in arguments.level or [None]]
+    if arguments.json:
+        told = {"bank": bank.path, "release": bank.release.name, "skipped": [vars(one) for one in skipped]}
+        print(json.dumps({**told, "recall": [one.as_json() for one in measured]}))
+    else:
+        print(f"{bank.path}  release {bank.release.name}")
+        print("\n\n".join([*(shown_recall(one) for one in measured), *_shown_skipped(skipped)]))
     return 0
+
+
+def _progress(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{done:,} of {total:,} questions", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+
+def shown_recall(found: Recalls) -> str:
+    """Recall of evidence as lines for a person."""
+    level = "leaves: turns, passages and undivided events" if found.level == "leaf" else f"{found.level}s"
+    lines = [f"{found.questions:,} questions, searched are {level}", ""]
+    lines += [_shown_line("under", one) for one in found.under_words]
+    lines += [_shown_line("best", one) for one in found.at_k]
+    categories = sorted(found.under_words[0].categories)
+    if categories:
+        lines += ["", "  by category            " + "  ".join(f"{one.name:>11}" for one in found.under_words)]
+        for category in categories:
+            values = "  ".join(f"{one.categories[category]:>10.1%} " for one in found.under_words)
+            lines.append(f"  {category:<22} {values}")
+    if found.left_out:
+        lines += ["", f"left out: {found.left_out:,} questions whose evidence the bank does not hold"]
+    if found.unknown:
+        shown_ids = ", ".join(found.unknown[:5]) + (", ..." if len(found.unknown) > 5 else "")
+        lines += [f"unknown evidence: {len(found.unknown):,} ids ({shown_ids})"]
+    return "\n".join(lines)
+
+
+def _shown_line(what: str, one: Recall) -> str:
+    recall = one.recall
+    return (
+        f"  evidence found {what:>5} {one.name:<12} {recall.value:6.1%}   95 % {recall.low:.1%} to {recall.high:.1%}, "
+        f"{one.words:,.0f} words"
+    )
+
+
+def _shown_skipped(skipped: list[Skipped]) -> list[str]:
+    if not skipped:
+        return []
+    lines = [f"skipped of the file: {len(skipped):,}"]
+    lines += [f"  {one.place}: {one.reason}" for one in skipped[:5]]
+    return ["\n".join(lines)]
 
 
 def _shares(found: Evaluation) -> list[tuple[str, float]]:

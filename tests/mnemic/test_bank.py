@@ -1,5 +1,6 @@
 """Using a bank: search, attach, export, why, and what is told when something is not there."""
 
+import io
 import json
 import sqlite3
 
@@ -33,17 +34,18 @@ def test_searching_by_words_and_by_meaning(bank):
     best = max(found, key=lambda one: one.score)
     assert best.id == event["id"]
     assert best.similarity == pytest.approx(1.0, abs=0.01)
-    assert best.bm25 > 0 and best.reason == "meaning: rank 1, words: rank 1"
+    assert best.bm25 > 0 and best.reason.startswith("meaning: rank 1, words: rank 1")
     assert sum(one.words for one in found) <= 400
 
 
 def test_leaves_are_searched_unless_a_level_is_named(bank):
+    assert bank.search("table index version", level="turn") == [], "no text of it is a conversation"
     for level in (None, "session", "event", "passage"):
         found = bank.search("table index version", words=None, k=20, level=level)
         ids = ",".join(f"'{one.id}'" for one in found)
         rows = bank.table("events", ["level", "leaf"], f"id IN ({ids})").to_pylist()
         assert rows and all(row["level"] == level if level else row["leaf"] for row in rows)
-    with pytest.raises(QueryError, match="choose one of session, event, passage"):
+    with pytest.raises(QueryError, match="choose one of session, event, turn, passage"):
         bank.search("table", level="chapter")
 
 
@@ -171,9 +173,62 @@ def test_the_digest_command_prints_what_the_bank_says(bank, recipe, capsys):
     assert json.loads(capsys.readouterr().out) == bank.digest()
 
 
-def test_searching_on_the_command_line(recipe, capsys):
+def test_a_budget_may_be_of_tokens(bank):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(bank.release.recipe["embed"]["model"])
+    for counted, settings in (
+        (tokenizer.tokenize, {"tokenizer": tokenizer}),
+        (str.split, {"tokenizer": lambda t: len(t.split())}),
+    ):
+        found = bank.search("table index version", tokens=60, **settings)
+        assert 0 < sum(len(counted(event.text)) for event in found) <= 60
+    assert bank.search("table index version", tokens=60) == bank.search(
+        "table index version", tokens=60, tokenizer=tokenizer
+    )
+
+
+def test_what_stands_next_to_a_hit_has_a_share_of_the_budget(bank):
+    (best,) = bank.search("table index version", words=None, k=1)
+    row = bank.table("events", ["previous", "next"], f"id = '{best.id}'").to_pylist()[0]
+    without = bank.search("table index version", words=150, contiguity=0.0)
+    found = bank.search("table index version", words=150, contiguity=0.5)
+    beside = [event for event in found if event.reason.startswith("next to")]
+    assert beside and not any(event.reason.startswith("next to") for event in without)
+    near = {row["previous"], row["next"]} - {""}
+    leaves = set(bank.table("events", ["id"], "leaf")["id"].to_pylist())
+    assert near & leaves <= {event.id for event in found}
+    assert found.words <= 150
+
+
+def test_a_route_compares_the_vectors_of_few_clusters(bank):
+    leaves = bank.release.lineage["cluster"]["found"]["leaves"]
+    assert leaves > 1
+    everything = bank.search("table index version", route=leaves)
+    assert everything.scanned == 1.0 and everything == bank.search("table index version")
+    some = bank.search("table index version", words=None, k=30, route=1)
+    assert 0 < some.scanned < 1
+    ids = ",".join(f"'{event.id}'" for event in some if event.similarity is not None)
+    assert len(set(bank.table("events", ["cluster"], f"id IN ({ids})")["cluster"].to_pylist())) == 1
+
+
+def test_conditions_by_name(bank):
+    found = bank.search("table index version", words=None, k=50, where={"collection": ["alpha", "beta"]})
+    assert {event.collection for event in found} == {"alpha", "beta"}
+    (timed,) = bank.search("lease", words=100, where={"after": "2026-01-01", "before": "2026-02-01"})
+    assert timed.locator.startswith("notes.jsonl")
+    assert bank.search("lease", where={"tenant": "somebody else"}) == []
+
+
+def test_searching_on_the_command_line(recipe, capsys, monkeypatch):
     assert main(["search", recipe["bank"], "lease of a bank", "--words", "60"]) == 0
     assert "notes.jsonl" in capsys.readouterr().out
+    assert main(["search", recipe["bank"], "table", "-k", "3", "--collection", "alpha", "--route", "1"]) == 0
+    told = capsys.readouterr().out
+    assert told.count("folder  alpha/") == 3 and "of the vectors compared" in told and "bm25 " in told
+    monkeypatch.setattr("sys.stdin", io.StringIO("lease of a bank\n\n  \ntable\n"))
+    assert main(["search", recipe["bank"], "--words", "40"]) == 0
+    assert capsys.readouterr().out.count("from release") == 2
     assert main(["search", recipe["bank"], "lease of a bank", "--json"]) == 0
     assert all(json.loads(line)["reason"] for line in capsys.readouterr().out.splitlines())
 

@@ -1,12 +1,14 @@
 """The text encoder: pooling against its definition, and bits that do not depend on the neighbours."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import mnemic.encoder
 from mnemic.encoder import TextEncoder
 from mnemic.errors import ModelError
 
@@ -75,7 +77,12 @@ def test_vectors_are_normalised_means_of_the_last_hidden_states(model: Path) -> 
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_vector_is_bit_equal_whatever_it_is_encoded_with(model: Path, dtype: str) -> None:
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_vector_is_bit_equal_whatever_it_is_encoded_with(
+    model: Path, dtype: str, padded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if padded:
+        monkeypatch.setattr(mnemic.encoder, "is_packable", lambda config, device: False)
     encoder = load(model, dtype)
     together = encoder.encode(TEXTS)
 
@@ -87,21 +94,34 @@ def test_a_vector_is_bit_equal_whatever_it_is_encoded_with(model: Path, dtype: s
     check()
 
 
-def test_batches_of_a_length_have_one_shape(model: Path) -> None:
-    encoder = load(model)
-    shapes: dict[int, set[int]] = {}
-    forward = encoder._model.forward
+def test_batches_have_one_shape_and_padded_ones_one_for_each_length(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams, batches = set(), {}
+    packed = load(model)
+    forward = packed._body.forward
 
-    def record(**inputs: object) -> object:
-        rows, length = inputs["input_ids"].shape  # type: ignore[attr-defined]
-        shapes.setdefault(length, set()).add(rows)
-        return forward(**inputs)
+    def seen(stream: Any) -> Any:
+        streams.add(len(stream.ids))
+        return forward(stream)
 
-    encoder._model.forward = record
-    encoder.encode(TEXTS)
-    encoder.encode(TEXTS[:3])
-    assert len(shapes) > 2
-    assert shapes == {length: {256 // length} for length in shapes}
+    packed._body.forward = seen
+    monkeypatch.setattr(mnemic.encoder, "is_packable", lambda config, device: False)
+    padded = load(model)
+    module = padded._body._model.forward
+
+    def recorded(**inputs: Any) -> Any:
+        rows, length = inputs["input_ids"].shape
+        batches.setdefault(length, set()).add(rows)
+        return module(**inputs)
+
+    padded._body._model.forward = recorded
+    for encoder in (packed, padded):
+        encoder.encode(TEXTS)
+        encoder.encode(TEXTS[:3])
+    assert streams == {256}
+    assert len(batches) > 2
+    assert batches == {length: {256 // length} for length in batches}
 
 
 def test_texts_without_words_and_long_texts(model: Path) -> None:

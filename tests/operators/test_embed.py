@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from tiny_encoder import save_tiny_encoder, write_modules
 
 from mnemic.encoder import TextEncoder
+from mnemic.errors import RecipeError
 from operators import embed
 from operators.embed import Embed
+from pipelines.identity import resolved_fields
 
 
 class LetterCounts:
@@ -36,12 +39,26 @@ def test_the_dimension_is_known_without_loading_the_model(tmp_path: Path, monkey
 def test_rows_get_their_vectors_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"hidden_size": 4}))
     loaded: list[tuple[object, ...]] = []
-    monkeypatch.setattr(
-        embed.TextEncoder, "load", classmethod(lambda cls, *settings: loaded.append(settings) or LetterCounts())
-    )
-    operator = Embed(model=str(tmp_path), dtype="float32", max_tokens=32, batch_tokens=64)
+    asked: dict[str, object] = {}
+
+    def load(cls: type, *settings: object, **others: object) -> LetterCounts:
+        loaded.append(settings)
+        asked.update(others)
+        return LetterCounts()
+
+    monkeypatch.setattr(embed.TextEncoder, "load", classmethod(load))
+    operator = Embed(model=str(tmp_path), dtype="float32", max_tokens=32, batch_tokens=64, pooling="cls", prompt="a: ")
     worker = operator.open("cpu")
-    assert loaded == [(str(tmp_path), "float32", "cpu", 32, 64)]
+    assert loaded == [(str(tmp_path), "float32", "cpu")]
+    assert asked == {
+        "batch_tokens": 64,
+        "max_tokens": 32,
+        "pooling": "cls",
+        "normalize": True,
+        "prompt": "a: ",
+        "query_prompt": None,
+        "long_text": "truncate",
+    }
     for texts in (["aab", "d", "abcd"], []):
         rows, rejects = worker(batch(texts))
         assert rows.schema == operator.output(batch(texts).schema)
@@ -49,6 +66,47 @@ def test_rows_get_their_vectors_in_order(tmp_path: Path, monkeypatch: pytest.Mon
         stored = np.array(rows.column("embedding").to_pylist(), np.float32).reshape(-1, 4)
         np.testing.assert_allclose(stored, LetterCounts().encode(texts), atol=2**-11)
     assert rows.num_rows == 0
+
+
+def test_equal_texts_of_a_batch_are_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    class Counting(LetterCounts):
+        def encode(self, texts: list[str]) -> np.ndarray:
+            seen.extend(texts)
+            return super().encode(texts)
+
+    monkeypatch.setattr(embed.TextEncoder, "load", classmethod(lambda cls, *_, **__: Counting()))
+    texts = ["ab", "c", "ab", "d", "c"]
+    rows, _ = Embed(model=str(tmp_path)).open("cpu")(batch(texts))
+    assert seen == ["ab", "c", "d"]
+    stored = np.array(rows.column("embedding").to_pylist(), np.float32)
+    np.testing.assert_allclose(stored, LetterCounts().encode(texts), atol=2**-11)
+
+
+def test_a_resolved_operator_names_what_it_does(tmp_path: Path) -> None:
+    folder = save_tiny_encoder(tmp_path / "model")
+    write_modules(tmp_path / "model", "Pooling", pooling={"pooling_mode_cls_token": True})
+    (tmp_path / "model" / "config_sentence_transformers.json").write_text(json.dumps({"prompts": {"query": "ask: "}}))
+    resolved = Embed(model=folder).resolved()
+    assert (resolved.pooling, resolved.max_tokens, resolved.prompt) == ("cls", 256, "")
+    assert resolved.resolved() == resolved
+    assert resolved.about == {"model": folder, "revision": "", "dimension": 32, "query_prompt": "ask: "}
+    assert "query_prompt" not in resolved_fields(resolved), "it changes no vector"
+    assert resolved_fields(resolved)["pooling"] == "cls"
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ({"pooling": "sum"}, "pooling cannot be 'sum'; choose one of auto, mean, cls, last, max"),
+        ({"long_text": "split"}, "long_text cannot be 'split'; choose one of truncate, windows"),
+        ({"max_tokens": 2}, "max_tokens is 2; give a number of at least 3"),
+    ],
+)
+def test_settings_that_are_none_are_refused(setting: dict[str, object], sentence: str) -> None:
+    with pytest.raises(RecipeError, match=sentence):
+        Embed(**setting)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

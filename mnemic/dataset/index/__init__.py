@@ -1,0 +1,55 @@
+"""The indexes of a dataset: full text (BM25), vectors (IVF), and prefilters by tenant, source, level and time.
+
+* ``plan``    which indexes a dataset has at its size, and what they do not cover yet
+* ``build``   segments written by workers, merged and committed; new fragments added; training anew
+* ``search``  text and vector search, and exact search
+* ``rows``    reading columns of hundreds of rows at once
+* ``recall``  recall against exact search on a sample, and the setting that reaches it
+
+Below `plan.VECTOR_INDEX_ROWS` rows a vector query reads every vector: exact.
+"""
+
+from mnemic.dataset.index.build import Train, Work, Workers, Write, build_indexes, in_this_process
+from mnemic.dataset.index.plan import (
+    EVENTS,
+    VECTOR_INDEX_ROWS,
+    IndexPlan,
+    VectorSettings,
+    built,
+    needs_indexing,
+    record_of_index,
+    search_settings,
+    unindexed_rows,
+    write_record,
+)
+from mnemic.dataset.index.recall import exact_neighbours, measure_recall, recall_of
+from mnemic.dataset.index.rows import hold, read_rows, rows_of_ids
+from mnemic.dataset.index.search import search_exact, search_text, search_vector
+
+__all__ = [
+    "EVENTS",
+    "VECTOR_INDEX_ROWS",
+    "IndexPlan",
+    "Train",
+    "VectorSettings",
+    "Work",
+    "Workers",
+    "Write",
+    "build_indexes",
+    "built",
+    "exact_neighbours",
+    "hold",
+    "in_this_process",
+    "measure_recall",
+    "needs_indexing",
+    "read_rows",
+    "recall_of",
+    "record_of_index",
+    "rows_of_ids",
+    "search_exact",
+    "search_settings",
+    "search_text",
+    "search_vector",
+    "unindexed_rows",
+    "write_record",
+]

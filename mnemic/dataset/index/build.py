@@ -1,0 +1,213 @@
+"""Build the indexes that are missing and add new fragments to the others.
+
+An index is made in parts: each is a *segment* over some fragments, written by whoever is given it, and the segments are
+merged and committed together by the driver. All kinds are made so, with the same results as one process would get:
+BM25 scores are computed over all segments of an index, and the partitions of the vector index are trained once, and its
+rotation drawn once, before its segments are made. (IVF_SQ and IVF_HNSW_SQ could not be: every segment chooses its own
+quantisation bounds, and merging keeps the codes; recall@10 fell from .95 to .79.)
+
+Fragments that were appended become a segment of their own; from the ninth on all are merged into one. A vector index is
+trained anew when most of its rows are new, or when a dataset has four times the rows that it was laid out for.
+A dropped or replaced column takes its indexes with it, so vectors of two models never meet in one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import lance
+import numpy as np
+from lance.indices import IndicesBuilder
+from lance.lance import indices as lance_indices
+
+from mnemic.dataset.commit import commit
+from mnemic.dataset.failures import readable_errors
+from mnemic.dataset.index.plan import (
+    CODE_BITS,
+    EVENTS,
+    MOST_SEGMENTS,
+    RETRAIN_FACTOR,
+    Built,
+    IndexPlan,
+    built,
+    planned,
+    planned_settings,
+    uncovered,
+)
+from mnemic.dataset.store import Dataset, Snapshot
+
+ROWS_PER_PART = 250_000
+SAMPLE_PER_PARTITION, TURNS = 64, 20
+"""Rows that are looked at for each partition, and turns of k-means, at most."""
+
+ROTATION_SEED = 20_240_521
+
+Segment = Any
+"""A written, uncommitted segment (`lance.dataset.Index`): under 1 KB, it can be sent to another process."""
+
+
+@dataclass(frozen=True)
+class Train:
+    """Work: the centroids of a vector index, float32 [partitions, dimension]."""
+
+    column: str
+    partitions: int
+
+    def run(self, snapshot: Snapshot) -> np.ndarray[Any, Any]:
+        rows = snapshot.count()
+        with readable_errors(snapshot.uri):
+            model = IndicesBuilder(snapshot.native, self.column).train_ivf(
+                num_partitions=self.partitions,
+                distance_type="cosine",
+                sample_rate=max(1, min(SAMPLE_PER_PARTITION, rows // self.partitions)),
+                max_iters=TURNS,
+            )
+        centroids: np.ndarray[Any, Any] = model.centroids.flatten().to_numpy(zero_copy_only=False)
+        return centroids.reshape(self.partitions, -1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Write:
+    """Work: one segment, over some fragments."""
+
+    column: str
+    kind: str
+    fragments: tuple[int, ...]
+    centroids: np.ndarray[Any, Any] | None = None
+
+    def run(self, snapshot: Snapshot) -> Segment:
+        options: dict[str, Any] = {}
+        if self.kind == "INVERTED":
+            options = {"with_position": False}
+        elif self.centroids is not None:
+            options = {
+                "metric": "cosine",
+                "num_partitions": len(self.centroids),
+                "ivf_centroids": self.centroids,
+                "num_bits": CODE_BITS,
+                "rabitq_model": rotation(self.centroids.shape[1]),
+            }
+        with readable_errors(snapshot.uri):
+            return snapshot.native.create_index_uncommitted(
+                self.column,
+                self.kind,
+                name=index_name(self.column),
+                fragment_ids=list(self.fragments),
+                **options,
+            )
+
+
+class Work(Protocol):
+    """Something to be done with a snapshot; it and its result can be sent to another process."""
+
+    def run(self, snapshot: Snapshot) -> Any: ...
+
+
+Workers = Callable[[Snapshot, Sequence[Work]], Iterable[Any]]
+"""Runs work, anywhere and in any order, and gives the results."""
+
+
+def in_this_process(snapshot: Snapshot, work: Sequence[Work]) -> Iterable[Any]:
+    return (item.run(snapshot) for item in work)
+
+
+def build_indexes(dataset: Dataset, plan: IndexPlan = EVENTS, workers: Workers = in_this_process) -> None:
+    """Bring the indexes of ``plan`` up to date with the newest version. What is there already is not done again."""
+    snapshot = dataset.require()
+    have = built(snapshot)
+    anew = {
+        column: kind
+        for column, kind in planned(snapshot, plan).items()
+        if column not in have or (column == plan.vector and _outgrown(snapshot, have[column], kind))
+    }
+    if anew:
+        _make(dataset, snapshot, plan, anew, have, workers)
+    for column, index in built(dataset.require()).items():
+        if column in planned(snapshot, plan) and uncovered(dataset.require(), index):
+            _add(dataset, index)
+
+
+def _make(
+    dataset: Dataset,
+    snapshot: Snapshot,
+    plan: IndexPlan,
+    kinds: Mapping[str, str],
+    have: Mapping[str, Built],
+    workers: Workers,
+) -> None:
+    for column in kinds.keys() & have.keys():
+        with readable_errors(dataset.uri):
+            dataset.require().native.drop_index(have[column].name)
+    snapshot = dataset.require()
+    groups = parts(snapshot)
+    centroids = None
+    if plan.vector in kinds:
+        train = Train(plan.vector, planned_settings(snapshot.count()).partitions)
+        (centroids,) = workers(snapshot, [train])
+    work = [
+        Write(column, kind, group, centroids if column == plan.vector else None)
+        for column, kind in kinds.items()
+        for group in groups
+    ]
+    of_column: dict[int, list[Segment]] = {}
+    for segment in workers(snapshot, work):
+        of_column.setdefault(segment.fields[0], []).append(segment)
+    with readable_errors(dataset.uri):
+        merged = [  # one alone is merged too: a segment of words is not readable before
+            snapshot.native.merge_existing_index_segments(sorted(segments, key=lambda one: min(one.fragment_ids)))
+            for segments in of_column.values()
+        ]
+    operation = lance.LanceOperation.CreateIndex(new_indices=merged, removed_indices=[])
+    commit(dataset.uri, operation, snapshot.version, {}, dataset.storage_options)
+
+
+def _add(dataset: Dataset, index: Built) -> None:
+    """Add the fragments that an index does not cover, as a segment, or by merging all of its segments."""
+    merge = 0 if len(index.segments) < MOST_SEGMENTS else len(index.segments) + 1
+    with readable_errors(dataset.uri):
+        dataset.require().native.optimize.optimize_indices(num_indices_to_merge=merge, index_names=[index.name])
+
+
+def _outgrown(snapshot: Snapshot, index: Built, kind: str) -> bool:
+    """Whether a vector index is of another family, or was laid out for a dataset of another size."""
+    if index.kind != kind:
+        return True
+    left_out = set(uncovered(snapshot, index))
+    if 2 * sum(fragment.rows for fragment in snapshot.fragments if fragment.id in left_out) > snapshot.count():
+        return True
+    ratio = planned_settings(snapshot.count()).partitions / partitions_of(snapshot, index)
+    return not 1 / RETRAIN_FACTOR < ratio < RETRAIN_FACTOR
+
+
+def partitions_of(snapshot: Snapshot, index: Built) -> int:
+    with readable_errors(snapshot.uri):
+        return len(snapshot.native.centroids(index_name=index.name))
+
+
+def parts(snapshot: Snapshot, rows: int = ROWS_PER_PART) -> list[tuple[int, ...]]:
+    """Fragments in runs of about ``rows`` rows: what one worker indexes at a time."""
+    groups: list[list[int]] = [[]]
+    held = 0
+    for fragment in snapshot.fragments:
+        if fragment.rows == 0:
+            continue
+        if groups[-1] and held + fragment.rows > rows:
+            groups.append([])
+            held = 0
+        groups[-1].append(fragment.id)
+        held += fragment.rows
+    return [tuple(group) for group in groups if group]
+
+
+def index_name(column: str) -> str:
+    return f"{column}_idx"
+
+
+def rotation(dimension: int) -> str:
+    """The rotation of RaBitQ (Gao and Long, SIGMOD 2024, section 3.1), the same for equal ``dimension``, as JSON."""
+    model = json.loads(lance_indices.build_rq_model(dimension, num_bits=CODE_BITS))
+    signs = np.random.default_rng(ROTATION_SEED).integers(0, 256, len(model["fast_rotation_signs"]))
+    return json.dumps({**model, "fast_rotation_signs": signs.tolist()})

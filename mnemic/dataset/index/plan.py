@@ -1,0 +1,179 @@
+"""Which indexes a dataset has, how the vector index is laid out at its size, and what of the rows they do not cover.
+
+Everything here is read off the manifest: no row and no index file is looked at, so a build that has nothing to do
+learns so at once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from mnemic.dataset.failures import readable_errors
+from mnemic.dataset.store import Snapshot
+
+VECTOR_INDEX_ROWS = 50_000
+"""Rows from which a vector query uses an index. Below, reading every vector is exact."""
+
+ROWS_PER_PARTITION = 1_000
+FEWEST_PARTITIONS, MOST_PARTITIONS = 16, 16_384
+CODE_BITS = 8
+"""Bits a component of IVF_RQ's codes; the first of them is looked at first and rules most rows out."""
+
+MOST_SEGMENTS = 8
+"""Segments of an index that are searched one by one; one more, and all are merged into one."""
+
+RETRAIN_FACTOR = 4
+"""Partitions are trained anew when a dataset of this many times more, or fewer, rows is planned than they were for."""
+
+RECORD = "mnemic.index.{}"
+"""Key of the record of a vector index in the configuration of its dataset, which is versioned with the rows."""
+
+
+@dataclass(frozen=True)
+class IndexPlan:
+    """Columns that are indexed where a dataset has them, and how: BM25, approximate neighbours, and prefilters.
+
+    BITMAP is for columns of few values, BTREE for those of many and for ranges.
+    """
+
+    text: str = "text"
+    vector: str = "vector"
+    scalars: Mapping[str, str] = field(default_factory=dict)
+
+
+EVENTS = IndexPlan(
+    scalars={
+        "id": "BTREE",
+        "document": "BTREE",
+        "session": "BTREE",
+        "tenant": "BITMAP",
+        "source": "BITMAP",
+        "collection": "BITMAP",
+        "level": "BITMAP",
+        "leaf": "BITMAP",
+        "start_time": "BTREE",
+        "end_time": "BTREE",
+    }
+)
+
+
+@dataclass(frozen=True)
+class VectorSettings:
+    """How a vector index is laid out, and how many of its partitions a query looks at."""
+
+    kind: str
+    partitions: int
+    nprobes: int
+
+
+@dataclass(frozen=True)
+class Built:
+    """An index as it is: its segments' ids, the fragments that they cover, their rows and bytes."""
+
+    name: str
+    column: str
+    kind: str
+    segments: tuple[str, ...]
+    fragments: frozenset[int]
+    rows: int
+    bytes: int
+
+
+def planned_settings(rows: int) -> VectorSettings:
+    """The layout for ``rows`` rows: about 1,000 a partition, as a power of two; an eighth of them are looked at."""
+    wanted = 1 << round(math.log2(max(1.0, rows / ROWS_PER_PARTITION)))
+    partitions = min(MOST_PARTITIONS, max(FEWEST_PARTITIONS, wanted))
+    return VectorSettings("IVF_RQ", partitions, max(8, partitions // 8))
+
+
+def planned(snapshot: Snapshot, plan: IndexPlan = EVENTS) -> dict[str, str]:
+    """Column -> kind of the indexes that this dataset should have; a vector index from `VECTOR_INDEX_ROWS` rows on."""
+    names = set(snapshot.schema.names)
+    kinds = {column: kind for column, kind in plan.scalars.items() if column in names}
+    if plan.text in names:
+        kinds[plan.text] = "INVERTED"
+    if plan.vector in names and _is_vector(snapshot, plan.vector) and snapshot.count() >= VECTOR_INDEX_ROWS:
+        kinds[plan.vector] = planned_settings(snapshot.count()).kind
+    return kinds
+
+
+def built(snapshot: Snapshot) -> dict[str, Built]:
+    """The indexes on single columns, by column."""
+    with readable_errors(snapshot.uri):
+        return {
+            index.field_names[0]: Built(
+                name=index.name,
+                column=index.field_names[0],
+                kind=index.index_type.upper(),
+                segments=tuple(sorted(str(segment.uuid) for segment in index.segments)),
+                fragments=frozenset(part for segment in index.segments for part in segment.fragment_ids),
+                rows=index.num_rows_indexed,
+                bytes=index.total_size_bytes or 0,
+            )
+            for index in snapshot.native.describe_indices()
+            if len(index.field_names) == 1
+        }
+
+
+def uncovered(snapshot: Snapshot, index: Built | None) -> list[int]:
+    """Ids of the fragments that an index does not cover; all of them when there is none."""
+    covered = index.fragments if index is not None else frozenset()
+    return [fragment.id for fragment in snapshot.fragments if fragment.rows and fragment.id not in covered]
+
+
+def unindexed_rows(snapshot: Snapshot, column: str) -> int:
+    """Rows that the index on ``column`` does not cover; all rows when there is no index."""
+    left_out = set(uncovered(snapshot, built(snapshot).get(column)))
+    return sum(fragment.rows for fragment in snapshot.fragments if fragment.id in left_out)
+
+
+def needs_indexing(snapshot: Snapshot, plan: IndexPlan = EVENTS) -> bool:
+    """Whether an index is missing or misses rows, or the recall of the vector index was never measured."""
+    have = built(snapshot)
+    for column in planned(snapshot, plan):
+        if uncovered(snapshot, have.get(column)):
+            return True
+    return plan.vector in have and record_of_index(snapshot, plan.vector) is None
+
+
+def record_of_index(snapshot: Snapshot, column: str) -> dict[str, Any] | None:
+    """What was measured on the vector index of ``column``: kind, partitions, nprobes, recall_at_10, sample and more.
+
+    None where there is no index, or where its segments are others than those that were measured.
+    """
+    index = built(snapshot).get(column)
+    with readable_errors(snapshot.uri):
+        stored = snapshot.native.config().get(RECORD.format(column))
+    if index is None or stored is None:
+        return None
+    record: dict[str, Any] = json.loads(stored)
+    return record if record.pop("segments") == list(index.segments) else None
+
+
+def write_record(snapshot: Snapshot, column: str, record: Mapping[str, Any]) -> None:
+    """Write the record of the vector index of ``column``; it holds as long as the index has these segments."""
+    value = json.dumps({**record, "segments": list(built(snapshot)[column].segments)}, sort_keys=True)
+    with readable_errors(snapshot.uri):
+        snapshot.native.update_config({RECORD.format(column): value})
+
+
+def search_settings(snapshot: Snapshot, column: str) -> VectorSettings | None:
+    """How the vector index of ``column`` is to be searched: as it was measured, or as planned. None without index."""
+    index = built(snapshot).get(column)
+    if index is None:
+        return None
+    record = record_of_index(snapshot, column)
+    if record is None:
+        return planned_settings(max(1, index.rows))
+    return VectorSettings(record["kind"], record["partitions"], record["nprobes"])
+
+
+def _is_vector(snapshot: Snapshot, column: str) -> bool:
+    kind = snapshot.schema.field(column).type
+    return bool(pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type))

@@ -1,0 +1,133 @@
+"""Recall of the vector index against exact search, on a sample of the rows, and the setting that reaches it.
+
+The queries are vectors of rows, chosen by the smallest ids (which are hashes), moved by noise: a row's own vector finds
+itself in any index. Ever more partitions are looked at until the target is reached. That number, the recall and the
+median time of a search are the record of the index; searches use what was measured.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mnemic.dataset.index.build import Workers, in_this_process, partitions_of, parts
+from mnemic.dataset.index.plan import VectorSettings, built, planned_settings
+from mnemic.dataset.index.search import IDENTITY, RowIds, nearest_of, search_exact, search_vector
+from mnemic.dataset.store import Snapshot
+
+K = 10
+SAMPLE = 200
+NOISE = 0.5
+"""Length of the noise added to a unit vector."""
+
+TARGET = 0.97
+"""Recall asked of the sample; what is promised is .95, of any queries."""
+
+CANDIDATES = 200
+"""Rows that the measured searches ask for, as a user's search does."""
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Work: the exact neighbours of queries among the rows of some fragments."""
+
+    column: str
+    fragments: tuple[int, ...]
+    queries: npt.NDArray[np.float32]
+    k: int
+
+    def run(self, snapshot: Snapshot) -> tuple[RowIds, npt.NDArray[np.float32]]:
+        return search_exact(snapshot, self.column, self.queries, self.k, fragments=self.fragments)
+
+
+def measure_recall(snapshot: Snapshot, column: str, workers: Workers = in_this_process) -> dict[str, Any]:
+    """Choose how many partitions a query of the index on ``column`` looks at, and measure what it then finds.
+
+    Gives kind, partitions, nprobes, rows, segments' bytes, recall_at_10, p50_ms, sample and noise. Every vector is read
+    once, by ``workers``. Times are those of this machine as busy as it was.
+    """
+    index = built(snapshot)[column]
+    partitions = partitions_of(snapshot, index)
+    queries = sample_queries(snapshot, column)
+    truth = exact_neighbours(snapshot, column, queries, 2 * K, workers)
+    nprobes = max(1, planned_settings(snapshot.count()).nprobes // 4)
+    while True:
+        nprobes = min(nprobes, partitions)
+        found, seconds = _searched(snapshot, column, queries, VectorSettings(index.kind, partitions, nprobes))
+        recall = recall_of(found, *truth)
+        if recall >= TARGET or nprobes == partitions:
+            break
+        nprobes = nprobes + max(1, nprobes // 2)
+    return {
+        "kind": index.kind,
+        "partitions": partitions,
+        "nprobes": nprobes,
+        "rows": index.rows,
+        "bytes": index.bytes,
+        "recall_at_10": round(recall, 4),
+        "p50_ms": round(1000 * statistics.median(seconds), 2),
+        "sample": len(queries),
+        "noise": NOISE,
+    }
+
+
+def sample_queries(snapshot: Snapshot, column: str, count: int = SAMPLE) -> npt.NDArray[np.float32]:
+    """Unit vectors near those of the ``count`` rows with the smallest ids; the same rows give the same queries."""
+    smallest = np.zeros(0, "U64")
+    rows = np.zeros(0, np.uint64)
+    for batch in snapshot.scan([IDENTITY], row_ids=True, batch_size=65_536):
+        ids = np.concatenate([smallest, batch[IDENTITY].to_numpy(zero_copy_only=False).astype("U64")])
+        here = np.concatenate([rows, batch["_rowid"].to_numpy()])
+        order = np.argsort(ids, kind="stable")[:count]
+        smallest, rows = ids[order], here[order]
+    vectors = snapshot.take_rows(rows, [column])[column].combine_chunks()
+    vectors = vectors.flatten().to_numpy(zero_copy_only=False).reshape(len(rows), -1).astype(np.float32)
+    noise = np.random.default_rng(len(rows)).standard_normal(vectors.shape, np.float32)
+    moved = vectors + noise * (NOISE / vectors.shape[1] ** 0.5)
+    unit: npt.NDArray[np.float32] = (moved / np.linalg.norm(moved, axis=1, keepdims=True)).astype(np.float32)
+    return unit
+
+
+def exact_neighbours(
+    snapshot: Snapshot, column: str, queries: npt.NDArray[np.float32], k: int, workers: Workers = in_this_process
+) -> tuple[RowIds, npt.NDArray[np.float32]]:
+    """`search_exact` over all rows, by workers that take some fragments each."""
+    rows = np.zeros((len(queries), 0), np.uint64)
+    distances = np.zeros((len(queries), 0), np.float32)
+    for here, near in workers(snapshot, [Exact(column, group, queries, k) for group in parts(snapshot)]):
+        rows, distances = nearest_of(np.hstack([rows, here]), np.hstack([distances, near]), k)
+    return rows, distances
+
+
+def recall_of(found: list[list[int]], rows: RowIds, distances: npt.NDArray[np.float32], k: int = K) -> float:
+    """Share of the ``k`` true neighbours that are among the first ``k`` found; rows as near as the k-th count too.
+
+    ``rows`` and ``distances`` are exact and hold more than ``k`` neighbours a query, for ties.
+    """
+    hits = 0
+    wanted = 0
+    for mine, true, distance in zip(found, rows, distances, strict=True):
+        there = int(np.isfinite(distance[:k]).sum())
+        if there == 0:
+            continue
+        as_near = set(true[distance <= distance[there - 1] + 1e-6].tolist())
+        hits += min(there, len(as_near.intersection(mine[:k])))
+        wanted += there
+    return hits / wanted if wanted else 1.0
+
+
+def _searched(
+    snapshot: Snapshot, column: str, queries: npt.NDArray[np.float32], settings: VectorSettings
+) -> tuple[list[list[int]], list[float]]:
+    found, seconds = [], []
+    for query in queries:
+        started = time.perf_counter()
+        table = search_vector(snapshot, column, (), query, CANDIDATES, None, settings)
+        seconds.append(time.perf_counter() - started)
+        found.append(table["_rowid"].to_pylist())
+    return found, seconds

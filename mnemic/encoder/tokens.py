@@ -1,0 +1,78 @@
+"""Texts to token ids, as flat arrays: no list per token, no padding.
+
+The tokenizer (Rust, all cores unless ``TOKENIZERS_PARALLELISM`` says otherwise) takes about 1 % of the time that a
+small model takes on a CPU: 100,000 tokens in 0.09 s of one core.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Tokens:
+    """Sequences of tokens, one after another: ``ids`` int64 [tokens], ``counts`` int64 [sequences].
+
+    ``text`` int64 [sequences] is the text that a sequence is of, ascending, and ``weights`` float64 [sequences] the
+    tokens of it that are of the text and not special: what its vector counts in the mean of the text's windows.
+    """
+
+    ids: Ints
+    counts: Ints
+    text: Ints
+    weights: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    @property
+    def starts(self) -> Ints:
+        return np.cumsum(self.counts) - self.counts
+
+
+class Tokenizer:
+    """A tokenizer of `transformers`, with one limit and one way with texts that exceed it."""
+
+    def __init__(self, tokenizer: Any, max_tokens: int, windows: bool) -> None:
+        self._backend = tokenizer.backend_tokenizer
+        self._special = int(tokenizer.num_special_tokens_to_add(pair=False))
+        self._windows = windows
+        self._counter: Any = None
+        self._backend.no_padding()
+        self._backend.enable_truncation(max_tokens, stride=0)
+
+    def __call__(self, texts: Sequence[str]) -> Tokens:
+        found = self._backend.encode_batch_fast(list(texts), add_special_tokens=True)
+        owners = range(len(found))
+        if self._windows:
+            lots = [[encoding, *encoding.overflowing] for encoding in found]
+            owners = np.repeat(np.arange(len(lots)), [len(lot) for lot in lots])  # type: ignore[assignment]
+            found = [encoding for lot in lots for encoding in lot]
+        lists = [encoding.ids or [0] for encoding in found]  # a tokenizer without special tokens makes none of ""
+        counts = np.fromiter(map(len, lists), np.int64, len(lists))
+        ids = np.fromiter(itertools.chain.from_iterable(lists), np.int64, int(counts.sum()))
+        weights = np.maximum(counts - self._special, 1).astype(np.float64)
+        return Tokens(ids, counts, np.asarray(owners, np.int64), weights)
+
+    def count(self, text: str) -> int:
+        """Tokens of all of ``text``, without special ones."""
+        if self._counter is None:  # its own copy: the limit is a state of the other
+            self._counter = type(self._backend).from_str(self._backend.to_str())
+            self._counter.no_truncation()
+        return len(self._counter.encode(text, add_special_tokens=False).ids)
+
+
+def mean_of_windows(vectors: npt.NDArray[np.float32], tokens: Tokens, texts: int) -> npt.NDArray[np.float32]:
+    """Of each text the mean of its windows' vectors, weighted by their tokens: float32 [texts, dimension]."""
+    firsts = np.searchsorted(tokens.text, np.arange(texts))
+    sums = np.add.reduceat(vectors * tokens.weights[:, None], firsts, axis=0)
+    means: npt.NDArray[np.float32] = (sums / np.add.reduceat(tokens.weights, firsts)[:, None]).astype(np.float32)
+    return means

@@ -1,0 +1,7 @@
+"""Search: what a bank holds about a question, under a budget of words."""
+
+from mnemic.search.answer import Budget, search
+from mnemic.search.buffers import CONTIGUITY
+from mnemic.search.found import Found, Results
+
+__all__ = ["CONTIGUITY", "Budget", "Found", "Results", "search"]

@@ -1,0 +1,184 @@
+"""Search over one release: four signals at once, fused, and filled into a budget.
+
+Asked at the same time are the vectors and the words (BM25) of the rows of the level that is searched, and the words of
+the events and of the sessions that they are in. What these rank is fused (`mnemic.search.fusion`) and taken under the
+budget (`mnemic.search.buffers`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mnemic.dataset import Snapshot
+from mnemic.dataset.index import read_rows, rows_of_ids, search_text, search_vector
+from mnemic.search.condition import both, of_level
+from mnemic.search.fusion import DENSE_SHARE, TEXT_SHARE, Floats, Integers, fuse, ranks, with_neighbours
+
+POOL = 200
+"""Rows taken from each signal before fusion."""
+HEARD = 50
+"""Of them, those whose neighbours are looked at."""
+OWN = ("similarity", "bm25")
+"""Signals of the rows themselves, which their neighbours have a share of."""
+CONTEXT = ("event", "session")
+"""Levels whose words speak for the rows inside them."""
+
+_FACTS = ("id", "document", "first_unit", "end_unit", "words", "previous", "next")
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Rows from best to worst, and why.
+
+    ``facts`` are id, document, unit range, first character and words; ``neighbours`` of each row are places in the
+    ranking, next before previous; ``scores`` are the fused ones. ``signals`` has for each signal (similarity, bm25,
+    event_bm25, session_bm25) the score that a row was given itself, NaN where it has none, and ``places`` its rank
+    there, infinite for none.
+    """
+
+    facts: pa.Table
+    neighbours: list[list[int]]
+    scores: Floats
+    signals: dict[str, Floats]
+    places: dict[str, Floats]
+
+
+def rank_events(
+    events: Snapshot,
+    query: str,
+    vector: np.ndarray[Any, Any] | None,
+    where: str | None,
+    level: str | None,
+    contexts: Sequence[str],
+    *,
+    varying: bool = True,
+    near: str | None = None,
+) -> Ranked:
+    """Rank the rows of ``level`` (None: the leaves) that satisfy ``where`` for ``query`` and its ``vector``.
+
+    The words of the levels ``contexts`` above are heard as well. ``varying`` says that ``where`` may hold for one row
+    of a document and not for another. With ``near`` only the vectors of rows that satisfy that too are compared.
+    """
+    rows = of_level(level, where, events.schema.names)
+    names = [name for name in _FACTS if name in events.schema.names]
+    asked: dict[str, Callable[[], pa.Table]] = {
+        "bm25": functools.partial(search_text, events, "text", (), query, POOL, rows)
+    }
+    if vector is not None:
+        asked["similarity"] = functools.partial(search_vector, events, "vector", (), vector, POOL, both(rows, near))
+    for context in contexts:
+        within = both(where, f"level = '{context}'")
+        asked[f"{context}_bm25"] = functools.partial(search_text, events, "text", (), query, POOL, within)
+    answers = dict(zip(asked, _workers().map(lambda ask: ask(), asked.values()), strict=True))
+
+    hits: dict[str, pa.Table] = {name: answers.pop(name) for name in OWN if name in answers}
+    every = [*hits.values(), *answers.values()]
+    numbers = np.unique(np.concatenate([table["_rowid"].to_numpy() for table in every]))
+    known = read_rows(events, numbers, names).append_column("_rowid", pa.array(numbers))
+    facts = _with_neighbours(events, known, hits, level, rows if varying else None)
+    place = {identity: number for number, identity in enumerate(facts["id"].to_pylist())}
+    signals: dict[str, Floats] = {name: _scores_of(table, facts) for name, table in hits.items()}
+    for name, table in answers.items():
+        holders = known.take(pa.array(np.searchsorted(numbers, table["_rowid"].to_numpy())))
+        signals[name] = _scores_of_holders(holders.append_column("_score", table["_score"]), facts)
+    pairs = _pairs(facts, place)
+    shares = {"similarity": DENSE_SHARE, "bm25": TEXT_SHARE}
+    heard = {
+        name: with_neighbours(scores, pairs, shares[name]) if name in shares else scores
+        for name, scores in signals.items()
+    }
+    fused = fuse([ranks(scores) for scores in heard.values()])
+    order = np.lexsort((facts["id"].to_numpy(), -fused))
+    order = order[fused[order] > 0]
+    new_place = {old: new for new, old in enumerate(order.tolist())}
+    beside: dict[int, list[int]] = {}
+    for row, neighbour in pairs.tolist():
+        if row in new_place and neighbour in new_place:
+            beside.setdefault(new_place[row], []).append(new_place[neighbour])
+    return Ranked(
+        facts.take(pa.array(order)),
+        [beside.get(row, []) for row in range(len(order))],
+        fused[order],
+        {name: scores[order] for name, scores in signals.items()},
+        {name: ranks(scores)[order] for name, scores in signals.items()},
+    )
+
+
+@functools.cache
+def _workers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(8, "mnemic-search")
+
+
+def _with_neighbours(
+    events: Snapshot, known: pa.Table, hits: dict[str, pa.Table], level: str | None, rows: str | None
+) -> pa.Table:
+    """The rows of ``hits``, each once, and those before and after the best ones.
+
+    Neighbours are of the same document; they must be of the level too, and satisfy ``rows``, None where they do.
+    """
+    numbers = known["_rowid"].to_numpy()
+    hit = np.unique(np.concatenate([table["_rowid"].to_numpy() for table in hits.values()]))
+    best = np.unique(np.concatenate([table["_rowid"].to_numpy()[:HEARD] for table in hits.values()]))
+    facts = known.take(pa.array(np.searchsorted(numbers, hit)))
+    loudest = known.take(pa.array(np.searchsorted(numbers, best)))
+    wanted = {*loudest["previous"].to_pylist(), *loudest["next"].to_pylist()} - {"", *facts["id"].to_pylist()}
+    if not wanted:
+        return facts
+    names = [name for name in facts.schema.names if name != "_rowid"]
+    if rows is None:
+        numbers, there = rows_of_ids(events, "id", sorted(wanted))
+        numbers = numbers[there]
+        at = [name for name in ("level", "leaf") if name in events.schema.names]
+        near = read_rows(events, numbers, [*names, *at]).append_column("_rowid", pa.array(numbers))
+        if at:
+            near = near.filter(near["leaf"] if level is None else pc.equal(near["level"], level))
+    else:
+        quoted = ", ".join(f"'{identity}'" for identity in sorted(wanted))
+        near = pa.Table.from_batches(
+            list(events.scan(names, both(rows, f"id IN ({quoted})"), row_ids=True)), facts.schema
+        )
+    return pa.concat_tables([facts, near.select(facts.schema.names)]).sort_by("id")
+
+
+def _scores_of(table: pa.Table, facts: pa.Table) -> Floats:
+    """The scores that ``table`` gives to rows of ``facts``; NaN for the others."""
+    place = {number: row for row, number in enumerate(facts["_rowid"].to_pylist())}
+    scores = np.full(len(facts), np.nan)
+    at = [place[number] for number in table["_rowid"].to_pylist()]
+    dense = "_distance" in table.schema.names
+    scores[at] = 1.0 - table["_distance"].to_numpy() if dense else table["_score"].to_numpy()
+    return scores
+
+
+def _scores_of_holders(table: pa.Table, facts: pa.Table) -> Floats:
+    """For each row the score of the range of ``table`` that holds it; NaN where none was found."""
+    held: dict[str, list[tuple[int, int, float]]] = {}
+    columns = [table[name].to_pylist() for name in ("document", "first_unit", "end_unit", "_score")]
+    for document, first, end, score in zip(*columns, strict=True):
+        held.setdefault(document, []).append((first, end, score))
+    scores = np.full(len(facts), np.nan)
+    rows = zip(*(facts[name].to_pylist() for name in ("document", "first_unit")), strict=True)
+    for number, (document, unit) in enumerate(rows):
+        holding = [score for first, end, score in held.get(document, ()) if first <= unit < end]
+        if holding:
+            scores[number] = max(holding)
+    return scores
+
+
+def _pairs(facts: pa.Table, place: dict[str, int]) -> Integers:
+    """(row, neighbour) for all neighbours that are there, next before previous."""
+    pairs = [
+        (row, place[neighbour])
+        for name in ("next", "previous")
+        for row, neighbour in enumerate(facts[name].to_pylist())
+        if neighbour in place
+    ]
+    return np.array(pairs, np.int64).reshape(-1, 2)

@@ -1,0 +1,127 @@
+"""Conversations from the file to the answer: turns with ids, speakers and times, found under a budget."""
+
+import json
+
+import numpy as np
+import pytest
+from tiny_encoder import save_tiny_encoder
+
+import mnemic
+from mnemic.command import main
+from mnemic.errors import QueryError
+from pipelines.questions import Question
+from pipelines.recall import evidence_recall
+
+TOPICS = {"garden": "the roses need water", "engine": "a piston broke again", "violin": "she tuned every string"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two conversations of three sessions, one about each topic; in the second the speakers are others."""
+    root = tmp_path_factory.mktemp("chats")
+    for name, speakers in (("north", ("Ada", "Bob")), ("south", ("Cleo", "Dan"))):
+        sessions = [
+            {
+                "id": topic,
+                "time": f"2026-0{month}-01T10:00:00Z",
+                "turns": [
+                    {"id": f"{topic}-{turn}", "speaker": speakers[turn % 2], "text": f"{words} {turn} {name} {topic}"}
+                    for turn in range(6)
+                ],
+            }
+            for month, (topic, words) in enumerate(TOPICS.items(), start=1)
+        ]
+        (root / f"{name}.json").write_text(json.dumps({"id": name, "sessions": sessions}))
+    questions = [
+        {"question": f"{words} 3 {name} {topic}", "evidence": [f"{topic}-3"], "tenant": name, "category": topic}
+        for name in ("north", "south")
+        for topic, words in TOPICS.items()
+    ]
+    questions.append({"question": "who?", "evidence": ["nobody-1"], "tenant": "north"})
+    (root / "questions.jsonl").write_text("\n".join(map(json.dumps, questions)))
+    return root
+
+
+@pytest.fixture(scope="module")
+def bank(folder, tmp_path_factory):
+    root = tmp_path_factory.mktemp("bank")
+    recipe = {
+        "name": "chats",
+        "bank": str(root / "bank"),
+        "sources": [{"kind": "conversations", "path": str(folder / "*th.json")}],
+        "embed": {"model": str(save_tiny_encoder(root / "encoder")), "dtype": "float32"},
+        "segment": {"mean_units": 3},
+        "cluster": {"min_leaf": 4, "branching": 4},
+    }
+    mnemic.build(recipe, device="cpu")
+    return mnemic.open_bank(recipe["bank"])
+
+
+def test_turns_are_leaves_with_ids_speakers_and_times(bank):
+    turns = bank.table("events", where="leaf").to_pylist()
+    assert len(turns) == 36 and {row["level"] for row in turns} == {"turn"}
+    row = next(row for row in turns if row["tenant"] == "south" and row["turns"] == ["violin-1"])
+    assert row["speakers"] == ["Dan"] and row["text"] == "Dan: she tuned every string 1 south violin"
+    assert (row["session"], row["collection"]) == ("violin", "south")
+    assert row["start_time"].isoformat() == "2026-03-01T10:00:00+00:00"
+    events = {event["id"]: event for event in bank.table("events", where="level = 'event'").to_pylist()}
+    parent = events[row["parent"]]
+    assert "violin-1" in parent["turns"] and parent["speakers"] == ["Cleo", "Dan"]
+
+
+def test_a_search_of_one_tenant_never_gives_another_ones_turns(bank):
+    for level in (None, "session", "event"):
+        found = bank.search("a piston broke again", words=None, k=100, where={"tenant": "north"}, level=level)
+        assert found and {event.tenant for event in found} == {"north"}
+        assert all("south" not in event.text for event in found)
+    (only,) = bank.search("piston", words=None, k=9, where={"session": "engine", "tenant": "south"}, level="session")
+    assert only.turns == [f"engine-{turn}" for turn in range(6)]
+    spoken = bank.search("strings", words=None, k=99, where={"speaker": "Cleo"})
+    assert spoken and all(event.speakers == ["Cleo"] for event in spoken)
+
+
+def test_the_event_and_the_session_speak_for_a_turn(bank):
+    best = max(bank.search("tuned 4", where={"tenant": "north"}), key=lambda event: event.score)
+    assert best.turns == ["violin-4"] and best.event_bm25 > 0 and best.session_bm25 > 0
+    assert "words of its event: rank" in best.reason and "words of its session: rank 1" in best.reason
+
+
+def test_recall_of_evidence_counts_what_the_budget_holds(bank):
+    question = Question(
+        "she tuned every string 2 north violin", "north", frozenset({"violin-2", "garden-0"}), None, "1"
+    )
+    other = Question("she tuned", None, frozenset({"nothing like this"}), None, "2")
+    found = evidence_recall(bank, [question, other])
+    assert (found.questions, found.left_out, found.unknown) == (1, 1, ("nothing like this",))
+    by_hand = []
+    for budget in (250, 500, 1000, 2000):
+        events = bank.search(question.text, words=budget, where={"tenant": "north"})
+        turns = {turn for event in events for turn in event.turns}
+        by_hand.append(len({"violin-2", "garden-0"} & turns) / 2)
+    assert [one.recall.value for one in found.under_words] == by_hand
+    best = bank.search(question.text, words=None, k=25, where={"tenant": "north"})
+    first = sorted(best, key=lambda event: (-event.score, event.id))[:5]
+    assert found.at_k[0].recall.value == len({"violin-2", "garden-0"} & {event.turns[0] for event in first}) / 2
+    assert found.at_k[0].words == sum(event.words for event in first)
+    session = evidence_recall(bank, [question], "session")
+    assert all(one.recall.value in (0.0, 0.5, 1.0) for one in session.at_k)
+    with pytest.raises(QueryError, match="None of the evidence of 1 questions"):
+        evidence_recall(bank, [other])
+
+
+def test_evaluating_questions_on_the_command_line(bank, folder, capsys):
+    assert main(["eval", bank.path, "--questions", str(folder / "questions.jsonl"), "--level", "turn"]) == 0
+    told = capsys.readouterr().out
+    assert "6 questions, searched are turns" in told and "evidence found under 250 words" in told
+    assert "garden" in told and "left out: 1 questions" in told
+    assert main(["eval", bank.path, "--questions", str(folder / "questions.jsonl"), "--json"]) == 0
+    (recall,) = json.loads(capsys.readouterr().out)["recall"]
+    values = [one["recall"]["value"] for one in recall["under_words"]]
+    assert values == sorted(values) and values[-1] == 1.0, "every turn of a conversation fits into 2,000 words"
+    assert np.isclose(recall["at_k"][2]["recall"]["value"], 1.0)
+
+
+def test_the_search_command_knows_tenants(bank, capsys):
+    assert main(["search", bank.path, "tuned 4", "--tenant", "north", "--words", "30"]) == 0
+    told = capsys.readouterr().out
+    assert "north.json#north/violin" in told and "2026-03-01" in told and "session " in told and "south" not in told
