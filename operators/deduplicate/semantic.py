@@ -1,9 +1,10 @@
-"""Near-duplicate events by meaning: vectors closer than a threshold, inside one cluster.
+"""Near-duplicate events by meaning: vectors closer than a threshold, inside one cluster of one tenant.
 
 SemDeDup (Abbas et al., arXiv 2303.09540): only vectors of one cluster are compared, since others are far apart. Unlike
 there, the answer does not depend on a drawn order: the events of a cluster are ranked by content (most words, then
 smallest id), and an event is a duplicate if and only if a kept, better-ranked one has a cosine of at least the
-threshold. So a chain does not collapse, and any order of rows gives the same.
+threshold. So a chain does not collapse, and any order of rows gives the same. What one tenant said never takes the
+place of what another did.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ _BLOCK = 1024
 class Semantic:
     """Adds `same_as` to events: the id of the kept event of the same cluster that says the same, "" for a kept one.
 
-    Reads `id`, `cluster`, `words` and `vector`. ``threshold`` is the cosine from which two events say the same. Vectors
+    Reads `id`, `tenant`, `cluster`, `words` and `vector`. ``threshold`` is the cosine from which two events say the same. Vectors
     of one cluster are held in memory, and those of the kept ones twice.
     """
 
     threshold: float = 0.95
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     resources: ClassVar[Resources] = Resources()
 
     def __post_init__(self) -> None:
@@ -105,9 +106,9 @@ def same_as(vectors: Vectors, threshold: float) -> npt.NDArray[np.int64]:
 
 
 def _clusters(corpus: Corpus) -> Iterator[npt.NDArray[np.int64]]:
-    """Positions of the events of each cluster."""
-    columns = [batch["cluster"] for batch in corpus.batches(["cluster"])]
-    names = pa.chunked_array(columns, pa.string()).combine_chunks().dictionary_encode()
-    codes = np.asarray(names.indices, np.int64)
+    """Positions of the events of each cluster of each tenant."""
+    columns = pa.Table.from_batches(list(corpus.batches(["tenant", "cluster"])))
+    tenant, cluster = (columns[name].combine_chunks().dictionary_encode() for name in ("tenant", "cluster"))
+    codes = np.asarray(tenant.indices, np.int64) * max(1, len(cluster.dictionary)) + np.asarray(cluster.indices)
     order = np.argsort(codes, kind="stable")
     yield from np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)

@@ -7,15 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 from mnemic.hardware import likely_device, resolve_dtype
+from mnemic.schema import UNITS
 from pipelines.identity import Record, resolved_fields
 from pipelines.recipe import Recipe
 from pipelines.steps.contracts import Context, Status, Step
 from pipelines.steps.corpus import Corpus
 from pipelines.steps.deduplicate import Deduplication
 from pipelines.steps.derive import Derive
+from pipelines.steps.embedding import embedding_step
 from pipelines.steps.grow import Grow
 from pipelines.steps.read import Read
-from pipelines.steps.semantic import SameEvents
 from pipelines.steps.train import Train
 
 __all__ = ["Context", "Status", "Step", "steps_of"]
@@ -63,7 +64,7 @@ def steps_of(recipe: Recipe, device: str | None = None, rebalance: bool = False)
             recipe.units,
             origin="documents",
             target="units",
-            columns=("id", "text", "speaker", "time"),
+            columns=("id", "source", "collection", "tenant", "session", "text", "speaker", "time", "turns"),
             key=("id",),
             target_key=("document",),
             after=("deduplicate",),
@@ -71,7 +72,7 @@ def steps_of(recipe: Recipe, device: str | None = None, rebalance: bool = False)
             needs=("duplicate_of",),
         )
     )
-    steps.append(Grow(record("embed", recipe.embed, "units"), recipe.embed, "units", ("text",), ("units",)))
+    steps.append(embedding_step(recipe.embed, record))
     signals: tuple[str, ...] = ()
     if recipe.surprise is not None:
         signals = recipe.surprise.signals
@@ -92,7 +93,7 @@ def steps_of(recipe: Recipe, device: str | None = None, rebalance: bool = False)
             recipe.segment,
             origin="units",
             target="events",
-            columns=("document", "ordinal", "start", "end", "speaker", "time", "text", "embedding", *signals),
+            columns=(*UNITS.names, "embedding", *signals),
             key=("document",),
             target_key=("document",),
             after=seen_by,
@@ -116,7 +117,7 @@ def steps_of(recipe: Recipe, device: str | None = None, rebalance: bool = False)
     )
     if recipe.semantic is not None:
         steps.append(
-            SameEvents(
+            Corpus(
                 record("semantic", recipe.semantic, "segment", "cluster"),
                 recipe.semantic,
                 "events",

@@ -25,6 +25,7 @@ ROWS_AT_ONCE = 8192
 """Rows of a fragment that an operator gets in one batch; bounds its memory whatever the size of the fragment."""
 
 Compute = Callable[[pa.RecordBatch], pa.RecordBatch]
+"""Computes columns. One that takes some from elsewhere counts those rows in its attribute ``reused``."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Outcome:
     fragment: int
     rows: int
     seconds: float
+    reused: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,21 @@ class Grow:
         snapshot = dataset.require()
         fields = self.operator.output(snapshot.schema)
         if must_add(snapshot, self.record, fields.names):
-            context.commit(lambda: add_fields(dataset, fields, self.record.as_json()))
+            context.commit(lambda: add_fields(dataset, fields, self.described().as_json()))
+        factory = self.factory(context, snapshot)
+        at_once = None if self.whole_fragments else ROWS_AT_ONCE
+        resources = self.operator.resources
+        grow_columns(context, self.record, self.dataset, self.columns, fields.names, factory, resources, at_once)
+
+    def described(self) -> Record:
+        """The record that is stored with the columns."""
+        return self.record
+
+    def factory(self, context: Context, before: Snapshot) -> Callable[[], Compute]:
+        """What makes the work of a worker. ``before`` is the dataset as it was when the step began."""
         operator, device, step, name = self.operator, context.device, self.name, self.dataset
 
-        def factory() -> Compute:
+        def made() -> Compute:
             process = operator.open(device or default_device())
 
             def compute(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -88,8 +101,7 @@ class Grow:
 
             return compute
 
-        at_once = None if self.whole_fragments else ROWS_AT_ONCE
-        grow_columns(context, self.record, name, self.columns, fields.names, factory, operator.resources, at_once)
+        return made
 
 
 def grow_columns(
@@ -114,7 +126,7 @@ def grow_columns(
         pinned = dataset.require(version)
 
         def work(fragment: int) -> Outcome:
-            started = time.monotonic()
+            started, before = time.monotonic(), getattr(compute, "reused", 0)
             batches = list(pinned.scan(columns, fragments=[fragment], row_ids=True))
             rows = pa.Table.from_batches(batches).combine_chunks()
             parts = rows.drop_columns(["_rowid"]).to_batches(max_chunksize=rows_at_once)
@@ -129,14 +141,17 @@ def grow_columns(
                 dataset.uri, version, fragment, made.append_column("_rowid", rows["_rowid"]), dataset.storage_options
             )
             faults.reach(step, "after-write")
-            return Outcome(grown, fragment, len(rows), time.monotonic() - started)
+            reused = getattr(compute, "reused", 0) - before
+            return Outcome(grown, fragment, len(rows), time.monotonic() - started, reused)
 
         return work
 
     def seen(outcome: Outcome) -> None:
         """Tell how many rows are computed; what is committed is told by the commit."""
         nonlocal computed
-        context.emit("fragment", fragment=outcome.fragment, done=outcome.rows, seconds=outcome.seconds)
+        kept = outcome.reused
+        told = f"computed {outcome.rows - kept:,} rows, reused {kept:,} of an earlier release" if kept else ""
+        context.emit("fragment", fragment=outcome.fragment, done=outcome.rows, seconds=outcome.seconds, message=told)
         computed += outcome.rows
         context.progress(computed, total)
 

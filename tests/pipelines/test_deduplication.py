@@ -10,7 +10,6 @@ from tiny_bank import tiny_recipe
 import mnemic
 from mnemic.command import main
 from mnemic.dataset import Store
-from mnemic.errors import StepError
 from mnemic.schema import PAIRS
 from pipelines.plan import plan
 from pipelines.run import build
@@ -247,7 +246,7 @@ def test_the_repetition_of_a_corpus_is_told_in_shares_of_its_text(place, recipe,
     assert mnemic.evaluate(recipe["bank"]).repetition["most"] == 1
 
 
-def test_events_that_say_the_same_are_marked_in_a_bank_of_one_tenant(place, recipe):
+def test_events_that_say_the_same_are_marked_within_a_tenant(place, recipe):
     said = "The writer commits a fragment. The reader opens a release. The builder holds the lease."
     write(place, {"a.txt": said, "b.txt": said.replace("opens", "reads"), "c.txt": "Rivers run to the sea. They do."})
     recipe = {**recipe, "semantic": {"threshold": 0.99999}, "segment": {"method": "unit"}}
@@ -258,7 +257,12 @@ def test_events_that_say_the_same_are_marked_in_a_bank_of_one_tenant(place, reci
     assert same and all(said == kept for said, kept in same.items())
     assert not build(recipe).steps
 
-    (place / "corpus" / "d.jsonl").write_text('{"text": "Another one said this.", "who": "two"}\n')
-    source = {**recipe["sources"][0], "tenant_field": "who"}
-    with pytest.raises(StepError, match="documents of 2"):
-        build({**recipe, "sources": [source]})
+    doubled = next(iter(same.values()))
+    rows = [{"text": text, "who": "two"} for text in (f"{doubled} Another one said this.", f"{doubled} And this.")]
+    (place / "corpus" / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    build({**recipe, "sources": [{**recipe["sources"][0], "tenant_field": "who"}]})
+    events = mnemic.open_bank(recipe["bank"]).table("events", ["id", "tenant", "text", "same_as"], "leaf").to_pylist()
+    owner = {event["id"]: event["tenant"] for event in events}
+    assert all(event["tenant"] == owner[event["same_as"]] for event in events if event["same_as"])
+    said_it = [event for event in events if event["text"] == doubled and event["tenant"] == "two"]
+    assert [bool(event["same_as"]) for event in said_it].count(False) == 1, "each tenant keeps one of its own"

@@ -1,4 +1,4 @@
-"""Events that say the same: the definition by brute force, in any order, and never across clusters."""
+"""Events that say the same: the definition by brute force, in any order, and never across clusters or tenants."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def events(seed: int, count: int = 60) -> pa.Table:
     return pa.table(
         {
             "id": [f"{number:03d}" for number in generator.permutation(count)],
+            "tenant": [str(number) for number in generator.integers(0, 2, count)],
             "cluster": [str(number) for number in generator.integers(0, 3, count)],
             "words": generator.integers(1, 5, count),
             "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), 6),
@@ -51,7 +52,7 @@ def brute_force(table: pa.Table, threshold: float) -> set[str]:
     kept: list[dict] = []
     for row in rows:
         if any(
-            other["cluster"] == row["cluster"]
+            (other["tenant"], other["cluster"]) == (row["tenant"], row["cluster"])
             and round(float(np.dot(np.float64(other["vector"]), np.float64(row["vector"]))), 6) >= threshold
             for other in kept
         ):

@@ -1,0 +1,178 @@
+"""Texts that an earlier release has encoded are not encoded again, and the bank is what a fresh build makes."""
+
+import re
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_bank import tiny_recipe, write_corpus
+
+import mnemic
+from mnemic.dataset import Store
+from mnemic.dataset.write import append, write_rows
+from mnemic.encoder import TextEncoder
+from pipelines.engine import choose_engine
+from pipelines.run import build
+from pipelines.steps import embedding
+from pipelines.steps.embedding import EarlierRows, text_hashes
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    return write_corpus(tmp_path / "corpus")
+
+
+@pytest.fixture
+def recipe(tmp_path, corpus):
+    full = tiny_recipe(tmp_path, corpus)
+    return {name: full[name] for name in ("name", "bank", "sources", "embed", "cluster")}
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """The texts that went through the encoder, in this process."""
+    texts: list[str] = []
+    encode = TextEncoder.encode
+
+    def counting(self, given):
+        texts.extend(given)
+        return encode(self, given)
+
+    monkeypatch.setattr(TextEncoder, "encode", counting)
+    return texts
+
+
+def as_built_at_once(recipe, tmp_path):
+    fresh = {**recipe, "bank": str(tmp_path / "fresh")}
+    shutil.rmtree(fresh["bank"], ignore_errors=True)
+    build(fresh, device="cpu", engine="inline")
+    return mnemic.open_bank(fresh["bank"]).digest()
+
+
+def counted(events):
+    """(rows computed, rows reused) as the log of the embedding step tells them."""
+    told = [event for event in events if event.kind == "fragment" and event.step == "embed"]
+    reused = sum(int(re.search(r"reused ([\d,]+)", event.message)[1]) for event in told if event.message)
+    return sum(event.done for event in told) - reused, reused
+
+
+def test_of_an_edited_document_only_the_changed_sentence_is_encoded(recipe, corpus, tmp_path, encoded):
+    build(recipe, device="cpu")
+    everything = len(encoded)
+    encoded.clear()
+    path = corpus / "alpha" / "006.txt"
+    sentences = path.read_text().split(". ")
+    assert len(sentences) > 4
+    sentences[2] = "This one is new"
+    path.write_text(". ".join(sentences))
+    events = []
+    build(recipe, device="cpu", sinks=[events.append])
+    assert encoded == ["This one is new."]
+    assert counted(events) == (1, len(sentences) - 1)
+    assert everything > 100
+    assert mnemic.open_bank(recipe["bank"]).digest() == as_built_at_once(recipe, tmp_path)
+
+
+def test_moved_documents_load_no_model(recipe, corpus, tmp_path, encoded, monkeypatch):
+    build(recipe, device="cpu")
+    (corpus / "alpha").rename(corpus / "omega")
+    monkeypatch.setattr(TextEncoder, "load", None)
+    build(recipe, device="cpu")
+    monkeypatch.undo()
+    assert mnemic.open_bank(recipe["bank"]).digest() == as_built_at_once(recipe, tmp_path)
+
+
+def test_units_cut_by_other_settings_take_the_vectors_of_their_texts(recipe, tmp_path, encoded):
+    build(recipe, device="cpu")
+    before = set(encoded)
+    encoded.clear()
+    events = []
+    changed = {**recipe, "units": {"min_characters": 45}}
+    build(changed, device="cpu", sinks=[events.append])
+    assert encoded and not before & set(encoded)
+    assert counted(events)[1] > 20
+    assert mnemic.open_bank(recipe["bank"]).digest() == as_built_at_once(changed, tmp_path)
+
+
+@pytest.mark.parametrize("setting", [{"prompt": "passage: "}, {"pooling": "cls"}, {"max_tokens": 8}])
+def test_vectors_of_other_settings_are_not_taken(recipe, tmp_path, encoded, setting):
+    build(recipe, device="cpu")
+    once = len(encoded)
+    encoded.clear()
+    changed = {**recipe, "embed": {**recipe["embed"], **setting}}
+    build(changed, device="cpu")
+    assert len(encoded) == once
+    assert mnemic.open_bank(recipe["bank"]).digest() == as_built_at_once(changed, tmp_path)
+
+
+def test_another_prompt_for_questions_costs_nothing(recipe, encoded):
+    build(recipe, device="cpu")
+    encoded.clear()
+    build({**recipe, "embed": {**recipe["embed"], "query_prompt": "query: "}}, device="cpu")
+    assert encoded == []
+
+
+def test_workers_of_ray_look_up_their_own_fragments(recipe, corpus, tmp_path):
+    build(recipe, device="cpu")
+    for path in [*corpus.glob("epsilon/*.txt"), *corpus.glob("zeta/*.txt")]:
+        path.write_text(path.read_text() + " Appended to " + path.stem + ".")
+    events = []
+    build(recipe, device="cpu", engine=choose_engine("ray", workers=2), sinks=[events.append])
+    computed, reused = counted(events)
+    assert 5 < computed < 20 < reused
+    assert mnemic.open_bank(recipe["bank"]).digest() == as_built_at_once(recipe, tmp_path)
+
+
+def test_the_column_says_which_model_made_it(recipe, tmp_path):
+    build(recipe, device="cpu")
+    record = mnemic.open_bank(recipe["bank"]).dataset("units").column_record("embedding")
+    assert record["fields"]["pooling"] == "mean" and record["fields"]["max_tokens"] == 256
+    assert len(record["fields"]["model"]) == 32
+    assert record["found"] == {
+        "model": recipe["embed"]["model"],
+        "revision": "",
+        "dimension": 32,
+        "query_prompt": "",
+    }
+
+
+def rows(texts, start=0):
+    numbers = np.arange(start, start + len(texts), dtype=np.int64)
+    return pa.table({"text": pa.array(texts, pa.large_string()), "number": numbers})
+
+
+@given(st.lists(st.text(max_size=12), max_size=40), st.lists(st.text(max_size=12), max_size=40))
+@settings(max_examples=60, deadline=None)
+def test_hashes_are_of_the_text_alone(some, others):
+    both = pa.array(some + others, pa.large_string())
+    found = text_hashes(both)
+    assert np.array_equal(text_hashes(both.slice(len(some))), found[len(some) :])
+    assert len(np.unique(found)) == len(set(some + others))
+
+
+def test_earlier_rows_are_found_by_their_text(tmp_path):
+    dataset = Store(tmp_path)["units"]
+    dataset.create(rows([]).schema, {}, {})
+    for start, texts in ((0, ["a", "b", "a", ""]), (4, ["c" * 5000, "d", "é"])):
+        append(dataset, write_rows(dataset.uri, rows(texts, start), rows([]).schema), {})
+    wanted = pa.array(["d", "x", "a", "", "d", "c" * 5000, "e"], pa.large_string())
+    batches = pa.table({"text": wanted}).to_batches(max_chunksize=2)
+    place, held = EarlierRows(dataset.require(), "text", ["number"], batches).of(wanted)
+    found = [None if index < 0 else held["number"][int(index)].as_py() for index in place]
+    assert found[1] is found[6] is None
+    assert [found[0], found[4], found[3], found[5]] == [5, 5, 3, 4]
+    assert found[2] in (0, 2)
+
+
+def test_texts_of_one_hash_are_told_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(embedding, "text_hashes", lambda texts: np.zeros(len(texts), np.uint64))
+    dataset = Store(tmp_path)["units"]
+    dataset.create(rows([]).schema, {}, {})
+    append(dataset, write_rows(dataset.uri, rows(["a", "b"]), rows([]).schema), {})
+    wanted = pa.array(["b", "a", "c"], pa.large_string())
+    place, held = EarlierRows(dataset.require(), "text", ["number"], pa.table({"text": wanted}).to_batches()).of(wanted)
+    assert place.tolist() == [-1, 0, -1]
+    assert held["number"].to_pylist() == [0]
