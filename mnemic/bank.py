@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.digest import digest_datasets
+from mnemic.dataset.index import search_settings
 from mnemic.errors import BankError, ModelError
 from mnemic.models import weights_hash
 from mnemic.release import Release, find_release, releases
@@ -127,6 +128,12 @@ class Bank:
         """
         budget = Budget(None if tokens else words, tokens, k, contiguity, fit, tokenizer)
         return search(self, query, budget, where=where, level=level, route=route, vector=vector)
+
+    @cached_property
+    def probed(self) -> float:
+        """The share of the vectors that a search without conditions looks at: of an index some partitions, else all."""
+        settings = search_settings(self.dataset("events"), "vector")
+        return 1.0 if settings is None else min(1.0, settings.nprobes / settings.partitions)
 
     @cached_property
     def tree(self) -> Tree:

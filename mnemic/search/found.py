@@ -41,10 +41,10 @@ class Results(list[Found]):
     """What was found, in reading order.
 
     ``words`` is the sum of its words; ``scanned`` is the share of the searched level's vectors that were compared with
-    the query: 1.0 for an exact search, less through an index or a route, None where no vector was looked at.
+    the query: 1.0 for an exact search, less through an index or a route.
     """
 
-    def __init__(self, found: list[Found], scanned: float | None = None) -> None:
+    def __init__(self, found: list[Found], scanned: float = 1.0) -> None:
         super().__init__(found)
         self.scanned = scanned
 
