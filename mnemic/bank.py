@@ -19,7 +19,7 @@ from mnemic.errors import BankError, ModelError
 from mnemic.models import weights_hash
 from mnemic.release import Release, find_release, releases
 from mnemic.search import CONTIGUITY, Budget, Results, search
-from mnemic.search.condition import readable_condition
+from mnemic.search.condition import Where, readable_condition
 from mnemic.search.route import Tree
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Bank:
         query: str,
         words: int | None = 500,
         k: int | None = None,
-        where: str | Mapping[str, Any] | None = None,
+        where: Where = None,
         level: str | None = None,
         *,
         tokens: int | None = None,
@@ -119,7 +119,8 @@ class Bank:
         budget or "nearest" to it (see `mnemic.search.buffers`).
 
         ``where`` decides before the search which rows there are: SQL over the columns of `events` (such as ``start_time
-        > date '2026-01-31'``), or a mapping with tenant, source, collection, session, document, speaker, after, before.
+        > date '2026-01-31'``), or a mapping with tenant, source, collection, session, document, speaker, after, before;
+        of a list of such conditions all must hold.
         ``level`` is "session", "event", "turn" or "passage"; by default the leaves are searched: turns of
         conversations, passages where an event of other text has several, and events elsewhere.
 

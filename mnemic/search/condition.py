@@ -16,7 +16,7 @@ from mnemic.dataset import Snapshot
 from mnemic.errors import QueryError
 from mnemic.terminal import plain
 
-Where = str | Mapping[str, Any] | None
+Where = str | Mapping[str, Any] | Sequence["Where"] | None
 
 _EQUAL = ("tenant", "source", "collection", "session", "document")
 _NAMES = (*_EQUAL, "speaker", "after", "before")
@@ -24,12 +24,15 @@ _NAMES = (*_EQUAL, "speaker", "after", "before")
 
 def condition(where: Where, columns: Collection[str]) -> str | None:
     """``where`` as SQL. A mapping has the names tenant, source, collection, session, document, speaker (a value, or a
-    list of which one must hold) and after, before (times, or ISO 8601: from the first, and before the second).
+    list of which one must hold) and after, before (times, or ISO 8601: from the first, and before the second). Of
+    several conditions all must hold.
 
     Raises `QueryError` for an unknown name, an unreadable time, or a column that an older bank does not have.
     """
     if where is None or isinstance(where, str):
         return where or None
+    if not isinstance(where, Mapping):
+        return both(*(condition(one, columns) for one in where))
     parts = []
     for name, value in where.items():
         if name not in _NAMES:
@@ -58,8 +61,10 @@ def condition(where: Where, columns: Collection[str]) -> str | None:
 
 def within_documents(where: Where) -> Where:
     """What of ``where`` can differ between two rows of one document; None where nothing can."""
-    if not isinstance(where, Mapping):
+    if where is None or isinstance(where, str):
         return where or None
+    if not isinstance(where, Mapping):
+        return [part for part in map(within_documents, where) if part is not None] or None
     return {name: value for name, value in where.items() if name not in _EQUAL and value is not None} or None
 
 

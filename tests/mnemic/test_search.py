@@ -126,6 +126,7 @@ def test_conditions_by_name_are_sql_and_quoted():
         == "end_time >= timestamp '2026-01-31 09:30:00.000000'"
     )
     assert condition({"tenant": []}, COLUMNS) == "false", "nobody is not everybody"
+    assert condition([{"tenant": "a"}, "words > 5", None], COLUMNS) == "(tenant IN ('a')) AND (words > 5)"
     assert condition({"tenant": None}, COLUMNS) is None and condition("words > 5", COLUMNS) == "words > 5"
     assert of_level(None, "words > 5 OR true", COLUMNS) == "(words > 5 OR true) AND (leaf)"
     assert of_level("turn", None, COLUMNS) == "(level = 'turn')" and of_level(None, None, ("id",)) is None
@@ -134,6 +135,8 @@ def test_conditions_by_name_are_sql_and_quoted():
 def test_what_differs_within_a_document():
     assert within_documents({"tenant": "a", "session": "b", "after": None}) is None and within_documents(None) is None
     assert within_documents({"tenant": "a", "speaker": "Ann"}) == {"speaker": "Ann"}
+    assert within_documents([{"tenant": "a"}, None]) is None
+    assert within_documents([{"tenant": "a"}, "words > 5"]) == ["words > 5"]
     assert within_documents("tenant = 'a'") == "tenant = 'a'", "SQL is not looked into"
 
 

@@ -7,6 +7,7 @@ median time of a search are the record of the index; searches use what was measu
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from dataclasses import dataclass
@@ -16,17 +17,24 @@ import numpy as np
 import numpy.typing as npt
 
 from mnemic.dataset.index.build import Workers, in_this_process, partitions_of, parts
-from mnemic.dataset.index.plan import VectorSettings, built, planned_settings
+from mnemic.dataset.index.plan import VectorSettings, built
 from mnemic.dataset.index.search import IDENTITY, RowIds, nearest_of, search_exact, search_vector
 from mnemic.dataset.store import Snapshot
 
 K = 10
 SAMPLE = 200
-NOISE = 0.5
-"""Length of the noise added to a unit vector."""
+NOISE = 2.0
+"""Length of the noise added to a unit vector.
 
-TARGET = 0.97
+On a million rows the recall of such queries came within .02 of that of sentences which no row was made of, and within
+.002 at the number of partitions where theirs was .95; with noise of length 1 it was .99 where theirs was .91.
+"""
+
+TARGET = 0.965
 """Recall asked of the sample; what is promised is .95, of any queries."""
+
+GROWTH = 1.25
+"""Factor from one number of partitions that is tried to the next."""
 
 CANDIDATES = 200
 """Rows that the measured searches ask for, as a user's search does."""
@@ -55,14 +63,14 @@ def measure_recall(snapshot: Snapshot, column: str, workers: Workers = in_this_p
     partitions = partitions_of(snapshot, index)
     queries = sample_queries(snapshot, column)
     truth = exact_neighbours(snapshot, column, queries, 2 * K, workers)
-    nprobes = max(1, planned_settings(snapshot.count()).nprobes // 4)
+    nprobes = max(1, partitions // 32)
     while True:
         nprobes = min(nprobes, partitions)
         found, seconds = _searched(snapshot, column, queries, VectorSettings(index.kind, partitions, nprobes))
         recall = recall_of(found, *truth)
         if recall >= TARGET or nprobes == partitions:
             break
-        nprobes = nprobes + max(1, nprobes // 2)
+        nprobes = math.ceil(GROWTH * nprobes)
     return {
         "kind": index.kind,
         "partitions": partitions,

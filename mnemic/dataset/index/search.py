@@ -145,5 +145,5 @@ def _names(key: str | Sequence[str]) -> list[str]:
 
 def _unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: npt.NDArray[np.float32] = vectors / np.where(lengths > 0, lengths, np.float32(1.0))
+    unit: npt.NDArray[np.float32] = (vectors / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
     return unit

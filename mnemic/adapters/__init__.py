@@ -1,0 +1,39 @@
+"""Banks in the terms of other libraries: each module here has a `BankRetriever` that searches one bank.
+
+* ``langchain``    a retriever of LangChain; needs the extra `mnemic[langchain]`
+* ``llama_index``  a retriever of LlamaIndex; needs the extra `mnemic[llama-index]`
+
+They hand on what `mnemic.bank.Bank.search` finds, unchanged. Importing this package loads neither library.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mnemic.bank import Bank
+    from mnemic.search import Found
+
+
+def ask(bank: Bank, query: str, best_first: bool = False, **settings: Any) -> list[Found]:
+    """What `Bank.search` finds with ``settings``: in reading order, or by falling score with ``best_first``."""
+    found = bank.search(query, **settings)
+    return sorted(found, key=lambda event: (-event.score, event.id)) if best_first else found
+
+
+def facts(event: Found) -> dict[str, Any]:
+    """All that is known of an event but its id and text, as values that JSON has; ``time`` is ISO 8601 or None."""
+    known = dataclasses.asdict(event)
+    del known["id"], known["text"]
+    known["time"] = None if event.time is None else event.time.isoformat()
+    return known
+
+
+def not_installed(extra: str, error: ImportError) -> ImportError:
+    """The error of an adapter whose library cannot be imported."""
+    module = f"mnemic.adapters.{extra.replace('-', '_')}"
+    return ImportError(
+        f"{module} cannot be used: {error}. Install what it needs with `pip install 'mnemic[{extra}]'`.",
+        name=error.name,
+    )

@@ -1,0 +1,127 @@
+"""A bank as a retriever of LlamaIndex, for query engines, chat engines and agents.
+
+    from mnemic.adapters.llama_index import BankRetriever
+
+    retriever = BankRetriever.open("memory/python-environment", words=500)
+    nodes = retriever.retrieve("how do I tag a dataset version?")
+
+Needs the extra `mnemic[llama-index]`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from mnemic.adapters import ask, facts, not_installed
+from mnemic.bank import Bank, open_bank
+from mnemic.errors import QueryError
+from mnemic.search import CONTIGUITY, Found
+
+try:
+    from llama_index.core.callbacks import CallbackManager
+    from llama_index.core.retrievers import BaseRetriever
+    from llama_index.core.schema import (
+        NodeRelationship,
+        NodeWithScore,
+        ObjectType,
+        QueryBundle,
+        RelatedNodeInfo,
+        TextNode,
+    )
+except ImportError as error:
+    raise not_installed("llama-index", error) from error
+
+
+class BankRetriever(BaseRetriever):  # type: ignore[misc]
+    """Events of ``bank`` that answer a query, as nodes of LlamaIndex with their fused scores.
+
+    A node has the event's id and text, its range of characters in the document (``start_char_idx``, ``end_char_idx``),
+    and the document as its source (``ref_doc_id``). Its ``metadata``, which JSON can hold, is the rest of
+    `mnemic.search.Found`: document, source (its name in the recipe), locator (where in it), collection, tenant,
+    session, level, start, end, time (ISO 8601), speakers, turns, words, reason, and score, similarity, bm25,
+    event_bm25, session_bm25, None where a signal did not rank the event. A language model is given the text alone, so
+    that the budget holds for what it reads, and the metadata that ``shown`` names, such as ``("locator", "time")``.
+
+    The other settings are those of `mnemic.bank.Bank.search`. Nodes come in reading order, the best source first, which
+    is how a prompt wants them; with ``best_first`` by falling score, which is what a reranker, a merger of several
+    retrievers or a measure of ranks takes the order for. Scores are sums of reciprocal ranks, far below 1: a cutoff
+    made for cosines would drop everything.
+
+    Of a `QueryBundle` only ``query_str`` is used: its embedding may be of another model than the bank's vectors, and
+    with ``custom_embedding_strs`` words and meaning would be asked for different things. Calls may come from several
+    threads; `aretrieve` runs in one. Raises what `Bank.search` raises.
+    """
+
+    def __init__(
+        self,
+        bank: Bank,
+        words: int | None = 500,
+        k: int | None = None,
+        where: str | Mapping[str, Any] | None = None,
+        level: str | None = None,
+        *,
+        tokens: int | None = None,
+        tokenizer: Any = None,
+        contiguity: float = CONTIGUITY,
+        fit: str = "within",
+        route: int | None = None,
+        best_first: bool = False,
+        shown: Collection[str] = (),
+        callback_manager: CallbackManager | None = None,
+    ) -> None:
+        super().__init__(callback_manager)
+        unknown = sorted(set(shown) - {field.name for field in dataclasses.fields(Found)})
+        if unknown:
+            raise QueryError(f"Nodes have no metadata {unknown[0]!r} to be shown; see the docstring of BankRetriever.")
+        self.bank = bank
+        self.shown = frozenset(shown)
+        self.settings = {
+            "words": words,
+            "k": k,
+            "where": where,
+            "level": level,
+            "tokens": tokens,
+            "tokenizer": tokenizer,
+            "contiguity": contiguity,
+            "fit": fit,
+            "route": route,
+            "best_first": best_first,
+        }
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        release: str | None = None,
+        storage_options: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> BankRetriever:
+        """A retriever over the bank at ``path``, opened as by `mnemic.open_bank`."""
+        return cls(open_bank(path, release, storage_options), **settings)
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        found = ask(self.bank, query_bundle.query_str, **self.settings)
+        return [NodeWithScore(node=_node(event, self.shown), score=event.score) for event in found]
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return await asyncio.to_thread(self._retrieve, query_bundle)
+
+
+def _node(event: Found, shown: Collection[str]) -> TextNode:
+    known = facts(event)
+    origin = {"source": event.source, "locator": event.locator}
+    document = RelatedNodeInfo(node_id=event.document, node_type=ObjectType.DOCUMENT, metadata=origin)
+    return TextNode(
+        id_=event.id,
+        text=event.text,
+        start_char_idx=event.start,
+        end_char_idx=event.end,
+        metadata=known,
+        excluded_llm_metadata_keys=[name for name in known if name not in shown],
+        excluded_embed_metadata_keys=list(known),
+        relationships={NodeRelationship.SOURCE: document},
+    )
