@@ -40,8 +40,9 @@ class BankRetriever(BaseRetriever):  # type: ignore[misc]
     The settings are those of `mnemic.bank.Bank.search`. Documents come in reading order, the best source first, which
     is how a prompt wants them; with ``best_first`` by falling score, which is what a reranker, a merger of several
     retrievers or a measure of ranks takes the order for. Any setting can be given to one call, as in
-    ``invoke(query, words=200)``, and then replaces that of the retriever; only ``where`` is added to it, so that no call
-    gets what the retriever was not to see. Calls may come from several threads; `ainvoke` and `abatch` run in LangChain's executor.
+    ``invoke(query, words=200)``, and then replaces that of the retriever; only ``where`` is added to it, so that no
+    call gets what the retriever was not to see. Calls may come from several threads; `ainvoke` and `abatch` run in
+    LangChain's executor.
 
     Raises what `Bank.search` raises, and pydantic's ``ValidationError`` for a setting that does not exist.
     """

@@ -30,8 +30,8 @@ _BLOCK = 1024
 class Semantic:
     """Adds `same_as` to events: the id of the kept event of the same cluster that says the same, "" for a kept one.
 
-    Reads `id`, `tenant`, `cluster`, `words` and `vector`. ``threshold`` is the cosine from which two events say the same. Vectors
-    of one cluster are held in memory, and those of the kept ones twice.
+    Reads `id`, `tenant`, `cluster`, `words` and `vector`. ``threshold`` is the cosine from which two events say the
+    same. Vectors of one cluster are held in memory, and those of the kept ones twice.
     """
 
     threshold: float = 0.95
