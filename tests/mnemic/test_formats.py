@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tiny_bank import tiny_recipe, write_corpus
 
 import mnemic
 from mnemic.schema import FORMAT_VERSION
@@ -27,3 +28,24 @@ def test_an_old_bank_is_read(version, tmp_path):
     assert bank.find(events["id"][0].as_py())[0] == "event"
     memory, row = bank.memory()
     assert row["lock"]["weights"] and sum(parameter.numel() for parameter in memory.parameters()) > 0
+
+
+@pytest.mark.parametrize("version", DIGESTS)
+def test_an_old_bank_is_searched(version, tmp_path):
+    shutil.unpack_archive(BANKS / f"format-{version}.tar.gz", tmp_path)
+    bank = mnemic.open_bank(tmp_path / "bank")
+    event = bank.table("events", ["id", "text", "vector"]).slice(3, 1).to_pylist()[0]
+    found = bank.search(event["text"], words=None, k=5, vector=event["vector"])
+    best = max(found, key=lambda one: one.score)
+    assert best.id == event["id"] and best.similarity == pytest.approx(1.0, abs=1e-3) and best.bm25 > 0
+    assert best.source == "folder" and best.level == "event"
+
+
+def test_a_build_carries_an_old_bank_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.unpack_archive(BANKS / "format-1.tar.gz", tmp_path)
+    recipe = tiny_recipe(Path(), write_corpus(Path("corpus"), documents=12))
+    mnemic.build(recipe, device="cpu", engine="inline")
+    mnemic.build({**recipe, "bank": "fresh"}, device="cpu", engine="inline")
+    assert mnemic.open_bank("bank").digest() == mnemic.open_bank("fresh").digest()
+    assert not mnemic.build(recipe, device="cpu", engine="inline").steps
