@@ -25,6 +25,10 @@ MARGIN = 2
 EXACT_ROWS = 2_000
 """A condition that leaves no more rows than this is answered exactly: reading them is not slower than the index."""
 
+PLENTY = 4
+"""Where a condition leaves so many times the rows wanted in the partitions that are looked at, no more partitions are
+made ready: that takes as long as the search."""
+
 IDENTITY = "id"
 
 RowIds = npt.NDArray[np.uint64]
@@ -67,25 +71,33 @@ def search_vector(
     leaves fewer than ``k`` rows of them. Distances of an index are estimated from codes of 8 bits a component.
     """
     settings = settings or search_settings(snapshot, column)
-    few = settings is not None and where is not None and snapshot.count(where) <= EXACT_ROWS
+    matching = None if settings is None or where is None else snapshot.count(where)
     nearest: dict[str, Any] = {
         "column": column,
         "q": np.asarray(query, dtype=np.float32),
         "k": MARGIN * k,
         "metric": "cosine",
     }
-    if settings is None or few:
+    if settings is None or (matching is not None and matching <= EXACT_ROWS):
         nearest["use_index"] = False
     else:
         nearest["approx_mode"] = "accurate"
         nearest["minimum_nprobes"] = settings.nprobes
-        if where is None:
-            nearest["maximum_nprobes"] = nearest["minimum_nprobes"]
-    with readable_errors(snapshot.uri):
-        found = snapshot.native.scanner(
-            columns=["_distance"], with_row_id=True, nearest=nearest, filter=where, prefilter=True
-        ).to_table()
+        share = settings.nprobes / settings.partitions
+        if matching is None or matching * share >= PLENTY * MARGIN * k:
+            nearest["maximum_nprobes"] = settings.nprobes
+    found = _nearest(snapshot, nearest, where)
+    if matching is not None and len(found) < min(matching, MARGIN * k) and nearest.pop("maximum_nprobes", None):
+        found = _nearest(snapshot, nearest, where)
     return _ranked(snapshot, found, "_distance", 1.0, k, _names(key))
+
+
+def _nearest(snapshot: Snapshot, nearest: dict[str, Any], where: str | None) -> pa.Table:
+    with readable_errors(snapshot.uri):
+        scanner = snapshot.native.scanner(
+            columns=["_distance"], with_row_id=True, nearest=nearest, filter=where, prefilter=True
+        )
+        return scanner.to_table()
 
 
 def search_exact(
