@@ -5,7 +5,7 @@ another version. Most of their texts were encoded before, by the same model with
 does not depend on its neighbours; so taking the stored one leaves the bank what it is when it is built afresh, and
 costs one pass over the texts of that release. A worker hashes the texts that are pending, streams the texts of the
 newest release past them once, and keeps the row ids of those that are wanted: 16 bytes for each, whatever the size of
-the bank. Texts are compared in full before a vector is taken. The model is loaded when the first text has to be encoded.
+the bank. Texts are compared in full before a vector is taken. The model is loaded when a text has to be encoded.
 
 Texts that come twice in one build are encoded once per batch of 8,192 rows.
 """
