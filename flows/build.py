@@ -48,6 +48,7 @@ def build_bank(
     device: str | None = None,
     replace: bool = False,
     rebalance: bool = False,
+    recluster: bool = False,
     until: str | None = None,
     commit_every: Annotated[int, Field(ge=1)] = 16,
 ) -> State[None]:
@@ -62,6 +63,7 @@ def build_bank(
         device: cpu or cuda. Default: cuda where there is one.
         replace: Take over a bank that belongs to another recipe.
         rebalance: Deduplicate anew; by default documents of earlier releases stay.
+        recluster: Fit a new tree of clusters; by default events join the one there is.
         until: Stop after this step, without a release.
         commit_every: Fragments in a commit.
     """
@@ -75,6 +77,7 @@ def build_bank(
             device=device,
             replace=replace,
             rebalance=rebalance,
+            recluster=recluster,
             until=until,
             commit_every=commit_every,
             sinks=[log_lines(), pages, cancellation],

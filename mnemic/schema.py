@@ -120,8 +120,12 @@ def clusters(dimension: int) -> pa.Schema:
             pa.field("level", pa.int32(), nullable=False),
             pa.field("parent", pa.string(), nullable=False),
             pa.field("size", pa.int64(), nullable=False),  # events assigned to the node or below it
-            pa.field("radius", pa.float32(), nullable=False),  # root mean square distance to the centroid
+            pa.field("radius", pa.float32(), nullable=False),  # root mean square distance of the fitted to the centroid
             pa.field("label", pa.string(), nullable=False),  # its most distinctive terms
+            pa.field("examples", pa.list_(pa.string()), nullable=False),  # ids of the events nearest to the centroid
+            pa.field("fitted", pa.int64(), nullable=False),  # events that were there when the tree was fitted
+            pa.field("added", pa.int64(), nullable=False),  # events that came since
+            pa.field("added_radius", pa.float32(), nullable=False),  # root mean square distance of those; 0 for none
             pa.field("centroid", pa.list_(pa.float32(), dimension), nullable=False),
         ]
     )

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -129,6 +129,27 @@ class Fitted(Protocol):
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The operator's columns for the rows of ``batch``, in their order."""
+
+
+PartT = TypeVar("PartT")
+ResultT_co = TypeVar("ResultT_co", covariant=True)
+
+
+class Reduction(Protocol[PartT, ResultT_co]):
+    """Something computed of all rows by looking at parts of them, wherever they are: partial, merge, finish.
+
+    `merge` is associative and commutative, and exact: how rows are divided into batches, which worker looks at them and
+    in what order parts come together leave the result as it is. A part is small enough to travel (64 MB).
+    """
+
+    def partial(self, batch: pa.RecordBatch) -> PartT:
+        """What some rows say."""
+
+    def merge(self, one: PartT, other: PartT) -> PartT:
+        """What the rows of both say."""
+
+    def finish(self, whole: PartT) -> ResultT_co:
+        """The result, of what all rows say."""
 
 
 class CorpusOperator(Protocol):

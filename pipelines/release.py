@@ -73,7 +73,10 @@ def _made(steps: Sequence[Step]) -> set[str]:
 
 
 def _records(store: Store) -> dict[str, dict[str, Any]]:
-    """The records that steps left with their columns: they know the corpus that was looked at, and what was found."""
+    """The records that steps left with their columns: they know the corpus that was looked at, and what was found.
+
+    What the record of a table has found is newer: columns stand while `clusters` is counted again.
+    """
     found: dict[str, dict[str, Any]] = {}
     for name in PINNED:
         snapshot = store[name].snapshot()
@@ -81,6 +84,9 @@ def _records(store: Store) -> dict[str, dict[str, Any]]:
             continue
         records = (snapshot.column_record(column) for column in snapshot.schema.names)
         found.update({record["step"]: record for record in records if record})
+        whole = snapshot.record
+        if whole and whole.get("found") and whole["step"] in found:
+            found[whole["step"]] = whole
     return found
 
 

@@ -75,6 +75,7 @@ class Building:
         device: str | None = None,
         replace: bool = False,
         rebalance: bool = False,
+        recluster: bool = False,
         until: str | None = None,
         commit_every: int = 16,
         storage_options: Mapping[str, str] | None = None,
@@ -88,7 +89,7 @@ class Building:
         root = str(bank or self.recipe.root)
         options = storage_options or self.recipe.connection
         self.store = Store(root if "://" in root else os.path.abspath(root), options)
-        self._all_steps = steps_of(self.recipe, self._device, rebalance)
+        self._all_steps = steps_of(self.recipe, self._device, rebalance, recluster)
         self.steps = _until(self._all_steps, until)
         self.run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
         self.done: list[StepResult] = []
@@ -205,6 +206,7 @@ def build(
     device: str | None = None,
     replace: bool = False,
     rebalance: bool = False,
+    recluster: bool = False,
     until: str | None = None,
     commit_every: int = 16,
     storage_options: Mapping[str, str] | None = None,
@@ -215,8 +217,8 @@ def build(
     ``engine`` is "inline", "ray", or what `pipelines.engine.choose_engine` makes of a cluster's address and a number of
     workers; by default Ray where that is installed. ``until`` names the last step to run; no release is written then.
     ``replace`` lets this recipe take over a bank that belongs to another one; ``rebalance`` lets deduplication decide
-    anew about documents of earlier releases, which win otherwise, as if all had come at once. Raises ``MnemicError``
-    subclasses whose messages say what to do.
+    anew about documents of earlier releases, which win otherwise, as if all had come at once; ``recluster`` fits the
+    tree of clusters anew. Raises ``MnemicError`` subclasses whose messages say what to do.
     """
     with Building(
         recipe,
@@ -225,6 +227,7 @@ def build(
         device=device,
         replace=replace,
         rebalance=rebalance,
+        recluster=recluster,
         until=until,
         commit_every=commit_every,
         storage_options=storage_options,

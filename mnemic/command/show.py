@@ -47,6 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     print("\nlineage (step, operator version, fingerprint, what it reads)")
     for name, record in bank.release.lineage.items():
         print(f"  {name:<20} v{record['version']}  {record['fingerprint'][:12]}  {', '.join(record['reads'])}")
+    for due in dues(bank.release.lineage):
+        print(f"\n{due}")
     for memory in facts["memories"]:
         print(f"\nmemory {memory['name']} ({memory['kind']}): {json.dumps(memory['metrics'])}")
     print("\nreleases")
@@ -78,6 +80,11 @@ def _index(index: dict[str, Any]) -> str:
         f"{index['kind']}, {index['nprobes']:,} of {index['partitions']:,} partitions looked at, "
         f"recall@10 {index['recall_at_10']:.3f} of exact on {index['sample']:,} rows"
     )
+
+
+def dues(lineage: dict[str, Any]) -> list[str]:
+    """What the steps of a release say is due, in sentences."""
+    return [record["found"]["due"] for record in lineage.values() if record.get("found", {}).get("due")]
 
 
 def funnel(bank: Bank) -> dict[str, int]:

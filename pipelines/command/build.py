@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from mnemic.bank import open_bank
-from mnemic.command.show import funnel
+from mnemic.command.show import dues, funnel
 from pipelines.engine import ENGINES, choose_engine
 from pipelines.progress import Event, JsonLog, Sink, TerminalLines
 from pipelines.recipe import load_recipe
@@ -33,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--replace", action="store_true", help="take over a bank that belongs to another recipe")
     parser.add_argument(
         "--rebalance", action="store_true", help="deduplicate anew; by default documents of earlier releases stay"
+    )
+    parser.add_argument(
+        "--recluster", action="store_true", help="fit a new tree of clusters; by default events join the one there is"
     )
     parser.add_argument("--engine", choices=ENGINES, help="default: $MNEMIC_ENGINE, else ray where it is installed")
     parser.add_argument("--address", help="a Ray cluster (default: $RAY_ADDRESS, else Ray is started on this machine)")
@@ -60,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
             device=arguments.device,
             replace=arguments.replace,
             rebalance=arguments.rebalance,
+            recluster=arguments.recluster,
             until=arguments.until,
             commit_every=arguments.commit_every,
             sinks=sinks,
@@ -113,6 +117,7 @@ def _shown(result: BuildResult, storage_options: Mapping[str, str] | None) -> st
         lines.append("  ".join(f"{name} {count:,}" for name, count in funnel(bank).items()))
     lines.append("seconds: " + "  ".join(f"{step.step} {step.seconds:.1f}" for step in result.steps))
     if result.steps[-1].step == "release" and result.release is not None:
+        lines += dues(result.release.lineage)
         lines.append(f"release {result.release.name} of {result.bank} after {result.seconds:.0f} s")
     else:
         lines.append(

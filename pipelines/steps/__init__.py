@@ -18,6 +18,7 @@ from pipelines.steps.embedding import embedding_step
 from pipelines.steps.grow import Grow
 from pipelines.steps.read import Read
 from pipelines.steps.train import Train
+from pipelines.steps.tree import ClusterTree, InClusters
 
 __all__ = ["Context", "Status", "Step", "steps_of"]
 
@@ -27,12 +28,13 @@ LEAVES = "leaf"
 """Of the levels of events those rows that tile the documents, so that nothing counts twice."""
 
 
-def steps_of(recipe: Recipe, device: str | None = None, rebalance: bool = False) -> list[Step]:
+def steps_of(recipe: Recipe, device: str | None = None, rebalance: bool = False, recluster: bool = False) -> list[Step]:
     """All steps of a recipe on ``device`` (by default what this machine has), which decides what `dtype: auto` means.
 
     Each step's record is made of its operator's fields and of the records of the steps that it reads.
 
-    With ``rebalance`` deduplication decides anew about all documents, also those of earlier releases.
+    With ``rebalance`` deduplication decides anew about all documents, also those of earlier releases; with
+    ``recluster`` the tree of clusters is fitted anew.
 
     A step "reads" another one here when it takes values that the other computed. Which rows it takes is no part of the
     record: a document that becomes a duplicate costs its own rows downstream, not those of all others.
@@ -103,21 +105,10 @@ def steps_of(recipe: Recipe, device: str | None = None, rebalance: bool = False)
     if recipe.denoise is not None:
         denoise = record("denoise", recipe.denoise, "segment")
         steps.append(Grow(denoise, recipe.denoise, "events", ("text", "leaf"), ("segment",)))
-    steps.append(
-        Corpus(
-            record("cluster", recipe.cluster, "segment"),
-            recipe.cluster,
-            "events",
-            key=("id",),
-            columns=("id", "vector"),
-            after=("segment",),
-            where=LEAVES,
-            tables=("clusters",),
-        )
-    )
+    steps.append(ClusterTree(record("cluster", recipe.cluster, "segment"), recipe.cluster, LEAVES, recluster))
     if recipe.semantic is not None:
         steps.append(
-            Corpus(
+            InClusters(
                 record("semantic", recipe.semantic, "segment", "cluster"),
                 recipe.semantic,
                 "events",

@@ -49,7 +49,7 @@ def test_a_corrected_date_reaches_everything_made_of_the_document(recipe, corpus
     dated(corpus / "b.jsonl", TEXT, "2021-01-01T00:00:00Z")
     build(recipe, device="cpu")
     dated(corpus / "a.jsonl", TEXT, "2022-01-01T00:00:00Z")
-    build(recipe, device="cpu")
+    build(recipe, device="cpu", recluster=True)
     bank = mnemic.open_bank(recipe["bank"])
     kept = bank.table("documents", ["locator", "duplicate_of"], "duplicate_of = ''")["locator"].to_pylist()
     assert [locator.partition("#")[0] for locator in kept] == ["b.jsonl"]
@@ -81,7 +81,7 @@ def test_a_corpus_that_shrinks_leaves_nothing_behind(recipe, corpus, tmp_path):
     shutil.rmtree(corpus)
     corpus.mkdir()
     (corpus / "only.txt").write_text("Word.")
-    build(recipe, device="cpu")
+    build(recipe, device="cpu", recluster=True)
     assert mnemic.open_bank(recipe["bank"]).digest() == as_built_at_once(recipe, tmp_path)
 
 

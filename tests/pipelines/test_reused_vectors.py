@@ -69,7 +69,7 @@ def test_of_an_edited_document_only_the_changed_sentence_is_encoded(recipe, corp
     sentences[2] = "This one is new"
     path.write_text(". ".join(sentences))
     events = []
-    build(recipe, device="cpu", sinks=[events.append])
+    build(recipe, device="cpu", recluster=True, sinks=[events.append])
     assert encoded == ["This one is new."]
     assert counted(events) == (1, len(sentences) - 1)
     assert everything > 100
@@ -80,7 +80,7 @@ def test_moved_documents_load_no_model(recipe, corpus, tmp_path, encoded, monkey
     build(recipe, device="cpu")
     (corpus / "alpha").rename(corpus / "omega")
     monkeypatch.setattr(TextEncoder, "load", None)
-    build(recipe, device="cpu")
+    build(recipe, device="cpu", recluster=True)
     monkeypatch.undo()
     assert mnemic.open_bank(recipe["bank"]).digest() == as_built_at_once(recipe, tmp_path)
 
@@ -120,7 +120,7 @@ def test_workers_of_ray_look_up_their_own_fragments(recipe, corpus, tmp_path):
     for path in [*corpus.glob("epsilon/*.txt"), *corpus.glob("zeta/*.txt")]:
         path.write_text(path.read_text() + " Appended to " + path.stem + ".")
     events = []
-    build(recipe, device="cpu", engine=choose_engine("ray", workers=2), sinks=[events.append])
+    build(recipe, device="cpu", engine=choose_engine("ray", workers=2), recluster=True, sinks=[events.append])
     computed, reused = counted(events)
     assert 5 < computed < 20 < reused
     assert mnemic.open_bank(recipe["bank"]).digest() == as_built_at_once(recipe, tmp_path)

@@ -1,0 +1,224 @@
+"""What a node is: how many events it has and how far they are from its centroid, its words, its nearest events.
+
+Everything is counted in whole numbers (a squared distance in parts of 2^-32), so parts of a corpus can be described
+anywhere and added up in any order.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mnemic.schema import clusters
+from operators.cluster.labels import labels, words_of
+from operators.cluster.nearest import Integers, Vectors
+from operators.cluster.sample import chosen
+from operators.cluster.tree import Tree
+from operators.compiled import compiled
+
+Floats = npt.NDArray[np.float64]
+
+EXAMPLES = 3
+COUNTED = 131_072
+"""Events whose words are counted, about."""
+
+_PARTS = 2.0**32
+"""Parts of a squared distance; sums of them hold 500 million events that are 2 apart from their centroid."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Nearest:
+    """The events nearest to the centroid of each node: node, squared distance and id, sorted so, three a node."""
+
+    node: Integers
+    distance: Floats
+    id: npt.NDArray[np.bytes_]
+
+    @classmethod
+    def of(cls, node: Integers, distance: Floats, ids: npt.NDArray[np.bytes_]) -> Nearest:
+        order = np.lexsort((ids, distance, node))
+        node = node[order]
+        rank = np.arange(len(node)) - np.searchsorted(node, node)
+        order = order[rank < EXAMPLES]
+        return cls(node[rank < EXAMPLES], distance[order], ids[order])
+
+    def __add__(self, other: Nearest) -> Nearest:
+        parts = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
+        return Nearest.of(*(np.concatenate(pair) for pair in parts))
+
+
+@dataclasses.dataclass(frozen=True)
+class Measures:
+    """Of every node, level after level: its events, the sum of their squared distances in parts, and their nearest."""
+
+    sizes: Integers
+    squares: Integers
+    nearest: Nearest
+
+    def __add__(self, other: Measures) -> Measures:
+        return Measures(self.sizes + other.sizes, self.squares + other.squares, self.nearest + other.nearest)
+
+    @property
+    def radii(self) -> Floats:
+        """Root mean square distance to the centroid; 0 for a node without events."""
+        radii: Floats = np.sqrt(self.squares / _PARTS / np.maximum(self.sizes, 1))
+        return radii
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """Measures of the nodes, and how often which word occurs in which leaf: a term is leaf * words + word."""
+
+    measures: Measures
+    terms: Integers
+    counts: Integers
+
+
+@dataclasses.dataclass(frozen=True)
+class Describing:
+    """Describes the nodes of ``tree`` by all events of a corpus of ``rows``: a `Reduction`.
+
+    Batches hold ``id``, ``vector``, ``cluster`` and ``text``, which may be null but where `reads` says so. Labels are
+    made of ``words``, which are in alphabetical order.
+    """
+
+    tree: Tree
+    words: tuple[str, ...]
+    seed: int
+    rows: int
+
+    def reads(self, ids: pa.Array) -> Integers:
+        """Places of the events whose texts are read."""
+        return chosen(ids, self.seed, COUNTED, self.rows)
+
+    @property
+    def nothing(self) -> Description:
+        """Of no events."""
+        return Description(nothing(self.tree), *(np.empty(0, np.int64),) * 2)
+
+    def partial(self, batch: pa.RecordBatch) -> Description:
+        leaves = leaves_of(self.tree, batch.column("cluster"))
+        measures = measured(self.tree, leaves, batch)
+        number = {word: index for index, word in enumerate(self.words)}
+        found = []
+        places = self.reads(batch.column("id"))
+        for leaf, text in zip(leaves[places].tolist(), batch.column("text").take(places).to_pylist(), strict=True):
+            counted = collections.Counter(number[word] for word in words_of(text) if word in number)
+            found += [(leaf * len(self.words) + word, count) for word, count in counted.items()]
+        pairs = np.array(found, np.int64).reshape(-1, 2)
+        return Description(measures, *_added_up(pairs[:, 0], pairs[:, 1]))
+
+    def merge(self, one: Description, other: Description) -> Description:
+        terms = np.concatenate([one.terms, other.terms])
+        counts = np.concatenate([one.counts, other.counts])
+        return Description(one.measures + other.measures, *_added_up(terms, counts))
+
+    def finish(self, whole: Description) -> pa.Table:
+        """The table `clusters`, sorted by path."""
+        tree, measures = self.tree, whole.measures
+        leaves, terms = whole.terms // max(len(self.words), 1), whole.terms % max(len(self.words), 1)
+        label = [one for level in labels(tree, leaves, terms, whole.counts, list(self.words)) for one in level]
+        examples: list[list[str]] = [[] for _ in label]
+        for node, name in zip(measures.nearest.node.tolist(), measures.nearest.id.tolist(), strict=True):
+            examples[node].append(name.decode())
+        radii = measures.radii.tolist()
+        rows = sorted(zip(*_named(tree), measures.sizes.tolist(), radii, label, examples, strict=True))
+        path, level, size, radius, labelled, nearest = (list(column) for column in zip(*rows, strict=True))
+        place = {name: index for index, name in enumerate(name for names in tree.names for name in names)}
+        centroids = np.concatenate(tree.centroids)[[place[name] for name in path]]
+        columns = {
+            "path": path,
+            "level": level,
+            "parent": [name.rpartition(".")[0] for name in path],
+            "size": size,
+            "radius": radius,
+            "label": labelled,
+            "examples": nearest,
+            "fitted": size,
+            "added": [0] * len(path),
+            "added_radius": [0.0] * len(path),
+        }
+        return table_of(columns, centroids)
+
+
+def table_of(columns: dict[str, list[object]], centroids: Vectors) -> pa.Table:
+    """`clusters` of these columns, and float32 [nodes, d]."""
+    schema = clusters(centroids.shape[1])
+    arrays = {name: pa.array(values, schema.field(name).type) for name, values in columns.items()}
+    arrays["centroid"] = pa.FixedSizeListArray.from_arrays(pa.array(centroids.reshape(-1)), centroids.shape[1])
+    return pa.Table.from_arrays([arrays[name] for name in schema.names], schema=schema)
+
+
+def bare(tree: Tree) -> pa.Table:
+    """`clusters` of a tree that nothing was looked at with yet: paths and centroids, and no events."""
+    describing = Describing(tree, (), 0, 1)
+    return describing.finish(describing.nothing)
+
+
+def leaves_of(tree: Tree, paths: pa.Array) -> Integers:
+    """The leaf that each path names, int64."""
+    leaves: Integers = pc.index_in(paths, value_set=pa.array(tree.names[-1], pa.string())).to_numpy().astype(np.int64)
+    return leaves
+
+
+def nothing(tree: Tree) -> Measures:
+    nodes = sum(map(len, tree.names))
+    none = np.empty(0, np.int64)
+    return Measures(np.zeros(nodes, np.int64), np.zeros(nodes, np.int64), Nearest(none, np.empty(0), np.empty(0, "S1")))
+
+
+def measured(tree: Tree, leaves: Integers, batch: pa.RecordBatch) -> Measures:
+    """Measures of the events of a batch (``id``, ``vector``) that are in ``leaves``."""
+    vectors, ids = vectors_of(batch), np.array(batch.column("id").to_pylist(), np.bytes_)
+    found, first = nothing(tree), 0
+    for above, centroids in zip(tree.ancestors(), tree.centroids, strict=True):
+        node = above[leaves]
+        distance = np.empty(len(node))
+        squared_distances(vectors, centroids, node, distance)
+        np.add.at(found.sizes, first + node, 1)
+        np.add.at(found.squares, first + node, np.rint(distance * _PARTS).astype(np.int64))
+        near = Nearest.of(first + node, distance, ids)
+        found = dataclasses.replace(found, nearest=found.nearest + near)
+        first += len(centroids)
+    return found
+
+
+@compiled
+def squared_distances(vectors: Vectors, centroids: Vectors, node: Integers, distance: Floats) -> None:
+    """Write each row's squared distance to the centroid of its node; summed up in float64, in four sums by turns."""
+    length = vectors.shape[1]
+    for row in range(vectors.shape[0]):
+        vector, centroid = vectors[row], centroids[node[row]]
+        first = second = third = fourth = 0.0
+        for start in range(0, length - length % 4, 4):
+            first += (float(vector[start]) - float(centroid[start])) ** 2
+            second += (float(vector[start + 1]) - float(centroid[start + 1])) ** 2
+            third += (float(vector[start + 2]) - float(centroid[start + 2])) ** 2
+            fourth += (float(vector[start + 3]) - float(centroid[start + 3])) ** 2
+        for component in range(length - length % 4, length):
+            first += (float(vector[component]) - float(centroid[component])) ** 2
+        distance[row] = (first + second) + (third + fourth)
+
+
+def vectors_of(batch: pa.RecordBatch) -> Vectors:
+    """The column ``vector``, float32 [rows, d]."""
+    column = batch.column("vector")
+    flat: Vectors = column.flatten().to_numpy().astype(np.float32, copy=False)
+    return flat.reshape(len(column), column.type.list_size)
+
+
+def _named(tree: Tree) -> tuple[list[str], list[int]]:
+    names = [(name, level) for level, names in enumerate(tree.names) for name in names]
+    return [name for name, _ in names], [level for _, level in names]
+
+
+def _added_up(keys: Integers, counts: Integers) -> tuple[Integers, Integers]:
+    distinct, place = np.unique(keys, return_inverse=True)
+    total = np.zeros(len(distinct), np.int64)
+    np.add.at(total, place, counts)
+    return distinct, total

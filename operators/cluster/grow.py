@@ -1,0 +1,211 @@
+"""The tree from the root to the leaves: every level trained, small children dropped, all rows sent one level down."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from operators.cluster.nearest import Integers, Vectors, longest
+from operators.cluster.train import Training, add_up, moved, steps_of_a_unit, trained
+from operators.cluster.tree import STRIDE, Level, Tree, chunk_rows, root
+from operators.contracts import Progress
+
+if TYPE_CHECKING:
+    import torch
+
+_TOGETHER = 2 << 20
+"""Bytes of examples that are trained on together on a CPU: they stay in its own cache from step to step."""
+
+_TOGETHER_GPU = 1 << 30
+
+EXAMPLES = 256
+"""Examples for each node of such a level."""
+
+STEPS = 8
+"""Steps of plain k-means by all nodes of a level to which rows go from the root."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Grower:
+    """Grows a tree on ``vectors``, float32 [n, d] in random order: a sample of a corpus of ``rows``."""
+
+    vectors: Vectors
+    rows: int
+    how: Training
+    device: str = "cpu"
+
+    def grown(self, depth: int, min_leaf: int, full: bool, told: Progress | None = None) -> Tree:
+        """The tree with ``depth`` levels below the root.
+
+        No node has fewer than ``min_leaf`` rows, in proportion where the corpus has more rows than the sample. With
+        ``full`` a node is divided only into as many children as can have full trees below them.
+        """
+        tree, node = root(mean(self.vectors)), np.zeros(len(self.vectors), np.int64)
+        floor = -(-min_leaf * len(self.vectors) // self.rows)
+        for level in range(depth):
+            below = min_leaf * (self.how.branching ** (depth - level - 1) if full else 1)
+            sizes = np.bincount(node, minlength=len(tree.names[-1]))
+            wanted = np.clip(sizes * self.rows // len(self.vectors) // below, 1, self.how.branching)
+            made = self._centroids(node, sizes, wanted, tree.names[-1])
+            if sum(map(len, made)) > STRIDE:
+                tree, node = self._divided(tree, node, made, floor)
+            else:
+                tree, node = self._strode(tree, made, floor)
+            if told is not None:
+                told(level + 1, depth)
+        return tree
+
+    def _centroids(self, node: Integers, sizes: Integers, wanted: Integers, names: list[str]) -> list[Vectors]:
+        """The children of every node, before small ones are dropped."""
+        members = np.split(np.argsort(node, kind="stable"), np.cumsum(sizes)[:-1])
+        made: list[Vectors] = [np.empty((0, 0), np.float32)] * len(sizes)
+        for alone in np.flatnonzero(wanted == 1).tolist():
+            made[alone] = mean(self.vectors[members[alone]])
+        step = steps_of_a_unit(self.vectors)
+        divided = np.flatnonzero(wanted > 1)
+        held = np.minimum(sizes, self.how.examples)
+        for group in self._groups(divided[np.argsort(-held[divided], kind="stable")], held):
+            points = self._points([members[one][: held[one]] for one in group], step)
+            found = trained(points, held[group], wanted[group], [names[one] for one in group], self.how)
+            for one, centroids in zip(group.tolist(), found, strict=True):
+                made[one] = centroids / np.float32(step)
+        return made
+
+    def _groups(self, nodes: Integers, held: Integers) -> Iterator[Integers]:
+        """Nodes, largest first, that are trained together; one with more than a step's examples is alone."""
+        most = (_TOGETHER if self.device == "cpu" else _TOGETHER_GPU) // (4 * self.vectors.shape[1])
+        start = 0
+        while start < len(nodes):
+            largest = int(held[nodes[start]])
+            count = 1 if largest > self.how.sample else max(1, most // largest)
+            yield nodes[start : start + count]
+            start += count
+
+    def _points(self, members: list[Integers], step: float) -> torch.Tensor:
+        """The examples of some nodes in whole steps: float32 [nodes, m, d], zeros after the last of each."""
+        import torch
+
+        longest_one = max(map(len, members))
+        points = torch.zeros(len(members), longest_one, self.vectors.shape[1], device=self.device)
+        vectors = torch.from_numpy(self.vectors)
+        for place, rows in zip(points, members, strict=True):
+            if self.device == "cpu":
+                torch.index_select(vectors, 0, torch.from_numpy(rows), out=place[: len(rows)])
+            else:
+                place[: len(rows)] = vectors[torch.from_numpy(rows)].to(self.device)
+        return points.mul_(step).round_()
+
+    def _strode(self, tree: Tree, made: list[Vectors], floor: int) -> tuple[Tree, Integers]:
+        """The tree with one more level, of at most 256 nodes, to which rows go from the root; and their nodes there.
+
+        The nodes are moved to the means of the rows that go to them, wherever those were before, and the levels above
+        after them. Then nodes with fewer rows than ``floor`` go, one at a time, the smallest, and among equals the
+        first.
+        """
+        parent = np.repeat(np.arange(len(made)), [len(one) for one in made])
+        centroids = np.concatenate(made)
+        if len(made) > 1:
+            centroids = self._refined(centroids)
+        everyone = np.arange(len(self.vectors))
+        node = self._nearest(centroids, everyone)
+        sizes, kept = np.bincount(node, minlength=len(centroids)), np.arange(len(centroids))
+        while len(kept) > 1 and sizes[kept].min() < floor:
+            gone = kept[sizes[kept].argmin()]
+            kept = kept[kept != gone]
+            rows = np.flatnonzero(node == gone)
+            node[rows] = kept[self._nearest(centroids[kept], rows)]
+            sizes = np.bincount(node, minlength=len(centroids))
+        place = np.empty(len(centroids), np.int64)
+        place[kept] = np.arange(len(kept))
+        return self._regrown(tree, centroids[kept], parent[kept], place[node]), place[node]
+
+    def _regrown(self, tree: Tree, centroids: Vectors, parent: Integers, node: Integers) -> Tree:
+        """``tree`` above these nodes, which know their parents, and without nodes that are no one's parent."""
+        levels = [(centroids, parent)]
+        for level in reversed(range(1, tree.depth + 1)):
+            still, index = np.unique(levels[0][1], return_inverse=True)
+            levels[0] = (levels[0][0], index)
+            node = index[node]
+            above = tree.ancestors(level)[level - 1][still]
+            levels.insert(0, (self._means(node, len(still)), above))
+        grown = root(tree.centroids[0])
+        for made, above in levels:
+            grown = grown.extended([made[above == one] for one in range(grown.leaves)], self.how.branching)
+        return grown
+
+    def _refined(self, centroids: Vectors) -> Vectors:
+        """After some steps of k-means from there, on the first examples."""
+        import torch
+
+        step = steps_of_a_unit(self.vectors)
+        some = min(len(self.vectors), self.how.examples, EXAMPLES * len(centroids))
+        points = self._points([np.arange(some)], step)
+        found = torch.from_numpy(centroids * np.float32(step))[None].to(points.device)
+        return (moved(points, found, STEPS)[0].cpu().numpy() / np.float32(step)).astype(np.float32)
+
+    def _means(self, node: Integers, nodes: int) -> Vectors:
+        sums, sizes = np.zeros((1, nodes, self.vectors.shape[1])), np.zeros((1, nodes), np.int64)
+        add_up(self.vectors[None], node[None], sums, sizes)
+        means: Vectors = (sums[0] / np.maximum(sizes[0], 1)[:, None]).astype(np.float32)
+        return means
+
+    def _nearest(self, centroids: Vectors, rows: Integers) -> Integers:
+        tree = root(centroids[:1]).extended([centroids], len(centroids))
+        return self._sent(tree, np.zeros(len(rows), np.int64), rows)
+
+    def _divided(self, tree: Tree, node: Integers, made: list[Vectors], floor: int) -> tuple[Tree, Integers]:
+        """The tree with one more level, and the rows' nodes there; children with fewer rows than ``floor`` go.
+
+        One goes at a time, the smallest and among equals the first, and its rows go to the nearest that remain. One
+        child always remains.
+        """
+        grown = tree.extended(made, self.how.branching)
+        below = self._sent(grown, node, np.arange(len(node)))
+        sizes = np.bincount(below, minlength=grown.leaves)
+        below_floor = (grown.children[-1] >= 0) & (sizes[grown.children[-1]] < floor)
+        small = np.flatnonzero(below_floor.any(axis=1))
+        small = small[[len(made[one]) > 1 for one in small]]
+        if len(small) == 0:
+            return grown, below
+        order = np.argsort(node, kind="stable")
+        starts = np.searchsorted(node[order], np.arange(len(made) + 1))
+        for one in small.tolist():
+            rows = order[starts[one] : starts[one + 1]]
+            made[one] = self._without_small(made[one], rows, below[rows] - grown.children[-1][one, 0], floor)
+        if sum(map(len, made)) <= STRIDE:  # now descent begins here
+            return self._strode(tree, made, floor)
+        grown = tree.extended(made, self.how.branching)
+        return grown, self._sent(grown, node, np.arange(len(node)))
+
+    def _without_small(self, centroids: Vectors, rows: Integers, choice: Integers, floor: int) -> Vectors:
+        sizes = np.bincount(choice, minlength=len(centroids))
+        while len(centroids) > 1 and sizes.min() < floor:
+            centroids = np.delete(centroids, sizes.argmin(), axis=0)
+            one = root(centroids[:1]).extended([centroids], self.how.branching)
+            sizes = np.bincount(self._sent(one, np.zeros(len(rows), np.int64), rows), minlength=len(centroids))
+        return centroids
+
+    def _sent(self, tree: Tree, node: Integers, rows: Integers) -> Integers:
+        """The nodes of the last level that ``rows`` of the sample go to from ``node``, of the level before."""
+        import torch
+
+        level = Level(tree.centroids[-1], tree.children[-1], self.device)
+        order = np.argsort(node, kind="stable")
+        found, size = np.empty(len(rows), np.int64), chunk_rows(self.device)
+        vectors = torch.from_numpy(self.vectors)
+        room = torch.empty(min(size, len(rows)), self.vectors.shape[1])
+        for start in range(0, len(rows), size):
+            part = order[start : start + size]
+            some = torch.index_select(vectors, 0, torch.from_numpy(rows[part]), out=room[: len(part)]).to(self.device)
+            there = level.below(some, torch.from_numpy(node[part]).to(self.device), longest(some))
+            found[part] = there.cpu().numpy()
+        return found
+
+
+def mean(vectors: Vectors) -> Vectors:
+    """float32 [1, d]; summed up in float64, row after row."""
+    made: Vectors = vectors.mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32)
+    return made

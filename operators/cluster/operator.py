@@ -1,0 +1,229 @@
+"""The operator: its settings, and the tree of a corpus as two reductions with the training between them.
+
+`Cluster.sampling` finds the events to train on, `Cluster.grown` trains the tree on their vectors in one process, and
+`Cluster.describing` looks at every event once more for the table `clusters`. `Cluster.fit` does all of it here; the
+step (`pipelines.steps.tree`) has the same done by any number of workers, with the same result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from mnemic.errors import RecipeError, StepError
+from operators.cluster.describe import Describing, vectors_of
+from operators.cluster.flat import faiss_centroids
+from operators.cluster.grow import Grower, mean
+from operators.cluster.labels import vocabulary
+from operators.cluster.nearest import Vectors
+from operators.cluster.sample import Sample, Sampling
+from operators.cluster.train import Training
+from operators.cluster.tree import Descent, Tree, root, tree_of
+from operators.contracts import Corpus, Numbers, Progress, Reduction, Resources
+
+PartT = TypeVar("PartT")
+
+METHODS = ("tree", "flat", "faiss")
+
+FEWEST_TRAINED, MOST_TRAINED = 131_072, 1 << 20
+"""Events that a tree is trained on at most: 64 a leaf, within these bounds; 200 MB to 1.6 GB at 384 components."""
+
+TRAINED_A_LEAF = 64
+
+FLAT_STEPS = 25
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """Corpus operator that adds ``cluster`` (path of the leaf, such as "3.11"; "" for a tree of depth 0) to events.
+
+    It reads ``id``, ``vector`` and ``text``; its table `clusters` has a row for every node, the root included.
+    ``branching`` children a node; ``depth`` levels below the root, or None for as many as leave ``min_leaf`` events a
+    leaf on average were every node full. ``iterations`` steps of ``sample`` events train a node; none may put more than
+    ``share`` / branching of them into one cluster. The paper's share is 1.5; with 1.2 the leaves are more even, and
+    held-out events nearer to their centroids.
+
+    Every node holds at least ``min_leaf`` events of the corpus if that has so many, whether or not ``depth`` is given.
+    Trained on are all events of a corpus of up to 131,072, of a larger one 64 a leaf, at most 1,048,576. Where those
+    are not all, what holds is a node's part of them: at least ``min_leaf`` * trained / rows, rounded up; in the whole
+    corpus that is about ``min_leaf``, and can be fewer. A node that cannot be divided so has one child. ``min_leaf`` 1
+    only leaves out empty nodes.
+
+    With ``method`` "flat" there are no levels but one of ``clusters`` leaves, made by plain k-means without a bound on
+    shares or sizes; "faiss" has faiss do that, where it is installed, with bits that depend on its version.
+    """
+
+    version: ClassVar[int] = 3
+    resources: ClassVar[Resources] = Resources()
+
+    branching: int = 16
+    depth: int | None = None
+    min_leaf: int = 64
+    iterations: int = 20
+    sample: int = 6400
+    share: float = 1.2
+    seed: int = 0
+    method: str = "tree"
+    clusters: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.branching < 2 or min(self.min_leaf, self.iterations) < 1 or self.sample < self.branching:
+            raise RecipeError(
+                f"A tree cannot have branching {self.branching}, min_leaf {self.min_leaf}, iterations "
+                f"{self.iterations} and sample {self.sample}; set branching to at least 2, sample to no less than "
+                "branching, and the others to at least 1."
+            )
+        if self.share < 1 or (self.depth is not None and not 0 <= self.depth <= 8):
+            raise RecipeError(
+                f"A tree cannot have share {self.share} and depth {self.depth}; set share to at least 1 and depth "
+                "between 0 and 8, or leave depth out to take it from the number of events."
+            )
+        if self.method not in METHODS:
+            raise RecipeError(f"There is no method {self.method!r} of clustering; use one of {', '.join(METHODS)}.")
+        if (self.method == "tree") != (self.clusters is None) or (self.clusters is not None and self.clusters < 2):
+            raise RecipeError(
+                f"Clustering by method {self.method!r} cannot have clusters {self.clusters}; give at least 2 "
+                "`clusters` to the methods flat and faiss, and none to a tree."
+            )
+
+    def output(self, schema: pa.Schema) -> pa.Schema:
+        return pa.schema([pa.field("cluster", pa.string(), nullable=False)])
+
+    def levels(self, rows: int) -> int:
+        """Levels below the root for a corpus of ``rows`` events."""
+        if self.method != "tree":
+            return 1
+        if self.depth is not None:
+            return self.depth
+        depth = 0
+        while rows >= self.min_leaf * self.branching ** (depth + 1):
+            depth += 1
+        return 1 if depth == 0 and rows >= 2 * self.min_leaf else depth
+
+    def trained(self, rows: int) -> int:
+        """Events that are trained on, of a corpus of ``rows``."""
+        leaves = self.clusters or self.branching ** self.levels(rows)
+        return min(rows, max(FEWEST_TRAINED, min(TRAINED_A_LEAF * leaves, MOST_TRAINED)))
+
+    def sampling(self, rows: int) -> Sampling:
+        """Finds the events of a corpus of ``rows`` that are trained on."""
+        if rows == 0:
+            raise StepError("There are no events to cluster; check that the sources hold documents with text.")
+        return Sampling(self.seed, self.trained(rows), rows)
+
+    def grown(self, vectors: Vectors, rows: int, device: str = "cpu", told: Progress | None = None) -> Tree:
+        """The tree of a corpus of ``rows``, trained on ``vectors``: float32 [n, d] in the order of their draws."""
+        depth = self.levels(rows)
+        if self.method == "faiss" and len(vectors) > 1:
+            clusters = min(self.clusters or 1, len(vectors))
+            made = faiss_centroids(vectors, clusters, FLAT_STEPS, self.seed)
+            return root(mean(vectors)).extended([made], clusters)
+        if self.method == "flat":
+            how = Training(self.clusters or 1, FLAT_STEPS, len(vectors), math.inf, self.seed)
+            return Grower(vectors, rows, how, device).grown(1, 1, False)
+        how = Training(self.branching, self.iterations, self.sample, self.share, self.seed)
+        grower = Grower(vectors, rows, how, device)
+        return grower.grown(depth, self.min_leaf, self.depth is None, told)
+
+    def describing(self, tree: Tree, sample: Sample, rows: int) -> Describing:
+        """Makes the table `clusters` of a corpus of ``rows``."""
+        return Describing(tree, tuple(vocabulary(sample.words, tree.leaves)), self.seed, rows)
+
+    def read(self, nodes: pa.Table) -> Tree:
+        """The tree of a table `clusters`, or of its columns path and centroid."""
+        return tree_of(nodes, self.clusters or self.branching)
+
+    def fit(self, corpus: Corpus, device: str, progress: Progress) -> ClusterPaths:
+        """Build the tree from ``corpus`` (events in the order of their ids) and describe its nodes, in this process."""
+        rows, done = len(corpus), 0
+
+        def batches(columns: Sequence[str]) -> Iterable[pa.RecordBatch]:
+            nonlocal done
+            for batch in corpus.batches(columns):
+                yield batch
+                done += batch.num_rows
+                progress(done, 2 * rows)
+
+        sampling, numbered = self.sampling(rows), 0
+        parts = []
+        for batch in batches(["id", "text"]):
+            numbers = pa.array(np.arange(numbered, numbered + batch.num_rows), pa.uint64())
+            numbered += batch.num_rows
+            columns = [*batch.columns, numbers]
+            parts.append(sampling.partial(pa.RecordBatch.from_arrays(columns, names=["id", "text", "number"])))
+        sample = reduced(sampling, parts)
+        tree = self.grown(drawn_vectors(sample, functools.partial(_taken, corpus)), rows, device)
+        paths = ClusterPaths({}, tree)
+        describing = self.describing(tree, sample, rows)
+        described = (
+            describing.partial(batch.append_column("cluster", paths(batch).column("cluster")))
+            for batch in batches(["id", "vector", "text"])
+        )
+        return ClusterPaths({"clusters": describing.finish(reduced(describing, described))}, tree)
+
+    def restore(self, state: pa.Table, corpus: Corpus, device: str) -> ClusterPaths:
+        """The tree again, from the paths and centroids of its nodes."""
+        return ClusterPaths({"clusters": state}, self.read(state), device)
+
+
+def reduced(reduction: Reduction[PartT, Any], parts: Iterable[PartT]) -> PartT:
+    """All parts merged; there is at least one."""
+    return functools.reduce(reduction.merge, parts)
+
+
+def drawn_vectors(sample: Sample, take: Callable[[Numbers], Iterable[tuple[Numbers, Vectors]]]) -> Vectors:
+    """The vectors of a sample, float32 [n, d] in the order of their draws.
+
+    ``take`` is given numbers of rows in ascending order and yields some of them at a time, with their vectors.
+    """
+    order = np.argsort(sample.numbers, kind="stable")
+    ascending = sample.numbers[order]
+    vectors: Vectors | None = None
+    for numbers, found in take(ascending):
+        if vectors is None:
+            vectors = np.empty((len(ascending), found.shape[1]), np.float32)
+        vectors[order[np.searchsorted(ascending, numbers)]] = found
+    assert vectors is not None
+    return vectors
+
+
+def _taken(corpus: Corpus, numbers: Numbers) -> Iterable[tuple[Numbers, Vectors]]:
+    for start in range(0, len(numbers), 8192):
+        some = numbers[start : start + 8192]
+        table = corpus.take(some.astype(np.int64).tolist(), ["vector"])
+        yield some, vectors_of(table.combine_chunks().to_batches()[0])
+
+
+@dataclasses.dataclass(frozen=True)
+class ClusterPaths:
+    """What `Cluster.fit` learned: the table `clusters`, and the leaf of any event with a ``vector``."""
+
+    tables: Mapping[str, pa.Table]
+    tree: Tree
+    device: str = "cpu"
+
+    @property
+    def summary(self) -> dict[str, int]:
+        return {"levels": self.tree.depth, "leaves": self.tree.leaves}
+
+    @property
+    def state(self) -> pa.Table:
+        return self.tables["clusters"].select(["path", "centroid"])
+
+    @functools.cached_property
+    def _descent(self) -> Descent:
+        return Descent(self.tree, self.device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_descent"}
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        leaves = self._descent(vectors_of(batch))[-1]
+        paths = pa.array(self.tree.names[-1], pa.string()).take(pa.array(leaves))
+        return pa.RecordBatch.from_arrays([paths], schema=pa.schema([pa.field("cluster", pa.string(), nullable=False)]))

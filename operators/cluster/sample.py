@@ -1,0 +1,99 @@
+"""Which events a tree is trained on: those of smallest draw, whoever looks at them first.
+
+A draw is 64 bits that depend on the seed and an event's id alone, so the events of smallest draw are a random sample
+that any split of the corpus finds again: the smallest of two parts are among the smallest of each ("bottom-k", Cohen
+and Kaplan 2007). What travels is a draw and a row number, 16 bytes an event, and no vector.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from mnemic.ids import hash_parts
+from operators.cluster.labels import words_of
+from operators.contracts import Numbers
+
+READ = 8_192
+"""Events whose words make the vocabulary of labels, in the mean."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """``draws`` ascending, uint64 [n]; ``numbers`` uint64 [n] of their rows; how often words occur in some texts."""
+
+    draws: Numbers
+    numbers: Numbers
+    words: collections.Counter[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """The ``size`` events of smallest draw out of ``rows``, and the words of about 8,192: a `Reduction`.
+
+    Batches hold ``id``, ``number`` (uint64, of the row) and ``text``, which may be null but where `reads` says so.
+    """
+
+    seed: int
+    size: int
+    rows: int
+
+    def reads(self, ids: pa.Array) -> npt.NDArray[np.int64]:
+        """Places of the events whose texts are read."""
+        return chosen(ids, self.seed, READ, self.rows)
+
+    def partial(self, batch: pa.RecordBatch) -> Sample:
+        read = batch.column("text").take(pa.array(self.reads(batch.column("id"))))
+        words = collections.Counter(word for text in read.to_pylist() for word in words_of(text))
+        drawn = draws(batch.column("id"), self.seed)
+        return self._smallest(drawn, batch.column("number").to_numpy(), words)
+
+    def merge(self, one: Sample, other: Sample) -> Sample:
+        drawn, numbers = np.concatenate([one.draws, other.draws]), np.concatenate([one.numbers, other.numbers])
+        return self._smallest(drawn, numbers, one.words + other.words)
+
+    def finish(self, whole: Sample) -> Sample:
+        return whole
+
+    def _smallest(self, drawn: Numbers, numbers: Numbers, words: collections.Counter[str]) -> Sample:
+        order = np.argsort(drawn, kind="stable")[: self.size]
+        return Sample(drawn[order], numbers[order], words)
+
+
+def chosen(ids: pa.Array, seed: int, wanted: int, rows: int) -> npt.NDArray[np.int64]:
+    """Places of the events whose draws are so small that of ``rows`` about ``wanted`` have such."""
+    if wanted >= rows:
+        return np.arange(len(ids))
+    return np.flatnonzero(draws(ids, seed) < np.uint64((wanted << 64) // rows))
+
+
+def draws(ids: pa.Array, seed: int) -> Numbers:
+    """A number for every id, uint64 [n], that depends on the seed and the id alone."""
+    encoded = ids.cast(pa.large_binary())
+    _, offsets, data = encoded.buffers()
+    bounds = np.frombuffer(offsets, np.int64)[encoded.offset : encoded.offset + len(encoded) + 1]
+    characters = np.frombuffer(data if data is not None else b"", np.uint8)
+    lengths = np.diff(bounds)
+    drawn = np.empty(len(ids), np.uint64)
+    start = np.uint64(int(hash_parts("cluster", seed)[:16], 16))
+    for length in np.unique(lengths).tolist():  # one, for ids that are hashes
+        rows = np.flatnonzero(lengths == length)
+        padded = np.zeros((len(rows), -(-length // 8) * 8), np.uint8)
+        padded[:, :length] = characters[bounds[rows, None] + np.arange(length)]
+        state = np.full(len(rows), start ^ np.uint64(length), np.uint64)
+        for word in padded.view("<u8").T:
+            state = mixed(state ^ word)
+        drawn[rows] = state
+    return drawn
+
+
+def mixed(state: Numbers) -> Numbers:
+    """The next output of splitmix64 (Steele, Lea and Flood 2014) from ``state``."""
+    state = state + np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))

@@ -1,0 +1,209 @@
+"""The tree of clusters, and the greedy descent of rows through it.
+
+A row goes to the nearest of its node's children (Euclidean), 16 distances a level instead of one for every leaf
+(Pouransari et al., arXiv 2510.02375, clustering tree). Only the upper levels are taken in one stride: a row begins at
+the nearest node of the deepest level that has at most 256. By single steps a fourth of held-out sentences take another
+way from the root than to the leaf nearest to them, and lie 10 % further (squared) from their leaf than from that of
+flat k-means with as many; in a stride 6 %.
+
+Rows of one node are multiplied with its children together. To that end a chunk of rows is put into the order of its
+nodes at each level; a chunk is small enough to stay in a processor's cache meanwhile, so that this costs less than the
+products do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from operators.cluster.nearest import Integers, Vectors, longest, settled, squared_norms
+
+if TYPE_CHECKING:
+    import torch
+
+STRIDE = 256
+"""Nodes of a level that are compared at once, from the root."""
+
+CHUNK = 16_384
+"""Rows that descend together on a CPU: 25 MB at 384 components."""
+
+CHUNK_GPU = 262_144
+
+
+@dataclasses.dataclass(frozen=True)
+class Tree:
+    """Nodes of all levels. Level 0 is the root alone; every leaf is at the last level.
+
+    ``names[l]`` are the paths of level l; ``centroids[l]`` is float32 [nodes, d]; ``children[l]`` [nodes, k] are
+    indices into level l + 1, -1 where a node has fewer than k.
+    """
+
+    names: list[list[str]]
+    centroids: list[Vectors]
+    children: list[Integers]
+
+    @property
+    def depth(self) -> int:
+        return len(self.names) - 1
+
+    @property
+    def leaves(self) -> int:
+        return len(self.names[-1])
+
+    @property
+    def entry(self) -> int:
+        """The level at which descent begins: the deepest of at most 256 nodes."""
+        return max(level for level, names in enumerate(self.names) if len(names) <= STRIDE)
+
+    def extended(self, centroids: list[Vectors], branching: int) -> Tree:
+        """The tree with one more level: ``centroids[i]``, at most ``branching`` of them, below the i-th last node."""
+        names: list[str] = []
+        children = np.full((len(centroids), branching), -1, np.int64)
+        for node, (name, made) in enumerate(zip(self.names[-1], centroids, strict=True)):
+            children[node, : len(made)] = len(names) + np.arange(len(made))
+            names += [f"{name}.{child}" if name else str(child) for child in range(len(made))]
+        return Tree([*self.names, names], [*self.centroids, np.concatenate(centroids)], [*self.children, children])
+
+    def ancestors(self, below: int | None = None) -> list[Integers]:
+        """For every level the node that each node of level ``below`` (the leaves) is, or is below: int64 [nodes]."""
+        below = self.depth if below is None else below
+        above = [np.arange(len(self.names[below]))]
+        for level in reversed(range(below)):
+            parent = np.empty(len(self.names[level + 1]), np.int64)
+            node, child = np.nonzero(self.children[level] >= 0)
+            parent[self.children[level][node, child]] = node
+            above.insert(0, parent[above[0]])
+        return above
+
+    def descend(self, vectors: Vectors, device: str = "cpu") -> list[Integers]:
+        """Index of each row's node at every level; see `Descent`."""
+        return Descent(self, device)(vectors)
+
+
+def root(centroid: Vectors) -> Tree:
+    """A tree of the root alone; ``centroid`` is float32 [1, d]."""
+    return Tree([[""]], [centroid], [])
+
+
+def tree_of(nodes: pa.Table, branching: int) -> Tree:
+    """The tree whose nodes are the rows of ``nodes`` (path, centroid), in any order."""
+    column = nodes["centroid"].combine_chunks()
+    centroids = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+    place = {tuple(map(int, filter(None, path.split(".")))): row for row, path in enumerate(nodes["path"].to_pylist())}
+    levels: list[list[tuple[int, ...]]] = [[] for _ in range(max(map(len, place)) + 1)]
+    for path in sorted(place):
+        levels[len(path)].append(path)
+    tree = root(centroids[[place[()]]])
+    for above, below in itertools.pairwise(levels):
+        members: dict[tuple[int, ...], list[int]] = {parent: [] for parent in above}
+        for path in below:
+            members[path[:-1]].append(place[path])
+        tree = tree.extended([centroids[members[parent]] for parent in above], branching)
+    return tree
+
+
+class Level:
+    """The children of all nodes of a level, on a device."""
+
+    def __init__(self, centroids: Vectors, children: Integers, device: str) -> None:
+        import torch
+
+        self.children = torch.from_numpy(children).to(device)
+        there = torch.from_numpy(np.ascontiguousarray(centroids)).to(device)
+        self._centroids = there[self.children.clamp(min=0)]
+        self._factors = (-2 * self._centroids).transpose(1, 2).contiguous()
+        self._squares = squared_norms(self._centroids, self.children >= 0)
+        self._norm = longest(there)
+
+    @property
+    def nodes(self) -> int:
+        return len(self.children)
+
+    def below(self, rows: torch.Tensor, node: torch.Tensor, norm: float) -> torch.Tensor:
+        """The nearest child of each row's node, as an index into the next level.
+
+        ``rows`` float32 [n, d] are in the order of their nodes, ``node`` int64 [n]; none is longer than ``norm``.
+        """
+        distances = products(rows, node, self._factors).add_(self._squares.index_select(0, node))
+        choice = settled(distances, rows, self._centroids, node, (norm, self._norm))
+        return self.children[node, choice]
+
+
+class Descent:
+    """Greedy descent on a device. Called with float32 [rows, d] it returns int64 [rows] for each level, the root's too.
+
+    A row's path is a function of the row and the tree (`operators.cluster.nearest`).
+    """
+
+    def __init__(self, tree: Tree, device: str = "cpu") -> None:
+        self._device, self._above = device, tree.ancestors(tree.entry)
+        pairs = list(zip(tree.centroids[1:], tree.children, strict=True))[tree.entry :]
+        if tree.entry:
+            pairs.insert(0, (tree.centroids[tree.entry], np.arange(len(tree.names[tree.entry]))[None]))
+        self._levels = [Level(centroids, children, device) for centroids, children in pairs]
+
+    def __call__(self, vectors: Vectors) -> list[Integers]:
+        import torch
+
+        paths = [np.zeros(len(vectors), np.int64) for _ in self._levels]
+        size = min(chunk_rows(self._device), len(vectors))
+        room = torch.empty(min(2, len(self._levels)), size, vectors.shape[1], device=self._device)
+        for start in range(0, len(vectors), size or 1):
+            part = slice(start, start + size)
+            for path, nodes in zip(paths, self._paths(vectors[part], room), strict=True):
+                path[part] = nodes
+        if not self._above[1:]:  # from the root by single steps
+            return [np.zeros(len(vectors), np.int64), *paths]
+        return [*(above[paths[0]] for above in self._above[:-1]), *paths]
+
+    def _paths(self, vectors: Vectors, room: torch.Tensor) -> list[Integers]:
+        """Nodes of one chunk of rows, from where descent begins; ``room`` [2, chunk, d] is written over."""
+        import torch
+
+        rows = torch.from_numpy(np.require(vectors, requirements=["C", "W"])).to(self._device)
+        norm = longest(rows)
+        node = torch.zeros(len(rows), dtype=torch.int64, device=self._device)
+        place, found = torch.arange(len(rows), device=self._device), []
+        for number, level in enumerate(self._levels):
+            if number:
+                order = grouped(node, level.nodes)
+                ordered = room[number % 2, : len(rows)]  # new pages would cost as much as the copy
+                rows = torch.index_select(rows, 0, order, out=ordered)
+                node, place = node[order], place[order]
+            node = level.below(rows, node, norm)
+            nodes = torch.empty_like(node)
+            nodes[place] = node
+            found.append(nodes.cpu().numpy())
+        return found
+
+
+def chunk_rows(device: str) -> int:
+    """Rows that go through a level together."""
+    return CHUNK if device == "cpu" else CHUNK_GPU
+
+
+def grouped(node: torch.Tensor, nodes: int) -> torch.Tensor:
+    """A stable order of the rows by node, of which there are ``nodes``."""
+    import torch
+
+    if node.device.type != "cpu":
+        return torch.sort(node, stable=True).indices
+    small = node.numpy().astype(np.uint16) if nodes < 1 << 16 else node.numpy()  # short integers by counting, not pairs
+    return torch.from_numpy(np.argsort(small, kind="stable"))
+
+
+def products(rows: torch.Tensor, node: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """Rows, in the order of their nodes, times the factors [nodes, d, k] of their node: float32 [rows, k]."""
+    import torch
+
+    made = rows.new_empty(rows.shape[0], factors.shape[2])
+    present, counts = torch.unique_consecutive(node, return_counts=True)
+    start = 0
+    for one, count in zip(present.tolist(), counts.tolist(), strict=True):
+        torch.mm(rows[start : start + count], factors[one], out=made[start : start + count])
+        start += count
+    return made
