@@ -10,14 +10,13 @@ from typing import Any
 import pyarrow as pa
 
 from mnemic.dataset import Store
-from mnemic.dataset.index import needs_indexing
 from mnemic.dataset.write import append_rows
 from mnemic.release import PINNED, Release, current_versions, releases
 from mnemic.schema import RELEASES
 from pipelines.identity import Record
 from pipelines.recipe import Recipe
 from pipelines.steps.contracts import Context, Status, Step
-from pipelines.steps.indexes import update_indexes
+from pipelines.steps.indexes import lacks_indexes, update_indexes
 
 STEP = "release"
 RECORD = Record(STEP, 1, {}, {})
@@ -29,8 +28,7 @@ def release_state(store: Store, steps: Sequence[Step]) -> Status:
     if "documents" not in versions:
         return Status("new")
     found = releases(store)
-    events = store["events"].snapshot()
-    if events is not None and events.count() and needs_indexing(events):
+    if lacks_indexes(store):
         return Status("pending", 1, 1, "releases", ("the indexes are not up to date",))
     if not found:
         return Status("new", 1, 1, "releases")

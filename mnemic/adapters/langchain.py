@@ -35,7 +35,7 @@ class BankRetriever(BaseRetriever):  # type: ignore[misc]
     A document has the event's text as ``page_content`` and its id as ``id``. Its ``metadata``, which JSON can hold, is
     the rest of `mnemic.search.Found`: document, source (its name in the recipe), locator (where in it), collection,
     tenant, session, level, start and end (characters of the document), time (ISO 8601), speakers, turns, words, reason,
-    and score (fused), similarity, bm25, event_bm25, session_bm25, None where a signal did not rank the event.
+    and score (fused), similarity, bm25, event_bm25, document_bm25, None where a signal did not rank the event.
 
     The settings are those of `mnemic.bank.Bank.search`. Documents come in reading order, the best source first, which
     is how a prompt wants them; with ``best_first`` by falling score, which is what a reranker, a merger of several

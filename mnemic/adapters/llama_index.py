@@ -43,7 +43,7 @@ class BankRetriever(BaseRetriever):  # type: ignore[misc]
     and the document as its source (``ref_doc_id``). Its ``metadata``, which JSON can hold, is the rest of
     `mnemic.search.Found`: document, source (its name in the recipe), locator (where in it), collection, tenant,
     session, level, start, end, time (ISO 8601), speakers, turns, words, reason, and score, similarity, bm25,
-    event_bm25, session_bm25, None where a signal did not rank the event. A language model is given the text alone, so
+    event_bm25, document_bm25, None where a signal did not rank the event. A language model is given the text alone, so
     that the budget holds for what it reads, and the metadata that ``shown`` names, such as ``("locator", "time")``.
 
     The other settings are those of `mnemic.bank.Bank.search`. Nodes come in reading order, the best source first, which

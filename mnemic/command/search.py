@@ -24,7 +24,7 @@ EXAMPLES = """  mnemic search memory/python-environment "how do I tag a dataset 
   mnemic search memory/notes                    asks for questions, one a line"""
 
 _FILTERS = ("tenant", "source", "collection", "session", "speaker")
-_SIGNALS = {"similarity": "cosine", "bm25": "bm25", "event_bm25": "event", "session_bm25": "session"}
+_SIGNALS = {"similarity": "cosine", "bm25": "bm25", "event_bm25": "event", "document_bm25": "document"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

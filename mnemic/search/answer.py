@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from mnemic.dataset import Snapshot
-from mnemic.dataset.index import rows_of_ids
+from mnemic.dataset.index import built, rows_of_ids
 from mnemic.errors import QueryError
 from mnemic.schema import LEVELS
 from mnemic.search.buffers import FITS, cut, reading_order, take
-from mnemic.search.condition import Where, condition, readable_condition, within_documents
+from mnemic.search.condition import Where, condition, of_documents, readable_condition, within_documents
 from mnemic.search.found import Found, Results
-from mnemic.search.hybrid import CONTEXT, Ranked, rank_events
+from mnemic.search.hybrid import EVENTS_HEARD, Ranked, rank_events
 
 if TYPE_CHECKING:
     from mnemic.bank import Bank
@@ -28,7 +28,7 @@ _SIGNALS = {
     "similarity": "meaning",
     "bm25": "words",
     "event_bm25": "words of its event",
-    "session_bm25": "words of its session",
+    "document_bm25": "words of its document",
 }
 
 
@@ -79,9 +79,8 @@ def search(
     if level is not None and level not in LEVELS:
         raise QueryError(f"There is no level {level!r} of events; choose one of {', '.join(LEVELS)}.")
     looked = bank.encoder.encode_queries([query])[0] if vector is None else np.asarray(vector, np.float32)
-    contexts = [one for one in CONTEXT if level is None or LEVELS.index(one) < LEVELS.index(level)]
-    if "leaf" not in names:
-        contexts = []
+    documents = bank.dataset("documents") if level != "session" and "text" in built(bank.dataset("documents")) else None
+    heard = level not in ("session", "event") and "leaf" in names and events.count() <= EVENTS_HEARD
     routed = None if route is None else bank.tree.route(looked, route)
     with readable_condition(allowed, events, "events"):
         ranked = rank_events(
@@ -90,7 +89,9 @@ def search(
             looked,
             allowed,
             level,
-            contexts,
+            documents,
+            of_documents(where),
+            events_heard=heard,
             varying=within_documents(where) is not None,
             near=routed.condition if routed else None,
         )

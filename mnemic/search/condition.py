@@ -68,6 +68,17 @@ def within_documents(where: Where) -> Where:
     return {name: value for name, value in where.items() if name not in _EQUAL and value is not None} or None
 
 
+def of_documents(where: Where) -> str | None:
+    """What of ``where`` a row of `documents` can be asked, as SQL; SQL over `events` is not looked into."""
+    if where is None or isinstance(where, str):
+        return None
+    if not isinstance(where, Mapping):
+        return both(*map(of_documents, where))
+    of_all = {name: value for name, value in where.items() if name in _EQUAL and name != "document"}
+    identity = condition({"document": where.get("document")}, _EQUAL)
+    return both(condition(of_all, _EQUAL), identity and identity.replace("document", "id", 1))
+
+
 def of_level(level: str | None, where: str | None, columns: Collection[str]) -> str | None:
     """The condition ``where`` on rows of one level, or on leaves; older banks hold nothing but events."""
     wanted = f"level = '{level}'" if level else "leaf" if "leaf" in columns else None

@@ -11,7 +11,7 @@ class Found:
     """An event that answers a query, with the reasons it was found.
 
     Scores are None where the signal did not rank it: ``similarity`` is the cosine to the query, ``bm25`` its own score
-    in words, ``event_bm25`` and ``session_bm25`` those of the event and the session that it is in.
+    in words, ``event_bm25`` and ``document_bm25`` those of the event and of the document that it is in.
     """
 
     id: str
@@ -33,7 +33,7 @@ class Found:
     similarity: float | None
     bm25: float | None
     event_bm25: float | None
-    session_bm25: float | None
+    document_bm25: float | None
     reason: str
 
 

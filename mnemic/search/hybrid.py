@@ -1,14 +1,14 @@
-"""Search over one release: four signals at once, fused, and filled into a budget.
+"""Search over one release: several signals at once, fused, and filled into a budget.
 
-Asked at the same time are the vectors and the words (BM25) of the rows of the level that is searched, and the words of
-the events and of the sessions that they are in. What these rank is fused (`mnemic.search.fusion`) and taken under the
-budget (`mnemic.search.buffers`).
+Asked at the same time are the vectors and the words (BM25) of the rows of the level that is searched, the words of the
+documents that they are in (a session of a conversation is one), and in all but large banks those of their events. What
+these rank is fused (`mnemic.search.fusion`) and taken under the budget (`mnemic.search.buffers`).
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -28,8 +28,12 @@ HEARD = 50
 """Of them, those whose neighbours are looked at."""
 OWN = ("similarity", "bm25")
 """Signals of the rows themselves, which their neighbours have a share of."""
-CONTEXT = ("event", "session")
-"""Levels whose words speak for the rows inside them."""
+EVENTS_HEARD = 100_000
+"""Rows of `events` up to which the words of events speak for the rows inside them.
+
+They give less than a point of recall, and at a million rows cost a third of a search's processor time: a condition on
+the level is met by few rows of the index, so that little can be skipped. Documents have an index of their own.
+"""
 
 _FACTS = ("id", "document", "first_unit", "end_unit", "words", "previous", "next")
 
@@ -40,7 +44,7 @@ class Ranked:
 
     ``facts`` are id, document, unit range, first character and words; ``neighbours`` of each row are places in the
     ranking, next before previous; ``scores`` are the fused ones. ``signals`` has for each signal (similarity, bm25,
-    event_bm25, session_bm25) the score that a row was given itself, NaN where it has none, and ``places`` its rank
+    event_bm25, document_bm25) the score that a row was given itself, NaN where it has none, and ``places`` its rank
     there, infinite for none.
     """
 
@@ -57,15 +61,18 @@ def rank_events(
     vector: np.ndarray[Any, Any] | None,
     where: str | None,
     level: str | None,
-    contexts: Sequence[str],
+    documents: Snapshot | None,
+    within: str | None,
     *,
+    events_heard: bool = False,
     varying: bool = True,
     near: str | None = None,
 ) -> Ranked:
     """Rank the rows of ``level`` (None: the leaves) that satisfy ``where`` for ``query`` and its ``vector``.
 
-    The words of the levels ``contexts`` above are heard as well. ``varying`` says that ``where`` may hold for one row
-    of a document and not for another. With ``near`` only the vectors of rows that satisfy that too are compared.
+    The words of ``documents`` that satisfy ``within`` are heard as well (None: of none), and with ``events_heard``
+    those of events. ``varying`` says that ``where`` may hold for one row of a document and not for another. With
+    ``near`` only the vectors of rows that satisfy that too are compared.
     """
     rows = of_level(level, where, events.schema.names)
     names = [name for name in _FACTS if name in events.schema.names]
@@ -74,12 +81,15 @@ def rank_events(
     }
     if vector is not None:
         asked["similarity"] = functools.partial(search_vector, events, "vector", (), vector, POOL, both(rows, near))
-    for context in contexts:
-        within = both(where, f"level = '{context}'")
-        asked[f"{context}_bm25"] = functools.partial(search_text, events, "text", (), query, POOL, within)
+    if events_heard:
+        holders = both(where, "level = 'event'")
+        asked["event_bm25"] = functools.partial(search_text, events, "text", (), query, POOL, holders)
+    if documents is not None:
+        asked["document_bm25"] = functools.partial(search_text, documents, "text", "id", query, POOL, within)
     answers = dict(zip(asked, _workers().map(lambda ask: ask(), asked.values()), strict=True))
 
     hits: dict[str, pa.Table] = {name: answers.pop(name) for name in OWN if name in answers}
+    of_documents = answers.pop("document_bm25", None)
     every = [*hits.values(), *answers.values()]
     numbers = np.unique(np.concatenate([table["_rowid"].to_numpy() for table in every]))
     known = read_rows(events, numbers, names).append_column("_rowid", pa.array(numbers))
@@ -87,8 +97,11 @@ def rank_events(
     place = {identity: number for number, identity in enumerate(facts["id"].to_pylist())}
     signals: dict[str, Floats] = {name: _scores_of(table, facts) for name, table in hits.items()}
     for name, table in answers.items():
-        holders = known.take(pa.array(np.searchsorted(numbers, table["_rowid"].to_numpy())))
-        signals[name] = _scores_of_holders(holders.append_column("_score", table["_score"]), facts)
+        found = known.take(pa.array(np.searchsorted(numbers, table["_rowid"].to_numpy())))
+        signals[name] = _scores_of_holders(found.append_column("_score", table["_score"]), facts)
+    if of_documents is not None:
+        at = pc.index_in(facts["document"], value_set=of_documents["id"].combine_chunks())
+        signals["document_bm25"] = of_documents["_score"].take(at.combine_chunks()).to_numpy().astype(np.float64)
     pairs = _pairs(facts, place)
     shares = {"similarity": DENSE_SHARE, "bm25": TEXT_SHARE}
     heard = {

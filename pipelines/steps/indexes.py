@@ -1,12 +1,17 @@
-"""The indexes of `events`: segments written by workers, recall measured, and the record of both for the release."""
+"""The indexes of a bank: segments written by workers, recall measured, and the record of both for the release.
+
+`events` are indexed by words, vectors and what conditions name. `documents` are too, but for vectors: a search hears
+the words of the document that an event is in, and there are far fewer documents to ask than rows that hold them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from mnemic.dataset import Snapshot
+from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.index import (
+    DOCUMENTS,
     EVENTS,
     IndexPlan,
     Work,
@@ -21,18 +26,42 @@ from mnemic.dataset.index import (
 from operators.contracts import Resources
 from pipelines.steps.contracts import Context
 
-DATASET = "events"
+PLANS = {"events": EVENTS, "documents": DOCUMENTS}
+"""The datasets that have indexes, and which."""
 
 
-def update_indexes(context: Context, plan: IndexPlan = EVENTS) -> dict[str, Any]:
-    """Bring the indexes of `events` up to date and give their records, by column: kind, rows, bytes, and recall.
+def lacks_indexes(store: Store) -> bool:
+    """Whether a dataset has rows that an index of it should cover and does not."""
+    for name, plan in PLANS.items():
+        snapshot = store[name].snapshot()
+        if snapshot is not None and snapshot.count() and needs_indexing(snapshot, plan):
+            return True
+    return False
 
-    Interrupted anywhere, the next build goes on with what is missing.
+
+def update_indexes(context: Context) -> dict[str, Any]:
+    """Bring all indexes up to date and give their records: kind, rows, bytes, and recall of the vector index.
+
+    Those of `events` go by their column, those of `documents` by "documents." and the column. Interrupted anywhere, the
+    next build goes on with what is missing.
     """
-    dataset = context.store[DATASET]
+    found: dict[str, Any] = {}
+    for name, plan in PLANS.items():
+        made = _update(context, name, plan)
+        found |= made if name == "events" else {f"{name}.{column}": record for column, record in made.items()}
+    return found
+
+
+def _update(context: Context, name: str, plan: IndexPlan) -> dict[str, Any]:
+    dataset = context.store[name]
     snapshot = dataset.snapshot()
     if snapshot is None or not snapshot.count():
         return {}
+
+    def told(work: Work) -> str:
+        if isinstance(work, Write):
+            return f"the index on {work.column} over {len(work.fragments)} fragments of {name}"
+        return f"the vectors of {name}"
 
     def workers(pinned: Snapshot, work: Sequence[Work]) -> Iterator[Any]:
         version = pinned.version
@@ -41,7 +70,7 @@ def update_indexes(context: Context, plan: IndexPlan = EVENTS) -> dict[str, Any]
             here = dataset.require(version)
             return lambda item: item.run(here)
 
-        return context.engine.map(context.job(factory, Resources(), _told), work)
+        return context.engine.map(context.job(factory, Resources(), told), work)
 
     if needs_indexing(snapshot, plan):
         context.commit(lambda: build_indexes(dataset, plan, workers))
@@ -62,9 +91,3 @@ def records(snapshot: Snapshot, plan: IndexPlan = EVENTS) -> dict[str, Any]:
         exact = {"kind": "exact", "rows": snapshot.count(), "recall_at_10": 1.0}
         found[plan.vector] = record_of_index(snapshot, plan.vector) or found.get(plan.vector, exact)
     return found
-
-
-def _told(work: Work) -> str:
-    if isinstance(work, Write):
-        return f"the index on {work.column} over {len(work.fragments)} fragments of {DATASET}"
-    return f"the vectors of {DATASET}"

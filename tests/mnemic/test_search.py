@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from mnemic.errors import QueryError
 from mnemic.search import Found
 from mnemic.search.buffers import cut, reading_order, take
-from mnemic.search.condition import condition, of_level, within_documents
+from mnemic.search.condition import condition, of_documents, of_level, within_documents
 from mnemic.search.fusion import fuse, ranks, with_neighbours
 from mnemic.search.route import Tree
 
 EVENT = Found(
     id="e", document="d", source="s", locator="l", collection="c", tenant="t", session="", level="event", start=0,
     end=13, time=None, speakers=[], turns=[], text="one two three", words=3, score=1.0, similarity=None, bm25=None,
-    event_bm25=None, session_bm25=None, reason="words: rank 1",
+    event_bm25=None, document_bm25=None, reason="words: rank 1",
 )  # fmt: skip
 
 SIZES = st.lists(st.integers(1, 400), max_size=40)
@@ -130,6 +130,12 @@ def test_conditions_by_name_are_sql_and_quoted():
     assert condition({"tenant": None}, COLUMNS) is None and condition("words > 5", COLUMNS) == "words > 5"
     assert of_level(None, "words > 5 OR true", COLUMNS) == "(words > 5 OR true) AND (leaf)"
     assert of_level("turn", None, COLUMNS) == "(level = 'turn')" and of_level(None, None, ("id",)) is None
+
+
+def test_what_documents_can_be_asked():
+    assert of_documents({"tenant": "a", "document": "7f", "speaker": "Ann"}) == "(tenant IN ('a')) AND (id IN ('7f'))"
+    assert of_documents([{"tenant": "a"}, "words > 5", None]) == "((tenant IN ('a')))"
+    assert of_documents("tenant = 'a'") is None and of_documents(None) is None
 
 
 def test_what_differs_within_a_document():

@@ -80,10 +80,10 @@ def test_a_search_of_one_tenant_never_gives_another_ones_turns(bank):
     assert spoken and all(event.speakers == ["Cleo"] for event in spoken)
 
 
-def test_the_event_and_the_session_speak_for_a_turn(bank):
+def test_the_event_and_the_document_speak_for_a_turn(bank):
     best = max(bank.search("tuned 4", where={"tenant": "north"}), key=lambda event: event.score)
-    assert best.turns == ["violin-4"] and best.event_bm25 > 0 and best.session_bm25 > 0
-    assert "words of its event: rank" in best.reason and "words of its session: rank 1" in best.reason
+    assert best.turns == ["violin-4"] and best.event_bm25 > 0 and best.document_bm25 > 0
+    assert "words of its event: rank" in best.reason and "words of its document: rank 1" in best.reason
 
 
 def test_recall_of_evidence_counts_what_the_budget_holds(bank):
@@ -124,4 +124,4 @@ def test_evaluating_questions_on_the_command_line(bank, folder, capsys):
 def test_the_search_command_knows_tenants(bank, capsys):
     assert main(["search", bank.path, "tuned 4", "--tenant", "north", "--words", "30"]) == 0
     told = capsys.readouterr().out
-    assert "north.json#north/violin" in told and "2026-03-01" in told and "session " in told and "south" not in told
+    assert "north.json#north/violin" in told and "2026-03-01" in told and "document " in told and "south" not in told

@@ -63,6 +63,11 @@ EVENTS = IndexPlan(
 )
 
 
+DOCUMENTS = IndexPlan(
+    scalars={"id": "BTREE", "session": "BTREE", "tenant": "BITMAP", "source": "BITMAP", "collection": "BITMAP"}
+)
+
+
 @dataclass(frozen=True)
 class VectorSettings:
     """How a vector index is laid out, and how many of its partitions a query looks at."""
