@@ -23,15 +23,15 @@ from mnemic.dataset.store import Snapshot
 
 K = 10
 SAMPLE = 200
-NOISE = 2.0
+NOISE = 1.75
 """Length of the noise added to a unit vector.
 
-On a million rows the recall of such queries came within .02 of that of sentences which no row was made of, and within
-.002 at the number of partitions where theirs was .95; with noise of length 1 it was .99 where theirs was .91.
+On a million rows, with 32 to 192 of 1,024 partitions looked at, such queries had a recall of .84 to .98, sentences that
+no row was made of .92 to .98, and rows themselves .97 to .99: they would have promised too much.
 """
 
-TARGET = 0.965
-"""Recall asked of the sample; what is promised is .95, of any queries."""
+TARGET = 0.96
+"""Recall asked of the sample; what is promised is .95."""
 
 GROWTH = 1.25
 """Factor from one number of partitions that is tried to the next."""
