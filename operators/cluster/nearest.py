@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from operators.compiled import compiled
+
 if TYPE_CHECKING:
     import torch
 
@@ -45,22 +47,56 @@ def longest(rows: torch.Tensor) -> float:
 
 
 def settled(
-    distances: torch.Tensor, rows: torch.Tensor, centroids: torch.Tensor, node: torch.Tensor, norms: tuple[float, float]
+    products: torch.Tensor,
+    squares: torch.Tensor,
+    rows: torch.Tensor,
+    centroids: torch.Tensor,
+    node: torch.Tensor,
+    norms: tuple[float, float],
 ) -> torch.Tensor:
     """Index of the nearest centroid of each row, int64 [n].
 
-    ``distances`` are the products, float32 [n, k]: the squared length of the centroid less twice the scalar product.
-    ``centroids`` is [nodes, k, d] and ``node`` [n] says whose centroids a row of ``rows`` [n, d] is compared with;
-    ``norms`` are lengths that no row and no centroid exceeds.
+    A row of ``rows`` [n, d] is compared with the centroids of its ``node`` [n], of which there are ``centroids``
+    [nodes, k, d] and the ``squares`` of their lengths [nodes, k]. ``products`` float32 [n, k] are its scalar products
+    with them, times -2. ``norms`` are lengths that no row and no centroid exceeds.
     """
+    import torch
+
     row, centroid = norms
     wrong = 2.0**-24 * (2 * (_LIKELY * math.sqrt(rows.shape[1]) + 3) * row * centroid + 2 * centroid**2)
-    best, choice = distances.min(1)
-    within = distances <= (best + 2 * wrong).unsqueeze(1)
-    doubtful = (within.sum(1) > 1).nonzero().squeeze(1)
+    choice = torch.empty_like(node)
+    if products.device.type == "cpu":
+        near = torch.empty(len(node), dtype=torch.bool)
+        best_of(products.numpy(), squares.numpy(), node.numpy(), 2 * wrong, choice.numpy(), near.numpy())
+    else:
+        distances = products + squares.index_select(0, node)
+        best, choice = distances.min(1)
+        near = (distances <= (best + 2 * wrong).unsqueeze(1)).sum(1) > 1
+    doubtful = near.nonzero().squeeze(1)
     if len(doubtful):
-        choice[doubtful] = _again(within[doubtful], rows, doubtful, centroids, node[doubtful])
+        distances = products[doubtful] + squares[node[doubtful]]
+        within = distances <= distances.amin(1, keepdim=True) + 2 * wrong
+        choice[doubtful] = _again(within, rows, doubtful, centroids, node[doubtful])
     return choice
+
+
+@compiled
+def best_of(
+    products: Vectors, squares: Vectors, node: Integers, wrong: float, choice: Integers, near: npt.NDArray[np.bool_]
+) -> None:
+    """Write the nearest centroid of each row, and whether another one is less than ``wrong`` farther."""
+    for row in range(products.shape[0]):
+        own = squares[node[row]]
+        best = second = np.float32(np.inf)
+        first = 0
+        for centroid in range(products.shape[1]):
+            distance = products[row, centroid] + own[centroid]
+            if distance < best:
+                best, second, first = distance, best, centroid
+            elif distance < second:
+                second = distance
+        choice[row] = first
+        near[row] = second - best <= wrong
 
 
 def _again(

@@ -80,7 +80,7 @@ def trained(points: torch.Tensor, valid: Integers, wanted: Integers, names: list
     wanted = np.minimum(wanted, distinct)
     missing = torch.arange(centroids.shape[1], device=device) >= torch.from_numpy(wanted).to(device)[:, None]
     outside = torch.arange(m, device=device) >= torch.from_numpy(valid).to(device)[:, None]
-    slices = max(1, m // how.sample)
+    slices = max(1, round(m / how.sample))
     before, settled = None, torch.zeros(len(valid), dtype=torch.bool, device=device)
     for step in range(how.iterations):
         first, end = step % slices * m // slices, (step % slices + 1) * m // slices

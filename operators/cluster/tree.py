@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import queue
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from operators.cluster.nearest import Integers, Vectors, longest, settled, squared_norms
+from operators.cluster.threads import side_by_side
 
 if TYPE_CHECKING:
     import torch
@@ -128,9 +130,21 @@ class Level:
 
         ``rows`` float32 [n, d] are in the order of their nodes, ``node`` int64 [n]; none is longer than ``norm``.
         """
-        distances = products(rows, node, self._factors).add_(self._squares.index_select(0, node))
-        choice = settled(distances, rows, self._centroids, node, (norm, self._norm))
-        return self.children[node, choice]
+        import torch
+
+        if self.nodes > 1:
+            choice = self._nearest(products(rows, node, self._factors), rows, node, norm)
+            return self.children[node, choice]
+        found = torch.empty_like(node)
+        block = chunk_rows(rows.device.type) * 16 // max(16, self.children.shape[1])
+        for start in range(0, len(rows), block):
+            part = rows[start : start + block]
+            choice = self._nearest(torch.mm(part, self._factors[0]), part, node[start : start + block], norm)
+            found[start : start + block] = self.children[0, choice]
+        return found
+
+    def _nearest(self, made: torch.Tensor, rows: torch.Tensor, node: torch.Tensor, norm: float) -> torch.Tensor:
+        return settled(made, self._squares, rows, self._centroids, node, (norm, self._norm))
 
 
 class Descent:
@@ -150,12 +164,18 @@ class Descent:
         import torch
 
         paths = [np.zeros(len(vectors), np.int64) for _ in self._levels]
-        size = min(chunk_rows(self._device), len(vectors))
-        room = torch.empty(min(2, len(self._levels)), size, vectors.shape[1], device=self._device)
-        for start in range(0, len(vectors), size or 1):
-            part = slice(start, start + size)
+        size = min(chunk_rows(self._device), len(vectors)) or 1
+        rooms: queue.SimpleQueue[torch.Tensor] = queue.SimpleQueue()
+        for _ in range(torch.get_num_threads() if len(vectors) > size else 1):
+            rooms.put(torch.empty(min(2, len(self._levels)), size, vectors.shape[1], device=self._device))
+
+        def chunk(start: int) -> None:
+            part, room = slice(start, start + size), rooms.get()
             for path, nodes in zip(paths, self._paths(vectors[part], room), strict=True):
                 path[part] = nodes
+            rooms.put(room)
+
+        side_by_side(chunk, range(0, len(vectors), size), self._device)
         if not self._above[1:]:  # from the root by single steps
             return [np.zeros(len(vectors), np.int64), *paths]
         return [*(above[paths[0]] for above in self._above[:-1]), *paths]

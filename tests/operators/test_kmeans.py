@@ -211,11 +211,11 @@ def test_what_a_product_cannot_tell_is_told_in_float64() -> None:
     centroids[3] = centroids[1]
     rows = (base + generator.normal(0, 1.0, (400, 384))).astype(np.float32)
     expected = nearest_of(rows, centroids)
-    product = (centroids.astype(np.float32) ** 2).sum(axis=1) - 2 * rows @ centroids.T
-    assert (product.argmin(axis=1) != expected).mean() > 0.3, "the case is too easy"
-    given_ = torch.from_numpy(rows), torch.from_numpy(centroids)[None]
+    squares, product = (centroids**2).sum(axis=1), -2 * rows @ centroids.T
+    assert ((squares + product).argmin(axis=1) != expected).mean() > 0.3, "the case is too easy"
+    given_ = [torch.from_numpy(one) for one in (product, squares[None], rows, centroids[None])]
     norms = (float(np.linalg.norm(rows, axis=1).max()), float(np.linalg.norm(centroids, axis=1).max()))
-    found = settled(torch.from_numpy(product), *given_, torch.zeros(400, dtype=torch.int64), norms)
+    found = settled(*given_, torch.zeros(400, dtype=torch.int64), norms)
     assert found.tolist() == expected.tolist()
     one = root(centroids[:1]).extended([centroids], 16)
     assert Descent(one)(rows)[1].tolist() == expected.tolist()
