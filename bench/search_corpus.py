@@ -4,7 +4,7 @@ The vectors are those of real sentences (`bench.cluster_vectors`), each used abo
 a third of its length added, and normalised anew: rows made of one sentence have a cosine of about .9. The text of a
 turn is the first half of one real sentence and the second half of another, that of an event has four such turns, that
 of a session twelve. A document is a session of three events and sixteen turns, the leaves; it belongs to one of a
-thousand tenants. Queries are real sentences that no row was made of, and their own vectors.
+thousand tenants, and its text is its session's. Queries are real sentences that no row was made of, and their vectors.
 """
 
 from __future__ import annotations
@@ -85,8 +85,10 @@ def made(rows: int) -> Path:
         store["events"].create(schema, {"step": "bench"}, {})
         for table in event_tables(rows, base, words):
             append(store["events"], write_rows(store["events"].uri, table, schema), {})
-        documents = store["events"].require().table(["document", *OF_DOCUMENT], "level = 'session'")
-        documents = documents.rename_columns(["id", *OF_DOCUMENT]).append_column("locator", documents["document"])
+        documents = store["events"].require().table(["document", *OF_DOCUMENT, "text"], "level = 'session'")
+        documents = documents.rename_columns(["id", *OF_DOCUMENT, "text"]).append_column(
+            "locator", documents["document"]
+        )
         append_rows(store["documents"], documents, documents.schema, {})
         (folder / "made").touch()
     return folder
