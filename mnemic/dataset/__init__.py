@@ -12,7 +12,15 @@ commits whose transaction properties say which step, fingerprint, run and code r
 * ``lease``   one writer a bank
 * ``index``   full-text and vector search
 * ``digest``  the content hash by which two banks are compared
+
+Lance computes with two threads fewer than there are processors, and reads how many once: on a small machine that is
+one, and nothing of a search would run beside anything else. Two are the least here, unless LANCE_CPU_THREADS says more.
 """
+
+import os
+
+if (os.cpu_count() or 1) < 4:
+    os.environ.setdefault("LANCE_CPU_THREADS", "2")
 
 from mnemic.dataset.store import Dataset, Snapshot, Store
 

@@ -62,7 +62,7 @@ class Snapshot:
     def version(self) -> int:
         return int(self._dataset.version)
 
-    @property
+    @cached_property
     def schema(self) -> pa.Schema:
         return self._dataset.schema
 

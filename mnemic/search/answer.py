@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from mnemic.dataset import Snapshot
-from mnemic.dataset.index import built, rows_of_ids
+from mnemic.dataset.index import built, read_rows, rows_of_ids
 from mnemic.errors import QueryError
 from mnemic.schema import LEVELS
 from mnemic.search.buffers import FITS, cut, reading_order, take
 from mnemic.search.condition import Where, condition, of_documents, readable_condition, within_documents
 from mnemic.search.found import Found, Results
-from mnemic.search.hybrid import EVENTS_HEARD, Ranked, rank_events
+from mnemic.search.hybrid import EVENTS_HEARD, Ranked, rank_events, workers
 
 if TYPE_CHECKING:
     from mnemic.bank import Bank
 
 _TOLD = ("id", "document", "start", "end", "speakers", "text", "words")
-_SHOWN = (*_TOLD, "level", "start_time", "turns")
+_HELD = ("id", "document", "start", "end", "words", "level", "start_time")
+_READ = ("text", "speakers", "turns")
+"""What is told of an event: columns that may be held in memory, and those that are read for the rows found."""
 _DOCUMENT = ("source", "collection", "tenant", "session")
 _SIGNALS = {
     "similarity": "meaning",
@@ -30,6 +31,10 @@ _SIGNALS = {
     "event_bm25": "words of its event",
     "document_bm25": "words of its document",
 }
+
+WORDS_A_ROW = 5
+FEWEST, MOST = 100, 400
+"""Rows that each signal is asked for, at least, and at most but for a large ``k``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +63,12 @@ class Budget:
         if self.fit not in FITS:
             raise QueryError(f"There is no fit {self.fit!r}; choose one of {', '.join(FITS)}.")
 
+    @property
+    def pool(self) -> int:
+        """Rows that each signal gives: a fifth of the budget, which is more rows than fit, and twice ``k``."""
+        fitting = 0 if self.words is None and self.tokens is None else (self.tokens or self.words or 0) // WORDS_A_ROW
+        return max(FEWEST, min(MOST, fitting), 2 * (self.k or 0))
+
 
 def search(
     bank: Bank,
@@ -82,6 +93,7 @@ def search(
     documents = bank.dataset("documents") if level != "session" and "text" in built(bank.dataset("documents")) else None
     heard = level not in ("session", "event") and "leaf" in names and events.count() <= EVENTS_HEARD
     routed = None if route is None else bank.tree.route(looked, route)
+    budget = budget if budget.words or budget.tokens or budget.k else dataclasses.replace(budget, k=10)
     with readable_condition(allowed, events, "events"):
         ranked = rank_events(
             events,
@@ -94,8 +106,8 @@ def search(
             events_heard=heard,
             varying=within_documents(where) is not None,
             near=routed.condition if routed else None,
+            pool=budget.pool,
         )
-    budget = budget if budget.words or budget.tokens or budget.k else dataclasses.replace(budget, k=10)
     sizes = _sizes(bank, ranked.facts, budget)
     taken = take(sizes, ranked.neighbours, budget.tokens or budget.words, budget.k, budget.contiguity, budget.fit)
     found = _found(bank, ranked, taken)
@@ -109,8 +121,8 @@ def _sizes(bank: Bank, facts: pa.Table, budget: Budget) -> list[int]:
     if budget.tokens is None:
         return facts["words"].to_pylist()  # type: ignore[no-any-return]
     count = _token_counter(bank, budget.tokenizer)
-    texts = _by_id(bank.dataset("events"), facts["_rowid"].to_numpy(), ["id", "text"])
-    return [count(texts[identity]["text"]) for identity in facts["id"].to_pylist()]
+    texts = bank.dataset("events").take_rows(facts["_rowid"].to_numpy(), ["text"])["text"]
+    return [count(text) for text in texts.to_pylist()]
 
 
 def _token_counter(bank: Bank, tokenizer: Any) -> Callable[[str], int]:
@@ -122,17 +134,18 @@ def _token_counter(bank: Bank, tokenizer: Any) -> Callable[[str], int]:
 
 def _found(bank: Bank, ranked: Ranked, taken: dict[int, int | None]) -> list[Found]:
     """The rows taken, best first, with all that is known of them."""
-    events = bank.dataset("events")
+    events, documents = bank.dataset("events"), bank.dataset("documents")
     ids = ranked.facts["id"].to_pylist()
     places = sorted(taken)
     numbers = ranked.facts["_rowid"].to_numpy()[places]
-    rows = _by_id(events, numbers, _SHOWN)
-    documents = bank.dataset("documents")
-    owners, _ = rows_of_ids(documents, "id", sorted({row["document"] for row in rows.values()}))
-    known = _by_id(documents, owners, ["id", "locator", *_DOCUMENT])
+    held, read = ([name for name in names if name in events.schema.names] for names in (_HELD, _READ))
+    texts = workers().submit(events.take_rows, numbers, read)
+    facts = read_rows(events, numbers, held).to_pylist()
+    owners, _ = rows_of_ids(documents, "id", sorted({row["document"] for row in facts}))
+    known = {row["id"]: row for row in read_rows(documents, owners, ["id", "locator", *_DOCUMENT]).to_pylist()}
+    rows = [fact | more for fact, more in zip(facts, texts.result().to_pylist(), strict=True)]
     found = []
-    for place in places:
-        row = rows[ids[place]]
+    for place, row in zip(places, rows, strict=True):
         of_document = known[row["document"]]
         scores: dict[str, Any] = dict.fromkeys(_SIGNALS)
         scores |= {name: _number(values[place]) for name, values in ranked.signals.items()}
@@ -168,9 +181,3 @@ def _reason(ranked: Ranked, place: int, beside: int | None, ids: Sequence[str]) 
 
 def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
-
-
-def _by_id(dataset: Snapshot, numbers: np.ndarray[Any, Any], columns: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Rows with these row ids, by their own id."""
-    names = [name for name in columns if name in dataset.schema.names]
-    return {row["id"]: row for row in dataset.take_rows(numbers, names).to_pylist()}

@@ -23,7 +23,7 @@ from mnemic.search.condition import both, of_level
 from mnemic.search.fusion import DENSE_SHARE, TEXT_SHARE, Floats, Integers, fuse, ranks, with_neighbours
 
 POOL = 200
-"""Rows taken from each signal before fusion."""
+"""Rows taken from each signal before fusion, unless a search says how many."""
 HEARD = 50
 """Of them, those whose neighbours are looked at."""
 OWN = ("similarity", "bm25")
@@ -67,26 +67,27 @@ def rank_events(
     events_heard: bool = False,
     varying: bool = True,
     near: str | None = None,
+    pool: int = POOL,
 ) -> Ranked:
     """Rank the rows of ``level`` (None: the leaves) that satisfy ``where`` for ``query`` and its ``vector``.
 
     The words of ``documents`` that satisfy ``within`` are heard as well (None: of none), and with ``events_heard``
     those of events. ``varying`` says that ``where`` may hold for one row of a document and not for another. With
-    ``near`` only the vectors of rows that satisfy that too are compared.
+    ``near`` only the vectors of rows that satisfy that too are compared. Each signal gives its ``pool`` best.
     """
     rows = of_level(level, where, events.schema.names)
     names = [name for name in _FACTS if name in events.schema.names]
     asked: dict[str, Callable[[], pa.Table]] = {
-        "bm25": functools.partial(search_text, events, "text", (), query, POOL, rows)
+        "bm25": functools.partial(search_text, events, "text", (), query, pool, rows)
     }
     if vector is not None:
-        asked["similarity"] = functools.partial(search_vector, events, "vector", (), vector, POOL, both(rows, near))
+        asked["similarity"] = functools.partial(search_vector, events, "vector", (), vector, pool, both(rows, near))
     if events_heard:
         holders = both(where, "level = 'event'")
-        asked["event_bm25"] = functools.partial(search_text, events, "text", (), query, POOL, holders)
+        asked["event_bm25"] = functools.partial(search_text, events, "text", (), query, pool, holders)
     if documents is not None:
-        asked["document_bm25"] = functools.partial(search_text, documents, "text", "id", query, POOL, within)
-    answers = dict(zip(asked, _workers().map(lambda ask: ask(), asked.values()), strict=True))
+        asked["document_bm25"] = functools.partial(search_text, documents, "text", "id", query, pool, within)
+    answers = dict(zip(asked, workers().map(lambda ask: ask(), asked.values()), strict=True))
 
     hits: dict[str, pa.Table] = {name: answers.pop(name) for name in OWN if name in answers}
     of_documents = answers.pop("document_bm25", None)
@@ -126,7 +127,8 @@ def rank_events(
 
 
 @functools.cache
-def _workers() -> ThreadPoolExecutor:
+def workers() -> ThreadPoolExecutor:
+    """Threads in which Lance is asked several things at the same time."""
     return ThreadPoolExecutor(8, "mnemic-search")
 
 
@@ -158,14 +160,15 @@ def _with_neighbours(
         near = pa.Table.from_batches(
             list(events.scan(names, both(rows, f"id IN ({quoted})"), row_ids=True)), facts.schema
         )
-    return pa.concat_tables([facts, near.select(facts.schema.names)]).sort_by("id")
+    return pa.concat_tables([facts, near.select(facts.schema.names)])
 
 
 def _scores_of(table: pa.Table, facts: pa.Table) -> Floats:
     """The scores that ``table`` gives to rows of ``facts``; NaN for the others."""
-    place = {number: row for row, number in enumerate(facts["_rowid"].to_pylist())}
+    rows = facts["_rowid"].to_numpy()
+    order = np.argsort(rows)
+    at = order[np.searchsorted(rows, table["_rowid"].to_numpy(), sorter=order)]
     scores = np.full(len(facts), np.nan)
-    at = [place[number] for number in table["_rowid"].to_pylist()]
     dense = "_distance" in table.schema.names
     scores[at] = 1.0 - table["_distance"].to_numpy() if dense else table["_score"].to_numpy()
     return scores

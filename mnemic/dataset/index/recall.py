@@ -23,14 +23,15 @@ from mnemic.dataset.store import Snapshot
 
 K = 10
 SAMPLE = 200
-NOISE = 1.75
+NOISE = 1.5
 """Length of the noise added to a unit vector.
 
-On a million rows, with 32 to 192 of 1,024 partitions looked at, such queries had a recall of .84 to .98, sentences that
-no row was made of .92 to .98, and rows themselves .97 to .99: they would have promised too much.
+On a million jittered sentences with 64, 96 and 128 of 1,024 partitions looked at, such queries had a recall of .925,
+.945 and .959, sentences that no row was made of .942, .953 and .966; on 262,144 sentences with 32, 48 and 64 of 256,
+.901, .930 and .951 for .921, .948 and .962. Less noise promises too much: with 0.75 it is .968, .979, .982.
 """
 
-TARGET = 0.96
+TARGET = 0.955
 """Recall asked of the sample; what is promised is .95."""
 
 GROWTH = 1.25
