@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from mnemic.bank import Bank
 
 _TOLD = ("id", "document", "start", "end", "speakers", "text", "words")
-_HELD = ("id", "document", "start", "end", "words", "level", "start_time")
-_READ = ("text", "speakers", "turns")
+_HELD = ("id", "document", "start", "end", "words", "level", "start_time", "speakers")
+_READ = ("text", "turns")
 """What is told of an event: columns that may be held in memory, and those that are read for the rows found."""
 _DOCUMENT = ("source", "collection", "tenant", "session")
 _SIGNALS = {

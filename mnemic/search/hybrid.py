@@ -36,16 +36,16 @@ the level is met by few rows of the index, so that little can be skipped. Docume
 """
 
 _FACTS = ("id", "document", "first_unit", "end_unit", "words", "previous", "next")
+_GIVEN = ["id", "words", "_rowid"]
 
 
 @dataclass(frozen=True)
 class Ranked:
     """Rows from best to worst, and why.
 
-    ``facts`` are id, document, unit range, first character and words; ``neighbours`` of each row are places in the
-    ranking, next before previous; ``scores`` are the fused ones. ``signals`` has for each signal (similarity, bm25,
-    event_bm25, document_bm25) the score that a row was given itself, NaN where it has none, and ``places`` its rank
-    there, infinite for none.
+    ``facts`` are id, words and `_rowid`; ``neighbours`` of each row are places in the ranking, next before previous;
+    ``scores`` are the fused ones. ``signals`` has for each signal (similarity, bm25, event_bm25, document_bm25) the
+    score that a row was given itself, NaN where it has none, and ``places`` its rank there, infinite for none.
     """
 
     facts: pa.Table
@@ -118,7 +118,7 @@ def rank_events(
         if row in new_place and neighbour in new_place:
             beside.setdefault(new_place[row], []).append(new_place[neighbour])
     return Ranked(
-        facts.take(pa.array(order)),
+        facts.select(_GIVEN).take(pa.array(order)),
         [beside.get(row, []) for row in range(len(order))],
         fused[order],
         {name: scores[order] for name, scores in signals.items()},
@@ -142,8 +142,8 @@ def _with_neighbours(
     numbers = known["_rowid"].to_numpy()
     hit = np.unique(np.concatenate([table["_rowid"].to_numpy() for table in hits.values()]))
     best = np.unique(np.concatenate([table["_rowid"].to_numpy()[:HEARD] for table in hits.values()]))
-    facts = known.take(pa.array(np.searchsorted(numbers, hit)))
-    loudest = known.take(pa.array(np.searchsorted(numbers, best)))
+    facts = known if len(hit) == len(numbers) else known.take(pa.array(np.searchsorted(numbers, hit)))
+    loudest = known.select(["previous", "next"]).take(pa.array(np.searchsorted(numbers, best)))
     wanted = {*loudest["previous"].to_pylist(), *loudest["next"].to_pylist()} - {"", *facts["id"].to_pylist()}
     if not wanted:
         return facts

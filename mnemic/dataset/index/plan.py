@@ -57,6 +57,7 @@ EVENTS = IndexPlan(
         "collection": "BITMAP",
         "level": "BITMAP",
         "leaf": "BITMAP",
+        "cluster": "BTREE",
         "start_time": "BTREE",
         "end_time": "BTREE",
     }

@@ -206,6 +206,33 @@ def test_a_condition_is_applied_before_the_search(dataset):
         assert set(words) == holding
 
 
+@pytest.mark.parametrize("share", [0.8, 0.3, 0.02])
+def test_a_flag_is_looked_at_after_the_search_and_gives_the_same(tmp_path, monkeypatch, share):
+    corpus = table(0, 2000)
+    flags = pa.array(np.random.default_rng(3).random(2000) < share)
+    made = dataset_of(tmp_path, corpus.append_column(pa.field("leaf", pa.bool_(), nullable=False), flags))
+    build_indexes(made)
+    snapshot = made.require()
+    asked: list[str | None] = []
+    nearest = search._nearest
+
+    def noted(snapshot, column, query, count, where, settings):
+        asked.append(where)
+        return nearest(snapshot, column, query, count, where, settings)
+
+    monkeypatch.setattr(search, "_nearest", noted)
+    answers = []
+    for rows_to_flag in (0, 10_000):
+        monkeypatch.setattr(search, "FLAGGED_ROWS", rows_to_flag)
+        for query in queries(8):
+            near = search_vector(snapshot, "vector", "id", query, 60, "leaf")["id"].to_pylist()
+            words = search_text(snapshot, "text", "id", " ".join(WORDS[:3]), 60, "leaf")["id"].to_pylist()
+            answers.append((near, words))
+    assert answers[:8] == answers[8:]
+    assert asked[8 if share == 0.8 else 16 :] == ["leaf"] * 8
+    assert asked[0] is None and (share == 0.8 or asked[1] == "leaf")
+
+
 def test_equal_scores_come_in_the_order_of_the_ids(tmp_path):
     copies = table(0, 1).to_pylist() * 300
     for number, row in enumerate(copies):
