@@ -26,7 +26,7 @@ _TOGETHER_GPU = 1 << 30
 EXAMPLES = 256
 """Examples for each node of such a level."""
 
-STEPS = 6
+STEPS = 4
 """Steps of plain k-means by all nodes of a level to which rows go from the root."""
 
 

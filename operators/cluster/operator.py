@@ -59,7 +59,7 @@ class Cluster:
     shares or sizes; "faiss" has faiss do that, where it is installed, with bits that depend on its version.
     """
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     resources: ClassVar[Resources] = Resources()
 
     branching: int = 16

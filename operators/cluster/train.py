@@ -35,7 +35,7 @@ Sums = npt.NDArray[np.float64]
 LONGEST = 1 << 11
 """Steps of the longest vector."""
 
-SETTLED = 20
+SETTLED = 10
 """A node whose assignments change in less than one example of so many is trained."""
 
 _BLOCK = 1024  # rows multiplied at once: what stays in a processor's own cache takes less than half the time

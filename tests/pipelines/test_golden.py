@@ -25,7 +25,7 @@ EXACT = {
     "deduplicate": (2, "31a7a6e506e8291926b24ae2d41c5436"),
     "units": (2, "b3710eb1cab0c35e2a1849b3469c54eb"),
     "segment": (3, "34ebfcbf1c0b7bdd3f0b1899bc892b3c"),
-    "cluster": (4, "8b167b0b1c027bea677c1da17ab86f60"),
+    "cluster": (5, "4eae75187ad39c3baa2431e57569c479"),
     "split": (1, "22ba1c7e8eba241e06dfa1efc6bbd004"),
 }
 """Step -> version, hash of what it wrote."""
