@@ -39,12 +39,12 @@ def take(
     if budget is None:
         return dict.fromkeys(range(min(most, len(sizes))))
     taken: dict[int, int | None] = {}
-    used = 0
+    used, smallest = 0, min(sizes, default=0)
 
     def fill(places: Iterator[tuple[int, int | None]], limit: float) -> None:
         nonlocal used
         for place, beside in places:
-            if len(taken) >= most:
+            if len(taken) >= most or (fit == "within" and taken and used + smallest > limit):
                 return
             if place in taken:
                 continue

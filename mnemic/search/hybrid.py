@@ -109,7 +109,8 @@ def rank_events(
         name: with_neighbours(scores, pairs, shares[name]) if name in shares else scores
         for name, scores in signals.items()
     }
-    fused = fuse([ranks(scores) for scores in heard.values()])
+    own = {name: ranks(scores) for name, scores in signals.items()}
+    fused = fuse([own[name] if scores is signals[name] else ranks(scores) for name, scores in heard.items()])
     order = np.lexsort((facts["id"].to_numpy(), -fused))
     order = order[fused[order] > 0]
     new_place = {old: new for new, old in enumerate(order.tolist())}
@@ -122,7 +123,7 @@ def rank_events(
         [beside.get(row, []) for row in range(len(order))],
         fused[order],
         {name: scores[order] for name, scores in signals.items()},
-        {name: ranks(scores)[order] for name, scores in signals.items()},
+        {name: places[order] for name, places in own.items()},
     )
 
 

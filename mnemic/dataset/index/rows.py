@@ -111,8 +111,11 @@ class Held:
 
     def take(self, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:
         assert self._row_ids is not None
-        places = np.searchsorted(self._row_ids, row_ids)
-        inside = np.minimum(places, len(self._row_ids) - 1)
+        if len(self._row_ids) and int(self._row_ids[-1] - self._row_ids[0]) == len(self._row_ids) - 1:
+            places = (row_ids - self._row_ids[0]).astype(np.int64)  # none is missing
+        else:
+            places = np.searchsorted(self._row_ids, row_ids)
+        inside = np.clip(places, 0, len(self._row_ids) - 1)
         if len(row_ids) and (len(self._row_ids) == 0 or np.any(self._row_ids[inside] != row_ids)):
             raise KeyError("a row id that this version of the dataset does not hold")
         chosen = pa.array(places)
