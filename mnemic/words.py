@@ -48,4 +48,6 @@ def first_words(text: str, words: int) -> str:
         return " ".join(text.split()[:words])
     counted = (word.end() for word in _WORD.finditer(text) if any(map(str.isalnum, word[0])))
     end = next(itertools.islice(counted, words - 1, None), len(text))
-    return " ".join(text[:end].split())
+    found = text[:end].split()
+    alone = not _LETTER.search(text, 0, end)  # then punctuation between spaces counts, as in any such text
+    return " ".join(found[:words] if alone else found)

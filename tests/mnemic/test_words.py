@@ -1,7 +1,7 @@
 """Words of scripts with and without spaces."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mnemic.words import count_words, first_words
@@ -22,6 +22,7 @@ def test_words_of_several_scripts(text: str, words: int) -> None:
     assert count_words(text) == words
 
 
+@example(". a\u4f60", 1)
 @given(st.text(st.sampled_from("ab \n.\u4f60\u597d\u3002\u00e9"), max_size=40), st.integers(1, 12))
 def test_the_first_words_are_no_more_than_asked_for(text: str, words: int) -> None:
     cut = first_words(text, words)
