@@ -66,7 +66,7 @@ class Budget:
     @property
     def pool(self) -> int:
         """Rows that each signal gives: a fifth of the budget, which is more rows than fit, and twice ``k``."""
-        fitting = 0 if self.words is None and self.tokens is None else (self.tokens or self.words or 0) // WORDS_A_ROW
+        fitting = (self.tokens or self.words or 0) // WORDS_A_ROW
         return max(FEWEST, min(MOST, fitting), 2 * (self.k or 0))
 
 
