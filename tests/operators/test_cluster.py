@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from clustered_events import TOPICS, make_events, make_lopsided_events
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,8 +26,6 @@ from operators.cluster.operator import reduced
 from operators.cluster.sample import Sampling, draws
 from operators.contracts import Reduction
 
-TOPICS = ("apple pear plum", "bolt nut screw", "cello drum flute", "delta river sea")
-
 
 class Rows:
     """A corpus in memory, in key order, that may hand out its rows in batches of another size than asked for."""
@@ -42,40 +41,6 @@ class Rows:
 
     def take(self, positions: Sequence[int], columns: Sequence[str]) -> pa.Table:
         return self.table.select(columns).take(positions)
-
-
-def make_events(groups: int, each: int, seed: int = 0, dimension: int = 8) -> pa.Table:
-    """Events around ``groups`` centres; the text of each tells its group."""
-    generator = np.random.default_rng(seed)
-    centres = generator.standard_normal((groups, dimension))
-    label = generator.permutation(np.repeat(np.arange(groups), each))
-    return events_around(centres, label, generator, 0.02)
-
-
-def make_lopsided_events(groups: int, rows: int, seed: int, dimension: int = 8) -> pa.Table:
-    """Events around ``groups`` centres, a few of which have most of them; some centres have one or none."""
-    generator = np.random.default_rng(seed)
-    centres = generator.standard_normal((groups, dimension))
-    label = generator.choice(groups, rows, p=generator.dirichlet(np.full(groups, 0.5)))
-    return events_around(centres, label, generator, 0.3)
-
-
-def events_around(centres: np.ndarray, label: np.ndarray, generator: np.random.Generator, spread: float) -> pa.Table:
-    dimension = centres.shape[1]
-    vectors = centres[label] + generator.normal(0, spread, (len(label), dimension))
-    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    texts = [
-        f"the {TOPICS[group % 4]} and the topic{chr(97 + group % 26)} x {'common' if i % 9 else 'rare'}"
-        for i, group in enumerate(label)
-    ]
-    return pa.table(
-        {
-            "id": pa.array([hash_parts("event", i) for i in range(len(label))]),
-            "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), dimension),
-            "text": pa.array(texts, pa.large_string()),
-            "group": pa.array(label),
-        }
-    )
 
 
 def fit(operator: Cluster, table: pa.Table, size: int | None = None) -> tuple[ClusterPaths, pa.Table, list[str]]:
