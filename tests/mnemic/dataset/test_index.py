@@ -207,7 +207,7 @@ def test_a_condition_is_applied_before_the_search(dataset):
 
 
 @pytest.mark.parametrize("share", [0.8, 0.3, 0.02])
-def test_a_flag_is_looked_at_after_the_search_and_gives_the_same(tmp_path, monkeypatch, share):
+def test_a_flag_is_looked_at_after_the_search_and_nothing_is_lost(tmp_path, monkeypatch, share):
     corpus = table(0, 2000)
     flags = pa.array(np.random.default_rng(3).random(2000) < share)
     made = dataset_of(tmp_path, corpus.append_column(pa.field("leaf", pa.bool_(), nullable=False), flags))
@@ -221,14 +221,16 @@ def test_a_flag_is_looked_at_after_the_search_and_gives_the_same(tmp_path, monke
         return nearest(snapshot, column, query, count, where, settings)
 
     monkeypatch.setattr(search, "_nearest", noted)
-    answers = []
+    words, recall = [], []
     for rows_to_flag in (0, 10_000):
         monkeypatch.setattr(search, "FLAGGED_ROWS", rows_to_flag)
         for query in queries(8):
-            near = search_vector(snapshot, "vector", "id", query, 60, "leaf")["id"].to_pylist()
-            words = search_text(snapshot, "text", "id", " ".join(WORDS[:3]), 60, "leaf")["id"].to_pylist()
-            answers.append((near, words))
-    assert answers[:8] == answers[8:]
+            near = set(search_vector(snapshot, "vector", "id", query, 60, "leaf")["id"].to_pylist())
+            exact = brute_force(snapshot.table(["id", "vector"], "leaf"), query, 60)[0]
+            recall.append(len(near & set(exact)) / len(exact))
+            words.append(search_text(snapshot, "text", "id", " ".join(WORDS[:3]), 60, "leaf")["id"].to_pylist())
+    assert words[:8] == words[8:]
+    assert min(recall) > 0.7 and abs(np.mean(recall[:8]) - np.mean(recall[8:])) < 0.05, recall
     assert asked[8 if share == 0.8 else 16 :] == ["leaf"] * 8
     assert asked[0] is None and (share == 0.8 or asked[1] == "leaf")
 
