@@ -181,7 +181,7 @@ def tenant_leaks(count: int, rounds: int = 10) -> int:
             for _ in range(2):
                 rows = pa.Table.from_batches([next(fresh)])
                 append(dataset, write_rows(dataset.uri, rows, schema), {})
-                owner |= dict(zip(rows["id"].to_pylist(), rows["tenant"].to_pylist(), strict=True))
+                owner.update(zip(rows["id"].to_pylist(), rows["tenant"].to_pylist(), strict=True))
             gone = random.choice(sorted(owner), 500, replace=False).tolist()
             dataset.delete_keys("id", gone)
             for row in gone:
@@ -189,17 +189,27 @@ def tenant_leaks(count: int, rounds: int = 10) -> int:
             if turn % 3 == 2:
                 build_indexes(dataset)
             snapshot = dataset.require()
-            for number in range(count // rounds // 2):
-                names = [f"tenant-{n:03d}" for n in random.integers(0, TENANTS, 1 if number % 2 else 30)]
+
+            def foreign(question: tuple[int, list[str]], snapshot: Snapshot = snapshot) -> tuple[int, int]:
+                """Rows found, and those of them that are another's or deleted."""
+                asked, names = question
                 where = "tenant IN (" + ", ".join(f"'{name}'" for name in names) + ")"
-                asked = int(random.integers(len(texts)))
-                for answer in (
-                    search_vector(snapshot, "vector", "id", vectors[asked], 50, where),
-                    search_text(snapshot, "text", "id", texts[asked], 50, where),
-                ):
-                    ids = answer["id"].to_pylist()
-                    found += len(ids)
-                    leaks += sum(owner.get(row) not in names for row in ids)
+                near = search_vector(snapshot, "vector", "id", vectors[asked], 50, where)["id"].to_pylist()
+                words = search_text(snapshot, "text", "id", texts[asked], 50, where)["id"].to_pylist()
+                return len(near) + len(words), sum(owner.get(row) not in names for row in near + words)
+
+            questions = [
+                (
+                    int(random.integers(len(texts))),
+                    [f"tenant-{n:03d}" for n in random.integers(0, TENANTS, 1 if number % 2 else 30)],
+                )
+                for number in range(count // rounds // 2)
+            ]
+            with ThreadPoolExecutor(2) as clients:
+                for rows_found, wrong in clients.map(foreign, questions):
+                    found += rows_found
+                    leaks += wrong
+            _tell(f"tenants: round {turn + 1} of {rounds}, {found:,} rows found, {leaks} foreign or deleted")
     _tell(f"{count:,} queries of tenants found {found:,} rows, {leaks} of them foreign or deleted")
     return leaks
 

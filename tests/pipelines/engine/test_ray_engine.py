@@ -290,7 +290,15 @@ def test_an_engine_is_chosen_by_name_environment_or_what_is_installed(monkeypatc
         choose_engine("ray")
 
 
-def test_an_interruption_that_arrives_while_waiting_is_raised_as_what_it_is(ray_engine):
+@pytest.fixture
+def interruptible():
+    """A process that a shell has put into the background was told to ignore interruptions."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interruption_that_arrives_while_waiting_is_raised_as_what_it_is(ray_engine, interruptible):
     def work(item):
         time.sleep(1.0)
         return item
