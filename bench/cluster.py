@@ -32,8 +32,8 @@ from bench.cluster_vectors import TRAINED, vectors
 from bench.report import Row, main
 from operators.cluster import Cluster, Tree
 from operators.cluster.sample import draws
-from operators.cluster.threads import side_by_side
 from operators.cluster.tree import CHUNK, Descent
+from operators.threads import side_by_side
 
 Vectors = npt.NDArray[np.float32]
 

@@ -65,7 +65,7 @@ def sentences() -> pa.ChunkedArray:
     if not made.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         found: dict[str, str] = {}
-        for text in _texts():
+        for text in documentation():
             for start, end in Sentences().ranges(text):
                 sentence = " ".join(text[start:end].split())
                 if len(_WORD.findall(sentence)) >= 4:
@@ -81,7 +81,8 @@ def _path(part: int) -> Path:
     return CACHE / f"vectors-{part:03}.npy"
 
 
-def _texts() -> Iterator[str]:
+def documentation() -> Iterator[str]:
+    """Texts of the installed packages' documentation, then of Debian's documentation packages."""
     source = PythonEnvironment()
     for item in source.manifest():
         for found in source.read(item, 16 << 20):

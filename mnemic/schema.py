@@ -131,15 +131,19 @@ def clusters(dimension: int) -> pa.Schema:
     )
 
 
-def datastore(dimension: int) -> pa.Schema:
-    """Schema of `datastore`: one row is a scored token. ``dimension`` is the language model's hidden width."""
+def datastore(dimension: int, vocabulary: int) -> pa.Schema:
+    """Schema of `datastore`: one row is a scored token.
+
+    ``dimension`` is the language model's hidden width; tokens have two bytes where its ``vocabulary`` allows it.
+    """
+    token = pa.uint16() if vocabulary <= 1 << 16 else pa.uint32()
     return pa.schema(
         [
             pa.field("document", pa.string(), nullable=False),
             pa.field("position", pa.int32(), nullable=False),  # index of the scored token in its document's tokens
             pa.field("start", pa.int64(), nullable=False),  # its first character in the document
             pa.field("split", pa.string(), nullable=False),
-            pa.field("token", pa.int32(), nullable=False),  # the scored (next) token
+            pa.field("token", token, nullable=False),  # the scored (next) token
             pa.field("base_logprob", pa.float32(), nullable=False),  # natural log, by the language model
             pa.field("key", pa.list_(pa.float16(), dimension), nullable=False),
             pa.field("input", pa.list_(pa.float16(), dimension), nullable=False),  # what the student reads

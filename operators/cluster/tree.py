@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from operators.cluster.nearest import Integers, Vectors, longest, settled, squared_norms
-from operators.cluster.threads import side_by_side
+from operators.threads import side_by_side
 
 if TYPE_CHECKING:
     import torch

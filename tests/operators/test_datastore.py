@@ -62,7 +62,7 @@ def test_every_token_but_the_first_is_scored_once_with_its_context(
 def test_rows_are_what_a_plain_forward_pass_over_the_document_says(address: str) -> None:
     operator = Datastore(model=address, dtype="float32", max_document_tokens=200, window=200, stride=100)
     rows, rejects = operator.open("cpu")(documents(TEXTS))
-    assert rows.schema == operator.output(documents(TEXTS).schema) == schema.datastore(32)
+    assert rows.schema == operator.output(documents(TEXTS).schema) == schema.datastore(32, 320)
     assert [reject["input"] for reject in rejects.to_pylist()] == ["d1", "d5"]
     assert set(rejects.column("severity").to_pylist()) == {"empty"}
     model, tokenizer = languagemodel.load(address, "float32")
@@ -143,7 +143,7 @@ def test_blocked_label_log_probs_are_log_softmax(rows: int, softcap: float | Non
 
 def test_no_documents_give_no_rows(worker: Worker) -> None:
     rows, rejects = worker(documents([]))
-    assert rows.num_rows == rejects.num_rows == 0 and rows.schema == schema.datastore(32)
+    assert rows.num_rows == rejects.num_rows == 0 and rows.schema == schema.datastore(32, 320)
 
 
 def test_buckets_end_with_the_window() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from mnemic.errors import StepError
 from mnemic.memory import MLPMemory
 from operators.imitate import Checkpoint, Imitate, TrainingRows, soft_label_loss
 from operators.perplexity import best_weight, perplexity
-from operators.teacher import distribution
+from operators.teacher import distribution, probabilities, target_columns
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,9 @@ def repeated_facts(seed: int = 0, rows: int = 700, held_out: int = 400) -> tuple
         near = np.argsort(distance, axis=1)[:, :64]
         votes, gap = token[near], np.take_along_axis(distance, near, 1)
         made = distribution(gap, votes, labels, 6.0, 16)
-        return made.ids, made.probs, made.label
+        ids, codes, *_ = target_columns(made, pa.uint16())
+        stored = [column.flatten().to_numpy().reshape(-1, 16) for column in (ids, codes)]
+        return stored[0].astype(np.int32), stored[1], made.label
 
     ids, probs, _ = teach(key, token, True)
     base = np.full(held_out, -np.log(100.0), dtype=np.float32)
@@ -139,9 +142,9 @@ def test_metrics_split_the_loss_and_agree_with_the_definition(address: str) -> N
     head = memory.tokens.tolist()
     kl, cross_entropy = 0.0, 0.0
     for i in range(100):
-        probs = rows.teacher_probs[i][rows.teacher_ids[i] >= 0].astype(np.float64)
-        places = [head.index(token) for token in rows.teacher_ids[i] if token >= 0]
-        probs /= probs.sum()
+        probs = probabilities(rows.teacher_probs[i : i + 1])[0].astype(np.float64)
+        places = [head.index(token) for token in rows.teacher_ids[i][probs > 0]]
+        probs = probs[probs > 0]
         kl += (probs * (np.log(probs) - table[i][places])).sum() / 100
         cross_entropy -= table[i][head.index(rows.token[i])] / 100
     assert made.metrics["train_kl"] == pytest.approx(kl, rel=1e-4)
@@ -155,7 +158,7 @@ def test_metrics_split_the_loss_and_agree_with_the_definition(address: str) -> N
 def test_a_row_without_teacher_learns_from_its_token_and_no_validation_gives_no_metrics(address: str) -> None:
     rows, _ = repeated_facts(rows=60, held_out=0)
     nobody = dataclasses.replace(
-        rows, teacher_ids=np.full_like(rows.teacher_ids, -1), teacher_probs=np.zeros_like(rows.teacher_probs)
+        rows, teacher_ids=np.zeros_like(rows.teacher_ids), teacher_probs=np.full_like(rows.teacher_probs, 255)
     )
     operator = Imitate(model=address, epochs=2, dtype="float32")
     taught = run(dataclasses.replace(operator, alpha=0.0), rows)[-1]

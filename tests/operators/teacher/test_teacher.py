@@ -9,9 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import operators.teacher as teacher_module
 from mnemic.errors import RecipeError, StepError
-from operators.teacher import NO_NEIGHBOUR, FittedTeacher, Teacher, distribution
+from operators.teacher import NO_NEIGHBOUR, FittedTeacher, Teacher, exact, probabilities
 
 
 class Rows:
@@ -64,7 +63,10 @@ def parts(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
             return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size)
         return column.to_numpy(zero_copy_only=False)
 
-    return {name: array(batch.column(name)) for name in batch.schema.names}
+    found = {name: array(batch.column(name)) for name in batch.schema.names}
+    if "teacher_probs" in found:
+        found["teacher_probs"] = probabilities(found["teacher_probs"])
+    return found
 
 
 def oracle(store: pa.RecordBatch, queries: pa.RecordBatch, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -92,9 +94,8 @@ def test_teacher_is_the_brute_force_teacher(k: int, temperature: float) -> None:
         weight = np.exp(-(distances[i] - distances[i].min()) / temperature)
         expected = np.bincount(token[rows[i]], weights=weight / weight.sum(), minlength=50)
         dense = np.zeros(50)
-        ids = found["teacher_ids"][i]
-        dense[ids[ids >= 0]] = found["teacher_probs"][i][ids >= 0]
-        np.testing.assert_allclose(dense, expected, atol=6e-4)  # float16
+        np.add.at(dense, found["teacher_ids"][i], found["teacher_probs"][i])
+        np.testing.assert_allclose(dense, expected, rtol=0.07, atol=2e-7)  # a byte of the logarithm
         assert found["teacher_label"][i] == pytest.approx(expected[queries.column("token")[i].as_py()], abs=1e-5)
         assert found["teacher_rest"][i] == pytest.approx(0.0, abs=1e-6)
 
@@ -126,32 +127,10 @@ def test_all_neighbours_at_infinite_temperature_are_the_unigram_distribution_and
     hot = parts(fit(Teacher(neighbours=299, support=10, temperature=1e12), store)(store))
     others = np.bincount(token, minlength=10) - np.eye(10)[token]
     for i in range(300):
-        np.testing.assert_allclose(hot["teacher_probs"][i], (others / 299)[i][hot["teacher_ids"][i]], atol=1e-3)
+        np.testing.assert_allclose(hot["teacher_probs"][i], (others / 299)[i][hot["teacher_ids"][i]], rtol=0.07)
     cold = parts(fit(Teacher(neighbours=299, support=10, temperature=1e-6), store)(store))
     assert (cold["teacher_ids"][:, 0] == token[cold["neighbours"][:, 0]]).all()
-    assert (cold["teacher_probs"][:, 0] == 1).all() and (cold["teacher_ids"][:, 1:] == -1).all()
-
-
-@settings(max_examples=15, deadline=None)
-@given(st.integers(0, 1000), st.integers(1, 40), st.integers(1, 60), st.integers(1, 12))
-def test_distribution_is_the_dense_scatter(seed: int, k: int, support: int, vocabulary: int) -> None:
-    rng = np.random.default_rng(seed)
-    distances = np.sort(rng.exponential(3.0, size=(9, k)), axis=1).astype(np.float32)
-    votes = rng.integers(-1, vocabulary, size=(9, k)).astype(np.int32)
-    label = rng.integers(0, vocabulary, size=9).astype(np.int32)
-    found = distribution(distances, votes, label, 2.0, support)
-    for i in range(9):
-        known = votes[i] >= 0
-        dense = np.bincount(votes[i][known], np.exp(-distances[i][known].astype(np.float64) / 2.0), vocabulary)
-        dense = dense / (dense.sum() or 1.0)
-        order = np.lexsort((np.arange(vocabulary), -dense))[:support]
-        order = order[dense[order] > 0]
-        assert found.ids[i][: len(order)].tolist() == order.tolist()
-        assert (found.ids[i][len(order) :] == -1).all() and (found.probs[i][len(order) :] == 0).all()
-        kept = dense[order].sum()
-        np.testing.assert_allclose(found.probs[i][: len(order)], dense[order] / (kept or 1), rtol=2e-3, atol=1e-6)
-        assert found.rest[i] == pytest.approx(1 - kept, abs=1e-6)
-        assert found.label[i] == pytest.approx(dense[label[i]], abs=1e-6)
+    assert (cold["teacher_probs"][:, 0] == 1).all() and (cold["teacher_probs"][:, 1:] == 0).all()
 
 
 def test_a_small_store_pads_its_neighbours() -> None:
@@ -161,7 +140,7 @@ def test_a_small_store_pads_its_neighbours() -> None:
     assert np.isinf(found["distances"][:, 4:]).all()
     lonely = random_rows(6, 4, per_document=6)
     found = parts(fit(Teacher(neighbours=2, support=3), lonely)(lonely))
-    assert (found["teacher_ids"] == -1).all() and (found["teacher_probs"] == 0).all()
+    assert (found["teacher_probs"] == 0).all()
     assert (found["teacher_rest"] == 1).all() and (found["teacher_label"] == 0).all()
 
 
@@ -191,14 +170,15 @@ _cache: list[FittedTeacher] = []
 
 def _fitted() -> FittedTeacher:
     if not _cache:
-        _cache.append(fit(Teacher(neighbours=40, support=16, block=32), _STORE))
+        _cache.append(fit(Teacher(neighbours=40, support=16), _STORE))
     return _cache[0]
 
 
 def test_blocks_of_the_store_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = _fitted()(_STORE.slice(0, 64))
-    monkeypatch.setattr(teacher_module, "_STORE_BLOCK", 128)
-    found = fit(Teacher(neighbours=40, support=16, block=48), _STORE)(_STORE.slice(0, 64))
+    monkeypatch.setattr(exact, "_STORE_BLOCK", 128)
+    monkeypatch.setattr(exact, "BLOCK", 48)
+    found = fit(Teacher(neighbours=40, support=16), _STORE)(_STORE.slice(0, 64))
     assert found.equals(expected)
 
 
@@ -212,7 +192,7 @@ def test_temperature_is_a_fifth_of_the_median_nearest_distance() -> None:
 
 
 def test_output_is_what_is_made_also_for_no_rows() -> None:
-    operator = Teacher(neighbours=40, support=16, block=32)
+    operator = Teacher(neighbours=40, support=16)
     assert _fitted()(_STORE.slice(0, 0)).schema == operator.output(_STORE.schema)
 
 
@@ -228,5 +208,29 @@ def test_an_empty_store_is_a_sentence() -> None:
     rows = make_rows(np.ones((3, 4)), np.zeros(3), np.zeros(3, int), ["test"] * 3)
     with pytest.raises(StepError, match="no row of split 'store'"):
         fit(Teacher(), rows)
-    with pytest.raises(RecipeError, match="at least one neighbour"):
+    with pytest.raises(RecipeError, match="neighbours is 0; give a number of at least 1"):
         Teacher(neighbours=0)
+
+
+@pytest.mark.parametrize("search", ["exact", "lists"])
+def test_another_process_computes_the_same_from_the_state(search: str) -> None:
+    operator = Teacher(neighbours=40, support=16, search=search, recall=0.9)
+    fitted = fit(operator, _STORE)
+    restored = operator.restore(fitted.state, Rows(_STORE), "cpu")
+    assert restored(_STORE.slice(0, 200)).equals(fitted(_STORE.slice(0, 200)))
+
+
+def test_lists_find_what_is_wanted_and_say_so() -> None:
+    store = random_rows(4000, 16)
+    fitted = fit(Teacher(neighbours=64, support=16, search="lists", recall=0.95), store)
+    assert 0.95 <= fitted.summary["recall"] <= 1.0 and fitted.summary["probes"] <= fitted.summary["lists"]
+    found, rows = parts(fitted(store.slice(0, 300))), oracle(store, store.slice(0, 300), 64)[1]
+    shares = [len(np.intersect1d(one, other)) / 64 for one, other in zip(found["neighbours"], rows, strict=True)]
+    assert np.mean(shares) > 0.93
+    assert (found["neighbours"] // 20 != np.arange(300)[:, None] // 20).all()
+
+
+def test_damaged_keys_fail_the_self_test_of_lists() -> None:
+    keys = np.full((900, 8), np.nan)
+    with pytest.raises(StepError, match="rebuild the datastore"):
+        fit(Teacher(neighbours=4, search="lists"), make_rows(keys, np.zeros(900), np.arange(900)))

@@ -1,0 +1,182 @@
+"""The teacher's search against faiss, flat and inverted, and against its own bare products.
+
+Keys are hidden states of SmolLM2 on documentation (`bench.teacher_keys`). Ours is the whole self-join: every row of the
+store with its 256 nearest in other documents, exact distances, the lists included (coding, clustering, measuring). The
+peers are timed on sampled rows as queries and scaled to all rows, which a flat index, that compares every query with
+every row, does not notice; building the inverted index is left out for the peer. All run the same two threads, in turn.
+
+`teacher_vs_ivf` lets faiss look at as many lists as it needs for our recall, with the better of two numbers of lists.
+`teacher_efficiency` is the time of the bare integer products, of the same shapes, over that of the whole search.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from bench.report import Row, main, paired
+from bench.teacher_keys import Keys, keys
+from operators.teacher import distribution, target_columns
+from operators.teacher.codes import products
+from operators.teacher.lists import _TILE, Lists
+from operators.teacher.operator import Teacher
+from operators.threads import side_by_side
+
+K, RECALL = 256, 64
+AUDITED = 512
+"""Rows whose neighbours are compared with those that brute force finds."""
+
+
+def measure(quick: bool) -> list[Row]:
+    torch.set_num_threads(os.cpu_count() or 1)
+    faiss.omp_set_num_threads(os.cpu_count() or 1)
+    rows: list[Row] = []
+    for size in (30_000,) if quick else (200_000, 1_000_000):
+        rows += of_size(keys(size), main_size=size != 1_000_000, pairs=1 if quick else 3)
+    return rows
+
+
+def of_size(held: Keys, main_size: bool, pairs: int) -> list[Row]:
+    size = len(held.token)
+    vectors, document = torch.from_numpy(held.key), torch.from_numpy(held.document)
+    floats = held.key.astype(np.float32)
+    sampled = np.sort(np.random.default_rng(1).permutation(size)[: min(size, 16_384 if main_size else 4_096)])
+    scale = size / len(sampled)
+    audited = np.sort(np.random.default_rng(2).permutation(size)[:AUDITED])
+    truth = brute_force(floats, held.document, audited)
+    last: dict[str, Any] = {}
+
+    def ours() -> float:
+        started = time.perf_counter()
+        store = Lists(vectors, document)
+        last["told"] = store.measure(Teacher().recall)
+        last["prepared"] = time.perf_counter() - started
+        last["store"], last["found"] = store, store.search(vectors, document, K)
+        return time.perf_counter() - started
+
+    flat = faiss.IndexFlatL2(held.key.shape[1])
+    flat.add(floats)
+    seconds, seconds_flat, speedup = paired(
+        ours, lambda: scale * _timed(lambda: flat.search(floats[sampled], K)), pairs
+    )
+    recall = shared(last["found"][1][audited], truth)
+    _tell(f"{size:,} rows: {seconds:.1f} s ({last['prepared']:.1f} of preparation), flat {seconds_flat:.1f} s")
+    _tell(f"  {last['told']}; recall@64 {recall:.4f}, @256 {shared(last['found'][1][audited], truth, K):.4f}")
+    inverted, told = inverted_file(floats, held.document, audited, truth, recall)
+    seconds_ivf = statistics.median(scale * _timed(lambda: inverted.search(floats[sampled], K)) for _ in range(pairs))
+    _tell(f"  faiss IVF-Flat {told}: {seconds_ivf:.1f} s")
+    bare = bare_products(last["store"], vectors)
+    _tell(f"  bare products {bare:.1f} s")
+    name = f"{size:,} rows"
+    suffix = "" if main_size else "_1m"
+    peer = f"faiss {faiss.__version__}"
+    result = [
+        Row(f"teacher_vs_flat{suffix}", f"{name}, recall@64 {recall:.3f}", speedup, "x", 5 if main_size else None,
+            None if main_size else 20, peer=f"{peer} IndexFlatL2"),
+        Row(f"teacher_vs_ivf{suffix}", f"{name}, at equal recall", seconds_ivf / seconds, "x", 3, 8,
+            peer=f"{peer} IndexIVFFlat {told}"),
+        Row(f"teacher_efficiency{suffix}", "bare integer products of the same shapes", bare / seconds, "", 0.5, 0.8),
+        Row(f"teacher_recall{suffix}", f"recall@64 of {AUDITED} rows, other documents only", recall, "", 0.97),
+        Row(f"teacher_rate{suffix}", "rows searched", size / seconds, "rows/s"),
+    ]  # fmt: skip
+    if main_size:
+        result += stored(held, last["found"])
+    return result
+
+
+def brute_force(floats: npt.NDArray[np.float32], document: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> Any:
+    """The 256 nearest rows in other documents, by float64."""
+    found = []
+    for row in rows:
+        distance = np.square(floats - floats[row]).sum(1, dtype=np.float64)
+        distance[document == document[row]] = np.inf
+        near = np.argpartition(distance, K)[:K]
+        found.append(near[np.argsort(distance[near], kind="stable")])
+    return np.array(found)
+
+
+def shared(found: npt.NDArray[np.int64], truth: npt.NDArray[np.int64], k: int = RECALL) -> float:
+    return float(np.mean([len(np.intersect1d(a[:k], b[:k])) / k for a, b in zip(found, truth, strict=True)]))
+
+
+def inverted_file(
+    floats: npt.NDArray[np.float32], document: npt.NDArray[np.int64], rows: Any, truth: Any, recall: float
+) -> tuple[Any, str]:
+    """faiss's inverted file with the number of lists, and of those looked at, that reaches ``recall`` soonest."""
+    best: tuple[float, Any, str] | None = None
+    for lists in (round(4 * len(floats) ** 0.5 / 4), round(2 * len(floats) ** 0.5)):
+        index = faiss.index_factory(floats.shape[1], f"IVF{lists},Flat")
+        index.cp.max_points_per_centroid = 64
+        index.train(floats)
+        index.add(floats)
+        low, high = 1, lists
+        while low < high:  # its own document's rows are searched for too, and left out afterwards
+            middle = (low + high) // 2
+            index.nprobe = middle
+            found = index.search(floats[rows], K + 512)[1]
+            other = [
+                line[(line >= 0) & (document[line] != document[row])] for line, row in zip(found, rows, strict=True)
+            ]
+            low, high = (low, middle) if shared(other, truth) >= recall else (middle + 1, high)  # type: ignore[arg-type]
+        index.nprobe = low
+        seconds = _timed(lambda index=index: index.search(floats[rows], K))
+        if best is None or seconds < best[0]:
+            best = (seconds, index, f"{lists} lists, {low} looked at")
+    assert best is not None
+    return best[1], best[2]
+
+
+def bare_products(store: Lists, queries: torch.Tensor) -> float:
+    """Seconds of the products that a search multiplies, without anything else."""
+    codes = store.coder.codes(queries)
+    shapes: list[tuple[int, int, int]] = []
+    nearest = torch.cat([store._nearest(codes[at : at + 4096], store.probes) for at in range(0, len(codes), 4096)])
+    order = torch.argsort(nearest[:, 0], stable=True)
+    for block in torch.split(order, 4096):
+        for which, begin, end in store._tiles(nearest[block]):
+            shapes += [(len(part), begin, end) for part in torch.split(which, _TILE)]
+
+    def multiply(part: list[tuple[int, int, int]]) -> None:
+        for rows, begin, end in part:
+            products(codes.code[:rows], store.codes.code[begin:end])
+
+    threads = torch.get_num_threads()
+    return _timed(lambda: side_by_side(multiply, [shapes[at::threads] for at in range(threads)], "cpu"))
+
+
+def stored(held: Keys, found: Any) -> list[Row]:
+    """Bytes of a token's distribution, and of its neighbours."""
+    distances, rows = (part[:20_000] for part in found)
+    votes = np.where(rows < 0, -1, held.token[rows]).astype(np.int32)
+    target = distribution(distances, votes, held.token[:20_000], 2.0, 64)
+    columns = target_columns(target, pa.uint16())
+    bytes_of = sum(column.nbytes for column in columns) / len(rows)
+    return [
+        Row("target_bytes", "bytes per token of the distribution, 64 tokens", bytes_of, "B", 264, 200, False),
+        Row("neighbour_bytes", "bytes per token of its 256 neighbours and distances", 8.0 * K, "B"),
+        Row("target_rest", "mass outside the 64 tokens", float(target.rest.mean()), ""),
+    ]
+
+
+def _timed(action: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main("teacher", __doc__ or "", measure))

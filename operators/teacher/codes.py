@@ -1,0 +1,118 @@
+"""Keys as integers of eight bits: candidates are found by integer products, which are the same on every machine.
+
+A key is centred, turned by a random rotation and rounded to 127 steps of its largest component. The rotation spreads a
+few large components, as language models have them, over all; without it they would set the step of the others. The
+squared distance of two keys is then estimated as |q|^2 + |k|^2 - 2 q k with exact lengths and a rounded product, whose
+error is about a hundredth of the distance between neighbours of keys from SmolLM2. Processors multiply such integers
+two to four times as fast as floats (VNNI, tensor cores); products in float32 give the same integers where they do not.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+_STEPS = 127
+_ROWS = 4096  # of one rotation: of constant shape, so that a key's code does not depend on what is coded with it
+_EXACT_FLOAT = 1 << 24
+_LENGTHS = 1 << 16  # keys of which the mean is taken
+
+
+@dataclass(frozen=True)
+class Codes:
+    """``code`` int8 [n, d], ``scale`` of a step and squared length ``norm``, float32 [n]."""
+
+    code: torch.Tensor
+    scale: torch.Tensor
+    norm: torch.Tensor
+
+    def __getitem__(self, rows: slice | torch.Tensor) -> Codes:
+        return Codes(self.code[rows], self.scale[rows], self.norm[rows])
+
+    def __len__(self) -> int:
+        return len(self.code)
+
+    def values(self) -> torch.Tensor:
+        """The vectors that the codes stand for: float32 [n, d]."""
+        return self.code.float() * self.scale[:, None]
+
+
+@dataclass(frozen=True)
+class Coder:
+    """``mean`` [d] is taken off a key, which is then multiplied by ``rotation`` [d, d]; both float32."""
+
+    mean: torch.Tensor
+    rotation: torch.Tensor
+
+    @classmethod
+    def of(cls, keys: torch.Tensor) -> Coder:
+        """For ``keys`` [n, d], by the mean of at most 65,536 of them."""
+        import torch
+
+        mean = keys[:: max(1, len(keys) // _LENGTHS)].double().mean(0).float()
+        return cls(mean, torch.from_numpy(_rotation(keys.shape[1])).to(keys.device))
+
+    def codes(self, keys: torch.Tensor) -> Codes:
+        """Of ``keys`` [n, d] of any float type."""
+        import torch
+
+        code = torch.empty(keys.shape, dtype=torch.int8, device=keys.device)
+        scale, norm = (torch.empty(len(keys), device=keys.device) for _ in range(2))
+        for begin in range(0, len(keys), _ROWS):
+            part = keys[begin : begin + _ROWS].float() - self.mean
+            size = len(part)
+            turned = (torch.nn.functional.pad(part, (0, 0, 0, _ROWS - size)) @ self.rotation)[:size]
+            made = rounded(turned)
+            code[begin : begin + size], scale[begin : begin + size] = made.code, made.scale
+            norm[begin : begin + size] = made.norm
+        return Codes(code, scale, norm)
+
+
+def rounded(vectors: torch.Tensor) -> Codes:
+    """The codes of vectors float32 [n, d] as they are; ``norm`` is that of the vectors themselves."""
+    import torch
+
+    scale = (vectors.abs().amax(1) / _STEPS).clamp(min=torch.finfo(torch.float32).tiny)
+    return Codes((vectors / scale[:, None]).round_().to(torch.int8), scale, vectors.square().sum(1))
+
+
+def products(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """``one`` [n, d] times ``other`` [m, d] transposed, of int8: int32 [n, m], without rounding."""
+    import torch
+
+    if _has_integer_products(str(one.device)) and (one.device.type == "cpu" or _suits_cuda(one, other)):
+        return torch._int_mm(one, other.T)
+    parts = _EXACT_FLOAT // _STEPS**2  # components whose product is a float32 without rounding
+    columns = range(0, one.shape[1], parts)
+    return sum(  # type: ignore[return-value]
+        (one[:, at : at + parts].float() @ other[:, at : at + parts].float().T).to(torch.int32) for at in columns
+    )
+
+
+def _suits_cuda(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return len(one) > 16 and len(other) % 8 == 0 and one.shape[1] % 8 == 0
+
+
+@functools.cache
+def _has_integer_products(device: str) -> bool:
+    """Whether torch multiplies integers on this device, and without saturation, as older processors do."""
+    import torch
+
+    largest = torch.full((32, 64), _STEPS, dtype=torch.int8, device=device)
+    try:
+        return bool((torch._int_mm(largest, largest.T) == 64 * _STEPS**2).all())
+    except (RuntimeError, AttributeError, NotImplementedError):
+        return False
+
+
+@functools.lru_cache(maxsize=2)
+def _rotation(width: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    """A random rotation, float32 [width, width]; always the same one."""
+    columns, signs = np.linalg.qr(np.random.default_rng(0).standard_normal((width, width)))
+    return (columns * np.sign(np.diag(signs))).astype(np.float32)

@@ -1,0 +1,143 @@
+"""Exact nearest neighbours by comparing every query with every row: for small stores, and to check the others by.
+
+A product in float32 over query blocks of constant shape, with a running top-k. Candidates are scored again by direct
+difference, ties go to the smaller row number, and a result counts only when the rounding bound of the product proves
+that no other row can be nearer; the few rows with long ties are searched again without the bound.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+
+BLOCK = 512
+"""Queries of one product."""
+
+_STORE_BLOCK = 32768
+_SLACK = 64
+_ROUNDING = 1e-5  # bound on the product's error, relative to |q|^2 + max |k|^2; measured below 1e-6 at 576 components
+
+
+class Exact:
+    """Keys [n, d] float16 and the document number of each, on one device."""
+
+    def __init__(self, keys: torch.Tensor, document: torch.Tensor) -> None:
+        self.keys, self.document = keys, document
+        self.norms = _blockwise_norms(keys)
+        self.largest_norm = float(self.norms.max())
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def search(
+        self, queries: torch.Tensor, document: torch.Tensor, k: int
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """(squared distances float32 [b, k], rows int64 [b, k]) for queries [b, d] of float16, nearest first.
+
+        Rows of the query's own ``document`` are not found; -1 masks none. Equal distances are in the order of the rows.
+        Where fewer than k rows remain, distance is infinite and the row -1.
+        """
+        distances = np.full((len(queries), k), np.inf, np.float32)
+        rows = np.full((len(queries), k), -1, np.int64)
+        wanted = min(k, len(self))
+        for begin in range(0, len(queries), BLOCK):
+            near, found = self._block(queries[begin : begin + BLOCK], document[begin : begin + BLOCK], wanted)
+            distances[begin : begin + BLOCK, :wanted] = near.cpu().numpy()
+            rows[begin : begin + BLOCK, :wanted] = found.masked_fill(found == len(self), -1).cpu().numpy()
+        return distances, rows
+
+    def _block(self, queries: torch.Tensor, document: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        import torch
+
+        size = len(queries)
+        query = torch.nn.functional.pad(queries.float(), (0, 0, 0, BLOCK - size))
+        owner = torch.nn.functional.pad(document, (0, BLOCK - size), value=-1)
+        candidates, bound = self._candidates(query, owner, min(k + _SLACK, len(self)))
+        distances, rows = self._rescore(query, candidates, k)
+        error = _ROUNDING * (query.square().sum(1) + self.largest_norm)
+        unproven = (distances[:, -1] + 2 * error >= bound) & torch.isfinite(bound)
+        for row in torch.nonzero(unproven[:size]).flatten().tolist():
+            reach = float(distances[row, -1] + 2 * error[row])
+            distances[row], rows[row] = self._search_again(query[row], int(owner[row]), reach, k)
+        return distances[:size], rows[:size]
+
+    def _candidates(self, query: torch.Tensor, owner: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rows [block, count] that are nearest by GEMM, masked ones as n, and the largest distance among them."""
+        import torch
+
+        best = torch.full((query.shape[0], 0), torch.inf, device=query.device)
+        rows = torch.zeros((query.shape[0], 0), dtype=torch.int64, device=query.device)
+        for begin in range(0, self.keys.shape[0], _STORE_BLOCK):
+            keys = self.keys[begin : begin + _STORE_BLOCK].float()
+            scores = torch.addmm(self.norms[begin : begin + _STORE_BLOCK][None, :], query, keys.T, alpha=-2.0)
+            self._mask(scores, owner, begin)
+            near, place = scores.topk(min(count, keys.shape[0]), dim=1, largest=False)
+            best, rows = torch.cat([best, near], 1), torch.cat([rows, place + begin], 1)
+            if best.shape[1] > count:
+                best, place = best.topk(count, dim=1, largest=False)
+                rows = rows.gather(1, place)
+        rows = rows.masked_fill(torch.isinf(best), self.keys.shape[0])
+        bound = torch.where(
+            torch.tensor(count < self.keys.shape[0], device=query.device),
+            best.amax(1) + query.square().sum(1),
+            torch.inf,
+        )
+        return rows, bound
+
+    def _mask(self, scores: torch.Tensor, owner: torch.Tensor, begin: int) -> None:
+        """Infinite score where store row and query are of one document.
+
+        Store rows are ordered by document, so only the columns between the outermost documents asked for are compared.
+        """
+        import torch
+
+        block = self.document[begin : begin + scores.shape[1]]
+        known = owner[owner >= 0]
+        if known.numel():
+            low = int(torch.searchsorted(block, known.min()))
+            high = int(torch.searchsorted(block, known.max(), right=True))
+            if low < high:
+                scores[:, low:high].masked_fill_(block[None, low:high] == owner[:, None], torch.inf)
+
+    def _rescore(self, query: torch.Tensor, rows: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The k nearest of each query's candidate ``rows`` by direct difference, in (distance, row) order."""
+        import torch
+
+        rows = rows.sort(1).values
+        distances = torch.empty(rows.shape, device=query.device)
+        # On a CPU the differences must stay in the cache: 4 MB at a time take a quarter of the time of 32 MB.
+        elements = 1 << (20 if query.device.type == "cpu" else 23)
+        step = max(1, elements // (rows.shape[1] * query.shape[1]))
+        for begin in range(0, rows.shape[0], step):
+            part = rows[begin : begin + step].clamp(max=self.keys.shape[0] - 1)
+            distances[begin : begin + step] = (
+                (self.keys[part].float() - query[begin : begin + step, None]).square().sum(2)
+            )
+        distances.masked_fill_(rows == self.keys.shape[0], torch.inf)
+        order = torch.argsort(distances, dim=1, stable=True)[:, :k]
+        return distances.gather(1, order), rows.gather(1, order)
+
+    def _search_again(self, query: torch.Tensor, owner: int, reach: float, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Exact search of one query among all rows within ``reach`` by GEMM; for ties longer than the slack."""
+        import torch
+
+        limit = reach - float(query.square().sum())
+        found = []
+        for begin in range(0, self.keys.shape[0], _STORE_BLOCK):
+            keys = self.keys[begin : begin + _STORE_BLOCK].float()
+            scores = torch.addmv(self.norms[begin : begin + _STORE_BLOCK], keys, query, alpha=-2.0)
+            scores.masked_fill_(self.document[begin : begin + _STORE_BLOCK] == owner, torch.inf)
+            found.append(torch.nonzero(scores <= limit).flatten() + begin)
+        distances, rows = self._rescore(query[None], torch.cat(found)[None], k)
+        return distances[0], rows[0]
+
+
+def _blockwise_norms(keys: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    return torch.cat([block.float().square().sum(1) for block in torch.split(keys, _STORE_BLOCK)])

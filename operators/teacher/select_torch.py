@@ -1,0 +1,75 @@
+"""What `select` does, by torch: for GPUs, and bit for bit the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+
+    from operators.teacher.codes import Codes
+
+_PLACE = 0xFFFFFFFF
+_NONE = (1 << 63) - 1
+_ELEMENTS = 1 << 26  # of keys that are gathered at once
+
+
+class Candidates:
+    """As `operators.teacher.select.Candidates`, on any device."""
+
+    def __init__(self, queries: Codes, owner: torch.Tensor, count: int) -> None:
+        import torch
+
+        self.scale, self.owner, self.count = queries.scale, owner, count
+        self.kept = torch.full((len(queries), count), _NONE, dtype=torch.int64, device=owner.device)
+
+    def take(self, which: torch.Tensor, products: torch.Tensor, stored: Codes, owner: torch.Tensor, first: int) -> None:
+        import torch
+
+        factor = -2.0 * self.scale[which]
+        scores = stored.norm + (factor[:, None] * stored.scale) * products.float()
+        bits = scores.view(torch.int32).long()
+        keys = (torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits) << 32) | (first + torch.arange(len(owner)).to(bits))
+        keys.masked_fill_(self.owner[which][:, None] == owner, _NONE)
+        if keys.shape[1] > self.count:
+            keys = keys.topk(self.count, dim=1, largest=False, sorted=False).values
+        every = torch.cat([self.kept[which], keys], 1)
+        self.kept[which] = every.topk(self.count, dim=1, largest=False, sorted=False).values
+
+    def nearest(
+        self, queries: torch.Tensor, keys: torch.Tensor, rows: torch.Tensor, k: int
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        import torch
+
+        exact = torch.full_like(self.kept, _NONE)
+        step = max(1, _ELEMENTS // (self.count * keys.shape[1]))
+        for begin in range(0, len(queries), step):
+            kept = self.kept[begin : begin + step]
+            places = torch.where(kept == _NONE, 0, kept & _PLACE)
+            distances = _halved(keys[places].float(), queries[begin : begin + step, None].float())
+            named = (distances.view(torch.int32).long() << 32) | rows[places]
+            exact[begin : begin + step] = torch.where(kept == _NONE, _NONE, named)
+        nearest = exact.sort(1).values[:, :k]
+        missing = nearest == _NONE
+        squared = (nearest >> 32).to(torch.int32).view(torch.float32).masked_fill(missing, torch.inf)
+        found = (nearest & _PLACE).masked_fill(missing, -1)
+        padding = (0, k - found.shape[1])
+        return (
+            torch.nn.functional.pad(squared, padding, value=torch.inf).cpu().numpy(),
+            torch.nn.functional.pad(found, padding, value=-1).cpu().numpy(),
+        )
+
+
+def _halved(keys: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
+    """Squared distances over the last dimension, halves added to halves, as the compiled code adds them."""
+    line = (queries - keys).square_()
+    while line.shape[-1] > 16 and line.shape[-1] % 2 == 0:
+        half = line.shape[-1] // 2
+        line = line[..., :half] + line[..., half:]
+    total = line[..., 0] * 0.0
+    for c in range(line.shape[-1]):
+        total = total + line[..., c]
+    return total
