@@ -16,6 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import faiss
@@ -28,7 +29,7 @@ from bench.report import Row, main, paired
 from bench.teacher_keys import Keys, keys
 from operators.teacher import distribution, target_columns
 from operators.teacher.codes import products
-from operators.teacher.lists import _TILE, Lists
+from operators.teacher.lists import _ROUNDS, _TILE, Lists
 from operators.teacher.operator import Teacher
 from operators.threads import side_by_side
 
@@ -143,8 +144,9 @@ def bare_products(store: Lists, queries: torch.Tensor) -> float:
     nearest = torch.cat([store._nearest(codes[at : at + 4096], store.probes) for at in range(0, len(codes), 4096)])
     order = torch.argsort(nearest[:, 0], stable=True)
     for block in torch.split(order, 4096):
-        for which, begin, end in store._tiles(nearest[block]):
-            shapes += [(len(part), begin, end) for part in torch.split(which, _TILE)]
+        for first, last in pairwise((0, *_ROUNDS, nearest.shape[1])):
+            for which, begin, end in store._tiles(nearest[block][:, first:last]):
+                shapes += [(len(part), begin, end) for part in torch.split(which, _TILE)]
 
     def multiply(part: list[tuple[int, int, int]]) -> None:
         for rows, begin, end in part:

@@ -39,7 +39,7 @@ class Keys:
 
 def keys(rows: int) -> Keys:
     """The first ``rows`` keys."""
-    texts = _documents()
+    texts = documents()
     work = None
     parts: list[Keys] = []
     made = 0
@@ -73,7 +73,7 @@ def keys(rows: int) -> Keys:
     return Keys(*(np.concatenate([getattr(part, name) for part in parts])[:rows] for name in names))
 
 
-def _documents() -> list[str]:
+def documents() -> list[str]:
     """Distinct texts of at least 400 characters, the first 4,000 characters of each, in the order of their hashes."""
     file = CACHE / "documents.parquet"
     if not file.exists():

@@ -7,10 +7,13 @@ needs no new search.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from operators.compiled import compiled
 
 
 @dataclass(frozen=True)
@@ -34,37 +37,65 @@ def distribution(
 
     A row without neighbours keeps nothing: ids -1, probabilities 0, rest 1.
     """
-    rows, k = distances.shape
-    if not rows:
-        return Distribution(
-            np.empty((0, support), np.int32), np.empty((0, support), np.float32), *(np.empty(0, np.float32),) * 2
-        )
-    known = np.where(votes >= 0, distances.astype(np.float64), np.inf)
-    nearest = known.min(1, keepdims=True)
-    gap = np.where(np.isfinite(known), known - np.where(np.isfinite(nearest), nearest, 0.0), np.inf)
-    weight = np.exp(-gap / temperature)
-    weight /= np.maximum(weight.sum(1, keepdims=True), np.finfo(np.float64).tiny)
-    truth = (weight * (votes == label[:, None])).sum(1)
-
-    order = np.argsort(votes, axis=1, kind="stable")
-    token, mass = np.take_along_axis(votes, order, 1), np.take_along_axis(weight, order, 1)
-    new = np.ones((rows, k), dtype=bool)
-    new[:, 1:] = token[:, 1:] != token[:, :-1]
-    place = np.flatnonzero(new)
-    row, slot = place // k, (np.cumsum(new, axis=1) - 1).reshape(-1)[place]
-    probs = np.zeros((rows, max(k, support)))
-    ids = np.full((rows, max(k, support)), -1, dtype=np.int32)
-    probs[row, slot] = np.add.reduceat(mass.reshape(-1), place)
-    ids[row, slot] = token.reshape(-1)[place]
-
-    # Slots ascend by token, so a stable sort breaks ties by token id.
-    heaviest = np.argsort(-probs, axis=1, kind="stable")[:, :support]
-    probs, ids = np.take_along_axis(probs, heaviest, 1), np.take_along_axis(ids, heaviest, 1)
-    kept = probs.sum(1, keepdims=True)
-    shares = (probs / np.maximum(kept, np.finfo(np.float64).tiny)).astype(np.float32)
-    return Distribution(
-        np.where(shares > 0, ids, -1).astype(np.int32),
-        shares,
-        np.clip(1.0 - kept[:, 0], 0.0, 1.0).astype(np.float32),
-        truth.astype(np.float32),
+    rows = len(distances)
+    made = Distribution(
+        np.full((rows, support), -1, np.int32),
+        np.zeros((rows, support), np.float32),
+        np.ones(rows, np.float32),
+        np.zeros(rows, np.float32),
     )
+    _vote(distances, votes, label, temperature, made.ids, made.probs, made.rest, made.label)
+    return made
+
+
+@compiled
+def _vote(
+    distances: NDArray[np.float32],
+    votes: NDArray[np.int32],
+    label: NDArray[np.int32],
+    temperature: float,
+    ids: NDArray[np.int32],
+    probs: NDArray[np.float32],
+    rest: NDArray[np.float32],
+    truth: NDArray[np.float32],
+) -> None:
+    rows, k = distances.shape
+    support = ids.shape[1]
+    weight = np.empty(k)
+    grouped = np.empty(k, np.int64)
+    token = np.empty(k, np.int32)
+    mass = np.empty(k)
+    for row in range(rows):
+        nearest = np.inf
+        for j in range(k):
+            if votes[row, j] >= 0 and distances[row, j] < nearest:
+                nearest = np.float64(distances[row, j])
+        if nearest == np.inf:
+            continue
+        total, said = 0.0, 0
+        for j in range(k):
+            if votes[row, j] >= 0:
+                weight[j] = math.exp((nearest - np.float64(distances[row, j])) / temperature)
+                total += weight[j]
+                grouped[said] = (np.int64(votes[row, j]) << 32) | j
+                said += 1
+        grouped[:said] = np.sort(grouped[:said])  # by token; of one token the nearest first
+        tokens, own = 0, 0.0
+        for g in range(said):
+            name, j = np.int32(grouped[g] >> 32), grouped[g] & 0xFFFFFFFF
+            if tokens == 0 or token[tokens - 1] != name:
+                token[tokens], mass[tokens] = name, 0.0
+                tokens += 1
+            mass[tokens - 1] += weight[j]
+            if name == label[row]:
+                own += weight[j]
+        heaviest = np.argsort(-mass[:tokens], kind="mergesort")[:support]  # tokens ascend, so equals do too
+        kept = 0.0
+        for slot in heaviest:
+            kept += mass[slot]
+        for place in range(len(heaviest)):
+            share = np.float32(mass[heaviest[place]] / kept)
+            if share > 0:
+                ids[row, place], probs[row, place] = token[heaviest[place]], share
+        rest[row] = max(0.0, 1.0 - kept / total)
+        truth[row] = own / total

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,6 +42,7 @@ _TRAINING_ROWS = 64  # for each list
 _ITERATIONS = 8
 _QUERIES = 4096  # whose candidates are kept at a time
 _TILE = 128  # queries of one product, on a processor: products and candidates stay in its cache
+_ROUNDS = (1, 3, 8)  # nearest lists first: their candidates rule out most rows of the others
 _FEWEST = 4  # times k rows that the lists of a query hold on average
 
 
@@ -138,28 +140,26 @@ class Lists:
             from operators.teacher.select_torch import Candidates  # type: ignore[assignment]
         kept = Candidates(codes, document, min(k + SLACK, len(self)))
         tile = _TILE if queries.device.type == "cpu" else _QUERIES
-        for which, begin, end in self._tiles(nearest):
-            stored = self.codes[begin:end]
-            for part in torch.split(which, tile):
-                kept.take(part, products(codes.code[part], stored.code), stored, self.document[begin:end], begin)
+        for first, last in pairwise((0, *_ROUNDS, nearest.shape[1])):
+            for which, begin, end in self._tiles(nearest[:, first:last]):
+                stored = self.codes[begin:end]
+                for part in torch.split(which, tile):
+                    kept.take(part, products(codes.code[part], stored.code), stored, self.document[begin:end], begin)
+            kept.tighten()
         return kept.nearest(queries, self.keys, self.rows, k)
 
-    def _tiles(self, nearest: torch.Tensor) -> Iterator[tuple[torch.Tensor, int, int]]:
-        """(queries, begin and end of a list that they look at); each query's nearest list comes before the others.
-
-        Candidates of the nearest list rule out most rows of the others.
-        """
+    def _tiles(self, lists: torch.Tensor) -> Iterator[tuple[torch.Tensor, int, int]]:
+        """(queries, begin and end of a list that they look at), for the ``lists`` int64 [b, some] of each query."""
         import torch
 
-        for lists in (nearest[:, :1], nearest[:, 1:]):
-            if not lists.shape[1]:
-                return
-            named, order = torch.sort(lists.reshape(-1), stable=True)
-            queries = order // lists.shape[1]
-            present, counts = torch.unique_consecutive(named, return_counts=True)
-            for part, name in zip(torch.split(queries, counts.tolist()), present.tolist(), strict=True):
-                if self.starts[name] < self.starts[name + 1]:
-                    yield part, self.starts[name], self.starts[name + 1]
+        if not lists.shape[1]:
+            return
+        named, order = torch.sort(lists.reshape(-1), stable=True)
+        queries = order // lists.shape[1]
+        present, counts = torch.unique_consecutive(named, return_counts=True)
+        for part, name in zip(torch.split(queries, counts.tolist()), present.tolist(), strict=True):
+            if self.starts[name] < self.starts[name + 1]:
+                yield part, self.starts[name], self.starts[name + 1]
 
     def _distances(self, codes: Codes) -> torch.Tensor:
         """Squared distances to the centroids, less the codes' own lengths: float32 [b, lists]."""

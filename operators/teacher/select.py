@@ -2,7 +2,7 @@
 
 A candidate is one integer of 64 bits, its estimated distance above its place, so that equal distances go to the first
 place, and what is kept does not depend on the order of the tiles. Each query has a line of twice as many candidates as
-are wanted. A tile is looked at 64 scores at a time, and most of these hold none below what the line can still take.
+are wanted. A tile is looked at in stretches of scores, and most of these hold none below what the line can still take.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from operators.compiled import compiled
+from operators.prefetch import prefetch
 
 if TYPE_CHECKING:
     import torch
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
 
     Integers = npt.NDArray[np.int64]
 
+_STRETCH = 64
 _PLACE = np.int64(0xFFFFFFFF)
 _REST = np.int32(0x7FFFFFFF)
 _HALF_REST, _HALF_SIGN, _TO_FLOAT, _TO_SIGN = np.uint32(0x7FFF), np.uint32(0x8000), np.uint32(13), np.uint32(16)
+_AHEAD = 2  # keys that are asked for before they are needed
 _EXPONENTS = np.float32(2.0**112)  # between those of a half and of a float with the same bits
 
 
@@ -35,14 +38,15 @@ class Candidates:
         self.lines = np.empty((len(queries), 2 * count), np.int64)
         self.filled = np.zeros(len(queries), np.int64)
         self.reach = np.full(len(queries), np.inf, np.float32)
-        self.block = np.zeros(64 + 1, np.float32)
+        self.scores = np.zeros(1, np.float32)
 
     def take(self, which: torch.Tensor, products: torch.Tensor, stored: Codes, owner: torch.Tensor, first: int) -> None:
         """Look at the integer ``products`` [m, n] of the queries ``which`` with the rows ``first`` to first + n."""
-        of = which.numpy()
+        if len(self.scores) <= len(owner):
+            self.scores = np.zeros(len(owner) + 1, np.float32)
         _take(
             products.numpy(),
-            of,
+            which.numpy(),
             self.scale,
             self.owner,
             stored.scale.numpy(),
@@ -53,9 +57,13 @@ class Candidates:
             self.filled,
             self.reach,
             self.count,
-            self.block,
-            self.block.view(np.int32),
+            self.scores,
+            self.scores.view(np.int32),
         )
+
+    def tighten(self) -> None:
+        """Let go of what is not among the best so far, so that the next tiles are measured by these."""
+        _tighten(self.lines, self.filled, self.reach, self.count, self.scores, self.scores.view(np.int32))
 
     def nearest(
         self, queries: torch.Tensor, keys: torch.Tensor, rows: torch.Tensor, k: int
@@ -92,42 +100,74 @@ def _take(
     filled: Integers,
     reach: npt.NDArray[np.float32],
     count: int,
-    block: npt.NDArray[np.float32],
-    block_bits: npt.NDArray[np.int32],
+    scores: npt.NDArray[np.float32],
+    score_bits: npt.NDArray[np.int32],
 ) -> None:
     width, capacity = products.shape[1], lines.shape[1]
     for i in range(products.shape[0]):
         query = which[i]
-        factor, own = np.float32(-2.0) * query_scale[query], query_owner[query]
-        limit, kept = reach[query], filled[query]
-        for begin in range(0, width, 64):
-            size = min(64, width - begin)
-            below = 0
-            if size == 64:  # a loop of known length becomes vector instructions
-                for j in range(64):
-                    score = norm[begin + j] + (factor * scale[begin + j]) * np.float32(products[i, begin + j])
-                    block[j] = score
-                    below += score <= limit
-            else:
-                for j in range(size):
-                    score = norm[begin + j] + (factor * scale[begin + j]) * np.float32(products[i, begin + j])
-                    block[j] = score
-                    below += score <= limit
-            if below == 0:
+        own, limit, kept = query_owner[query], reach[query], filled[query]
+        _estimate(products[i], np.float32(-2.0) * query_scale[query], scale, norm, scores)
+        for begin in range(0, width, _STRETCH):
+            end = min(begin + _STRETCH, width)
+            if _below(scores[begin:end], limit) == 0:
                 continue
-            for j in range(size):
-                if block[j] <= limit and owner[begin + j] != own:
-                    bits = block_bits[j]
+            for j in range(begin, end):
+                if scores[j] <= limit and owner[j] != own:
+                    bits = score_bits[j]
                     order = np.int64(bits ^ _REST if bits < 0 else bits)
-                    lines[query, kept] = (order << 32) | np.int64(first + begin + j)
+                    lines[query, kept] = (order << 32) | np.int64(first + j)
                     kept += 1
                     if kept == capacity:
-                        _smallest_first(lines[query], kept, count)
+                        limit = _best(lines[query], kept, count, scores, score_bits)
                         kept = count
-                        largest = np.int32(np.max(lines[query, :count]) >> 32)
-                        block_bits[64] = largest ^ _REST if largest < 0 else largest
-                        limit = block[64]
         filled[query], reach[query] = kept, limit
+
+
+@compiled
+def _estimate(
+    products: npt.NDArray[np.int32],
+    factor: np.float32,
+    scale: npt.NDArray[np.float32],
+    norm: npt.NDArray[np.float32],
+    scores: npt.NDArray[np.float32],
+) -> None:
+    for j in range(products.shape[0]):  # in loops as plain as these there are vector instructions
+        scores[j] = norm[j] + (factor * scale[j]) * np.float32(products[j])
+
+
+@compiled
+def _below(scores: npt.NDArray[np.float32], limit: np.float32) -> np.int32:
+    count = np.int32(0)
+    for j in range(scores.shape[0]):
+        count += np.int32(1) if scores[j] <= limit else np.int32(0)
+    return count
+
+
+@compiled
+def _tighten(
+    lines: Integers,
+    filled: Integers,
+    reach: npt.NDArray[np.float32],
+    count: int,
+    scores: npt.NDArray[np.float32],
+    score_bits: npt.NDArray[np.int32],
+) -> None:
+    for query in range(len(filled)):
+        if filled[query] > count:
+            reach[query] = _best(lines[query], filled[query], count, scores, score_bits)
+            filled[query] = count
+
+
+@compiled
+def _best(
+    line: Integers, filled: int, count: int, scores: npt.NDArray[np.float32], score_bits: npt.NDArray[np.int32]
+) -> np.float32:
+    """The ``count`` smallest come to the front of the line; the largest score of these."""
+    _smallest_first(line, filled, count)
+    largest = np.int32(np.max(line[:count]) >> 32)
+    score_bits[-1] = largest ^ _REST if largest < 0 else largest  # the last place is for this alone
+    return scores[-1]
 
 
 @compiled
@@ -144,6 +184,7 @@ def _nearest(
     width, k = queries.shape[1], found.shape[1]
     bits = np.zeros(width + 1, np.uint32)
     line = bits.view(np.float32)
+    flat = stored.reshape(-1)
     exact = np.zeros(count, np.int64)
     for query in range(queries.shape[0]):
         kept = filled[query]
@@ -153,6 +194,8 @@ def _nearest(
         places = np.sort(lines[query, :kept] & _PLACE)
         for t in range(kept):
             place = places[t]
+            for c in range(0, width, 32):  # 32 halves are a line of cache
+                prefetch(flat, places[min(t + _AHEAD, kept - 1)] * width + c)
             for c in range(width):
                 half = np.uint32(stored[place, c])
                 bits[c] = ((half & _HALF_REST) << _TO_FLOAT) | ((half & _HALF_SIGN) << _TO_SIGN)
