@@ -83,12 +83,17 @@ class MLPMemory(nn.Module):
             if bias is not None and isinstance(self.norm, nn.LayerNorm):
                 self.norm.bias.copy_(bias)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Logits [n, tokens] for ``hidden`` [n, inputs]."""
+    def trunk(self, hidden: Tensor) -> Tensor:
+        """What the head reads, [n, width], for ``hidden`` [n, inputs]."""
         state = self.entry(hidden)
         for block in self.blocks:
             state = block(state)
-        logits: Tensor = self.head(self.norm(state))
+        normed: Tensor = self.norm(state)
+        return normed
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Logits [n, tokens] for ``hidden`` [n, inputs]."""
+        logits: Tensor = self.head(self.trunk(hidden))
         return logits
 
     def log_probs(self, hidden: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ class Teacher:
     """
 
     version: ClassVar[int] = 2
-    resources: ClassVar[Resources] = Resources(gpus=1.0, memory=4 << 30)
+    resources: ClassVar[Resources] = Resources(gpus=1.0, memory=2 << 30)
 
     neighbours: int = 256
     support: int = 64

@@ -167,7 +167,8 @@ def _best(
     _smallest_first(line, filled, count)
     largest = np.int32(np.max(line[:count]) >> 32)
     score_bits[-1] = largest ^ _REST if largest < 0 else largest  # the last place is for this alone
-    return scores[-1]
+    last: np.float32 = scores[-1]
+    return last
 
 
 @compiled

@@ -1,8 +1,8 @@
 """Train a parametric memory into `memories`.
 
 One worker trains, and writes each row; this process commits it. Every epoch ends with a checkpoint row, so a kill costs
-at most one epoch; the last two are kept while the training runs. The finished memory is one row with its lock on the
-model, its metrics and its weights; then the checkpoints go.
+at most one epoch; the last two and the best are kept while the training runs. The finished memory is the best epoch, as
+one row with its lock on the model, its metrics and its weights; then the checkpoints go.
 """
 
 from __future__ import annotations
@@ -108,9 +108,10 @@ class Train:
             results = context.engine.stream(job, partial(context.progress, unit="batches"))
 
             def keep(trained: Trained) -> None:
-                """Commit a row, then drop the checkpoints before the last two."""
+                """Commit a row, then drop the checkpoints before the last two, but for the best."""
                 context.commit(lambda: append(dataset, trained.fragments, context.properties(record)))
-                old = f"final = false AND epoch <= {trained.epoch - CHECKPOINTS_KEPT}"
+                best = _best_checkpoint(dataset.require())
+                old = f"final = false AND epoch <= {trained.epoch - CHECKPOINTS_KEPT} AND epoch <> {best}"
                 context.commit(lambda: dataset.delete(old))
                 context.tally.rows = trained.rows
 
@@ -140,13 +141,11 @@ class Train:
                     _ordered(datastore, VALIDATION, ("input", "token", "base_logprob")),
                 )
                 count = len(rows.token)
-                saved = _last_checkpoint(dataset.require())
-                final: Checkpoint | None = None
-                for final in operator.train(rows, saved["weights"] if saved else None, device, progress):
-                    yield write(_row(record, memory, final, final.state), count)
-                if final is None and saved:  # killed between the last checkpoint and the finished memory
-                    weights, metrics = finished_weights(saved["weights"]), json.loads(saved["metrics"])
-                    final = Checkpoint(saved["epoch"], weights, saved["weights"], metrics)
+                saved = _checkpoint(dataset.require(), _last_epoch(dataset.require()))
+                final = _checkpoint(dataset.require(), _best_checkpoint(dataset.require()))
+                for made in operator.train(rows, saved.state if saved else None, device, progress):
+                    final = made if final is None or not _better(final, made) else final
+                    yield write(_row(record, memory, made, made.state), count)
                 assert final is not None  # an operator trains for at least one epoch
                 model, tokenizer = languagemodel.shared(operator.model, operator.dtype, device)
                 layer = languagemodel.student_layer(len(languagemodel.blocks(model)), depth)
@@ -189,9 +188,31 @@ def _ordered(datastore: Snapshot, where: str, columns: Sequence[str]) -> pa.Tabl
     return order.take(range(len(order)), columns)
 
 
-def _last_checkpoint(memories: Snapshot) -> dict[str, Any] | None:
+def _better(one: Checkpoint, other: Checkpoint) -> bool:
+    """Whether validation says that the earlier ``one`` is at least as good as ``other``; without it, no."""
+    scores = [made.metrics.get("validation_perplexity") for made in (one, other)]
+    return scores[0] is not None and scores[1] is not None and scores[0] <= scores[1]
+
+
+def _last_epoch(memories: Snapshot) -> int:
     epochs = memories.table(["epoch"])["epoch"].to_pylist()
-    if not epochs:
+    return int(max(epochs, default=0))
+
+
+def _best_checkpoint(memories: Snapshot) -> int:
+    """The epoch of the best of the checkpoints, the first of equals; the last where nothing was validated. 0: none."""
+    found = memories.table(["epoch", "metrics"], "final = false").to_pylist()
+    scores = [(json.loads(row["metrics"]).get("validation_perplexity"), row["epoch"]) for row in found]
+    if any(score is None for score, _ in scores):
+        return int(max(epoch for _, epoch in scores))
+    best: tuple[float, int] = min(scores, default=(0.0, 0))
+    return best[1]
+
+
+def _checkpoint(memories: Snapshot, epoch: int) -> Checkpoint | None:
+    if epoch == 0:
         return None
-    found: dict[str, Any] = memories.table(["epoch", "metrics", "weights"], f"epoch = {max(epochs)}").to_pylist()[0]
-    return found
+    where = f"final = false AND epoch = {epoch}"
+    found = memories.table(["epoch", "metrics", "weights"], where).to_pylist()[0]
+    state: bytes = found["weights"]
+    return Checkpoint(found["epoch"], finished_weights(state), state, json.loads(found["metrics"]))

@@ -13,7 +13,8 @@ from tiny_models import save_tiny_model
 from mnemic import languagemodel
 from mnemic.errors import StepError
 from mnemic.memory import MLPMemory
-from operators.imitate import Checkpoint, Imitate, TrainingRows, soft_label_loss
+from operators.imitate import Checkpoint, Imitate, TrainingRows
+from operators.imitate.loss import soft_label_loss
 from operators.perplexity import best_weight, perplexity
 from operators.teacher import distribution, probabilities, target_columns
 
@@ -122,7 +123,7 @@ def test_a_checkpoint_of_other_settings_is_refused(address: str) -> None:
 
 def test_training_starts_from_the_models_norm_and_rows(address: str) -> None:
     rows, _ = repeated_facts(rows=100, held_out=5)
-    made = run(Imitate(model=address, epochs=1, learning_rate=0.0, dtype="float32"), rows)[0]
+    made = run(Imitate(model=address, epochs=1, learning_rate=0.0, matrix_rate=0.0, dtype="float32"), rows)[0]
     memory = MLPMemory.from_bytes(made.weights)
     model, _ = languagemodel.load(address, "float32")
     assert memory.tokens.tolist() == sorted(set(rows.token.tolist()))
@@ -132,7 +133,7 @@ def test_training_starts_from_the_models_norm_and_rows(address: str) -> None:
 
 def test_metrics_split_the_loss_and_agree_with_the_definition(address: str) -> None:
     rows, _ = repeated_facts(rows=100, held_out=60)
-    made = run(Imitate(model=address, epochs=1, learning_rate=0.0, dtype="float32", batch=32), rows)[0]
+    made = run(Imitate(model=address, epochs=1, learning_rate=0.0, matrix_rate=0.0, dtype="float32", batch=32), rows)[0]
     memory = MLPMemory.from_bytes(made.weights)
     with torch.inference_mode():
         table = memory.log_probs(torch.from_numpy(rows.input)).double().numpy()

@@ -1,0 +1,111 @@
+"""A training between two epochs as bytes: what it resumes from, bit for bit, and the memory in it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from mnemic.errors import StepError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
+    from mnemic.memory import MLPMemory
+
+_FORMAT = "mnemic-imitate-2"
+_MEMORY = "memory."
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One epoch's result: ``weights`` is a loadable memory, ``state`` what `Imitate.train` resumes from."""
+
+    epoch: int  # epochs done, from 1
+    weights: bytes
+    state: bytes
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Course:
+    """How far a training is: ``epoch`` epochs done, the best of them by validation, and its perplexity."""
+
+    epoch: int = 0
+    best: int = 0
+    perplexity: float = float("inf")
+
+    def after(self, perplexity: float | None) -> Course:
+        """One epoch later; without validation the last epoch is the best."""
+        epoch = self.epoch + 1
+        if perplexity is None:
+            return Course(epoch, epoch, self.perplexity)
+        if perplexity < self.perplexity:
+            return Course(epoch, epoch, perplexity)
+        return Course(epoch, self.best, self.perplexity)
+
+
+def pack_state(
+    memory: MLPMemory, optimisers: Sequence[torch.optim.Optimizer], course: Course, settings: dict[str, Any]
+) -> bytes:
+    """Weights, the optimisers' moments, and how far the training is."""
+    from mnemic.memory import pack
+
+    tensors = {_MEMORY + name: value for name, value in memory.state_dict().items()}
+    names: dict[Any, str] = {parameter: name for name, parameter in memory.named_parameters()}
+    for optimiser in optimisers:
+        for parameter, moments in optimiser.state.items():
+            tensors |= {f"{moment}.{names[parameter]}": value for moment, value in moments.items()}
+    held = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    done = [course.epoch, course.best, course.perplexity if math.isfinite(course.perplexity) else None]
+    return pack(held, {"format": _FORMAT, "course": done, "settings": settings, "config": asdict(memory.config)})
+
+
+def unpack_memory(state: bytes) -> MLPMemory:
+    """The memory in a state, on the CPU."""
+    from safetensors.torch import load
+
+    from mnemic.memory import MemoryConfig, MLPMemory, unpack_metadata
+
+    config = MemoryConfig(**unpack_metadata(state)["config"])
+    weights = {name[len(_MEMORY) :]: value for name, value in load(state).items() if name.startswith(_MEMORY)}
+    memory = MLPMemory(config, weights["tokens"])
+    memory.load_state_dict(weights)
+    return memory
+
+
+def unpack_course(state: bytes, settings: dict[str, Any]) -> Course:
+    """How far the training of a state is. Raises `StepError` for one of other settings."""
+    from mnemic.memory import unpack_metadata
+
+    metadata = unpack_metadata(state)
+    if metadata.get("format") != _FORMAT or metadata.get("settings") != settings:
+        raise StepError("The checkpoint is of a training with other settings; drop it and start from the first epoch.")
+    epoch, best, perplexity = metadata["course"]
+    return Course(epoch, best, float("inf") if perplexity is None else perplexity)
+
+
+def restore_moments(state: bytes, memory: MLPMemory, optimisers: Sequence[torch.optim.Optimizer]) -> None:
+    """Give the optimisers of ``memory`` the moments of a state."""
+    from safetensors.torch import load
+
+    tensors = load(state)
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            known = {id(parameter) for parameter in group["params"]}
+            for name, parameter in memory.named_parameters():
+                if id(parameter) not in known:
+                    continue
+                suffix = f".{name}"
+                optimiser.state[parameter] = {
+                    key.removesuffix(suffix): value.to(parameter.device)
+                    for key, value in tensors.items()
+                    if key.endswith(suffix) and not key.startswith(_MEMORY)
+                }
+
+
+def finished_weights(state: bytes) -> bytes:
+    """The loadable memory in a checkpoint's ``state``; what its ``weights`` were."""
+    return unpack_memory(state).to_bytes()
