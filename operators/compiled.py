@@ -2,7 +2,8 @@
 
 The cache lies beside the code, or in the user's cache folder where that cannot be written; `NUMBA_CACHE_DIR` names
 another. Sums of floats are added in the order that the code says, without fused or reassociated operations, so every
-machine computes the same. numba is imported at the first call: `mnemic plan` has no use for it.
+machine computes the same; only `summing` leaves the order to the compiler, for sums that are vector instructions then
+and the same on one type of machine. numba is imported at the first call: `mnemic plan` has no use for it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ def compiled(function: FunctionT) -> FunctionT:
 def inlined(function: FunctionT) -> FunctionT:
     """Compile into every compiled function that calls it."""
     return cast(FunctionT, _Compiled(function, inline="always"))
+
+
+def summing(function: FunctionT) -> FunctionT:
+    """Compile a sum of floats that may be added in the order that suits the processor."""
+    return cast(FunctionT, _Compiled(function, fastmath={"reassoc", "nsz"}))
 
 
 class _Compiled:

@@ -144,8 +144,10 @@ class Lists:
             for which, begin, end in self._tiles(nearest[:, first:last]):
                 stored = self.codes[begin:end]
                 for part in torch.split(which, tile):
-                    kept.take(part, products(codes.code[part], stored.code), stored, self.document[begin:end], begin)
-            kept.tighten()
+                    near = products(codes.code.index_select(0, part), stored.code)
+                    kept.take(part, near, stored, self.document[begin:end], begin)
+            if last < nearest.shape[1]:
+                kept.tighten()
         return kept.nearest(queries, self.keys, self.rows, k)
 
     def _tiles(self, lists: torch.Tensor) -> Iterator[tuple[torch.Tensor, int, int]]:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from operators.compiled import compiled
-from operators.prefetch import prefetch
+from operators.compiled import compiled, summing
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +25,8 @@ _STRETCH = 64
 _PLACE = np.int64(0xFFFFFFFF)
 _REST = np.int32(0x7FFFFFFF)
 _HALF_REST, _HALF_SIGN, _TO_FLOAT, _TO_SIGN = np.uint32(0x7FFF), np.uint32(0x8000), np.uint32(13), np.uint32(16)
-_AHEAD = 2  # keys that are asked for before they are needed
+_TOGETHER = 256  # queries that stay in a cache of a megabyte
+_SHELF = 4  # sixteen keys
 _EXPONENTS = np.float32(2.0**112)  # between those of a half and of a float with the same bits
 
 
@@ -182,42 +182,99 @@ def _nearest(
     distances: npt.NDArray[np.float32],
     found: Integers,
 ) -> None:
-    width, k = queries.shape[1], found.shape[1]
-    bits = np.zeros(width + 1, np.uint32)
-    line = bits.view(np.float32)
-    flat = stored.reshape(-1)
-    exact = np.zeros(count, np.int64)
-    for query in range(queries.shape[0]):
-        kept = filled[query]
-        if kept > count:
-            _smallest_first(lines[query], kept, count)
-            kept = count
-        places = np.sort(lines[query, :kept] & _PLACE)
-        for t in range(kept):
-            place = places[t]
-            for c in range(0, width, 32):  # 32 halves are a line of cache
-                prefetch(flat, places[min(t + _AHEAD, kept - 1)] * width + c)
-            for c in range(width):
-                half = np.uint32(stored[place, c])
-                bits[c] = ((half & _HALF_REST) << _TO_FLOAT) | ((half & _HALF_SIGN) << _TO_SIGN)
-            for c in range(width):
-                gap = queries[query, c] - line[c] * _EXPONENTS
-                line[c] = gap * gap
-            left = width
-            while left > 16 and left % 2 == 0:  # halves added to halves: vector instructions in a fixed order
-                left //= 2
-                for c in range(left):
-                    line[c] += line[c + left]
-            total = np.float32(0.0)
-            for c in range(left):
-                total += line[c]
-            line[width] = total
-            exact[t] = (np.int64(bits[width]) << 32) | rows[place]
-        nearest = np.sort(exact[:kept])
-        for t in range(min(kept, k)):
-            bits[width] = np.uint32(nearest[t] >> 32)
-            distances[query, t] = line[width]
-            found[query, t] = nearest[t] & _PLACE
+    """Of `_TOGETHER` queries at a time: near queries want the same keys, and each key is read once for all of them."""
+    k = found.shape[1]
+    ends = np.zeros((len(stored) >> _SHELF) + 2, np.int64)
+    wanted = np.empty(_TOGETHER * count, np.int64)
+    exact = np.empty((_TOGETHER, count), np.int64)
+    squared = np.zeros(1, np.float32)
+    bits = squared.view(np.uint32)
+    for first in range(0, len(queries), _TOGETHER):
+        last = min(first + _TOGETHER, len(queries))
+        for query in range(first, last):
+            if filled[query] > count:
+                _smallest_first(lines[query], filled[query], count)
+                filled[query] = count
+        _shelved(lines[first:last], filled[first:last], ends, wanted)
+        _compare(queries[first:last], stored, lines[first:last], ends, wanted, rows, exact)
+        for query in range(first, last):
+            nearest = np.sort(exact[query - first, : filled[query]])
+            for t in range(min(len(nearest), k)):
+                bits[0] = np.uint32(nearest[t] >> 32)
+                distances[query, t] = squared[0]
+                found[query, t] = nearest[t] & _PLACE
+
+
+@compiled
+def _shelved(lines: Integers, filled: Integers, ends: Integers, wanted: Integers) -> None:
+    """Sort what the lines want by `2**_SHELF` neighbouring places: ``wanted[ends[s]:ends[s + 1]]`` is of shelf s.
+
+    It is (query << 32) | number in its line.
+    """
+    ends[:] = 0
+    for query in range(len(lines)):
+        for t in range(filled[query]):
+            ends[((lines[query, t] & _PLACE) >> _SHELF) + 1] += 1
+    for shelf in range(1, len(ends)):
+        ends[shelf] += ends[shelf - 1]
+    for query in range(len(lines) - 1, -1, -1):
+        for t in range(filled[query]):
+            shelf = ((lines[query, t] & _PLACE) >> _SHELF) + 1
+            ends[shelf] -= 1
+            wanted[ends[shelf]] = (np.int64(query) << 32) | t
+    for shelf in range(len(ends) - 1):  # what was each shelf's end is its beginning now
+        ends[shelf] = ends[shelf + 1]
+    ends[-1] = filled.sum()
+
+
+@compiled
+def _compare(
+    queries: npt.NDArray[np.float32],
+    stored: npt.NDArray[np.uint16],
+    lines: Integers,
+    ends: Integers,
+    wanted: Integers,
+    rows: Integers,
+    exact: Integers,
+) -> None:
+    """Squared distances, of all pairs of a shelf one after the other."""
+    bits = np.zeros((1 << _SHELF, queries.shape[1]), np.uint32)
+    keys = bits.view(np.float32)
+    read = np.zeros(1 << _SHELF, np.bool_)
+    squared = np.zeros(1, np.float32)
+    squared_bits = squared.view(np.uint32)
+    for shelf in range(len(ends) - 1):
+        if ends[shelf] == ends[shelf + 1]:
+            continue
+        read[:] = False
+        for at in range(ends[shelf], ends[shelf + 1]):
+            query, t = wanted[at] >> 32, wanted[at] & _PLACE
+            place = lines[query, t] & _PLACE
+            slot = place & ((1 << _SHELF) - 1)
+            if not read[slot]:
+                _widen(stored[place], bits[slot], keys[slot])
+                read[slot] = True
+            squared[0] = _squared_distance(queries[query], keys[slot])
+            exact[query, t] = (np.int64(squared_bits[0]) << 32) | rows[place]
+
+
+@compiled
+def _widen(half: npt.NDArray[np.uint16], bits: npt.NDArray[np.uint32], values: npt.NDArray[np.float32]) -> None:
+    """float16 to float32: the bits moved to their places, and the difference of the exponents made up for."""
+    for c in range(len(half)):
+        word = np.uint32(half[c])
+        bits[c] = ((word & _HALF_REST) << _TO_FLOAT) | ((word & _HALF_SIGN) << _TO_SIGN)
+    for c in range(len(half)):
+        values[c] *= _EXPONENTS
+
+
+@summing
+def _squared_distance(query: npt.NDArray[np.float32], key: npt.NDArray[np.float32]) -> np.float32:
+    total = np.float32(0.0)
+    for c in range(len(query)):
+        gap = query[c] - key[c]
+        total += gap * gap
+    return total
 
 
 @compiled

@@ -1,4 +1,4 @@
-"""What `select` does, by torch: for GPUs, and bit for bit the same."""
+"""What `select` does, by torch, for GPUs: the same candidates, and their distances but for rounding."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Candidates:
         for begin in range(0, len(queries), step):
             kept = self.kept[begin : begin + step]
             places = torch.where(kept == _NONE, 0, kept & _PLACE)
-            distances = _halved(keys[places].float(), queries[begin : begin + step, None].float())
+            distances = (keys[places].float() - queries[begin : begin + step, None].float()).square_().sum(-1)
             named = (distances.view(torch.int32).long() << 32) | rows[places]
             exact[begin : begin + step] = torch.where(kept == _NONE, _NONE, named)
         nearest = exact.sort(1).values[:, :k]
@@ -64,15 +64,3 @@ class Candidates:
             torch.nn.functional.pad(squared, padding, value=torch.inf).cpu().numpy(),
             torch.nn.functional.pad(found, padding, value=-1).cpu().numpy(),
         )
-
-
-def _halved(keys: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
-    """Squared distances over the last dimension, halves added to halves, as the compiled code adds them."""
-    line = (queries - keys).square_()
-    while line.shape[-1] > 16 and line.shape[-1] % 2 == 0:
-        half = line.shape[-1] // 2
-        line = line[..., :half] + line[..., half:]
-    total = line[..., 0] * 0.0
-    for c in range(line.shape[-1]):
-        total = total + line[..., c]
-    return total
