@@ -58,14 +58,12 @@ class _HeadLoss(torch.autograd.Function):
             gradient = torch.empty((part.stop - begin, tokens), dtype=hidden.dtype, device=hidden.device)
             for at in range(begin, part.stop, rows):
                 some = slice(at, min(at + rows, part.stop))
-                logits = (hidden[some] @ weight.T).float()
-                scores[some] = logits.gather(1, ids[some])
-                normal = torch.logsumexp(logits, 1, keepdim=True)
-                scores[some] -= normal
+                said = torch.log_softmax(hidden[some] @ weight.T, 1, dtype=torch.float32)
+                scores[some] = said.gather(1, ids[some])
                 total -= (scores[some] * target[some]).sum()
                 if with_gradient:
-                    logits.sub_(normal).exp_().scatter_add_(1, ids[some], -target[some])
-                    gradient[at - begin : some.stop - begin] = logits
+                    said.exp_().scatter_add_(1, ids[some], -target[some])
+                    gradient[at - begin : some.stop - begin] = said
             if of_hidden is not None and of_head is not None:
                 of_hidden[part] = gradient @ weight
                 of_head += gradient.T @ hidden[part]

@@ -58,7 +58,7 @@ def test_the_mistakes_of_all_sections_come_at_once_in_sentences():
         ("`cluster`: A tree cannot have branching 1", "at least 2"),
         ("`datastore.model` is said by `language_model`", "set that instead."),
         ("`datastore`: The datastore's student_depth is -3.0", "between 0 and 1, such as 0.7."),
-        ("`teacher`: A teacher cannot have neighbours 256", "Leave the temperature out"),
+        ("`teacher`: The teacher's temperature is 0", "or leave it out to have it chosen."),
         ("`imitate`: The training's epochs is 0", "alpha is 7.0; give a share between 0 and 1, such as 0.4. The dtype"),
     ):
         (line,) = [line for line in lines if line.startswith(f"  {beginning}")]
@@ -90,9 +90,11 @@ def test_the_mistakes_of_all_sections_come_at_once_in_sentences():
         ("datastore", {"batch_tokens": 0}, "batch_tokens is 0; give a number of at least 1"),
         ("datastore", {"student_depth": -3}, "student_depth is -3.0; give a share between 0 and 1"),
         ("datastore", {"student_depth": 1.5}, "student_depth is 1.5; give a share between 0 and 1"),
-        ("teacher", {"temperature": float("nan")}, "a temperature above 0"),
-        ("teacher", {"block": 0}, "a block of one row"),
+        ("teacher", {"temperature": float("nan")}, "temperature is nan; give a number above 0"),
+        ("teacher", {"search": "tree"}, "search is 'tree'; give auto, exact or lists"),
+        ("teacher", {"recall": 2}, "recall is 2.0; give a share above 0 and at most 1"),
         ("imitate", {"epochs": 0}, "epochs is 0; give a number of at least 1"),
+        ("imitate", {"optimiser": "sgd"}, "optimiser is sgd; give muon or adamw"),
         ("imitate", {"batch": 0}, "batch is 0; give a number of rows of at least 1"),
         ("imitate", {"blocks": 0}, "blocks is 0; give a number of at least 1"),
         ("imitate", {"alpha": 7}, "alpha is 7.0; give a share between 0 and 1"),

@@ -128,7 +128,8 @@ def test_training_starts_from_the_models_norm_and_rows(address: str) -> None:
     model, _ = languagemodel.load(address, "float32")
     assert memory.tokens.tolist() == sorted(set(rows.token.tolist()))
     assert torch.equal(memory.head.weight, languagemodel.output_embedding(model)[memory.tokens])
-    assert torch.equal(memory.norm.weight, languagemodel.final_norm(model)[0])
+    share = memory.norm.weight / languagemodel.final_norm(model)[0]
+    assert torch.equal(share, torch.full_like(share, 2.0 ** round(float(share[0].log2()))))
 
 
 def test_metrics_split_the_loss_and_agree_with_the_definition(address: str) -> None:
@@ -176,3 +177,30 @@ def test_progress_counts_steps_and_an_empty_store_is_a_sentence(address: str) ->
     nothing = dataclasses.replace(rows, token=rows.token[:0])
     with pytest.raises(StepError, match="no rows of split 'store'"):
         run(operator, nothing)
+
+
+@pytest.mark.parametrize("optimiser", ["muon", "adamw"])
+def test_either_optimiser_resumes_bit_for_bit(address: str, optimiser: str) -> None:
+    rows, _ = repeated_facts(rows=200, held_out=50)
+    operator = Imitate(model=address, epochs=3, batch=64, dtype="float32", optimiser=optimiser)
+    whole = run(operator, rows)
+    assert run(operator, rows, whole[0].state)[-1] == whole[-1]
+
+
+def test_training_ends_when_the_mixture_gets_no_better(address: str) -> None:
+    """Held-out tokens that nothing predicts: what a memory learns makes the mixture no better."""
+    rows, _ = repeated_facts(rows=300, held_out=200)
+    drawn = np.random.default_rng(4).integers(0, 100, 200).astype(np.int32)
+    rows = dataclasses.replace(rows, validation_token=drawn)
+    operator = Imitate(model=address, epochs=12, batch=32, dtype="float32", learning_rate=5e-3)
+    made = run(operator, rows)
+    best = int(np.argmin([checkpoint.metrics["validation_perplexity"] for checkpoint in made]))
+    assert len(made) == best + 1 + operator.patience < 12
+    for place in range(best + 1, len(made)):  # however far it is when it is killed
+        again = run(operator, rows, made[place - 1].state)
+        assert [checkpoint.state for checkpoint in again] == [checkpoint.state for checkpoint in made[place:]]
+
+
+def test_without_validation_every_epoch_is_trained(address: str) -> None:
+    rows, _ = repeated_facts(rows=100, held_out=0)
+    assert len(run(Imitate(model=address, epochs=4, batch=50, dtype="float32", patience=1), rows)) == 4

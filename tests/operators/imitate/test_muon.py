@@ -29,6 +29,16 @@ def test_it_is_the_published_iteration() -> None:
     torch.testing.assert_close(orthogonal(matrix.float()).double(), state, rtol=1e-3, atol=1e-4)
 
 
+def test_half_precision_keeps_the_directions_of_a_momentum_of_low_rank() -> None:
+    generator = torch.Generator().manual_seed(7)
+    matrix = torch.randn(64, 3, generator=generator) @ torch.randn(3, 256, generator=generator)
+    matrix += 1e-6 * torch.randn(64, 256, generator=generator)
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    cores = [left.T[:3] @ made @ right.T[:, :3] for made in (orthogonal(matrix), orthogonal(matrix, torch.bfloat16))]
+    assert (cores[0] - cores[1]).norm() < 0.05 * cores[0].norm()
+    assert torch.linalg.svdvals(orthogonal(matrix, torch.bfloat16)).max() < 1.3  # rounding in the others stays small
+
+
 def test_a_step_is_nesterov_momentum_made_orthogonal() -> None:
     weight = torch.nn.Parameter(torch.randn(48, 12, generator=torch.Generator().manual_seed(1)))
     before = weight.detach().clone()
