@@ -86,6 +86,7 @@ def ended(client, run: UUID):
     return until(look)
 
 
+@pytest.mark.slow
 def test_the_shipped_deployments_are_scheduled_one_run_at_a_time(server, client, worker):
     server.prefect("deploy", "--all", "--prefect-file", str(SHIPPED))
     demo = client.read_deployment_by_name("mnemic-build/demo")

@@ -152,6 +152,7 @@ def test_killed_between_the_memory_and_its_cleaning_leaves_no_checkpoints(nurser
     assert mnemic.open_bank(disturbed["bank"]).digest() == undisturbed[0]
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments(nursery, recipe, undisturbed, place):
     """Twenty kills spread over the whole build; the seed is fixed and stands above."""
     digests, seconds = undisturbed

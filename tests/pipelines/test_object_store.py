@@ -156,6 +156,7 @@ def test_a_command_says_that_the_store_does_not_answer(built, environment, remot
     assert untold(told)
 
 
+@pytest.mark.slow
 def test_a_store_that_is_lost_in_a_step_is_told_and_the_next_build_carries_on(small, remote, monkeypatch):
     build(small, device="cpu")
     bank, seen = remote.bank("lost"), []

@@ -165,6 +165,7 @@ class Starved(Embed):
         return starving
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("operator", "sentence", "last_words", "left"),
     [
@@ -190,6 +191,7 @@ def test_a_step_that_workers_do_not_survive_is_told_and_the_next_build_carries_o
     assert mnemic.open_bank(tmp_path / "bank").digest() == inline
 
 
+@pytest.mark.slow
 def test_an_interruption_finishes_and_commits_what_is_under_way(recipe, inline, tmp_path):
     """As Ctrl-C does it, or a scheduler that cancels a run."""
     events = []

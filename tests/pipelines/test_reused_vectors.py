@@ -115,6 +115,7 @@ def test_another_prompt_for_questions_costs_nothing(recipe, encoded):
     assert encoded == []
 
 
+@pytest.mark.slow
 def test_workers_of_ray_look_up_their_own_fragments(recipe, corpus, tmp_path):
     build(recipe, device="cpu")
     for path in [*corpus.glob("epsilon/*.txt"), *corpus.glob("zeta/*.txt")]:
