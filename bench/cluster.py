@@ -18,7 +18,6 @@ import os
 import statistics
 import sys
 import threading
-import time
 from collections.abc import Callable
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two thread pools, faiss' and torch's, would wait for one another
@@ -29,7 +28,7 @@ import pyarrow as pa
 import torch
 
 from bench.cluster_vectors import TRAINED, vectors
-from bench.report import Row, main
+from bench.report import Row, main, timed
 from operators.cluster import Cluster, Tree
 from operators.cluster.sample import draws
 from operators.cluster.tree import CHUNK, Descent
@@ -161,12 +160,6 @@ def balance(tree: Tree, trained: Vectors, operator: Cluster) -> list[Row]:
     sizes = np.bincount(tree.descend(trained)[-1], minlength=tree.leaves)
     what = f"largest / mean of the {tree.leaves:,} leaves of the default, of {sizes.min()} or more events"
     return [*rows, Row("leaf_balance_default", what, float(sizes.max() / sizes.mean()), "x", higher_is_better=False)]
-
-
-def timed(action: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    action()
-    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import random
 import statistics
 import sysconfig
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ import pyarrow as pa
 import sentence_transformers
 import torch
 
-from bench.report import Row, main, paired
+from bench.report import Row, main, paired, timed
 from mnemic.encoder import TextEncoder
 from mnemic.hardware import has_bfloat16
 from mnemic.models import locate
@@ -64,12 +63,6 @@ def mixed_texts(encoder: TextEncoder, tokens: int) -> list[str]:
     return chosen
 
 
-def seconds(work: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
 def overhead(operator: Embed, texts: list[str]) -> tuple[float, float]:
     """Share of the operator's seconds outside of the forward pass, and the share of its tokens that are padding."""
     loaded: list[TextEncoder] = []
@@ -87,18 +80,18 @@ def overhead(operator: Embed, texts: list[str]) -> tuple[float, float]:
     body: Any = loaded[0]._body
     forward, inside, computed = body.forward, [0.0], [0]
 
-    def timed(stream: Any) -> Any:
+    def clocked(stream: Any) -> Any:
         started = time.perf_counter()
         states = forward(stream)
         inside[0] += time.perf_counter() - started
         computed[0] += len(stream.ids)
         return states
 
-    body.forward = timed
+    body.forward = clocked
     batches = pa.table({"text": pa.array(texts, pa.large_string())}).to_batches(max_chunksize=8192)
     worker(batches[0].slice(0, 64))
     inside[0], computed[0] = 0.0, 0
-    stage = seconds(lambda: [worker(batch) for batch in batches])
+    stage = timed(lambda: [worker(batch) for batch in batches])
     read = int(loaded[0]._tokenizer(sorted(set(texts))).counts.sum())
     return 1 - inside[0] / stage, 1 - read / computed[0]
 
@@ -118,7 +111,7 @@ def products_share(encoder: TextEncoder, texts: list[str]) -> float:
 
     with torch.inference_mode():
         _, _, share = paired(
-            lambda: seconds(lambda: [body.forward(stream) for stream in streams]), lambda: seconds(products), 5
+            lambda: timed(lambda: [body.forward(stream) for stream in streams]), lambda: timed(products), 5
         )
     return share
 
@@ -138,9 +131,9 @@ def measure(quick: bool) -> list[Row]:
     times: dict[str, list[float]] = {name: [] for name in ("peer", *names)}
     made: dict[str, Vectors] = {}
     for _ in range(pairs):
-        times["peer"].append(seconds(lambda: theirs.append(peer.encode(texts))))
+        times["peer"].append(timed(lambda: theirs.append(peer.encode(texts))))
         for name in names:
-            times[name].append(seconds(lambda name=name: made.update({name: ours[name].encode(texts)})))  # type: ignore[misc]
+            times[name].append(timed(lambda name=name: made.update({name: ours[name].encode(texts)})))  # type: ignore[misc]
     rows: list[Row] = []
     for name in names:
         ratios = [a / b for a, b in zip(times["peer"], times[name], strict=True)]
@@ -168,7 +161,7 @@ def measure(quick: bool) -> list[Row]:
         Row("embed_tokens_peer", "tokens a second", total / statistics.median(times["peer"]), "tokens/s", peer=PEER)
     )
     question = "how do I tag a version of a dataset?"
-    waits = [seconds(lambda: ours[names[0]].encode_queries([question])) for _ in range(60)]
+    waits = [timed(lambda: ours[names[0]].encode_queries([question])) for _ in range(60)]
     rows.append(Row("embed_query", f"one question, {names[0]}, median", statistics.median(waits) * 1e3, "ms"))
     return rows
 

@@ -8,6 +8,7 @@ import os
 import platform
 import statistics
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -68,6 +69,18 @@ def paired(first: Callable[[], float], second: Callable[[], float], pairs: int) 
         seconds.append(second())
     ratios = [b / a for a, b in zip(firsts, seconds, strict=True)]
     return statistics.median(firsts), statistics.median(seconds), statistics.median(ratios)
+
+
+def timed(action: Callable[[], object]) -> float:
+    """Seconds that it takes."""
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def tell(line: str) -> None:
+    """Something on the way, beside the table."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def _lines(path: str) -> list[str]:

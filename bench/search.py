@@ -22,14 +22,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from bench.cluster_vectors import sentences
-from bench.report import Row, main
+from bench.report import Row, main, tell, timed
 from bench.search_corpus import (
     CACHE,
     ENCODER,
@@ -98,28 +97,28 @@ def measure(quick: bool) -> list[Row]:
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         store = released(source, Path(folder))
         dataset = store["events"]
-        _tell(f"{size:,} events; indexes built in {_timed(lambda: build_indexes(dataset)):.0f} s, {_load()}")
+        tell(f"{size:,} events; indexes built in {timed(lambda: build_indexes(dataset)):.0f} s, {_load()}")
         build_indexes(store["documents"], DOCUMENTS)
         record = measure_recall(dataset.require(), "vector")
         write_record(dataset.require(), "vector", record)
         bank = _opened(store)
         snapshot = bank.dataset("events")
         for column, index in sorted(built(snapshot).items()):
-            _tell(f"  {column}: {index.kind}, {index.bytes / 1e6:.1f} MB, {len(index.segments)} segment(s)")
-        _tell(f"  chosen: {record}")
-        _tell(f"  columns held: {hold(snapshot, FACTS) / 1e6:.0f} MB")
+            tell(f"  {column}: {index.kind}, {index.bytes / 1e6:.1f} MB, {len(index.segments)} segment(s)")
+        tell(f"  chosen: {record}")
+        tell(f"  columns held: {hold(snapshot, FACTS) / 1e6:.0f} MB")
         encoder = TextEncoder.load(ENCODER, batch_tokens=128)
-        encoding = [_timed(lambda text=text: encoder.encode([text])) for text in short[:60]][10:]
-        _tell(f"query encoding: {1000 * statistics.median(encoding):.1f} ms")
+        encoding = [timed(lambda text=text: encoder.encode([text])) for text in short[:60]][10:]
+        tell(f"query encoding: {1000 * statistics.median(encoding):.1f} ms")
 
         def times(name: str, search: Callable[[int], object], count: int) -> tuple[float, float]:
             for number in range(30):
                 search(number)
             started = time.process_time()
-            seconds = [_timed(lambda number=number: search(number)) for number in range(count)]
+            seconds = [timed(lambda number=number: search(number)) for number in range(count)]
             busy = 1000 * (time.process_time() - started) / count
             p50, p95 = (1000 * float(np.percentile(seconds, q)) for q in (50, 95))
-            _tell(f"{name}: p50 {p50:.1f} ms, p95 {p95:.1f} ms, {busy:.1f} ms of processor a query, {_load()}")
+            tell(f"{name}: p50 {p50:.1f} ms, p95 {p95:.1f} ms, {busy:.1f} ms of processor a query, {_load()}")
             return p50, p95
 
         def whole(number: int, where: str | None = None) -> object:
@@ -146,7 +145,7 @@ def measure(quick: bool) -> list[Row]:
             for where in conditions:
                 times(f"{search.__name__} where {where}", lambda number, s=search, w=where: s(number, w), 100)
         recall = _recall(snapshot, vectors[:SAMPLED], "leaf")
-        _tell(f"recall@10 of all rows {_recall(snapshot, vectors[:SAMPLED], None):.4f}, of leaves {recall:.4f}")
+        tell(f"recall@10 of all rows {_recall(snapshot, vectors[:SAMPLED], None):.4f}, of leaves {recall:.4f}")
     leaks = tenant_leaks(2_000 if quick else 100_000)
     return [
         Row("search_p50", f"hybrid search, {size:,} events, median", p50, "ms", 30, 10, higher_is_better=False),
@@ -209,8 +208,8 @@ def tenant_leaks(count: int, rounds: int = 10) -> int:
                 for rows_found, wrong in clients.map(foreign, questions):
                     found += rows_found
                     leaks += wrong
-            _tell(f"tenants: round {turn + 1} of {rounds}, {found:,} rows found, {leaks} foreign or deleted")
-    _tell(f"{count:,} queries of tenants found {found:,} rows, {leaks} of them foreign or deleted")
+            tell(f"tenants: round {turn + 1} of {rounds}, {found:,} rows found, {leaks} foreign or deleted")
+    tell(f"{count:,} queries of tenants found {found:,} rows, {leaks} of them foreign or deleted")
     return leaks
 
 
@@ -227,16 +226,6 @@ def _opened(store: Store) -> Bank:
 
 def _load() -> str:
     return f"load {os.getloadavg()[0]:.1f}"
-
-
-def _timed(action: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    action()
-    return time.perf_counter() - started
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

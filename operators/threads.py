@@ -1,7 +1,7 @@
 """Work on pieces side by side: one piece a thread, and one thread a piece.
 
-The products of a tree are small. Two threads on each of them wait for one another longer than they multiply, the more
-so on a machine that does other things too; two threads on products of their own do not.
+The products of a tree, or of one list of a search, are small. Two threads on each of them wait for one another longer
+than they multiply, the more so on a machine that does other things too; two threads on products of their own do not.
 """
 
 from __future__ import annotations

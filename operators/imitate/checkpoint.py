@@ -91,18 +91,17 @@ def restore_moments(state: bytes, memory: MLPMemory, optimisers: Sequence[torch.
     """Give the optimisers of ``memory`` the moments of a state."""
     from safetensors.torch import load
 
-    tensors = load(state)
+    moments: dict[str, dict[str, torch.Tensor]] = {}
+    for key, value in load(state).items():
+        moment, _, name = key.partition(".")
+        moments.setdefault(name, {})[moment] = value
+    names: dict[Any, str] = {parameter: name for name, parameter in memory.named_parameters()}
     for optimiser in optimisers:
         for group in optimiser.param_groups:
-            known = {id(parameter) for parameter in group["params"]}
-            for name, parameter in memory.named_parameters():
-                if id(parameter) not in known:
-                    continue
-                suffix = f".{name}"
+            for parameter in group["params"]:
+                held = moments[names[parameter]]
                 optimiser.state[parameter] = {
-                    key.removesuffix(suffix): value.to(parameter.device)
-                    for key, value in tensors.items()
-                    if key.endswith(suffix) and not key.startswith(_MEMORY)
+                    moment: value.to(parameter.device) for moment, value in held.items() if moment + "." != _MEMORY
                 }
 
 

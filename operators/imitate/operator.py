@@ -144,6 +144,10 @@ class Imitate:
             sums += part.losses(scores)
             progress(step + 1, steps * self.epochs)
         kl, cross_entropy = (sums / count).tolist()
+        if not math.isfinite(cross_entropy):
+            raise StepError(
+                f"The training has left all numbers in epoch {epoch + 1}; lower its matrix_rate and learning_rate."
+            )
         return {
             "train_kl": kl,
             "train_cross_entropy": cross_entropy,
@@ -179,7 +183,7 @@ class Imitate:
 
         inside = set(memory.blocks.parameters()) if self.optimiser == "muon" else set()
         matrices = [weight for weight in memory.parameters() if weight in inside and weight.dim() == 2]
-        others = [weight for weight in memory.parameters() if not any(weight is one for one in matrices)]
+        others = [weight for weight in memory.parameters() if weight not in inside or weight.dim() != 2]
         made: list[torch.optim.Optimizer] = [
             torch.optim.AdamW(
                 others,

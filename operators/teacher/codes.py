@@ -3,8 +3,8 @@
 A key is centred, turned by a random rotation and rounded to 127 steps of its largest component. The rotation spreads a
 few large components, as language models have them, over all; without it they would set the step of the others. The
 squared distance of two keys is then estimated as |q|^2 + |k|^2 - 2 q k with exact lengths and a rounded product, whose
-error is about a hundredth of the distance between neighbours of keys from SmolLM2. Processors multiply such integers
-two to four times as fast as floats (VNNI, tensor cores); products in float32 give the same integers where they do not.
+error is 0.02 where the 256 nearest keys of SmolLM2 on documentation are 26 away on average. A processor with VNNI
+multiplies such integers four times as fast as float32; where none does, products in float32 give the same integers.
 """
 
 from __future__ import annotations

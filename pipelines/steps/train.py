@@ -110,7 +110,7 @@ class Train:
             def keep(trained: Trained) -> None:
                 """Commit a row, then drop the checkpoints before the last two, but for the best."""
                 context.commit(lambda: append(dataset, trained.fragments, context.properties(record)))
-                best = _best_checkpoint(dataset.require())
+                best = _best_epoch(dataset.require())
                 old = f"final = false AND epoch <= {trained.epoch - CHECKPOINTS_KEPT} AND epoch <> {best}"
                 context.commit(lambda: dataset.delete(old))
                 context.tally.rows = trained.rows
@@ -142,7 +142,7 @@ class Train:
                 )
                 count = len(rows.token)
                 saved = _checkpoint(dataset.require(), _last_epoch(dataset.require()))
-                final = _checkpoint(dataset.require(), _best_checkpoint(dataset.require()))
+                final = _checkpoint(dataset.require(), _best_epoch(dataset.require()))
                 for made in operator.train(rows, saved.state if saved else None, device, progress):
                     final = made if final is None or not _better(final, made) else final
                     yield write(_row(record, memory, made, made.state), count)
@@ -199,7 +199,7 @@ def _last_epoch(memories: Snapshot) -> int:
     return int(max(epochs, default=0))
 
 
-def _best_checkpoint(memories: Snapshot) -> int:
+def _best_epoch(memories: Snapshot) -> int:
     """The epoch of the best of the checkpoints, the first of equals; the last where nothing was validated. 0: none."""
     found = memories.table(["epoch", "metrics"], "final = false").to_pylist()
     scores = [(json.loads(row["metrics"]).get("validation_perplexity"), row["epoch"]) for row in found]

@@ -14,6 +14,7 @@ from mnemic import languagemodel
 from mnemic.errors import StepError
 from mnemic.memory import MLPMemory
 from operators.imitate import Checkpoint, Imitate, TrainingRows
+from operators.imitate.checkpoint import pack_state, restore_moments, unpack_course, unpack_memory
 from operators.imitate.loss import soft_label_loss
 from operators.perplexity import best_weight, perplexity
 from operators.teacher import distribution, probabilities, target_columns
@@ -177,6 +178,27 @@ def test_progress_counts_steps_and_an_empty_store_is_a_sentence(address: str) ->
     nothing = dataclasses.replace(rows, token=rows.token[:0])
     with pytest.raises(StepError, match="no rows of split 'store'"):
         run(operator, nothing)
+
+
+def test_moments_go_back_to_the_parameter_that_they_are_of(address: str) -> None:
+    """Also where one parameter's name ends in another's, as `blocks.0.norm.weight` does in `norm.weight`."""
+    rows, _ = repeated_facts(rows=100, held_out=5)
+    operator = Imitate(model=address, epochs=1, dtype="float32")
+    state = run(operator, rows)[0].state
+    memory = unpack_memory(state)
+    optimisers = operator._optimisers(memory, half=False)
+    restore_moments(state, memory, optimisers)
+    assert [{tuple(sorted(held)) for held in one.state.values()} for one in optimisers] == [
+        {("exp_avg", "exp_avg_sq", "step")},
+        {("momentum",)},
+    ]
+    assert pack_state(memory, optimisers, unpack_course(state, operator._identity()), operator._identity()) == state
+
+
+def test_a_training_that_diverges_is_a_sentence(address: str) -> None:
+    rows, _ = repeated_facts(rows=200, held_out=5)
+    with pytest.raises(StepError, match="lower its matrix_rate and learning_rate"):
+        run(Imitate(model=address, batch=20, dtype="float32", learning_rate=1e30, matrix_rate=1e30), rows)
 
 
 @pytest.mark.parametrize("optimiser", ["muon", "adamw"])

@@ -1,0 +1,41 @@
+"""The memory of a bank is its best epoch, also where the training was interrupted after it."""
+
+import pytest
+from tiny_bank import tiny_recipe, write_corpus
+
+import mnemic
+from operators.imitate import operator
+
+
+@pytest.fixture
+def build(tmp_path, monkeypatch):
+    """Build a bank whose epochs have these perplexities; None interrupts the training."""
+    corpus = write_corpus(tmp_path / "corpus")
+
+    def built(name, *perplexities):
+        scores = iter(perplexities)
+
+        def validate(*_):
+            score = next(scores)
+            if score is None:
+                raise KeyboardInterrupt
+            return {"weight": 0.25, "validation_perplexity": score, "validation_base_perplexity": 9.0}
+
+        monkeypatch.setattr(operator, "validate", validate)
+        recipe = tiny_recipe(tmp_path, corpus, bank=str(tmp_path / name))
+        recipe["imitate"] = {**recipe["imitate"], "epochs": 9, "patience": 3}
+        mnemic.build(recipe, device="cpu")
+        assert next(scores, "all") == "all"
+        return mnemic.open_bank(recipe["bank"])
+
+    return built
+
+
+def test_the_best_epoch_remains_whenever_the_training_was_interrupted(build):
+    whole = build("whole", 5.0, 3.0, 4.0, 4.0, 3.5)  # three epochs after the best one it ends
+    (memory,) = whole.memories()
+    assert memory["metrics"]["validation_perplexity"] == 3.0
+    assert whole.dataset("memories").count() == 1
+    with pytest.raises(KeyboardInterrupt):
+        build("parts", 5.0, 3.0, 4.0, 4.0, None)  # the best is no longer among the last two
+    assert build("parts", 3.5).digest() == whole.digest()
