@@ -29,10 +29,10 @@ import torch
 
 from bench.cluster_vectors import TRAINED, vectors
 from bench.report import Row, main, timed
+from mnemic.threads import side_by_side
 from operators.cluster import Cluster, Tree
 from operators.cluster.sample import draws
 from operators.cluster.tree import CHUNK, Descent
-from operators.threads import side_by_side
 
 Vectors = npt.NDArray[np.float32]
 

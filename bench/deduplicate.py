@@ -26,8 +26,8 @@ from bench.dedup_corpus import corpus
 from bench.dedup_index import bloom_rows, increment_row
 from bench.dedup_quality import memory_row, quality_rows
 from bench.report import Row, main
+from mnemic.compiled import compiled
 from mnemic.schema import TIME
-from operators.compiled import compiled
 from operators.deduplicate import Deduplicate, Signature
 from operators.deduplicate.bands import by_band, keys_of, run_of
 from operators.deduplicate.bloom import BloomFilter, share_of_error

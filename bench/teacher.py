@@ -29,11 +29,11 @@ import torch
 
 from bench.report import Row, main, paired, tell, timed
 from bench.teacher_keys import Keys, keys
+from mnemic.neighbours.codes import products
+from mnemic.neighbours.lists import _ROUNDS, _TILE, Lists
+from mnemic.threads import side_by_side
 from operators.teacher import distribution, target_columns
-from operators.teacher.codes import products
-from operators.teacher.lists import _ROUNDS, _TILE, Lists
 from operators.teacher.operator import Teacher
-from operators.threads import side_by_side
 
 K, RECALL = 256, 64
 AUDITED = 512

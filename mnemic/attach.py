@@ -22,7 +22,7 @@ from mnemic.errors import ModelError
 if TYPE_CHECKING:
     import torch
 
-    from mnemic.memory import MLPMemory
+    from mnemic.memories.mlp import MLPMemory
 
 _ATTRIBUTE = "_mnemic_attachment"
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from mnemic.encoder import TextEncoder
-    from mnemic.memory import MLPMemory
+    from mnemic.memories.mlp import MLPMemory
 
 
 def open_bank(path: str | Path, release: str | None = None, storage_options: Mapping[str, str] | None = None) -> Bank:
@@ -151,7 +151,7 @@ class Bank:
 
     def memory(self, name: str = "mlp") -> tuple[MLPMemory, dict[str, Any]]:
         """The memory called ``name`` as a torch module, with its row of ``memories``."""
-        from mnemic.memory import MLPMemory
+        from mnemic.memories.mlp import MLPMemory
 
         if "memories" not in self.release.versions:
             raise BankError(

@@ -14,12 +14,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic.compiled import compiled
 from mnemic.schema import clusters
 from operators.cluster.labels import labels, words_of
 from operators.cluster.nearest import Integers, Vectors
 from operators.cluster.sample import chosen
 from operators.cluster.tree import Tree
-from operators.compiled import compiled
 
 Floats = npt.NDArray[np.float64]
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnemic.threads import side_by_side
 from operators.cluster.nearest import Integers, Vectors, longest
 from operators.cluster.train import Training, add_up, moved, steps_of_a_unit, trained
 from operators.cluster.tree import STRIDE, Level, Tree, chunk_rows, root
 from operators.contracts import Progress
-from operators.threads import side_by_side
 
 if TYPE_CHECKING:
     import torch

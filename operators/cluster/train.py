@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from mnemic.compiled import compiled
 from mnemic.ids import hash_parts
 from operators.cluster.nearest import Integers, Vectors
 from operators.cluster.sample import mixed
-from operators.compiled import compiled
 
 if TYPE_CHECKING:
     import torch

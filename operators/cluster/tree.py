@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from mnemic.threads import side_by_side
 from operators.cluster.nearest import Integers, Vectors, longest, settled, squared_norms
-from operators.threads import side_by_side
 
 if TYPE_CHECKING:
     import torch

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from mnemic.compiled import compiled
 from mnemic.ids import hash_parts
-from operators.compiled import compiled
 from operators.deduplicate.shingles import Hashes
 from operators.deduplicate.sketch import NO_SHINGLES, Signatures
 from operators.deduplicate.words import mix

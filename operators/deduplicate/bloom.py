@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mnemic.compiled import compiled
 from mnemic.errors import StepError
-from operators.compiled import compiled
 from operators.deduplicate.words import mix
 
 Hashes = npt.NDArray[np.uint64]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from operators.compiled import compiled
+from mnemic.compiled import compiled
 from operators.deduplicate.bands import BAND_SHIFT, Bounds, by_band, keys_in
 from operators.deduplicate.bloom import LARGEST, BloomFilter, bits_for, share_of_error
 from operators.deduplicate.shingles import Hashes

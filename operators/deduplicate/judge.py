@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from operators.compiled import compiled
+from mnemic.compiled import compiled
 from operators.contracts import Progress
 from operators.deduplicate.shingles import Hashes, Tokenizer, slices
 from operators.deduplicate.sketch import Signatures

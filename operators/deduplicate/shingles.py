@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from operators.compiled import compiled
+from mnemic.compiled import compiled
 from operators.contracts import refuse
 from operators.deduplicate.sketch import Signatures, sketch
 from operators.deduplicate.words import combine, read_words, tables

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from operators.compiled import compiled
+from mnemic.compiled import compiled
 from operators.deduplicate.words import mix
 
 Signatures = npt.NDArray[np.uint32]

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from operators.compiled import compiled, inlined
+from mnemic.compiled import compiled, inlined
 from operators.deduplicate.characters import ALONE, CHECK, CLASS_SHIFT, SPACE, WORD, Table, code_points
 
 _WORD, _SPACE, _CHECK, _ALONE = (np.uint64(flag) for flag in (WORD, SPACE, CHECK, ALONE))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from mnemic.memory import MLPMemory
+    from mnemic.memories.mlp import MLPMemory
 
 _FORMAT = "mnemic-imitate-2"
 _MEMORY = "memory."
@@ -51,7 +51,7 @@ def pack_state(
     memory: MLPMemory, optimisers: Sequence[torch.optim.Optimizer], course: Course, settings: dict[str, Any]
 ) -> bytes:
     """Weights, the optimisers' moments, and how far the training is."""
-    from mnemic.memory import pack
+    from mnemic.memories.weights import pack
 
     tensors = {_MEMORY + name: value for name, value in memory.state_dict().items()}
     names: dict[Any, str] = {parameter: name for name, parameter in memory.named_parameters()}
@@ -67,7 +67,8 @@ def unpack_memory(state: bytes) -> MLPMemory:
     """The memory in a state, on the CPU."""
     from safetensors.torch import load
 
-    from mnemic.memory import MemoryConfig, MLPMemory, unpack_metadata
+    from mnemic.memories.mlp import MemoryConfig, MLPMemory
+    from mnemic.memories.weights import unpack_metadata
 
     config = MemoryConfig(**unpack_metadata(state)["config"])
     weights = {name[len(_MEMORY) :]: value for name, value in load(state).items() if name.startswith(_MEMORY)}
@@ -78,7 +79,7 @@ def unpack_memory(state: bytes) -> MLPMemory:
 
 def unpack_course(state: bytes, settings: dict[str, Any]) -> Course:
     """How far the training of a state is. Raises `StepError` for one of other settings."""
-    from mnemic.memory import unpack_metadata
+    from mnemic.memories.weights import unpack_metadata
 
     metadata = unpack_metadata(state)
     if metadata.get("format") != _FORMAT or metadata.get("settings") != settings:

@@ -27,7 +27,7 @@ from operators.perplexity import best_weight, perplexity
 if TYPE_CHECKING:
     import torch
 
-    from mnemic.memory import MLPMemory
+    from mnemic.memories.mlp import MLPMemory
 
 _BETAS = (0.9, 0.95)
 _EPSILON = 1e-8
@@ -157,7 +157,7 @@ class Imitate:
     def _start(self, rows: TrainingRows, device: str) -> MLPMemory:
         import torch
 
-        from mnemic.memory import MemoryConfig, MLPMemory
+        from mnemic.memories.mlp import MemoryConfig, MLPMemory
 
         model, _ = languagemodel.shared(self.model, self.dtype, device)
         scale, bias = languagemodel.final_norm(model)

@@ -15,7 +15,7 @@ from operators.teacher.targets import NOTHING, probabilities
 if TYPE_CHECKING:
     import torch
 
-    from mnemic.memory import MLPMemory
+    from mnemic.memories.mlp import MLPMemory
 
 
 @dataclass(frozen=True)

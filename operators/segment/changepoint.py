@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from operators.compiled import compiled
+from mnemic.compiled import compiled
 from operators.segment.cost import Floats
 
 Flags = npt.NDArray[np.bool_]

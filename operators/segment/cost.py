@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from operators.compiled import compiled
+from mnemic.compiled import compiled
 
 Floats = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]

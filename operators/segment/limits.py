@@ -12,7 +12,7 @@ import bisect
 
 import numpy as np
 
-from operators.compiled import compiled
+from mnemic.compiled import compiled
 from operators.segment.select import Flags, Floats, Integers
 
 

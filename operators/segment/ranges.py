@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from operators.compiled import compiled
+from mnemic.compiled import compiled
 from operators.segment.cost import Vectors
 from operators.segment.select import Floats, Integers
 

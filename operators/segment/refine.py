@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from operators.compiled import compiled, inlined
+from mnemic.compiled import compiled, inlined
 
 Flags = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]

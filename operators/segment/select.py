@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from operators.compiled import compiled
+from mnemic.compiled import compiled
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

@@ -7,10 +7,8 @@ first hit drops a random one where keys repeat, and an index that leaks the docu
 has to follow the scale of the keys; 0.2 of the median squared distance of the nearest neighbour was the optimum for
 both taps that we tried, where published constants run from 1 to 200.
 
-* ``lists``         search in list-major order, exact distances of nearly all neighbours
-* ``codes``         keys as small integers, by which candidates are found
-* ``select``        the best candidates of many queries; ``select_torch`` the same on a GPU
-* ``exact``         brute force, for small stores
+`mnemic.neighbours` searches; here are
+
 * ``distribution``  what the neighbours vote for
 * ``targets``       how that is stored
 * ``operator``      the columns of the datastore

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.compiled import compiled
+from mnemic.compiled import compiled
 
 
 @dataclass(frozen=True)

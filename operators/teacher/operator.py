@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mnemic.errors import StepError
+from mnemic.neighbours.exact import Exact
+from mnemic.neighbours.lists import Layout, Lists
 from operators.contracts import Corpus, Progress, Resources, refuse
 from operators.teacher.distribution import distribution
-from operators.teacher.exact import Exact
-from operators.teacher.lists import Layout, Lists
 from operators.teacher.targets import target_columns, target_fields
 
 if TYPE_CHECKING:

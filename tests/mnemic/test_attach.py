@@ -12,7 +12,7 @@ from tiny_models import SENTENCES, save_tiny_model
 from mnemic import languagemodel
 from mnemic.attach import attach, detach, keep
 from mnemic.errors import ModelError
-from mnemic.memory import MemoryConfig, MLPMemory
+from mnemic.memories.mlp import MemoryConfig, MLPMemory
 
 LAYER = 2
 KNOWN = torch.tensor([3, 17, 60, 61, 200, 319])

@@ -12,7 +12,7 @@ from tiny_models import save_tiny_model
 
 from mnemic import languagemodel
 from mnemic.errors import StepError
-from mnemic.memory import MLPMemory
+from mnemic.memories.mlp import MLPMemory
 from operators.imitate import Checkpoint, Imitate, TrainingRows
 from operators.imitate.checkpoint import pack_state, restore_moments, unpack_course, unpack_memory
 from operators.imitate.loss import soft_label_loss

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnemic.errors import RecipeError, StepError
-from operators.teacher import NO_NEIGHBOUR, FittedTeacher, Teacher, exact, probabilities
+from mnemic.neighbours import exact
+from operators.teacher import NO_NEIGHBOUR, FittedTeacher, Teacher, probabilities
 
 
 class Rows:

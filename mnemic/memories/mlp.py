@@ -10,20 +10,18 @@ brute-force kNN-LM (11.53). Weights travel as safetensors with the configuration
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mnemic.errors import ModelError
+from mnemic.memories.weights import pack, unpack_metadata
 
 FORMAT = "mnemic-mlp-1"
-_ENTRY = "mnemic"
 
 
 @dataclass(frozen=True)
@@ -136,24 +134,6 @@ class MLPMemory(nn.Module):
         except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ModelError(f"The weights of this memory are damaged ({error}); build the memory again.") from error
         return memory.eval()
-
-
-def pack(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> bytes:
-    """Safetensors bytes that are equal for equal content.
-
-    All metadata is one JSON entry, because safetensors writes several entries in no fixed order.
-    """
-    data: bytes = save(tensors, metadata={_ENTRY: json.dumps(metadata, sort_keys=True)})
-    return data
-
-
-def unpack_metadata(data: bytes) -> dict[str, Any]:
-    """The metadata that `pack` wrote, without reading a tensor."""
-    try:
-        length = int.from_bytes(data[:8], "little")
-        return dict(json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_ENTRY]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError("These bytes are not weights that mnemic wrote; build the memory again.") from error
 
 
 def _norm(config: MemoryConfig) -> nn.Module:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from operators.compiled import compiled, summing
+from mnemic.compiled import compiled, summing
 
 if TYPE_CHECKING:
     import torch
 
-    from operators.teacher.codes import Codes
+    from mnemic.neighbours.codes import Codes
 
     Integers = npt.NDArray[np.int64]
 

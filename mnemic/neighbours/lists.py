@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from operators.teacher.codes import Coder, Codes, products, rounded
-from operators.threads import side_by_side
+from mnemic.compiled import can_compile
+from mnemic.neighbours.codes import Coder, Codes, products, rounded
+from mnemic.threads import side_by_side
 
 if TYPE_CHECKING:
     import torch
@@ -134,10 +135,10 @@ class Lists:
         """Of one block of queries."""
         import torch
 
-        if queries.device.type == "cpu":
-            from operators.teacher.select import Candidates
+        if queries.device.type == "cpu" and can_compile():
+            from mnemic.neighbours.select import Candidates
         else:
-            from operators.teacher.select_torch import Candidates  # type: ignore[assignment]
+            from mnemic.neighbours.select_torch import Candidates  # type: ignore[assignment]
         kept = Candidates(codes, document, min(k + SLACK, len(self)))
         tile = _TILE if queries.device.type == "cpu" else _QUERIES
         for first, last in pairwise((0, *_ROUNDS, nearest.shape[1])):

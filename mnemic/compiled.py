@@ -9,11 +9,18 @@ and the same on one type of machine. numba is imported at the first call: `mnemi
 from __future__ import annotations
 
 import functools
+import importlib.util
 import types
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+
+@functools.cache
+def can_compile() -> bool:
+    """Whether numba is installed, which building a bank needs and loading one does not."""
+    return importlib.util.find_spec("numba") is not None
 
 
 def compiled(function: FunctionT) -> FunctionT:

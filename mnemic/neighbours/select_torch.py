@@ -1,4 +1,7 @@
-"""What `select` does, by torch, for GPUs: the same candidates, and their distances but for rounding."""
+"""What `select` does, by torch: the same candidates, and their distances but for rounding.
+
+For GPUs, and for processors where numba, which loading a bank does not need, is not installed.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import torch
 
-    from operators.teacher.codes import Codes
+    from mnemic.neighbours.codes import Codes
 
 _PLACE = 0xFFFFFFFF
 _NONE = (1 << 63) - 1
@@ -18,7 +21,7 @@ _ELEMENTS = 1 << 26  # of keys that are gathered at once
 
 
 class Candidates:
-    """As `operators.teacher.select.Candidates`, on any device."""
+    """As `mnemic.neighbours.select.Candidates`, on any device."""
 
     def __init__(self, queries: Codes, owner: torch.Tensor, count: int) -> None:
         import torch

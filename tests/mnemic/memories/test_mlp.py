@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mnemic.errors import ModelError
-from mnemic.memory import MemoryConfig, MLPMemory
+from mnemic.memories.mlp import MemoryConfig, MLPMemory
 
 
 def make(**options: object) -> MLPMemory:

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.teacher import codes, lists, select, select_torch
-from operators.teacher.codes import Coder, products
-from operators.teacher.exact import Exact
-from operators.teacher.lists import Lists
+from mnemic.neighbours import codes, lists, select, select_torch
+from mnemic.neighbours.codes import Coder, products
+from mnemic.neighbours.exact import Exact
+from mnemic.neighbours.lists import Lists
 
 
 def store(rows: int, width: int, seed: int = 0, topics: int = 40) -> tuple[torch.Tensor, torch.Tensor]:

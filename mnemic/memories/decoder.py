@@ -1,0 +1,104 @@
+"""A Memory Decoder: a small causal model beside the language model, which has learnt what a retriever would say.
+
+Memory Decoder (Cao et al., arXiv 2508.09874): the student of a kNN-LM that reads the text itself, with attention and a
+key-value cache of its own, so any model with the same tokenizer can use it. Ours has the blocks of a Llama, copied from
+the language model where that is one, and a head of the store's tokens alone, as the MLP memory has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mnemic.errors import ModelError
+from mnemic.memories.weights import pack, unpack_metadata
+
+FORMAT = "mnemic-decoder-1"
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Shape of a `MemoryDecoder`: ``vocabulary`` tokens are read, ``tokens`` of them can be said."""
+
+    vocabulary: int
+    width: int
+    tokens: int
+    blocks: int = 4
+    inner: int = 1536
+    heads: int = 9
+    key_value_heads: int = 3
+    rope_theta: float = 10_000.0
+    positions: int = 8192
+
+
+class MemoryDecoder(nn.Module):
+    """Token ids [batch, positions] -> log-probabilities over ``tokens`` (sorted ids, int64) of each next token."""
+
+    tokens: Tensor
+
+    def __init__(self, config: DecoderConfig, tokens: Tensor) -> None:
+        from transformers import LlamaConfig, LlamaModel
+
+        super().__init__()
+        ids = tokens.detach().to(torch.int64).cpu()
+        if ids.shape != (config.tokens,) or bool((ids[1:] <= ids[:-1]).any()):
+            raise ModelError(
+                f"A memory's head needs {config.tokens} different token ids in ascending order; sort them."
+            )
+        self.config = config
+        self.register_buffer("tokens", ids)
+        self.body = LlamaModel(
+            LlamaConfig(
+                vocab_size=config.vocabulary,
+                hidden_size=config.width,
+                intermediate_size=config.inner,
+                num_hidden_layers=config.blocks,
+                num_attention_heads=config.heads,
+                num_key_value_heads=config.key_value_heads,
+                max_position_embeddings=config.positions,
+                rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
+                attn_implementation="sdpa",
+            )
+        )
+        self.head = nn.Linear(config.width, config.tokens, bias=False)
+
+    def trunk(self, ids: Tensor, attention_mask: Tensor | None = None, cache: Any | None = None) -> Tensor:
+        """What the head reads at each position: [batch, positions, width]. ``cache`` (transformers') grows."""
+        output = self.body(
+            input_ids=ids, attention_mask=attention_mask, past_key_values=cache, use_cache=cache is not None
+        )
+        state: Tensor = output.last_hidden_state
+        return state
+
+    def forward(self, ids: Tensor, attention_mask: Tensor | None = None, cache: Any | None = None) -> Tensor:
+        """Log-probabilities of each next token: float32 [batch, positions, tokens]."""
+        logits = self.head(self.trunk(ids, attention_mask, cache))
+        return functional.log_softmax(logits.float(), dim=-1)
+
+    def to_bytes(self) -> bytes:
+        """The whole memory as one safetensors file."""
+        tensors = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
+        return pack(tensors, {"format": FORMAT, "config": asdict(self.config)})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> MemoryDecoder:
+        """The memory of `to_bytes`, on the CPU and in evaluation mode. Raises `ModelError` for anything else."""
+        metadata = unpack_metadata(data)
+        if metadata.get("format") != FORMAT:
+            raise ModelError(
+                f"These weights have the format {metadata.get('format')!r} and this version reads {FORMAT!r}; "
+                "install the version of mnemic that wrote them or build the memory again."
+            )
+        try:
+            tensors = load(data)
+            memory = cls(DecoderConfig(**metadata["config"]), tensors["tokens"])
+            memory.load_state_dict(tensors)
+        except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ModelError(f"The weights of this memory are damaged ({error}); build the memory again.") from error
+        return memory.eval()
