@@ -117,6 +117,11 @@ _MARKS = re.compile(r" @(.)@ ")
 _SPACED = re.compile(r" ([.,;:!?%)\]}'’]|n't|'s)")
 
 
+def detokenised(line: str) -> str:
+    """A line of WikiText without its marks and the spaces around its tokens, as far as these can be told."""
+    return _SPACED.sub(r"\1", _MARKS.sub(r"\1", line.strip())).replace("( ", "(")
+
+
 def _articles(path: Path) -> list[list[str]]:
     """Sentences of the articles of WikiText, with its token spaces taken out."""
     articles: list[list[str]] = []
@@ -125,7 +130,7 @@ def _articles(path: Path) -> list[list[str]]:
         if re.fullmatch(r" = [^=].*[^=] = ", line):
             articles.append([])
         elif articles and not line.startswith(" =") and line.strip():
-            text = _SPACED.sub(r"\1", _MARKS.sub(r"\1", line.strip())).replace("( ", "(")
+            text = detokenised(line)
             articles[-1] += [text[start:end] for start, end in sentences.ranges(text)]
     return [article for article in articles if len(article) >= 11]
 

@@ -81,22 +81,30 @@ def bootstrap(
     ``nll_a`` and ``nll_b`` are the losses of the same tokens, [n]; ``document`` says which document each belongs to.
     The answer does not depend on the order of the rows beyond rounding.
     """
-    a, b = np.asarray(nll_a, dtype=np.float64), np.asarray(nll_b, dtype=np.float64)
-    names, owner = np.unique(np.asarray(document), return_inverse=True)
-    if not a.size or a.shape != b.shape or owner.shape != a.shape:
-        raise StepError("bootstrap() takes the two losses and the document of each token, of one length and not none.")
-    sums = np.stack(
-        [np.bincount(owner, weights=a), np.bincount(owner, weights=b), np.bincount(owner).astype(np.float64)], axis=1
-    )
-    draws = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=samples)
-    total = draws.astype(np.float64) @ sums
+    sums, draws = document_sums(document, samples, seed, nll_a, nll_b)
+    total, whole = draws @ sums, sums.sum(0)
     first, second = np.exp(total[:, 0] / total[:, 2]), np.exp(total[:, 1] / total[:, 2])
-    one, two = perplexity(a), perplexity(b)
-    return Comparison(
-        _interval(two, second), _interval(two - one, second - first), _interval(two / one, second / first)
-    )
+    one, two = float(np.exp(whole[0] / whole[2])), float(np.exp(whole[1] / whole[2]))
+    return Comparison(interval(two, second), interval(two - one, second - first), interval(two / one, second / first))
 
 
-def _interval(value: float, draws: NDArray[Any]) -> Interval:
+def document_sums(
+    document: ArrayLike, samples: int, seed: int, *losses: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The losses of each document added up, then its tokens: [documents, losses + 1]; and how often each draw has it.
+
+    The second is [samples, documents]: its product with the first is what each draw adds up to.
+    """
+    values = [np.asarray(loss, dtype=np.float64) for loss in losses]
+    names, owner = np.unique(np.asarray(document), return_inverse=True)
+    if not values[0].size or any(value.shape != owner.shape for value in values):
+        raise StepError("bootstrap() takes the losses and the document of each token, of one length and not none.")
+    sums = np.stack([*(np.bincount(owner, weights=value) for value in values), np.bincount(owner)], axis=1)
+    draws = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=samples)
+    return sums.astype(np.float64), draws.astype(np.float64)
+
+
+def interval(value: float, draws: NDArray[Any]) -> Interval:
+    """``value`` with the 2.5 % and 97.5 % points of ``draws``."""
     low, high = np.quantile(draws, [0.025, 0.975])
     return Interval(value, float(low), float(high))

@@ -1,9 +1,10 @@
 """The numbers of a bank: the funnel of deduplication, and perplexity on held-out text with and without memory.
 
 The datastore holds, for every held-out token, the model's own log-probability, the student's input, and what the
-retriever says of it, so no language model runs here. Held out are documents of packages that the store knows, and
-whole packages (collections) that it does not. Weights are chosen on the validation part of both and then frozen; the
-intervals are bootstraps over documents.
+retriever says of it, so the language model does not run here. Held out are documents of packages that the store knows,
+and whole packages (collections) that it does not. Weights are chosen on the validation part of both and then frozen;
+the intervals are bootstraps over documents. Beside perplexity stand the share of kNN-LM's gain that a memory has, the
+loss by how often the store has a token, since tails are where memory pays, and what a training cost.
 """
 
 from __future__ import annotations
@@ -21,23 +22,32 @@ import pyarrow.compute as pc
 from mnemic.bank import Bank, open_bank
 from mnemic.command.show import funnel
 from operators.deduplicate.repetition import repetition
-from operators.perplexity import Comparison, best_weight, bootstrap, mixture_nll, perplexity
+from operators.gain import Bucket, by_frequency, recovered
+from operators.perplexity import Comparison, Interval, bootstrap, perplexity
 from pipelines.corpus_reader import corpus_digest
+from pipelines.held_out import RETRIEVER, VALIDATION, HeldOut
+
+COSTS = ("parameters", "trained_tokens", "training_flops")
+"""What a memory's metrics say of its training."""
 
 PARTS = {"document": "held-out documents", "collection": "held-out collections"}
-NOTHING = 1e-38
-"""Probability of a token that no neighbour has; its logarithm is finite, which keeps the mixture's arithmetic plain."""
 
 
 @dataclass(frozen=True)
 class Perplexity:
-    """Perplexity on one held-out part. ``comparisons`` are each memory against the base, with 95 % intervals."""
+    """Perplexity on one held-out part.
+
+    ``comparisons`` are each memory against the base, ``recovered`` the share of kNN-LM's gain that each has, both with
+    95 % intervals; ``frequencies`` are mean losses by how often the store has the token.
+    """
 
     part: str
     documents: int
     tokens: int
     base: float
     comparisons: dict[str, Comparison]
+    recovered: dict[str, Interval]
+    frequencies: tuple[Bucket, ...]
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,7 @@ class Evaluation:
     funnel: dict[str, int]
     repetition: dict[str, Any]  # operators.deduplicate.repetition
     weights: dict[str, float]  # memory -> mixing weight chosen on validation text
+    training: dict[str, dict[str, float]]  # memory -> parameters, trained_tokens, training_flops
     perplexities: tuple[Perplexity, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -60,30 +71,35 @@ def evaluate(
     """Evaluate a bank, or the one at a path. Without a language model in its recipe there is only the funnel."""
     opened = bank if isinstance(bank, Bank) else open_bank(bank, release, storage_options)
     digest = corpus_digest(opened.dataset("documents"), ("id",))[0]
+    counts, repeats = funnel(opened), _repetition(opened)
     if "memories" not in opened.release.versions or not opened.memories():
-        return Evaluation(opened.path, opened.release.name, digest, funnel(opened), _repetition(opened), {}, ())
-    validation = _Held.read(opened, "split LIKE 'validation-%'")
-    weights = {
-        name: best_weight(validation.base, scores)[0]
-        if len(validation.base)
-        else opened.memories()[0]["metrics"]["weight"]
-        for name, scores in validation.memories.items()
-    }
+        return Evaluation(opened.path, opened.release.name, digest, counts, repeats, {}, {}, ())
+    validation = HeldOut.read(opened, VALIDATION)
+    stored = {row["name"]: row["metrics"] for row in opened.memories()}
+    known = {name: metrics["weight"] for name, metrics in stored.items() if "weight" in metrics}
+    weights = validation.weights() if len(validation) else {name: known.get(name, 0.25) for name in validation.memories}
+    training = {name: {cost: row[cost] for cost in COSTS if cost in row} for name, row in stored.items()}
+    tokens = opened.table("datastore", ["token"], "split = 'store'")["token"].to_numpy().astype(np.int32)
     perplexities = []
     for part in PARTS:
-        held = _Held.read(opened, f"split = 'test-{part}'")
-        if not len(held.base):
-            continue
-        comparisons = {
-            name: bootstrap(-held.base.astype(np.float64), mixture_nll(held.base, scores, weights[name]), held.document)
-            for name, scores in held.memories.items()
-        }
-        documents = len(np.unique(held.document))
-        perplexities.append(
-            Perplexity(part, documents, len(held.base), perplexity(-held.base.astype(np.float64)), comparisons)
-        )
-    counts, repeats = funnel(opened), _repetition(opened)
-    return Evaluation(opened.path, opened.release.name, digest, counts, repeats, weights, tuple(perplexities))
+        held = HeldOut.read(opened, f"split = 'test-{part}'")
+        if len(held):
+            perplexities.append(_measured(part, held, weights, tokens))
+    return Evaluation(opened.path, opened.release.name, digest, counts, repeats, weights, training, tuple(perplexities))
+
+
+def _measured(part: str, held: HeldOut, weights: dict[str, float], stored: npt.NDArray[np.int32]) -> Perplexity:
+    losses = held.losses(weights)
+    base, retriever = losses["base"], losses[RETRIEVER]
+    return Perplexity(
+        part,
+        len(np.unique(held.document)),
+        len(held),
+        perplexity(base),
+        {name: bootstrap(base, losses[name], held.document) for name in held.memories},
+        {name: recovered(base, retriever, losses[name], held.document) for name in held.memories if name != RETRIEVER},
+        tuple(by_frequency(held.token, stored, losses)),
+    )
 
 
 def _repetition(bank: Bank) -> dict[str, Any]:
@@ -102,29 +118,3 @@ def _repetition(bank: Bank) -> dict[str, Any]:
     )
     of_keeper = pa.chunked_array(lengths, pa.int64()).combine_chunks().take(found)
     return repetition(fallen.append_column("keeper_length", of_keeper), characters)
-
-
-@dataclass(frozen=True)
-class _Held:
-    """Held-out tokens: the base's log-probability of each, each memory's, and the document it is in."""
-
-    document: npt.NDArray[np.object_]
-    base: npt.NDArray[np.float32]
-    memories: dict[str, npt.NDArray[np.float64]]
-
-    @classmethod
-    def read(cls, bank: Bank, where: str) -> _Held:
-        import torch
-
-        columns = ["document", "position", "token", "base_logprob", "input", "teacher_label"]
-        rows = bank.table("datastore", columns, where).sort_by([("document", "ascending"), ("position", "ascending")])
-        label = rows["teacher_label"].to_numpy().astype(np.float64)
-        scores = {"knn-lm": np.log(np.maximum(label, NOTHING))}
-        memory, _ = bank.memory()
-        width = rows["input"].type.list_size
-        values = rows["input"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        with torch.inference_mode():
-            hidden = torch.from_numpy(np.array(values, dtype=np.float16).reshape(-1, width))
-            token = torch.from_numpy(rows["token"].to_numpy().astype(np.int64))
-            scores["mlp"] = memory.token_log_prob(hidden, token).double().numpy() if len(rows) else np.zeros(0)
-        return cls(rows["document"].to_numpy(), rows["base_logprob"].to_numpy(), scores)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 
 from mnemic.bank import open_bank
 from mnemic.schema import LEVELS
-from pipelines.evaluate import PARTS, Evaluation, evaluate
+from operators.perplexity import Comparison
+from pipelines.evaluate import COSTS, PARTS, Evaluation, Perplexity, evaluate
 from pipelines.questions import Skipped, read_questions
 from pipelines.recall import Recall, Recalls, evidence_recall
 
@@ -17,7 +19,13 @@ EXAMPLES = """  mnemic eval memory/python-environment
   mnemic eval memory/chats --questions locomo10.json --level turn --level event
   mnemic eval memory/python-environment --json"""
 
-NAMES = {"knn-lm": "base + kNN-LM", "mlp": "base + MLP memory"}
+NAMES = {
+    "knn-lm": "kNN-LM",
+    "mlp": "MLP memory",
+    "cross-entropy": "same, cross-entropy",
+    "decoder": "Memory Decoder",
+}
+"""What memories are called here; another one is called what it is called in the bank."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,17 +115,61 @@ def shown(found: Evaluation) -> str:
     if not found.weights:
         lines += ["", "no parametric memory: the recipe names no `language_model`, so there is no perplexity to tell"]
         return "\n".join(lines)
-    weights = ", ".join(f"{NAMES[name]} {weight:g}" for name, weight in found.weights.items())
+    weights = ", ".join(f"{_name(name)} {weight:g}" for name, weight in found.weights.items())
     lines += ["", f"mixing weights chosen on validation text: {weights}"]
+    lines += _shown_training(found)
     if not found.perplexities:
         lines.append("no text was held out for a test; give the recipe more text, or lower `split.min_characters`")
     for part in found.perplexities:
         lines += ["", f"perplexity on {PARTS[part.part]} ({part.documents} documents, {part.tokens:,} tokens)"]
-        lines.append(f"  {'base':<20} {part.base:8.2f}")
-        for name, comparison in part.comparisons.items():
-            own, ratio = comparison.perplexity, comparison.ratio
-            lines.append(
-                f"  {NAMES[name]:<20} {own.value:8.2f}   95 % {own.low:.2f} to {own.high:.2f}; "
-                f"times base {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
-            )
+        lines.append(f"  {'base':<22} {part.base:8.2f}")
+        lines += [_shown_comparison(name, comparison, part) for name, comparison in part.comparisons.items()]
+        lines += _shown_frequencies(part)
     return "\n".join(lines)
+
+
+def _name(memory: str) -> str:
+    return NAMES.get(memory, memory)
+
+
+def _shown_comparison(name: str, comparison: Comparison, part: Perplexity) -> str:
+    own, ratio = comparison.perplexity, comparison.ratio
+    line = (
+        f"  + {_name(name):<20} {own.value:8.2f}   95 % {own.low:.2f} to {own.high:.2f}; "
+        f"times base {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
+    )
+    share = part.recovered.get(name)
+    if share is None or math.isnan(share.value):
+        return line
+    return line + f"; {share.value:.0%} of kNN-LM's gain ({share.low:.0%} to {share.high:.0%})"
+
+
+def _shown_training(found: Evaluation) -> list[str]:
+    return [
+        f"training of {_name(name)}: {cost['trained_tokens']:,.0f} tokens, {cost['training_flops']:.3g} operations, "
+        f"{cost['parameters'] / 1e6:.1f} M parameters"
+        for name, cost in found.training.items()
+        if len(cost) == len(COSTS)
+    ]
+
+
+def _shown_frequencies(part: Perplexity) -> list[str]:
+    """Mean losses by how often the store has a token; lower than the base is what a memory is for."""
+    if not part.frequencies:
+        return []
+    lines = ["  nats a token, by how often the store has it"]
+    names = list(part.frequencies[0].losses)
+    ends = [*(bucket.least - 1 for bucket in part.frequencies[1:]), None]
+    told = [_times(bucket.least, end) for bucket, end in zip(part.frequencies, ends, strict=True)]
+    lines.append(f"    {'':<20} " + " ".join(f"{head:>11}" for head in told))
+    lines.append(f"    {'tokens':<20} " + " ".join(f"{bucket.tokens:>11,}" for bucket in part.frequencies))
+    for name in names:
+        values = " ".join(f"{bucket.losses[name]:>11.3f}" for bucket in part.frequencies)
+        lines.append(f"    {'base' if name == 'base' else '+ ' + _name(name):<20} {values}")
+    return lines
+
+
+def _times(least: int, most: int | None) -> str:
+    if least == 0:
+        return "never"
+    return f"{least:,}+" if most is None else f"{least:,} to {most:,}"

