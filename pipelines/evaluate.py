@@ -37,8 +37,8 @@ PARTS = {"document": "held-out documents", "collection": "held-out collections"}
 class Perplexity:
     """Perplexity on one held-out part.
 
-    ``comparisons`` are each memory against the base, ``recovered`` the share of kNN-LM's gain that each has, both with
-    95 % intervals; ``frequencies`` are mean losses by how often the store has the token.
+    ``comparisons`` are each memory against the base, ``recovered`` the share of kNN-LM's gain that each has (empty
+    where that is none), both with 95 % intervals; ``frequencies`` are mean losses by how often the store has the token.
     """
 
     part: str
@@ -91,13 +91,14 @@ def evaluate(
 def _measured(part: str, held: HeldOut, weights: dict[str, float], stored: npt.NDArray[np.int32]) -> Perplexity:
     losses = held.losses(weights)
     base, retriever = losses["base"], losses[RETRIEVER]
+    students = [name for name in held.memories if name != RETRIEVER] if retriever.sum() < base.sum() else []
     return Perplexity(
         part,
         len(np.unique(held.document)),
         len(held),
         perplexity(base),
         {name: bootstrap(base, losses[name], held.document) for name in held.memories},
-        {name: recovered(base, retriever, losses[name], held.document) for name in held.memories if name != RETRIEVER},
+        {name: recovered(base, retriever, losses[name], held.document) for name in students},
         tuple(by_frequency(held.token, stored, losses)),
     )
 

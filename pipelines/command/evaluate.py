@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 
 from mnemic.bank import open_bank
@@ -139,7 +138,7 @@ def _shown_comparison(name: str, comparison: Comparison, part: Perplexity) -> st
         f"times base {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
     )
     share = part.recovered.get(name)
-    if share is None or math.isnan(share.value):
+    if share is None:
         return line
     return line + f"; {share.value:.0%} of kNN-LM's gain ({share.low:.0%} to {share.high:.0%})"
 

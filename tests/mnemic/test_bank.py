@@ -236,7 +236,7 @@ def test_searching_on_the_command_line(recipe, capsys, monkeypatch):
 def test_evaluating(recipe, capsys):
     assert main(["eval", recipe["bank"]]) == 0
     told = capsys.readouterr().out
-    assert "held-out documents" in told and "base + MLP memory" in told
+    assert "held-out documents" in told and "+ MLP memory" in told
     assert main(["eval", recipe["bank"], "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found["weights"]) == {"knn-lm", "mlp"}

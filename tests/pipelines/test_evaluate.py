@@ -1,0 +1,89 @@
+"""The numbers of `mnemic eval` are those of the definition, computed from the rows of the bank."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from tiny_bank import tiny_recipe, write_corpus
+
+import mnemic
+from mnemic.command import main
+from pipelines.evaluate import Evaluation
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory):
+    root = tmp_path_factory.mktemp("bank")
+    recipe = tiny_recipe(root, write_corpus(root / "corpus"))
+    mnemic.build(recipe, device="cpu")
+    return mnemic.open_bank(recipe["bank"])
+
+
+@pytest.fixture(scope="module")
+def found(bank) -> Evaluation:
+    return mnemic.evaluate(bank)
+
+
+def rows_of(bank, where):
+    rows = bank.table("datastore", ["token", "base_logprob", "teacher_label", "input", "document"], where)
+    memory, _ = bank.memory()
+    hidden = torch.from_numpy(np.array(rows["input"].to_pylist(), np.float16))
+    with torch.inference_mode():
+        said = memory.token_log_prob(hidden, torch.from_numpy(rows["token"].to_numpy().astype(np.int64)))
+    return rows, {"knn-lm": rows["teacher_label"].to_numpy(), "mlp": said.exp().numpy()}
+
+
+def nll(rows, said, weight):
+    base = np.exp(rows["base_logprob"].to_numpy().astype(np.float64))
+    return -np.log((1 - weight) * base + weight * said)
+
+
+def test_weights_are_the_best_on_validation_text(bank, found):
+    rows, said = rows_of(bank, "split LIKE 'validation-%'")
+    for name, weight in found.weights.items():
+        losses = [nll(rows, said[name], step / 20).mean() for step in range(20)]
+        assert weight == pytest.approx(np.argmin(losses) / 20)
+
+
+def test_perplexities_and_shares_follow_from_the_losses(bank, found):
+    assert [part.part for part in found.perplexities] == ["document", "collection"]
+    for part in found.perplexities:
+        rows, said = rows_of(bank, f"split = 'test-{part.part}'")
+        base = nll(rows, 0.0, 0.0)
+        mixed = {name: nll(rows, said[name], found.weights[name]) for name in said}
+        assert (part.tokens, part.documents) == (len(rows), len(set(rows["document"].to_pylist())))
+        assert part.base == pytest.approx(np.exp(base.mean()), rel=1e-6)
+        for name, losses in mixed.items():
+            assert part.comparisons[name].perplexity.value == pytest.approx(np.exp(losses.mean()), rel=1e-4)
+        gain = base.sum() - mixed["knn-lm"].sum()
+        if gain > 0:
+            share = (base.sum() - mixed["mlp"].sum()) / gain
+            assert part.recovered["mlp"].value == pytest.approx(share, rel=1e-2)
+        else:
+            assert part.recovered == {}
+
+
+def test_losses_by_frequency_add_up_to_the_whole(bank, found):
+    stored = bank.table("datastore", ["token"], "split = 'store'")["token"].to_numpy()
+    for part in found.perplexities:
+        tokens = np.array([bucket.tokens for bucket in part.frequencies])
+        assert tokens.sum() == part.tokens
+        for name in ("base", "knn-lm", "mlp"):
+            mean = tokens @ [bucket.losses[name] for bucket in part.frequencies] / part.tokens
+            whole = part.base if name == "base" else part.comparisons[name].perplexity.value
+            assert np.exp(mean) == pytest.approx(whole, rel=1e-6)
+        rows = bank.table("datastore", ["token"], f"split = 'test-{part.part}'")["token"].to_numpy()
+        unseen = sum(bucket.tokens for bucket in part.frequencies if bucket.least == 0)
+        assert unseen == (~np.isin(rows, stored)).sum()
+
+
+def test_what_a_person_and_what_a_program_reads(bank, found, capsys):
+    assert main(["eval", bank.path]) == 0
+    told = capsys.readouterr().out
+    assert "by how often the store has it" in told and "times base" in told
+    assert main(["eval", bank.path, "--json"]) == 0
+    read = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert read["perplexities"][0]["frequencies"][0]["tokens"] == found.perplexities[0].frequencies[0].tokens
