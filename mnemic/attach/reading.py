@@ -131,7 +131,7 @@ def _moved(memory: Any, device: torch.device, dtype: torch.dtype) -> Any:
     """The memory itself where it is there already, else a copy that is."""
     if not hasattr(memory, "parameters"):
         return memory.to(device)
-    parameters = list(memory.parameters())
-    if all(one.device == device and one.dtype == dtype for one in parameters) and memory.tokens.device == device:
+    head = memory.head.weight
+    if head.device == device == memory.tokens.device and head.dtype == dtype:
         return memory
     return copy.deepcopy(memory).to(device=device, dtype=dtype).eval().requires_grad_(False)
