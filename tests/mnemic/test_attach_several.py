@@ -270,7 +270,7 @@ def test_the_skip_rule_leaves_sure_tokens_to_the_model_and_the_memory_out(
         assert torch.allclose(
             model(input_ids=ids[:, 6:], past_key_values=cache).logits, mixed[:, 6:], atol=1e-5
         ) and rows == [12, 12]
-    with pytest.raises(ModelError, match="such as 0.9"):
+    with pytest.raises(ModelError, match=r"such as 0\.9"):
         put(model, ("mlp",), 0.3, 1.5)
 
 

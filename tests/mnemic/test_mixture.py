@@ -1,4 +1,4 @@
-"""Weights of several memories: at least as good as any other shares, and what they are for memories made to have them."""
+"""Weights of several memories: at least as good as other shares, and those by which tokens were drawn."""
 
 from __future__ import annotations
 
