@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from mnemic.encoder import TextEncoder
-    from mnemic.memories.mlp import MLPMemory
+    from mnemic.memories.tuning import Memories, Weights
 
 
 def open_bank(path: str | Path, release: str | None = None, storage_options: Mapping[str, str] | None = None) -> Bank:
@@ -144,40 +143,73 @@ class Bank:
     # -- memories ----------------------------------------------------------------------------------------------------
 
     def memories(self) -> list[dict[str, Any]]:
-        """The trained memories: id, name, kind, config, lock and metrics of each, without their weights."""
-        columns = ["id", "name", "kind", "epoch", "config", "lock", "metrics"]
-        rows = self.dataset("memories").table(columns, "final = true").to_pylist()
-        return [{**row, **{name: json.loads(row[name]) for name in ("config", "lock", "metrics")}} for row in rows]
+        """The memories: id, name, kind, config, lock and metrics of each, without their weights.
 
-    def memory(self, name: str = "mlp") -> tuple[MLPMemory, dict[str, Any]]:
-        """The memory called ``name`` as a torch module, with its row of ``memories``."""
-        from mnemic.memories.mlp import MLPMemory
+        Those that were trained come first; "knn" is the datastore itself, where it has a teacher.
+        """
+        return [dict(row) for row in self._memories]
 
-        if "memories" not in self.release.versions:
-            raise BankError(
-                f"{self.path} has no parametric memory: its recipe names no `language_model`, or its text was too "
-                "little for one. `mnemic show` gives the funnel; add a model or more text and build again."
-            )
-        found = {row["name"]: row for row in self.memories()}
-        if name not in found:
-            raise BankError(f"{self.path} has no memory {name!r}. It has: {', '.join(found) or 'none'}.")
-        row = self.dataset("memories").table(["weights"], f"id = '{found[name]['id']}'")
-        return MLPMemory.from_bytes(row["weights"][0].as_py()), found[name]
+    @cached_property
+    def _memories(self) -> list[dict[str, Any]]:
+        from mnemic.memories.stored import described
+
+        return described(self)
+
+    def memory_row(self, name: str = "mlp") -> dict[str, Any]:
+        """Of `memories` the one called ``name``. Raises ``BankError`` where there is none."""
+        from mnemic.memories.stored import named
+
+        return named(self, name)
+
+    def memory(self, name: str = "mlp") -> tuple[Any, dict[str, Any]]:
+        """The memory called ``name`` (see `mnemic.memories` for the kinds), with its row of `memories`."""
+        from mnemic.memories.stored import load
+
+        return load(self, name)
+
+    def tune(self, memories: Sequence[str]) -> dict[str, float]:
+        """Weights of these memories together, best on the bank's validation rows; they sum to at most 1."""
+        from mnemic.memories.tuning import tune
+
+        return tune(self, memories)
 
     def attach(
-        self, model: PreTrainedModel, memory: str = "mlp", weight: float | None = None, tokenizer: Any = None
+        self,
+        model: PreTrainedModel,
+        memory: Memories = "mlp",
+        weight: Weights = None,
+        tokenizer: Any = None,
+        *,
+        skip: float | None = None,
     ) -> PreTrainedModel:
-        """Make ``model`` predict with the memory: log p = log((1 - weight) p_model + weight p_memory).
+        """Make ``model`` predict with memories: p = (1 - sum of weights) p_model + sum of weight p_memory.
 
-        ``weight`` is by default the one tuned on held-out text; 0 leaves the model as it is, bit for bit. The model is
-        returned; `forward` and `generate` mix from now on, and ``mnemic.attach.detach`` undoes it. Raises
-        ``ModelError`` when the memory was made for another model or tokenizer.
+        ``memory`` is a name of `memories`, a list of names, or names with their weights. A weight is a number, or a
+        schedule of `mnemic.attach`: `Unrolling`, or a function of positions. By default it is the one tuned on
+        held-out text; several memories are tuned together (`tune`). Weight 0 leaves the model as it is, bit for bit.
+        ``skip`` leaves a token to the model, and the memories out, where its own largest probability is at least that.
+
+        The model is returned; `forward` and `generate` mix from now on, and ``mnemic.attach.detach`` undoes it. Raises
+        ``ModelError`` when a memory was made for another model or tokenizer.
         """
         from mnemic.attach import attach
+        from mnemic.memories.stored import lock_of
+        from mnemic.memories.tuning import chosen
 
-        module, row = self.memory(memory)
-        chosen = row["metrics"]["weight"] if weight is None else weight
-        return attach(model, module, chosen, row["lock"], row["config"]["student_layer"], tokenizer=tokenizer)  # type: ignore[no-any-return]
+        weights = chosen(self, memory, weight)
+        loaded = [self.memory(name) for name in weights]
+        rows = [row for _, row in loaded]
+        layers = [row["config"].get("student_layer") for row in rows]
+        attached: PreTrainedModel = attach(
+            model,
+            [module for module, _ in loaded],
+            list(weights.values()),
+            lock_of(self, rows),
+            layers,
+            tokenizer=tokenizer,
+            skip=skip,
+        )
+        return attached
 
     # -- asking why --------------------------------------------------------------------------------------------------
 

@@ -1,15 +1,13 @@
-"""Perplexity of a language model mixed with a memory, the weight of the mixture, and how sure the difference is.
+"""Perplexity of a language model mixed with a memory (`mnemic.mixture`), and how sure the difference is.
 
-kNN-LM (arXiv 1911.00172, equation 3) mixes probabilities, p = (1 - w) p_LM + w p_memory, in logarithms here. The weight
-is chosen on validation rows from a grid, then frozen; perplexity is the exponential of the summed loss over the token
-count, never a mean of batch means. Tokens of one document are not independent, so intervals resample documents: on
-11,545 held-out tokens of documentation the gain of a memory is 14.81 -> 11.84, and whether that holds for other
-documents is what the interval says. Everything is float64, in nats.
+The weight of the mixture is chosen on validation rows from a grid, then frozen; perplexity is the exponential of the
+summed loss over the token count, never a mean of batch means. Tokens of one document are not independent, so intervals
+resample documents: on 11,545 held-out tokens of documentation the gain of a memory is 14.81 -> 11.84, and whether that
+holds for other documents is what the interval says. Everything is float64, in nats.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,42 +15,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mnemic.errors import StepError
+from mnemic.mixture import GRID, best_weight, mixture_nll, perplexity
 
-GRID: tuple[float, ...] = tuple(round(0.05 * step, 2) for step in range(20))
-"""Mixing weights tried by `best_weight`: 0, 0.05, ... 0.95."""
-
-
-def mixture_nll(base_logprob: ArrayLike, memory_logprob: ArrayLike, weight: float) -> NDArray[np.float64]:
-    """Negative log-probability of each token under the mixture; float64 [n].
-
-    Both inputs are natural-log probabilities of the true token, [n]; -inf means that the memory cannot say the token.
-    Weight 0 returns the base exactly, weight 1 the memory.
-    """
-    if not 0.0 <= weight <= 1.0:
-        raise StepError(f"A mixing weight lies between 0 and 1, got {weight}; choose it with best_weight().")
-    base = np.asarray(base_logprob, dtype=np.float64)
-    memory = np.asarray(memory_logprob, dtype=np.float64)
-    if weight == 0.0:
-        return -base
-    if weight == 1.0:
-        return -memory
-    mixed: NDArray[np.float64] = -np.logaddexp(np.log1p(-weight) + base, np.log(weight) + memory)
-    return mixed
-
-
-def perplexity(nll: ArrayLike) -> float:
-    """exp of the mean loss of all tokens; not a number for none."""
-    losses = np.asarray(nll, dtype=np.float64)
-    return float(np.exp(losses.mean())) if losses.size else float("nan")
-
-
-def best_weight(
-    base_logprob: ArrayLike, memory_logprob: ArrayLike, grid: Sequence[float] = GRID
-) -> tuple[float, float]:
-    """(weight, perplexity) of the best weight of ``grid``; the smallest of equals."""
-    scores = [(perplexity(mixture_nll(base_logprob, memory_logprob, weight)), weight) for weight in sorted(grid)]
-    score, weight = min(scores)
-    return weight, score
+__all__ = [
+    "GRID",
+    "Comparison",
+    "Interval",
+    "best_weight",
+    "bootstrap",
+    "mixture_nll",
+    "perplexity",
+]
 
 
 @dataclass(frozen=True)

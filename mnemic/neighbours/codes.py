@@ -45,10 +45,15 @@ class Codes:
 
 @dataclass(frozen=True)
 class Coder:
-    """``mean`` [d] is taken off a key, which is then multiplied by ``rotation`` [d, d]; both float32."""
+    """``mean`` [d] is taken off a key, which is then multiplied by ``rotation`` [d, d]; both float32.
+
+    ``together`` keys are rotated at a time, fewer are padded to it: thousands for a store, a few for queries that come
+    one by one.
+    """
 
     mean: torch.Tensor
     rotation: torch.Tensor
+    together: int = _ROWS
 
     @classmethod
     def of(cls, keys: torch.Tensor) -> Coder:
@@ -64,10 +69,10 @@ class Coder:
 
         code = torch.empty(keys.shape, dtype=torch.int8, device=keys.device)
         scale, norm = (torch.empty(len(keys), device=keys.device) for _ in range(2))
-        for begin in range(0, len(keys), _ROWS):
-            part = keys[begin : begin + _ROWS].float() - self.mean
+        for begin in range(0, len(keys), self.together):
+            part = keys[begin : begin + self.together].float() - self.mean
             size = len(part)
-            turned = (torch.nn.functional.pad(part, (0, 0, 0, _ROWS - size)) @ self.rotation)[:size]
+            turned = (torch.nn.functional.pad(part, (0, 0, 0, self.together - size)) @ self.rotation)[:size]
             made = rounded(turned)
             code[begin : begin + size], scale[begin : begin + size] = made.code, made.scale
             norm[begin : begin + size] = made.norm

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 BLOCK = 512
-"""Queries of one product."""
+"""Queries of one product, where there are many."""
 
 _STORE_BLOCK = 32768
 _SLACK = 64
@@ -24,9 +24,10 @@ _ROUNDING = 1e-5  # bound on the product's error, relative to |q|^2 + max |k|^2;
 
 
 class Exact:
-    """Keys [n, d] float16 and the document number of each, on one device."""
+    """Keys [n, d] float16 and the document number of each, on one device; ``block`` queries are one product."""
 
-    def __init__(self, keys: torch.Tensor, document: torch.Tensor) -> None:
+    def __init__(self, keys: torch.Tensor, document: torch.Tensor, block: int = BLOCK) -> None:
+        self.block = block
         self.keys, self.document = keys, document
         self.norms = _blockwise_norms(keys)
         self.largest_norm = float(self.norms.max())
@@ -45,18 +46,19 @@ class Exact:
         distances = np.full((len(queries), k), np.inf, np.float32)
         rows = np.full((len(queries), k), -1, np.int64)
         wanted = min(k, len(self))
-        for begin in range(0, len(queries), BLOCK):
-            near, found = self._block(queries[begin : begin + BLOCK], document[begin : begin + BLOCK], wanted)
-            distances[begin : begin + BLOCK, :wanted] = near.cpu().numpy()
-            rows[begin : begin + BLOCK, :wanted] = found.masked_fill(found == len(self), -1).cpu().numpy()
+        for begin in range(0, len(queries), self.block):
+            end = begin + self.block
+            near, found = self._block(queries[begin:end], document[begin:end], wanted)
+            distances[begin:end, :wanted] = near.cpu().numpy()
+            rows[begin:end, :wanted] = found.masked_fill(found == len(self), -1).cpu().numpy()
         return distances, rows
 
     def _block(self, queries: torch.Tensor, document: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         import torch
 
         size = len(queries)
-        query = torch.nn.functional.pad(queries.float(), (0, 0, 0, BLOCK - size))
-        owner = torch.nn.functional.pad(document, (0, BLOCK - size), value=-1)
+        query = torch.nn.functional.pad(queries.float(), (0, 0, 0, self.block - size))
+        owner = torch.nn.functional.pad(document, (0, self.block - size), value=-1)
         candidates, bound = self._candidates(query, owner, min(k + _SLACK, len(self)))
         distances, rows = self._rescore(query, candidates, k)
         error = _ROUNDING * (query.square().sum(1) + self.largest_norm)
