@@ -12,7 +12,7 @@ import pyarrow as pa
 from mnemic.bank import Bank
 from operators.perplexity import best_weight, mixture_nll
 
-RETRIEVER = "knn-lm"
+RETRIEVER = "knn"
 """The name of kNN-LM itself among the memories."""
 
 VALIDATION = "split LIKE 'validation-%'"

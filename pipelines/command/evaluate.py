@@ -19,7 +19,7 @@ EXAMPLES = """  mnemic eval memory/python-environment
   mnemic eval memory/python-environment --json"""
 
 NAMES = {
-    "knn-lm": "kNN-LM",
+    "knn": "kNN-LM",
     "mlp": "MLP memory",
     "cross-entropy": "same, cross-entropy",
     "decoder": "Memory Decoder",

@@ -239,7 +239,7 @@ def test_evaluating(recipe, capsys):
     assert "held-out documents" in told and "+ MLP memory" in told
     assert main(["eval", recipe["bank"], "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert set(found["weights"]) == {"knn-lm", "mlp"}
+    assert set(found["weights"]) == {"knn", "mlp"}
 
 
 def test_the_doctor_tells_what_is_there(capsys):

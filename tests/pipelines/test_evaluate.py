@@ -33,7 +33,7 @@ def rows_of(bank, where):
     hidden = torch.from_numpy(np.array(rows["input"].to_pylist(), np.float16))
     with torch.inference_mode():
         said = memory.token_log_prob(hidden, torch.from_numpy(rows["token"].to_numpy().astype(np.int64)))
-    return rows, {"knn-lm": rows["teacher_label"].to_numpy(), "mlp": said.exp().numpy()}
+    return rows, {"knn": rows["teacher_label"].to_numpy(), "mlp": said.exp().numpy()}
 
 
 def nll(rows, said, weight):
@@ -58,7 +58,7 @@ def test_perplexities_and_shares_follow_from_the_losses(bank, found):
         assert part.base == pytest.approx(np.exp(base.mean()), rel=1e-6)
         for name, losses in mixed.items():
             assert part.comparisons[name].perplexity.value == pytest.approx(np.exp(losses.mean()), rel=1e-4)
-        gain = base.sum() - mixed["knn-lm"].sum()
+        gain = base.sum() - mixed["knn"].sum()
         if gain > 0:
             share = (base.sum() - mixed["mlp"].sum()) / gain
             assert part.recovered["mlp"].value == pytest.approx(share, rel=1e-2)
@@ -71,7 +71,7 @@ def test_losses_by_frequency_add_up_to_the_whole(bank, found):
     for part in found.perplexities:
         tokens = np.array([bucket.tokens for bucket in part.frequencies])
         assert tokens.sum() == part.tokens
-        for name in ("base", "knn-lm", "mlp"):
+        for name in ("base", "knn", "mlp"):
             mean = tokens @ [bucket.losses[name] for bucket in part.frequencies] / part.tokens
             whole = part.base if name == "base" else part.comparisons[name].perplexity.value
             assert np.exp(mean) == pytest.approx(whole, rel=1e-6)

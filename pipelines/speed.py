@@ -1,0 +1,84 @@
+"""What memories cost while a model generates: tokens a second with each of them, and the memory that each takes.
+
+The model continues held-out documents greedily, one at a time and with its key-value cache, as people use it. Every
+setting runs in turn and the median is told, since machines are shared.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mnemic import languagemodel
+from mnemic.attach import detach
+from mnemic.bank import Bank
+from mnemic.errors import BankError
+
+if TYPE_CHECKING:
+    import torch
+
+PROMPT, GENERATED, DOCUMENTS, ROUNDS = 64, 32, 4, 3
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Of the model alone ("base"), or with a memory: tokens generated a second, and bytes of what answers."""
+
+    name: str
+    tokens_per_second: float
+    times_base: float  # the base's rate over this one
+    bytes: int
+
+
+def speeds(bank: Bank, memories: Sequence[str]) -> list[Speed]:
+    """Measured here and now, with the model of the bank's recipe. Raises `BankError` where it names none."""
+    address = bank.release.recipe.get("language_model")
+    if address is None:
+        raise BankError(
+            f"The recipe of {bank.path} names no `language_model`, so nothing generates; name one and build."
+        )
+    model, tokenizer = languagemodel.load(address, bank.release.recipe["datastore"]["dtype"])
+    prompts = _prompts(bank, tokenizer)
+    sizes = {"base": _bytes(model)} | {name: _bytes(bank.memory(name)[0]) for name in memories}
+    seconds: dict[str, list[float]] = {name: [] for name in sizes}
+    for _ in range(ROUNDS):
+        for name, measured in seconds.items():
+            answering = model if name == "base" else bank.attach(model, memory=name, tokenizer=tokenizer)
+            measured.append(_seconds(answering, prompts))
+            detach(model)
+    median = {name: statistics.median(measured) for name, measured in seconds.items()}
+    generated = len(prompts) * GENERATED
+    return [Speed(name, generated / median[name], median[name] / median["base"], sizes[name]) for name in sizes]
+
+
+def _prompts(bank: Bank, tokenizer: Any) -> list[torch.Tensor]:
+    held = bank.table("documents", ["id", "text"], "split LIKE 'test-%'").sort_by("id")
+    texts = held["text"].to_pylist()[:DOCUMENTS]
+    if not texts:
+        raise BankError(f"{bank.path} holds no text out, and its speed is measured on such; give the recipe more text.")
+    return [tokenizer(text, return_tensors="pt")["input_ids"][:, :PROMPT] for text in texts]
+
+
+def _seconds(model: Any, prompts: Sequence[torch.Tensor]) -> float:
+    import torch
+
+    settings = {"min_new_tokens": GENERATED, "max_new_tokens": GENERATED, "do_sample": False, "pad_token_id": 0}
+    with torch.inference_mode():
+        model.generate(
+            prompts[0],
+            attention_mask=torch.ones_like(prompts[0]),
+            **(settings | {"max_new_tokens": 2, "min_new_tokens": 2}),
+        )
+        started = time.perf_counter()
+        for prompt in prompts:
+            model.generate(prompt, attention_mask=torch.ones_like(prompt), **settings)
+    return time.perf_counter() - started
+
+
+def _bytes(module: Any) -> int:
+    """Of the parameters and buffers of a torch module."""
+    tensors = {id(one): one for one in (*module.parameters(), *module.buffers())}
+    return sum(one.numel() * one.element_size() for one in tensors.values())
