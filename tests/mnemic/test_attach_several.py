@@ -162,6 +162,15 @@ def test_greedy_generation_follows_the_mixture(model: Any, ids: torch.Tensor, op
     assert torch.equal(found, expected)
 
 
+def test_assisted_generation_takes_back_what_it_tried(model: Any, ids: torch.Tensor) -> None:
+    put(model, ALL, [Unrolling(0.4, 0.1, 5), 0.1, 0.3])
+    options = {"attention_mask": torch.ones_like(ids[:1]), "max_new_tokens": 12, **GREEDY}
+    expected = model.generate(ids[:1], **options)
+    assert torch.equal(
+        model.generate(ids[:1], prompt_lookup_num_tokens=4, max_matching_ngram_size=1, **options), expected
+    )
+
+
 def test_a_decoder_follows_beams(model: Any, ids: torch.Tensor) -> None:
     """With the cache, beams are reordered in it; without, everything is read anew: both find the same."""
     put(model, ("decoder", "mlp"), [0.5, 0.2])
