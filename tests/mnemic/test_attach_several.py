@@ -353,7 +353,9 @@ def test_memories_follow_the_model_to_another_dtype_and_back(loaded: tuple[Any, 
         rough = model.to(torch.bfloat16)(input_ids=ids).logits
         model.generate(ids, **options)
         assert rough.dtype == torch.float32 and torch.allclose(rough.exp(), exact.exp(), atol=0.05)
-        assert model._mnemic_attachment.readers[0]._fitted[2].head.weight.dtype == torch.bfloat16
+        fitted = [reader._fitted[2] for reader in model._mnemic_attachment.readers]
+        assert {parameter.dtype for one in fitted for parameter in one.parameters()} == {torch.bfloat16}
+        assert fitted[1].body.rotary_emb.inv_freq.dtype == torch.float32
         again = model.to(torch.float32)(input_ids=ids).logits
     assert memory.head.weight.dtype == text.head.weight.dtype == torch.float32
     assert torch.allclose(again.exp(), exact.exp(), atol=0.05)
