@@ -25,8 +25,8 @@ import numpy as np
 import torch
 
 from bench.report import Row, main, paired, tell, timed
-from bench.teacher import K, brute_force, inverted_file
-from bench.teacher_keys import MODEL, Keys, keys
+from bench.teacher import K, inverted_file
+from bench.teacher_keys import MODEL, TOKENS, Keys, keys
 from mnemic import languagemodel
 from mnemic.attach import attach, detach
 from mnemic.memories.knn import KNNMemory
@@ -37,6 +37,8 @@ from mnemic.neighbours.lists import Lists
 RECALL = 0.97
 LAYER, PROMPT, CONTEXT = 21, 32, 256
 BATCHES = (1, 64)
+AUDITED = 128
+"""Queries whose true neighbours set how many lists are looked at."""
 
 
 def measure(quick: bool) -> list[Row]:
@@ -88,15 +90,17 @@ def of_size(held: Keys, repeats: int) -> list[Row]:
     size, name = len(held.token), f"{len(held.token):,} keys"
     vectors, document = torch.from_numpy(held.key), torch.from_numpy(held.document)
     sampled = np.sort(np.random.default_rng(3).permutation(size)[: repeats * max(BATCHES)])
-    queries, audited = vectors[torch.from_numpy(sampled)], sampled[:: max(1, len(sampled) // 256)]
+    queries, audited = vectors[torch.from_numpy(sampled)], sampled[:: max(1, len(sampled) // AUDITED)]
     memory = random_memory(torch.from_numpy(np.unique(held.token).astype(np.int64)), model.dtype)
     tell(f"{name}, a head of {len(memory.tokens):,} tokens, {repeats} steps of each")
     floats = held.key.astype(np.float32)
-    truth = brute_force(floats, held.document, audited)
 
     flat = faiss.IndexFlatL2(floats.shape[1])
     flat.add(floats)
-    own = Exact(vectors, document, 16)
+    near = flat.search(floats[audited], K + TOKENS)[1]  # so that K are left without the row's own document
+    other = [line[held.document[line] != held.document[row]] for line, row in zip(near, audited, strict=True)]
+    truth = np.array([line[:K] for line in other])
+    own = Exact(torch.from_numpy(floats), document, padded=False)
     exact = {"faiss IndexFlatL2": faiss_search(flat), "mnemic Exact": own_search(own)}
     rows, seconds = compared("exact", exact, memory, queries, repeats, name)
     del flat, own, exact

@@ -134,4 +134,7 @@ def _moved(memory: Any, device: torch.device, dtype: torch.dtype) -> Any:
     head = memory.head.weight
     if head.device == device == memory.tokens.device and head.dtype == dtype:
         return memory
-    return copy.deepcopy(memory).to(device=device, dtype=dtype).eval().requires_grad_(False)
+    moved = copy.deepcopy(memory).to(device=device).eval().requires_grad_(False)
+    for parameter in moved.parameters():  # not the buffers: rotary frequencies would be rounded to eight bits
+        parameter.data = parameter.data.to(dtype)
+    return moved

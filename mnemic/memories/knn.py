@@ -5,8 +5,8 @@ next token is v. It is what the other memories imitate, needs no training, and s
 has the text itself; for this it holds every key (1,152 bytes a token at width 576) and searches at every token. Small
 stores are compared whole, larger ones by lists; distances are exact in either way.
 
-At inference a search has one query or a few, so the queries of one product are padded to 16 rather than to the
-thousands of a self-join.
+At inference a search has one query or a few, so they are not padded to the blocks of a self-join: of lists the queries
+of one product are 16, of a small store, whose keys are held as float32, as many as there are.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class KNNMemory:
         self.tokens, self.place = torch.unique(token.to(torch.int64), return_inverse=True)
         self.store: Exact | Lists
         if layout is None and len(keys) <= EXACT_ROWS:
-            self.store = Exact(keys, document, _TOGETHER)
+            self.store = Exact(keys.float(), document, padded=False)  # 46 MB at most, of width 576
         else:
             self.store = Lists(keys, document, layout)
             self.store.coder = dataclasses.replace(self.store.coder, together=_TOGETHER)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 BLOCK = 512
-"""Queries of one product, where there are many."""
+"""Queries of one product."""
 
 _STORE_BLOCK = 32768
 _SLACK = 64
@@ -24,10 +24,13 @@ _ROUNDING = 1e-5  # bound on the product's error, relative to |q|^2 + max |k|^2;
 
 
 class Exact:
-    """Keys [n, d] float16 and the document number of each, on one device; ``block`` queries are one product."""
+    """Keys [n, d] of float16 values and the document number of each, on one device.
 
-    def __init__(self, keys: torch.Tensor, document: torch.Tensor, block: int = BLOCK) -> None:
-        self.block = block
+    Fewer queries than a block are ``padded`` to one, which pays where there are many blocks of them.
+    """
+
+    def __init__(self, keys: torch.Tensor, document: torch.Tensor, padded: bool = True) -> None:
+        self.padded = padded
         self.keys, self.document = keys, document
         self.norms = _blockwise_norms(keys)
         self.largest_norm = float(self.norms.max())
@@ -46,8 +49,8 @@ class Exact:
         distances = np.full((len(queries), k), np.inf, np.float32)
         rows = np.full((len(queries), k), -1, np.int64)
         wanted = min(k, len(self))
-        for begin in range(0, len(queries), self.block):
-            end = begin + self.block
+        for begin in range(0, len(queries), BLOCK):
+            end = begin + BLOCK
             near, found = self._block(queries[begin:end], document[begin:end], wanted)
             distances[begin:end, :wanted] = near.cpu().numpy()
             rows[begin:end, :wanted] = found.masked_fill(found == len(self), -1).cpu().numpy()
@@ -57,8 +60,9 @@ class Exact:
         import torch
 
         size = len(queries)
-        query = torch.nn.functional.pad(queries.float(), (0, 0, 0, self.block - size))
-        owner = torch.nn.functional.pad(document, (0, self.block - size), value=-1)
+        padding = BLOCK - size if self.padded else 0
+        query = torch.nn.functional.pad(queries.float(), (0, 0, 0, padding))
+        owner = torch.nn.functional.pad(document, (0, padding), value=-1)
         candidates, bound = self._candidates(query, owner, min(k + _SLACK, len(self)))
         distances, rows = self._rescore(query, candidates, k)
         error = _ROUNDING * (query.square().sum(1) + self.largest_norm)

@@ -162,6 +162,15 @@ def test_greedy_generation_follows_the_mixture(model: Any, ids: torch.Tensor, op
     assert torch.equal(found, expected)
 
 
+def test_assisted_generation_takes_back_what_it_tried(model: Any, ids: torch.Tensor) -> None:
+    put(model, ALL, [Unrolling(0.4, 0.1, 5), 0.1, 0.3])
+    options = {"attention_mask": torch.ones_like(ids[:1]), "max_new_tokens": 12, **GREEDY}
+    expected = model.generate(ids[:1], **options)
+    assert torch.equal(
+        model.generate(ids[:1], prompt_lookup_num_tokens=4, max_matching_ngram_size=1, **options), expected
+    )
+
+
 def test_a_decoder_follows_beams(model: Any, ids: torch.Tensor) -> None:
     """With the cache, beams are reordered in it; without, everything is read anew: both find the same."""
     put(model, ("decoder", "mlp"), [0.5, 0.2])
@@ -344,7 +353,9 @@ def test_memories_follow_the_model_to_another_dtype_and_back(loaded: tuple[Any, 
         rough = model.to(torch.bfloat16)(input_ids=ids).logits
         model.generate(ids, **options)
         assert rough.dtype == torch.float32 and torch.allclose(rough.exp(), exact.exp(), atol=0.05)
-        assert model._mnemic_attachment.readers[0]._fitted[2].head.weight.dtype == torch.bfloat16
+        fitted = [reader._fitted[2] for reader in model._mnemic_attachment.readers]
+        assert {parameter.dtype for one in fitted for parameter in one.parameters()} == {torch.bfloat16}
+        assert fitted[1].body.rotary_emb.inv_freq.dtype == torch.float32
         again = model.to(torch.float32)(input_ids=ids).logits
     assert memory.head.weight.dtype == text.head.weight.dtype == torch.float32
     assert torch.allclose(again.exp(), exact.exp(), atol=0.05)

@@ -4,9 +4,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_bank import tiny_recipe, write_corpus
+from tiny_models import save_tiny_model
 
 import mnemic
+from mnemic.languagemodel import load
 from mnemic.schema import FORMAT_VERSION
 
 BANKS = Path(__file__).parent.parent / "fixtures" / "banks"
@@ -39,6 +42,20 @@ def test_an_old_bank_is_searched(version, tmp_path):
     best = max(found, key=lambda one: one.score)
     assert best.id == event["id"] and best.similarity == pytest.approx(1.0, abs=1e-3) and best.bm25 > 0
     assert best.source == "folder" and best.level == "event"
+
+
+@pytest.mark.parametrize("version", DIGESTS)
+def test_the_memories_of_an_old_bank_are_attached(version, tmp_path):
+    shutil.unpack_archive(BANKS / f"format-{version}.tar.gz", tmp_path)
+    bank = mnemic.open_bank(tmp_path / "bank")
+    model, tokenizer = load(save_tiny_model(tmp_path / "model"), "float32")
+    inputs = tokenizer("The table of a column", return_tensors="pt")
+    with torch.inference_mode():
+        base = model(**inputs).logits
+        for memory in ("mlp", "knn", ["mlp", "knn"]):
+            mixed = bank.attach(model, memory, tokenizer=tokenizer)(**inputs).logits
+            assert torch.allclose(mixed.exp().sum(-1), torch.ones(mixed.shape[:2]), atol=1e-4)
+            assert not torch.allclose(mixed, torch.log_softmax(base, -1), atol=0.1)
 
 
 def test_a_build_carries_an_old_bank_on(tmp_path, monkeypatch):

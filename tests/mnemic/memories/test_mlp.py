@@ -67,3 +67,17 @@ def test_a_head_needs_sorted_different_tokens() -> None:
         MLPMemory(MemoryConfig(4, 4, 3), torch.tensor([1, 1, 2]))
     with pytest.raises(ModelError, match="'rms' or 'layer'"):
         MLPMemory(MemoryConfig(4, 4, 3, norm="batch"))
+
+
+@pytest.mark.parametrize("shape", [(32,), (1, 32), (1, 1, 32)])
+def test_one_row_in_bfloat16_is_what_it_is_among_others(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    memory = MLPMemory(MemoryConfig(32, 32, 50, blocks=2))
+    for block in memory.blocks:
+        torch.nn.init.normal_(block.down.weight, std=0.2)
+    rows = torch.randn(3, 32).bfloat16()
+    with torch.inference_mode():
+        together = memory.bfloat16().log_probs(rows)
+        alone = memory.log_probs(rows[1].view(shape))
+    assert alone.shape == (*shape[:-1], 50)
+    torch.testing.assert_close(alone.reshape(-1), together[1], atol=0.03, rtol=0.02)
