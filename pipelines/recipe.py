@@ -94,6 +94,7 @@ class Recipe(BaseModel):
     datastore: Datastore = Field(default=Datastore(), validate_default=True)
     teacher: Teacher = Teacher()
     imitate: Imitate = Field(default=Imitate(), validate_default=True)
+    control: bool = False
     surprise: Surprise | None = Field(default=None, validate_default=True)
     denoise: Denoise | None = None
 

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from mnemic.hardware import likely_device, resolve_dtype
+from mnemic.languagemodel import student_layer
 from mnemic.schema import UNITS
+from operators.imitate import Training
 from pipelines.identity import Record, resolved_fields
 from pipelines.recipe import Recipe
 from pipelines.steps.contracts import Context, Status, Step
@@ -170,10 +172,24 @@ def _parametric(recipe: Recipe, record: Callable[..., Record]) -> list[Step]:
             after=("datastore",),
             where="split = 'store'",
         ),
-        Train(
-            record("imitate", recipe.imitate, "teacher"),
-            recipe.imitate,
-            after=("teacher",),
-            student_depth=recipe.datastore.student_depth,
-        ),
+        *_memories(recipe, record),
+    ]
+
+
+def _memories(recipe: Recipe, record: Callable[..., Record]) -> list[Step]:
+    """The steps that train a memory each, the first of which clears away what the recipe no longer makes."""
+    depth = recipe.datastore.student_depth
+
+    def vectors(layers: int) -> dict[str, Any]:
+        return {"student_layer": student_layer(layers, depth)}
+
+    wanted: list[tuple[str, str, str, Training, Callable[[int], dict[str, Any]]]] = [
+        ("imitate", "mlp", "mlp", recipe.imitate, vectors)
+    ]
+    if recipe.control:  # the same network and budget without the teacher
+        wanted.append(("control", "cross-entropy", "mlp", dataclasses.replace(recipe.imitate, alpha=0.0), vectors))
+    named = tuple(memory for _, memory, *_ in wanted)
+    return [
+        Train(record(step, operator, "teacher"), operator, ("teacher",), memory, kind, config, named)
+        for step, memory, kind, operator, config in wanted
     ]

@@ -140,7 +140,7 @@ def test_killed_while_it_carries_a_changed_corpus_into_a_bank(nursery, recipe, p
 def test_killed_between_the_memory_and_its_cleaning_leaves_no_checkpoints(nursery, recipe, undisturbed, place):
     disturbed = {**recipe, "bank": str(place / "checkpoints")}
     store = Store(disturbed["bank"])
-    for passing in range(4, 12):  # past the three epochs and the deletions between them
+    for passing in range(9, 16):  # past the three epochs, their curves and the deletions between them
         nursery.build(disturbed, fault=f"imitate:after-commit:{passing}")
         snapshot = store["memories"].snapshot()
         if snapshot and snapshot.count("final"):
@@ -149,6 +149,15 @@ def test_killed_between_the_memory_and_its_cleaning_leaves_no_checkpoints(nurser
     assert snapshot.count("final = false") > 0, "killed too late to show anything"
     assert nursery.build(disturbed)[0] == 0
     assert store["memories"].require().count() == 1
+    assert mnemic.open_bank(disturbed["bank"]).digest() == undisturbed[0]
+
+
+def test_killed_between_a_curve_and_its_checkpoint_has_each_point_once(nursery, recipe, undisturbed, place):
+    disturbed = {**recipe, "bank": str(place / "curves")}
+    assert nursery.build(disturbed, fault="imitate:after-commit:3")[0] == -9
+    store = Store(disturbed["bank"])
+    assert store["metrics"].require().count() > 0 == store["memories"].require().count()
+    assert nursery.build(disturbed)[0] == 0
     assert mnemic.open_bank(disturbed["bank"]).digest() == undisturbed[0]
 
 
