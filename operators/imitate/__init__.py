@@ -7,6 +7,8 @@ moments, so a training that was killed and resumed ends with the same bytes.
 
 * ``settings``    what all students have in common
 * ``operator``    the student that reads one hidden vector: an MLP memory
+* ``decoder``     the student that reads the text itself: a Memory Decoder
+* ``texts``       that text as tokens, the rows of the datastore in it, and what a decoder says of them
 * ``rows``        what is trained on, and its labels
 * ``training``    epochs, and when to stop
 * ``loss``        the sparse cross-entropy and its gradient, a piece of the logits at a time
@@ -17,8 +19,21 @@ moments, so a training that was killed and resumed ends with the same bytes.
 """
 
 from operators.imitate.checkpoint import Checkpoint, Point, finished_weights
+from operators.imitate.decoder import Decode
 from operators.imitate.operator import Imitate
 from operators.imitate.rows import TrainingRows
 from operators.imitate.settings import Training
+from operators.imitate.texts import TextRows, Texts, decoder_log_probs
 
-__all__ = ["Checkpoint", "Imitate", "Point", "Training", "TrainingRows", "finished_weights"]
+__all__ = [
+    "Checkpoint",
+    "Decode",
+    "Imitate",
+    "Point",
+    "TextRows",
+    "Texts",
+    "Training",
+    "TrainingRows",
+    "decoder_log_probs",
+    "finished_weights",
+]

@@ -128,7 +128,9 @@ def steps_of(recipe: Recipe, device: str | None = None, rebalance: bool = False,
 
 def _with_types(recipe: Recipe, device: str) -> Recipe:
     """The recipe with the types that `dtype: auto` stands for; operators run with what their records say."""
-    models = {name: getattr(recipe, name) for name in ("embed", "datastore", "imitate", "surprise", "denoise")}
+    models = {
+        name: getattr(recipe, name) for name in ("embed", "datastore", "imitate", "decoder", "surprise", "denoise")
+    }
     return recipe.model_copy(
         update={
             name: dataclasses.replace(operator, dtype=resolve_dtype(operator.dtype, device))
@@ -188,6 +190,10 @@ def _memories(recipe: Recipe, record: Callable[..., Record]) -> list[Step]:
     ]
     if recipe.control:  # the same network and budget without the teacher
         wanted.append(("control", "cross-entropy", "mlp", dataclasses.replace(recipe.imitate, alpha=0.0), vectors))
+    if recipe.decoder is not None:
+        decoder = recipe.decoder
+        context = {"window": decoder.window, "stride": decoder.stride, "tokens": decoder.max_document_tokens}
+        wanted.append(("decode", "decoder", "decoder", decoder, lambda layers: context))
     named = tuple(memory for _, memory, *_ in wanted)
     return [
         Train(record(step, operator, "teacher"), operator, ("teacher",), memory, kind, config, named)

@@ -185,7 +185,7 @@ class Train:
             device = wanted_device or default_device()
 
             def train(progress: Progress, member: Member) -> Iterator[Trained]:
-                rows, count = training_rows(store, version, step.operator)
+                rows, count = training_rows(store, version, step.operator, device)
                 memories = store["memories"].require()
                 saved = step._checkpoint(memories, step._last_epoch(memories))
                 final = step._checkpoint(memories, step._best_epoch(memories))

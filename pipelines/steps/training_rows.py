@@ -7,9 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from mnemic import languagemodel
 from mnemic.dataset import Snapshot, Store
 from mnemic.schema import KEYS
-from operators.imitate import Training, TrainingRows
+from operators.imitate import Decode, TextRows, Training, TrainingRows
 from pipelines.corpus_reader import KeyOrder
 
 STORE = "split = 'store'"
@@ -19,9 +20,20 @@ _TAUGHT = ("token", "teacher_ids", "teacher_probs")
 _HELD_OUT = ("token", "base_logprob")
 
 
-def training_rows(store: Store, version: int, operator: Training) -> tuple[Any, int]:
+def training_rows(store: Store, version: int, operator: Training, device: str) -> tuple[Any, int]:
     """What ``operator`` trains on, of this version of the datastore, and how many rows of the store that is."""
     datastore = store["datastore"].require(version)
+    if isinstance(operator, Decode):
+        _, tokenizer = languagemodel.shared(operator.model, operator.dtype, device)
+        place = ("document", "position")
+        texts = TextRows.from_arrow(
+            store["documents"].require().table(["id", "text"], f"{STORE} OR {VALIDATION}"),
+            _ordered(datastore, STORE, (*place, *_TAUGHT)),
+            _ordered(datastore, VALIDATION, (*place, *_HELD_OUT)),
+            tokenizer,
+            operator.max_document_tokens,
+        )
+        return texts, len(texts.store.document)
     rows = TrainingRows.from_arrow(
         _ordered(datastore, STORE, ("input", *_TAUGHT)), _ordered(datastore, VALIDATION, ("input", *_HELD_OUT))
     )

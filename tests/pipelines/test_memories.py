@@ -4,6 +4,11 @@ import pytest
 from tiny_bank import tiny_recipe, write_corpus
 
 import mnemic
+from mnemic import languagemodel
+from mnemic.errors import RecipeError
+from mnemic.memories.decoder import MemoryDecoder
+from operators.imitate import Texts, decoder_log_probs
+from operators.perplexity import best_weight
 
 
 @pytest.fixture
@@ -69,3 +74,41 @@ def test_curves_are_rows(recipe):
     assert memory["metrics"]["parameters"] == sum(part.numel() for part in bank.memory()[0].parameters())
     last = [row["value"] for row in rows if row["epoch"] == 3 and row["metric"] == "train_loss"]
     assert sum(last) / 20 == pytest.approx(memory["metrics"]["train_loss"], rel=0.05)
+
+
+DECODER = {"epochs": 2, "blocks": 1, "batch": 128, "dtype": "float32", "pass_tokens": 256}
+
+
+def test_a_decoder_is_trained_on_the_text_beside_the_others(recipe):
+    build(recipe)
+    with_decoder = {**recipe, "decoder": DECODER}
+    assert build(with_decoder) == ["decode", "release"]
+    bank = mnemic.open_bank(recipe["bank"])
+    row = next(row for row in bank.memories() if row["name"] == "decoder")
+    assert row["kind"] == "decoder" and row["config"] == {"window": 64, "stride": 32, "tokens": 64}
+    assert row["metrics"]["validation_perplexity"] < row["metrics"]["validation_base_perplexity"]
+
+    changed = {**with_decoder, "decoder": {**DECODER, "learning_rate": 0.01}}
+    assert planned(changed)["decode"] == ("stale", ("decode.learning_rate: 0.001 -> 0.01",))
+    assert planned(changed)["imitate"] == ("done", ())
+    assert build(changed) == ["decode", "release"]
+
+
+def test_what_a_decoder_says_of_held_out_rows_is_what_its_training_measured(recipe):
+    build({**recipe, "decoder": DECODER})
+    bank = mnemic.open_bank(recipe["bank"])
+    row = next(row for row in bank.memories() if row["name"] == "decoder")
+    weights = bank.dataset("memories").table(["weights"], "name = 'decoder'")["weights"][0].as_py()
+    held = bank.table("datastore", ["document", "position", "token", "base_logprob"], "split LIKE 'validation-%'")
+    _, tokenizer = languagemodel.load(recipe["language_model"], "float32")
+    texts = Texts.from_arrow(bank.table("documents", ["id", "text"]), held, tokenizer, row["config"]["tokens"])
+    scores = decoder_log_probs(MemoryDecoder.from_bytes(weights), texts, row["config"]["window"], 32)
+    weight, mixed = best_weight(held["base_logprob"].to_numpy(), scores)
+    assert (weight, mixed) == (row["metrics"]["weight"], pytest.approx(row["metrics"]["validation_perplexity"]))
+
+
+def test_a_misspelt_setting_of_a_decoder_names_the_nearest(recipe):
+    with pytest.raises(RecipeError, match=r"`decoder.epoch` is not a setting: did you mean `epochs`"):
+        mnemic.plan({**recipe, "decoder": {"epoch": 3}})
+    with pytest.raises(RecipeError, match=r"`decoder.window` is said by `datastore.window`"):
+        mnemic.plan({**recipe, "decoder": {"window": 32}})
