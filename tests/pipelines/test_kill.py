@@ -161,6 +161,18 @@ def test_killed_between_a_curve_and_its_checkpoint_has_each_point_once(nursery, 
     assert mnemic.open_bank(disturbed["bank"]).digest() == undisturbed[0]
 
 
+def test_killed_while_a_second_memory_is_trained(nursery, recipe, place):
+    decoder = {"epochs": 3, "blocks": 1, "batch": 128, "dtype": "float32"}
+    whole = {**recipe, "bank": str(place / "decoded"), "decoder": decoder}
+    assert nursery.build(whole)[0] == 0
+    disturbed = {**whole, "bank": str(place / "killed-decoding")}
+    for fault in ("decode:after-write", "decode:after-commit", "decode:before-commit:2", "decode:after-commit:4"):
+        assert nursery.build(disturbed, fault=fault)[0] == -9
+    assert nursery.build(disturbed)[0] == 0
+    assert mnemic.open_bank(disturbed["bank"]).digest() == mnemic.open_bank(whole["bank"]).digest()
+    assert orphans(disturbed["bank"]) == 0
+
+
 @pytest.mark.slow
 def test_killed_at_random_moments(nursery, recipe, undisturbed, place):
     """Twenty kills spread over the whole build; the seed is fixed and stands above."""
