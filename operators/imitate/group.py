@@ -97,7 +97,8 @@ class Together:
 
         with _heard():
             for parameter in memory.parameters():
-                dist.broadcast(parameter.detach(), 0)
+                if parameter.requires_grad:  # what is frozen comes from one model for all
+                    dist.broadcast(parameter.detach(), 0)
 
     def add(self, parameters: Sequence[torch.nn.Parameter]) -> None:
         import torch

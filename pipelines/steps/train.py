@@ -78,11 +78,10 @@ class Train:
     def _mine(self) -> str:
         return f"name = '{self.memory}'"
 
-    @property
-    def _unnamed(self) -> str:
+    def _unnamed(self, column: str = "name") -> str:
         """Memories that no step of the recipe makes; the first step clears them away."""
         known = ", ".join(f"'{name}'" for name in self.named)
-        return f"name NOT IN ({known})" if self.memory == self.named[0] else "false"
+        return f"{column} NOT IN ({known})" if self.memory == self.named[0] else "false"
 
     def check(self, store: Store, max_rejects: float) -> None:
         """It rejects nothing."""
@@ -94,7 +93,7 @@ class Train:
         rows = datastore.count(STORE)
         memories = store["memories"].snapshot()
         if rows == 0:
-            left = memories is not None and memories.count(f"{self._mine} OR {self._unnamed}") > 0
+            left = memories is not None and memories.count(f"{self._mine} OR {self._unnamed()}") > 0
             return Status("due" if left else "done", 0, 0, "rows", ("the store is empty",))
         if "teacher_ids" not in datastore.schema.names:
             return Status("new")
@@ -112,7 +111,7 @@ class Train:
             return Status("pending", rows, rows, reasons=(done,))
         if memories.count(f"{self._mine} AND NOT final"):
             return Status("pending", 0, rows, reasons=("old checkpoints",))
-        if memories.count(self._unnamed):
+        if memories.count(self._unnamed()):
             return Status("pending", 0, rows, reasons=("memories that the recipe no longer makes",))
         return Status("done", 0, rows)
 
@@ -158,11 +157,11 @@ class Train:
             if there is None or there.schema.names != schema.names:
                 context.commit(partial(dataset.create, schema, {}, context.properties(record)))
         memories, metrics = (context.store[name] for name in schemas)
-        _drop(context, memories, f"({self._mine} AND state <> '{record.state}') OR {self._unnamed}")
+        _drop(context, memories, f"({self._mine} AND state <> '{record.state}') OR {self._unnamed()}")
         last = self._last_epoch(memories.require()) if not memories.require().count(f"{self._mine} AND final") else None
         beyond = "" if last is None else f" OR epoch > {last}"
         mine = f"(memory = '{self.memory}' AND (state <> '{record.state}'{beyond}))"
-        _drop(context, metrics, f"{mine} OR {self._unnamed.replace('name', 'memory', 1)}")
+        _drop(context, metrics, f"{mine} OR {self._unnamed('memory')}")
 
     def _results(self, context: Context, record: Record, version: int) -> Results[Trained]:
         worker, processes = self._worker(context, record, version), self.operator.processes
