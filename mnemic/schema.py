@@ -155,7 +155,8 @@ MEMORIES = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
         pa.field("name", pa.string(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),  # "mlp"
+        pa.field("kind", pa.string(), nullable=False),  # "mlp", "decoder": the modules of mnemic.memories
+        pa.field("record", pa.string(), nullable=False),  # JSON: record of the step that trained it
         pa.field("state", pa.string(), nullable=False),  # fingerprint and corpus digest that it was trained for
         pa.field("epoch", pa.int32(), nullable=False),
         pa.field("final", pa.bool_(), nullable=False),  # false: a checkpoint of an unfinished training
@@ -165,6 +166,19 @@ MEMORIES = pa.schema(
         pa.field("weights", pa.large_binary(), nullable=False),  # safetensors
     ]
 )
+
+METRICS = pa.schema(
+    [
+        pa.field("memory", pa.string(), nullable=False),  # its name in `memories`
+        pa.field("state", pa.string(), nullable=False),  # as there
+        pa.field("epoch", pa.int32(), nullable=False),  # from 1
+        pa.field("step", pa.int64(), nullable=False),  # of the optimiser, from 1, counted over all epochs
+        pa.field("rows", pa.int64(), nullable=False),  # training rows seen so far
+        pa.field("metric", pa.string(), nullable=False),  # mean since the point before; validation at an epoch's end
+        pa.field("value", pa.float64(), nullable=False),
+    ]
+)
+"""The curves of trainings, some twenty points of each metric in an epoch."""
 
 REJECTS = pa.schema(
     [
@@ -223,7 +237,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     "pairs": ("document", "other"),
     "clusters": ("path",),
     "datastore": ("document", "position"),
-    "memories": ("id",),
+    "memories": ("name",),
+    "metrics": ("memory", "step", "metric"),
     "rejects": ("step", "locator", "reason"),
 }
 """Key columns of the datasets whose content `mnemic digest` covers, in the order in which it names them."""

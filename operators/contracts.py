@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mnemic.errors import RecipeError
+from mnemic.errors import RecipeError, StepError
 
 REJECTED = pa.schema(
     [
@@ -43,6 +43,22 @@ Worker = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, pa.RecordBatch]]
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) while long work runs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """The ``rank`` of ``size`` processes that do one thing together, and the address where they find one another.
+
+    Without a ``meeting`` ("tcp://host:port") this process is alone, and does the shares of all of them.
+    """
+
+    rank: int = 0
+    size: int = 1
+    meeting: str = ""
+
+
+class LostMember(StepError):
+    """The others of a `Member` are no longer heard: one of them died or was cut off."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -132,6 +132,17 @@ def window_batches(
             yield (size, length), members[begin : begin + size]
 
 
+def encode(texts: Sequence[str], tokenizer: Any, limit: int) -> tuple[list[NDArray[np.int32]], list[NDArray[np.int64]]]:
+    """The first ``limit`` tokens of each text, and the character at which each token begins."""
+    if not texts:
+        return [], []
+    cut = [text[: limit * CHARACTERS_PER_TOKEN] for text in texts]
+    encoded = tokenizer(cut, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    tokens = [np.asarray(row[:limit], dtype=np.int32) for row in encoded["input_ids"]]
+    starts = [np.asarray(row[:limit], dtype=np.int64).reshape(-1, 2)[:, 0] for row in encoded["offset_mapping"]]
+    return tokens, starts
+
+
 class _Scorer:
     """A loaded model that turns documents into scored tokens."""
 
@@ -154,15 +165,7 @@ class _Scorer:
 
     def score(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
         ids = batch.column("id").cast(pa.string())
-        limit = self.settings.max_document_tokens
-        texts = [text[: limit * CHARACTERS_PER_TOKEN] for text in batch.column("text").to_pylist()]
-        encoded = (
-            self.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-            if texts
-            else {"input_ids": [], "offset_mapping": []}
-        )
-        tokens = [np.asarray(row[:limit], dtype=np.int32) for row in encoded["input_ids"]]
-        starts = [np.asarray(row[:limit], dtype=np.int64).reshape(-1, 2)[:, 0] for row in encoded["offset_mapping"]]
+        tokens, starts = encode(batch.column("text").to_pylist(), self.tokenizer, self.settings.max_document_tokens)
         counts = np.array([max(0, len(row) - 1) for row in tokens], dtype=np.int64)
         vectors = self._vectors(tokens, counts)
         owner = pa.array(np.repeat(np.arange(len(tokens)), counts))

@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import yaml
 from pydantic import (
@@ -39,7 +39,7 @@ from operators.deduplicate.candidates import SHAPES
 from operators.deduplicate.semantic import Semantic
 from operators.denoise import Denoise
 from operators.embed import Embed
-from operators.imitate import Imitate
+from operators.imitate import Decode, Imitate
 from operators.segment import Segment
 from operators.sentences import Sentences
 from operators.split import Split
@@ -54,6 +54,12 @@ SHARED = {
     "deduplicate": {"ngram": "signature.ngram", "unspaced": "signature.unspaced"},
     "datastore": {"model": "language_model", "max_document_tokens": "split.max_document_tokens"},
     "imitate": {"model": "language_model"},
+    "decoder": {
+        "model": "language_model",
+        "window": "datastore.window",
+        "stride": "datastore.stride",
+        "max_document_tokens": "split.max_document_tokens",
+    },
 }
 """Settings that a recipe says once: the sections that read them, and where they are said, which `Recipe` has above."""
 
@@ -94,6 +100,8 @@ class Recipe(BaseModel):
     datastore: Datastore = Field(default=Datastore(), validate_default=True)
     teacher: Teacher = Teacher()
     imitate: Imitate = Field(default=Imitate(), validate_default=True)
+    control: bool = False
+    decoder: Decode | None = Field(default=None, validate_default=True)
     surprise: Surprise | None = Field(default=None, validate_default=True)
     denoise: Denoise | None = None
 
@@ -145,6 +153,8 @@ class Recipe(BaseModel):
             problems += error.errors()
         if problems:
             raise ValidationError.from_exception_data(cls.__name__, problems)
+        if operator is None:
+            return None
         said = {name: _said(info.data, place) for name, place in shared.items()}
         return dataclasses.replace(operator, **{name: value for name, value in said.items() if value is not None})
 
@@ -307,5 +317,7 @@ def _fields_at(location: tuple[Any, ...]) -> list[str]:
     if location[0] == "sources":
         return sorted({name for source in SOURCES.values() for name in source.model_fields})  # type: ignore[attr-defined]
     field = Recipe.model_fields.get(str(location[0]))
-    operator = field.annotation if field else None
-    return [f.name for f in dataclasses.fields(operator)] if dataclasses.is_dataclass(operator) else []
+    operators = [field.annotation, *get_args(field.annotation)] if field else []  # those of `Surprise | None`, too
+    return [
+        f.name for operator in operators if dataclasses.is_dataclass(operator) for f in dataclasses.fields(operator)
+    ]

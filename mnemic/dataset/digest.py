@@ -17,7 +17,12 @@ import pyarrow.compute as pc
 from mnemic.dataset.store import Snapshot
 from mnemic.schema import KEYS
 
-EXCLUDED = {"documents": {"item"}, "rejects": {"id", "run", "input"}, "memories": {"state", "id"}}
+EXCLUDED = {
+    "documents": {"item"},
+    "rejects": {"id", "run", "input"},
+    "memories": {"state", "id", "record"},
+    "metrics": {"state"},
+}
 """Columns that say when and how a row came to be, not what it is."""
 
 

@@ -13,20 +13,34 @@ if TYPE_CHECKING:
 
     import torch
 
+    from mnemic.memories.decoder import MemoryDecoder
     from mnemic.memories.mlp import MLPMemory
 
-_FORMAT = "mnemic-imitate-2"
+    Memory = MLPMemory | MemoryDecoder
+
+_FORMAT = "mnemic-imitate-3"
 _MEMORY = "memory."
 
 
 @dataclass(frozen=True)
+class Point:
+    """A number of a training's curve, at the end of a step (from 1) and after so many rows, counted over all epochs."""
+
+    step: int
+    rows: int
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True)
 class Checkpoint:
-    """One epoch's result: ``weights`` is a loadable memory, ``state`` what `Imitate.train` resumes from."""
+    """One epoch's result: ``weights`` is a loadable memory, ``state`` what a training resumes from."""
 
     epoch: int  # epochs done, from 1
     weights: bytes
     state: bytes
     metrics: dict[str, float]
+    curve: tuple[Point, ...] = ()  # of this epoch
 
 
 @dataclass(frozen=True)
@@ -48,7 +62,7 @@ class Course:
 
 
 def pack_state(
-    memory: MLPMemory, optimisers: Sequence[torch.optim.Optimizer], course: Course, settings: dict[str, Any]
+    memory: Memory, optimisers: Sequence[torch.optim.Optimizer], course: Course, settings: dict[str, Any]
 ) -> bytes:
     """Weights, the optimisers' moments, and how far the training is."""
     from mnemic.memories.weights import pack
@@ -60,19 +74,26 @@ def pack_state(
             tensors |= {f"{moment}.{names[parameter]}": value for moment, value in moments.items()}
     held = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     done = [course.epoch, course.best, course.perplexity if math.isfinite(course.perplexity) else None]
-    return pack(held, {"format": _FORMAT, "course": done, "settings": settings, "config": asdict(memory.config)})
+    kind = type(memory).__name__
+    metadata = {"format": _FORMAT, "course": done, "settings": settings, "kind": kind, "config": asdict(memory.config)}
+    return pack(held, metadata)
 
 
-def unpack_memory(state: bytes) -> MLPMemory:
+def unpack_memory(state: bytes) -> Memory:
     """The memory in a state, on the CPU."""
     from safetensors.torch import load
 
+    from mnemic.memories.decoder import DecoderConfig, MemoryDecoder
     from mnemic.memories.mlp import MemoryConfig, MLPMemory
     from mnemic.memories.weights import unpack_metadata
 
-    config = MemoryConfig(**unpack_metadata(state)["config"])
+    metadata = unpack_metadata(state)
     weights = {name[len(_MEMORY) :]: value for name, value in load(state).items() if name.startswith(_MEMORY)}
-    memory = MLPMemory(config, weights["tokens"])
+    memory: Memory
+    if metadata["kind"] == MemoryDecoder.__name__:
+        memory = MemoryDecoder(DecoderConfig(**metadata["config"]), weights["tokens"])
+    else:
+        memory = MLPMemory(MemoryConfig(**metadata["config"]), weights["tokens"])
     memory.load_state_dict(weights)
     return memory
 
@@ -88,7 +109,7 @@ def unpack_course(state: bytes, settings: dict[str, Any]) -> Course:
     return Course(epoch, best, float("inf") if perplexity is None else perplexity)
 
 
-def restore_moments(state: bytes, memory: MLPMemory, optimisers: Sequence[torch.optim.Optimizer]) -> None:
+def restore_moments(state: bytes, memory: Memory, optimisers: Sequence[torch.optim.Optimizer]) -> None:
     """Give the optimisers of ``memory`` the moments of a state."""
     from safetensors.torch import load
 

@@ -48,7 +48,7 @@ class _HeadLoss(torch.autograd.Function):
         weight = head.detach().to(hidden.dtype)
         with_gradient = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         of_hidden = torch.empty_like(hidden) if with_gradient else None
-        of_head = torch.zeros_like(head, dtype=torch.float32) if with_gradient else None
+        of_head: Tensor | None = None
         scores = torch.empty(ids.shape, device=hidden.device)
         total = torch.zeros((), dtype=torch.float64, device=hidden.device)
         rows = max(16, _CACHED * (1 if hidden.device.type == "cpu" else 64) // tokens)
@@ -64,9 +64,10 @@ class _HeadLoss(torch.autograd.Function):
                 if with_gradient:
                     said.exp_().scatter_add_(1, ids[some], -target[some])
                     gradient[at - begin : some.stop - begin] = said
-            if of_hidden is not None and of_head is not None:
+            if of_hidden is not None:
                 of_hidden[part] = gradient @ weight
-                of_head += gradient.T @ hidden[part]
+                product = (gradient.T @ hidden[part]).float()
+                of_head = product if of_head is None else of_head.add_(product)
         ctx.save_for_backward(of_hidden, of_head)
         ctx.count = count
         ctx.mark_non_differentiable(scores)

@@ -15,8 +15,6 @@ from operators.teacher.targets import NOTHING, probabilities
 if TYPE_CHECKING:
     import torch
 
-    from mnemic.memories.mlp import MLPMemory
-
 
 @dataclass(frozen=True)
 class TrainingRows:
@@ -33,24 +31,27 @@ class TrainingRows:
     @classmethod
     def from_arrow(cls, store: pa.Table, validation: pa.Table) -> TrainingRows:
         """From tables with the datastore's columns; raises `StepError` where the teacher has not seen a store row."""
-        if store.column("teacher_ids").null_count or store.column("teacher_probs").null_count:
-            raise StepError("Some rows of the store have no teacher yet; run the teacher step on all rows first.")
         return cls(
-            _matrix(store, "input", np.float16),
-            _vector(store, "token", np.int32),
-            _matrix(store, "teacher_ids", np.int32),
-            _matrix(store, "teacher_probs", np.uint8),
-            _matrix(validation, "input", np.float16),
-            _vector(validation, "token", np.int32),
-            _vector(validation, "base_logprob", np.float32),
+            matrix(store, "input", np.float16),
+            vector(store, "token", np.int32),
+            *taught(store),
+            matrix(validation, "input", np.float16),
+            vector(validation, "token", np.int32),
+            vector(validation, "base_logprob", np.float32),
         )
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Some rows, on the device: the first id of each is its true token, the others are the teacher's."""
+def taught(store: pa.Table) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """The teacher's tokens and their probabilities, as stored. Raises `StepError` where it has not seen a row."""
+    if store.column("teacher_ids").null_count or store.column("teacher_probs").null_count:
+        raise StepError("Some rows of the store have no teacher yet; run the teacher step on all rows first.")
+    return matrix(store, "teacher_ids", np.int32), matrix(store, "teacher_probs", np.uint8)
 
-    hidden: torch.Tensor  # float32 [b, d]
+
+@dataclass(frozen=True)
+class Labels:
+    """What some rows are to say, on the device: the first id of each is its true token, the others the teacher's."""
+
     ids: torch.Tensor  # int64 [b, m + 1], places in the student's head
     target: torch.Tensor  # float32 [b, m + 1], summing to 1
     probs: torch.Tensor  # float32 [b, m], the teacher's, summing to 1, or to 0 where it says nothing
@@ -65,42 +66,47 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class TrainingTable:
-    """The store's rows with tokens as places in the head."""
+class LabelTable:
+    """The labels of the store's rows, with tokens as places in the student's head."""
 
-    hidden: NDArray[np.float16]
     ids: NDArray[np.int32]
     probs: NDArray[np.uint8]
     alpha: float
 
     @classmethod
-    def build(cls, rows: TrainingRows, memory: MLPMemory, alpha: float) -> TrainingTable:
-        """The teacher's tokens are store tokens, so the head has them all."""
-        tokens = memory.tokens.cpu().numpy()
-        places = np.empty((len(rows.token), 1 + rows.teacher_ids.shape[1]), np.int32)
-        places[:, 0] = np.searchsorted(tokens, rows.token)
-        places[:, 1:] = np.searchsorted(tokens, rows.teacher_ids)
-        places[:, 1:][rows.teacher_probs == NOTHING] = 0
-        return cls(rows.input, places, rows.teacher_probs, alpha)
+    def build(
+        cls,
+        token: NDArray[np.int32],
+        teacher_ids: NDArray[np.int32],
+        teacher_probs: NDArray[np.uint8],
+        *,
+        head: torch.Tensor,
+        alpha: float,
+    ) -> LabelTable:
+        """``head`` are the head's tokens: all of the store, so the teacher's are among them."""
+        tokens = head.cpu().numpy()
+        places = np.empty((len(token), 1 + teacher_ids.shape[1]), np.int32)
+        places[:, 0] = np.searchsorted(tokens, token)
+        places[:, 1:] = np.searchsorted(tokens, teacher_ids)
+        places[:, 1:][teacher_probs == NOTHING] = 0
+        return cls(places, teacher_probs, alpha)
 
-    def take(self, chosen: NDArray[np.int64], device: str) -> Batch:
+    def take(self, chosen: NDArray[np.int64], device: str) -> Labels:
         import torch
 
         probs = torch.from_numpy(probabilities(self.probs[chosen])).to(device)
         own = 1.0 - self.alpha * probs.sum(1, keepdim=True)  # a row without a teacher learns from its token alone
-        return Batch(
-            torch.from_numpy(self.hidden[chosen]).to(device).float(),
-            torch.from_numpy(self.ids[chosen].astype(np.int64)).to(device),
-            torch.cat([own, self.alpha * probs], 1),
-            probs,
-        )
+        ids = torch.from_numpy(self.ids[chosen].astype(np.int64)).to(device)
+        return Labels(ids, torch.cat([own, self.alpha * probs], 1), probs)
 
 
-def _matrix(table: pa.Table, name: str, dtype: Any) -> NDArray[Any]:
+def matrix(table: pa.Table, name: str, dtype: Any) -> NDArray[Any]:
+    """A column of lists of one size, as a matrix."""
     column = table.column(name).combine_chunks()
     flat = column.flatten().to_numpy(zero_copy_only=False)
     return np.array(flat, dtype=dtype).reshape(len(column), column.type.list_size)
 
 
-def _vector(table: pa.Table, name: str, dtype: Any) -> NDArray[Any]:
+def vector(table: pa.Table, name: str, dtype: Any) -> NDArray[Any]:
+    """A column of numbers."""
     return np.array(table.column(name).to_numpy(), dtype=dtype)

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Generic
 
 from mnemic.errors import MnemicError
-from operators.contracts import Progress
+from operators.contracts import Member, Progress
 from pipelines.engine.contracts import ItemT, Job, Results, ResultT, failed
 
 
@@ -29,6 +29,11 @@ class InlineEngine:
     def stream(self, job: Job[Callable[[Progress], Iterator[ResultT]]], progress: Progress) -> Results[ResultT]:
         return _Cancellable(job, _streamed(job, progress))
 
+    def gang(
+        self, job: Job[Callable[[Progress, Member], Iterator[ResultT]]], size: int, progress: Progress
+    ) -> Results[ResultT]:
+        return _Cancellable(job, _alone(job, Member(size=size), progress))
+
 
 def _mapped(job: Job[Callable[[ItemT], ResultT]], items: Iterable[ItemT]) -> Iterator[ResultT]:
     worker: Callable[[ItemT], ResultT] | None = None
@@ -43,6 +48,12 @@ def _mapped(job: Job[Callable[[ItemT], ResultT]], items: Iterable[ItemT]) -> Ite
 
 def _streamed(job: Job[Callable[[Progress], Iterator[ResultT]]], progress: Progress) -> Iterator[ResultT]:
     yield from job.factory()(progress)
+
+
+def _alone(
+    job: Job[Callable[[Progress, Member], Iterator[ResultT]]], member: Member, progress: Progress
+) -> Iterator[ResultT]:
+    yield from job.factory()(progress, member)
 
 
 class _Cancellable(Generic[ResultT]):

@@ -24,9 +24,10 @@ import cloudpickle
 import ray
 
 from mnemic.errors import StepError, Unreachable
-from operators.contracts import Progress, Resources
+from operators.contracts import Member, Progress, Resources
 from pipelines.engine.contracts import ItemT, Job, Results, ResultT
 from pipelines.engine.dispatch import Mapped, Streamed, no_room, own_node_lives
+from pipelines.engine.gang import Ganged
 from pipelines.engine.inline import InlineEngine
 from pipelines.engine.pool import Pool
 from pipelines.engine.worker import CODE
@@ -85,6 +86,14 @@ class RayEngine:
 
     def stream(self, job: Job[Callable[[Progress], Iterator[ResultT]]], progress: Progress) -> Results[ResultT]:
         return Streamed(self._pool_for(job), job, self._shipped(job), progress)
+
+    def gang(
+        self, job: Job[Callable[[Progress, Member], Iterator[ResultT]]], size: int, progress: Progress
+    ) -> Results[ResultT]:
+        pool = self._pool_for(job)
+        if pool.size < size and self.distributed and self._workers is None:
+            pool.resize(size, pool.wide)  # a cluster may grow when more is asked of it
+        return Ganged(pool, job, self._shipped(job), size, progress)
 
     def _shipped(self, job: Job[Any]) -> Any:
         """The job's factory, pickled; or a reference to it, which workers fetch once per node."""

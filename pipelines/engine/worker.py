@@ -82,6 +82,21 @@ class Worker:
         self._told = (0, 0)
         yield from self._work(self._tell)
 
+    def meeting(self) -> str:
+        """An address at which the members of a gang can find this one; its port is free at this moment."""
+        import ray
+
+        host = ray.util.get_node_ip_address()
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.bind((host, 0))
+            port = probe.getsockname()[1]
+        return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+    def join(self, member: Any) -> Iterator[Any]:
+        """`stream`, as a member of a gang."""
+        self._told = (0, 0)
+        yield from self._work(self._tell, member)
+
     def _tell(self, done: int, total: int) -> None:
         self._told = (done, total)
 

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from mnemic.hardware import likely_device, resolve_dtype
+from mnemic.languagemodel import student_layer
 from mnemic.schema import UNITS
+from operators.imitate import Training
 from pipelines.identity import Record, resolved_fields
 from pipelines.recipe import Recipe
 from pipelines.steps.contracts import Context, Status, Step
@@ -126,7 +128,9 @@ def steps_of(recipe: Recipe, device: str | None = None, rebalance: bool = False,
 
 def _with_types(recipe: Recipe, device: str) -> Recipe:
     """The recipe with the types that `dtype: auto` stands for; operators run with what their records say."""
-    models = {name: getattr(recipe, name) for name in ("embed", "datastore", "imitate", "surprise", "denoise")}
+    models = {
+        name: getattr(recipe, name) for name in ("embed", "datastore", "imitate", "decoder", "surprise", "denoise")
+    }
     return recipe.model_copy(
         update={
             name: dataclasses.replace(operator, dtype=resolve_dtype(operator.dtype, device))
@@ -170,10 +174,28 @@ def _parametric(recipe: Recipe, record: Callable[..., Record]) -> list[Step]:
             after=("datastore",),
             where="split = 'store'",
         ),
-        Train(
-            record("imitate", recipe.imitate, "teacher"),
-            recipe.imitate,
-            after=("teacher",),
-            student_depth=recipe.datastore.student_depth,
-        ),
+        *_memories(recipe, record),
+    ]
+
+
+def _memories(recipe: Recipe, record: Callable[..., Record]) -> list[Step]:
+    """The steps that train a memory each, the first of which clears away what the recipe no longer makes."""
+    depth = recipe.datastore.student_depth
+
+    def vectors(layers: int) -> dict[str, Any]:
+        return {"student_layer": student_layer(layers, depth)}
+
+    wanted: list[tuple[str, str, str, Training, Callable[[int], dict[str, Any]]]] = [
+        ("imitate", "mlp", "mlp", recipe.imitate, vectors)
+    ]
+    if recipe.control:  # the same network and budget without the teacher
+        wanted.append(("control", "cross-entropy", "mlp", dataclasses.replace(recipe.imitate, alpha=0.0), vectors))
+    if recipe.decoder is not None:
+        decoder = recipe.decoder
+        context = {"window": decoder.window, "stride": decoder.stride, "tokens": decoder.max_document_tokens}
+        wanted.append(("decode", "decoder", "decoder", decoder, lambda layers: context))
+    named = tuple(memory for _, memory, *_ in wanted)
+    return [
+        Train(record(step, operator, "teacher"), operator, ("teacher",), memory, kind, config, named)
+        for step, memory, kind, operator, config in wanted
     ]

@@ -1,14 +1,16 @@
-"""Train a parametric memory into `memories`.
+"""Train a parametric memory into `memories`, and its curves into `metrics`.
 
-One worker trains, and writes each row; this process commits it. Every epoch ends with a checkpoint row, so a kill costs
-at most one epoch; the last two and the best are kept while the training runs. The finished memory is the best epoch, as
-one row with its lock on the model, its metrics and its weights; then the checkpoints go.
+Several steps share the two datasets, each with the rows of one memory: a row carries the record of the step that made
+it, so that what changes for one memory leaves the others as they are. One worker trains, or a gang of them, and the
+first writes each row; this process commits it. Every epoch ends with a checkpoint row, so a kill costs at most one
+epoch; the last two and the best are kept while the training runs. The finished memory is the best epoch, as one row
+with its lock on the model, its metrics and its weights; then the checkpoints go. Curves stay.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -21,40 +23,48 @@ from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.dataset.write import WrittenFragment, append, write_rows
 from mnemic.hardware import default_device
 from mnemic.ids import hash_parts
-from mnemic.schema import KEYS, MEMORIES
-from operators.contracts import Progress
-from operators.imitate import Checkpoint, Imitate, TrainingRows, finished_weights
+from mnemic.schema import KEYS, MEMORIES, METRICS
+from operators.contracts import Member, Progress
+from operators.imitate import Checkpoint, Training, finished_weights
 from pipelines import faults
-from pipelines.corpus_reader import KeyOrder, corpus_digest
+from pipelines.corpus_reader import corpus_digest
+from pipelines.engine import Results
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context, Status
+from pipelines.steps.training_rows import STORE, VALIDATION, training_rows
 
-STORE = "split = 'store'"
-VALIDATION = "split LIKE 'validation-%'"
-KEY = KEYS["datastore"]
 CHECKPOINTS_KEPT = 2
 WEIGHT_WITHOUT_VALIDATION = 0.25
 """The mixing weight of kNN-LM in its own domain (Khandelwal et al. 2020), where no held-out text can choose one."""
 
+COST = ("trained_tokens", "training_flops")
+"""Metrics that count all epochs, also those after the best."""
+
 
 @dataclass(frozen=True)
 class Trained:
-    """A row of `memories`, written and not committed."""
+    """A row of `memories` and rows of `metrics`, written and not committed."""
 
     fragments: tuple[WrittenFragment, ...]
+    curve: tuple[WrittenFragment, ...]
     epoch: int
     rows: int  # that were trained on
 
 
 @dataclass(frozen=True)
 class Train:
-    """The step `imitate`: an MLP memory from the datastore and its teacher. ``student_depth`` is the datastore's."""
+    """A step that trains one memory of the ``named`` ones of the recipe from the datastore and its teacher.
+
+    ``config`` is what attaching has to know of it, made of the number of the language model's blocks.
+    """
 
     record: Record
-    operator: Imitate
+    operator: Training
     after: tuple[str, ...]
-    student_depth: float
-    memory: str = "mlp"
+    memory: str
+    kind: str
+    config: Callable[[int], Mapping[str, Any]]
+    named: tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -62,7 +72,16 @@ class Train:
 
     @property
     def datasets(self) -> tuple[str, ...]:
-        return ("memories",)
+        return ("memories", "metrics")
+
+    @property
+    def _mine(self) -> str:
+        return f"name = '{self.memory}'"
+
+    def _unnamed(self, column: str = "name") -> str:
+        """Memories that no step of the recipe makes; the first step clears them away."""
+        known = ", ".join(f"'{name}'" for name in self.named)
+        return f"{column} NOT IN ({known})" if self.memory == self.named[0] else "false"
 
     def check(self, store: Store, max_rejects: float) -> None:
         """It rejects nothing."""
@@ -74,118 +93,186 @@ class Train:
         rows = datastore.count(STORE)
         memories = store["memories"].snapshot()
         if rows == 0:
-            left = memories is not None and memories.count() > 0
+            left = memories is not None and memories.count(f"{self._mine} OR {self._unnamed()}") > 0
             return Status("due" if left else "done", 0, 0, "rows", ("the store is empty",))
         if "teacher_ids" not in datastore.schema.names:
             return Status("new")
-        record = self._with_corpus(datastore)
-        stored = None if memories is None else memories.record
+        stored = None if memories is None else self._stored(memories)
         if memories is None or stored is None:
             return Status("new", rows, rows)
         changes = self.record.changes_from(stored)
         if changes:
             return Status("stale", rows, rows, reasons=tuple(changes))
+        record = self._with_corpus(datastore)
         if stored["corpus"] != record.corpus:
             return Status("due", rows, rows, reasons=("the rows that it looks at changed",))
-        if memories.count(f"final AND state = '{record.state}'"):
-            checkpoints = memories.count("final = false")
-            return Status("pending", 0, rows, reasons=("old checkpoints",)) if checkpoints else Status("done", 0, rows)
-        return Status("pending", rows, rows, reasons=(f"{memories.count()} of {self.operator.epochs} epochs done",))
+        if not memories.count(f"{self._mine} AND final"):
+            done = f"{memories.count(self._mine)} of {self.operator.epochs} epochs done"
+            return Status("pending", rows, rows, reasons=(done,))
+        if memories.count(f"{self._mine} AND NOT final"):
+            return Status("pending", 0, rows, reasons=("old checkpoints",))
+        if memories.count(self._unnamed()):
+            return Status("pending", 0, rows, reasons=("memories that the recipe no longer makes",))
+        return Status("done", 0, rows)
+
+    def _stored(self, memories: Snapshot) -> dict[str, Any] | None:
+        """The record of the memory's rows; in banks of before several memories, it is the dataset's."""
+        if "record" not in memories.schema.names:
+            return memories.record if memories.count(self._mine) else None
+        found = memories.table(["record"], self._mine)["record"].to_pylist()
+        return json.loads(found[-1]) if found else None
 
     def _with_corpus(self, datastore: Snapshot) -> Record:
         used = f"{STORE} OR {VALIDATION}"
-        return replace(self.record, corpus=corpus_digest(datastore, (*KEY, "split"), used)[0])
+        return replace(self.record, corpus=corpus_digest(datastore, (*KEYS["datastore"], "split"), used)[0])
 
     def run(self, context: Context) -> None:
         datastore = context.store["datastore"].require()
         record = self._with_corpus(datastore)
-        dataset = context.store["memories"]
-        current = dataset.snapshot()
-        if current is None or (current.record or {}).get("state") != record.state:
-            context.commit(lambda: dataset.create(MEMORIES, record.as_json(), context.properties(record)))
-        if datastore.count(STORE) and not dataset.require().count("final"):
-            job = context.job(self._worker(context, record, datastore.version), self.operator.resources)
-            results = context.engine.stream(job, partial(context.progress, unit="batches"))
+        memories, metrics = (context.store[name] for name in self.datasets)
+        self._clear(context, record)
+        if datastore.count(STORE) and not memories.require().count(f"{self._mine} AND final"):
 
             def keep(trained: Trained) -> None:
-                """Commit a row, then drop the checkpoints before the last two, but for the best."""
-                context.commit(lambda: append(dataset, trained.fragments, context.properties(record)))
-                best = _best_epoch(dataset.require())
-                old = f"final = false AND epoch <= {trained.epoch - CHECKPOINTS_KEPT} AND epoch <> {best}"
-                context.commit(lambda: dataset.delete(old))
+                """Commit an epoch, then drop the checkpoints before the last two, but for the best."""
+                if trained.curve:
+                    context.commit(lambda: append(metrics, trained.curve, context.properties(record)))
+                context.commit(lambda: append(memories, trained.fragments, context.properties(record)))
+                old = f"epoch <= {trained.epoch - CHECKPOINTS_KEPT} AND epoch <> {self._best_epoch(memories.require())}"
+                context.commit(lambda: memories.delete(f"{self._mine} AND NOT final AND {old}"))
                 context.tally.rows = trained.rows
 
-            context.in_waves(results, lambda wave: None, keep)
-        context.commit(lambda: self._forget_checkpoints(dataset))
+            context.in_waves(self._results(context, record, datastore.version), lambda wave: None, keep)
+        context.commit(lambda: self._forget_checkpoints(memories))
+
+    def _clear(self, context: Context, record: Record) -> None:
+        """Make the datasets, and drop what no longer holds: rows of another state, and points of no checkpoint.
+
+        A curve is committed before its checkpoint, so a kill between the two leaves points that the epoch makes again.
+        """
+        schemas = {"memories": MEMORIES, "metrics": METRICS}
+        for name, schema in schemas.items():
+            dataset = context.store[name]
+            there = dataset.snapshot()
+            if there is None or there.schema.names != schema.names:
+                context.commit(partial(dataset.create, schema, {}, context.properties(record)))
+        memories, metrics = (context.store[name] for name in schemas)
+        _drop(context, memories, f"({self._mine} AND state <> '{record.state}') OR {self._unnamed()}")
+        last = self._last_epoch(memories.require()) if not memories.require().count(f"{self._mine} AND final") else None
+        beyond = "" if last is None else f" OR epoch > {last}"
+        mine = f"(memory = '{self.memory}' AND (state <> '{record.state}'{beyond}))"
+        _drop(context, metrics, f"{mine} OR {self._unnamed('memory')}")
+
+    def _results(self, context: Context, record: Record, version: int) -> Results[Trained]:
+        worker, processes = self._worker(context, record, version), self.operator.processes
+        progress = partial(context.progress, unit="batches")
+        if processes > 1:
+            return context.engine.gang(context.job(worker, self.operator.resources), processes, progress)
+
+        def alone() -> Callable[[Progress], Iterator[Trained]]:
+            train = worker()
+            return lambda progress: train(progress, Member())
+
+        return context.engine.stream(context.job(alone, self.operator.resources), progress)
 
     def _worker(
         self, context: Context, record: Record, version: int
-    ) -> Callable[[], Callable[[Progress], Iterator[Trained]]]:
-        operator, step, memory, depth = self.operator, self.name, self.memory, self.student_depth
-        store, wanted_device = context.store, context.device
+    ) -> Callable[[], Callable[[Progress, Member], Iterator[Trained]]]:
+        step, store, wanted_device = self, context.store, context.device
 
-        def factory() -> Callable[[Progress], Iterator[Trained]]:
+        def factory() -> Callable[[Progress, Member], Iterator[Trained]]:
             device = wanted_device or default_device()
-            datastore, dataset = store["datastore"].require(version), store["memories"]
 
-            def write(row: dict[str, Any], rows: int) -> Trained:
-                faults.reach(step, "before-write")
-                table = pa.Table.from_pylist([row], schema=MEMORIES)
-                fragments = write_rows(dataset.uri, table, MEMORIES, dataset.storage_options)
-                faults.reach(step, "after-write")
-                return Trained(tuple(fragments), row["epoch"], rows)
-
-            def train(progress: Progress) -> Iterator[Trained]:
-                rows = TrainingRows.from_arrow(
-                    _ordered(datastore, STORE, ("input", "token", "teacher_ids", "teacher_probs")),
-                    _ordered(datastore, VALIDATION, ("input", "token", "base_logprob")),
-                )
-                count = len(rows.token)
-                saved = _checkpoint(dataset.require(), _last_epoch(dataset.require()))
-                final = _checkpoint(dataset.require(), _best_epoch(dataset.require()))
-                for made in operator.train(rows, saved.state if saved else None, device, progress):
+            def train(progress: Progress, member: Member) -> Iterator[Trained]:
+                rows, count = training_rows(store, version, step.operator, device)
+                memories = store["memories"].require()
+                saved = step._checkpoint(memories, step._last_epoch(memories))
+                final = step._checkpoint(memories, step._best_epoch(memories))
+                state = saved.state if saved else None
+                for made in step.operator.train(rows, state, device, progress, member):
+                    saved = made
                     final = made if final is None or not _better(final, made) else final
-                    yield write(_row(record, memory, made, made.state), count)
-                assert final is not None  # an operator trains for at least one epoch
-                model, tokenizer = languagemodel.shared(operator.model, operator.dtype, device)
-                layer = languagemodel.student_layer(len(languagemodel.blocks(model)), depth)
+                    yield step._write(store, step._row(record, made, made.state), made, record, count)
+                if member.rank:
+                    return  # the first of the gang tells for all
+                assert final is not None and saved is not None  # an operator trains for at least one epoch
+                model, tokenizer = languagemodel.shared(step.operator.model, step.operator.dtype, device)
+                whole = replace(final, metrics=final.metrics | {name: saved.metrics[name] for name in COST})
                 row = {
-                    **_row(record, memory, final, final.weights),
-                    "id": hash_parts("memory", record.state, memory),
+                    **step._row(record, whole, final.weights),
+                    "id": hash_parts("memory", record.state, step.memory),
                     "final": True,
-                    "config": json.dumps({"student_layer": layer}),
+                    "config": json.dumps(step.config(len(languagemodel.blocks(model)))),
                     "lock": json.dumps(languagemodel.lock(model, tokenizer), sort_keys=True),
                 }
-                yield write(row, count)
+                yield step._write(store, row, None, record, count)
 
             return train
 
         return factory
 
-    def _forget_checkpoints(self, dataset: Dataset) -> None:
-        dataset.delete("final = false")
-        dataset.forget_before(timedelta(0))  # the bytes of the checkpoints; releases keep their own versions
+    def _write(self, store: Store, row: dict[str, Any], made: Checkpoint | None, record: Record, count: int) -> Trained:
+        faults.reach(self.name, "before-write")
+        points = [
+            {
+                "memory": self.memory,
+                "state": record.state,
+                "epoch": made.epoch,
+                "step": point.step,
+                "rows": point.rows,
+                "metric": point.metric,
+                "value": point.value,
+            }
+            for point in (made.curve if made else ())
+            if made is not None
+        ]
+        memories, metrics = (store[name] for name in self.datasets)
+        table, curve = pa.Table.from_pylist([row], schema=MEMORIES), pa.Table.from_pylist(points, schema=METRICS)
+        fragments = write_rows(memories.uri, table, MEMORIES, memories.storage_options)
+        drawn = write_rows(metrics.uri, curve, METRICS, metrics.storage_options)
+        faults.reach(self.name, "after-write")
+        return Trained(tuple(fragments), tuple(drawn), row["epoch"], count)
 
+    def _row(self, record: Record, checkpoint: Checkpoint, weights: bytes) -> dict[str, Any]:
+        metrics = {"weight": WEIGHT_WITHOUT_VALIDATION, **checkpoint.metrics}
+        return {
+            "id": hash_parts("checkpoint", record.state, self.memory, checkpoint.epoch),
+            "name": self.memory,
+            "kind": self.kind,
+            "record": json.dumps(record.as_json(), sort_keys=True),
+            "state": record.state,
+            "epoch": checkpoint.epoch,
+            "final": False,
+            "config": "{}",
+            "lock": "{}",
+            "metrics": json.dumps(metrics, sort_keys=True),
+            "weights": weights,
+        }
 
-def _row(record: Record, memory: str, checkpoint: Checkpoint, weights: bytes) -> dict[str, Any]:
-    metrics = {"weight": WEIGHT_WITHOUT_VALIDATION, **checkpoint.metrics}
-    return {
-        "id": hash_parts("checkpoint", record.state, memory, checkpoint.epoch),
-        "name": memory,
-        "kind": "mlp",
-        "state": record.state,
-        "epoch": checkpoint.epoch,
-        "final": False,
-        "config": "{}",
-        "lock": "{}",
-        "metrics": json.dumps(metrics, sort_keys=True),
-        "weights": weights,
-    }
+    def _forget_checkpoints(self, memories: Dataset) -> None:
+        memories.delete(f"{self._mine} AND NOT final")
+        memories.forget_before(timedelta(0))  # the bytes of the checkpoints; releases keep their own versions
 
+    def _last_epoch(self, memories: Snapshot) -> int:
+        epochs = memories.table(["epoch"], f"{self._mine} AND NOT final")["epoch"].to_pylist()
+        return int(max(epochs, default=0))
 
-def _ordered(datastore: Snapshot, where: str, columns: Sequence[str]) -> pa.Table:
-    order = KeyOrder(datastore, KEY, where)
-    return order.take(range(len(order)), columns)
+    def _best_epoch(self, memories: Snapshot) -> int:
+        """The epoch of the best of the checkpoints, the first of equals; the last where nothing was validated."""
+        found = memories.table(["epoch", "metrics"], f"{self._mine} AND NOT final").to_pylist()
+        scores = [(json.loads(row["metrics"]).get("validation_perplexity"), row["epoch"]) for row in found]
+        if any(score is None for score, _ in scores):
+            return int(max(epoch for _, epoch in scores))
+        best: tuple[float, int] = min(scores, default=(0.0, 0))
+        return best[1]
+
+    def _checkpoint(self, memories: Snapshot, epoch: int) -> Checkpoint | None:
+        if epoch == 0:
+            return None
+        where = f"{self._mine} AND NOT final AND epoch = {epoch}"
+        found = memories.table(["epoch", "metrics", "weights"], where).to_pylist()[0]
+        state: bytes = found["weights"]
+        return Checkpoint(found["epoch"], finished_weights(state), state, json.loads(found["metrics"]))
 
 
 def _better(one: Checkpoint, other: Checkpoint) -> bool:
@@ -194,25 +281,6 @@ def _better(one: Checkpoint, other: Checkpoint) -> bool:
     return scores[0] is not None and scores[1] is not None and scores[0] <= scores[1]
 
 
-def _last_epoch(memories: Snapshot) -> int:
-    epochs = memories.table(["epoch"])["epoch"].to_pylist()
-    return int(max(epochs, default=0))
-
-
-def _best_epoch(memories: Snapshot) -> int:
-    """The epoch of the best of the checkpoints, the first of equals; the last where nothing was validated. 0: none."""
-    found = memories.table(["epoch", "metrics"], "final = false").to_pylist()
-    scores = [(json.loads(row["metrics"]).get("validation_perplexity"), row["epoch"]) for row in found]
-    if any(score is None for score, _ in scores):
-        return int(max(epoch for _, epoch in scores))
-    best: tuple[float, int] = min(scores, default=(0.0, 0))
-    return best[1]
-
-
-def _checkpoint(memories: Snapshot, epoch: int) -> Checkpoint | None:
-    if epoch == 0:
-        return None
-    where = f"final = false AND epoch = {epoch}"
-    found = memories.table(["epoch", "metrics", "weights"], where).to_pylist()[0]
-    state: bytes = found["weights"]
-    return Checkpoint(found["epoch"], finished_weights(state), state, json.loads(found["metrics"]))
+def _drop(context: Context, dataset: Dataset, where: str) -> None:
+    if dataset.require().count(where):
+        context.commit(lambda: dataset.delete(where))

@@ -4,7 +4,7 @@ import pytest
 from tiny_bank import tiny_recipe, write_corpus
 
 import mnemic
-from operators.imitate import operator
+from operators.imitate import training
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def build(tmp_path, monkeypatch):
                 raise KeyboardInterrupt
             return {"weight": 0.25, "validation_perplexity": score, "validation_base_perplexity": 9.0}
 
-        monkeypatch.setattr(operator, "validate", validate)
+        monkeypatch.setattr(training, "validate", validate)
         recipe = tiny_recipe(tmp_path, corpus, bank=str(tmp_path / name))
         recipe["imitate"] = {**recipe["imitate"], "epochs": 9, "patience": 3}
         mnemic.build(recipe, device="cpu")

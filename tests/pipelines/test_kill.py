@@ -140,7 +140,7 @@ def test_killed_while_it_carries_a_changed_corpus_into_a_bank(nursery, recipe, p
 def test_killed_between_the_memory_and_its_cleaning_leaves_no_checkpoints(nursery, recipe, undisturbed, place):
     disturbed = {**recipe, "bank": str(place / "checkpoints")}
     store = Store(disturbed["bank"])
-    for passing in range(4, 12):  # past the three epochs and the deletions between them
+    for passing in range(9, 16):  # past the three epochs, their curves and the deletions between them
         nursery.build(disturbed, fault=f"imitate:after-commit:{passing}")
         snapshot = store["memories"].snapshot()
         if snapshot and snapshot.count("final"):
@@ -150,6 +150,27 @@ def test_killed_between_the_memory_and_its_cleaning_leaves_no_checkpoints(nurser
     assert nursery.build(disturbed)[0] == 0
     assert store["memories"].require().count() == 1
     assert mnemic.open_bank(disturbed["bank"]).digest() == undisturbed[0]
+
+
+def test_killed_between_a_curve_and_its_checkpoint_has_each_point_once(nursery, recipe, undisturbed, place):
+    disturbed = {**recipe, "bank": str(place / "curves")}
+    assert nursery.build(disturbed, fault="imitate:after-commit:3")[0] == -9
+    store = Store(disturbed["bank"])
+    assert store["metrics"].require().count() > 0 == store["memories"].require().count()
+    assert nursery.build(disturbed)[0] == 0
+    assert mnemic.open_bank(disturbed["bank"]).digest() == undisturbed[0]
+
+
+def test_killed_while_a_second_memory_is_trained(nursery, recipe, place):
+    decoder = {"epochs": 3, "blocks": 1, "batch": 128, "dtype": "float32"}
+    whole = {**recipe, "bank": str(place / "decoded"), "decoder": decoder}
+    assert nursery.build(whole)[0] == 0
+    disturbed = {**whole, "bank": str(place / "killed-decoding")}
+    for fault in ("decode:after-write", "decode:after-commit", "decode:before-commit:2", "decode:after-commit:4"):
+        assert nursery.build(disturbed, fault=fault)[0] == -9
+    assert nursery.build(disturbed)[0] == 0
+    assert mnemic.open_bank(disturbed["bank"]).digest() == mnemic.open_bank(whole["bank"]).digest()
+    assert orphans(disturbed["bank"]) == 0
 
 
 @pytest.mark.slow

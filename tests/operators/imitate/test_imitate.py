@@ -16,6 +16,8 @@ from mnemic.memories.mlp import MLPMemory
 from operators.imitate import Checkpoint, Imitate, TrainingRows
 from operators.imitate.checkpoint import pack_state, restore_moments, unpack_course, unpack_memory
 from operators.imitate.loss import soft_label_loss
+from operators.imitate.operator import MLPStudent
+from operators.imitate.training import make_optimisers
 from operators.perplexity import best_weight, perplexity
 from operators.teacher import distribution, probabilities, target_columns
 
@@ -166,7 +168,9 @@ def test_a_row_without_teacher_learns_from_its_token_and_no_validation_gives_no_
     operator = Imitate(model=address, epochs=2, dtype="float32")
     taught = run(dataclasses.replace(operator, alpha=0.0), rows)[-1]
     assert run(operator, nobody)[-1].weights == taught.weights
-    assert set(taught.metrics) == {"train_kl", "train_cross_entropy", "train_loss"}
+    measured = {"train_kl", "train_cross_entropy", "train_loss"}
+    assert set(taught.metrics) == {*measured, "parameters", "trained_tokens", "training_flops"}
+    assert {point.metric for point in taught.curve} == {*measured, "learning_rate"}
 
 
 def test_progress_counts_steps_and_an_empty_store_is_a_sentence(address: str) -> None:
@@ -186,13 +190,13 @@ def test_moments_go_back_to_the_parameter_that_they_are_of(address: str) -> None
     operator = Imitate(model=address, epochs=1, dtype="float32")
     state = run(operator, rows)[0].state
     memory = unpack_memory(state)
-    optimisers = operator._optimisers(memory, half=False)
+    optimisers = make_optimisers(operator, MLPStudent(rows, memory, 0.4, "cpu", half=False), "cpu")
     restore_moments(state, memory, optimisers)
     assert [{tuple(sorted(held)) for held in one.state.values()} for one in optimisers] == [
         {("exp_avg", "exp_avg_sq", "step")},
         {("momentum",)},
     ]
-    assert pack_state(memory, optimisers, unpack_course(state, operator._identity()), operator._identity()) == state
+    assert pack_state(memory, optimisers, unpack_course(state, operator.identity()), operator.identity()) == state
 
 
 def test_a_training_that_diverges_is_a_sentence(address: str) -> None:

@@ -1,0 +1,45 @@
+"""What a memory is trained on, read from a bank: each student's own view of the datastore and its teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from mnemic import languagemodel
+from mnemic.dataset import Snapshot, Store
+from mnemic.schema import KEYS
+from operators.imitate import Decode, TextRows, Training, TrainingRows
+from pipelines.corpus_reader import KeyOrder
+
+STORE = "split = 'store'"
+VALIDATION = "split LIKE 'validation-%'"
+
+_TAUGHT = ("token", "teacher_ids", "teacher_probs")
+_HELD_OUT = ("token", "base_logprob")
+
+
+def training_rows(store: Store, version: int, operator: Training, device: str) -> tuple[Any, int]:
+    """What ``operator`` trains on, of this version of the datastore, and how many rows of the store that is."""
+    datastore = store["datastore"].require(version)
+    if isinstance(operator, Decode):
+        _, tokenizer = languagemodel.shared(operator.model, operator.dtype, device)
+        place = ("document", "position")
+        texts = TextRows.from_arrow(
+            store["documents"].require().table(["id", "text"], f"{STORE} OR {VALIDATION}"),
+            _ordered(datastore, STORE, (*place, *_TAUGHT)),
+            _ordered(datastore, VALIDATION, (*place, *_HELD_OUT)),
+            tokenizer,
+            operator.max_document_tokens,
+        )
+        return texts, len(texts.store.document)
+    rows = TrainingRows.from_arrow(
+        _ordered(datastore, STORE, ("input", *_TAUGHT)), _ordered(datastore, VALIDATION, ("input", *_HELD_OUT))
+    )
+    return rows, len(rows.token)
+
+
+def _ordered(datastore: Snapshot, where: str, columns: Sequence[str]) -> pa.Table:
+    order = KeyOrder(datastore, KEYS["datastore"], where)
+    return order.take(range(len(order)), columns)
