@@ -15,7 +15,10 @@ from typing import Any
 from mnemic.dataset import Store
 from mnemic.errors import BankError
 
-PINNED = ("documents", "bands", "filters", "pairs", "units", "events", "clusters", "datastore", "memories", "rejects")
+PINNED = (
+    *("documents", "bands", "filters", "pairs", "units", "events", "clusters"),
+    *("datastore", "lists", "memories", "rejects"),
+)
 """The datasets that a release pins, where they exist and its recipe has a step that makes them."""
 
 

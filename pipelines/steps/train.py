@@ -93,8 +93,12 @@ class Train:
         return Status("pending", rows, rows, reasons=(f"{memories.count()} of {self.operator.epochs} epochs done",))
 
     def _with_corpus(self, datastore: Snapshot) -> Record:
+        """The rows that it looks at, and what the teacher says of them: its masks may change where no row does."""
         used = f"{STORE} OR {VALIDATION}"
-        return replace(self.record, corpus=corpus_digest(datastore, (*KEY, "split"), used)[0])
+        said = (datastore.column_record("teacher_ids") or {}).get("state", "")
+        return replace(
+            self.record, corpus=hash_parts("trained", corpus_digest(datastore, (*KEY, "split"), used)[0], said)
+        )
 
     def run(self, context: Context) -> None:
         datastore = context.store["datastore"].require()
