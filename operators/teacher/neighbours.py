@@ -242,7 +242,7 @@ def _layout(lists: pa.Table, device: str) -> tuple[torch.Tensor, NDArray[np.int6
     ordered = lists.sort_by("list").combine_chunks()
     centroid = ordered["centroid"].combine_chunks()
     values = centroid.flatten().to_numpy().reshape(-1, centroid.type.list_size)
-    return torch.from_numpy(np.array(values, np.float32)).to(device), np.array(ordered["rows"], np.int64)
+    return torch.from_numpy(np.array(values, np.float32)).to(device), ordered["rows"].to_numpy().copy()
 
 
 def _probes(state: pa.Table) -> int:

@@ -152,9 +152,9 @@ def test_a_store_in_parts_finds_what_the_whole_store_finds(count: int) -> None:
 def test_codes_propose_and_keys_decide() -> None:
     pytest.importorskip("faiss")
     rng = np.random.default_rng(4)
-    keys = 2.0 * rng.standard_normal((30, 32))[rng.integers(0, 30, 3000)] + rng.standard_normal((3000, 32))
+    keys = 2.0 * rng.standard_normal((30, 32))[rng.integers(0, 30, 1200)] + rng.standard_normal((1200, 32))
     keys[700:704] = keys[20]
-    store = make_rows(keys, rng.integers(0, 30, 3000), np.arange(3000) // 20)
+    store = make_rows(keys, rng.integers(0, 30, 1200), np.arange(1200) // 20)
     fitted = fit(Neighbours(32, search="ivfpq", recall=0.9), store)
     assert fitted.summary["recall"] >= 0.9 and len(fitted.tables["lists"]) == 0
     queries = store.slice(0, 200)
