@@ -35,6 +35,7 @@ Range = tuple[int, int]
 """Lists from the first to before the last."""
 
 _QUERIES = 4096
+_SHORT = 1024  # queries at once that look at all lists
 _MERGED = 2048  # queries at once
 _ROW = 0xFFFFFFFF
 
@@ -71,15 +72,16 @@ class Part:
         ``document`` is the number of each query's own, -1 for one without rows in the store; ``stored`` bool [b] are
         the queries that are rows of the store. All rows of a document must come together.
         """
+        import torch
+
         count = candidates_of(k, int(self.sizes.sum()))
         codes = self.held.coder.codes(queries)
         nearest, short = self._looked_at(codes, document, stored, k)
-        made = [self._best(queries, codes, document, nearest, ~short, count)]
-        if short.any():
-            every = nearest_lists(self.held.heads, codes[short], len(self.sizes))
-            whole = nearest.new_empty((len(queries), len(self.sizes)))
-            whole[short] = every
-            made.append(self._best(queries, codes, document, whole, short, count))
+        asked = torch.nonzero(~short).flatten()
+        made = [self._best(queries, codes, document, asked, nearest[asked], count)]
+        for some in torch.split(torch.nonzero(short).flatten(), _SHORT):
+            every = nearest_lists(self.held.heads, codes[some], len(self.sizes))
+            made.append(self._best(queries, codes, document, some, every, count))
         joined = (np.concatenate(parts) for parts in zip(*((p.queries, p.order, p.named) for p in made), strict=True))
         return Partial(*joined)
 
@@ -107,27 +109,28 @@ class Part:
         queries: torch.Tensor,
         codes: Codes,
         document: torch.Tensor,
+        asked: torch.Tensor,
         nearest: torch.Tensor,
-        which: torch.Tensor,
         count: int,
     ) -> Partial:
+        """Of those ``asked`` int64 [m] that look into the range, by the lists ``nearest`` int64 [m, some] of each."""
         import torch
 
         first, last = self.range
-        here = which & ((nearest >= first) & (nearest < last)).any(1)
-        places = torch.nonzero(here).flatten()
-        places = places[torch.argsort(nearest[places, 0], stable=True)]
+        here = torch.nonzero(((nearest >= first) & (nearest < last)).any(1)).flatten()
+        here = here[torch.argsort(nearest[here, 0], stable=True)]
         before = int(self.sizes[:first].sum())
 
         def answer(block: torch.Tensor) -> tuple[Integers, Integers]:
-            kept = self.held.candidates(codes[block], document[block], nearest[block], count)
-            order, named = kept.kept(queries[block], self.held.keys, self.held.rows)
+            which = asked[block]
+            kept = self.held.candidates(codes[which], document[which], nearest[block], count)
+            order, named = kept.kept(queries[which], self.held.keys, self.held.rows)
             return np.where(order == NONE, NONE, order + before), named
 
-        found = side_by_side(answer, list(torch.split(places, _QUERIES)) if len(places) else [], queries.device.type)
+        found = side_by_side(answer, list(torch.split(here, _QUERIES)) if len(here) else [], queries.device.type)
         empty = np.empty((0, count), np.int64)
         order, named = (np.concatenate([empty, *(part[side] for part in found)]) for side in (0, 1))
-        return Partial(places.cpu().numpy(), order, named)
+        return Partial(asked[here].cpu().numpy(), order, named)
 
 
 def candidates_of(k: int, rows: int) -> int:

@@ -26,6 +26,7 @@ from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import pending
 from mnemic.dataset.write import WrittenFragment, append, write_rows
 from mnemic.hardware import default_device
+from mnemic.neighbours.parts import Range
 from operators.contracts import Resources
 from operators.teacher import Neighbours, Teacher
 from operators.teacher.neighbours import partials as partials_schema
@@ -134,9 +135,9 @@ class NeighbourSearch(Corpus):
         parts = operator.ranges(store["lists"].require().table(["list", "rows", "centroid"]))
         schema = partials_schema(operator.k, record.found["keys"]).insert(0, _FRAGMENT)
         todo = pending(store[self.dataset].require(), names)
-        under_way = json.loads(json.dumps(replace(record, found={"parts": parts}).as_json()))
+        under_way = replace(record, found={"parts": parts, "fragments": todo}).as_json()
         made = kept.snapshot()
-        if made is None or made.record != under_way:
+        if made is None or not _about(made, record, parts, todo):
             context.commit(lambda: kept.create(schema, under_way, context.properties(record)))
             made = kept.require()
         answered = _answered(made)
@@ -201,6 +202,14 @@ def _fragment(datastore: Snapshot, fragment: int) -> pa.RecordBatch:
     """All rows of a fragment, with their ids."""
     batches = list(datastore.scan(["document", "split", "key"], fragments=[fragment], row_ids=True))
     return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
+
+
+def _about(partials: Snapshot, record: Record, parts: list[Range], fragments: list[int]) -> bool:
+    """Whether they are answers of these parts, to all of these fragments."""
+    made = partials.record or {}
+    found = made.get("found", {})
+    same = made.get("state") == record.state and found.get("parts") == [list(part) for part in parts]
+    return same and set(fragments) <= set(found["fragments"])
 
 
 def _answered(partials: Snapshot) -> set[int]:

@@ -135,6 +135,18 @@ def test_a_search_in_parts_that_is_killed_carries_on(nursery, copied, whole):
     assert sum(store[name].remove_orphans() for name in (*PINNED, "partials")) == 0
 
 
+def test_answers_that_say_nothing_of_a_fragment_are_not_taken(nursery, copied, whole):
+    """As after a kill, when documents that no store row changes for have come since."""
+    recipe = copied("older", **in_parts(3))
+    assert nursery.build(recipe, fault="neighbours:after-commit:5", until="teacher")[0] == -9
+    partials = Store(recipe["bank"])["partials"]
+    record = partials.require().record
+    assert partials.require().count() > 0 and len(record["found"]["fragments"]) > 2
+    partials.annotate({**record, "found": {**record["found"], "fragments": record["found"]["fragments"][1:]}})
+    assert nursery.build(recipe, until="teacher")[0] == 0
+    assert retrieved(recipe) == retrieved(whole)
+
+
 def test_another_temperature_support_or_mask_needs_no_new_search(copied, nursery):
     recipe = copied("asked-again")
     assert nursery.build(recipe, until="teacher", commit_every=16)[0] == 0
