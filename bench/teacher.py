@@ -30,10 +30,10 @@ import torch
 from bench.report import Row, main, paired, tell, timed
 from bench.teacher_keys import Keys, keys
 from mnemic.neighbours.codes import products
+from mnemic.neighbours.layout import nearest_lists
 from mnemic.neighbours.lists import _ROUNDS, _TILE, Lists
 from mnemic.threads import side_by_side
-from operators.teacher import distribution, target_columns
-from operators.teacher.operator import Teacher
+from operators.teacher import Neighbours, distribution, target_columns
 
 K, RECALL = 256, 64
 AUDITED = 512
@@ -62,7 +62,7 @@ def of_size(held: Keys, main_size: bool, pairs: int) -> list[Row]:
     def ours() -> float:
         started = time.perf_counter()
         store = Lists(vectors, document)
-        last["told"] = store.measure(Teacher().recall)
+        last["told"] = store.measure(Neighbours().recall)
         last["prepared"] = time.perf_counter() - started
         last["store"], last["found"] = store, store.search(vectors, document, K)
         return time.perf_counter() - started
@@ -142,7 +142,7 @@ def bare_products(store: Lists, queries: torch.Tensor) -> tuple[float, float]:
     """Seconds of the products that a search multiplies, without anything else: in float32, and of integers."""
     codes = store.coder.codes(queries)
     shapes: list[tuple[int, int, int]] = []
-    nearest = torch.cat([store._nearest(codes[at : at + 4096], store.probes) for at in range(0, len(codes), 4096)])
+    nearest = nearest_lists(store.heads, codes, store.probes)
     order = torch.argsort(nearest[:, 0], stable=True)
     for block in torch.split(order, 4096):
         for first, last in pairwise((0, *_ROUNDS, nearest.shape[1])):

@@ -24,6 +24,7 @@ PINNED = (
     "events",
     "clusters",
     "datastore",
+    "lists",
     "memories",
     "metrics",
     "rejects",

@@ -151,6 +151,20 @@ def datastore(dimension: int, vocabulary: int) -> pa.Schema:
     )
 
 
+def lists(dimension: int) -> pa.Schema:
+    """Schema of `lists`: how the keys of the store were divided to be searched; no rows where each is compared.
+
+    Centroids are in the coordinates of `mnemic.neighbours.codes`, as `mnemic.neighbours.layout.Layout` has them.
+    """
+    return pa.schema(
+        [
+            pa.field("list", pa.int32(), nullable=False),  # its number, from 0 on
+            pa.field("rows", pa.int64(), nullable=False),  # keys of the store in it
+            pa.field("centroid", pa.list_(pa.float32(), dimension), nullable=False),
+        ]
+    )
+
+
 MEMORIES = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -237,6 +251,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "pairs": ("document", "other"),
     "clusters": ("path",),
     "datastore": ("document", "position"),
+    "lists": ("list",),
     "memories": ("name",),
     "metrics": ("memory", "step", "metric"),
     "rejects": ("step", "locator", "reason"),

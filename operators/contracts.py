@@ -107,6 +107,9 @@ class Corpus(Protocol):
     def take(self, positions: Sequence[int], columns: Sequence[str]) -> pa.Table:
         """The rows at these positions of the key order, in the order asked for."""
 
+    def table(self, name: str) -> pa.Table:
+        """What the step reads beside the rows, by name; to `restore`, also a table that `fit` made."""
+
 
 class RowCorpus(Protocol):
     """The rows that an operator reasons about, in no order, each with a number that stays the same while it lives."""

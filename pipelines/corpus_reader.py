@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,19 @@ _BLOCK = 16  # bytes of a string that are mixed in at once
 
 
 class KeyOrder:
-    """Implements ``operators.contracts.Corpus`` over a snapshot; only the positions are held in memory."""
+    """Implements ``operators.contracts.Corpus`` over a snapshot; only the positions are held in memory.
 
-    def __init__(self, snapshot: Snapshot, key: Sequence[str], where: str | None = None) -> None:
-        self._snapshot = snapshot
+    ``tables`` read what stands beside the rows, by name.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        key: Sequence[str],
+        where: str | None = None,
+        tables: Mapping[str, Callable[[], pa.Table]] | None = None,
+    ) -> None:
+        self._snapshot, self._tables = snapshot, tables or {}
         everything = _column(snapshot.scan([], row_ids=True), "_rowid")
         schema = pa.schema([*(snapshot.schema.field(name) for name in key), pa.field("_rowid", pa.uint64())])
         batches = [batch.select(schema.names) for batch in snapshot.scan(key, where, row_ids=True)]
@@ -40,6 +49,9 @@ class KeyOrder:
 
     def take(self, positions: Sequence[int], columns: Sequence[str]) -> pa.Table:
         return self._snapshot.take(self._positions[np.asarray(positions, dtype=np.int64)], columns)
+
+    def table(self, name: str) -> pa.Table:
+        return self._tables[name]()
 
 
 class RowOrder:
@@ -98,6 +110,11 @@ def corpus_digest(snapshot: Snapshot, key: Sequence[str], where: str | None = No
         total += mixed.sum(axis=0, dtype=np.uint64)
         rows += batch.num_rows
     return hash_parts("rows", rows, int(total[0]), int(total[1])), rows
+
+
+def table_digest(rows: pa.Table) -> str:
+    """Digest of a table of strings, in the order of its rows."""
+    return hash_parts("table", len(rows), *("\n".join(column.to_pylist()) for column in rows.columns))
 
 
 def _column(batches: Iterator[pa.RecordBatch], name: str) -> np.ndarray[Any, Any]:

@@ -44,7 +44,7 @@ from operators.segment import Segment
 from operators.sentences import Sentences
 from operators.split import Split
 from operators.surprise import Surprise
-from operators.teacher import Teacher
+from operators.teacher import Neighbours, Teacher
 from pipelines.sources import SOURCES, Source, find_source
 
 SHIPPED = Path(__file__).parent / "recipes"
@@ -98,6 +98,7 @@ class Recipe(BaseModel):
     language_model: str | None = None
     split: Split = Split()
     datastore: Datastore = Field(default=Datastore(), validate_default=True)
+    neighbours: Neighbours = Neighbours()
     teacher: Teacher = Teacher()
     imitate: Imitate = Field(default=Imitate(), validate_default=True)
     control: bool = False

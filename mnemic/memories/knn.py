@@ -20,7 +20,8 @@ from torch import Tensor
 
 from mnemic.errors import ModelError
 from mnemic.neighbours.exact import Exact
-from mnemic.neighbours.lists import Layout, Lists
+from mnemic.neighbours.layout import Layout
+from mnemic.neighbours.lists import Lists
 
 EXACT_ROWS = 20_000
 """Stores up to this size are searched exactly."""

@@ -19,7 +19,7 @@ from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION, best_weight
 if TYPE_CHECKING:
     from mnemic.bank import Bank
     from mnemic.memories.knn import KNNMemory
-    from mnemic.neighbours.lists import Layout
+    from mnemic.neighbours.layout import Layout
 
 NAME = "knn"
 STORE, VALIDATION = "split = 'store'", "split LIKE 'validation-%'"
@@ -118,7 +118,7 @@ def _layout(bank: Bank, probes: int | None) -> Layout | None:
     """The lists that the teacher searched by, where the release has them; else they are found again."""
     import torch
 
-    from mnemic.neighbours.lists import Layout
+    from mnemic.neighbours.layout import Layout
 
     if not probes or "lists" not in bank.release.versions:
         return None

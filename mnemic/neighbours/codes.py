@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _STEPS = 127
 _ROWS = 4096  # of one rotation: of constant shape, so that a key's code does not depend on what is coded with it
 _EXACT_FLOAT = 1 << 24
-_LENGTHS = 1 << 16  # keys of which the mean is taken
+_LENGTHS = 1 << 16  # keys at least of which the mean is taken, where there are so many
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,15 @@ class Coder:
 
     @classmethod
     def of(cls, keys: torch.Tensor) -> Coder:
-        """For ``keys`` [n, d], by the mean of at most 65,536 of them."""
+        """By the mean of ``keys`` [n, d], which are those `sampled` of a store."""
         import torch
 
-        mean = keys[:: max(1, len(keys) // _LENGTHS)].double().mean(0).float()
-        return cls(mean, torch.from_numpy(_rotation(keys.shape[1])).to(keys.device))
+        return cls(keys.double().mean(0).float(), torch.from_numpy(_rotation(keys.shape[1])).to(keys.device))
+
+    @staticmethod
+    def sampled(rows: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """The rows of a store of so many whose mean is taken: 65,536 of them, or up to twice as many."""
+        return np.arange(0, rows, max(1, rows // _LENGTHS))
 
     def codes(self, keys: torch.Tensor) -> Codes:
         """Of ``keys`` [n, d] of any float type."""

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     Integers = npt.NDArray[np.int64]
 
+NONE = (1 << 63) - 1
+"""No candidate; it comes after all others."""
+
 _STRETCH = 64
 _PLACE = np.int64(0xFFFFFFFF)
 _REST = np.int32(0x7FFFFFFF)
@@ -78,6 +81,17 @@ class Candidates:
         halves, stored = queries.float().numpy(), keys.view(_int16()).numpy().view(np.uint16)
         _nearest(halves, stored, self.lines, self.filled, self.count, rows.numpy(), distances, found)
         return distances, found
+
+    def kept(self, queries: torch.Tensor, keys: torch.Tensor, rows: torch.Tensor) -> tuple[Integers, Integers]:
+        """All that are kept, in no order: estimated distance above place, and exact distance above row, int64 [b, c].
+
+        As `nearest` compares them; both are `NONE` where fewer are kept.
+        """
+        exact = np.full((len(self.lines), self.count), NONE, np.int64)
+        halves, stored = queries.float().numpy(), keys.view(_int16()).numpy().view(np.uint16)
+        _kept(halves, stored, self.lines, self.filled, self.count, rows.numpy(), exact)
+        here = np.arange(self.count) < self.filled[:, None]
+        return np.where(here, self.lines[:, : self.count], NONE), exact
 
 
 def _int16() -> torch.dtype:
@@ -203,6 +217,28 @@ def _nearest(
                 bits[0] = np.uint32(nearest[t] >> 32)
                 distances[query, t] = squared[0]
                 found[query, t] = nearest[t] & _PLACE
+
+
+@compiled
+def _kept(
+    queries: npt.NDArray[np.float32],
+    stored: npt.NDArray[np.uint16],
+    lines: Integers,
+    filled: Integers,
+    count: int,
+    rows: Integers,
+    exact: Integers,
+) -> None:
+    ends = np.zeros((len(stored) >> _SHELF) + 2, np.int64)
+    wanted = np.empty(_TOGETHER * count, np.int64)
+    for first in range(0, len(queries), _TOGETHER):
+        last = min(first + _TOGETHER, len(queries))
+        for query in range(first, last):
+            if filled[query] > count:
+                _smallest_first(lines[query], filled[query], count)
+                filled[query] = count
+        _shelved(lines[first:last], filled[first:last], ends, wanted)
+        _compare(queries[first:last], stored, lines[first:last], ends, wanted, rows, exact[first:last])
 
 
 @compiled

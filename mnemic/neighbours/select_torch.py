@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from mnemic.neighbours.select import NONE
+
 if TYPE_CHECKING:
     import torch
 
     from mnemic.neighbours.codes import Codes
 
 _PLACE = 0xFFFFFFFF
-_NONE = (1 << 63) - 1
 _ELEMENTS = 1 << 26  # of keys that are gathered at once
 
 
@@ -27,7 +28,7 @@ class Candidates:
         import torch
 
         self.scale, self.owner, self.count = queries.scale, owner, count
-        self.kept = torch.full((len(queries), count), _NONE, dtype=torch.int64, device=owner.device)
+        self.candidates = torch.full((len(queries), count), NONE, dtype=torch.int64, device=owner.device)
 
     def take(self, which: torch.Tensor, products: torch.Tensor, stored: Codes, owner: torch.Tensor, first: int) -> None:
         import torch
@@ -36,11 +37,11 @@ class Candidates:
         scores = stored.norm + (factor[:, None] * stored.scale) * products.float()
         bits = scores.view(torch.int32).long()
         keys = (torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits) << 32) | (first + torch.arange(len(owner)).to(bits))
-        keys.masked_fill_(self.owner[which][:, None] == owner, _NONE)
+        keys.masked_fill_(self.owner[which][:, None] == owner, NONE)
         if keys.shape[1] > self.count:
             keys = keys.topk(self.count, dim=1, largest=False, sorted=False).values
-        every = torch.cat([self.kept[which], keys], 1)
-        self.kept[which] = every.topk(self.count, dim=1, largest=False, sorted=False).values
+        every = torch.cat([self.candidates[which], keys], 1)
+        self.candidates[which] = every.topk(self.count, dim=1, largest=False, sorted=False).values
 
     def tighten(self) -> None:
         """Nothing: every tile is measured by the best so far."""
@@ -50,16 +51,9 @@ class Candidates:
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         import torch
 
-        exact = torch.full_like(self.kept, _NONE)
-        step = max(1, _ELEMENTS // (self.count * keys.shape[1]))
-        for begin in range(0, len(queries), step):
-            kept = self.kept[begin : begin + step]
-            places = torch.where(kept == _NONE, 0, kept & _PLACE)
-            distances = (keys[places].float() - queries[begin : begin + step, None].float()).square_().sum(-1)
-            named = (distances.view(torch.int32).long() << 32) | rows[places]
-            exact[begin : begin + step] = torch.where(kept == _NONE, _NONE, named)
+        exact = self._exact(queries, keys, rows)
         nearest = exact.sort(1).values[:, :k]
-        missing = nearest == _NONE
+        missing = nearest == NONE
         squared = (nearest >> 32).to(torch.int32).view(torch.float32).masked_fill(missing, torch.inf)
         found = (nearest & _PLACE).masked_fill(missing, -1)
         padding = (0, k - found.shape[1])
@@ -67,3 +61,21 @@ class Candidates:
             torch.nn.functional.pad(squared, padding, value=torch.inf).cpu().numpy(),
             torch.nn.functional.pad(found, padding, value=-1).cpu().numpy(),
         )
+
+    def kept(
+        self, queries: torch.Tensor, keys: torch.Tensor, rows: torch.Tensor
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        return self.candidates.cpu().numpy(), self._exact(queries, keys, rows).cpu().numpy()
+
+    def _exact(self, queries: torch.Tensor, keys: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        exact = torch.full_like(self.candidates, NONE)
+        step = max(1, _ELEMENTS // (self.count * keys.shape[1]))
+        for begin in range(0, len(queries), step):
+            kept = self.candidates[begin : begin + step]
+            places = torch.where(kept == NONE, 0, kept & _PLACE)
+            distances = (keys[places].float() - queries[begin : begin + step, None].float()).square_().sum(-1)
+            named = (distances.view(torch.int32).long() << 32) | rows[places]
+            exact[begin : begin + step] = torch.where(kept == NONE, NONE, named)
+        return exact

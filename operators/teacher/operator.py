@@ -1,231 +1,173 @@
-"""The teacher as an operator: neighbours of every row of the datastore, and the distribution that they vote for."""
+"""The teacher as an operator: what the neighbours of every row of the datastore vote for.
+
+Everything follows from the columns of the search, so that another temperature, support or mask costs seconds. Masks are
+applied here for the same reason: a search that left out near copies would have to be made again for another similarity.
+What they take away is not replaced, and need not be: of 256 neighbours 64 keep 90 % of the gain (MLP Memory, arXiv
+2508.01832, table 9), and a row that has only copies of itself has nothing to teach but its own token.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mnemic.errors import StepError
-from mnemic.neighbours.exact import Exact
-from mnemic.neighbours.lists import Layout, Lists
 from operators.contracts import Corpus, Progress, Resources, refuse
+from operators.teacher.copies import Groups
 from operators.teacher.distribution import distribution
+from operators.teacher.neighbours import NO_NEIGHBOUR
+from operators.teacher.store import ids_of, places_of
 from operators.teacher.targets import target_columns, target_fields
+from operators.teacher.temperature import FACTORS, by_geometry, tuned
 
-if TYPE_CHECKING:
-    import torch
-
-NO_NEIGHBOUR = 0xFFFFFFFF
-"""Row number in ``neighbours`` where the store has fewer rows to offer; its distance is infinite."""
-
-EXACT_ROWS = 20_000
-"""Stores up to this size are searched exactly, which takes seconds."""
-
-_COLUMNS = ("document", "position", "key", "token", "split")
-_SELF_TEST = 256
-_TEMPERATURE_SAMPLE = 1024
-_TEMPERATURE_SHARE = 0.2
+_COLUMNS = ("document", "token", "neighbours", "distances")
+_GEOMETRY_ROWS = 1024
+_VALIDATION_ROWS = 4096
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """Columns ``neighbours``, ``distances`` and ``teacher_*`` for rows of the datastore.
+    """Columns ``teacher_*`` for rows of the datastore whose neighbours are known.
 
-    ``neighbours`` is k, ``support`` how many tokens of the distribution are kept, ``temperature`` its scale (None: from
-    the store). ``search`` is "exact", "lists", or "auto": exact up to 20,000 rows. ``recall`` is the share of a row's
-    64 nearest that lists are to find; distances of those found are exact either way.
+    ``support`` is how many tokens of the distribution are kept; ``temperature`` its scale (None: from the store, tuned
+    on validation text). Documents that deduplication found at least ``mask_similarity`` alike do not vote for one
+    another (None: only a document's own rows are masked).
     """
 
-    version: ClassVar[int] = 2
-    resources: ClassVar[Resources] = Resources(gpus=1.0, memory=2 << 30)
+    version: ClassVar[int] = 3
+    resources: ClassVar[Resources] = Resources(memory=2 << 30)
 
-    neighbours: int = 256
     support: int = 64
     temperature: float | None = None
-    search: str = "auto"
-    recall: float = 0.98
+    mask_similarity: float | None = 0.5
 
     def __post_init__(self) -> None:
-        temperature = self.temperature
+        temperature, similarity = self.temperature, self.mask_similarity
         refuse(
             f"The teacher's {name} is {getattr(self, name)!r}; give {wanted}."
             for name, right, wanted in (
-                ("neighbours", self.neighbours >= 1, "a number of at least 1, such as 256"),
                 ("support", self.support >= 1, "a number of tokens of at least 1, such as 64"),
                 (
                     "temperature",
                     temperature is None or 0 < temperature < float("inf"),
                     "a number above 0, or leave it out to have it chosen",
                 ),
-                ("search", self.search in ("auto", "exact", "lists"), "auto, exact or lists"),
-                ("recall", 0 < self.recall <= 1, "a share above 0 and at most 1, such as 0.98"),
+                (
+                    "mask_similarity",
+                    similarity is None or 0 < similarity <= 1,
+                    "a similarity above 0 and at most 1, such as 0.5, or null to mask a document's own rows alone",
+                ),
             )
             if not right
         )
 
     def output(self, schema: pa.Schema) -> pa.Schema:
-        k, m = self.neighbours, self.support
-        return pa.schema(
-            [
-                pa.field("neighbours", pa.list_(pa.uint32(), k)),  # row numbers of the store, nearest first
-                pa.field("distances", pa.list_(pa.float32(), k)),  # squared L2
-                *target_fields(schema.field("token").type, m),
-            ]
-        )
+        return pa.schema(target_fields(schema.field("token").type, self.support))
 
     def fit(self, corpus: Corpus, device: str, progress: Progress) -> FittedTeacher:
-        """Hold the rows of split "store", check the search on itself, and choose lists and temperature."""
-        rows = _Rows.read(corpus, device, progress)
-        store = Exact(rows.keys, rows.document) if self._exactly(rows) else Lists(rows.keys, rows.document)
-        found = store.measure(self.recall) if isinstance(store, Lists) else {}
-        _self_test(store, rows, self.neighbours)
-        temperature = self.temperature if self.temperature is not None else _fitting_temperature(store, rows)
-        return FittedTeacher(self, store, rows.tokens, rows.names, temperature, found)
+        """Choose the temperature, on samples of the store's rows and of the validation rows."""
+        store = _Store.read(self, corpus, progress)
+        places = _sample(store.places, _GEOMETRY_ROWS)
+        distances, votes, found = store.votes(corpus.take(places.tolist(), _COLUMNS))
+        there = (found != NO_NEIGHBOUR).sum(axis=1)
+        told: dict[str, Any] = {"keys": len(store.token), "alike": store.groups.alike}
+        told["masked"] = round(1.0 - float((votes >= 0).sum() / max(1, there.sum())), 4)
+        told["alone"] = round(float(((votes >= 0).sum(axis=1) == 0).mean()), 4)
+        temperature = self.temperature
+        if temperature is None:
+            temperature = told["geometry"] = by_geometry(distances, votes)
+        if len(store.validation):
+            held = corpus.take(_sample(store.validation, _VALIDATION_ROWS).tolist(), (*_COLUMNS, "base_logprob"))
+            distances, votes, _ = store.votes(held)
+            token, base = (held[name].to_numpy() for name in ("token", "base_logprob"))
+            factors = (1.0,) if self.temperature is not None else FACTORS
+            best = tuned(distances, votes, token.astype(np.int32), base, temperature, factors)
+            temperature = best.temperature
+            told |= {"weight": best.weight, "base_perplexity": best.base_perplexity, "perplexity": best.perplexity}
+            told["validation_rows"] = len(held)
+        return FittedTeacher(self, store, temperature, {"temperature": temperature, **told})
 
     def restore(self, state: pa.Table, corpus: Corpus, device: str) -> FittedTeacher:
-        """Hold the store in another process: its rows are read again, what was chosen is given."""
-        import torch
-
-        rows = _Rows.read(corpus, device, lambda done, total: None)
-        chosen = state.to_pylist()[0]
-        if chosen["probes"]:
-            centroids = torch.frombuffer(bytearray(chosen["centroids"]), dtype=torch.float32)
-            layout = Layout(centroids.view(-1, rows.keys.shape[1]).to(device), chosen["probes"])
-            store: Exact | Lists = Lists(rows.keys, rows.document, layout)
-        else:
-            store = Exact(rows.keys, rows.document)
-        return FittedTeacher(self, store, rows.tokens, rows.names, chosen["temperature"])
-
-    def _exactly(self, rows: _Rows) -> bool:
-        return self.search == "exact" or (self.search == "auto" and len(rows.keys) <= EXACT_ROWS)
+        """In another process: the tokens are read again, the temperature is given."""
+        store = _Store.read(self, corpus, lambda done, total: None)
+        return FittedTeacher(self, store, state["temperature"][0].as_py())
 
 
 @dataclass
 class FittedTeacher:
-    """The store in memory; calling it with rows of the datastore gives their teacher columns."""
+    """The tokens of the store and a temperature; called with rows of the datastore it gives their teacher columns."""
 
     settings: Teacher
-    store: Exact | Lists
-    tokens: NDArray[np.int32]
-    documents: pa.Array
+    store: _Store
     temperature: float
-    found: Mapping[str, Any] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
 
-    tables: ClassVar[Mapping[str, pa.Table]] = {}
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """The temperature in use, how many rows are searched, and how."""
-        return {"temperature": self.temperature, "keys": len(self.tokens), **self.found}
+    tables: ClassVar[dict[str, pa.Table]] = {}
 
     @property
     def state(self) -> pa.Table:
-        lists = self.store.layout if isinstance(self.store, Lists) else None
-        return pa.table(
-            {
-                "temperature": [self.temperature],
-                "probes": [lists.probes if lists else 0],
-                "centroids": pa.array([lists.centroids.cpu().numpy().tobytes() if lists else b""], pa.large_binary()),
-            }
-        )
+        return pa.table({"temperature": [self.temperature]})
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        import torch
-
-        device = self.store.keys.device
-        queries = torch.from_numpy(vectors(batch.column("key"))).to(device)
-        owner = pc.fill_null(pc.index_in(batch.column("document").cast(pa.string()), self.documents), -1)
-        document = torch.from_numpy(owner.to_numpy(zero_copy_only=False).astype(np.int64)).to(device)
-        label = batch.column("token").to_numpy(zero_copy_only=False).astype(np.int32)
-        distances, rows = self.store.search(queries, document, self.settings.neighbours)
-        votes = np.where(rows < 0, -1, self.tokens[rows]).astype(np.int32)
-        target = distribution(distances, votes, label, self.temperature, self.settings.support)
-        neighbours = np.where(rows < 0, NO_NEIGHBOUR, rows).astype(np.uint32)
+        label = batch["token"].to_numpy(zero_copy_only=False).astype(np.int32)
+        distances, votes, _ = self.store.votes(pa.table(batch))
+        made = distribution(distances, votes, label, self.temperature, self.settings.support)
         schema = self.settings.output(batch.schema)
-        columns = [
-            _column(neighbours),
-            _column(distances),
-            *target_columns(target, schema.field("teacher_ids").type.value_type),
-        ]
-        return pa.RecordBatch.from_arrays(columns, schema=schema)
+        return pa.RecordBatch.from_arrays(
+            target_columns(made, schema.field("teacher_ids").type.value_type), schema=schema
+        )
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """The store's rows in (document, position) order: the number of a document is its place in ``names``."""
+class _Store:
+    """Token int32 [n] and group int64 [n] of every row of the store; where store and validation are in the corpus."""
 
-    keys: torch.Tensor  # float16 [n, d]
-    document: torch.Tensor  # int64 [n]
-    tokens: NDArray[np.int32]
-    names: pa.Array
+    token: NDArray[np.int32]
+    group: NDArray[np.int64]
+    groups: Groups
+    places: NDArray[np.int64]
+    validation: NDArray[np.int64]
 
     @classmethod
-    def read(cls, corpus: Corpus, device: str, progress: Progress) -> _Rows:
-        import torch
-
-        keys: list[NDArray[np.float16]] = []
-        tokens: list[NDArray[np.int32]] = []
-        names: list[pa.Array] = []
+    def read(cls, settings: Teacher, corpus: Corpus, progress: Progress) -> _Store:
+        columns: list[tuple[pa.Array, pa.Array]] = []
+        stored, held_out = [], []
         read = 0
-        for batch in corpus.batches(_COLUMNS):
+        for batch in corpus.batches(("document", "token", "split")):
+            here = pc.equal(batch["split"], "store")
+            columns.append((batch["document"].filter(here), batch["token"].filter(here)))
+            stored.append(here.to_numpy(zero_copy_only=False))
+            held_out.append(pc.starts_with(batch["split"], "validation-").to_numpy(zero_copy_only=False))
             read += batch.num_rows
-            stored = batch.filter(pc.equal(batch.column("split"), "store"))
-            if stored.num_rows:
-                keys.append(vectors(stored.column("key")))
-                tokens.append(stored.column("token").to_numpy(zero_copy_only=False).astype(np.int32))
-                names.append(stored.column("document").cast(pa.string()))
             progress(read, len(corpus))
-        if not keys:
-            raise StepError("The datastore has no row of split 'store'; give documents to the store in the recipe.")
-        encoded = pa.chunked_array(names).combine_chunks().dictionary_encode()
-        return cls(
-            torch.from_numpy(np.concatenate(keys)).to(device),
-            torch.from_numpy(encoded.indices.to_numpy().astype(np.int64)).to(device),
-            np.concatenate(tokens),
-            encoded.dictionary,
+        documents = ids_of(document for document, _ in columns)
+        given = corpus.table("pairs") if settings.mask_similarity is not None else _NO_PAIRS
+        groups = Groups.of(documents, given)
+        token = np.concatenate([token.to_numpy(zero_copy_only=False).astype(np.int32) for _, token in columns])
+        group = groups.group[np.concatenate([places_of(document, documents) for document, _ in columns])]
+        places, validation = (np.flatnonzero(np.concatenate(flags)) for flags in (stored, held_out))
+        return cls(token, group, groups, places, validation)
+
+    def votes(self, rows: pa.Table) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.uint32]]:
+        """Distances, next tokens and rows of their neighbours [b, k]; a token is -1 where one is none, or masked."""
+        table = rows.select(["document", "neighbours", "distances"]).combine_chunks()
+        neighbours, distances = (
+            table[name].combine_chunks().flatten().to_numpy().reshape(len(rows), table[name].type.list_size)
+            for name in ("neighbours", "distances")
         )
-
-    def sample(self, size: int) -> torch.Tensor:
-        """Places of some rows, ascending."""
-        import torch
-
-        drawn = np.random.default_rng(0).permutation(len(self.keys))[:size]
-        return torch.from_numpy(np.sort(drawn)).to(self.keys.device)
+        own = self.groups.numbers(table["document"].combine_chunks())
+        place = np.where(neighbours == NO_NEIGHBOUR, 0, neighbours)
+        silent = (neighbours == NO_NEIGHBOUR) | (self.group[place] == own[:, None])
+        return distances, np.where(silent, -1, self.token[place]).astype(np.int32), neighbours
 
 
-def vectors(column: pa.Array) -> NDArray[np.float16]:
-    """A fixed-size list column of float16 as an array [n, d]."""
-    flat = column.flatten().to_numpy(zero_copy_only=False)
-    return np.array(flat, dtype=np.float16).reshape(len(column), column.type.list_size)
+_NO_PAIRS = pa.schema([("document", pa.string()), ("other", pa.string())]).empty_table()
 
 
-def _column(values: NDArray[np.generic]) -> pa.Array:
-    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
-
-
-def _self_test(store: Exact | Lists, rows: _Rows, k: int) -> None:
-    """Every one of 256 stored rows must find itself, or k copies of itself, at distance 0."""
-    import torch
-
-    chosen = rows.sample(_SELF_TEST)
-    distances, found = store.search(rows.keys[chosen], torch.full_like(chosen, -1), k)
-    itself = (found == chosen.cpu().numpy()[:, None]).any(1)
-    if not ((distances[:, 0] == 0) & (itself | (distances[:, -1] == 0))).all():
-        raise StepError(
-            "The search does not find stored rows of the datastore at distance 0, so its keys are damaged or not "
-            "numbers; rebuild the datastore."
-        )
-
-
-def _fitting_temperature(store: Exact | Lists, rows: _Rows) -> float:
-    """0.2 of the median squared distance of the nearest neighbour in another document, of those that are no copies."""
-    chosen = rows.sample(_TEMPERATURE_SAMPLE)
-    nearest = store.search(rows.keys[chosen], rows.document[chosen], 1)[0][:, 0]
-    nearest = nearest[np.isfinite(nearest) & (nearest > 0)]
-    return _TEMPERATURE_SHARE * float(np.median(nearest)) if len(nearest) else 1.0
+def _sample(places: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Some of them, ascending; always the same ones."""
+    return np.sort(np.random.default_rng(0).permutation(places)[:size])

@@ -19,6 +19,7 @@ from pipelines.steps.derive import Derive
 from pipelines.steps.embedding import embedding_step
 from pipelines.steps.grow import Grow
 from pipelines.steps.read import Read
+from pipelines.steps.retriever import neighbours_step, teacher_step
 from pipelines.steps.train import Train
 from pipelines.steps.tree import ClusterTree, InClusters
 
@@ -141,7 +142,7 @@ def _with_types(recipe: Recipe, device: str) -> Recipe:
 
 
 def _parametric(recipe: Recipe, record: Callable[..., Record]) -> list[Step]:
-    """The steps that need a language model: which text, its scored tokens, their teacher, the memory."""
+    """The steps that need a language model: which text, its scored tokens, their neighbours and teacher, the memory."""
     return [
         Corpus(
             record("split", recipe.split, "read"),
@@ -165,15 +166,8 @@ def _parametric(recipe: Recipe, record: Callable[..., Record]) -> list[Step]:
             where=f"{KEPT} AND split <> ''",
             needs=("duplicate_of", "split"),
         ),
-        Corpus(
-            record("teacher", recipe.teacher, "datastore"),
-            recipe.teacher,
-            "datastore",
-            key=("document", "position"),
-            columns=("document", "position", "key", "token", "split"),
-            after=("datastore",),
-            where="split = 'store'",
-        ),
+        neighbours_step(record("neighbours", recipe.neighbours, "datastore"), recipe.neighbours),
+        teacher_step(record("teacher", recipe.teacher, "neighbours"), recipe.teacher),
         *_memories(recipe, record),
     ]
 

@@ -7,7 +7,7 @@ columns stand. When the set of rows has changed, or a field of the step, the col
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -19,9 +19,10 @@ from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import add_fields
 from mnemic.dataset.write import WrittenFragment, write_whole
 from mnemic.hardware import default_device
+from mnemic.ids import hash_parts
 from operators.contracts import CorpusOperator, Fitted, Progress
 from pipelines import faults
-from pipelines.corpus_reader import KeyOrder, corpus_digest
+from pipelines.corpus_reader import KeyOrder, corpus_digest, table_digest
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context, Status
 from pipelines.steps.grow import Compute, grow_columns, growth_state, must_add
@@ -56,7 +57,8 @@ class Decision:
 class Corpus:
     """A corpus step: ``fit`` on the rows of ``dataset`` that satisfy ``where``, then columns for all rows.
 
-    ``tables`` are the datasets that it writes whole, such as `pairs`.
+    Where there are such rows, ``fit`` also gets those that satisfy ``also``, and reads what ``beside`` takes from other
+    datasets, in an order of its own. ``tables`` are the datasets that the step writes whole.
     """
 
     record: Record
@@ -68,6 +70,8 @@ class Corpus:
     where: str | None = None
     needs: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
+    also: str | None = None
+    beside: Mapping[str, Callable[[Store], pa.Table]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -84,10 +88,12 @@ class Corpus:
         snapshot = store[self.dataset].snapshot()
         if snapshot is None or any(column not in snapshot.schema.names for column in self.needs):
             return Status("new")
-        digest, rows = self._digest(snapshot)
+        digest, rows = self._digest(store, snapshot)
         if rows == 0:
             left = any(made is not None and made.count() for made in (store[name].snapshot() for name in self.tables))
             return Status("due" if left else "done", 0, 0, self.dataset, ("no rows",))
+        if any(column not in snapshot.schema.names for column in self.columns):
+            return Status("new", rows, rows)
         status = growth_state(snapshot, self.record, list(self.operator.output(snapshot.schema).names), digest)
         for table in self.tables if status.done else ():
             made = store[table].snapshot()
@@ -95,14 +101,27 @@ class Corpus:
                 return Status("pending", snapshot.count(), snapshot.count(), self.dataset, (f"{table} is missing",))
         return replace(status, total=rows) if status.kind == "due" else status
 
-    def _digest(self, snapshot: Snapshot) -> tuple[str, int]:
-        return corpus_digest(snapshot, self.key, self.where)
+    def _digest(self, store: Store, snapshot: Snapshot) -> tuple[str, int]:
+        """Of all that ``fit`` looks at; and the number of rows that satisfy ``where``."""
+        digest, rows = corpus_digest(snapshot, self.key, self.where)
+        if rows == 0 or (self.also is None and not self.beside):
+            return digest, rows
+        more = [] if self.also is None else [corpus_digest(snapshot, self.key, self.also)[0]]
+        more += [table_digest(read(store)) for _, read in sorted(self.beside.items())]
+        return hash_parts("corpus", digest, *more), rows
+
+    def _corpus(self, store: Store, version: int) -> KeyOrder:
+        """What ``fit`` looks at, and `restore` again with the tables that ``fit`` made."""
+        where = self.where if self.also is None else f"({self.where}) OR ({self.also})"
+        beside = {name: partial(read, store) for name, read in self.beside.items()}
+        made = {name: partial(_whole, store, name) for name in self.tables}
+        return KeyOrder(store[self.dataset].require(version), self.key, where, {**beside, **made})
 
     def run(self, context: Context) -> None:
         dataset = context.store[self.dataset]
         snapshot = dataset.require()
         fields = self.operator.output(snapshot.schema)
-        corpus, rows = self._digest(snapshot)
+        corpus, rows = self._digest(context.store, snapshot)
         if rows == 0:
             self._empty(context)
             return
@@ -113,12 +132,17 @@ class Corpus:
             self._commit_table(context, record, name, table)
         if must_add(snapshot, record, fields.names):
             context.commit(lambda: add_fields(dataset, fields, record.as_json()))
-        state = decision.state
+        self._fill(context, record, snapshot.version, fields.names, decision.state)
+
+    def _fill(
+        self, context: Context, record: Record, version: int, names: list[str], state: pa.Table | Written
+    ) -> None:
+        """Give all rows the columns ``names``."""
         spilled = isinstance(state, Written)
         if isinstance(state, Written):
             self._commit_table(context, record, PARTIALS, state)
-        factory = self._filler(context, snapshot.version, record.state, None if spilled else state)
-        grow_columns(context, record, self.dataset, self.columns, fields.names, factory, self.operator.resources)
+        factory = self._filler(context, version, record.state, None if isinstance(state, Written) else state)
+        grow_columns(context, record, self.dataset, self.columns, names, factory, self.operator.resources)
         if spilled:
             partials = context.store[PARTIALS]
             context.commit(lambda: partials.delete("true"))
@@ -126,13 +150,12 @@ class Corpus:
 
     def _decide(self, context: Context, version: int, state: str) -> Decision:
         """`fit`, in one worker."""
-        operator, where, key, device = self.operator, self.where, self.key, context.device
-        store, name, step = context.store, self.dataset, self.name
+        operator, device, read = self.operator, context.device, self._corpus
+        store, step = context.store, self.name
 
         def factory() -> Callable[[Progress], Iterator[Decision]]:
             def decide(progress: Progress) -> Iterator[Decision]:
-                corpus = KeyOrder(store[name].require(version), key, where)
-                fitted = operator.fit(corpus, device or default_device(), progress)
+                fitted = operator.fit(read(store, version), device or default_device(), progress)
                 _decided_here.clear()
                 _decided_here[state] = fitted
                 tables = {}
@@ -154,8 +177,7 @@ class Corpus:
 
     def _filler(self, context: Context, version: int, state: str, carried: pa.Table | None) -> Callable[[], Compute]:
         """What a worker computes the columns with."""
-        operator, where, key, device = self.operator, self.where, self.key, context.device
-        store, name = context.store, self.dataset
+        operator, device, store, read = self.operator, context.device, context.store, self._corpus
 
         def factory() -> Compute:
             decided = _decided_here.pop(state, None)
@@ -163,10 +185,8 @@ class Corpus:
                 return decided
             small = carried
             if small is None:
-                partials = store[PARTIALS].require()
-                small = partials.table(partials.schema.names)
-            corpus = KeyOrder(store[name].require(version), key, where)
-            return operator.restore(small, corpus, device or default_device())
+                small = _whole(store, PARTIALS)
+            return operator.restore(small, read(store, version), device or default_device())
 
         return factory
 
@@ -185,6 +205,11 @@ class Corpus:
         if made is None or (made.record or {}).get("state") != record.state:
             stored, properties = record.as_json(), context.properties(record)
             context.commit(lambda: dataset.replace(table.schema, table.fragments, stored, properties))
+
+
+def _whole(store: Store, name: str) -> pa.Table:
+    made = store[name].require()
+    return made.table(made.schema.names)
 
 
 def _written(store: Store, name: str, rows: pa.Table) -> Written:

@@ -113,8 +113,12 @@ def grow_columns(
     factory: Callable[[], Compute],
     resources: Resources,
     rows_at_once: int | None = ROWS_AT_ONCE,
+    located: bool = False,
 ) -> None:
-    """Compute the columns ``names`` for every pending fragment of the dataset and commit them in waves."""
+    """Compute the columns ``names`` for every pending fragment of the dataset and commit them in waves.
+
+    With ``located`` a batch also has `_rowid` and `_fragment`, for columns that come from elsewhere.
+    """
     dataset = context.store[name]
     snapshot = dataset.require()
     version, todo, step = snapshot.version, pending(snapshot, names), context.step
@@ -129,7 +133,9 @@ def grow_columns(
             started, before = time.monotonic(), getattr(compute, "reused", 0)
             batches = list(pinned.scan(columns, fragments=[fragment], row_ids=True))
             rows = pa.Table.from_batches(batches).combine_chunks()
-            parts = rows.drop_columns(["_rowid"]).to_batches(max_chunksize=rows_at_once)
+            place = pa.array([fragment] * len(rows), pa.int32())
+            given = rows.append_column("_fragment", place) if located else rows.drop_columns(["_rowid"])
+            parts = given.to_batches(max_chunksize=rows_at_once)
             made = pa.Table.from_batches([compute(part) for part in parts]).select(names)
             if len(made) != len(rows):
                 raise StepError(

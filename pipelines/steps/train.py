@@ -123,8 +123,11 @@ class Train:
         return json.loads(found[-1]) if found else None
 
     def _with_corpus(self, datastore: Snapshot) -> Record:
+        """The rows that it looks at, and what the teacher says of them: its masks may change where no row does."""
         used = f"{STORE} OR {VALIDATION}"
-        return replace(self.record, corpus=corpus_digest(datastore, (*KEYS["datastore"], "split"), used)[0])
+        said = (datastore.column_record("teacher_ids") or {}).get("state", "")
+        rows = corpus_digest(datastore, (*KEYS["datastore"], "split"), used)[0]
+        return replace(self.record, corpus=hash_parts("trained", rows, said))
 
     def run(self, context: Context) -> None:
         datastore = context.store["datastore"].require()

@@ -268,8 +268,8 @@ class ClusterTree:
 class InClusters(Corpus):
     """A corpus step that reads ``cluster``: it has to look again when the tree is another one, whatever the rows."""
 
-    def _digest(self, snapshot: Snapshot) -> tuple[str, int]:
-        corpus, rows = super()._digest(snapshot)
+    def _digest(self, store: Store, snapshot: Snapshot) -> tuple[str, int]:
+        corpus, rows = super()._digest(store, snapshot)
         return hash_parts(corpus, (snapshot.column_record(COLUMN) or {}).get("state", "")), rows
 
 

@@ -21,7 +21,7 @@ from mnemic.errors import StepError, Unreachable
 from pipelines.run import Building
 
 STEPS = ["read", "signature", "deduplicate", "units", "embed", "segment", "cluster", "split", "datastore"]
-STEPS += ["teacher", "imitate", "release"]
+STEPS += ["neighbours", "teacher", "imitate", "release"]
 
 
 @pytest.fixture

@@ -58,8 +58,8 @@ def small(tmp_path, text: str = "A first sentence about tables. A second one abo
 def test_a_build_walks_through_all_steps_and_ends_with_a_release(built):
     recipe, result, events = built
     assert [step.step for step in result.steps] == [
-        "read", "signature", "deduplicate", "units", "embed", "segment", "cluster", "split", "datastore", "teacher",
-        "imitate", "release",
+        "read", "signature", "deduplicate", "units", "embed", "segment", "cluster", "split", "datastore", "neighbours",
+        "teacher", "imitate", "release",
     ]  # fmt: skip
     bank = mnemic.open_bank(recipe["bank"])
     assert bank.release.name == result.release.name

@@ -24,6 +24,7 @@ STEPS = (
     "cluster",
     "split",
     "datastore",
+    "neighbours",
     "teacher",
     "imitate",
 )
@@ -116,7 +117,7 @@ def test_killed_while_it_carries_a_changed_corpus_into_a_bank(nursery, recipe, p
         **before,
         "segment": {**before["segment"], "mean_units": 3},
         "deduplicate": {"threshold": 0.9},
-        "teacher": {**before["teacher"], "neighbours": 12},
+        "neighbours": {"k": 12},
     }
     fresh = {**after, "bank": str(place / "fresh")}
     assert nursery.build(fresh)[0] == 0

@@ -14,7 +14,7 @@ def recipe(tmp_path_factory):
     root = tmp_path_factory.mktemp("surprise")
     made = tiny_recipe(root, write_corpus(root / "corpus", documents=12))
     reading = {"dtype": "float32", "window": 64, "stride": 32, "batch_tokens": 256}
-    for section in ("split", "datastore", "teacher", "imitate"):
+    for section in ("split", "datastore", "neighbours", "teacher", "imitate"):
         del made[section]
     model = made.pop("language_model")
     made |= {
