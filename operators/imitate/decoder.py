@@ -1,9 +1,11 @@
 """The student of a Memory Decoder: it reads the text itself, in the datastore's windows.
 
 Memory Decoder (arXiv 2508.09874) starts from a trained small model and weighs the teacher by .5. Ours starts from the
-language model itself where that is a Llama: some of its blocks, evenly spaced, with its last norm, its input embedding
-and its output rows. Windows are shuffled, those of a step are packed by length, and only positions that are rows of the
-store count; the rest are context.
+language model itself where that is a Llama: its first blocks, with its last norm, its input embedding and its output
+rows. Of SmolLM2 four such blocks guess documentation at 7.0 nats a token before any training, four that are evenly
+spaced at 8.5, the first two and the last two at 8.7: a block understands what the ones right below it say. Windows are
+shuffled, those of a step are packed by length, and only positions that are rows of the store count; the rest are
+context.
 """
 
 from __future__ import annotations
@@ -130,9 +132,8 @@ def start(model: Any, tokens: torch.Tensor, blocks: int, seed: int) -> MemoryDec
         memory.body.embed_tokens.weight.copy_(embedding)
         memory.head.weight.copy_(rows[tokens.to(rows.device)])
         memory.body.norm.weight.copy_(scale)
-        chosen = np.linspace(0, len(stack) - 1, blocks).round().astype(int).tolist()
-        for block, source in zip(memory.body.layers, chosen, strict=True):
-            held = stack[source].state_dict() if alike else {}
+        for block, source in zip(memory.body.layers, stack if alike else [], strict=False):
+            held = source.state_dict()
             own = block.state_dict()
             if {name: value.shape for name, value in held.items()} == {n: value.shape for n, value in own.items()}:
                 block.load_state_dict({name: value.float() for name, value in held.items()})
