@@ -54,10 +54,11 @@ class Keys(Protocol):
 
 @dataclass(frozen=True)
 class Held:
-    """Keys that are in memory."""
+    """Keys that are in memory, and their codes where these are made already."""
 
     keys: torch.Tensor
     document: torch.Tensor
+    codes: Codes | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -105,7 +106,10 @@ def centroids_of(keys: Keys, coder: Coder) -> torch.Tensor:
     count = min(MOST_LISTS, max(1, round(len(keys) / ROWS_PER_LIST)))
     drawn = np.random.default_rng(0).permutation(len(keys))[: _TRAINING_ROWS * count]
     ordered = np.sort(drawn)
-    read = [coder.codes(keys.take(ordered[at : at + _READ])[0]) for at in range(0, len(ordered), _READ)]
+    if isinstance(keys, Held) and keys.codes is not None:
+        read = [keys.codes[torch.from_numpy(ordered).to(keys.keys.device)]]
+    else:
+        read = [coder.codes(keys.take(ordered[at : at + _READ])[0]) for at in range(0, len(ordered), _READ)]
     place = torch.from_numpy(np.searchsorted(ordered, drawn)).to(read[0].code.device)
     sample = Codes(*(torch.cat(parts)[place] for parts in zip(*((c.code, c.scale, c.norm) for c in read), strict=True)))
     centroids = sample[:count].values()
@@ -189,8 +193,10 @@ def measured(keys: Keys, coder: Coder, centroids: torch.Tensor, recall: float) -
 
     heads, count, nearest = rounded(centroids), len(centroids), Nearest.of(keys)
     sizes = torch.zeros(count, dtype=torch.int64, device=centroids.device)
+    coded, read = keys.codes if isinstance(keys, Held) else None, 0
     for part, document in keys.batches():
-        lists = lists_of(heads, coder.codes(part))
+        lists = lists_of(heads, coder.codes(part) if coded is None else coded[read : read + len(part)])
+        read += len(part)
         sizes += torch.bincount(lists, minlength=count)
         nearest.look_at(part, document, lists)
     order = torch.argsort(nearest_lists(heads, coder.codes(nearest.queries), count), dim=1)

@@ -52,14 +52,15 @@ class Lists:
         layout: Layout | None = None,
         coder: Coder | None = None,
         rows: torch.Tensor | None = None,
+        codes: Codes | None = None,
     ) -> None:
         import torch
 
-        held = Held(keys, document)
-        self.coder = coder_of(held) if coder is None else coder
+        self.coder = coder_of(Held(keys, document)) if coder is None else coder
+        codes = self.coder.codes(keys) if codes is None else codes
+        held = Held(keys, document, codes)
         self.centroids = centroids_of(held, self.coder) if layout is None else layout.centroids.to(keys.device)
         self.heads = rounded(self.centroids)
-        codes = self.coder.codes(keys)
         nearest = lists_of(self.heads, codes)
         order = torch.argsort(nearest, stable=True)
         self.rows = order if rows is None else rows[order]
@@ -110,7 +111,7 @@ class Lists:
 
     def measure(self, recall: float) -> dict[str, float]:
         """Set ``probes`` to the fewest that find this share of the 64 nearest, on 512 rows of the store."""
-        found = measured(Held(self.keys, self.document), self.coder, self.centroids, recall)
+        found = measured(Held(self.keys, self.document, self.codes), self.coder, self.centroids, recall)
         self.probes = found.probes
         return {"lists": len(self.heads), "probes": found.probes, "recall": found.recall}
 

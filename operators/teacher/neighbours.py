@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -106,12 +106,14 @@ class Neighbours:
         whole = self.parts(rows, width) == 1
         store: StoredKeys | Held = keys.held() if whole else keys
         coder = coder_of(store)
+        if isinstance(store, Held):
+            store = replace(store, codes=coder.codes(store.keys))
         centroids = centroids_of(store, coder)
         told = measured(store, coder, centroids, self.recall)
         found |= {"lists": len(centroids), "probes": told.probes, "recall": told.recall}
         lists = None
         if isinstance(store, Held):
-            lists = Lists(store.keys, store.document, Layout(centroids, told.probes), coder)
+            lists = Lists(store.keys, store.document, Layout(centroids, told.probes), coder, codes=store.codes)
             _self_test(lists, *_sampled(store), self.k)
         return FittedNeighbours(self, keys, lists, {"lists": _table(centroids, told.sizes)}, found)
 
