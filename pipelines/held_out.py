@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from mnemic import languagemodel
 from mnemic.bank import Bank
+from operators.imitate import Texts, decoder_log_probs
 from operators.perplexity import best_weight, mixture_nll
 
 RETRIEVER = "knn"
@@ -75,4 +77,16 @@ def _by_hidden_state(bank: Bank, name: str, rows: pa.Table) -> npt.NDArray[np.fl
     return said  # type: ignore[no-any-return]
 
 
-_SAYS = {"mlp": _by_hidden_state}
+def _by_text(bank: Bank, name: str, rows: pa.Table) -> npt.NDArray[np.float64]:
+    """A Memory Decoder reads the documents again, with the model's tokenizer and the window of its training."""
+    if not len(rows):
+        return np.zeros(0)
+    memory, row = bank.memory(name)
+    config, address = row["config"], bank.release.recipe["language_model"]
+    ids = ", ".join(f"'{one}'" for one in sorted(set(rows["document"].to_pylist())))
+    documents = bank.table("documents", ["id", "text"], f"id IN ({ids})")
+    texts = Texts.from_arrow(documents, rows, languagemodel.tokenizer(address), config["tokens"])
+    return decoder_log_probs(memory, texts, config["window"], config["stride"]).astype(np.float64)
+
+
+_SAYS = {"mlp": _by_hidden_state, "decoder": _by_text}
