@@ -119,7 +119,8 @@ def _recipe(name: str, quick: bool) -> dict[str, Any]:
         "sources": [sources[name]],
         "language_model": MODEL,
         "split": {"tokens": size[0], "held_out_tokens": size[1]},
-        "decoder": {},
+        "imitate": {"blocks": 2},
+        "decoder": {"epochs": 2},
     }
 
 

@@ -26,6 +26,7 @@ from operators.gain import Bucket, by_frequency, recovered
 from operators.perplexity import Comparison, Interval, bootstrap, perplexity
 from pipelines.corpus_reader import corpus_digest
 from pipelines.held_out import RETRIEVER, VALIDATION, HeldOut
+from pipelines.speed import Speed, speeds
 
 COSTS = ("parameters", "trained_tokens", "training_flops")
 """What a memory's metrics say of its training."""
@@ -60,15 +61,23 @@ class Evaluation:
     weights: dict[str, float]  # memory -> mixing weight chosen on validation text
     training: dict[str, dict[str, float]]  # memory -> parameters, trained_tokens, training_flops
     perplexities: tuple[Perplexity, ...]
+    speeds: tuple[Speed, ...] = ()  # where they were asked for
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def evaluate(
-    bank: str | Path | Bank, *, release: str | None = None, storage_options: Mapping[str, str] | None = None
+    bank: str | Path | Bank,
+    *,
+    release: str | None = None,
+    storage_options: Mapping[str, str] | None = None,
+    speed: bool = False,
 ) -> Evaluation:
-    """Evaluate a bank, or the one at a path. Without a language model in its recipe there is only the funnel."""
+    """Evaluate a bank, or the one at a path. Without a language model in its recipe there is only the funnel.
+
+    With ``speed`` the model generates too, alone and with each memory.
+    """
     opened = bank if isinstance(bank, Bank) else open_bank(bank, release, storage_options)
     digest = corpus_digest(opened.dataset("documents"), ("id",))[0]
     counts, repeats = funnel(opened), _repetition(opened)
@@ -85,7 +94,10 @@ def evaluate(
         held = HeldOut.read(opened, f"split = 'test-{part}'")
         if len(held):
             perplexities.append(_measured(part, held, weights, tokens))
-    return Evaluation(opened.path, opened.release.name, digest, counts, repeats, weights, training, tuple(perplexities))
+    measured = tuple(speeds(opened, list(stored))) if speed else ()
+    return Evaluation(
+        opened.path, opened.release.name, digest, counts, repeats, weights, training, tuple(perplexities), measured
+    )
 
 
 def _measured(part: str, held: HeldOut, weights: dict[str, float], stored: npt.NDArray[np.int32]) -> Perplexity:

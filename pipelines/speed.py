@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -65,20 +65,31 @@ def _prompts(bank: Bank, tokenizer: Any) -> list[torch.Tensor]:
 def _seconds(model: Any, prompts: Sequence[torch.Tensor]) -> float:
     import torch
 
-    settings = {"min_new_tokens": GENERATED, "max_new_tokens": GENERATED, "do_sample": False, "pad_token_id": 0}
+    def generate(prompt: torch.Tensor, tokens: int) -> None:
+        length = {"min_new_tokens": tokens, "max_new_tokens": tokens}
+        model.generate(prompt, attention_mask=torch.ones_like(prompt), do_sample=False, pad_token_id=0, **length)
+
     with torch.inference_mode():
-        model.generate(
-            prompts[0],
-            attention_mask=torch.ones_like(prompts[0]),
-            **(settings | {"max_new_tokens": 2, "min_new_tokens": 2}),
-        )
+        generate(prompts[0], 2)
         started = time.perf_counter()
         for prompt in prompts:
-            model.generate(prompt, attention_mask=torch.ones_like(prompt), **settings)
+            generate(prompt, GENERATED)
     return time.perf_counter() - started
 
 
-def _bytes(module: Any) -> int:
-    """Of the parameters and buffers of a torch module."""
-    tensors = {id(one): one for one in (*module.parameters(), *module.buffers())}
+def _bytes(memory: Any) -> int:
+    """Of all tensors that a model or a memory holds."""
+    tensors = {id(one): one for one in _tensors(memory)}
     return sum(one.numel() * one.element_size() for one in tensors.values())
+
+
+def _tensors(held: Any) -> Iterator[torch.Tensor]:
+    import torch
+
+    if isinstance(held, torch.Tensor):
+        yield held
+    elif isinstance(held, torch.nn.Module):
+        yield from (*held.parameters(), *held.buffers())
+    else:
+        for value in vars(held).values() if hasattr(held, "__dict__") else ():
+            yield from _tensors(value)

@@ -14,6 +14,7 @@ from pipelines.questions import Skipped, read_questions
 from pipelines.recall import Recall, Recalls, evidence_recall
 
 EXAMPLES = """  mnemic eval memory/python-environment
+  mnemic eval memory/python-environment --speed
   mnemic eval memory/chats --questions questions.jsonl
   mnemic eval memory/chats --questions locomo10.json --level turn --level event
   mnemic eval memory/python-environment --json"""
@@ -38,13 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--level", choices=LEVELS, action="append", help="level that is searched (default: the smallest); repeatable"
     )
+    parser.add_argument(
+        "--speed", action="store_true", help="also tokens a second that the model generates alone and with each memory"
+    )
     parser.add_argument("--release", help="a release other than the newest")
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.questions is None:
-        found = evaluate(arguments.bank, release=arguments.release)
+        found = evaluate(arguments.bank, release=arguments.release, speed=arguments.speed)
         print(json.dumps(found.as_json()) if arguments.json else shown(found))
         return 0
     questions, skipped = read_questions(arguments.questions)
@@ -124,6 +128,14 @@ def shown(found: Evaluation) -> str:
         lines.append(f"  {'base':<22} {part.base:8.2f}")
         lines += [_shown_comparison(name, comparison, part) for name, comparison in part.comparisons.items()]
         lines += _shown_frequencies(part)
+    if found.speeds:
+        lines += ["", "generating, one text at a time, here and now"]
+    for speed in found.speeds:
+        name = "base" if speed.name == "base" else f"+ {_name(speed.name)}"
+        lines.append(
+            f"  {name:<22} {speed.tokens_per_second:8.1f} tokens/s, {speed.times_base:.2f} times the base's time, "
+            f"{speed.bytes / 1e6:,.0f} MB"
+        )
     return "\n".join(lines)
 
 

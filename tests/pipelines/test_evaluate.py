@@ -87,3 +87,15 @@ def test_what_a_person_and_what_a_program_reads(bank, found, capsys):
     assert main(["eval", bank.path, "--json"]) == 0
     read = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert read["perplexities"][0]["frequencies"][0]["tokens"] == found.perplexities[0].frequencies[0].tokens
+
+
+def test_speed_is_told_of_the_model_alone_and_with_each_memory(bank, capsys):
+    found = mnemic.evaluate(bank, speed=True).speeds
+    assert [speed.name for speed in found] == ["base", *(row["name"] for row in bank.memories())]
+    assert found[0].times_base == 1.0 and all(speed.tokens_per_second > 0 for speed in found)
+    sizes = {speed.name: speed.bytes for speed in found}
+    keys = bank.table("datastore", ["key"], "split = 'store'")["key"]
+    assert sizes["knn"] >= 2 * len(keys) * keys.type.list_size, "it holds every key"
+    assert 0 < sizes["mlp"] < sizes["base"]
+    assert main(["eval", bank.path, "--speed"]) == 0
+    assert "tokens/s" in capsys.readouterr().out
