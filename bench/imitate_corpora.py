@@ -27,6 +27,7 @@ from bench.segment_sets import DATA, detokenised
 from mnemic import languagemodel
 from mnemic.dataset import Snapshot, Store
 from mnemic.schema import KEYS
+from mnemic.vectors import vectors
 from operators.imitate import Texts, TrainingRows
 from pipelines.corpus_reader import KeyOrder, corpus_digest
 from pipelines.recipe import Recipe, load_recipe
@@ -155,8 +156,6 @@ def _held(datastore: Snapshot, where: str) -> Held:
     columns = ("document", "position", "token", "base_logprob", "teacher_label", "input")
     order = KeyOrder(datastore, KEYS["datastore"], where)
     table = order.take(range(len(order)), columns)
-    width = table["input"].type.list_size
-    values = table["input"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     with np.errstate(divide="ignore"):
         retriever = np.log(table["teacher_label"].to_numpy().astype(np.float64))
     return Held(
@@ -165,7 +164,7 @@ def _held(datastore: Snapshot, where: str) -> Held:
         table["token"].to_numpy().astype(np.int32),
         table["base_logprob"].to_numpy(),
         retriever,
-        np.array(values, np.float16).reshape(-1, width),
+        vectors(table["input"]),
     )
 
 

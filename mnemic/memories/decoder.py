@@ -9,19 +9,14 @@ the rest of the memory.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mnemic.errors import ModelError
-from mnemic.memories.weights import pack, unpack_metadata
-
-FORMAT = "mnemic-decoder-1"
+from mnemic.memories.student import Student
 
 
 @dataclass(frozen=True)
@@ -42,22 +37,17 @@ class DecoderConfig:
     norm_epsilon: float = 1e-6
 
 
-class MemoryDecoder(nn.Module):
+class MemoryDecoder(Student):
     """Token ids [batch, positions] -> log-probabilities over ``tokens`` (sorted ids, int64) of each next token."""
 
-    tokens: Tensor
+    format = "mnemic-decoder-1"
+    config_type = DecoderConfig
+    config: DecoderConfig
 
     def __init__(self, config: DecoderConfig, tokens: Tensor) -> None:
         from transformers import LlamaConfig, LlamaModel
 
-        super().__init__()
-        ids = tokens.detach().to(torch.int64).cpu()
-        if ids.shape != (config.tokens,) or bool((ids[1:] <= ids[:-1]).any()):
-            raise ModelError(
-                f"A memory's head needs {config.tokens} different token ids in ascending order; sort them."
-            )
-        self.config = config
-        self.register_buffer("tokens", ids)
+        super().__init__(config, tokens)
         self.body = LlamaModel(
             LlamaConfig(
                 vocab_size=config.vocabulary,
@@ -89,31 +79,3 @@ class MemoryDecoder(nn.Module):
         """Log-probabilities of each next token: float32 [batch, positions, tokens]."""
         logits = self.head(self.trunk(ids, attention_mask, cache))
         return functional.log_softmax(logits.float(), dim=-1)
-
-    def index(self, token: Tensor) -> tuple[Tensor, Tensor]:
-        """Place of each token id in the head, and whether it is there (place 0 where it is not)."""
-        place = torch.searchsorted(self.tokens, token.to(torch.int64).contiguous()).clamp(max=self.config.tokens - 1)
-        known = self.tokens[place] == token
-        return place.masked_fill(~known, 0), known
-
-    def to_bytes(self) -> bytes:
-        """The whole memory as one safetensors file."""
-        tensors = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
-        return pack(tensors, {"format": FORMAT, "config": asdict(self.config)})
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> MemoryDecoder:
-        """The memory of `to_bytes`, on the CPU and in evaluation mode. Raises `ModelError` for anything else."""
-        metadata = unpack_metadata(data)
-        if metadata.get("format") != FORMAT:
-            raise ModelError(
-                f"These weights have the format {metadata.get('format')!r} and this version reads {FORMAT!r}; "
-                "install the version of mnemic that wrote them or build the memory again."
-            )
-        try:
-            tensors = load(data)
-            memory = cls(DecoderConfig(**metadata["config"]), tensors["tokens"])
-            memory.load_state_dict(tensors)
-        except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise ModelError(f"The weights of this memory are damaged ({error}); build the memory again.") from error
-        return memory.eval()

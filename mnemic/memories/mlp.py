@@ -10,18 +10,14 @@ brute-force kNN-LM (11.53). Weights travel as safetensors with the configuration
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mnemic.errors import ModelError
-from mnemic.memories.weights import pack, unpack_metadata
-
-FORMAT = "mnemic-mlp-1"
+from mnemic.memories.student import Student
 
 
 @dataclass(frozen=True)
@@ -50,22 +46,17 @@ class _Block(nn.Module):
         return hidden + _product(self.down, wide)
 
 
-class MLPMemory(nn.Module):
+class MLPMemory(Student):
     """hidden vector -> log-probabilities over ``tokens``, the sorted token ids (int64) that its head knows."""
 
-    tokens: Tensor
+    format = "mnemic-mlp-1"
+    config_type = MemoryConfig
+    config: MemoryConfig
 
     def __init__(self, config: MemoryConfig, tokens: Tensor | None = None) -> None:
-        super().__init__()
+        super().__init__(config, torch.arange(config.tokens) if tokens is None else tokens)
         if config.norm not in ("rms", "layer"):
             raise ModelError(f"A memory has no norm called {config.norm!r}; use 'rms' or 'layer'.")
-        self.config = config
-        ids = torch.arange(config.tokens) if tokens is None else tokens.detach().to(torch.int64).cpu()
-        if ids.shape != (config.tokens,) or bool((ids[1:] <= ids[:-1]).any()):
-            raise ModelError(
-                f"A memory's head needs {config.tokens} different token ids in ascending order; sort them."
-            )
-        self.register_buffer("tokens", ids)
         self.entry = nn.Linear(config.inputs, config.width) if config.inputs != config.width else nn.Identity()
         self.blocks = nn.ModuleList(_Block(config) for _ in range(config.blocks))
         self.norm = _norm(config)
@@ -97,12 +88,6 @@ class MLPMemory(nn.Module):
         """Natural-log probabilities: float32 [..., tokens] for ``hidden`` [..., inputs] of any dtype."""
         return functional.log_softmax(self(hidden.to(self.head.weight.dtype)).float(), dim=-1)
 
-    def index(self, token: Tensor) -> tuple[Tensor, Tensor]:
-        """Place of each token id in the head, and whether it is there (place 0 where it is not)."""
-        place = torch.searchsorted(self.tokens, token.to(torch.int64).contiguous()).clamp(max=self.config.tokens - 1)
-        known = self.tokens[place] == token
-        return place.masked_fill(~known, 0), known
-
     def token_log_prob(self, hidden: Tensor, token: Tensor, chunk: int = 1024) -> Tensor:
         """log p(token) for each row: float32 [n], -inf where the head does not know the token."""
         place, known = self.index(token)
@@ -111,28 +96,6 @@ class MLPMemory(nn.Module):
             for rows, at in zip(torch.split(hidden, chunk), torch.split(place, chunk), strict=True)
         ]
         return torch.cat(found).masked_fill(~known, -torch.inf) if found else torch.zeros(0, device=hidden.device)
-
-    def to_bytes(self) -> bytes:
-        """The whole memory as one safetensors file."""
-        tensors = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
-        return pack(tensors, {"format": FORMAT, "config": asdict(self.config)})
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> MLPMemory:
-        """The memory of `to_bytes`, on the CPU and in evaluation mode. Raises `ModelError` for anything else."""
-        metadata = unpack_metadata(data)
-        if metadata.get("format") != FORMAT:
-            raise ModelError(
-                f"These weights have the format {metadata.get('format')!r} and this version reads {FORMAT!r}; "
-                "install the version of mnemic that wrote them or build the memory again."
-            )
-        try:
-            tensors = load(data)
-            memory = cls(MemoryConfig(**metadata["config"]), tensors["tokens"])
-            memory.load_state_dict(tensors)
-        except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise ModelError(f"The weights of this memory are damaged ({error}); build the memory again.") from error
-        return memory.eval()
 
 
 def _product(layer: nn.Linear, rows: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION, best_weight
+from mnemic.vectors import vectors
 
 if TYPE_CHECKING:
     from mnemic.bank import Bank
@@ -83,12 +84,6 @@ def label_log_prob(rows: pa.Table) -> npt.NDArray[np.float64]:
     with np.errstate(divide="ignore"):
         logs: npt.NDArray[np.float64] = np.log(rows["teacher_label"].to_numpy().astype(np.float64))
     return logs
-
-
-def vectors(column: pa.Array) -> npt.NDArray[np.float16]:
-    """A fixed-size list column of float16 as an array [n, d]."""
-    flat = column.flatten().to_numpy(zero_copy_only=False)
-    return np.array(flat, dtype=np.float16).reshape(len(column), column.type.list_size)
 
 
 def _settings(bank: Bank) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import pyarrow as pa
 from mnemic.errors import ModelError
 from mnemic.memories import retriever
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION, best_shares
+from mnemic.vectors import vectors
 
 if TYPE_CHECKING:
     import torch
@@ -82,7 +83,7 @@ def _scores(bank: Bank, name: str, rows: pa.Table) -> npt.NDArray[np.float64]:
     with torch.inference_mode():
         if row["kind"] == "decoder":
             return _decoded(memory, rows["document"].to_numpy(), token)
-        hidden = torch.from_numpy(retriever.vectors(rows["input"].combine_chunks()))
+        hidden = torch.from_numpy(vectors(rows["input"]))
         scores: npt.NDArray[np.float64] = memory.token_log_prob(hidden, token).double().numpy()
     return scores
 

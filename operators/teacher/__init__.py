@@ -21,7 +21,6 @@ computed from the neighbours that stand. `mnemic.neighbours` searches; here are
 from operators.teacher.distribution import Distribution, distribution
 from operators.teacher.neighbours import NO_NEIGHBOUR, FittedNeighbours, Neighbours
 from operators.teacher.operator import FittedTeacher, Teacher
-from operators.teacher.store import vectors
 from operators.teacher.targets import probabilities, target_columns
 
 __all__ = [
@@ -34,5 +33,4 @@ __all__ = [
     "distribution",
     "probabilities",
     "target_columns",
-    "vectors",
 ]

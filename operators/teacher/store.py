@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mnemic.errors import StepError
 from mnemic.neighbours.layout import AT_ONCE, Held
+from mnemic.vectors import vectors
 from operators.contracts import Corpus, Progress
 
 if TYPE_CHECKING:
@@ -84,9 +85,3 @@ def places_of(column: pa.Array, ids: pa.Array) -> NDArray[np.int64]:
     """The place of each value among ``ids``, -1 where it is none of them."""
     found = pc.fill_null(pc.index_in(column.cast(pa.string()), ids), -1)
     return found.to_numpy(zero_copy_only=False).astype(np.int64)  # type: ignore[no-any-return]
-
-
-def vectors(column: pa.Array) -> NDArray[np.float16]:
-    """A fixed-size list column of float16 as an array [n, d]."""
-    flat = column.flatten().to_numpy(zero_copy_only=False)
-    return np.array(flat, dtype=np.float16).reshape(len(column), column.type.list_size)

@@ -23,6 +23,7 @@ from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.dataset.write import WrittenFragment, append, write_rows
 from mnemic.hardware import default_device
 from mnemic.ids import hash_parts
+from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION
 from mnemic.schema import KEYS, MEMORIES, METRICS
 from operators.contracts import Member, Progress
 from operators.imitate import Checkpoint, Training, finished_weights
@@ -34,9 +35,6 @@ from pipelines.steps.contracts import Context, Status
 from pipelines.steps.training_rows import STORE, VALIDATION, training_rows
 
 CHECKPOINTS_KEPT = 2
-WEIGHT_WITHOUT_VALIDATION = 0.25
-"""The mixing weight of kNN-LM in its own domain (Khandelwal et al. 2020), where no held-out text can choose one."""
-
 COST = ("trained_tokens", "training_flops")
 """Metrics that count all epochs, also those after the best."""
 

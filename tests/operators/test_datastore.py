@@ -10,9 +10,9 @@ from tiny_models import SENTENCES, save_tiny_model
 
 from mnemic import languagemodel, schema
 from mnemic.errors import RecipeError, StepError
+from mnemic.vectors import vectors
 from operators.contracts import Worker
 from operators.datastore import Datastore, bucket_lengths, label_log_probs, windows
-from operators.teacher import vectors
 
 SHORT = {"window": 24, "stride": 8, "max_document_tokens": 60, "batch_tokens": 96}
 

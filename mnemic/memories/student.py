@@ -1,0 +1,63 @@
+"""What trained memories have in common: a head over the tokens of the store, and a form as bytes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, ClassVar, Self
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor, nn
+
+from mnemic.errors import ModelError
+from mnemic.memories.weights import pack, unpack_metadata
+
+
+class Student(nn.Module):
+    """A memory that says ``tokens``, the sorted token ids (int64) that its head knows.
+
+    A kind of memory names its ``format`` and the dataclass of its ``config``, and is made of a config and tokens.
+    """
+
+    format: ClassVar[str]
+    config_type: ClassVar[type[Any]]
+    tokens: Tensor
+
+    def __init__(self, config: Any, tokens: Tensor) -> None:
+        super().__init__()
+        ids = tokens.detach().to(torch.int64).cpu()
+        if ids.shape != (config.tokens,) or bool((ids[1:] <= ids[:-1]).any()):
+            raise ModelError(
+                f"A memory's head needs {config.tokens} different token ids in ascending order; sort them."
+            )
+        self.config = config
+        self.register_buffer("tokens", ids)
+
+    def index(self, token: Tensor) -> tuple[Tensor, Tensor]:
+        """Place of each token id in the head, and whether it is there (place 0 where it is not)."""
+        place = torch.searchsorted(self.tokens, token.to(torch.int64).contiguous()).clamp(max=len(self.tokens) - 1)
+        known = self.tokens[place] == token
+        return place.masked_fill(~known, 0), known
+
+    def to_bytes(self) -> bytes:
+        """The whole memory as one safetensors file."""
+        tensors = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
+        return pack(tensors, {"format": self.format, "config": asdict(self.config)})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """The memory of `to_bytes`, on the CPU and in evaluation mode. Raises `ModelError` for anything else."""
+        metadata = unpack_metadata(data)
+        if metadata.get("format") != cls.format:
+            raise ModelError(
+                f"These weights have the format {metadata.get('format')!r} and this version reads {cls.format!r}; "
+                "install the version of mnemic that wrote them or build the memory again."
+            )
+        try:
+            tensors = load(data)
+            memory = cls(cls.config_type(**metadata["config"]), tensors["tokens"])
+            memory.load_state_dict(tensors)
+        except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ModelError(f"The weights of this memory are damaged ({error}); build the memory again.") from error
+        return memory.eval()
