@@ -12,12 +12,14 @@ from tiny_bank import tiny_recipe, write_corpus
 import mnemic
 from mnemic.command import main
 from pipelines.evaluate import Evaluation
+from pipelines.held_out import HeldOut
 
 
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory):
     root = tmp_path_factory.mktemp("bank")
-    recipe = tiny_recipe(root, write_corpus(root / "corpus"))
+    decoder = {"blocks": 1, "epochs": 1, "dtype": "float32", "pass_tokens": 256}
+    recipe = tiny_recipe(root, write_corpus(root / "corpus"), control=True, decoder=decoder)
     mnemic.build(recipe, device="cpu")
     return mnemic.open_bank(recipe["bank"])
 
@@ -43,9 +45,27 @@ def nll(rows, said, weight):
 
 def test_weights_are_the_best_on_validation_text(bank, found):
     rows, said = rows_of(bank, "split LIKE 'validation-%'")
-    for name, weight in found.weights.items():
+    for name in said:
+        weight = found.weights[name]
         losses = [nll(rows, said[name], step / 20).mean() for step in range(20)]
         assert weight == pytest.approx(np.argmin(losses) / 20)
+
+
+def test_every_memory_of_the_recipe_is_measured(bank, found):
+    assert set(found.weights) == {"knn", "mlp", "cross-entropy", "decoder"}
+    for part in found.perplexities:
+        assert set(part.comparisons) == set(found.weights)
+        assert set(part.recovered) <= {"mlp", "cross-entropy", "decoder"}
+    assert found.training["mlp"]["training_flops"] == found.training["cross-entropy"]["training_flops"] > 0
+    assert found.training["decoder"]["trained_tokens"] == bank.dataset("datastore").count("split = 'store'")
+
+
+def test_what_a_decoder_says_does_not_depend_on_which_rows_are_asked_for(bank):
+    every = HeldOut.read(bank, "split LIKE 'test-%'")
+    some = HeldOut.read(bank, "split = 'test-collection'")
+    rows = np.flatnonzero(np.isin(every.document, some.document))
+    np.testing.assert_array_equal(every.memories["decoder"][rows], some.memories["decoder"])
+    assert np.isfinite(some.memories["decoder"]).any()
 
 
 def test_perplexities_and_shares_follow_from_the_losses(bank, found):
