@@ -81,7 +81,7 @@ def overhead_rows(quick: bool) -> list[Row]:
 
 def memory_speed_rows(quick: bool) -> list[Row]:
     """The memory's part of a step against kNN-LM's, at a million keys."""
-    return of_size(keys(30_000 if quick else 1_000_000), 8 if quick else 24)
+    return of_size(keys(30_000 if quick else 1_000_000), 8 if quick else 12)
 
 
 def of_size(held: Keys, repeats: int) -> list[Row]:
