@@ -33,7 +33,7 @@ class _ShownOnThePage:
                 section["description"] = section["description"].replace("``", "")
             for said_elsewhere in SHARED.get(name, {}):
                 section["properties"].pop(said_elsewhere, None)
-                shown["default"].pop(said_elsewhere, None)
+                (shown["default"] or {}).pop(said_elsewhere, None)  # a section that is left out has no values
         shipped = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
         named = {"type": "string", "title": "name or path", "description": f"{shipped}, or the path of a YAML file"}
         return {"anyOf": [named, recipe]}
