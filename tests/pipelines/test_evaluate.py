@@ -11,6 +11,7 @@ from tiny_bank import tiny_recipe, write_corpus
 
 import mnemic
 from mnemic.command import main
+from pipelines import speed
 from pipelines.evaluate import Evaluation
 from pipelines.held_out import HeldOut
 
@@ -109,11 +110,13 @@ def test_what_a_person_and_what_a_program_reads(bank, found, capsys):
     assert read["perplexities"][0]["frequencies"][0]["tokens"] == found.perplexities[0].frequencies[0].tokens
 
 
-def test_speed_is_told_of_the_model_alone_and_with_each_memory(bank, capsys):
+def test_speed_is_told_of_the_model_alone_and_with_each_memory(bank, capsys, monkeypatch):
+    monkeypatch.setattr(speed, "GENERATED", 4)
+    monkeypatch.setattr(speed, "DOCUMENTS", 1)
     found = mnemic.evaluate(bank, speed=True).speeds
-    assert [speed.name for speed in found] == ["base", *(row["name"] for row in bank.memories())]
-    assert found[0].times_base == 1.0 and all(speed.tokens_per_second > 0 for speed in found)
-    sizes = {speed.name: speed.bytes for speed in found}
+    assert [one.name for one in found] == ["base", *(row["name"] for row in bank.memories())]
+    assert found[0].times_base == 1.0 and all(one.tokens_per_second > 0 for one in found)
+    sizes = {one.name: one.bytes for one in found}
     keys = bank.table("datastore", ["key"], "split = 'store'")["key"]
     assert sizes["knn"] >= 2 * len(keys) * keys.type.list_size, "it holds every key"
     assert 0 < sizes["mlp"] < sizes["base"]

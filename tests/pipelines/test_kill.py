@@ -162,6 +162,7 @@ def test_killed_between_a_curve_and_its_checkpoint_has_each_point_once(nursery, 
     assert mnemic.open_bank(disturbed["bank"]).digest() == undisturbed[0]
 
 
+@pytest.mark.slow
 def test_killed_while_a_second_memory_is_trained(nursery, recipe, place):
     decoder = {"epochs": 3, "blocks": 1, "batch": 128, "dtype": "float32"}
     whole = {**recipe, "bank": str(place / "decoded"), "decoder": decoder}

@@ -30,7 +30,8 @@ def test_a_memory_comes_and_goes_and_leaves_the_others_as_they_are(recipe, tmp_p
     with_control = {**recipe, "control": True}
     assert build(with_control) == ["control", "release"]
     both = mnemic.open_bank(recipe["bank"])
-    assert {row["name"]: row["kind"] for row in both.memories()} == {"mlp": "mlp", "cross-entropy": "mlp"}
+    kinds = {row["name"]: row["kind"] for row in both.memories()}
+    assert kinds == {"mlp": "mlp", "cross-entropy": "mlp", "knn": "knn"}
     assert both.memory()[0].to_bytes() == alone.memory()[0].to_bytes() != both.memory("cross-entropy")[0].to_bytes()
 
     changed = {**with_control, "imitate": {**recipe["imitate"], "alpha": 0.7}}
@@ -50,7 +51,7 @@ def test_a_memory_that_the_recipe_no_longer_makes_is_cleared_away(recipe):
     assert planned(recipe)["imitate"] == ("pending", ("memories that the recipe no longer makes",))
     assert build(recipe) == ["imitate", "release"]
     bank = mnemic.open_bank(recipe["bank"])
-    assert [row["name"] for row in bank.memories()] == ["mlp"]
+    assert [row["name"] for row in bank.memories()] == ["mlp", "knn"]
     assert set(bank.table("metrics", ["memory"])["memory"].to_pylist()) == {"mlp"}
 
 
@@ -67,7 +68,7 @@ def test_curves_are_rows(recipe):
         assert len(losses) == 20 and losses[-1]["step"] == epoch * steps and losses[-1]["rows"] == epoch * trained
         (last,) = [row for row in of_epoch if row["metric"] == "validation_perplexity"]
         assert last["step"] == epoch * steps
-    (memory,) = bank.memories()
+    memory = bank.memory_row("mlp")
     rates = [row["value"] for row in rows if row["metric"] == "learning_rate"]
     assert max(rates) < 2e-3 and rates[-1] == min(rates) > 0
     assert memory["metrics"]["trained_tokens"] == 3 * trained

@@ -174,6 +174,7 @@ def test_a_corpus_that_shrinks_keeps_its_tree_until_another_is_asked_for(recipe,
     assert mnemic.open_bank(recipe["bank"]).dataset("clusters").count() == 1
 
 
+@pytest.mark.slow
 def test_killed_at_any_commit_and_write_it_carries_on(recipe, tmp_path):
     with Nursery() as nursery:
         assert nursery.build(recipe, until="segment")[0] == 0

@@ -123,6 +123,7 @@ def test_the_shares_of_a_batch_are_the_batch(address: str) -> None:
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_two_processes_carry_on_from_a_checkpoint_of_one(address: str, gang: Any) -> None:
     operator = Decode(model=address, epochs=2, batch=64, dtype="float32", blocks=1, window=16, stride=8, processes=2)
     first, alone = train(operator)
