@@ -25,8 +25,8 @@ import numpy as np
 import torch
 
 from bench.report import Row, main, paired, tell, timed
-from bench.teacher import K, inverted_file
-from bench.teacher_keys import MODEL, TOKENS, Keys, keys
+from bench.teacher import K, inverted_file, true_neighbours
+from bench.teacher_keys import MODEL, Keys, keys
 from mnemic import languagemodel
 from mnemic.attach import attach, detach
 from mnemic.memories.knn import KNNMemory
@@ -97,9 +97,7 @@ def of_size(held: Keys, repeats: int) -> list[Row]:
 
     flat = faiss.IndexFlatL2(floats.shape[1])
     flat.add(floats)
-    near = flat.search(floats[audited], K + TOKENS)[1]  # so that K are left without the row's own document
-    other = [line[held.document[line] != held.document[row]] for line, row in zip(near, audited, strict=True)]
-    truth = np.array([line[:K] for line in other])
+    truth = true_neighbours(flat, held.document, floats[audited], audited)
     own = Exact(torch.from_numpy(floats), document, padded=False)
     exact = {"faiss IndexFlatL2": faiss_search(flat), "mnemic Exact": own_search(own)}
     rows, seconds = compared("exact", exact, memory, queries, repeats, name)
