@@ -55,7 +55,7 @@ def of_size(held: Keys, main_size: bool, pairs: int) -> list[Row]:
     size = len(held.token)
     vectors, document = torch.from_numpy(held.key), torch.from_numpy(held.document)
     floats = held.key.astype(np.float32)
-    sampled = np.sort(np.random.default_rng(1).permutation(size)[: min(size, 16_384 if main_size else 4_096)])
+    sampled = np.sort(np.random.default_rng(1).permutation(size)[: min(size, 4_096)])
     scale = size / len(sampled)
     audited = np.sort(np.random.default_rng(2).permutation(size)[:AUDITED])
     flat = faiss.IndexFlatL2(held.key.shape[1])
