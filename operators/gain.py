@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from operators.perplexity import Interval, document_sums, interval
+from operators.perplexity import Interval, document_sums
 
 FREQUENCIES = (0, 1, 10, 100, 1000)
 """A bucket holds the tokens that the store has so many times, and fewer than the next one says."""
@@ -25,16 +25,17 @@ def recovered(
 ) -> Interval:
     """The share of the retriever's gain that ``memory`` has; losses of the same tokens in nats, [n].
 
-    Not a number where the retriever gains nothing.
+    Infinite where the retriever gains nothing, and so is the upper end of an interval where that happens in more than
+    2.5 % of the draws: then no share is sure.
     """
     sums, draws = document_sums(document, samples, seed, base, retriever, memory)
 
     def share(total: NDArray[np.float64]) -> NDArray[np.float64]:
         gain = total[..., 0] - total[..., 1]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(gain > 0, (total[..., 0] - total[..., 2]) / gain, np.nan)
+        return np.where(gain > 0, (total[..., 0] - total[..., 2]) / np.where(gain > 0, gain, 1.0), np.inf)
 
-    return interval(float(share(sums.sum(0))), share(draws @ sums))
+    low, high = np.quantile(share(draws @ sums), [0.025, 0.975], method="nearest")
+    return Interval(float(share(sums.sum(0))), float(low), float(high))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ loss by how often the store has a token, since tails are where memory pays, and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,8 +39,9 @@ PARTS = {"document": "held-out documents", "collection": "held-out collections"}
 class Perplexity:
     """Perplexity on one held-out part.
 
-    ``comparisons`` are each memory against the base, ``recovered`` the share of kNN-LM's gain that each has (empty
-    where that is none), both with 95 % intervals; ``frequencies`` are mean losses by how often the store has the token.
+    ``comparisons`` are each memory against the base, ``recovered`` the share of kNN-LM's gain that each has (without
+    those that are not sure, as where it gains nothing), both with 95 % intervals; ``frequencies`` are mean losses by
+    how often the store has the token.
     """
 
     part: str
@@ -103,14 +105,14 @@ def evaluate(
 def _measured(part: str, held: HeldOut, weights: dict[str, float], stored: npt.NDArray[np.int32]) -> Perplexity:
     losses = held.losses(weights)
     base, retriever = losses["base"], losses[RETRIEVER]
-    students = [name for name in held.memories if name != RETRIEVER] if retriever.sum() < base.sum() else []
+    shares = {name: recovered(base, retriever, losses[name], held.document) for name in held.memories}
     return Perplexity(
         part,
         len(np.unique(held.document)),
         len(held),
         perplexity(base),
         {name: bootstrap(base, losses[name], held.document) for name in held.memories},
-        {name: recovered(base, retriever, losses[name], held.document) for name in students},
+        {name: share for name, share in shares.items() if name != RETRIEVER and math.isfinite(share.high)},
         tuple(by_frequency(held.token, stored, losses)),
     )
 

@@ -29,8 +29,14 @@ def test_its_interval_resamples_documents_with_both_gains_of_one_draw():
     assert noisy.low < noisy.value < noisy.high
 
 
-def test_a_retriever_without_gain_has_no_shares():
-    assert np.isnan(recovered([2.0, 2.0], [2.0, 2.0], [1.0, 1.0], ["a", "b"]).value)
+def test_where_the_retriever_gains_nothing_no_share_is_sure():
+    assert recovered([2.0, 2.0], [2.0, 2.0], [1.0, 1.0], ["a", "b"]).value == np.inf
+    base, document = np.full(20, 2.0), np.arange(20)
+    retriever = base - np.where(document < 12, 1.0, -1.0)  # in a fifth of the draws it loses
+    found = recovered(base, retriever, base - 0.1, document)
+    assert found.value == pytest.approx(0.5) and found.high == np.inf and np.isfinite(found.low)
+    rarely = recovered(base, base - np.where(document < 16, 1.0, -1.0), base - 0.1, document)
+    assert np.isfinite(rarely.high), "a few draws without gain do not spoil an interval"
 
 
 def test_losses_go_to_the_bucket_of_the_tokens_frequency():
