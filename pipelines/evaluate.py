@@ -26,7 +26,7 @@ from operators.deduplicate.repetition import repetition
 from operators.gain import Bucket, by_frequency, recovered
 from operators.perplexity import Comparison, Interval, bootstrap, perplexity
 from pipelines.corpus_reader import corpus_digest
-from pipelines.held_out import RETRIEVER, VALIDATION, HeldOut
+from pipelines.held_out import RETRIEVER, VALIDATION, HeldOut, trained
 from pipelines.speed import Speed, speeds
 
 COSTS = ("parameters", "trained_tokens", "training_flops")
@@ -85,7 +85,8 @@ def evaluate(
     counts, repeats = funnel(opened), _repetition(opened)
     if "memories" not in opened.release.versions or not opened.memories():
         return Evaluation(opened.path, opened.release.name, digest, counts, repeats, {}, {}, ())
-    validation = HeldOut.read(opened, VALIDATION)
+    memories = trained(opened)
+    validation = HeldOut.read(opened, VALIDATION, memories)
     stored = {row["name"]: row["metrics"] for row in opened.memories()}
     known = {name: metrics["weight"] for name, metrics in stored.items() if "weight" in metrics}
     weights = validation.weights() if len(validation) else {name: known.get(name, 0.25) for name in validation.memories}
@@ -93,7 +94,7 @@ def evaluate(
     tokens = opened.table("datastore", ["token"], "split = 'store'")["token"].to_numpy().astype(np.int32)
     perplexities = []
     for part in PARTS:
-        held = HeldOut.read(opened, f"split = 'test-{part}'")
+        held = HeldOut.read(opened, f"split = 'test-{part}'", memories)
         if len(held):
             perplexities.append(_measured(part, held, weights, tokens))
     measured = tuple(speeds(opened, list(stored))) if speed else ()

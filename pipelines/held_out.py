@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,9 @@ VALIDATION = "split LIKE 'validation-%'"
 NOTHING = 1e-38
 """Probability of a token that no neighbour has; its logarithm is finite, which keeps the mixture's arithmetic plain."""
 
+Memories = Mapping[str, tuple[Any, dict[str, Any]]]
+"""By name a memory and its row."""
+
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -37,15 +41,15 @@ class HeldOut:
         return len(self.token)
 
     @classmethod
-    def read(cls, bank: Bank, where: str) -> HeldOut:
-        """Those of a part; the retriever's word stands in the datastore, the trained memories are asked."""
+    def read(cls, bank: Bank, where: str, memories: Memories) -> HeldOut:
+        """Those of a part; the retriever's word stands in the datastore, the trained ``memories`` are asked."""
         columns = ["document", "position", "token", "base_logprob", "input", "teacher_label"]
         rows = bank.table("datastore", columns, where).sort_by([("document", "ascending"), ("position", "ascending")])
         label = rows["teacher_label"].to_numpy().astype(np.float64)
         scores = {RETRIEVER: np.log(np.maximum(label, NOTHING))}
-        for row in bank.memories():
-            if row["kind"] in _SAYS:
-                scores[row["name"]] = _SAYS[row["kind"]](bank, row["name"], rows)
+        for name, (memory, row) in memories.items():
+            says = _by_text if row["kind"] == "decoder" else _by_hidden_state
+            scores[name] = says(bank, memory, row, rows) if len(rows) else np.zeros(0)
         return cls(
             rows["document"].to_numpy(),
             rows["token"].to_numpy().astype(np.int32),
@@ -63,12 +67,14 @@ class HeldOut:
         return {"base": -self.base, **mixed}
 
 
-def _by_hidden_state(bank: Bank, name: str, rows: pa.Table) -> npt.NDArray[np.float64]:
+def trained(bank: Bank) -> Memories:
+    """The trained memories of a bank, loaded; the retriever is not among them."""
+    return {row["name"]: bank.memory(row["name"]) for row in bank.memories() if row["name"] != RETRIEVER}
+
+
+def _by_hidden_state(bank: Bank, memory: Any, row: dict[str, Any], rows: pa.Table) -> npt.NDArray[np.float64]:
     import torch
 
-    memory, _ = bank.memory(name)
-    if not len(rows):
-        return np.zeros(0)
     with torch.inference_mode():
         hidden = torch.from_numpy(vectors(rows["input"]))
         token = torch.from_numpy(rows["token"].to_numpy().astype(np.int64))
@@ -76,16 +82,10 @@ def _by_hidden_state(bank: Bank, name: str, rows: pa.Table) -> npt.NDArray[np.fl
     return said  # type: ignore[no-any-return]
 
 
-def _by_text(bank: Bank, name: str, rows: pa.Table) -> npt.NDArray[np.float64]:
+def _by_text(bank: Bank, memory: Any, row: dict[str, Any], rows: pa.Table) -> npt.NDArray[np.float64]:
     """A Memory Decoder reads the documents again, with the model's tokenizer and the window of its training."""
-    if not len(rows):
-        return np.zeros(0)
-    memory, row = bank.memory(name)
     config, address = row["config"], bank.release.recipe["language_model"]
     ids = ", ".join(f"'{one}'" for one in sorted(set(rows["document"].to_pylist())))
     documents = bank.table("documents", ["id", "text"], f"id IN ({ids})")
     texts = Texts.from_arrow(documents, rows, languagemodel.tokenizer(address), config["tokens"])
     return decoder_log_probs(memory, texts, config["window"], config["stride"]).astype(np.float64)
-
-
-_SAYS = {"mlp": _by_hidden_state, "decoder": _by_text}

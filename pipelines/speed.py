@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnemic import languagemodel
-from mnemic.attach import detach
+from mnemic.attach import attach, detach
 from mnemic.bank import Bank
 from mnemic.errors import BankError
+from mnemic.memories.stored import lock_of
 
 if TYPE_CHECKING:
     import torch
@@ -42,12 +43,16 @@ def speeds(bank: Bank, memories: Sequence[str]) -> list[Speed]:
         )
     model, tokenizer = languagemodel.load(address, bank.release.recipe["datastore"]["dtype"])
     prompts = _prompts(bank, tokenizer)
-    sizes = {"base": _bytes(model)} | {name: _bytes(bank.memory(name)[0]) for name in memories}
+    loaded = {name: bank.memory(name) for name in memories}
+    sizes = {"base": _bytes(model)} | {name: _bytes(memory) for name, (memory, _) in loaded.items()}
     seconds: dict[str, list[float]] = {name: [] for name in sizes}
     for _ in range(ROUNDS):
         for name, measured in seconds.items():
-            answering = model if name == "base" else bank.attach(model, memory=name, tokenizer=tokenizer)
-            measured.append(_seconds(answering, prompts))
+            if name != "base":
+                memory, row = loaded[name]
+                layer = row["config"].get("student_layer")
+                attach(model, memory, row["metrics"]["weight"], lock_of(bank, [row]), layer, tokenizer=tokenizer)
+            measured.append(_seconds(model, prompts))
             detach(model)
     median = {name: statistics.median(measured) for name, measured in seconds.items()}
     generated = len(prompts) * GENERATED

@@ -13,7 +13,7 @@ import mnemic
 from mnemic.command import main
 from pipelines import speed
 from pipelines.evaluate import Evaluation
-from pipelines.held_out import HeldOut
+from pipelines.held_out import HeldOut, trained
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +62,8 @@ def test_every_memory_of_the_recipe_is_measured(bank, found):
 
 
 def test_what_a_decoder_says_does_not_depend_on_which_rows_are_asked_for(bank):
-    every = HeldOut.read(bank, "split LIKE 'test-%'")
-    some = HeldOut.read(bank, "split = 'test-collection'")
+    every = HeldOut.read(bank, "split LIKE 'test-%'", trained(bank))
+    some = HeldOut.read(bank, "split = 'test-collection'", trained(bank))
     rows = np.flatnonzero(np.isin(every.document, some.document))
     np.testing.assert_array_equal(every.memories["decoder"][rows], some.memories["decoder"])
     assert np.isfinite(some.memories["decoder"]).any()
