@@ -15,7 +15,7 @@ from operators.deduplicate.bands import Bounds, keys_of, run_of, shard_bounds, w
 from operators.deduplicate.bloom import BloomFilter, bits_for, share_of_error
 from operators.deduplicate.candidates import Components, Shared, divided, joined, shared_keys, shared_with_earlier
 from operators.deduplicate.filters import BandFilters, seen_by
-from operators.deduplicate.sketch import sketch
+from operators.deduplicate.minhash import sketch
 
 ERROR = 1e-5
 SHINGLES = 5_000

@@ -16,7 +16,7 @@ from bench.report import Row
 from operators.deduplicate import Deduplicate
 from operators.deduplicate.bands import keys_of
 from operators.deduplicate.estimate import least_agreeing, least_shared
-from operators.deduplicate.shingles import Tokenizer
+from operators.deduplicate.shingles import Shingler
 from operators.deduplicate.signature import from_hexadecimal
 
 THRESHOLD = 0.8
@@ -111,7 +111,7 @@ def _recall(operator: Deduplicate, corpus: Any, known: dict[str, np.ndarray]) ->
     confirmed = 0
     for at in drawn:
         numbers = pa.array([known["one"][at], known["other"][at]])
-        one, other = Tokenizer().distinct(corpus.table["text"].combine_chunks().take(numbers))
+        one, other = Shingler().distinct(corpus.table["text"].combine_chunks().take(numbers))
         confirmed += jaccard(set(one.tolist()), set(other.tolist())) >= THRESHOLD
     return agreeing / max(shared, 1) * confirmed / max(len(drawn), 1)
 

@@ -31,8 +31,8 @@ from mnemic.schema import TIME
 from operators.deduplicate import Deduplicate, Signature
 from operators.deduplicate.bands import by_band, keys_of, run_of
 from operators.deduplicate.bloom import BloomFilter, share_of_error
-from operators.deduplicate.shingles import Tokenizer, slices
-from operators.deduplicate.sketch import sketch
+from operators.deduplicate.minhash import sketch
+from operators.deduplicate.shingles import Shingler, slices
 
 SAMPLE = 4_000
 """Documents that the peers get."""
@@ -78,7 +78,7 @@ def bloom_only(ids: pa.Array, texts: pa.Array) -> None:
     """From text to flags by one Bloom filter a band, in one pass."""
     filters = [BloomFilter(len(texts), share_of_error(1e-5, BANDS)) for _ in range(BANDS + 1)]
     for part in slices(texts, 1 << 22):
-        forms, signatures = Tokenizer().signatures(part, PERMUTATIONS, 1)
+        forms, signatures = Shingler().signatures(part, PERMUTATIONS, 1)
         rows = np.arange(len(part), dtype=np.uint64)
         keys = keys_of(forms, signatures, np.zeros(len(part), np.uint64), BANDS, ROWS)
         flags = np.zeros(len(part), np.bool_)
@@ -164,7 +164,7 @@ def sketch_all(hashes: Any, seed: Any, held: Any, signature: Any) -> None:
 def kernel_rows(texts: pa.Array) -> list[Row]:
     """The tokenizer alone, and the sketch alone."""
     size = int(pc.sum(pc.binary_length(texts)).as_py())
-    tokenizer = Tokenizer()
+    tokenizer = Shingler()
     read = statistics.median(seconds(lambda: [tokenizer.shingles(part) for part in slices(texts)]) for _ in range(3))
     generator = np.random.default_rng(0)
     hashes = generator.integers(0, 2**64, (2_000, 640), dtype=np.uint64)

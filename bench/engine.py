@@ -29,13 +29,13 @@ from mnemic.dataset import Store
 from mnemic.dataset.growth import drop_fields
 from mnemic.dataset.lease import Lease
 from mnemic.dataset.write import append, write_rows
-from operators.contracts import NO_REJECTS, Resources, Worker
+from operators.contracts import NO_REJECTS, BatchFunction, Resources
 from operators.embed import Embed
 from pipelines.engine import Engine, InlineEngine, Job
 from pipelines.engine.ray_engine import RayEngine
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context
-from pipelines.steps.grow import Grow
+from pipelines.steps.grow import GrowStep
 
 LOOP = 6_000_000
 """Turns of the arithmetic loop: about half a second."""
@@ -53,7 +53,7 @@ class Empty:
     def output(self, schema: pa.Schema) -> pa.Schema:
         return pa.schema([pa.field("nothing", pa.int8(), nullable=False)])
 
-    def open(self, device: str) -> Worker:
+    def open(self, device: str) -> BatchFunction:
         schema = self.output(ROWS)
 
         def nothing(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
@@ -87,7 +87,7 @@ def seconds_to_grow(store: Store, name: str, operator: Any, engine: Engine) -> f
     """A row step over all fragments of the dataset, from nothing."""
     with Lease(store["leases"], "bench") as lease:
         context = Context(store, lease, engine, "bench", lambda event: None, "bench", "cpu", step="bench")
-        step = Grow(Record("bench", 1, {}, {}), operator, name, ("text",), ())
+        step = GrowStep(Record("bench", 1, {}, {}), operator, name, ("text",), ())
         started = time.perf_counter()
         step.run(context)
         seconds = time.perf_counter() - started

@@ -31,7 +31,7 @@ from mnemic import languagemodel
 from mnemic.attach import attach, detach
 from mnemic.memories.knn import KNNMemory
 from mnemic.memories.mlp import MemoryConfig, MLPMemory
-from mnemic.neighbours.exact import Exact
+from mnemic.neighbours.exact import ExactSearch
 from mnemic.neighbours.lists import Lists
 
 RECALL = 0.97
@@ -98,7 +98,7 @@ def of_size(held: Keys, repeats: int) -> list[Row]:
     flat = faiss.IndexFlatL2(floats.shape[1])
     flat.add(floats)
     truth = true_neighbours(flat, held.document, floats[audited], audited)
-    own = Exact(torch.from_numpy(floats), document, padded=False)
+    own = ExactSearch(torch.from_numpy(floats), document, padded=False)
     exact = {"faiss IndexFlatL2": faiss_search(flat), "mnemic Exact": own_search(own)}
     rows, seconds = compared("exact", exact, memory, queries, repeats, name)
     del flat, own, exact
@@ -184,7 +184,7 @@ def faiss_search(index: Any) -> Callable[[torch.Tensor], object]:
     return lambda queries: index.search(queries.float().numpy(), K)
 
 
-def own_search(store: Exact | Lists) -> Callable[[torch.Tensor], object]:
+def own_search(store: ExactSearch | Lists) -> Callable[[torch.Tensor], object]:
     return lambda queries: store.search(queries, torch.full((len(queries),), -1), K)
 
 

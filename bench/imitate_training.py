@@ -19,10 +19,10 @@ from bench.report import Row, main, paired, timed
 from mnemic.hardware import has_bfloat16
 from mnemic.memories.mlp import MemoryConfig, MLPMemory
 from operators.imitate import Imitate, TrainingRows
-from operators.imitate.group import Alone
-from operators.imitate.muon import STEPS
-from operators.imitate.operator import MLPStudent
-from operators.imitate.training import make_optimisers, training_step
+from operators.imitate.mlp import MLPStudent
+from operators.train.group import Alone
+from operators.train.loop import make_optimisers, training_step
+from operators.train.muon import STEPS
 
 WIDTH, BLOCKS, INNER, HEAD, BATCH, SUPPORT = 576, 4, 2304, 8000, 2048, 64
 DTYPE = "bfloat16" if has_bfloat16() else "float32"

@@ -15,8 +15,8 @@ from pathlib import Path
 import mnemic
 from bench.report import Row
 from mnemic.bank import Bank
-from pipelines.questions import read_questions
-from pipelines.recall import Recalls, evidence_recall
+from pipelines.evaluate.questions import read_questions
+from pipelines.evaluate.recall import Recalls, evidence_recall
 
 DATA = Path(os.environ.get("MNEMIC_BENCH_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 CONVERSATIONS = "locomo_dev.json"

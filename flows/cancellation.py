@@ -16,7 +16,7 @@ from typing import Any
 
 from prefect.exceptions import TerminationSignal
 
-from pipelines.progress import Event
+from pipelines.progress import ProgressEvent
 
 
 class Cancellation:
@@ -38,7 +38,7 @@ class Cancellation:
     ) -> None:
         sys.unraisablehook = self._before
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: ProgressEvent) -> None:
         if self._dropped:
             self._dropped = False
             raise TerminationSignal(signal=signal.SIGTERM)

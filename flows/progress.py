@@ -13,7 +13,7 @@ from uuid import UUID
 from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from pipelines.progress import Event, Sink, TerminalLines
+from pipelines.progress import ProgressEvent, Sink, TerminalLines
 
 EVERY_SECONDS = 2.0
 PATIENCE_SECONDS = 5.0
@@ -38,7 +38,7 @@ class ProgressPages:
     ) -> None:
         self._close("stopped")
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: ProgressEvent) -> None:
         if event.kind == "step-start":
             self._close("stopped")  # what is begun again had not ended
             self._page = _Page(event.step, self._every)

@@ -19,7 +19,7 @@ from mnemic.models import weights_hash
 from mnemic.release import Release, find_release, releases
 from mnemic.search import CONTIGUITY, Budget, Results, search
 from mnemic.search.condition import Where, readable_condition
-from mnemic.search.route import Tree
+from mnemic.search.route import RouteTree
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -136,9 +136,9 @@ class Bank:
         return 1.0 if settings is None else min(1.0, settings.nprobes / settings.partitions)
 
     @cached_property
-    def tree(self) -> Tree:
+    def tree(self) -> RouteTree:
         """The tree of clusters, for routing."""
-        return Tree.of(self.dataset("clusters"))
+        return RouteTree.of(self.dataset("clusters"))
 
     # -- memories ----------------------------------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ _FAMILIES = frozenset(  # by config.model_type
 _OFFSET_NORMS = ("gemma",)  # their RMSNorm multiplies by 1 + weight
 
 
-class Description(TypedDict):
+class ModelDescription(TypedDict):
     """What a plan must know about a model before anything loads it."""
 
     hidden: int
@@ -44,7 +44,7 @@ class Description(TypedDict):
     architecture: str
 
 
-def describe(address: str) -> Description:
+def describe(address: str) -> ModelDescription:
     """Hidden width, layers, vocabulary size and architecture, from ``config.json`` or a GGUF file's header alone.
 
     Imports neither torch nor transformers. Raises `ModelError` where the file does not state them.
@@ -55,7 +55,7 @@ def describe(address: str) -> Description:
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
         text = config.get("text_config", config)
-        return Description(
+        return ModelDescription(
             hidden=int(text["hidden_size"] if "hidden_size" in text else text["n_embd"]),
             layers=int(text["num_hidden_layers"] if "num_hidden_layers" in text else text["n_layer"]),
             vocabulary=int(text["vocab_size"]),
@@ -265,7 +265,7 @@ _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: 
 _STRING, _ARRAY = 8, 9
 
 
-def _describe_gguf(path: Path) -> Description:
+def _describe_gguf(path: Path) -> ModelDescription:
     found: dict[str, Any] = {}
     try:
         with path.open("rb") as stream:
@@ -279,7 +279,7 @@ def _describe_gguf(path: Path) -> Description:
                 vocabulary = found.get(f"{name}.vocab_size") or found.get("tokenizer.ggml.tokens")
                 hidden, layers = found.get(f"{name}.embedding_length"), found.get(f"{name}.block_count")
                 if name and hidden and layers and vocabulary:
-                    return Description(hidden=hidden, layers=layers, vocabulary=vocabulary, architecture=name)
+                    return ModelDescription(hidden=hidden, layers=layers, vocabulary=vocabulary, architecture=name)
         raise ValueError("fields missing")
     except (OSError, ValueError, KeyError, struct.error) as error:
         raise ModelError(

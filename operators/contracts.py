@@ -38,7 +38,7 @@ NO_REJECTS = pa.RecordBatch.from_pylist([], schema=REJECTED)
 
 Numbers = npt.NDArray[np.uint64]
 
-Worker = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, pa.RecordBatch]]
+BatchFunction = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, pa.RecordBatch]]
 """Rows in; (rows, rejects) out."""
 
 Progress = Callable[[int, int], None]
@@ -92,7 +92,7 @@ class RowOperator(Protocol):
     def output(self, schema: pa.Schema) -> pa.Schema:
         """The fields that it adds to rows of ``schema``, or the schema of the rows that it makes."""
 
-    def open(self, device: str) -> Worker:
+    def open(self, device: str) -> BatchFunction:
         """Load what it needs (a model) and return the function that processes a batch."""
 
 

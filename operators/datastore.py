@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from mnemic import languagemodel, schema
 from mnemic.errors import StepError
 from mnemic.hardware import dtype_fault
-from operators.contracts import REJECTED, Resources, Worker, model_field, refuse
+from operators.contracts import REJECTED, BatchFunction, Resources, model_field, refuse
 from operators.split import CHARACTERS_PER_TOKEN
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Datastore:
         model = languagemodel.describe(self.model)
         return schema.datastore(model["hidden"], model["vocabulary"])
 
-    def open(self, device: str) -> Worker:
+    def open(self, device: str) -> BatchFunction:
         model, tokenizer = languagemodel.shared(self.model, self.dtype, device)
         scorer = _Scorer(self, model, tokenizer, device)
         return scorer.score

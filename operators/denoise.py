@@ -23,7 +23,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mnemic.errors import StepError
-from operators.contracts import NO_REJECTS, Resources, Worker, model_field, refuse
+from operators.contracts import NO_REJECTS, BatchFunction, Resources, model_field, refuse
 from operators.surprise import ScoredText, TextScorer, reading_faults
 
 _WORD = re.compile(r"\S+")
@@ -63,7 +63,7 @@ class Denoise:
     def output(self, schema: pa.Schema) -> pa.Schema:
         return pa.schema([pa.field("denoised", pa.large_string())])
 
-    def open(self, device: str) -> Worker:
+    def open(self, device: str) -> BatchFunction:
         compressor = PerplexityCompressor(
             TextScorer.load(
                 self.model,

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from mnemic.encoder import BATCH_TOKENS, LONG_TEXTS, POOLINGS, TextEncoder, resolve_settings, revision, vector_size
 from mnemic.hardware import dtype_fault
-from operators.contracts import NO_REJECTS, Resources, Worker, model_field, refuse
+from operators.contracts import NO_REJECTS, BatchFunction, Resources, model_field, refuse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Embed:
         """The field that it adds; reads the model's config.json and loads nothing."""
         return _field(vector_size(self.model))
 
-    def open(self, device: str) -> Worker:
+    def open(self, device: str) -> BatchFunction:
         encoder = TextEncoder.load(self.model, self.dtype, device, batch_tokens=self.batch_tokens, **self._asked)
         schema = _field(encoder.dimension)
 

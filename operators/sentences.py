@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from mnemic.errors import RecipeError
 from mnemic.schema import UNITS
-from operators.contracts import REJECTED, Resources, Worker
+from operators.contracts import REJECTED, BatchFunction, Resources
 
 # Possessive quantifiers and the look-behind keep the search linear on hostile text, such as a million full stops.
 _BREAK = re.compile(
@@ -77,7 +77,7 @@ class Sentences:
     def output(self, schema: pa.Schema) -> pa.Schema:
         return UNITS
 
-    def open(self, device: str) -> Worker:
+    def open(self, device: str) -> BatchFunction:
         return self._split_batch
 
     def ranges(self, text: str) -> list[tuple[int, int]]:

@@ -24,7 +24,7 @@ from mnemic.errors import RecipeError
 from mnemic.ids import unit_draw
 from operators.contracts import Corpus, Progress, Resources
 from operators.deduplicate.lookup import ColumnById
-from operators.deduplicate.shingles import Hashes, Tokenizer
+from operators.deduplicate.shingles import Hashes, Shingler
 
 CHARACTERS_PER_TOKEN = 4
 """Of English text under a vocabulary of about 50,000; planning needs no tokenizer. Text beyond this many characters for
@@ -151,7 +151,7 @@ class Split:
         stored: StoredShingles,
     ) -> _Chosen:
         """Take documents in order, but for those that resemble a stored one, until the budget is reached."""
-        chosen, shingles_of = _Chosen(), Tokenizer(self.ngram, "words")
+        chosen, shingles_of = _Chosen(), Shingler(self.ngram, "words")
         for start in range(0, len(positions), _TEXTS):
             part = positions[start : start + _TEXTS]
             texts = corpus.take(part, ["text"]).column("text").to_pylist()

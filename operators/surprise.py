@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from mnemic import languagemodel
 from mnemic.errors import StepError
 from mnemic.hardware import dtype_fault
-from operators.contracts import NO_REJECTS, Resources, Worker, model_field, refuse
+from operators.contracts import NO_REJECTS, BatchFunction, Resources, model_field, refuse
 from operators.datastore import Window, logit_blocks, window_batches
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Surprise:
     def output(self, schema: pa.Schema) -> pa.Schema:
         return pa.schema([pa.field(name, pa.float32()) for name in self.signals])
 
-    def open(self, device: str) -> Worker:
+    def open(self, device: str) -> BatchFunction:
         scorer = TextScorer.load(
             self.model,
             self.dtype,

@@ -1,6 +1,6 @@
 """The Python twins of the commands: `mnemic.build`, `mnemic.plan`, `mnemic.evaluate`."""
 
-from pipelines.evaluate import evaluate
+from pipelines.evaluate.bank import evaluate
 from pipelines.plan import plan
 from pipelines.run import build
 

@@ -16,7 +16,7 @@ from mnemic.errors import MnemicError
 from mnemic.hardware import has_bfloat16
 from mnemic.terminal import plain
 from pipelines.command.evaluate import shown
-from pipelines.evaluate import evaluate
+from pipelines.evaluate.bank import evaluate
 from pipelines.progress import TerminalLines
 from pipelines.recipe import load_recipe
 from pipelines.run import build

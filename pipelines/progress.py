@@ -14,7 +14,7 @@ from mnemic.terminal import plain
 
 
 @dataclass(frozen=True)
-class Event:
+class ProgressEvent:
     """Something that happened.
 
     ``kind``: run-start, step-start, fragment (one is computed), progress, commit, reject, step-end, run-end.
@@ -34,7 +34,7 @@ class Event:
 
 REJECTS_TOLD = 5
 
-Sink = Callable[[Event], None]
+Sink = Callable[[ProgressEvent], None]
 
 
 class JsonLog:
@@ -44,7 +44,7 @@ class JsonLog:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - lives as long as the run
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: ProgressEvent) -> None:
         self._file.write(json.dumps({key: value for key, value in asdict(event).items() if value not in ("", None)}))
         self._file.write("\n")
         self._file.flush()
@@ -64,7 +64,7 @@ class TerminalLines:
         self._rejects = 0
         self._closed = False
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: ProgressEvent) -> None:
         if event.kind == "step-start":
             self._started = self._last = event.at
             self._rejects = 0
@@ -83,7 +83,7 @@ class TerminalLines:
         elif event.kind == "run-end" and event.message:
             self._line(plain(event.message), "\n")
 
-    def _write(self, event: Event, end: str) -> None:
+    def _write(self, event: ProgressEvent, end: str) -> None:
         elapsed = event.seconds or event.at - self._started
         parts = [f"{event.step:<12}"]
         if event.message:

@@ -29,12 +29,12 @@ from mnemic.release import PINNED, Release, releases
 from mnemic.schema import RUNS
 from pipelines.engine import Engine, choose_engine
 from pipelines.engine.contracts import last_lines
-from pipelines.progress import Event, Sink
+from pipelines.progress import ProgressEvent, Sink
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.release import RECORD as RELEASE
 from pipelines.release import release_state, write_release
 from pipelines.steps import Context, Step, steps_of
-from pipelines.steps.corpus import PARTIALS
+from pipelines.steps.fit import PARTIALS
 
 OWNER = "recipe"
 """Row of `runs` that says which recipe the bank belongs to."""
@@ -97,12 +97,12 @@ class Building:
         self._started = time.monotonic()
         self._exit = contextlib.ExitStack()
 
-    def _emit(self, event: Event) -> None:
+    def _emit(self, event: ProgressEvent) -> None:
         for sink in self._sinks:
             sink(event)
 
     def __enter__(self) -> Building:
-        self._emit(Event("run-start", self.run_id, message=f"bank {self.store.root}"))
+        self._emit(ProgressEvent("run-start", self.run_id, message=f"bank {self.store.root}"))
         for source in self.recipe.sources:
             source.manifest()  # a missing path is told before anything is written
         if "://" not in self.store.root:
@@ -155,7 +155,7 @@ class Building:
     def result(self) -> BuildResult:
         found = releases(self.store)
         seconds = time.monotonic() - self._started
-        self._emit(Event("run-end", self.run_id, seconds=seconds))
+        self._emit(ProgressEvent("run-end", self.run_id, seconds=seconds))
         return BuildResult(self.store.root, self.run_id, tuple(self.done), found[-1] if found else None, seconds)
 
     def _remove_orphans(self) -> None:

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mnemic.bank import Bank
-    from mnemic.search import Found
+    from mnemic.search import Hit
 
 
-def ask(bank: Bank, query: str, best_first: bool = False, **settings: Any) -> list[Found]:
+def ask(bank: Bank, query: str, best_first: bool = False, **settings: Any) -> list[Hit]:
     """What `Bank.search` finds with ``settings``: in reading order, or by falling score with ``best_first``."""
     found = bank.search(query, **settings)
     return sorted(found, key=lambda event: (-event.score, event.id)) if best_first else found
 
 
-def facts(event: Found) -> dict[str, Any]:
+def facts(event: Hit) -> dict[str, Any]:
     """All that is known of an event but its id and text, as values that JSON has; ``time`` is ISO 8601 or None."""
     known = dataclasses.asdict(event)
     del known["id"], known["text"]

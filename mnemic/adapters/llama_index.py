@@ -19,7 +19,7 @@ from typing import Any
 from mnemic.adapters import ask, facts, not_installed
 from mnemic.bank import Bank, open_bank
 from mnemic.errors import QueryError
-from mnemic.search import CONTIGUITY, Found
+from mnemic.search import CONTIGUITY, Hit
 
 try:
     from llama_index.core.callbacks import CallbackManager
@@ -74,7 +74,7 @@ class BankRetriever(BaseRetriever):  # type: ignore[misc]
         callback_manager: CallbackManager | None = None,
     ) -> None:
         super().__init__(callback_manager)
-        unknown = sorted(set(shown) - {field.name for field in dataclasses.fields(Found)})
+        unknown = sorted(set(shown) - {field.name for field in dataclasses.fields(Hit)})
         if unknown:
             raise QueryError(f"Nodes have no metadata {unknown[0]!r} to be shown; see the docstring of BankRetriever.")
         self.bank = bank
@@ -111,7 +111,7 @@ class BankRetriever(BaseRetriever):  # type: ignore[misc]
         return await asyncio.to_thread(self._retrieve, query_bundle)
 
 
-def _node(event: Found, shown: Collection[str]) -> TextNode:
+def _node(event: Hit, shown: Collection[str]) -> TextNode:
     known = facts(event)
     origin = {"source": event.source, "locator": event.locator}
     document = RelatedNodeInfo(node_id=event.document, node_type=ObjectType.DOCUMENT, metadata=origin)

@@ -14,8 +14,8 @@ model mean something else, so another is refused.
 """
 
 from mnemic.attach.attachment import attach, detach, verify
-from mnemic.attach.mixing import mix
-from mnemic.attach.passing import keep
-from mnemic.attach.weights import Constant, Schedule, Unrolling
+from mnemic.attach.output.mixing import mix
+from mnemic.attach.output.passing import keep
+from mnemic.attach.output.schedules import Constant, Schedule, Unrolling
 
 __all__ = ["Constant", "Schedule", "Unrolling", "attach", "detach", "keep", "mix", "verify"]

@@ -13,10 +13,10 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from mnemic import languagemodel
-from mnemic.attach.mixing import Said, mix_in, normalised, unsure
-from mnemic.attach.passing import Generating, Pass, Tap, Taps
-from mnemic.attach.reading import Reader, TapMemory, TextMemory
-from mnemic.attach.weights import Constant, Schedule, schedules, shares
+from mnemic.attach.output.mixing import MemoryOutput, mix_in, normalised, unsure
+from mnemic.attach.output.passing import Generating, Pass, Tap, TapState
+from mnemic.attach.output.reading import Reader, TapMemory, TextMemory
+from mnemic.attach.output.schedules import Constant, Schedule, schedules, shares
 from mnemic.errors import ModelError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class _Attachment:
         self.readers, self.weights, self.skip = list(readers), list(weights), skip
         parameters = inspect.signature(model.forward).parameters.values()
         self.names = [one.name for one in parameters if one.kind is not one.VAR_KEYWORD]
-        self.taps, self.generating = Taps(), Generating()
+        self.taps, self.generating = TapState(), Generating()
         self.hooks: list[Any] = []
 
     @property
@@ -84,13 +84,13 @@ class _Attachment:
         weights: Sequence[float | torch.Tensor],
         rows: torch.Tensor | None,
         seen: Pass,
-    ) -> list[Said]:
+    ) -> list[MemoryOutput]:
         said = []
         for reader, state, weight in zip(self.readers, states, weights, strict=True):
             share = weight if rows is None or isinstance(weight, float) else weight.index_select(0, rows)
             if _somewhere(share):
                 read = state if rows is None else state.index_select(0, rows)
-                said.append(Said(*reader.say(read, seen.logits.device, seen.dtype), share))
+                said.append(MemoryOutput(*reader.say(read, seen.logits.device, seen.dtype), share))
         return said
 
 
@@ -107,7 +107,7 @@ def attach(
     """Make ``model`` (a transformers causal model) answer with ``memory`` at mixing weight ``weight``; returns it.
 
     Several memories come as a list, with a list of weights that sum to at most 1 and one of layers. A weight is a
-    number or a schedule (`mnemic.attach.weights`). ``lock`` is `languagemodel.lock` of the model that the memories were
+    number or a schedule. ``lock`` is `languagemodel.lock` of the model that the memories were
     made for, ``tap_layer`` the block whose feed-forward input a memory reads, None for the last one; a Memory Decoder
     reads the text. ``skip`` leaves tokens to the model where its own largest probability is at least that. Attaching
     again replaces what was attached. Raises `ModelError` where weights or tokenizer are others.

@@ -14,7 +14,7 @@ from typing import Any
 from mnemic.bank import Bank, open_bank
 from mnemic.errors import QueryError
 from mnemic.schema import LEVELS
-from mnemic.search import Found, Results
+from mnemic.search import Hit, Results
 from mnemic.terminal import plain
 
 EXAMPLES = """  mnemic search memory/python-environment "how do I tag a dataset version?"
@@ -106,7 +106,7 @@ def _summed_up(found: Results, release: str) -> str:
     return f"{len(found)} event{'s' * (len(found) != 1)}, {found.words} words, from release {release}{scanned}"
 
 
-def _shown(event: Found, terms: set[str], colour: bool) -> str:
+def _shown(event: Hit, terms: set[str], colour: bool) -> str:
     where = plain(f"{event.source}  {event.locator}")
     when = f"  {event.time:%Y-%m-%d %H:%M}" if event.time else ""
     scores = [

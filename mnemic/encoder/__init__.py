@@ -25,17 +25,17 @@ from mnemic.encoder.padded import PaddedModel
 from mnemic.encoder.settings import (
     LONG_TEXTS,
     POOLINGS,
-    Settings,
+    EncoderSettings,
     encoder_folder,
     resolve_settings,
     revision,
     vector_size,
 )
-from mnemic.encoder.tokens import Tokenizer, Tokens, mean_of_windows
+from mnemic.encoder.tokens import EncoderTokenizer, Tokens, mean_of_windows
 from mnemic.errors import ModelError
 from mnemic.hardware import resolve_dtype
 
-__all__ = ["BATCH_TOKENS", "LONG_TEXTS", "POOLINGS", "Settings", "TextEncoder", "resolve_settings", "revision"]
+__all__ = ["BATCH_TOKENS", "LONG_TEXTS", "POOLINGS", "EncoderSettings", "TextEncoder", "resolve_settings", "revision"]
 __all__ += ["vector_size"]
 
 BATCH_TOKENS = 2048
@@ -54,7 +54,7 @@ class _Body(Protocol):
 class TextEncoder:
     """A sentence encoder on one device. Make one with `TextEncoder.load`."""
 
-    def __init__(self, body: _Body, tokenizer: Tokenizer, settings: Settings) -> None:
+    def __init__(self, body: _Body, tokenizer: EncoderTokenizer, settings: EncoderSettings) -> None:
         self._body = body
         self._tokenizer = tokenizer
         self.settings = settings
@@ -78,7 +78,7 @@ class TextEncoder:
 
         ``dtype`` is "auto", "bfloat16" or "float32"; pooling is always float32. ``batch_tokens`` is the size of a
         batch: 2,048 is best on a CPU, a GPU wants 16,384 or more. The other settings are those of
-        `mnemic.encoder.settings.Settings`; "auto" and None stand for what the model's folder states. Raises
+        `mnemic.encoder.settings.EncoderSettings`; "auto" and None stand for what the model's folder states. Raises
         `ModelError` where there is no such model, where it cannot be loaded, or where it computes vectors in a way that
         is not ours.
         """
@@ -92,7 +92,7 @@ class TextEncoder:
             max_tokens=max_tokens,
         )
         body, tokenizer = _load(address, resolve_dtype(dtype, device), device, settings.max_tokens, batch_tokens)
-        return cls(body, Tokenizer(tokenizer, settings.max_tokens, settings.long_text == "windows"), settings)
+        return cls(body, EncoderTokenizer(tokenizer, settings.max_tokens, settings.long_text == "windows"), settings)
 
     @classmethod
     def of_recipe(

@@ -108,7 +108,7 @@ class _Layer:
 
 
 @dataclasses.dataclass(frozen=True)
-class Stream:
+class PackedStream:
     """Which sequences a stream holds (``rows``, by falling length), and where in it those of one length are."""
 
     rows: Ints
@@ -177,13 +177,13 @@ class PackedBert:
                     start += count
         return vectors
 
-    def streams(self, tokens: Tokens, small: bool = False) -> Iterator[Stream]:
+    def streams(self, tokens: Tokens, small: bool = False) -> Iterator[PackedStream]:
         """Streams of ``batch_tokens`` tokens. A longer sequence has one of its own, of the next multiple of that."""
         order = np.argsort(-tokens.counts, kind="stable")
         for rows in _filled(tokens.counts[order], self._batch):
             yield self._stream(tokens, order[rows], small)
 
-    def _stream(self, tokens: Tokens, rows: Ints, small: bool) -> Stream:
+    def _stream(self, tokens: Tokens, rows: Ints, small: bool) -> PackedStream:
         counts = tokens.counts[rows]
         total = int(counts.sum())
         unit = _ROUND if small else self._batch
@@ -196,7 +196,7 @@ class PackedBert:
         cuts = np.flatnonzero(np.diff(counts, prepend=-1))
         sizes = np.diff(cuts, append=len(counts))
         groups = zip(offsets[cuts].tolist(), sizes.tolist(), counts[cuts].tolist(), strict=True)
-        return Stream(rows, ids, positions, tuple(groups))
+        return PackedStream(rows, ids, positions, tuple(groups))
 
     def _counted(self, ids: Ints, offsets: Ints, counts: Ints) -> Ints:
         """Positions as RoBERTa counts them: those of tokens that are no padding, from the padding's own on."""
@@ -205,7 +205,7 @@ class PackedBert:
         before = np.repeat(running[offsets] - real[offsets], counts)
         return np.where(real, running - before, 0) + self._padding
 
-    def forward(self, stream: Stream) -> torch.Tensor:
+    def forward(self, stream: PackedStream) -> torch.Tensor:
         """Last hidden states of all tokens of a stream: [tokens, dimension]."""
         import torch
         from torch.nn import functional

@@ -43,7 +43,7 @@ _OFFSET = frozenset(
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class EncoderSettings:
     """How texts become vectors; nothing is left to be found out.
 
     ``pooling`` of the last hidden states: their "mean", the first ("cls"), the "last", or their largest values ("max").
@@ -71,7 +71,7 @@ def resolve_settings(
     query_prompt: str | None = None,
     long_text: str = "truncate",
     max_tokens: int | None = None,
-) -> Settings:
+) -> EncoderSettings:
     """The settings of the encoder at ``address``; what is "auto" or None is what its folder states.
 
     That is: the pooling of ``1_Pooling/config.json`` (mean where there is none); the prompts called "document" or
@@ -92,7 +92,7 @@ def resolve_settings(
     prompts = dict(stated.get("prompts") or {})
     default = prompts.get(stated.get("default_prompt_name") or "", "")
     texts = next((prompts[name] for name in ("document", "passage", "corpus") if prompts.get(name)), default)
-    settings = Settings(
+    settings = EncoderSettings(
         pooling=_pooling(pool, address) if pooling == "auto" else pooling,
         normalize=normalize,
         prompt=texts if prompt is None else prompt,

@@ -38,7 +38,7 @@ class Tokens:
         return np.cumsum(self.counts) - self.counts
 
 
-class Tokenizer:
+class EncoderTokenizer:
     """A tokenizer of `transformers`, with one limit and one way with texts that exceed it."""
 
     def __init__(self, tokenizer: Any, max_tokens: int, windows: bool) -> None:

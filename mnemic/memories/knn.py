@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from mnemic.errors import ModelError
-from mnemic.neighbours.exact import Exact
+from mnemic.neighbours.exact import ExactSearch
 from mnemic.neighbours.layout import Layout
 from mnemic.neighbours.lists import Lists
 
@@ -59,9 +59,9 @@ class KNNMemory:
             raise ModelError(f"A kNN memory needs a temperature above 0 and k >= 1, got {temperature} and {k}.")
         self.temperature, self.k = temperature, k
         self.tokens, self.place = torch.unique(token.to(torch.int64), return_inverse=True)
-        self.store: Exact | Lists
+        self.store: ExactSearch | Lists
         if layout is None and len(keys) <= EXACT_ROWS:
-            self.store = Exact(keys.float(), document, padded=False)  # 46 MB at most, of width 576
+            self.store = ExactSearch(keys.float(), document, padded=False)  # 46 MB at most, of width 576
         else:
             self.store = Lists(keys, document, layout)
             self.store.coder = dataclasses.replace(self.store.coder, together=_TOGETHER)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnemic.errors import BankError, ModelError
-from mnemic.memories import retriever
+from mnemic.memories import datastore as retriever
 from mnemic.models import weights_hash
 
 if TYPE_CHECKING:

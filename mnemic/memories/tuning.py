@@ -16,14 +16,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mnemic.errors import ModelError
-from mnemic.memories import retriever
+from mnemic.memories import datastore as retriever
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION, best_shares
 from mnemic.vectors import vectors
 
 if TYPE_CHECKING:
     import torch
 
-    from mnemic.attach.weights import Schedule
+    from mnemic.attach.output.schedules import Schedule
     from mnemic.bank import Bank
 
     Memories = str | Sequence[str] | Mapping[str, float | Schedule]

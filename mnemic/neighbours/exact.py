@@ -23,7 +23,7 @@ _SLACK = 64
 _ROUNDING = 1e-5  # bound on the product's error, relative to |q|^2 + max |k|^2; measured below 1e-6 at 576 components
 
 
-class Exact:
+class ExactSearch:
     """Keys [n, d] of float16 values and the document number of each, on one device.
 
     Fewer queries than a block are ``padded`` to one, which pays where there are many blocks of them.

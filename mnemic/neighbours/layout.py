@@ -53,7 +53,7 @@ class Keys(Protocol):
 
 
 @dataclass(frozen=True)
-class Held:
+class InMemoryKeys:
     """Keys that are in memory, and their codes where these are made already."""
 
     keys: torch.Tensor
@@ -106,7 +106,7 @@ def centroids_of(keys: Keys, coder: Coder) -> torch.Tensor:
     count = min(MOST_LISTS, max(1, round(len(keys) / ROWS_PER_LIST)))
     drawn = np.random.default_rng(0).permutation(len(keys))[: _TRAINING_ROWS * count]
     ordered = np.sort(drawn)
-    if isinstance(keys, Held) and keys.codes is not None:
+    if isinstance(keys, InMemoryKeys) and keys.codes is not None:
         read = [keys.codes[torch.from_numpy(ordered).to(keys.keys.device)]]
     else:
         read = [coder.codes(keys.take(ordered[at : at + _READ])[0]) for at in range(0, len(ordered), _READ)]
@@ -153,7 +153,7 @@ def lists_of(heads: Codes, codes: Codes) -> torch.Tensor:
 
 
 @dataclass
-class Nearest:
+class NearestKeys:
     """The 64 nearest keys in other documents of 512 rows of a store, kept while all keys go by.
 
     ``best`` [s, 64] are their squared distances less the queries' lengths, infinite where there are fewer; ``named``
@@ -166,7 +166,7 @@ class Nearest:
     named: torch.Tensor
 
     @classmethod
-    def of(cls, keys: Keys) -> Nearest:
+    def of(cls, keys: Keys) -> NearestKeys:
         import torch
 
         queries, document = keys.take(np.sort(np.random.default_rng(0).permutation(len(keys))[:_SAMPLE]))
@@ -191,9 +191,9 @@ def measured(keys: Keys, coder: Coder, centroids: torch.Tensor, recall: float) -
     """Read all keys once: count the rows of each list, and look where the nearest of 512 sampled rows are."""
     import torch
 
-    heads, count, nearest = rounded(centroids), len(centroids), Nearest.of(keys)
+    heads, count, nearest = rounded(centroids), len(centroids), NearestKeys.of(keys)
     sizes = torch.zeros(count, dtype=torch.int64, device=centroids.device)
-    coded, read = keys.codes if isinstance(keys, Held) else None, 0
+    coded, read = keys.codes if isinstance(keys, InMemoryKeys) else None, 0
     for part, document in keys.batches():
         lists = lists_of(heads, coder.codes(part) if coded is None else coded[read : read + len(part)])
         read += len(part)

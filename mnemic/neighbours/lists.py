@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from mnemic.compiled import can_compile
 from mnemic.neighbours.codes import Coder, Codes, products, rounded
-from mnemic.neighbours.layout import Held, Layout, centroids_of, coder_of, lists_of, measured, nearest_lists
+from mnemic.neighbours.layout import InMemoryKeys, Layout, centroids_of, coder_of, lists_of, measured, nearest_lists
 from mnemic.threads import side_by_side
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ class Lists:
     ) -> None:
         import torch
 
-        self.coder = coder_of(Held(keys, document)) if coder is None else coder
+        self.coder = coder_of(InMemoryKeys(keys, document)) if coder is None else coder
         codes = self.coder.codes(keys) if codes is None else codes
-        held = Held(keys, document, codes)
+        held = InMemoryKeys(keys, document, codes)
         self.centroids = centroids_of(held, self.coder) if layout is None else layout.centroids.to(keys.device)
         self.heads = rounded(self.centroids)
         nearest = lists_of(self.heads, codes)
@@ -111,7 +111,7 @@ class Lists:
 
     def measure(self, recall: float) -> dict[str, float]:
         """Set ``probes`` to the fewest that find this share of the 64 nearest, on 512 rows of the store."""
-        found = measured(Held(self.keys, self.document, self.codes), self.coder, self.centroids, recall)
+        found = measured(InMemoryKeys(self.keys, self.document, self.codes), self.coder, self.centroids, recall)
         self.probes = found.probes
         return {"lists": len(self.heads), "probes": found.probes, "recall": found.recall}
 

@@ -2,6 +2,6 @@
 
 from mnemic.search.answer import Budget, search
 from mnemic.search.buffers import CONTIGUITY
-from mnemic.search.found import Found, Results
+from mnemic.search.results import Hit, Results
 
-__all__ = ["CONTIGUITY", "Budget", "Found", "Results", "search"]
+__all__ = ["CONTIGUITY", "Budget", "Hit", "Results", "search"]

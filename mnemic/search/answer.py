@@ -14,8 +14,8 @@ from mnemic.errors import QueryError
 from mnemic.schema import LEVELS
 from mnemic.search.buffers import FITS, cut, reading_order, take
 from mnemic.search.condition import Where, condition, of_documents, readable_condition, within_documents
-from mnemic.search.found import Found, Results
 from mnemic.search.hybrid import EVENTS_HEARD, Ranked, rank_events, workers
+from mnemic.search.results import Hit, Results
 
 if TYPE_CHECKING:
     from mnemic.bank import Bank
@@ -132,7 +132,7 @@ def _token_counter(bank: Bank, tokenizer: Any) -> Callable[[str], int]:
     return tokenizer or bank.encoder.count_tokens  # type: ignore[no-any-return]
 
 
-def _found(bank: Bank, ranked: Ranked, taken: dict[int, int | None]) -> list[Found]:
+def _found(bank: Bank, ranked: Ranked, taken: dict[int, int | None]) -> list[Hit]:
     """The rows taken, best first, with all that is known of them."""
     events, documents = bank.dataset("events"), bank.dataset("documents")
     ids = ranked.facts["id"].to_pylist()
@@ -150,7 +150,7 @@ def _found(bank: Bank, ranked: Ranked, taken: dict[int, int | None]) -> list[Fou
         scores: dict[str, Any] = dict.fromkeys(_SIGNALS)
         scores |= {name: _number(values[place]) for name, values in ranked.signals.items()}
         found.append(
-            Found(
+            Hit(
                 **{name: of_document[name] for name in _DOCUMENT} | {name: row[name] for name in _TOLD},
                 level=row.get("level", "event"),
                 turns=row.get("turns", []),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from mnemic.search.found import Found
+from mnemic.search.results import Hit
 from mnemic.words import first_words
 
 CONTIGUITY = 0.0
@@ -67,7 +67,7 @@ def take(
     return taken
 
 
-def cut(event: Found, words: int) -> Found:
+def cut(event: Hit, words: int) -> Hit:
     """The event with its first ``words`` words."""
     if event.words <= words:
         return event
@@ -76,7 +76,7 @@ def cut(event: Found, words: int) -> Found:
     )
 
 
-def reading_order(found: Sequence[Found]) -> list[Found]:
+def reading_order(found: Sequence[Hit]) -> list[Hit]:
     """Documents by their best event, the events of one document in its order."""
     best: dict[str, float] = {}
     for event in found:

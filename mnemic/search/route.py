@@ -26,7 +26,7 @@ class Route:
 
 
 @dataclass(frozen=True)
-class Tree:
+class RouteTree:
     """The nodes of `clusters`, the root first: paths, centroids float32 [nodes, d], sizes [nodes], children of each."""
 
     paths: list[str]
@@ -35,7 +35,7 @@ class Tree:
     children: list[list[int]]
 
     @classmethod
-    def of(cls, clusters: Snapshot) -> Tree:
+    def of(cls, clusters: Snapshot) -> RouteTree:
         nodes = clusters.table(["path", "parent", "size", "level", "centroid"])
         nodes = nodes.sort_by([("level", "ascending"), ("path", "ascending")])
         paths, parents = nodes["path"].to_pylist(), nodes["parent"].to_pylist()

@@ -32,7 +32,7 @@ _PARTS = 2.0**32
 
 
 @dataclasses.dataclass(frozen=True)
-class Nearest:
+class NearestEvents:
     """The events nearest to the centroid of each node: node, squared distance and id, sorted so, three a node."""
 
     node: Integers
@@ -40,16 +40,16 @@ class Nearest:
     id: npt.NDArray[np.bytes_]
 
     @classmethod
-    def of(cls, node: Integers, distance: Floats, ids: npt.NDArray[np.bytes_]) -> Nearest:
+    def of(cls, node: Integers, distance: Floats, ids: npt.NDArray[np.bytes_]) -> NearestEvents:
         order = np.lexsort((ids, distance, node))
         node = node[order]
         rank = np.arange(len(node)) - np.searchsorted(node, node)
         order = order[rank < EXAMPLES]
         return cls(node[rank < EXAMPLES], distance[order], ids[order])
 
-    def __add__(self, other: Nearest) -> Nearest:
+    def __add__(self, other: NearestEvents) -> NearestEvents:
         parts = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
-        return Nearest.of(*(np.concatenate(pair) for pair in parts))
+        return NearestEvents.of(*(np.concatenate(pair) for pair in parts))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Measures:
 
     sizes: Integers
     squares: Integers
-    nearest: Nearest
+    nearest: NearestEvents
 
     def __add__(self, other: Measures) -> Measures:
         return Measures(self.sizes + other.sizes, self.squares + other.squares, self.nearest + other.nearest)
@@ -71,7 +71,7 @@ class Measures:
 
 
 @dataclasses.dataclass(frozen=True)
-class Description:
+class NodeDescription:
     """Measures of the nodes, and how often which word occurs in which leaf: a term is leaf * words + word."""
 
     measures: Measures
@@ -97,11 +97,11 @@ class Describing:
         return chosen(ids, self.seed, COUNTED, self.rows)
 
     @property
-    def nothing(self) -> Description:
+    def nothing(self) -> NodeDescription:
         """Of no events."""
-        return Description(nothing(self.tree), *(np.empty(0, np.int64),) * 2)
+        return NodeDescription(nothing(self.tree), *(np.empty(0, np.int64),) * 2)
 
-    def partial(self, batch: pa.RecordBatch) -> Description:
+    def partial(self, batch: pa.RecordBatch) -> NodeDescription:
         leaves = leaves_of(self.tree, batch.column("cluster"))
         measures = measured(self.tree, leaves, batch)
         number = {word: index for index, word in enumerate(self.words)}
@@ -111,14 +111,14 @@ class Describing:
             counted = collections.Counter(number[word] for word in words_of(text) if word in number)
             found += [(leaf * len(self.words) + word, count) for word, count in counted.items()]
         pairs = np.array(found, np.int64).reshape(-1, 2)
-        return Description(measures, *_added_up(pairs[:, 0], pairs[:, 1]))
+        return NodeDescription(measures, *_added_up(pairs[:, 0], pairs[:, 1]))
 
-    def merge(self, one: Description, other: Description) -> Description:
+    def merge(self, one: NodeDescription, other: NodeDescription) -> NodeDescription:
         terms = np.concatenate([one.terms, other.terms])
         counts = np.concatenate([one.counts, other.counts])
-        return Description(one.measures + other.measures, *_added_up(terms, counts))
+        return NodeDescription(one.measures + other.measures, *_added_up(terms, counts))
 
-    def finish(self, whole: Description) -> pa.Table:
+    def finish(self, whole: NodeDescription) -> pa.Table:
         """The table `clusters`, sorted by path."""
         tree, measures = self.tree, whole.measures
         leaves, terms = whole.terms // max(len(self.words), 1), whole.terms % max(len(self.words), 1)
@@ -169,7 +169,9 @@ def leaves_of(tree: Tree, paths: pa.Array) -> Integers:
 def nothing(tree: Tree) -> Measures:
     nodes = sum(map(len, tree.names))
     none = np.empty(0, np.int64)
-    return Measures(np.zeros(nodes, np.int64), np.zeros(nodes, np.int64), Nearest(none, np.empty(0), np.empty(0, "S1")))
+    return Measures(
+        np.zeros(nodes, np.int64), np.zeros(nodes, np.int64), NearestEvents(none, np.empty(0), np.empty(0, "S1"))
+    )
 
 
 def measured(tree: Tree, leaves: Integers, batch: pa.RecordBatch) -> Measures:
@@ -182,7 +184,7 @@ def measured(tree: Tree, leaves: Integers, batch: pa.RecordBatch) -> Measures:
         squared_distances(vectors, centroids, node, distance)
         np.add.at(found.sizes, first + node, 1)
         np.add.at(found.squares, first + node, np.rint(distance * _PARTS).astype(np.int64))
-        near = Nearest.of(first + node, distance, ids)
+        near = NearestEvents.of(first + node, distance, ids)
         found = dataclasses.replace(found, nearest=found.nearest + near)
         first += len(centroids)
     return found

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnemic.threads import side_by_side
+from operators.cluster.kmeans import KMeansSettings, add_up, moved, steps_of_a_unit, trained
 from operators.cluster.nearest import Integers, Vectors, longest
-from operators.cluster.train import Training, add_up, moved, steps_of_a_unit, trained
-from operators.cluster.tree import STRIDE, Level, Tree, chunk_rows, root
+from operators.cluster.tree import STRIDE, Tree, TreeLevel, chunk_rows, root
 from operators.contracts import Progress
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Grower:
 
     vectors: Vectors
     rows: int
-    how: Training
+    how: KMeansSettings
     device: str = "cpu"
 
     def grown(self, depth: int, min_leaf: int, full: bool, told: Progress | None = None) -> Tree:
@@ -64,7 +64,7 @@ class Grower:
         return tree
 
     def _centroids(
-        self, node: Integers, sizes: Integers, wanted: Integers, names: list[str], how: Training
+        self, node: Integers, sizes: Integers, wanted: Integers, names: list[str], how: KMeansSettings
     ) -> list[Vectors]:
         """The children of every node, before small ones are dropped."""
         members = np.split(np.argsort(node, kind="stable"), np.cumsum(sizes)[:-1])
@@ -203,7 +203,7 @@ class Grower:
         """The nodes of the last level that ``rows`` of the sample go to from ``node``, of the level before."""
         import torch
 
-        level = Level(tree.centroids[-1], tree.children[-1], self.device)
+        level = TreeLevel(tree.centroids[-1], tree.children[-1], self.device)
         order = np.argsort(node, kind="stable")
         found, size = np.empty(len(rows), np.int64), min(chunk_rows(self.device), len(rows))
         vectors = torch.from_numpy(self.vectors)

@@ -2,7 +2,7 @@
 
 `Cluster.sampling` finds the events to train on, `Cluster.grown` trains the tree on their vectors in one process, and
 `Cluster.describing` looks at every event once more for the table `clusters`. `Cluster.fit` does all of it here; the
-step (`pipelines.steps.tree`) has the same done by any number of workers, with the same result.
+step (`pipelines.steps.cluster`) has the same done by any number of workers, with the same result.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from mnemic.errors import RecipeError, StepError
 from operators.cluster.describe import Describing, vectors_of
 from operators.cluster.flat import faiss_centroids
 from operators.cluster.grow import Grower, mean
+from operators.cluster.kmeans import KMeansSettings
 from operators.cluster.labels import vocabulary
 from operators.cluster.nearest import Vectors
 from operators.cluster.sample import Sample, Sampling
-from operators.cluster.train import Training
 from operators.cluster.tree import Descent, Tree, root, tree_of
 from operators.contracts import Corpus, Numbers, Progress, Reduction, Resources
 
@@ -125,9 +125,9 @@ class Cluster:
             made = faiss_centroids(vectors, clusters, FLAT_STEPS, self.seed)
             return root(mean(vectors)).extended([made], clusters)
         if self.method == "flat":
-            how = Training(self.clusters or 1, FLAT_STEPS, len(vectors), math.inf, self.seed)
+            how = KMeansSettings(self.clusters or 1, FLAT_STEPS, len(vectors), math.inf, self.seed)
             return Grower(vectors, rows, how, device).grown(1, 1, False)
-        how = Training(self.branching, self.iterations, self.sample, self.share, self.seed)
+        how = KMeansSettings(self.branching, self.iterations, self.sample, self.share, self.seed)
         grower = Grower(vectors, rows, how, device)
         return grower.grown(depth, self.min_leaf, self.depth is None, told)
 

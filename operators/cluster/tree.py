@@ -108,7 +108,7 @@ def tree_of(nodes: pa.Table, branching: int) -> Tree:
     return tree
 
 
-class Level:
+class TreeLevel:
     """The children of all nodes of a level, on a device."""
 
     def __init__(self, centroids: Vectors, children: Integers, device: str) -> None:
@@ -158,7 +158,7 @@ class Descent:
         pairs = list(zip(tree.centroids[1:], tree.children, strict=True))[tree.entry :]
         if tree.entry:
             pairs.insert(0, (tree.centroids[tree.entry], np.arange(len(tree.names[tree.entry]))[None]))
-        self._levels = [Level(centroids, children, device) for centroids, children in pairs]
+        self._levels = [TreeLevel(centroids, children, device) for centroids, children in pairs]
 
     def __call__(self, vectors: Vectors) -> list[Integers]:
         import torch

@@ -20,8 +20,8 @@ import pyarrow as pa
 
 from mnemic.compiled import compiled
 from mnemic.ids import hash_parts
+from operators.deduplicate.minhash import NO_SHINGLES, Signatures
 from operators.deduplicate.shingles import Hashes
-from operators.deduplicate.sketch import NO_SHINGLES, Signatures
 from operators.deduplicate.words import mix
 
 BAND_SHIFT = 58

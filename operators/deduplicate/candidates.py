@@ -50,7 +50,7 @@ class Shared:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BandPlan:
     """How the shared keys are found: ``method`` "sort" or "filter", in how many shards of ``bytes`` of memory each."""
 
     method: str
@@ -60,7 +60,7 @@ class Plan:
     bytes: int
 
 
-def plan(documents: int, memory: int, method: str, shape: tuple[int, int] | None) -> Plan:
+def plan(documents: int, memory: int, method: str, shape: tuple[int, int] | None) -> BandPlan:
     """Choose the shape (unless it is given), and so many shards that each stays within ``memory`` bytes.
 
     The shape is the widest whose keys fit into the memory together. One shard is sorted if it fits; else filters are
@@ -78,9 +78,9 @@ def plan(documents: int, memory: int, method: str, shape: tuple[int, int] | None
     filters = (1 + bands) * (passes + kept) // 8
     if method in ("exact", "minhash") or (method == "auto" and sorting <= memory):
         shards = max(fewest, -(-sorting // memory))
-        return Plan("sort", bands, rows, shards, sorting // shards)
+        return BandPlan("sort", bands, rows, shards, sorting // shards)
     shards = max(fewest, -(-filters // memory))
-    return Plan("filter", bands, rows, shards, filters // shards)
+    return BandPlan("filter", bands, rows, shards, filters // shards)
 
 
 def shared_keys(runs: Runs, bounds: Bounds, method: str, documents: int) -> Shared:

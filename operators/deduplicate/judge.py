@@ -23,8 +23,8 @@ import pyarrow as pa
 
 from mnemic.compiled import compiled
 from operators.contracts import Progress
-from operators.deduplicate.shingles import Hashes, Tokenizer, slices
-from operators.deduplicate.sketch import Signatures
+from operators.deduplicate.minhash import Signatures
+from operators.deduplicate.shingles import Hashes, Shingler, slices
 
 Integers = npt.NDArray[np.int64]
 
@@ -42,7 +42,7 @@ class ShingleSets:
     """
 
     def __init__(
-        self, read: Callable[[Sequence[int]], pa.Array], tokenizer: Tokenizer, hashes_held: int = _HASHES_HELD
+        self, read: Callable[[Sequence[int]], pa.Array], tokenizer: Shingler, hashes_held: int = _HASHES_HELD
     ) -> None:
         self._read, self._tokenizer, self.capacity = read, tokenizer, hashes_held
         self._sets: OrderedDict[int, Hashes] = OrderedDict()

@@ -18,9 +18,9 @@ from operators.contracts import Progress
 from operators.deduplicate.bands import BAND_SHIFT
 from operators.deduplicate.estimate import least_agreeing
 from operators.deduplicate.judge import Buckets, Integers, Judgement, ShingleSets, judge
+from operators.deduplicate.minhash import Signatures
 from operators.deduplicate.rank import Positions, exact_representatives, rank
-from operators.deduplicate.shingles import Tokenizer, normalise
-from operators.deduplicate.sketch import Signatures
+from operators.deduplicate.shingles import Shingler, normalise
 
 Texts = Callable[[Sequence[int]], pa.Array]
 """The texts of documents by their place in a pack."""
@@ -37,7 +37,7 @@ def resolve(
     keys: npt.NDArray[np.uint64],
     standing: Integers,
     texts: Texts,
-    tokenizer: Tokenizer,
+    tokenizer: Shingler,
     signatures: Signatures | None,
     threshold: float,
     least: int,
@@ -92,7 +92,7 @@ def _judge(
     keys: npt.NDArray[np.uint64],
     standing: Integers,
     texts: Texts,
-    tokenizer: Tokenizer,
+    tokenizer: Shingler,
     signatures: Signatures,
     threshold: float,
     least: int,

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from mnemic.compiled import compiled
 from operators.contracts import refuse
-from operators.deduplicate.sketch import Signatures, sketch
+from operators.deduplicate.minhash import Signatures, sketch
 from operators.deduplicate.words import combine, read_words, tables
 
 Hashes = npt.NDArray[np.uint64]
@@ -38,7 +38,7 @@ def normalise(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Tokenizer:
+class Shingler:
     """What a shingle is: ``ngram`` words; ``unspaced`` scripts are cut into "characters", or not at all ("words")."""
 
     ngram: int = 5

@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from operators.contracts import NO_REJECTS, Resources, Worker, refuse
-from operators.deduplicate.shingles import VERSION, Hashes, Tokenizer, buffers, slices
+from operators.contracts import NO_REJECTS, BatchFunction, Resources, refuse
+from operators.deduplicate.shingles import VERSION, Hashes, Shingler, buffers, slices
 
 _HEXADECIMAL = np.frombuffer(b"0123456789abcdef", np.uint8)
 
@@ -44,8 +44,8 @@ class Signature:
         self.tokenizer  # noqa: B018  # which refuses what it cannot be
 
     @property
-    def tokenizer(self) -> Tokenizer:
-        return Tokenizer(self.ngram, self.unspaced)
+    def tokenizer(self) -> Shingler:
+        return Shingler(self.ngram, self.unspaced)
 
     @property
     def scheme(self) -> str:
@@ -60,7 +60,7 @@ class Signature:
             ]
         )
 
-    def open(self, device: str) -> Worker:
+    def open(self, device: str) -> BatchFunction:
         added = self.output(pa.schema([]))
 
         def sign(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:

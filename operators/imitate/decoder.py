@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from mnemic import languagemodel
 from mnemic.errors import StepError
 from operators.contracts import Member, Progress, Resources
-from operators.imitate.checkpoint import Checkpoint, unpack_memory
-from operators.imitate.cost import attention_flops, matrix_flops
-from operators.imitate.group import joined
-from operators.imitate.rows import Labels, LabelTable
-from operators.imitate.settings import Training
-from operators.imitate.texts import Piece, TextRows, decoder_log_probs
-from operators.imitate.training import calm, train
+from operators.imitate.texts import ScoredWindow, TextRows, decoder_log_probs
+from operators.train.checkpoint import Checkpoint, unpack_memory
+from operators.train.cost import attention_flops, matrix_flops
+from operators.train.group import joined
+from operators.train.labels import Labels, LabelTable
+from operators.train.loop import calm, train
+from operators.train.settings import Training
 
 if TYPE_CHECKING:
     import torch
@@ -88,7 +88,7 @@ class Decode(Training):
         model, _ = languagemodel.shared(self.model, self.dtype, device)
         memory = start(model, torch.from_numpy(np.unique(rows.store.token)), self.blocks, self.seed)
         some = sorted(rows.store.pieces(self.window, self.stride), key=lambda piece: len(piece.rows))
-        drawn: list[Piece] = []
+        drawn: list[ScoredWindow] = []
         while some and sum(len(piece.rows) for piece in drawn) < _CALMED:
             drawn.append(some.pop(len(some) // 2))
         ids, read = rows.store.lay(drawn, (len(drawn), self.window))

@@ -28,7 +28,7 @@ _PASS_TOKENS = 4096
 
 
 @dataclass(frozen=True)
-class Piece:
+class ScoredWindow:
     """A window of a document, and which rows it scores."""
 
     document: int
@@ -86,7 +86,7 @@ class Texts:
         """The token of each row, [n]."""
         return self._at(np.ones(len(self.position), bool))
 
-    def pieces(self, window: int, stride: int) -> list[Piece]:
+    def pieces(self, window: int, stride: int) -> list[ScoredWindow]:
         """The windows that score a row, document by document; together they score each row once."""
         order = np.lexsort((self.position, self.document))
         bounds = np.searchsorted(self.document[order], np.arange(len(self.tokens) + 1))
@@ -96,10 +96,10 @@ class Texts:
             for part in windows(len(tokens), window, stride):
                 first, last = np.searchsorted(self.position[rows], (part.scored, part.end))
                 if last > first:
-                    found.append(Piece(document, part, rows[first:last]))
+                    found.append(ScoredWindow(document, part, rows[first:last]))
         return found
 
-    def lay(self, pieces: list[Piece], shape: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def lay(self, pieces: list[ScoredWindow], shape: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(token ids in ``shape``, padded on the right; the flat place that predicts each row of the pieces)."""
         ids = np.zeros(shape, np.int64)
         read = []
@@ -161,7 +161,7 @@ def decoder_log_probs(
     return scores
 
 
-def _scoring_passes(texts: Texts, window: int, stride: int) -> Iterator[tuple[tuple[int, int], list[Piece]]]:
+def _scoring_passes(texts: Texts, window: int, stride: int) -> Iterator[tuple[tuple[int, int], list[ScoredWindow]]]:
     """The datastore's passes over the documents, with the pieces that score a row."""
     wanted = {(piece.document, piece.part.begin): piece for piece in texts.pieces(window, stride)}
     lengths = [len(tokens) for tokens in texts.tokens]

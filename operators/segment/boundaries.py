@@ -33,7 +33,7 @@ from operators.segment.select import (
     percentile,
     spans,
 )
-from operators.segment.settings import CURVES, Settings
+from operators.segment.settings import CURVES, SegmentSettings
 from operators.segment.similarity import depth, gap_similarity
 
 STRETCH = 2048
@@ -86,7 +86,7 @@ def weights_of(words: Integers) -> Floats:
     return np.maximum(words, 1).astype(np.float64) ** _POWER
 
 
-def find_boundaries(units: Units, settings: Settings) -> Boundaries:
+def find_boundaries(units: Units, settings: SegmentSettings) -> Boundaries:
     """Score, select and refine. Of `fixed` with a stride only the beginnings of blocks are cuts."""
     if settings.method in ("fixed", "unit"):
         size = (settings.stride or settings.size) if settings.method == "fixed" else 1
@@ -99,7 +99,7 @@ def find_boundaries(units: Units, settings: Settings) -> Boundaries:
     return replace(found, cuts=_within(moved, found.score, settings), topic=moved & ~units.ends)
 
 
-def curve(units: Units, settings: Settings) -> Floats:
+def curve(units: Units, settings: SegmentSettings) -> Floats:
     """The score of every gap: higher where an event is more likely to begin; float64 [n - 1], NaN at hard cuts."""
     if settings.method == "texttiling":
         return depth(gap_similarity(units.vectors, units.ends, settings.window), units.ends)
@@ -110,7 +110,7 @@ def curve(units: Units, settings: Settings) -> Floats:
     return scores
 
 
-def _by_curve(units: Units, settings: Settings) -> Boundaries:
+def _by_curve(units: Units, settings: SegmentSettings) -> Boundaries:
     scores, ends = curve(units, settings), units.ends
     candidates = local_maxima(scores, ends) if settings.method == "texttiling" else ~ends
     if settings.percentile is not None:
@@ -130,13 +130,13 @@ def _by_curve(units: Units, settings: Settings) -> Boundaries:
     return Boundaries(_within(chosen, scores, settings), scores, threshold, chosen & ~ends)
 
 
-def _within(cuts: Flags, scores: Floats, settings: Settings) -> Flags:
+def _within(cuts: Flags, scores: Floats, settings: SegmentSettings) -> Flags:
     """With cuts more where an event has too many units."""
     ones = np.ones(len(cuts) + 1, np.int64)
     return limit(cuts, scores, ones, settings.max_units, len(ones), min_units=settings.min_units)
 
 
-def _by_optimisation(units: Units, settings: Settings) -> Boundaries:
+def _by_optimisation(units: Units, settings: SegmentSettings) -> Boundaries:
     solve = SOLVERS[settings.method]
     cuts, scores = units.ends.copy(), np.full(len(units.ends), np.nan)
     threshold = scores.copy()
@@ -152,7 +152,7 @@ Solution = tuple[Flags, Floats, Floats]
 """Cuts, scores and thresholds of the gaps of a piece."""
 
 
-def at_the_end(settings: Settings) -> bool:
+def at_the_end(settings: SegmentSettings) -> bool:
     """Whether an optimisation decides about the whole piece at once: bisection, and a number of events, do."""
     return settings.method == "divisive" or settings.count is not None
 
@@ -169,7 +169,7 @@ def standing(cuts: Flags) -> int:
     return int(places[0]) if len(places) else len(cuts) + 1
 
 
-def _in_stretches(vectors: Vectors, weights: Floats, settings: Settings) -> Solution:
+def _in_stretches(vectors: Vectors, weights: Floats, settings: SegmentSettings) -> Solution:
     """Solve as the units would come in a stream: a stretch at a time, each from the last cut that stands."""
     count = len(vectors)
     whole = np.zeros(count - 1, np.bool_), np.full(count - 1, np.nan), np.full(count - 1, np.nan)
@@ -187,14 +187,14 @@ def _in_stretches(vectors: Vectors, weights: Floats, settings: Settings) -> Solu
         start += stands
 
 
-def _segments(settings: Settings, units: int) -> int:
+def _segments(settings: SegmentSettings, units: int) -> int:
     """The number of events asked for of ``units`` units."""
     if settings.count is not None:
         return settings.count
     return max(1, round(units / (settings.mean_units or units)))
 
 
-def _posterior(vectors: Vectors, weights: Floats, settings: Settings) -> Solution:
+def _posterior(vectors: Vectors, weights: Floats, settings: SegmentSettings) -> Solution:
     table = costs(vectors, _normalised(weights), settings.max_units)
     least = changepoint.possible_shortest(len(vectors), settings.min_units, settings.max_units)
     if settings.mean_units is None:
@@ -204,7 +204,7 @@ def _posterior(vectors: Vectors, weights: Floats, settings: Settings) -> Solutio
     return found.cuts, found.probability, np.full(len(found.cuts), np.nan)
 
 
-def _changepoint(vectors: Vectors, weights: Floats, settings: Settings) -> Solution:
+def _changepoint(vectors: Vectors, weights: Floats, settings: SegmentSettings) -> Solution:
     count, mass = len(vectors), _normalised(weights)
     most = settings.max_units
     least = changepoint.possible_shortest(count, settings.min_units, most)
@@ -216,7 +216,7 @@ def _changepoint(vectors: Vectors, weights: Floats, settings: Settings) -> Solut
     return cuts, nothing, nothing
 
 
-def _divisive(vectors: Vectors, weights: Floats, settings: Settings) -> Solution:
+def _divisive(vectors: Vectors, weights: Floats, settings: SegmentSettings) -> Solution:
     asked = None if settings.count is None and settings.mean_units is None else _segments(settings, len(vectors))
     made = divisive.divisions(
         vectors,
@@ -236,7 +236,7 @@ def _normalised(weights: Floats) -> Floats:
     return scaled
 
 
-SOLVERS: dict[str, Callable[[Vectors, Floats, Settings], Solution]] = {
+SOLVERS: dict[str, Callable[[Vectors, Floats, SegmentSettings], Solution]] = {
     "posterior": _posterior,
     "changepoint": _changepoint,
     "divisive": _divisive,

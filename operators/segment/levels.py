@@ -18,7 +18,7 @@ from operators.segment.boundaries import Boundaries
 from operators.segment.cost import Vectors
 from operators.segment.limits import limit
 from operators.segment.select import Flags, Floats, Integers
-from operators.segment.settings import Settings
+from operators.segment.settings import SegmentSettings
 from operators.segment.similarity import depth, gap_similarity
 
 CAUSES = ("start", "pause", "speaker", "topic", "length", "block", "turn")
@@ -61,7 +61,7 @@ class Level:
 
 
 def make_levels(
-    found: Boundaries, hard: HardCuts, vectors: Vectors, words: Integers, turns: Integers, settings: Settings
+    found: Boundaries, hard: HardCuts, vectors: Vectors, words: Integers, turns: Integers, settings: SegmentSettings
 ) -> list[Level]:
     """Sessions, events, turns and passages.
 
@@ -140,7 +140,7 @@ def _causes(found: Boundaries, hard: HardCuts) -> Integers:
 
 
 def _passages(
-    firsts: Integers, ends: Integers, divisible: Flags, vectors: Vectors, words: Integers, settings: Settings
+    firsts: Integers, ends: Integers, divisible: Flags, vectors: Vectors, words: Integers, settings: SegmentSettings
 ) -> tuple[tuple[Integers, Integers], Integers]:
     """Ranges of the passages of divisible ranges of too many words, and the place of the range that each is of."""
     total = np.concatenate([[0], np.cumsum(words)])

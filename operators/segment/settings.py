@@ -26,7 +26,7 @@ _RULES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class SegmentSettings:
     """How units become events.
 
     ``method`` says how gaps are looked at: "posterior" (change points weighed by their probability), "changepoint"

@@ -18,12 +18,12 @@ from operators.segment.boundaries import DEVIATIONS, SOLVERS, STRETCH, at_the_en
 from operators.segment.cost import Vectors
 from operators.segment.limits import passing
 from operators.segment.select import Flags, Floats, trailing
-from operators.segment.settings import CURVES, Settings
+from operators.segment.settings import CURVES, SegmentSettings
 from operators.segment.similarity import gap_similarity
 
 
 @dataclass(frozen=True)
-class Found:
+class StreamedEvent:
     """An event: units [first, end) counted from the start of the stream, and the score of the gap before it."""
 
     first: int
@@ -37,7 +37,7 @@ class Stream:
     Raises `RecipeError` for settings whose boundaries depend on the whole document.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: SegmentSettings) -> None:
         self._settings = settings
         self._state: _Passing | _Stretching
         if settings.method in SOLVERS and not at_the_end(settings) and settings.refine is None:
@@ -58,7 +58,7 @@ class Stream:
         weights: Floats | None = None,
         signal: Floats | None = None,
         breaks: Flags | None = None,
-    ) -> list[Found]:
+    ) -> list[StreamedEvent]:
         """The events that these units decide.
 
         ``vectors`` is float32 [n, d]; ``weights`` float64 [n], 1 by default; ``signal`` float64 [n] the surprise of
@@ -78,19 +78,19 @@ class Stream:
             )
         )
 
-    def finish(self) -> list[Found]:
+    def finish(self) -> list[StreamedEvent]:
         """The events that were open."""
         return list(self._state.finish())
 
 
-def _decides_in_passing(settings: Settings) -> bool:
+def _decides_in_passing(settings: SegmentSettings) -> bool:
     return settings.method in ("fixed", "unit") or (settings.method in CURVES and settings.trailing is not None)
 
 
 class _Passing:
     """A cut is decided when its unit comes."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: SegmentSettings) -> None:
         self._settings = settings
         self._last: Vectors | None = None
         self._sums = np.zeros((1, 2))
@@ -98,7 +98,7 @@ class _Passing:
         self._units = 0
         self._first, self._score = 0, float("nan")
 
-    def push(self, vectors: Vectors, weights: Floats, signal: Floats, breaks: Flags) -> Iterator[Found]:
+    def push(self, vectors: Vectors, weights: Floats, signal: Floats, breaks: Flags) -> Iterator[StreamedEvent]:
         if not len(vectors):
             return
         known = 0 if self._last is None else 1
@@ -107,7 +107,7 @@ class _Passing:
         before = self._units - known  # the first of ``joined``
         cuts, scores = self._decide(joined, incoming, ends)
         for gap in np.flatnonzero(cuts).tolist():
-            yield Found(self._first, before + gap + 1, self._score)
+            yield StreamedEvent(self._first, before + gap + 1, self._score)
             self._first, self._score = before + gap + 1, float(scores[gap])
         self._last, self._units = vectors[-1:], self._units + len(vectors)
 
@@ -125,15 +125,15 @@ class _Passing:
         cuts, self._length = passing(chosen, ends, settings.min_units, settings.max_units, self._length)
         return cuts, scores
 
-    def finish(self) -> Iterator[Found]:
+    def finish(self) -> Iterator[StreamedEvent]:
         if self._units > self._first:
-            yield Found(self._first, self._units, self._score)
+            yield StreamedEvent(self._first, self._units, self._score)
 
 
 class _Stretching:
     """Units wait until a stretch is full or ends."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: SegmentSettings) -> None:
         self._settings = settings
         self._vectors: Vectors | None = None
         self._weights = np.zeros(0)
@@ -141,16 +141,16 @@ class _Stretching:
         self._begin = 0  # place in the stream of the unit that waits longest
         self._first, self._score = 0, float("nan")
 
-    def push(self, vectors: Vectors, weights: Floats, signal: Floats, breaks: Flags) -> Iterator[Found]:
+    def push(self, vectors: Vectors, weights: Floats, signal: Floats, breaks: Flags) -> Iterator[StreamedEvent]:
         self._vectors = vectors if self._vectors is None else np.concatenate([self._vectors, vectors])
         self._weights = np.concatenate([self._weights, weights])
         self._breaks = np.concatenate([self._breaks, breaks])
         yield from self._decided(at_end=False)
 
-    def finish(self) -> Iterator[Found]:
+    def finish(self) -> Iterator[StreamedEvent]:
         yield from self._decided(at_end=True)
 
-    def _decided(self, *, at_end: bool) -> Iterator[Found]:
+    def _decided(self, *, at_end: bool) -> Iterator[StreamedEvent]:
         while self._vectors is not None and len(self._vectors):
             hard = np.flatnonzero(self._breaks[1:]) + 1
             piece = int(hard[0]) if len(hard) else len(self._vectors)
@@ -160,10 +160,10 @@ class _Stretching:
             cuts, scores, _ = SOLVERS[self._settings.method](self._vectors[:size], self._weights[:size], self._settings)
             stands = size if size == piece else standing(cuts)
             for gap in np.flatnonzero(cuts[: stands - 1]).tolist():
-                yield Found(self._first, self._begin + gap + 1, self._score)
+                yield StreamedEvent(self._first, self._begin + gap + 1, self._score)
                 self._first, self._score = self._begin + gap + 1, float(scores[gap])
             end = self._begin + stands
-            yield Found(self._first, end, self._score)
+            yield StreamedEvent(self._first, end, self._score)
             self._first, self._score = end, float(scores[stands - 1]) if stands - 1 < len(scores) else float("nan")
             self._begin = end
             self._vectors, self._weights = self._vectors[stands:], self._weights[stands:]

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from mnemic import schema
 from mnemic.errors import StepError
 from mnemic.neighbours.codes import rounded
-from mnemic.neighbours.exact import Exact
-from mnemic.neighbours.layout import Held, Layout, centroids_of, coder_of, lists_of, measured
+from mnemic.neighbours.exact import ExactSearch
+from mnemic.neighbours.layout import InMemoryKeys, Layout, centroids_of, coder_of, lists_of, measured
 from mnemic.neighbours.lists import Lists
 from mnemic.neighbours.parts import Part, Partial, Range, candidates_of, merged, ranges
 from operators.contracts import Corpus, Progress, Resources, refuse
@@ -100,19 +100,19 @@ class Neighbours:
             return FittedNeighbours(self, keys, quantised, empty, {**found, **chosen})
         if way == "exact":
             held = keys.held()
-            exact = Exact(held.keys, held.document)
+            exact = ExactSearch(held.keys, held.document)
             _self_test(exact, *_sampled(held), self.k)
             return FittedNeighbours(self, keys, exact, empty, found)
         whole = self.parts(rows, width) == 1
-        store: StoredKeys | Held = keys.held() if whole else keys
+        store: StoredKeys | InMemoryKeys = keys.held() if whole else keys
         coder = coder_of(store)
-        if isinstance(store, Held):
+        if isinstance(store, InMemoryKeys):
             store = replace(store, codes=coder.codes(store.keys))
         centroids = centroids_of(store, coder)
         told = measured(store, coder, centroids, self.recall)
         found |= {"lists": len(centroids), "probes": told.probes, "recall": told.recall}
         lists = None
-        if isinstance(store, Held):
+        if isinstance(store, InMemoryKeys):
             lists = Lists(store.keys, store.document, Layout(centroids, told.probes), coder, codes=store.codes)
             _self_test(lists, *_sampled(store), self.k)
         return FittedNeighbours(self, keys, lists, {"lists": _table(centroids, told.sizes)}, found)
@@ -124,7 +124,7 @@ class Neighbours:
             return FittedNeighbours(self, keys, Quantised.restore(state, keys))
         held = keys.held()
         if self.way(len(keys)) == "exact":
-            return FittedNeighbours(self, keys, Exact(held.keys, held.document))
+            return FittedNeighbours(self, keys, ExactSearch(held.keys, held.document))
         centroids, _ = _layout(corpus.table("lists"), device)
         return FittedNeighbours(self, keys, Lists(held.keys, held.document, Layout(centroids, _probes(state))))
 
@@ -145,7 +145,7 @@ class Neighbours:
             read += len(key)
         stored, document, rows = (torch.cat(column) for column in zip(*held, strict=True))
         searched = Lists(stored, document, layout, coder, rows)
-        _self_test(searched, *_sampled(Held(stored, document)), self.k, rows)
+        _self_test(searched, *_sampled(InMemoryKeys(stored, document)), self.k, rows)
         return PartOfStore(self, keys, Part(searched, lists, sizes))
 
     def ranges(self, lists: pa.Table) -> list[Range]:
@@ -176,7 +176,7 @@ class FittedNeighbours:
 
     settings: Neighbours
     keys: StoredKeys
-    store: Exact | Lists | Quantised | None
+    store: ExactSearch | Lists | Quantised | None
     tables: Mapping[str, pa.Table] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
 
@@ -260,14 +260,14 @@ def _matrix(column: pa.Array) -> NDArray[np.int64]:
     return found
 
 
-def _sampled(keys: StoredKeys | Held) -> tuple[torch.Tensor, NDArray[np.int64]]:
+def _sampled(keys: StoredKeys | InMemoryKeys) -> tuple[torch.Tensor, NDArray[np.int64]]:
     """Some keys, and their rows."""
     rows = np.sort(np.random.default_rng(0).permutation(len(keys))[:_SELF_TEST])
     return keys.take(rows)[0], rows
 
 
 def _self_test(
-    store: Exact | Lists | Quantised,
+    store: ExactSearch | Lists | Quantised,
     keys: torch.Tensor,
     rows: NDArray[np.int64],
     k: int,

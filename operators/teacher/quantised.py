@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mnemic.errors import StepError
-from mnemic.neighbours.layout import Keys, Nearest
+from mnemic.neighbours.layout import Keys, NearestKeys
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +57,7 @@ class Quantised:
         index = faiss.index_factory(width, f"IVF{lists},PQ{code}x{bits}np")  # np: not sorted for Hamming distances
         index.verbose = False
         index.train(training)
-        documents, nearest, read = [], Nearest.of(keys), 0
+        documents, nearest, read = [], NearestKeys.of(keys), 0
         for key, document in keys.batches():
             index.add(_floats(key))
             documents.append(document.cpu().numpy())
@@ -136,7 +136,7 @@ class Quantised:
         return near
 
 
-def _share(nearest: Nearest, found: npt.NDArray[np.int64]) -> float:
+def _share(nearest: NearestKeys, found: npt.NDArray[np.int64]) -> float:
     """The share of the nearest, or of as many as there are, that is among the rows ``found`` [s, k]."""
     import torch
 

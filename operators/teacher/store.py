@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mnemic.errors import StepError
-from mnemic.neighbours.layout import AT_ONCE, Held
+from mnemic.neighbours.layout import AT_ONCE, InMemoryKeys
 from mnemic.vectors import vectors
 from operators.contracts import Corpus, Progress
 
@@ -53,12 +53,12 @@ class StoredKeys:
         table = self.corpus.take(rows.tolist(), ("document", "key"))
         return self.queries(table["key"].combine_chunks()), self.numbers(table["document"].combine_chunks())
 
-    def held(self) -> Held:
+    def held(self) -> InMemoryKeys:
         """All of them, in memory."""
         import torch
 
         keys, documents = zip(*self.batches(), strict=True)
-        return Held(torch.cat(keys), torch.cat(documents))
+        return InMemoryKeys(torch.cat(keys), torch.cat(documents))
 
     def numbers(self, column: pa.Array) -> torch.Tensor:
         """The numbers of the documents with these ids; -1 for those that the store does not have. int64 [b]."""

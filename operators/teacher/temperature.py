@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.perplexity import best_weight, perplexity
+from mnemic.mixture import best_weight, perplexity
 from operators.teacher.distribution import distribution
 
 SHARE = 0.2

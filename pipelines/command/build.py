@@ -15,7 +15,7 @@ from typing import Any
 from mnemic.bank import open_bank
 from mnemic.command.show import dues, funnel
 from pipelines.engine import ENGINES, choose_engine
-from pipelines.progress import Event, JsonLog, Sink, TerminalLines
+from pipelines.progress import JsonLog, ProgressEvent, Sink, TerminalLines
 from pipelines.recipe import load_recipe
 from pipelines.run import BuildResult, build
 
@@ -99,7 +99,7 @@ class Interruption:
         self._asked = True
         raise KeyboardInterrupt
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: ProgressEvent) -> None:
         if self._asked and event.kind in ("step-start", "fragment", "progress"):
             raise KeyboardInterrupt
 

@@ -8,10 +8,10 @@ import sys
 
 from mnemic.bank import open_bank
 from mnemic.schema import LEVELS
-from operators.perplexity import Comparison
-from pipelines.evaluate import COSTS, PARTS, Evaluation, Perplexity, evaluate
-from pipelines.questions import Skipped, read_questions
-from pipelines.recall import Recall, Recalls, evidence_recall
+from pipelines.evaluate.bank import COSTS, PARTS, Evaluation, Perplexity, evaluate
+from pipelines.evaluate.bootstrap import Comparison
+from pipelines.evaluate.questions import Skipped, read_questions
+from pipelines.evaluate.recall import Recall, Recalls, evidence_recall
 
 EXAMPLES = """  mnemic eval memory/python-environment
   mnemic eval memory/python-environment --speed

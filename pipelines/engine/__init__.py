@@ -10,10 +10,10 @@ import importlib.util
 import os
 
 from mnemic.errors import MissingExtra, RecipeError
-from pipelines.engine.contracts import Engine, Job, Results
+from pipelines.engine.contracts import Engine, Job, ResultStream
 from pipelines.engine.inline import InlineEngine
 
-__all__ = ["Engine", "InlineEngine", "Job", "Results", "choose_engine"]
+__all__ = ["Engine", "InlineEngine", "Job", "ResultStream", "choose_engine"]
 
 ENGINES = ("inline", "ray")
 

@@ -33,7 +33,7 @@ class Job(Generic[MadeT]):
     told: Callable[[Any], str] = str
 
 
-class Results(Protocol[ResultT_co]):
+class ResultStream(Protocol[ResultT_co]):
     """Results of a job, as they come.
 
     Where an item fails, what is under way still comes, and then the iteration raises: a `MnemicError` of the operator,
@@ -64,10 +64,10 @@ class Engine(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def map(self, job: Job[Callable[[ItemT], ResultT]], items: Iterable[ItemT]) -> Results[ResultT]:
+    def map(self, job: Job[Callable[[ItemT], ResultT]], items: Iterable[ItemT]) -> ResultStream[ResultT]:
         """One result for each item, in any order. Where there are no items no worker is made."""
 
-    def stream(self, job: Job[Callable[[Progress], Iterator[ResultT]]], progress: Progress) -> Results[ResultT]:
+    def stream(self, job: Job[Callable[[Progress], Iterator[ResultT]]], progress: Progress) -> ResultStream[ResultT]:
         """What one worker yields, in its order.
 
         When the worker dies, another one begins the job anew: what it yields must follow from what is committed.
@@ -75,7 +75,7 @@ class Engine(Protocol):
 
     def gang(
         self, job: Job[Callable[[Progress, Member], Iterator[ResultT]]], size: int, progress: Progress
-    ) -> Results[ResultT]:
+    ) -> ResultStream[ResultT]:
         """What ``size`` workers yield that work on one thing together, all at once; each is told its place.
 
         They speak with one another themselves, at the address in their `Member`; by custom the first yields for all.

@@ -8,7 +8,7 @@ from typing import Any, Generic
 
 from mnemic.errors import MnemicError
 from operators.contracts import Member, Progress
-from pipelines.engine.contracts import ItemT, Job, Results, ResultT, failed
+from pipelines.engine.contracts import ItemT, Job, ResultStream, ResultT, failed
 
 
 class InlineEngine:
@@ -23,15 +23,15 @@ class InlineEngine:
     ) -> None:
         return None
 
-    def map(self, job: Job[Callable[[ItemT], ResultT]], items: Iterable[ItemT]) -> Results[ResultT]:
+    def map(self, job: Job[Callable[[ItemT], ResultT]], items: Iterable[ItemT]) -> ResultStream[ResultT]:
         return _Cancellable(job, _mapped(job, items))
 
-    def stream(self, job: Job[Callable[[Progress], Iterator[ResultT]]], progress: Progress) -> Results[ResultT]:
+    def stream(self, job: Job[Callable[[Progress], Iterator[ResultT]]], progress: Progress) -> ResultStream[ResultT]:
         return _Cancellable(job, _streamed(job, progress))
 
     def gang(
         self, job: Job[Callable[[Progress, Member], Iterator[ResultT]]], size: int, progress: Progress
-    ) -> Results[ResultT]:
+    ) -> ResultStream[ResultT]:
         return _Cancellable(job, _alone(job, Member(size=size), progress))
 
 

@@ -25,7 +25,7 @@ import ray
 
 from mnemic.errors import StepError, Unreachable
 from operators.contracts import Member, Progress, Resources
-from pipelines.engine.contracts import ItemT, Job, Results, ResultT
+from pipelines.engine.contracts import ItemT, Job, ResultStream, ResultT
 from pipelines.engine.dispatch import Mapped, Streamed, no_room, own_node_lives
 from pipelines.engine.gang import Ganged
 from pipelines.engine.inline import InlineEngine
@@ -78,18 +78,18 @@ class RayEngine:
                 ray.shutdown()
         self._connected = self._ours = False
 
-    def map(self, job: Job[Callable[[ItemT], ResultT]], items: Iterable[ItemT]) -> Results[ResultT]:
+    def map(self, job: Job[Callable[[ItemT], ResultT]], items: Iterable[ItemT]) -> ResultStream[ResultT]:
         todo = list(items)
         if not todo:
             return InlineEngine().map(job, todo)
         return Mapped(self._pool_for(job), job, self._shipped(job), todo)
 
-    def stream(self, job: Job[Callable[[Progress], Iterator[ResultT]]], progress: Progress) -> Results[ResultT]:
+    def stream(self, job: Job[Callable[[Progress], Iterator[ResultT]]], progress: Progress) -> ResultStream[ResultT]:
         return Streamed(self._pool_for(job), job, self._shipped(job), progress)
 
     def gang(
         self, job: Job[Callable[[Progress, Member], Iterator[ResultT]]], size: int, progress: Progress
-    ) -> Results[ResultT]:
+    ) -> ResultStream[ResultT]:
         pool = self._pool_for(job)
         if pool.size < size and self.distributed and self._workers is None:
             pool.resize(size, pool.wide)  # a cluster may grow when more is asked of it

@@ -39,7 +39,7 @@ class Names:
 
 
 @dataclass(frozen=True)
-class Said:
+class Utterance:
     """What a turn says. ``stated`` is its time as it stands there; ``others`` are the kinds of parts without text."""
 
     id: str
@@ -49,7 +49,7 @@ class Said:
     others: tuple[str, ...] = ()
 
 
-def read_turn(value: object, subject: str, captions: bool) -> Said:
+def read_turn(value: object, subject: str, captions: bool) -> Utterance:
     """A turn from JSON, called ``subject`` ("turn 3") in sentences; with the caption of an image that it shares.
 
     Raises `Unusable`.
@@ -70,7 +70,7 @@ def read_turn(value: object, subject: str, captions: bool) -> Said:
         raise Unusable(f"The text of {subject} holds nothing{only}.", "empty")
     if fault := text_fault(text):
         raise Unusable(f"The text of {subject} cannot be stored. {fault}")
-    return Said(name, speaker, text, first_value(record, TIMES)[1], others)
+    return Utterance(name, speaker, text, first_value(record, TIMES)[1], others)
 
 
 @dataclass

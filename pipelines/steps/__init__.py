@@ -9,19 +9,19 @@ from typing import Any
 from mnemic.hardware import likely_device, resolve_dtype
 from mnemic.languagemodel import student_layer
 from mnemic.schema import UNITS
-from operators.imitate import Training
+from operators.train import Training
 from pipelines.identity import Record, resolved_fields
 from pipelines.recipe import Recipe
+from pipelines.steps.cluster import ClusterStep, InClustersStep
 from pipelines.steps.contracts import Context, Status, Step
-from pipelines.steps.corpus import Corpus
-from pipelines.steps.deduplicate import Deduplication
-from pipelines.steps.derive import Derive
+from pipelines.steps.deduplicate import DeduplicateStep
+from pipelines.steps.derive import DeriveStep
 from pipelines.steps.embedding import embedding_step
-from pipelines.steps.grow import Grow
-from pipelines.steps.read import Read
-from pipelines.steps.retriever import neighbours_step, teacher_step
-from pipelines.steps.train import Train
-from pipelines.steps.tree import ClusterTree, InClusters
+from pipelines.steps.fit import FitStep
+from pipelines.steps.grow import GrowStep
+from pipelines.steps.neighbours import neighbours_step, teacher_step
+from pipelines.steps.read import ReadStep
+from pipelines.steps.train import TrainStep
 
 __all__ = ["Context", "Status", "Step", "steps_of"]
 
@@ -50,13 +50,15 @@ def steps_of(recipe: Recipe, device: str | None = None, rebalance: bool = False,
         records[step] = Record(step, operator.version, resolved_fields(operator), upstream)
         return records[step]
 
-    read = Read(recipe.sources, recipe.max_document_bytes, recipe.fragment_characters)
+    read = ReadStep(recipe.sources, recipe.max_document_bytes, recipe.fragment_characters)
     records["read"] = read.record
     steps: list[Step] = [read]
     text = ("id", "text")
-    steps.append(Grow(record("signature", recipe.signature, "read"), recipe.signature, "documents", text, ("read",)))
     steps.append(
-        Deduplication(
+        GrowStep(record("signature", recipe.signature, "read"), recipe.signature, "documents", text, ("read",))
+    )
+    steps.append(
+        DeduplicateStep(
             record("deduplicate", recipe.deduplicate, "signature"),
             recipe.deduplicate,
             recipe.signature.scheme,
@@ -64,7 +66,7 @@ def steps_of(recipe: Recipe, device: str | None = None, rebalance: bool = False,
         )
     )
     steps.append(
-        Derive(
+        DeriveStep(
             record("units", recipe.units, "read"),
             recipe.units,
             origin="documents",
@@ -82,7 +84,7 @@ def steps_of(recipe: Recipe, device: str | None = None, rebalance: bool = False,
     if recipe.surprise is not None:
         signals = recipe.surprise.signals
         steps.append(
-            Grow(
+            GrowStep(
                 record("surprise", recipe.surprise, "units"),
                 recipe.surprise,
                 "units",
@@ -93,7 +95,7 @@ def steps_of(recipe: Recipe, device: str | None = None, rebalance: bool = False,
         )
     seen_by = ("embed", "surprise") if signals else ("embed",)
     steps.append(
-        Derive(
+        DeriveStep(
             record("segment", recipe.segment, *seen_by),
             recipe.segment,
             origin="units",
@@ -107,11 +109,11 @@ def steps_of(recipe: Recipe, device: str | None = None, rebalance: bool = False,
     )
     if recipe.denoise is not None:
         denoise = record("denoise", recipe.denoise, "segment")
-        steps.append(Grow(denoise, recipe.denoise, "events", ("text", "leaf"), ("segment",)))
-    steps.append(ClusterTree(record("cluster", recipe.cluster, "segment"), recipe.cluster, LEAVES, recluster))
+        steps.append(GrowStep(denoise, recipe.denoise, "events", ("text", "leaf"), ("segment",)))
+    steps.append(ClusterStep(record("cluster", recipe.cluster, "segment"), recipe.cluster, LEAVES, recluster))
     if recipe.semantic is not None:
         steps.append(
-            InClusters(
+            InClustersStep(
                 record("semantic", recipe.semantic, "segment", "cluster"),
                 recipe.semantic,
                 "events",
@@ -144,7 +146,7 @@ def _with_types(recipe: Recipe, device: str) -> Recipe:
 def _parametric(recipe: Recipe, record: Callable[..., Record]) -> list[Step]:
     """The steps that need a language model: which text, its scored tokens, their neighbours and teacher, the memory."""
     return [
-        Corpus(
+        FitStep(
             record("split", recipe.split, "read"),
             recipe.split,
             "documents",
@@ -154,7 +156,7 @@ def _parametric(recipe: Recipe, record: Callable[..., Record]) -> list[Step]:
             where=KEPT,
             needs=("duplicate_of",),
         ),
-        Derive(
+        DeriveStep(
             record("datastore", recipe.datastore, "read"),
             recipe.datastore,
             origin="documents",
@@ -190,6 +192,6 @@ def _memories(recipe: Recipe, record: Callable[..., Record]) -> list[Step]:
         wanted.append(("decode", "decoder", "decoder", decoder, lambda layers: context))
     named = tuple(memory for _, memory, *_ in wanted)
     return [
-        Train(record(step, operator, "teacher"), operator, ("teacher",), memory, kind, config, named)
+        TrainStep(record(step, operator, "teacher"), operator, ("teacher",), memory, kind, config, named)
         for step, memory, kind, operator, config in wanted
     ]

@@ -22,9 +22,9 @@ from mnemic.ids import hash_parts
 from mnemic.schema import REJECTS
 from operators.contracts import Resources
 from pipelines import faults
-from pipelines.engine import Engine, Job, Results
+from pipelines.engine import Engine, Job, ResultStream
 from pipelines.identity import Record
-from pipelines.progress import Event, Sink
+from pipelines.progress import ProgressEvent, Sink
 
 ALWAYS_TOLERATED = 10
 """A step never fails for this few rejects, whatever their share."""
@@ -90,7 +90,7 @@ class Context:
     def emit(self, kind: str, **values: Any) -> None:
         """Tell the sinks. One that asks to stop may go on asking while the step is stopping."""
         try:
-            self.sink(Event(kind, self.run, self.step, **values))
+            self.sink(ProgressEvent(kind, self.run, self.step, **values))
         except BaseException as error:
             if isinstance(error, Exception) or not self.tally.stopping:
                 raise
@@ -122,7 +122,7 @@ class Context:
 
     def in_waves(
         self,
-        results: Results[ResultT],
+        results: ResultStream[ResultT],
         commit: Callable[[list[ResultT]], None],
         seen: Callable[[ResultT], None] = lambda result: None,
     ) -> None:

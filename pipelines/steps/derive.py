@@ -24,7 +24,7 @@ from pipelines.steps.contracts import Context, Status, check_rejects, forget_rej
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DerivedRows:
     fragment: int  # of the origin
     fragments: tuple[WrittenFragment, ...]
     rejects: pa.Table
@@ -34,7 +34,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Derive:
+class DeriveStep:
     """A step that makes ``target`` from ``origin``.
 
     ``key`` are the columns of the origin that identify an input, ``target_key`` the columns of the target that repeat
@@ -102,7 +102,7 @@ class Derive:
             missing, _ = self._difference(context.store, wanted, dataset.require())
         done = 0
 
-        def commit(wave: list[Outcome]) -> None:
+        def commit(wave: list[DerivedRows]) -> None:
             nonlocal done
             context.reject(self.record, pa.concat_tables([outcome.rejects for outcome in wave]))
             fragments = [fragment for outcome in wave for fragment in outcome.fragments]
@@ -112,7 +112,7 @@ class Derive:
             context.tally.rows += sum(outcome.rows for outcome in wave)
             context.progress(done, len(missing), self.unit)
 
-        def seen(outcome: Outcome) -> None:
+        def seen(outcome: DerivedRows) -> None:
             context.emit("fragment", fragment=outcome.fragment, done=outcome.rows, seconds=outcome.seconds)
 
         work = self._work(origin, {key[0] for key in missing})
@@ -158,15 +158,15 @@ class Derive:
 
     def _worker(
         self, context: Context, version: int, dataset: Dataset
-    ) -> Callable[[], Callable[[tuple[int, pa.Array]], Outcome]]:
+    ) -> Callable[[], Callable[[tuple[int, pa.Array]], DerivedRows]]:
         origin, device = context.store[self.origin], context.device
         schema = self.operator.output(origin.require(version).schema)  # not the dataset's: that may have grown
 
-        def factory() -> Callable[[tuple[int, pa.Array]], Outcome]:
+        def factory() -> Callable[[tuple[int, pa.Array]], DerivedRows]:
             process = self.operator.open(device or default_device())
             snapshot = origin.require(version)
 
-            def work(item: tuple[int, pa.Array]) -> Outcome:
+            def work(item: tuple[int, pa.Array]) -> DerivedRows:
                 started = time.monotonic()
                 fragment, keys = item
                 columns = list(dict.fromkeys((*self.key, *self.columns)))
@@ -178,7 +178,7 @@ class Derive:
                 fragments = write_rows(dataset.uri, made, schema, dataset.storage_options)
                 faults.reach(self.name, "after-write")
                 seconds = time.monotonic() - started
-                return Outcome(
+                return DerivedRows(
                     fragment, tuple(fragments), pa.Table.from_batches([rejects]), len(made), len(keys), seconds
                 )
 

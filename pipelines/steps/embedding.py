@@ -29,7 +29,7 @@ from mnemic.release import releases
 from operators.embed import Embed
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context
-from pipelines.steps.grow import Compute, Grow
+from pipelines.steps.grow import Compute, GrowStep
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -38,7 +38,7 @@ _INVERSE = pow(_BASE, -1, 1 << 64)
 
 
 @dataclass(frozen=True)
-class Embedding(Grow):
+class EmbedStep(GrowStep):
     """The row step that grows `embedding`. Its operator is resolved: it names what it does, not "auto"."""
 
     operator: Embed
@@ -81,10 +81,10 @@ class Embedding(Grow):
         return version if earlier.count() else None
 
 
-def embedding_step(operator: Embed, record: Callable[..., Record]) -> Embedding:
+def embedding_step(operator: Embed, record: Callable[..., Record]) -> EmbedStep:
     """The step of a recipe's ``embed`` section; ``record`` makes and keeps the records of a recipe's steps."""
     resolved = operator.resolved()
-    return Embedding(record("embed", resolved, "units"), resolved, "units", ("text",), ("units",))
+    return EmbedStep(record("embed", resolved, "units"), resolved, "units", ("text",), ("units",))
 
 
 class EarlierRows:

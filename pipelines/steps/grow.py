@@ -1,7 +1,7 @@
 """Add columns to the rows of a dataset, fragment by fragment: the row steps, whose columns are functions of a row.
 
 A row step is pending on the fragments that lack its columns; growing them is what the corpus steps do too, once they
-have decided (`pipelines.steps.corpus`).
+have decided (`pipelines.steps.fit`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Compute = Callable[[pa.RecordBatch], pa.RecordBatch]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class GrownFragmentRows:
     grown: GrownFragment
     fragment: int
     rows: int
@@ -38,7 +38,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Grow:
+class GrowStep:
     """A row step that adds columns to ``dataset``, reading ``columns``.
 
     With ``whole_fragments`` the operator gets all rows of a fragment at once.
@@ -125,11 +125,11 @@ def grow_columns(
     sizes = {fragment.id: fragment.rows for fragment in snapshot.fragments}
     total, done, computed = sum(sizes[fragment] for fragment in todo), 0, 0
 
-    def worker() -> Callable[[int], Outcome]:
+    def worker() -> Callable[[int], GrownFragmentRows]:
         compute = factory()
         pinned = dataset.require(version)
 
-        def work(fragment: int) -> Outcome:
+        def work(fragment: int) -> GrownFragmentRows:
             started, before = time.monotonic(), getattr(compute, "reused", 0)
             batches = list(pinned.scan(columns, fragments=[fragment], row_ids=True))
             rows = pa.Table.from_batches(batches).combine_chunks()
@@ -148,11 +148,11 @@ def grow_columns(
             )
             faults.reach(step, "after-write")
             reused = getattr(compute, "reused", 0) - before
-            return Outcome(grown, fragment, len(rows), time.monotonic() - started, reused)
+            return GrownFragmentRows(grown, fragment, len(rows), time.monotonic() - started, reused)
 
         return work
 
-    def seen(outcome: Outcome) -> None:
+    def seen(outcome: GrownFragmentRows) -> None:
         """Tell how many rows are computed; what is committed is told by the commit."""
         nonlocal computed
         kept = outcome.reused
@@ -161,7 +161,7 @@ def grow_columns(
         computed += outcome.rows
         context.progress(computed, total)
 
-    def commit(wave: list[Outcome]) -> None:
+    def commit(wave: list[GrownFragmentRows]) -> None:
         nonlocal done
         grown = [outcome.grown for outcome in wave]
         context.commit(lambda: commit_growth(dataset, version, grown, context.properties(record)))

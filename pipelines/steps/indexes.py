@@ -14,7 +14,7 @@ from mnemic.dataset.index import (
     DOCUMENTS,
     EVENTS,
     IndexPlan,
-    Work,
+    IndexWork,
     Write,
     build_indexes,
     built,
@@ -58,15 +58,15 @@ def _update(context: Context, name: str, plan: IndexPlan) -> dict[str, Any]:
     if snapshot is None or not snapshot.count():
         return {}
 
-    def told(work: Work) -> str:
+    def told(work: IndexWork) -> str:
         if isinstance(work, Write):
             return f"the index on {work.column} over {len(work.fragments)} fragments of {name}"
         return f"the vectors of {name}"
 
-    def workers(pinned: Snapshot, work: Sequence[Work]) -> Iterator[Any]:
+    def workers(pinned: Snapshot, work: Sequence[IndexWork]) -> Iterator[Any]:
         version = pinned.version
 
-        def factory() -> Callable[[Work], Any]:
+        def factory() -> Callable[[IndexWork], Any]:
             here = dataset.require(version)
             return lambda item: item.run(here)
 

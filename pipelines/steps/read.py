@@ -32,14 +32,14 @@ CHUNK_ITEMS = 64
 
 
 @dataclass(frozen=True)
-class Work:
+class ReadWork:
     """Items that one worker reads into fragments that are committed together."""
 
     items: tuple[tuple[int, str, Item], ...]  # index of the source, item key, item
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ReadItem:
     fragments: tuple[WrittenFragment, ...]
     rejects: pa.Table
     documents: int
@@ -48,7 +48,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Read:
+class ReadStep:
     """The step `read`. ``sources`` in the order of the recipe; their names differ."""
 
     sources: tuple[Source, ...]
@@ -122,7 +122,7 @@ class Read:
             context.commit(lambda: dataset.annotate(stored))
         total, done = len(missing), 0
 
-        def commit(wave: list[Outcome]) -> None:
+        def commit(wave: list[ReadItem]) -> None:
             nonlocal done
             rejects = pa.concat_tables([outcome.rejects for outcome in wave])
             context.reject(self.record, rejects, frozenset().union(*(outcome.taken for outcome in wave)))
@@ -133,7 +133,7 @@ class Read:
             context.tally.rows += sum(outcome.documents for outcome in wave)
             context.progress(done, total, "items")
 
-        def told(chunk: Work) -> str:
+        def told(chunk: ReadWork) -> str:
             return f"{len(chunk.items)} items, the first is {chunk.items[0][2].locator}"
 
         job = context.job(self._worker(dataset.uri, dataset.storage_options), Resources(), told)
@@ -159,7 +159,7 @@ class Read:
             store["rejects"].delete_keys("input", keys)
         store["documents"].delete_keys("item", keys)
 
-    def _work(self, keys: list[str]) -> Iterator[Work]:
+    def _work(self, keys: list[str]) -> Iterator[ReadWork]:
         """Items in manifest order, cut into chunks by bytes and number."""
         chunk: list[tuple[int, str, Item]] = []
         size = 0
@@ -168,16 +168,16 @@ class Read:
             chunk.append((index, key, item))
             size += item.size
             if size >= CHUNK_BYTES or len(chunk) >= CHUNK_ITEMS:
-                yield Work(tuple(chunk))
+                yield ReadWork(tuple(chunk))
                 chunk, size = [], 0
         if chunk:
-            yield Work(tuple(chunk))
+            yield ReadWork(tuple(chunk))
 
-    def _worker(self, uri: str, storage_options: dict[str, str] | None) -> Callable[[], Callable[[Work], Outcome]]:
+    def _worker(self, uri: str, storage_options: dict[str, str] | None) -> Callable[[], Callable[[ReadWork], ReadItem]]:
         sources, limit, grain, step = self.sources, self.max_document_bytes, self.fragment_characters, self.name
 
-        def factory() -> Callable[[Work], Outcome]:
-            def work(chunk: Work) -> Outcome:
+        def factory() -> Callable[[ReadWork], ReadItem]:
+            def work(chunk: ReadWork) -> ReadItem:
                 fragments: list[WrittenFragment] = []
                 rejects: list[dict[str, str]] = []
                 rows: list[dict[str, object]] = []
@@ -206,7 +206,7 @@ class Read:
                 if rows:
                     flush()
                 table = pa.Table.from_pylist(rejects, schema=REJECTED)
-                return Outcome(tuple(fragments), table, documents, len(chunk.items), frozenset(taken))
+                return ReadItem(tuple(fragments), table, documents, len(chunk.items), frozenset(taken))
 
             return work
 

@@ -26,10 +26,10 @@ from mnemic.ids import hash_parts
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION
 from mnemic.schema import KEYS, MEMORIES, METRICS
 from operators.contracts import Member, Progress
-from operators.imitate import Checkpoint, Training, finished_weights
+from operators.train import Checkpoint, Training, finished_weights
 from pipelines import faults
 from pipelines.corpus_reader import corpus_digest
-from pipelines.engine import Results
+from pipelines.engine import ResultStream
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context, Status
 from pipelines.steps.training_rows import STORE, VALIDATION, training_rows
@@ -50,7 +50,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Train:
+class TrainStep:
     """A step that trains one memory of the ``named`` ones of the recipe from the datastore and its teacher.
 
     ``config`` is what attaching has to know of it, made of the number of the language model's blocks.
@@ -164,7 +164,7 @@ class Train:
         mine = f"(memory = '{self.memory}' AND (state <> '{record.state}'{beyond}))"
         _drop(context, metrics, f"{mine} OR {self._unnamed('memory')}")
 
-    def _results(self, context: Context, record: Record, version: int) -> Results[Trained]:
+    def _results(self, context: Context, record: Record, version: int) -> ResultStream[Trained]:
         worker, processes = self._worker(context, record, version), self.operator.processes
         progress = partial(context.progress, unit="batches")
         if processes > 1:

@@ -10,7 +10,8 @@ import pyarrow as pa
 from mnemic import languagemodel
 from mnemic.dataset import Snapshot, Store
 from mnemic.schema import KEYS
-from operators.imitate import Decode, TextRows, Training, TrainingRows
+from operators.imitate import Decode, TextRows, TrainingRows
+from operators.train import Training
 from pipelines.corpus_reader import KeyOrder
 
 STORE = "split = 'store'"

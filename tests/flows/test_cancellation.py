@@ -7,7 +7,7 @@ import pytest
 from prefect.exceptions import TerminationSignal
 
 from flows.cancellation import Cancellation, was_cancelled
-from pipelines.progress import Event
+from pipelines.progress import ProgressEvent
 
 
 class Dropper:
@@ -20,13 +20,13 @@ class Dropper:
 
 def test_a_termination_in_a_destructor_stops_at_the_next_event_and_once():
     with Cancellation() as cancellation:
-        cancellation(Event("progress", "run"))
+        cancellation(ProgressEvent("progress", "run"))
         dropper = Dropper(TerminationSignal(signal=signal.SIGTERM))
         del dropper
         gc.collect()
         with pytest.raises(TerminationSignal):
-            cancellation(Event("progress", "run"))
-        cancellation(Event("progress", "run"))  # what is under way can be finished
+            cancellation(ProgressEvent("progress", "run"))
+        cancellation(ProgressEvent("progress", "run"))  # what is under way can be finished
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -35,7 +35,7 @@ def test_other_errors_of_destructors_stop_nothing():
         dropper = Dropper(ValueError("not ours"))
         del dropper
         gc.collect()
-        cancellation(Event("progress", "run"))
+        cancellation(ProgressEvent("progress", "run"))
 
 
 def test_a_termination_is_known_under_what_others_made_of_it():

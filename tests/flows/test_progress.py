@@ -7,15 +7,15 @@ import pytest
 
 from flows import progress
 from flows.progress import ProgressPages, log_lines
-from pipelines.progress import Event
+from pipelines.progress import ProgressEvent
 
 
-def step(*events: Event) -> list[Event]:
-    return [Event("step-start", "run", "embed"), *events]
+def step(*events: ProgressEvent) -> list[ProgressEvent]:
+    return [ProgressEvent("step-start", "run", "embed"), *events]
 
 
-def counted(done: int) -> Event:
-    return Event("progress", "run", "embed", done=done, total=1000, unit="rows")
+def counted(done: int) -> ProgressEvent:
+    return ProgressEvent("progress", "run", "embed", done=done, total=1000, unit="rows")
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_the_latest_is_shown_now_and_then_and_the_end_at_once(posts):
         for event in step(*map(counted, range(0, 1000, 10))):
             pages(event)
             time.sleep(0.005)
-        pages(Event("step-end", "run", "embed", done=1000, total=1000, unit="rows", seconds=0.5))
+        pages(ProgressEvent("step-end", "run", "embed", done=1000, total=1000, unit="rows", seconds=0.5))
         assert posts[0][1] == "step-embed"
         assert 3 <= len(posts) <= 6
         assert posts[-2][1].startswith(f"{posts[-2][0] * 10:,.0f} of 1,000 rows, ")
@@ -78,5 +78,5 @@ def test_control_codes_of_a_corpus_do_not_reach_the_log(monkeypatch):
             told.append(text % values)
 
     monkeypatch.setattr(progress, "get_run_logger", Log)
-    log_lines()(Event("reject", "run", "read", message="  left out: \x1b]0;x\x07.txt: 100%s of it"))
+    log_lines()(ProgressEvent("reject", "run", "read", message="  left out: \x1b]0;x\x07.txt: 100%s of it"))
     assert told == ["left out: ]0;x.txt: 100%s of it"]

@@ -11,7 +11,7 @@ from tiny_encoder import save_tiny_encoder, write_modules
 
 import mnemic.encoder
 from mnemic.encoder import TextEncoder, resolve_settings, revision, vector_size
-from mnemic.encoder.tokens import Tokenizer
+from mnemic.encoder.tokens import EncoderTokenizer
 from mnemic.errors import ModelError
 
 KINDS = ("bert", "roberta", "distilbert", "t5", "qwen2")
@@ -235,7 +235,7 @@ def test_tokens_are_counted_beyond_the_limit(folders: dict[str, Path]) -> None:
     encoder = TextEncoder.load(str(folders["bert"]), max_tokens=8)
     assert encoder.count_tokens("abc def " * 10) == 60
     assert encoder.count_tokens("") == 0
-    assert isinstance(encoder._tokenizer, Tokenizer)
+    assert isinstance(encoder._tokenizer, EncoderTokenizer)
 
 
 def test_the_revision_of_a_model_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

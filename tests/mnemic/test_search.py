@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnemic.errors import QueryError
-from mnemic.search import Found
+from mnemic.search import Hit
 from mnemic.search.buffers import cut, reading_order, take
 from mnemic.search.condition import condition, of_documents, of_level, within_documents
 from mnemic.search.fusion import fuse, ranks, with_neighbours
-from mnemic.search.route import Tree
+from mnemic.search.route import RouteTree
 
-EVENT = Found(
+EVENT = Hit(
     id="e", document="d", source="s", locator="l", collection="c", tenant="t", session="", level="event", start=0,
     end=13, time=None, speakers=[], turns=[], text="one two three", words=3, score=1.0, similarity=None, bm25=None,
     event_bm25=None, document_bm25=None, reason="words: rank 1",
@@ -161,7 +161,7 @@ def test_conditions_that_mean_nothing_are_told(where, told):
         condition(where, ("tenant",))
 
 
-def grown_tree(seed: int = 0, depth: int = 3, branching: int = 4, dimension: int = 8) -> Tree:
+def grown_tree(seed: int = 0, depth: int = 3, branching: int = 4, dimension: int = 8) -> RouteTree:
     generator = np.random.default_rng(seed)
     paths, centroids, parents = [""], [np.zeros(dimension)], [0]
     begin = 0
@@ -179,7 +179,7 @@ def grown_tree(seed: int = 0, depth: int = 3, branching: int = 4, dimension: int
     sizes = np.zeros(len(paths), np.int64)
     for node in reversed(range(len(paths))):
         sizes[node] = sum(sizes[child] for child in children[node]) if children[node] else node
-    return Tree(paths, np.array(centroids, np.float32), sizes, children)
+    return RouteTree(paths, np.array(centroids, np.float32), sizes, children)
 
 
 def test_a_route_is_greedy_descent_for_one_leaf_and_everything_for_all():

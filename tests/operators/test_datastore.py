@@ -11,7 +11,7 @@ from tiny_models import SENTENCES, save_tiny_model
 from mnemic import languagemodel, schema
 from mnemic.errors import RecipeError, StepError
 from mnemic.vectors import vectors
-from operators.contracts import Worker
+from operators.contracts import BatchFunction
 from operators.datastore import Datastore, bucket_lengths, label_log_probs, windows
 
 SHORT = {"window": 24, "stride": 8, "max_document_tokens": 60, "batch_tokens": 96}
@@ -24,7 +24,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def worker(address: str) -> Worker:
+def worker(address: str) -> BatchFunction:
     return Datastore(model=address, dtype="float32", **SHORT).open("cpu")
 
 
@@ -86,7 +86,7 @@ def test_rows_are_what_a_plain_forward_pass_over_the_document_says(address: str)
     assert begin == rows.num_rows
 
 
-def test_a_later_window_gives_its_tokens_the_context_of_that_window(worker: Worker, address: str) -> None:
+def test_a_later_window_gives_its_tokens_the_context_of_that_window(worker: BatchFunction, address: str) -> None:
     rows, _ = worker(documents([" ".join(SENTENCES)]))
     model, tokenizer = languagemodel.load(address, "float32")
     ids = tokenizer(" ".join(SENTENCES))["input_ids"][:60]
@@ -116,10 +116,10 @@ def test_a_row_is_bit_equal_in_any_batch(address: str, dtype: str, order: list[i
     assert made == expected
 
 
-_workers: dict[tuple[str, str], Worker] = {}
+_workers: dict[tuple[str, str], BatchFunction] = {}
 
 
-def _worker(address: str, dtype: str) -> Worker:
+def _worker(address: str, dtype: str) -> BatchFunction:
     key = (address, dtype)
     if key not in _workers:
         _workers[key] = Datastore(model=address, dtype=dtype, **SHORT).open("cpu")
@@ -141,7 +141,7 @@ def test_blocked_label_log_probs_are_log_softmax(rows: int, softcap: float | Non
     assert torch.equal(label_log_probs(hidden[-1:], head, token[-1:], softcap), found[-1:])
 
 
-def test_no_documents_give_no_rows(worker: Worker) -> None:
+def test_no_documents_give_no_rows(worker: BatchFunction) -> None:
     rows, rejects = worker(documents([]))
     assert rows.num_rows == rejects.num_rows == 0 and rows.schema == schema.datastore(32, 320)
 

@@ -14,7 +14,7 @@ from tiny_models import SENTENCES, save_tiny_model
 
 from mnemic import languagemodel
 from mnemic.errors import RecipeError, StepError
-from operators.contracts import Worker
+from operators.contracts import BatchFunction
 from operators.datastore import label_log_probs, windows
 from operators.surprise import SIGNALS, Surprise, distribution_signals, token_surprise
 
@@ -34,7 +34,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def worker(address: str) -> Worker:
+def worker(address: str) -> BatchFunction:
     return Surprise(model=address, dtype="float32", signals=SIGNALS, **SHORT).open("cpu")
 
 
@@ -144,17 +144,17 @@ def test_a_row_is_bit_equal_in_any_batch(address: str, dtype: str, order: list[i
             assert row == expected[int(unit["document"][1:])][unit["ordinal"]]
 
 
-_workers: dict[tuple[str, str], Worker] = {}
+_workers: dict[tuple[str, str], BatchFunction] = {}
 
 
-def _worker(address: str, dtype: str) -> Worker:
+def _worker(address: str, dtype: str) -> BatchFunction:
     key = (address, dtype)
     if key not in _workers:
         _workers[key] = Surprise(model=address, dtype=dtype, signals=SIGNALS, **SHORT).open("cpu")
     return _workers[key]
 
 
-def test_a_unit_has_the_mean_of_the_tokens_that_begin_in_it(worker: Worker, address: str) -> None:
+def test_a_unit_has_the_mean_of_the_tokens_that_begin_in_it(worker: BatchFunction, address: str) -> None:
     texts = [SENTENCES[0], SENTENCES[4], SENTENCES[1], "🙂漢字", "end"]
     rows, rejects = worker(units(texts, [0, 1, 2, 9, 0]))
     whole = f"{texts[0]} {texts[1]}\n{texts[2]}\n{texts[3]}{texts[4]}"
@@ -174,7 +174,7 @@ def test_a_unit_has_the_mean_of_the_tokens_that_begin_in_it(worker: Worker, addr
     assert rejects.num_rows == 0
 
 
-def test_a_token_of_space_between_units_is_of_nobody(worker: Worker, address: str) -> None:
+def test_a_token_of_space_between_units_is_of_nobody(worker: BatchFunction, address: str) -> None:
     model, tokenizer = languagemodel.load(address, "float32")
     for gap, between in ((1, " "), (2, "\n")):
         first, second = worker(units(["a", "?"], [0, gap]))[0].column("surprisal").to_pylist()
@@ -184,13 +184,13 @@ def test_a_token_of_space_between_units_is_of_nobody(worker: Worker, address: st
         assert first is None and second == scored["surprisal"][2]
 
 
-def test_units_without_a_scored_token_are_null(worker: Worker) -> None:
+def test_units_without_a_scored_token_are_null(worker: BatchFunction) -> None:
     for texts in (["x"], ["x", ""], [""]):
         rows, _ = worker(units(texts))
         assert all(rows.column(name).null_count == len(texts) for name in SIGNALS)
 
 
-def test_only_the_signals_asked_for_are_columns_in_their_order(address: str, worker: Worker) -> None:
+def test_only_the_signals_asked_for_are_columns_in_their_order(address: str, worker: BatchFunction) -> None:
     batch = units(SENTENCES)
     every, _ = worker(batch)
     for signals in (("surprisal",), ("bayesian_surprise", "surprisal"), ("entropy",)):
@@ -200,7 +200,7 @@ def test_only_the_signals_asked_for_are_columns_in_their_order(address: str, wor
         assert rows.to_pydict() == {name: every.column(name).to_pylist() for name in signals}
 
 
-def test_no_units_give_no_rows(worker: Worker) -> None:
+def test_no_units_give_no_rows(worker: BatchFunction) -> None:
     rows, rejects = worker(units([]))
     assert rows.num_rows == rejects.num_rows == 0 and rows.schema == Surprise(signals=SIGNALS).output(rows.schema)
 

@@ -4,7 +4,7 @@ import pytest
 from tiny_bank import tiny_recipe, write_corpus
 
 import mnemic
-from operators.imitate import training
+from operators.train import loop as training
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import mnemic
 from mnemic.errors import BankError, BankInUse, ModelError, OtherRecipe, RecipeError, SourceError, TooManyRejects
 from pipelines.command.build import Interruption
 from pipelines.plan import plan
-from pipelines.progress import Event, TerminalLines
+from pipelines.progress import ProgressEvent, TerminalLines
 from pipelines.run import build
 
 
@@ -24,7 +24,7 @@ def built(tmp_path_factory):
     """A tiny bank, its recipe and what its build said."""
     root = tmp_path_factory.mktemp("built")
     recipe = tiny_recipe(root, write_corpus(root / "corpus"))
-    events: list[Event] = []
+    events: list[ProgressEvent] = []
     result = build(recipe, device="cpu", sinks=[events.append])
     return recipe, result, events
 

@@ -9,8 +9,8 @@ from tiny_encoder import save_tiny_encoder
 import mnemic
 from mnemic.command import main
 from mnemic.errors import QueryError
-from pipelines.questions import Question
-from pipelines.recall import evidence_recall
+from pipelines.evaluate.questions import Question
+from pipelines.evaluate.recall import evidence_recall
 
 TOPICS = {"garden": "the roses need water", "engine": "a piston broke again", "violin": "she tuned every string"}
 

@@ -7,8 +7,8 @@ import mnemic
 from mnemic import languagemodel
 from mnemic.errors import RecipeError
 from mnemic.memories.decoder import MemoryDecoder
+from mnemic.mixture import best_weight
 from operators.imitate import Texts, decoder_log_probs
-from operators.perplexity import best_weight
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from operators.embed import Embed
 from pipelines.engine import choose_engine
 from pipelines.recipe import load_recipe
 from pipelines.run import build
-from pipelines.steps import corpus as corpus_step
+from pipelines.steps import fit as corpus_step
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

@@ -9,7 +9,7 @@
 Below `plan.VECTOR_INDEX_ROWS` rows a vector query reads every vector: exact.
 """
 
-from mnemic.dataset.index.build import Train, Work, Workers, Write, build_indexes, in_this_process
+from mnemic.dataset.index.build import IndexWork, TrainCentroids, Workers, Write, build_indexes, in_this_process
 from mnemic.dataset.index.plan import (
     DOCUMENTS,
     EVENTS,
@@ -32,9 +32,9 @@ __all__ = [
     "EVENTS",
     "VECTOR_INDEX_ROWS",
     "IndexPlan",
-    "Train",
+    "IndexWork",
+    "TrainCentroids",
     "VectorSettings",
-    "Work",
     "Workers",
     "Write",
     "build_indexes",

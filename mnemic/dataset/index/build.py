@@ -50,7 +50,7 @@ Segment = Any
 
 
 @dataclass(frozen=True)
-class Train:
+class TrainCentroids:
     """Work: the centroids of a vector index, float32 [partitions, dimension]."""
 
     column: str
@@ -100,17 +100,17 @@ class Write:
             )
 
 
-class Work(Protocol):
+class IndexWork(Protocol):
     """Something to be done with a snapshot; it and its result can be sent to another process."""
 
     def run(self, snapshot: Snapshot) -> Any: ...
 
 
-Workers = Callable[[Snapshot, Sequence[Work]], Iterable[Any]]
+Workers = Callable[[Snapshot, Sequence[IndexWork]], Iterable[Any]]
 """Runs work, anywhere and in any order, and gives the results."""
 
 
-def in_this_process(snapshot: Snapshot, work: Sequence[Work]) -> Iterable[Any]:
+def in_this_process(snapshot: Snapshot, work: Sequence[IndexWork]) -> Iterable[Any]:
     return (item.run(snapshot) for item in work)
 
 
@@ -145,7 +145,7 @@ def _make(
     groups = parts(snapshot)
     centroids = None
     if plan.vector in kinds:
-        train = Train(plan.vector, planned_settings(snapshot.count()).partitions)
+        train = TrainCentroids(plan.vector, planned_settings(snapshot.count()).partitions)
         (centroids,) = workers(snapshot, [train])
     work = [
         Write(column, kind, group, centroids if column == plan.vector else None)

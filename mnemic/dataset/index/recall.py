@@ -42,7 +42,7 @@ CANDIDATES = 200
 
 
 @dataclass(frozen=True)
-class Exact:
+class ExactNeighbours:
     """Work: the exact neighbours of queries among the rows of some fragments."""
 
     column: str
@@ -108,7 +108,7 @@ def exact_neighbours(
     """`search_exact` over all rows, by workers that take some fragments each."""
     rows = np.zeros((len(queries), 0), np.uint64)
     distances = np.zeros((len(queries), 0), np.float32)
-    for here, near in workers(snapshot, [Exact(column, group, queries, k) for group in parts(snapshot)]):
+    for here, near in workers(snapshot, [ExactNeighbours(column, group, queries, k) for group in parts(snapshot)]):
         rows, distances = nearest_of(np.hstack([rows, here]), np.hstack([distances, near]), k)
     return rows, distances
 

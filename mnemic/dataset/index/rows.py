@@ -67,7 +67,7 @@ def hold(snapshot: Snapshot, columns: Sequence[str]) -> int:
     return held.nbytes
 
 
-class Held:
+class RowCache:
     """Columns of all rows of a snapshot, by name, in the order of the row ids."""
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -137,12 +137,12 @@ class Held:
         return np.where(there, self._row_ids[order[places]], 0).astype(np.uint64), there
 
 
-_of_snapshot: weakref.WeakKeyDictionary[Snapshot, Held] = weakref.WeakKeyDictionary()
+_of_snapshot: weakref.WeakKeyDictionary[Snapshot, RowCache] = weakref.WeakKeyDictionary()
 _making = threading.Lock()
 
 
-def _held(snapshot: Snapshot) -> Held:
+def _held(snapshot: Snapshot) -> RowCache:
     with _making:
         if snapshot not in _of_snapshot:
-            _of_snapshot[snapshot] = Held(snapshot)
+            _of_snapshot[snapshot] = RowCache(snapshot)
         return _of_snapshot[snapshot]

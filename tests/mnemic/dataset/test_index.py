@@ -7,7 +7,7 @@ import pytest
 from mnemic.dataset import Dataset, Store
 from mnemic.dataset.growth import add_fields, drop_fields
 from mnemic.dataset.index import (
-    Train,
+    TrainCentroids,
     Write,
     build,
     build_indexes,
@@ -164,7 +164,7 @@ def test_an_index_made_in_parts_answers_as_one_made_at_once(tmp_path, monkeypatc
         """Parts in another order; centroids are drawn once, so that both indexes have the same."""
         for number in np.random.default_rng(3).permutation(len(work)):
             item = work[number]
-            if isinstance(item, Train):
+            if isinstance(item, TrainCentroids):
                 if "made" not in centroids:
                     centroids["made"] = item.run(snapshot)
                 yield centroids["made"]

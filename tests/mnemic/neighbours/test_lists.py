@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mnemic.neighbours import codes, lists, select, select_torch
 from mnemic.neighbours.codes import Coder, products
-from mnemic.neighbours.exact import Exact
+from mnemic.neighbours.exact import ExactSearch
 from mnemic.neighbours.lists import Lists
 
 
@@ -39,7 +39,7 @@ def test_all_lists_together_are_brute_force(clustered):
     keys, document, searched = clustered
     some = torch.arange(0, 12_000, 17)
     distances, rows = searched.search(keys[some], document[some], 100, probes=len(searched.heads))
-    expected, exact = Exact(keys, document).search(keys[some], document[some], 100)
+    expected, exact = ExactSearch(keys, document).search(keys[some], document[some], 100)
     assert recall(rows, exact, 100) > 0.9999
     np.testing.assert_allclose(distances[:, :64], expected[:, :64], rtol=2e-6)  # what rounding loses stands at the end
     assert (document.numpy()[rows] != document[some].numpy()[:, None]).all()
@@ -50,7 +50,7 @@ def test_all_lists_together_are_brute_force(clustered):
 def test_a_quarter_of_the_lists_finds_nearly_all(clustered):
     keys, document, searched = clustered
     some = torch.arange(0, 12_000, 13)
-    exact = Exact(keys, document).search(keys[some], document[some], 64)[1]
+    exact = ExactSearch(keys, document).search(keys[some], document[some], 64)[1]
     rows = searched.search(keys[some], document[some], 64, probes=len(searched.heads) // 4)[1]
     assert recall(rows, exact) >= 0.97
 
@@ -62,7 +62,7 @@ def test_as_many_lists_are_looked_at_as_the_recall_needs(clustered, wanted):
     told = searched.measure(wanted)
     assert told["recall"] >= wanted and told["probes"] == searched.probes < told["lists"]
     some = torch.arange(5, 12_000, 19)
-    exact = Exact(keys, document).search(keys[some], document[some], 64)[1]
+    exact = ExactSearch(keys, document).search(keys[some], document[some], 64)[1]
     assert recall(searched.search(keys[some], document[some], 64)[1], exact) >= wanted - 0.02
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from mnemic.neighbours import parts, select, select_torch
-from mnemic.neighbours.exact import Exact
-from mnemic.neighbours.layout import Held, centroids_of, coder_of, lists_of, measured
+from mnemic.neighbours.exact import ExactSearch
+from mnemic.neighbours.layout import InMemoryKeys, centroids_of, coder_of, lists_of, measured
 from mnemic.neighbours.lists import Lists
 from mnemic.neighbours.parts import Part, merged, ranges
 
@@ -75,7 +75,7 @@ def test_all_lists_of_all_parts_are_brute_force(whole):
     some = torch.arange(0, 6000, 40)
     alone = torch.full_like(some, -1)
     found = [part.search(keys[some], alone, alone >= 0, 64) for part in divided(every, keys, document, 3)]
-    expected = Exact(keys, document).search(keys[some], alone, 64)[1]
+    expected = ExactSearch(keys, document).search(keys[some], alone, 64)[1]
     assert (merged(found, len(some), 64)[1] == expected).mean() > 0.999
 
 
@@ -91,14 +91,14 @@ def test_torch_keeps_what_the_compiled_code_keeps(whole, monkeypatch):
 def test_a_store_that_is_read_is_laid_out_as_one_that_is_held(whole):
     keys, document, _ = whole
 
-    class Read(Held):
+    class Read(InMemoryKeys):
         """Keys that come in smaller batches."""
 
         def batches(self):
             for begin in range(0, len(self), 700):
                 yield self.keys[begin : begin + 700], self.document[begin : begin + 700]
 
-    held, read = Held(keys, document), Read(keys, document)
+    held, read = InMemoryKeys(keys, document), Read(keys, document)
     coder = coder_of(read)
     assert torch.equal(coder.mean, coder_of(held).mean)
     centroids = centroids_of(read, coder)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from operators.deduplicate import judge as module
 from operators.deduplicate.estimate import least_agreeing, least_shared
 from operators.deduplicate.judge import Buckets, ShingleSets, jaccard, judge
-from operators.deduplicate.shingles import Tokenizer
+from operators.deduplicate.shingles import Shingler
 
 
 def quiet(done: int, total: int) -> None:
@@ -25,7 +25,7 @@ def sets_of(texts: list[str], ngram: int = 2, hashes_held: int = 10**6) -> tuple
         read.extend(numbers)
         return pa.array([texts[number] for number in numbers], pa.large_string())
 
-    return ShingleSets(texts_of, Tokenizer(ngram), hashes_held), read
+    return ShingleSets(texts_of, Shingler(ngram), hashes_held), read
 
 
 def test_jaccard_against_sets() -> None:
@@ -46,7 +46,7 @@ def test_shingle_sets_are_equal_when_little_is_held() -> None:
     texts = [f"{i} " + " ".join(f"w{j}" for j in range(i, i + 20)) for i in range(30)]
     sets, read = sets_of(texts, hashes_held=40)
     wanted = [3, 29, 0, 3, 7, 8, 9, 3]
-    expected = Tokenizer(2).distinct(pa.array(texts))
+    expected = Shingler(2).distinct(pa.array(texts))
     for _ in range(2):
         assert all(np.array_equal(got, expected[i]) for i, got in zip(wanted, sets.fetch(wanted), strict=True))
     assert len(sets._sets) <= 2

@@ -14,7 +14,7 @@ from bench.dedup_corpus import plant, split
 from bench.dedup_truth import jaccard, kept_by_rule, shingles, similar_pairs
 from mnemic.ids import content_hash
 from operators.deduplicate import Deduplicate
-from operators.deduplicate.shingles import Tokenizer
+from operators.deduplicate.shingles import Shingler
 
 
 @pytest.fixture(scope="module")
@@ -71,5 +71,5 @@ def test_the_truth_is_that_of_brute_force(texts) -> None:
 def test_the_operator_s_shingles_are_those_of_the_truth(texts) -> None:
     said = [*[*texts.values()][:200], "東京の天気は晴れです、明日は雨です", "ไทยเขียนโดยไม่เว้นวรรค", ""]
     said += [unicodedata.normalize("NFD", text) for text in said[:50]]
-    for text, made in zip(said, Tokenizer().distinct(pa.array(said, pa.large_string())), strict=True):
+    for text, made in zip(said, Shingler().distinct(pa.array(said, pa.large_string())), strict=True):
         assert len(made) == len(shingles(text))

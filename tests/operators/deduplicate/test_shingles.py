@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bench.dedup_truth import word
 from mnemic.errors import RecipeError
 from operators.deduplicate.characters import code_points
-from operators.deduplicate.shingles import Tokenizer, normalise, slices
+from operators.deduplicate.shingles import Shingler, normalise, slices
 from operators.deduplicate.words import mix_all
 
 LETTERS = "abAÉé\u0301ßçИи語のกั _1.\n-\u00a0\U0001f600\u0660İΣσς\u0323\u0307ᄀ\u1161가"
@@ -63,7 +63,7 @@ def strings(texts: list[str]) -> pa.Array:
 @settings(max_examples=150, deadline=None)
 @given(TEXTS, st.integers(1, 3), st.sampled_from(["characters", "words"]))
 def test_hashes_are_those_of_the_definition(texts: list[str], n: int, unspaced: str) -> None:
-    tokenizer = Tokenizer(n, unspaced)
+    tokenizer = Shingler(n, unspaced)
     hashes, bounds = tokenizer.shingles(strings(texts))
     assert [hashes[a:b].tolist() for a, b in pairwise(bounds)] == [
         [hash_of_definition(gram) for gram in n_grams(text, n, unspaced)] for text in texts
@@ -92,53 +92,53 @@ def test_any_unicode_form_gives_the_same_words(text: str, form: str) -> None:
     text = unicodedata.normalize("NFKC", text)
     other = unicodedata.normalize(form, text)
     expected = unicodedata.normalize("NFC", text) == unicodedata.normalize("NFC", other)
-    one, another = Tokenizer(1).distinct(strings([text, other]))
+    one, another = Shingler(1).distinct(strings([text, other]))
     assert not expected or one.tolist() == another.tolist()
 
 
 def test_hashes_never_change() -> None:
     """Stored signatures rest on these numbers: a change needs a new version of the tokenizer."""
-    (found,) = Tokenizer().distinct(strings(["The quick brown fox jumps"]))
+    (found,) = Shingler().distinct(strings(["The quick brown fox jumps"]))
     assert found.tolist() == [hash_of_definition(("the", "quick", "brown", "fox", "jumps"))] == [0xE8FA151DFCEDEABF]
 
 
 def test_words_do_not_collide() -> None:
     words = [f"{a}{b}" for a in ("", "a", "ab", "ba", "aaaa") for b in range(40_000)]
     words += ["x" * k for k in range(1, 2000)]
-    (distinct,) = Tokenizer(1).distinct(strings([" ".join(words)]))
+    (distinct,) = Shingler(1).distinct(strings([" ".join(words)]))
     assert len(distinct) == len(set(words))
 
 
 def test_order_of_words_counts() -> None:
-    one, other = Tokenizer(3).distinct(strings(["one two three", "three two one"]))
+    one, other = Shingler(3).distinct(strings(["one two three", "three two one"]))
     assert one.tolist() != other.tolist()
 
 
 @pytest.mark.parametrize("text", ["", " ", "...", "one two three four", "語の本文"])
 def test_fewer_words_than_n_have_no_shingles(text: str) -> None:
-    assert Tokenizer(5).distinct(strings([text]))[0].tolist() == []
+    assert Shingler(5).distinct(strings([text]))[0].tolist() == []
 
 
 def test_scripts_without_spaces_are_cut_into_letters() -> None:
     text = "東京の天気は晴れです、明日は雨です"
-    assert len(Tokenizer(5).distinct(strings([text]))[0]) == 12
-    assert len(Tokenizer(5, "words").distinct(strings([text]))[0]) == 0
+    assert len(Shingler(5).distinct(strings([text]))[0]) == 12
+    assert len(Shingler(5, "words").distinct(strings([text]))[0]) == 0
     assert words_of("Python言語3", "characters") == ["python", "言", "語", "3"]
 
 
 def test_slices_of_arrays_and_kinds_of_strings_are_read_alike() -> None:
     texts = [f"text number {i} has é and some more words" for i in range(50)]
-    whole = Tokenizer(2).distinct(strings(texts))
+    whole = Shingler(2).distinct(strings(texts))
     for array in (strings(texts)[10:20], pa.array(texts)[10:20], strings(["x"] * 3 + texts)[13:23]):
-        assert [one.tolist() for one in Tokenizer(2).distinct(array)] == [one.tolist() for one in whole[10:20]]
+        assert [one.tolist() for one in Shingler(2).distinct(array)] == [one.tolist() for one in whole[10:20]]
     parts = list(slices(strings(texts), 100))
     assert len(parts) > 20 and pa.concat_arrays(parts).to_pylist() == texts
-    assert list(slices(strings([]))) == [] and Tokenizer().distinct(strings([])) == []
+    assert list(slices(strings([]))) == [] and Shingler().distinct(strings([])) == []
 
 
 def test_bytes_that_are_no_utf_8_do_no_harm() -> None:
     broken = [b"a b c d e \xf8\xbf\xbf\xbf\xbf", b"\xff" * 9, b"a b c d e \xe3\x81", b"\xf4\xbf\xbf\xbf"]
-    hashes, bounds = Tokenizer(2).shingles(_unchecked(broken))
+    hashes, bounds = Shingler(2).shingles(_unchecked(broken))
     assert len(bounds) == 5 and len(hashes) == bounds[-1]
 
 
@@ -165,7 +165,7 @@ def test_whole_texts_are_told_apart_by_all_but_form_case_and_white_space() -> No
         "",
         ".",
     ]
-    forms, _ = Tokenizer().signatures(strings([*same, *other]), 8, 1)
+    forms, _ = Shingler().signatures(strings([*same, *other]), 8, 1)
     found = [tuple(form) for form in forms.tolist()]
     assert len(set(found[: len(same)])) == 1
     assert len(set(found)) == 1 + len(other)
@@ -180,6 +180,6 @@ def test_mix_is_splitmix64() -> None:
 
 def test_impossible_tokenizers_are_refused() -> None:
     with pytest.raises(RecipeError, match="at least 1 word"):
-        Tokenizer(0)
+        Shingler(0)
     with pytest.raises(RecipeError, match='use "characters"'):
-        Tokenizer(5, "letters")
+        Shingler(5, "letters")

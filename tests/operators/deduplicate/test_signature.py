@@ -11,9 +11,9 @@ from test_shingles import mix_of_definition
 
 from mnemic.errors import RecipeError
 from operators.deduplicate import Signature
-from operators.deduplicate.shingles import Tokenizer
+from operators.deduplicate.minhash import sketch
+from operators.deduplicate.shingles import Shingler
 from operators.deduplicate.signature import from_hexadecimal, hexadecimal
-from operators.deduplicate.sketch import sketch
 
 WORDS = [f"word{i}" for i in range(300)]
 M64 = 2**64 - 1
@@ -107,7 +107,7 @@ def test_batches_do_not_matter() -> None:
 
 def test_a_signature_is_the_sketch_of_the_shingles() -> None:
     text = " ".join(WORDS[:40])
-    (shingles,) = Tokenizer(3).distinct(pa.array([text]))
+    (shingles,) = Shingler(3).distinct(pa.array([text]))
     expected = sketch_of_definition(set(shingles.tolist()), 16, 5)
     assert signatures(Signature(permutations=16, ngram=3, seed=5), [text]).tolist() == [expected]
 

@@ -13,11 +13,12 @@ from tiny_models import SENTENCES, save_tiny_model
 from mnemic import languagemodel
 from mnemic.errors import StepError
 from mnemic.memories.decoder import MemoryDecoder
+from mnemic.mixture import best_weight, perplexity
 from operators.datastore import Datastore
-from operators.imitate import Checkpoint, Decode, TextRows, Texts, decoder_log_probs
+from operators.imitate import Decode, TextRows, Texts, decoder_log_probs
 from operators.imitate.decoder import start
-from operators.perplexity import best_weight, perplexity
 from operators.teacher import distribution, target_columns
+from operators.train import Checkpoint
 
 
 @pytest.fixture(scope="module")

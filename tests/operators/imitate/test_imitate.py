@@ -13,13 +13,14 @@ from tiny_models import save_tiny_model
 from mnemic import languagemodel
 from mnemic.errors import StepError
 from mnemic.memories.mlp import MLPMemory
-from operators.imitate import Checkpoint, Imitate, TrainingRows
-from operators.imitate.checkpoint import pack_state, restore_moments, unpack_course, unpack_memory
-from operators.imitate.loss import soft_label_loss
-from operators.imitate.operator import MLPStudent
-from operators.imitate.training import make_optimisers
-from operators.perplexity import best_weight, perplexity
+from mnemic.mixture import best_weight, perplexity
+from operators.imitate import Imitate, TrainingRows
+from operators.imitate.mlp import MLPStudent
 from operators.teacher import distribution, probabilities, target_columns
+from operators.train import Checkpoint
+from operators.train.checkpoint import pack_state, restore_moments, unpack_course, unpack_memory
+from operators.train.loop import make_optimisers
+from operators.train.loss import soft_label_loss
 
 
 @pytest.fixture(scope="module")

@@ -8,18 +8,18 @@ from hypothesis import strategies as st
 from mnemic.errors import RecipeError
 from operators.segment import boundaries
 from operators.segment.boundaries import Units, find_boundaries
-from operators.segment.settings import Settings
-from operators.segment.stream import Found, Stream
+from operators.segment.settings import SegmentSettings
+from operators.segment.stream import Stream, StreamedEvent
 
 FOLLOW = [
-    Settings(max_units=20),
-    Settings(mean_units=6, min_units=2, max_units=20),
-    Settings(method="changepoint", penalty=0.9, max_units=20),
-    Settings(method="changepoint", mean_units=5),
-    Settings(method="cosine", deviations=0.5, trailing=12, min_units=2, max_units=15),
-    Settings(method="surprisal", deviations=1.0, trailing=30, min_units=3, max_units=15),
-    Settings(method="fixed", size=7),
-    Settings(method="unit"),
+    SegmentSettings(max_units=20),
+    SegmentSettings(mean_units=6, min_units=2, max_units=20),
+    SegmentSettings(method="changepoint", penalty=0.9, max_units=20),
+    SegmentSettings(method="changepoint", mean_units=5),
+    SegmentSettings(method="cosine", deviations=0.5, trailing=12, min_units=2, max_units=15),
+    SegmentSettings(method="surprisal", deviations=1.0, trailing=30, min_units=3, max_units=15),
+    SegmentSettings(method="fixed", size=7),
+    SegmentSettings(method="unit"),
 ]
 
 
@@ -41,7 +41,7 @@ def sequence(seed: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray,
 
 
 @pytest.mark.parametrize("chosen", FOLLOW, ids=lambda chosen: f"{chosen.method}-{chosen.mean_units}")
-def test_any_split_gives_the_events_of_the_whole(chosen: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_split_gives_the_events_of_the_whole(chosen: SegmentSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(boundaries, "STRETCH", 48)
     monkeypatch.setattr("operators.segment.stream.STRETCH", 48)
 
@@ -60,11 +60,11 @@ def test_any_split_gives_the_events_of_the_whole(chosen: Settings, monkeypatch: 
     check()
 
 
-def found_ranges(found: list[Found]) -> list[tuple[int, int, float]]:
+def found_ranges(found: list[StreamedEvent]) -> list[tuple[int, int, float]]:
     return [(event.first, event.end, round(np.nan_to_num(event.score, nan=-1.0), 9)) for event in found]
 
 
-def whole(chosen: Settings, *sequence: np.ndarray) -> list[tuple[int, int, float]]:
+def whole(chosen: SegmentSettings, *sequence: np.ndarray) -> list[tuple[int, int, float]]:
     vectors, weights, surprise, breaks = sequence
     if not len(vectors):
         return []
@@ -80,7 +80,7 @@ def whole(chosen: Settings, *sequence: np.ndarray) -> list[tuple[int, int, float
 
 def test_what_waits_does_not_grow_with_the_stream() -> None:
     vectors, _weights, _surprise, _breaks = sequence(3, 9000)
-    for chosen in (Settings(max_units=64), Settings(method="cosine", deviations=1.0, trailing=100)):
+    for chosen in (SegmentSettings(max_units=64), SegmentSettings(method="cosine", deviations=1.0, trailing=100)):
         stream = Stream(chosen)
         for start in range(0, len(vectors), 500):
             stream.push(vectors[start : start + 500])
@@ -90,7 +90,7 @@ def test_what_waits_does_not_grow_with_the_stream() -> None:
 
 
 def test_events_of_surprise_need_no_vectors() -> None:
-    stream = Stream(Settings(method="surprisal", trailing=64, min_units=8, max_units=128))
+    stream = Stream(SegmentSettings(method="surprisal", trailing=64, min_units=8, max_units=128))
     surprise = np.random.default_rng(0).exponential(size=400)
     surprise[200] = 50.0
     events = [*stream.push(signal=surprise), *stream.finish()]
@@ -102,15 +102,15 @@ def test_events_of_surprise_need_no_vectors() -> None:
 @pytest.mark.parametrize(
     "chosen",
     [
-        Settings(method="texttiling"),
-        Settings(method="cosine", percentile=95),
-        Settings(method="divisive"),
-        Settings(method="changepoint", count=4),
-        Settings(method="fixed", stride=2),
-        Settings(refine="modularity"),
+        SegmentSettings(method="texttiling"),
+        SegmentSettings(method="cosine", percentile=95),
+        SegmentSettings(method="divisive"),
+        SegmentSettings(method="changepoint", count=4),
+        SegmentSettings(method="fixed", stride=2),
+        SegmentSettings(refine="modularity"),
     ],
     ids=lambda chosen: chosen.method,
 )
-def test_what_is_decided_at_the_end_is_refused(chosen: Settings) -> None:
+def test_what_is_decided_at_the_end_is_refused(chosen: SegmentSettings) -> None:
     with pytest.raises(RecipeError, match="cannot follow a stream: give it whole documents"):
         Stream(chosen)

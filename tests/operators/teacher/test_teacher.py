@@ -11,7 +11,7 @@ import pytest
 from datastore_rows import Rows, joined, make_rows, oracle, parts, random_rows
 
 from mnemic.errors import RecipeError, StepError
-from operators.perplexity import best_weight
+from mnemic.mixture import best_weight
 from operators.teacher import FittedTeacher, Neighbours, Teacher
 
 QUICK = {"support": 8, "temperature": 1.0}

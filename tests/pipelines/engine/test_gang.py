@@ -28,7 +28,7 @@ def added(progress, member: Member):
     """The sum of rank + 1 over all members, by the group that trainings use."""
     import torch
 
-    from operators.imitate.group import joined
+    from operators.train.group import joined
 
     with joined(member, "cpu") as group:
         shares = group.shares(torch.arange(1, member.size + 1))

@@ -1,0 +1,140 @@
+"""What a memory reads in a forward pass: the input of a block's feed-forward layer, or the text itself.
+
+A memory follows the model to its device and, but for a store of keys, to its dtype, as a copy: the one that was given
+stays what it is. Matrices in bfloat16 cost half the time of float32, and the log-softmax is in float32 either way.
+
+A Memory Decoder has a key-value cache of its own, which must follow the model's: beam search reorders it, assisted
+generation crops it, a copy of it begins another answer. Its layers are therefore kept as further layers of the model's
+cache object, behind those of the model, so that whatever happens to the one happens to the other.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mnemic.attach.output.passing import Pass
+from mnemic.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+
+class TapMemory(Protocol):
+    """A memory that answers one hidden vector: `mnemic.memories.mlp.MLPMemory`, `mnemic.memories.knn.KNNMemory`."""
+
+    tokens: torch.Tensor
+
+    def log_probs(self, hidden: torch.Tensor) -> torch.Tensor: ...
+
+
+class TextMemory(Protocol):
+    """A memory that reads token ids: `mnemic.memories.decoder.MemoryDecoder`."""
+
+    tokens: torch.Tensor
+
+    def trunk(self, ids: torch.Tensor, attention_mask: torch.Tensor | None, cache: Any | None) -> torch.Tensor: ...
+
+
+@dataclass
+class Reader:
+    """A memory in the model's device and dtype. `read` sees every position, `say` only rows that are mixed."""
+
+    memory: Any
+    layer: int | None = None  # the block that is tapped; None reads the text
+    name: str = ""  # of its layers in the model's cache
+    _fitted: tuple[Any, Any, Any] | None = field(default=None, repr=False)  # device, dtype, memory
+
+    def fit(self, device: torch.device, dtype: torch.dtype) -> Any:
+        """The memory there, copied when the model has moved."""
+        fitted = self._fitted
+        if fitted is None or fitted[:2] != (device, dtype):
+            fitted = (device, dtype, _moved(self.memory, device, dtype))
+            self._fitted = fitted
+        return fitted[2]
+
+    def read(self, seen: Pass) -> torch.Tensor:
+        """What the answers are made of: [rows that logits were asked for, width]."""
+        if self.layer is None:
+            return seen.kept(self._read_text(seen))
+        hidden = seen.taps.get(self.layer)
+        if hidden is None:
+            raise ModelError(
+                f"Block {self.layer} of the model did not run in this pass, so the memory has nothing to read. "
+                "Attach to the whole model, without wrappers that skip its blocks."
+            )
+        return seen.kept(hidden.to(seen.logits.device))
+
+    def say(self, state: torch.Tensor, device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        """(log-probabilities float32 [rows, m], the token ids [m]) for rows of what `read` gave."""
+        memory = self.fit(device, dtype)
+        if self.layer is not None:
+            return memory.log_probs(state), memory.tokens
+        import torch
+
+        return torch.log_softmax(memory.head(state).float(), dim=-1), memory.tokens
+
+    def _read_text(self, seen: Pass) -> torch.Tensor:
+        ids, mask = seen.call.get("input_ids"), seen.call.get("attention_mask")
+        if ids is None or (mask is not None and getattr(mask, "dim", lambda: 0)() != 2):
+            raise ModelError(
+                "A memory that reads the text needs the model's `input_ids`, and an attention mask of [batch, "
+                "positions] if any; call the model with these rather than with embeddings or prepared masks."
+            )
+        device = seen.logits.device
+        memory = self.fit(device, seen.dtype)
+        mask = None if mask is None else mask.to(device)
+        state: torch.Tensor = memory.trunk(ids.to(device), mask, self._companion(seen))
+        return state
+
+    def _companion(self, seen: Pass) -> Any | None:
+        """The decoder's own layers of the model's cache, as a cache; they are made in the pass that fills it."""
+        if seen.cache is None:
+            return None
+        from transformers import DynamicCache
+
+        kind, layers = _layer(), seen.cache.layers
+        own = [layer for layer in layers if isinstance(layer, kind) and layer.owner == self.name]
+        if not own and seen.past == 0:
+            own = [kind(self.name) for _ in range(self.memory.config.blocks)]
+            layers.extend(own)
+        companion = DynamicCache()
+        companion.layers = own
+        if companion.get_seq_length() != seen.past:
+            raise ModelError(
+                f"The model's cache holds {seen.past} positions of which the memory has read "
+                f"{companion.get_seq_length()}; attach the memory before the cache is filled, and begin with the whole "
+                "text."
+            )
+        return companion
+
+
+@functools.cache
+def _layer() -> type[Any]:
+    from transformers.cache_utils import DynamicLayer
+
+    class CompanionLayer(DynamicLayer):  # type: ignore[misc, no-untyped-call]
+        """A layer of a decoder's keys and values among the layers of the model's cache."""
+
+        supports_early_init = False
+
+        def __init__(self, owner: str = "", **options: Any) -> None:
+            super().__init__(**options)
+            self.owner = owner
+
+    return CompanionLayer
+
+
+def _moved(memory: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    """The memory itself where it is there already, else a copy that is."""
+    if not hasattr(memory, "parameters"):
+        return memory.to(device)
+    head = memory.head.weight
+    if head.device == device == memory.tokens.device and head.dtype == dtype:
+        return memory
+    moved = copy.deepcopy(memory).to(device=device).eval().requires_grad_(False)
+    for parameter in moved.parameters():  # not the buffers: rotary frequencies would be rounded to eight bits
+        parameter.data = parameter.data.to(dtype)
+    return moved

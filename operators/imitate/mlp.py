@@ -1,0 +1,130 @@
+"""The student of an MLP memory: it reads one hidden vector of the datastore for each row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnemic import languagemodel
+from mnemic.errors import StepError
+from operators.contracts import Member, Progress
+from operators.imitate.rows import TrainingRows
+from operators.train.checkpoint import Checkpoint, unpack_memory
+from operators.train.cost import matrix_flops
+from operators.train.group import joined
+from operators.train.labels import Labels, LabelTable
+from operators.train.loop import calm, train
+from operators.train.settings import Training
+
+if TYPE_CHECKING:
+    import torch
+
+    from mnemic.memories.mlp import MLPMemory
+
+_CALMED = 512
+
+
+@dataclass(frozen=True)
+class Imitate(Training):
+    """Trains an MLP memory; `Training` says what its settings mean."""
+
+    version: ClassVar[int] = 4
+
+    def train(
+        self,
+        rows: TrainingRows,
+        checkpoint: bytes | None,
+        device: str,
+        progress: Progress,
+        member: Member | None = None,
+    ) -> Iterator[Checkpoint]:
+        if not len(rows.token):
+            raise StepError(
+                "There are no rows of split 'store' to train on; give documents to the store in the recipe."
+            )
+        with joined(member or Member(size=self.processes), device) as group:
+            memory = self._start(rows, device) if checkpoint is None else unpack_memory(checkpoint)
+            student = MLPStudent(rows, memory.to(device), self.alpha, device, self.half(device))  # type: ignore[arg-type]
+            yield from train(self, student, checkpoint, device, progress, group)
+
+    def _start(self, rows: TrainingRows, device: str) -> MLPMemory:
+        """A memory that begins with the language model's last norm and head; its blocks say nothing yet."""
+        import torch
+
+        from mnemic.memories.mlp import MemoryConfig, MLPMemory
+
+        model, _ = languagemodel.shared(self.model, self.dtype, device)
+        scale, bias = languagemodel.final_norm(model)
+        width = rows.input.shape[1]
+        if languagemodel.output_embedding(model).shape[1] != width:
+            raise StepError(
+                f"The store's vectors have {width} components and {self.model} has others; build the datastore with it."
+            )
+        tokens = torch.from_numpy(np.unique(rows.token).astype(np.int64))
+        norm = "rms" if bias is None else "layer"
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            memory = MLPMemory(MemoryConfig(width, width, len(tokens), self.blocks, norm=norm), tokens)
+        memory.start_from(scale, bias, languagemodel.output_embedding(model)[tokens])
+        drawn = np.sort(np.random.default_rng(0).permutation(len(rows.token))[:_CALMED])
+        with torch.inference_mode():
+            logits = memory(torch.from_numpy(rows.input[drawn]).float())
+            place, _ = memory.index(torch.from_numpy(rows.token[drawn]))
+        calm(memory.norm, logits, place)
+        return memory
+
+
+class MLPStudent:
+    """An MLP memory, and the store's vectors."""
+
+    def __init__(self, rows: TrainingRows, memory: MLPMemory, alpha: float, device: str, half: bool) -> None:
+        self.memory, self.rows, self._device, self._half = memory, len(rows.token), device, half
+        self._hidden = rows.input
+        self._labels = LabelTable.build(
+            rows.token, rows.teacher_ids, rows.teacher_probs, head=memory.tokens, alpha=alpha
+        )
+        self._validation = (rows.validation_input, rows.validation_token)
+        self.base_logprob = rows.validation_base_logprob
+
+    @property
+    def units(self) -> int:
+        return self.rows
+
+    @property
+    def matrices(self) -> Sequence[torch.nn.Parameter]:
+        return [weight for weight in self.memory.blocks.parameters() if weight.dim() == 2]
+
+    @property
+    def flops(self) -> float:
+        return matrix_flops([weight for weight in self.memory.parameters() if weight.dim() == 2], self.rows)
+
+    def batches(self, order: NDArray[np.int64], rows: int) -> list[NDArray[np.int64]]:
+        return [np.sort(order[begin : begin + rows]) for begin in range(0, len(order), rows)]
+
+    def rows_in(self, batch: NDArray[np.int64]) -> int:
+        return len(batch)
+
+    def passes(self, batch: NDArray[np.int64]) -> Iterator[tuple[torch.Tensor, Labels]]:
+        import torch
+
+        hidden = torch.from_numpy(self._hidden[batch]).to(self._device).float()
+        yield hidden, self._labels.take(batch, self._device)
+
+    def trunk(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.memory.trunk(inputs)
+
+    def held_out(self) -> NDArray[np.float32]:
+        import torch
+
+        self.memory.eval()
+        hidden, token = (torch.from_numpy(part).to(self._device) for part in self._validation)
+        with (
+            torch.inference_mode(),
+            torch.autocast(torch.device(self._device).type, dtype=torch.bfloat16, enabled=self._half),
+        ):
+            scores: NDArray[np.float32] = self.memory.token_log_prob(hidden, token).cpu().numpy()
+        return scores

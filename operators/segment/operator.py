@@ -1,0 +1,95 @@
+"""The row operator `Segment`: units with vectors in, rows of `events` out, level by level."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mnemic import schema as bank_schema
+from mnemic.ids import hash_parts
+from mnemic.words import count_words
+from operators.contracts import NO_REJECTS, BatchFunction, Resources
+from operators.segment.boundaries import Units, find_boundaries, weights_of
+from operators.segment.events import make_events
+from operators.segment.levels import HardCuts, make_levels
+from operators.segment.select import Flags, Integers
+from operators.segment.settings import SegmentSettings
+
+_MICROSECONDS = 1_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Segment(SegmentSettings):
+    """Row operator from units with ``embedding`` to `mnemic.schema.events`, with the fields of `SegmentSettings`.
+
+    A batch holds all units of each document in it, in any order; events come out level by level, by document and
+    ordinal.
+    """
+
+    version: ClassVar[int] = 3
+    resources: ClassVar[Resources] = Resources()
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of version and fields; part of every event's id."""
+        return hash_parts("segment", self.version, *map(repr, dataclasses.astuple(self)))
+
+    def output(self, schema: pa.Schema) -> pa.Schema:
+        return bank_schema.events(schema.field("embedding").type.list_size)
+
+    def open(self, device: str) -> BatchFunction:
+        return self._segment
+
+    def _segment(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+        units = batch.take(pc.sort_indices(batch, sort_keys=[("document", "ascending"), ("ordinal", "ascending")]))
+        dimension = batch.schema.field("embedding").type.list_size
+        vectors = units.column("embedding").flatten().to_numpy().reshape(-1, dimension).astype(np.float32)
+        words = np.array([count_words(text) for text in units.column("text").to_pylist()], np.int64)
+        levels = []
+        if units.num_rows:
+            hard = self._hard_cuts(units)
+            signals = {
+                name: units.column(name).cast(pa.float64()).to_numpy(zero_copy_only=False)
+                for name in ([self.signal] if self.signal else [])
+            }
+            found = find_boundaries(Units(vectors, weights_of(words), hard.all, signals), self)
+            levels = make_levels(found, hard, vectors, words, _turn_numbers(units), self)
+        made = make_events(
+            units, vectors, words, levels, segmenter=self.fingerprint, representatives=self.representatives
+        )
+        return made, NO_REJECTS
+
+    def _hard_cuts(self, units: pa.RecordBatch) -> HardCuts:
+        documents = _changes(units.column("document"))
+        speakers = _changes(units.column("speaker")) if self.by_speaker else np.zeros_like(documents)
+        return HardCuts(documents, _pauses(units.column("time"), documents, self.max_pause), speakers)
+
+
+def _changes(column: pa.Array) -> Flags:
+    changes: Flags = pc.not_equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False)
+    return changes
+
+
+def _turn_numbers(units: pa.RecordBatch) -> Integers:
+    """For each unit a number that changes with the turn, -1 for a unit of none."""
+    turn = units.column("turn")
+    numbers: Integers = np.append(0, np.cumsum(_changes(turn)))
+    return np.where(pc.equal(turn, "").to_numpy(zero_copy_only=False), -1, numbers)
+
+
+def _pauses(times: pa.Array, documents: Flags, longest: float | None) -> Flags:
+    """Gaps of more than ``longest`` seconds to the last unit of the document whose time is known."""
+    if longest is None or times.null_count == len(times):
+        return np.zeros_like(documents)
+    known = times.is_valid().to_numpy(zero_copy_only=False)
+    values = times.cast(pa.int64()).fill_null(0).to_numpy()
+    places: Integers = np.arange(len(values))
+    last_known = np.maximum.accumulate(np.where(known, places, -1))[:-1]
+    opening = np.maximum.accumulate(np.where(np.concatenate([[True], documents]), places, 0))[1:]
+    waited = values[1:] - values[np.maximum(last_known, 0)]
+    paused: Flags = known[1:] & (last_known >= opening) & (waited > longest * _MICROSECONDS)
+    return paused

@@ -1,0 +1,245 @@
+"""The epochs of a training: one loop for all students.
+
+A student says what is shuffled (rows of the datastore, or windows of text), which of it are a step's batch, and what
+its memory's head reads there; everything else is the same for all: the loss, the optimisers and their rates, what is
+measured, when to stop, and how a checkpoint is made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnemic.errors import StepError
+from mnemic.mixture import best_weight, perplexity
+from operators.contracts import Progress
+from operators.train.checkpoint import Checkpoint, Course, Point, pack_state, restore_moments, unpack_course
+from operators.train.group import Group
+from operators.train.labels import Labels
+from operators.train.settings import Training
+
+if TYPE_CHECKING:
+    import torch
+
+    from operators.train.checkpoint import Memory
+
+POINTS = 20
+"""Points of a curve in an epoch."""
+
+_BETAS = (0.9, 0.95)
+_EPSILON = 1e-8
+_HALVINGS = 4
+_MATTERS = 0.05  # nats
+_BATCHES = (128, 2048)
+_STEPS = 20
+
+
+class Learner(Protocol):
+    """A memory and what it is trained on, on one device."""
+
+    @property
+    def memory(self) -> Memory: ...
+
+    @property
+    def rows(self) -> int:
+        """Rows of the store: what an epoch trains on."""
+
+    @property
+    def units(self) -> int:
+        """How many things are shuffled."""
+
+    @property
+    def matrices(self) -> Sequence[torch.nn.Parameter]:
+        """The two-dimensional weights inside, for Muon."""
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of the products of an epoch, forwards and backwards."""
+
+    @property
+    def base_logprob(self) -> NDArray[np.float32]:
+        """What the language model says of the validation rows."""
+
+    def batches(self, order: NDArray[np.int64], rows: int) -> list[NDArray[np.int64]]:
+        """The shuffled units as steps of about so many rows; as many for any order."""
+
+    def rows_in(self, batch: NDArray[np.int64]) -> int: ...
+
+    def passes(self, batch: NDArray[np.int64]) -> Iterator[tuple[Any, Labels]]:
+        """What is computed at a time: what `trunk` takes, and the labels of its rows."""
+
+    def trunk(self, inputs: Any) -> torch.Tensor:
+        """What the head reads for each row: [rows, width]."""
+
+    def held_out(self) -> NDArray[np.float32]:
+        """The memory's log-probabilities of the validation rows."""
+
+
+def train(
+    settings: Training, student: Learner, checkpoint: bytes | None, device: str, progress: Progress, group: Group
+) -> Iterator[Checkpoint]:
+    """Yield a checkpoint after each epoch that ``checkpoint`` does not cover; only the first of a group yields."""
+    optimisers = make_optimisers(settings, student, device)
+    course = Course()
+    if checkpoint is not None:
+        course = unpack_course(checkpoint, settings.identity())
+        restore_moments(checkpoint, student.memory, optimisers)
+    else:
+        group.start_alike(student.memory)
+    while course.epoch < settings.epochs and course.epoch - course.best < settings.patience:
+        metrics, curve = _epoch(settings, student, optimisers, course.epoch, device, progress, group)
+        if len(student.base_logprob):
+            found = validate(student.base_logprob, student.held_out()) if group.first else {}
+            names = ("weight", "validation_perplexity", "validation_base_perplexity")
+            measured = dict(zip(names, group.agree([found.get(name, 0.0) for name in names]), strict=True))
+            end = curve[-1]
+            curve += [Point(end.step, end.rows, name, measured[name]) for name in names[:2]]
+            metrics |= measured
+        course = course.after(metrics.get("validation_perplexity"))
+        if group.first:
+            state = pack_state(student.memory, optimisers, course, settings.identity())
+            cost = {
+                "parameters": float(sum(weight.numel() for weight in student.memory.parameters())),
+                "trained_tokens": float(student.rows * course.epoch),
+                "training_flops": student.flops * course.epoch,
+            }
+            yield Checkpoint(course.epoch, student.memory.to_bytes(), state, metrics | cost, tuple(curve))
+
+
+def _epoch(
+    settings: Training,
+    student: Learner,
+    optimisers: Sequence[torch.optim.Optimizer],
+    epoch: int,
+    device: str,
+    progress: Progress,
+    group: Group,
+) -> tuple[dict[str, float], list[Point]]:
+    """Every row once, in an order drawn from (seed, epoch)."""
+    import torch
+
+    student.memory.train()
+    count = student.rows
+    size = settings.batch or min(_BATCHES[1], max(_BATCHES[0], 1 << round(math.log2(count / _STEPS))))
+    order = np.random.default_rng((settings.seed, epoch)).permutation(student.units)
+    batches = student.batches(order, size)
+    steps = len(batches)
+    sums = torch.zeros(2, dtype=torch.float64, device=device)
+    seen, told, curve = 0, np.zeros(3), list[Point]()  # told: the two sums and the rows at the last point
+    for index, batch in enumerate(batches):
+        step = epoch * steps + index
+        share = _set_rates(settings, optimisers, step, steps * settings.epochs)
+        sums += training_step(student, optimisers, batch, settings.half(device), device, group)
+        seen += student.rows_in(batch)
+        if (index + 1) * POINTS // steps != index * POINTS // steps:
+            now = np.array([*group.total(sums.clone()).tolist(), seen])
+            kl, cross_entropy = (now - told)[:2] / (now - told)[2]
+            told = now
+            values = {**_losses(settings, kl, cross_entropy), "learning_rate": settings.learning_rate * share}
+            curve += [Point(step + 1, epoch * count + seen, name, value) for name, value in values.items()]
+        progress(step + 1, steps * settings.epochs)
+    metrics = _losses(settings, *(told[:2] / count))
+    if not math.isfinite(metrics["train_cross_entropy"]):
+        raise StepError(
+            f"The training has left all numbers in epoch {epoch + 1}; lower its matrix_rate and learning_rate."
+        )
+    return metrics, curve
+
+
+def training_step(
+    student: Learner,
+    optimisers: Sequence[torch.optim.Optimizer],
+    batch: NDArray[np.int64],
+    half: bool,
+    device: str,
+    group: Group,
+) -> torch.Tensor:
+    """One step on a batch; the sums of KL and cross-entropy over this process's rows, float64 [2]."""
+    import torch
+
+    from operators.train.loss import head_loss
+
+    memory, count = student.memory, student.rows_in(batch)
+    sums = torch.zeros(2, dtype=torch.float64, device=device)
+    for optimiser in optimisers:
+        optimiser.zero_grad(set_to_none=True)
+    for share in group.shares(batch):
+        for inputs, labels in student.passes(share):
+            with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=half):
+                state = student.trunk(inputs)
+            state = state.bfloat16() if half else state
+            loss, scores = head_loss(state, memory.head.weight, labels.ids, labels.target)
+            torch.autograd.backward(loss * (len(state) / count))
+            sums += labels.losses(scores)
+    group.add([weight for optimiser in optimisers for part in optimiser.param_groups for weight in part["params"]])
+    for optimiser in optimisers:
+        optimiser.step()
+    return sums
+
+
+def make_optimisers(settings: Training, student: Learner, device: str) -> list[torch.optim.Optimizer]:
+    """Each with its peak rate, of which a step takes a share; frozen weights have none."""
+    import torch
+
+    from operators.train.muon import Muon
+
+    matrices = list(student.matrices) if settings.optimiser == "muon" else []
+    inside = set(matrices)
+    others = [weight for weight in student.memory.parameters() if weight.requires_grad and weight not in inside]
+    made: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(
+            others,
+            lr=settings.learning_rate,
+            betas=_BETAS,
+            eps=_EPSILON,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+    ]
+    if matrices:
+        dtype = torch.bfloat16 if settings.half(device) else torch.float32
+        made.append(Muon(matrices, settings.matrix_rate, settings.weight_decay, dtype))
+    return made
+
+
+def _set_rates(settings: Training, optimisers: Sequence[torch.optim.Optimizer], step: int, steps: int) -> float:
+    """Set the rates of a step, and return which share of their peaks they are."""
+    share = (1.0 - step / steps) * min(1.0, (step + 1) / max(1, settings.warmup))
+    for optimiser, peak in zip(optimisers, (settings.learning_rate, settings.matrix_rate), strict=False):
+        for group in optimiser.param_groups:
+            group["lr"] = peak * share
+    return share
+
+
+def _losses(settings: Training, kl: float, cross_entropy: float) -> dict[str, float]:
+    return {
+        "train_kl": float(kl),
+        "train_cross_entropy": float(cross_entropy),
+        "train_loss": float(settings.alpha * kl + (1.0 - settings.alpha) * cross_entropy),
+    }
+
+
+def validate(base_logprob: NDArray[np.float32], scores: NDArray[np.float32]) -> dict[str, float]:
+    """Perplexity of the base, and of the mixture with the best weight, of the validation rows' log-probabilities."""
+    weight, mixed = best_weight(base_logprob, scores)
+    base = perplexity(-base_logprob.astype(np.float64))
+    return {"weight": weight, "validation_perplexity": mixed, "validation_base_perplexity": base}
+
+
+def calm(norm: torch.nn.Module, logits: torch.Tensor, place: torch.Tensor) -> None:
+    """Scale the last norm so that the untrained memory is no surer than it is right, by some of the store's rows.
+
+    ``logits`` [n, tokens] are what it says before, ``place`` [n] the true tokens. The head reads a hidden state from
+    further below than it was made for: its first guesses are worse than uniform ones (14 nats for 8.4 on
+    documentation), and the first steps would go into unsaying them.
+    """
+    import torch
+
+    losses = [torch.nn.functional.cross_entropy(logits * 2.0**-step, place).item() for step in range(_HALVINGS)]
+    with torch.no_grad():
+        for parameter in norm.parameters():
+            parameter.mul_(2.0 ** -int(np.argmax(np.array(losses) <= min(losses) + _MATTERS)))

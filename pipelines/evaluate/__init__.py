@@ -1,0 +1,10 @@
+"""The numbers of a bank: perplexity with and without memory, recall of questions, speed, and how sure each is.
+
+* ``bank``       all of them, as `mnemic eval` prints them
+* ``held_out``   held-out tokens, and what the model and each memory say of them
+* ``gain``       shares of the retriever's gain, and losses by how frequent a token is
+* ``bootstrap``  intervals by resampling documents
+* ``questions``  questions with the places of their evidence
+* ``recall``     how much of that evidence a search finds under a budget
+* ``speed``      how long a token takes with each memory
+"""

@@ -1,0 +1,137 @@
+"""The numbers of a bank: the funnel of deduplication, and perplexity on held-out text with and without memory.
+
+The datastore holds, for every held-out token, the model's own log-probability, the student's input, and what the
+retriever says of it, so the language model does not run here. Held out are documents of packages that the store knows,
+and whole packages (collections) that it does not. Weights are chosen on the validation part of both and then frozen;
+the intervals are bootstraps over documents. Beside perplexity stand the share of kNN-LM's gain that a memory has, the
+loss by how often the store has a token, since tails are where memory pays, and what a training cost.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mnemic.bank import Bank, open_bank
+from mnemic.command.show import funnel
+from mnemic.mixture import perplexity
+from operators.deduplicate.repetition import repetition
+from pipelines.corpus_reader import corpus_digest
+from pipelines.evaluate.bootstrap import Comparison, Interval, bootstrap
+from pipelines.evaluate.gain import Bucket, by_frequency, recovered
+from pipelines.evaluate.held_out import RETRIEVER, VALIDATION, HeldOut, trained
+from pipelines.evaluate.speed import Speed, speeds
+
+COSTS = ("parameters", "trained_tokens", "training_flops")
+"""What a memory's metrics say of its training."""
+
+PARTS = {"document": "held-out documents", "collection": "held-out collections"}
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """Perplexity on one held-out part.
+
+    ``comparisons`` are each memory against the base, ``recovered`` the share of kNN-LM's gain that each has (without
+    those that are not sure, as where it gains nothing), both with 95 % intervals; ``frequencies`` are mean losses by
+    how often the store has the token.
+    """
+
+    part: str
+    documents: int
+    tokens: int
+    base: float
+    comparisons: dict[str, Comparison]
+    recovered: dict[str, Interval]
+    frequencies: tuple[Bucket, ...]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    bank: str
+    release: str
+    digest: str  # of the ids of its documents: which text this was
+    funnel: dict[str, int]
+    repetition: dict[str, Any]  # operators.deduplicate.repetition
+    weights: dict[str, float]  # memory -> mixing weight chosen on validation text
+    training: dict[str, dict[str, float]]  # memory -> parameters, trained_tokens, training_flops
+    perplexities: tuple[Perplexity, ...]
+    speeds: tuple[Speed, ...] = ()  # where they were asked for
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def evaluate(
+    bank: str | Path | Bank,
+    *,
+    release: str | None = None,
+    storage_options: Mapping[str, str] | None = None,
+    speed: bool = False,
+) -> Evaluation:
+    """Evaluate a bank, or the one at a path. Without a language model in its recipe there is only the funnel.
+
+    With ``speed`` the model generates too, alone and with each memory.
+    """
+    opened = bank if isinstance(bank, Bank) else open_bank(bank, release, storage_options)
+    digest = corpus_digest(opened.dataset("documents"), ("id",))[0]
+    counts, repeats = funnel(opened), _repetition(opened)
+    if "memories" not in opened.release.versions or not opened.memories():
+        return Evaluation(opened.path, opened.release.name, digest, counts, repeats, {}, {}, ())
+    memories = trained(opened)
+    validation = HeldOut.read(opened, VALIDATION, memories)
+    stored = {row["name"]: row["metrics"] for row in opened.memories()}
+    known = {name: metrics["weight"] for name, metrics in stored.items() if "weight" in metrics}
+    weights = validation.weights() if len(validation) else {name: known.get(name, 0.25) for name in validation.memories}
+    training = {name: {cost: row[cost] for cost in COSTS if cost in row} for name, row in stored.items()}
+    tokens = opened.table("datastore", ["token"], "split = 'store'")["token"].to_numpy().astype(np.int32)
+    perplexities = []
+    for part in PARTS:
+        held = HeldOut.read(opened, f"split = 'test-{part}'", memories)
+        if len(held):
+            perplexities.append(_measured(part, held, weights, tokens))
+    measured = tuple(speeds(opened, list(stored))) if speed else ()
+    return Evaluation(
+        opened.path, opened.release.name, digest, counts, repeats, weights, training, tuple(perplexities), measured
+    )
+
+
+def _measured(part: str, held: HeldOut, weights: dict[str, float], stored: npt.NDArray[np.int32]) -> Perplexity:
+    losses = held.losses(weights)
+    base, retriever = losses["base"], losses[RETRIEVER]
+    shares = {name: recovered(base, retriever, losses[name], held.document) for name in held.memories}
+    return Perplexity(
+        part,
+        len(np.unique(held.document)),
+        len(held),
+        perplexity(base),
+        {name: bootstrap(base, losses[name], held.document) for name in held.memories},
+        {name: share for name, share in shares.items() if name != RETRIEVER and math.isfinite(share.high)},
+        tuple(by_frequency(held.token, stored, losses)),
+    )
+
+
+def _repetition(bank: Bank) -> dict[str, Any]:
+    """How often the texts of the bank repeat, by what deduplication found."""
+    documents = bank.dataset("documents")
+    fallen = documents.table(["duplicate_of", "length"], "duplicate_of <> ''").rename_columns(["keeper", "length"])
+    ids, lengths, characters = [], [], 0
+    wanted = fallen["keeper"].combine_chunks().unique()
+    for batch in documents.scan(["id", "length"], batch_size=65536):
+        characters += int(pc.sum(batch["length"]).as_py() or 0)
+        kept = pc.is_in(batch["id"], value_set=wanted)
+        ids.append(batch["id"].filter(kept))
+        lengths.append(batch["length"].filter(kept))
+    found = pc.index_in(
+        fallen["keeper"].combine_chunks(), value_set=pa.chunked_array(ids, pa.string()).combine_chunks()
+    )
+    of_keeper = pa.chunked_array(lengths, pa.int64()).combine_chunks().take(found)
+    return repetition(fallen.append_column("keeper_length", of_keeper), characters)

@@ -1,0 +1,393 @@
+"""The step `deduplicate`: keys of every document, shards of keys, packs of documents, each over all workers.
+
+1. Every fragment of `documents` gets one run in `bands`: its keys in ascending order, each with the row of its
+   document. A run is written once; a later build adds those of new fragments.
+2. Every shard, a range of keys, reads its part of all runs and returns the keys that stand there more than once; after
+   a release only those of new documents, and it asks `filters` before it reads a run that was there already.
+3. What shares a key is divided into packs of whole components, and each is decided about by one worker, which writes
+   its pairs into `pairs`. The parts that are done stand in the properties of the commits.
+4. `duplicate_of` follows from `pairs`, fragment by fragment.
+
+A document that the newest release kept stays, whatever comes later, and one that fell stays so unless what it fell to
+has gone; with ``rebalance`` all is decided anew, as if everything had come at once.
+
+Memory of a worker: ``memory_gb`` for a shard; about 1 KB a document of a pack. The process that runs the step holds 24
+bytes for every document that shares a key, and no document (`pipelines.steps.deduplicate.packs`).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mnemic.dataset import Snapshot, Store
+from mnemic.dataset.growth import add_fields, drop_fields
+from mnemic.dataset.write import WrittenFragment, append, write_rows, write_whole
+from mnemic.release import releases
+from mnemic.schema import PAIRS
+from operators.contracts import Numbers
+from operators.deduplicate import Deduplicate
+from operators.deduplicate.bands import shard_bounds
+from operators.deduplicate.bloom import Flags
+from operators.deduplicate.candidates import BandPlan, Shared, joined, shared_keys, shared_with_earlier
+from operators.deduplicate.filters import FILTERS, BandFilters, filters_of, seen_by
+from operators.deduplicate.operator import PACK, duplicates_of, summary_of
+from operators.deduplicate.shingles import Hashes
+from pipelines import faults
+from pipelines.corpus_reader import RowOrder, corpus_digest
+from pipelines.identity import Record
+from pipelines.steps.contracts import Context, Status
+from pipelines.steps.deduplicate import packs
+from pipelines.steps.deduplicate.packs import PackPart
+from pipelines.steps.deduplicate.runs import Runs, cut, read_runs
+from pipelines.steps.fit import PARTIALS
+from pipelines.steps.grow import Compute, grow_columns, growth_state, must_add
+
+PARTS = "mnemic.parts"
+"""Property of the commits to `pairs`: which parts of the work they hold."""
+
+COLUMN = "duplicate_of"
+
+Part = tuple[str, int]
+"""A pack by its number, or a fragment of the pairs of the newest release."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """The newest release, as far as it binds this step: what it decided, and what has gone since."""
+
+    store: Store
+    documents_version: int
+    pairs_version: int
+    gone: pa.Array  # ids
+    again: pa.Array  # ids of documents that fell to one that has gone
+    rows_again: Numbers
+
+    @property
+    def documents(self) -> Snapshot:
+        return self.store["documents"].require(self.documents_version)
+
+    @property
+    def pairs(self) -> Snapshot:
+        return self.store["pairs"].require(self.pairs_version)
+
+
+@dataclass(frozen=True)
+class ShardOutcome:
+    shard: int
+    shared: Shared | None
+    filters: tuple[WrittenFragment, ...]
+    spilled: tuple[WrittenFragment, ...]  # the shared keys, where they are many
+
+
+@dataclass(frozen=True)
+class PackOutcome:
+    part: Part
+    fragments: tuple[WrittenFragment, ...]
+    pairs: int
+
+
+@dataclass(frozen=True)
+class DeduplicateStep:
+    """The step. ``scheme`` says what the numbers of the signatures are."""
+
+    record: Record
+    operator: Deduplicate
+    scheme: str
+    rebalance: bool = False
+    after: tuple[str, ...] = ("signature",)
+    datasets: tuple[str, ...] = ("documents", "pairs", "bands", "filters")
+
+    @property
+    def name(self) -> str:
+        return self.record.step
+
+    def check(self, store: Store, max_rejects: float) -> None:
+        """It rejects nothing."""
+
+    def state(self, store: Store) -> Status:
+        snapshot = store["documents"].snapshot()
+        if snapshot is None or "signature" not in snapshot.schema.names:
+            return Status("new")
+        corpus, rows = corpus_digest(snapshot, ("id",))
+        pairs = store["pairs"].snapshot()
+        if rows == 0:
+            left = pairs is not None and pairs.count()
+            return Status("due" if left else "done", 0, 0, "documents", ("no rows",))
+        status = growth_state(snapshot, self.record, [COLUMN], corpus)
+        if status.done and (pairs is None or (pairs.record or {}).get("state") != self._at(corpus).state):
+            return Status("pending", rows, rows, "documents", ("pairs is missing",))
+        if status.done and self.rebalance:
+            return Status("due", rows, rows, "documents", ("all is to be decided anew",))
+        return replace(status, total=rows) if status.kind == "due" else status
+
+    def run(self, context: Context) -> None:
+        documents = context.store["documents"]
+        snapshot = documents.require()
+        corpus, rows = corpus_digest(snapshot, ("id",))
+        record = self._at(corpus)
+        if rows == 0:
+            empty = replace(record, corpus="no rows")
+            context.commit(
+                lambda: context.store["pairs"].replace(PAIRS, (), empty.as_json(), context.properties(empty))
+            )
+            return
+        if self.rebalance and COLUMN in snapshot.schema.names:
+            context.commit(lambda: drop_fields(documents, [COLUMN]))
+            snapshot = documents.require()
+        made = context.store["pairs"].snapshot()
+        if self.rebalance or made is None or (made.record or {}).get("state") != record.state:
+            self._resolve(context, record, snapshot, rows)
+        stored = context.store["pairs"].require().record or {}
+        record = replace(record, found=stored["found"])
+        fields = self.operator.output(snapshot.schema)
+        if must_add(snapshot, record, fields.names):
+            context.commit(lambda: add_fields(documents, fields, record.as_json()))
+        grow_columns(context, record, "documents", ("id",), [COLUMN], self._filler(context), self.operator.resources)
+
+    def _resolve(self, context: Context, record: Record, snapshot: Snapshot, rows: int) -> None:
+        """Find what shares keys, decide about it, and leave `pairs` whole."""
+        base = None if self.rebalance else self._base(context.store, snapshot)
+        runs = Runs(context.store["bands"], self.record, self.operator)
+        chosen = runs.plan(rows, self.rebalance)
+        runs.extend(context, snapshot, chosen)
+        reader = partial(_reader, context.store, snapshot.version, base)
+        if chosen.bytes > packs.IN_HAND:
+            packs.make_room(context)
+        found = self._shared(context, reader, runs, chosen, base, rows)
+        pieces = packs.divide(context, found, reader().there, PACK)
+        self._decide(context, record, reader, pieces, chosen, base)
+        if any(piece.places for piece in pieces):
+            packs.make_room(context)
+            context.store[PARTIALS].forget_before(timedelta(0))
+        pairs = context.store["pairs"]
+        summary = summary_of(rows, pairs.require().table(["verdict", "rule"]), chosen)
+        whole = replace(record, found=summary).as_json()
+        context.commit(lambda: pairs.annotate(whole))
+
+    def _at(self, corpus: str) -> Record:
+        return replace(self.record, corpus=corpus)
+
+    def _base(self, store: Store, snapshot: Snapshot) -> Base | None:
+        """The newest release, where its decisions were made by the same rules."""
+        found = releases(store)
+        if not found or not {"documents", "pairs"} <= found[-1].versions.keys():
+            return None
+        newest = found[-1]
+        documents = store["documents"].require(newest.versions["documents"])
+        if (documents.column_record(COLUMN) or {}).get("fingerprint") != self.record.fingerprint:
+            return None
+        pairs = store["pairs"].require(newest.versions["pairs"])
+        gone = _gone(documents, snapshot)
+        return Base(store, documents.version, pairs.version, gone, *_again(documents, pairs, gone))
+
+    def _shared(
+        self,
+        context: Context,
+        reader: Callable[[], RowOrder],
+        runs: Runs,
+        chosen: BandPlan,
+        base: Base | None,
+        rows: int,
+    ) -> list[PackPart]:
+        """The keys that stand more than once, shard by shard; after a release, those of documents to decide about."""
+        operator, scheme, step = self.operator, self.scheme, self.name
+        bands, filters, identity = runs.dataset, context.store["filters"], runs.identity(chosen)
+        before = {fragment.id for fragment in base.documents.fragments} if base else set()
+        index = runs.index()
+        new = [run for run in index if run.source not in before]
+        old = [run for run in index if run.source in before]
+        if filters.snapshot() is None:  # so that what a killed worker leaves is known to be nothing's
+            context.commit(lambda: filters.create(FILTERS, {}, {}))
+        held = filters.snapshot()
+        asked = held.version if base and held is not None and held.record == identity else None
+        again = base.rows_again if base else np.empty(0, np.uint64)
+        version, bounds = bands.require().version, shard_bounds(chosen.bands, chosen.shards)
+        store, limit = context.store, packs.IN_HAND // chosen.shards if chosen.bytes > packs.IN_HAND else sys.maxsize
+
+        def factory() -> Callable[[int], ShardOutcome]:
+            read = partial(read_runs, bands.require(version))
+            added = _keys_of_rows(operator, reader(), again, chosen)
+
+            def work(shard: int) -> ShardOutcome:
+                def fresh() -> Iterator[tuple[Hashes, Numbers]]:
+                    yield from read(new, bounds[shard])
+                    yield cut(added, bounds[shard])
+
+                known: list[BandFilters] = []
+                if asked is not None:
+                    first, last = bounds[shard]
+                    table = filters.require(asked).table(FILTERS.names, f"last >= {first} AND first <= {last}")
+                    known = filters_of(table, scheme, chosen.bands, rows)
+                if base is None:
+                    shared = shared_keys(fresh, bounds[shard], chosen.method, rows)
+                else:
+                    seen = partial(seen_by, known) if known else _all
+                    shared = shared_with_earlier(joined(fresh()), seen, partial(read, old, bounds[shard]))
+                mine = next((one for one in known if one.bounds == bounds[shard]), None)
+                into = mine or BandFilters(bounds[shard], scheme, chosen.bands, rows)
+                for keys, _ in read(new if mine else index, bounds[shard]):
+                    into.add(keys)
+                faults.reach(step, "before-write")
+                written = write_whole(filters, into.table())
+                away = packs.spilled(store, shard, shared, limit)
+                faults.reach(step, "after-write")
+                return ShardOutcome(shard, None if away else shared, tuple(written), away)
+
+            return work
+
+        outcomes: dict[int, ShardOutcome] = {}
+
+        def seen(outcome: ShardOutcome) -> None:
+            outcomes[outcome.shard] = outcome
+            context.progress(len(outcomes), chosen.shards, "shards of keys")
+
+        job = context.job(factory, operator.resources, "shard {}".format)
+
+        def commit(wave: list[ShardOutcome]) -> None:
+            packs.commit_spilled(context, [fragment for outcome in wave for fragment in outcome.spilled])
+
+        context.in_waves(context.engine.map(job, list(range(chosen.shards))), commit, seen)
+        fragments = [fragment for shard in sorted(outcomes) for fragment in outcomes[shard].filters]
+        context.commit(lambda: filters.replace(FILTERS, fragments, identity, context.properties(self.record)))
+        return packs.pieces_of_shards(store, {shard: outcome.shared for shard, outcome in outcomes.items()})
+
+    def _decide(
+        self,
+        context: Context,
+        record: Record,
+        reader: Callable[[], RowOrder],
+        pieces: list[PackPart],
+        chosen: BandPlan,
+        base: Base | None,
+    ) -> None:
+        """Write the pairs of all packs, and those of the release that still hold; what is there already stays."""
+        pairs, operator, step, store = context.store["pairs"], self.operator, self.name, context.store
+        against = {"release": base.documents_version if base else 0, "shape": [chosen.bands, chosen.rows]}
+        under_way = json.loads(json.dumps({**replace(record, found=against).as_json(), "state": ""}))
+        made = pairs.snapshot()
+        if made is None or made.record != under_way:
+            context.commit(lambda: pairs.replace(PAIRS, (), under_way, context.properties(record)))
+            made = pairs.require()
+        finished, listed = _finished(made), list[Part]()
+        parts: list[Part] = [("earlier", fragment.id) for fragment in base.pairs.fragments] if base else []
+        parts += [("pack", number) for number in range(len(pieces))]
+        todo = [part for part in parts if part not in finished]
+        total, done = sum(pieces[number].documents for kind, number in todo if kind == "pack"), 0
+
+        def factory() -> Callable[[tuple[Part, PackPart | None]], PackOutcome]:
+            documents = reader()
+
+            def work(item: tuple[Part, PackPart | None]) -> PackOutcome:
+                part, pack = item
+                if pack is not None:
+                    rows = operator.decide(documents, pack.load(store), chosen, lambda done, total: None)
+                else:
+                    assert base is not None
+                    rows = _holding(base, part[1])
+                faults.reach(step, "before-write")
+                written = write_rows(pairs.uri, rows, PAIRS, pairs.storage_options)
+                faults.reach(step, "after-write")
+                return PackOutcome(part, tuple(written), len(rows))
+
+            return work
+
+        def commit(wave: list[PackOutcome]) -> None:
+            nonlocal done
+            fragments = [fragment for outcome in wave for fragment in outcome.fragments]
+            listed.extend(outcome.part for outcome in wave)  # parts without pairs wait for the next that has some
+            if fragments:
+                properties = {**context.properties(record), PARTS: json.dumps(listed)}
+                context.commit(lambda: append(pairs, fragments, properties))
+                listed.clear()
+            done += sum(pieces[outcome.part[1]].documents for outcome in wave if outcome.part[0] == "pack")
+            context.progress(done, total, "documents that share a key")
+
+        items = [(part, pieces[part[1]] if part[0] == "pack" else None) for part in todo]
+        job = context.job(factory, operator.resources, lambda item: " ".join(map(str, item[0])))
+        context.in_waves(context.engine.map(job, items), commit)
+
+    def _filler(self, context: Context) -> Callable[[], Compute]:
+        pairs = context.store["pairs"]
+        version = pairs.require().version
+
+        def factory() -> Compute:
+            columns = ["document", "other", "verdict"]
+            return duplicates_of(pairs.require(version).table(columns, "verdict = 'duplicate'"))
+
+        return factory
+
+
+def _reader(store: Store, version: int, base: Base | None) -> RowOrder:
+    snapshot = store["documents"].require(version)
+    return RowOrder(snapshot, COLUMN, base.documents if base else None, base.rows_again if base else ())
+
+
+def _all(keys: Hashes) -> Flags:
+    return np.ones(len(keys), np.bool_)
+
+
+def _keys_of_rows(operator: Deduplicate, reader: RowOrder, rows: Numbers, chosen: BandPlan) -> tuple[Hashes, Numbers]:
+    """The keys of single documents."""
+    if len(rows) == 0:
+        return np.empty(0, np.uint64), rows
+    batch = reader.take_rows(rows, operator.columns).combine_chunks().to_batches()[0]
+    return operator.keys(batch, batch["_rowid"].to_numpy(), chosen)
+
+
+def _gone(before: Snapshot, now: Snapshot) -> pa.Array:
+    """Ids of the documents that are there no more; only fragments that lost rows are read."""
+    left = {fragment.id: fragment.rows for fragment in now.fragments}
+    found = [pa.array([], pa.string())]
+    for fragment in before.fragments:
+        if left.get(fragment.id) == fragment.rows:
+            continue
+        there = [batch["id"] for batch in now.scan(["id"], fragments=[fragment.id])] if fragment.id in left else []
+        held = pa.chunked_array(there, pa.string()).combine_chunks()
+        for batch in before.scan(["id"], fragments=[fragment.id]):
+            found.append(batch["id"].filter(pc.invert(pc.is_in(batch["id"], value_set=held))))
+    return pa.concat_arrays(found)
+
+
+def _again(documents: Snapshot, pairs: Snapshot, gone: pa.Array) -> tuple[pa.Array, Numbers]:
+    """Documents that fell to one that has gone, or to a copy of it: their ids and rows."""
+    if len(gone) == 0:
+        return gone, np.empty(0, np.uint64)
+    ids, rows = [gone.slice(0, 0)], [np.empty(0, np.uint64)]
+    for batch in pairs.scan(["document", "other"], "verdict = 'duplicate'"):
+        ids.append(batch["document"].filter(pc.is_in(batch["other"], value_set=gone)))
+    fallen = pa.concat_arrays(ids)
+    for batch in documents.scan(["id", COLUMN], f"{COLUMN} <> ''", row_ids=True):
+        again = pc.or_(pc.is_in(batch["id"], value_set=fallen), pc.is_in(batch[COLUMN], value_set=gone))
+        again = pc.and_(again, pc.invert(pc.is_in(batch["id"], value_set=gone)))
+        ids.append(batch["id"].filter(again))
+        rows.append(batch["_rowid"].filter(again).to_numpy())
+    return pa.concat_arrays(ids).unique(), np.concatenate(rows)
+
+
+def _holding(base: Base, fragment: int) -> pa.Table:
+    """The pairs of a fragment of the release whose two documents are there, and whose verdict was not taken back."""
+    rows = pa.Table.from_batches(list(base.pairs.scan(PAIRS.names, fragments=[fragment])), PAIRS)
+    lost = pc.or_(
+        pc.is_in(rows["other"], value_set=base.gone),
+        pc.is_in(rows["document"], value_set=pa.concat_arrays([base.gone, base.again])),
+    )
+    return rows.filter(pc.invert(lost))
+
+
+def _finished(pairs: Snapshot) -> set[Part]:
+    """The parts whose pairs were committed since `pairs` was emptied."""
+    found: set[Part] = set()
+    for properties in pairs.properties_backwards():
+        if PARTS not in properties:
+            break
+        found |= {(kind, number) for kind, number in json.loads(properties[PARTS])}
+    return found

@@ -1,0 +1,122 @@
+"""The numbers of `mnemic eval` are those of the definition, computed from the rows of the bank."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from tiny_bank import tiny_recipe, write_corpus
+
+import mnemic
+from mnemic.command import main
+from pipelines.evaluate import speed
+from pipelines.evaluate.bank import Evaluation
+from pipelines.evaluate.held_out import HeldOut, trained
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory):
+    root = tmp_path_factory.mktemp("bank")
+    decoder = {"blocks": 1, "epochs": 1, "dtype": "float32", "pass_tokens": 256}
+    recipe = tiny_recipe(root, write_corpus(root / "corpus"), control=True, decoder=decoder)
+    mnemic.build(recipe, device="cpu")
+    return mnemic.open_bank(recipe["bank"])
+
+
+@pytest.fixture(scope="module")
+def found(bank) -> Evaluation:
+    return mnemic.evaluate(bank)
+
+
+def rows_of(bank, where):
+    rows = bank.table("datastore", ["token", "base_logprob", "teacher_label", "input", "document"], where)
+    memory, _ = bank.memory()
+    hidden = torch.from_numpy(np.array(rows["input"].to_pylist(), np.float16))
+    with torch.inference_mode():
+        said = memory.token_log_prob(hidden, torch.from_numpy(rows["token"].to_numpy().astype(np.int64)))
+    return rows, {"knn": rows["teacher_label"].to_numpy(), "mlp": said.exp().numpy()}
+
+
+def nll(rows, said, weight):
+    base = np.exp(rows["base_logprob"].to_numpy().astype(np.float64))
+    return -np.log((1 - weight) * base + weight * said)
+
+
+def test_weights_are_the_best_on_validation_text(bank, found):
+    rows, said = rows_of(bank, "split LIKE 'validation-%'")
+    for name in said:
+        weight = found.weights[name]
+        losses = [nll(rows, said[name], step / 20).mean() for step in range(20)]
+        assert weight == pytest.approx(np.argmin(losses) / 20)
+
+
+def test_every_memory_of_the_recipe_is_measured(bank, found):
+    assert set(found.weights) == {"knn", "mlp", "cross-entropy", "decoder"}
+    for part in found.perplexities:
+        assert set(part.comparisons) == set(found.weights)
+        assert set(part.recovered) <= {"mlp", "cross-entropy", "decoder"}
+    assert found.training["mlp"]["training_flops"] == found.training["cross-entropy"]["training_flops"] > 0
+    assert found.training["decoder"]["trained_tokens"] == bank.dataset("datastore").count("split = 'store'")
+
+
+def test_what_a_decoder_says_does_not_depend_on_which_rows_are_asked_for(bank):
+    every = HeldOut.read(bank, "split LIKE 'test-%'", trained(bank))
+    some = HeldOut.read(bank, "split = 'test-collection'", trained(bank))
+    rows = np.flatnonzero(np.isin(every.document, some.document))
+    np.testing.assert_array_equal(every.memories["decoder"][rows], some.memories["decoder"])
+    assert np.isfinite(some.memories["decoder"]).any()
+
+
+def test_perplexities_and_shares_follow_from_the_losses(bank, found):
+    assert [part.part for part in found.perplexities] == ["document", "collection"]
+    for part in found.perplexities:
+        rows, said = rows_of(bank, f"split = 'test-{part.part}'")
+        base = nll(rows, 0.0, 0.0)
+        mixed = {name: nll(rows, said[name], found.weights[name]) for name in said}
+        assert (part.tokens, part.documents) == (len(rows), len(set(rows["document"].to_pylist())))
+        assert part.base == pytest.approx(np.exp(base.mean()), rel=1e-6)
+        for name, losses in mixed.items():
+            assert part.comparisons[name].perplexity.value == pytest.approx(np.exp(losses.mean()), rel=1e-4)
+        gain = base.sum() - mixed["knn"].sum()
+        assert gain > 0 or part.recovered == {}
+        for name in set(mixed) & set(part.recovered):  # those whose interval is finite
+            assert part.recovered[name].value == pytest.approx((base.sum() - mixed[name].sum()) / gain, rel=1e-2)
+
+
+def test_losses_by_frequency_add_up_to_the_whole(bank, found):
+    stored = bank.table("datastore", ["token"], "split = 'store'")["token"].to_numpy()
+    for part in found.perplexities:
+        tokens = np.array([bucket.tokens for bucket in part.frequencies])
+        assert tokens.sum() == part.tokens
+        for name in ("base", "knn", "mlp"):
+            mean = tokens @ [bucket.losses[name] for bucket in part.frequencies] / part.tokens
+            whole = part.base if name == "base" else part.comparisons[name].perplexity.value
+            assert np.exp(mean) == pytest.approx(whole, rel=1e-6)
+        rows = bank.table("datastore", ["token"], f"split = 'test-{part.part}'")["token"].to_numpy()
+        unseen = sum(bucket.tokens for bucket in part.frequencies if bucket.least == 0)
+        assert unseen == (~np.isin(rows, stored)).sum()
+
+
+def test_what_a_person_and_what_a_program_reads(bank, found, capsys):
+    assert main(["eval", bank.path]) == 0
+    told = capsys.readouterr().out
+    assert "by how often the store has it" in told and "times base" in told
+    assert main(["eval", bank.path, "--json"]) == 0
+    read = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert read["perplexities"][0]["frequencies"][0]["tokens"] == found.perplexities[0].frequencies[0].tokens
+
+
+def test_speed_is_told_of_the_model_alone_and_with_each_memory(bank, capsys, monkeypatch):
+    monkeypatch.setattr(speed, "GENERATED", 4)
+    monkeypatch.setattr(speed, "DOCUMENTS", 1)
+    found = mnemic.evaluate(bank, speed=True).speeds
+    assert [one.name for one in found] == ["base", *(row["name"] for row in bank.memories())]
+    assert found[0].times_base == 1.0 and all(one.tokens_per_second > 0 for one in found)
+    sizes = {one.name: one.bytes for one in found}
+    keys = bank.table("datastore", ["key"], "split = 'store'")["key"]
+    assert sizes["knn"] >= 2 * len(keys) * keys.type.list_size, "it holds every key"
+    assert 0 < sizes["mlp"] < sizes["base"]
+    assert main(["eval", bank.path, "--speed"]) == 0
+    assert "tokens/s" in capsys.readouterr().out
