@@ -17,7 +17,7 @@ from mnemic.attach import Unrolling, detach
 from mnemic.bank import Bank
 from mnemic.dataset.write import append_rows
 from mnemic.errors import BankError, ModelError
-from mnemic.memories import knn, retriever
+from mnemic.memories import datastore, knn
 from mnemic.memories.decoder import DecoderConfig, MemoryDecoder
 from mnemic.memories.stored import lock
 from mnemic.mixture import best_weight
@@ -69,7 +69,7 @@ def with_decoder(bank):
 
 
 def held_out(bank):
-    return retriever.validation_rows(bank, ["token", "key", "base_logprob", "teacher_label"])
+    return datastore.validation_rows(bank, ["token", "key", "base_logprob", "teacher_label"])
 
 
 def test_the_retriever_is_one_of_the_memories(bank):
@@ -78,7 +78,7 @@ def test_the_retriever_is_one_of_the_memories(bank):
     assert own["lock"] == trained["lock"] and own["config"]["neighbours"] == 16
     assert own["config"]["rows"] == bank.dataset("datastore").count("split = 'store'")
     rows = held_out(bank)
-    expected = best_weight(rows["base_logprob"].to_numpy(), retriever.label_log_prob(rows))[0]
+    expected = best_weight(rows["base_logprob"].to_numpy(), datastore.label_log_prob(rows))[0]
     assert own["metrics"]["weight"] == expected > 0
     with pytest.raises(BankError, match=r"no memory 'other'. It has: mlp, knn"):
         bank.memory("other")
@@ -91,7 +91,7 @@ def test_it_says_what_the_teacher_said_of_held_out_rows(bank, way, monkeypatch):
     memory, _ = bank.memory("knn")
     assert isinstance(memory.store, Lists) == (way == "lists")
     rows = held_out(bank)
-    keys = torch.from_numpy(retriever.vectors(rows["key"].combine_chunks()))
+    keys = torch.from_numpy(datastore.vectors(rows["key"].combine_chunks()))
     found = memory.token_log_prob(keys, torch.from_numpy(rows["token"].to_numpy().astype(np.int64))).exp().numpy()
     same = np.isclose(found, rows["teacher_label"].to_numpy(), atol=1e-4)
     assert same.mean() == 1.0 if way == "exact" else same.mean() > 0.9
@@ -111,7 +111,7 @@ def test_lists_of_the_release_are_used(bank, monkeypatch):
     append_rows(bank.store["lists"], table.take(list(range(count))[::-1]), table.schema, {})
     pinned = with_datasets(bank, lists=bank.store["lists"].require().version)
     monkeypatch.setattr(Lists, "measure", lambda self, recall: pytest.fail("it was measured by the teacher"))
-    found = retriever.load(pinned, {**pinned.memory_row("knn")["config"], "probes": 1}).store
+    found = datastore.load(pinned, {**pinned.memory_row("knn")["config"], "probes": 1}).store
     assert torch.equal(found.centroids, made.centroids) and found.probes == 1
 
 
@@ -138,7 +138,7 @@ def test_several_are_tuned_together_on_validation_rows(with_decoder):
     rows = held_out(with_decoder)
     alone = with_decoder.tune(["knn"])["knn"]
     assert alone == pytest.approx(
-        best_weight(rows["base_logprob"].to_numpy(), retriever.label_log_prob(rows))[0], abs=0.05
+        best_weight(rows["base_logprob"].to_numpy(), datastore.label_log_prob(rows))[0], abs=0.05
     )
 
 

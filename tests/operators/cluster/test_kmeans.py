@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.cluster import grow, train
+from operators.cluster import grow, kmeans
 from operators.cluster.grow import Grower, mean
 from operators.cluster.kmeans import LONGEST, KMeansSettings, add_up, balance, steps_of_a_unit, trained
 from operators.cluster.nearest import settled, squared_norms
@@ -93,7 +93,7 @@ def lloyd(points: np.ndarray, centroids: np.ndarray, steps: int) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(4))
 def test_steps_are_those_of_lloyd(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the same start; points and centroids lie on the grid of steps, so a few points may go another way."""
-    monkeypatch.setattr(train, "SETTLED", 1 << 40)
+    monkeypatch.setattr(kmeans, "SETTLED", 1 << 40)
     points = np.random.default_rng(seed).standard_normal((500, 6)).astype(np.float32)
     start = train_one(points, 7, iterations=1, share=math.inf)
     points_on_grid = (in_steps(points) / steps_of_a_unit(points)).numpy()

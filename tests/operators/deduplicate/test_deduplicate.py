@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from mnemic.errors import RecipeError, StepError
 from mnemic.ids import content_hash
 from mnemic.schema import PAIRS, TIME
-from operators.deduplicate import Deduplicate, Signature, decide, resolve
+from operators.deduplicate import Deduplicate, Signature, operator, resolve
 from operators.deduplicate.lookup import ColumnById
 
 
@@ -53,7 +53,7 @@ class Rows:
 def every_pair(monkeypatch: pytest.MonkeyPatch) -> Deduplicate:
     """One that compares all pairs that share anything."""
     monkeypatch.setattr(resolve, "least_agreeing", lambda threshold, size: 0)
-    monkeypatch.setattr(decide, "least_shared", lambda threshold, bands, rows: 1)
+    monkeypatch.setattr(operator, "least_shared", lambda threshold, bands, rows: 1)
     return Deduplicate(bands=62, rows=1)
 
 
@@ -371,5 +371,5 @@ def test_neither_method_nor_memory_change_the_answer(method: str, memory_gb: flo
 def test_packs_do_not_change_the_answer(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = planted(6, families=10)
     expected = fit(Deduplicate(), corpus(texts))
-    monkeypatch.setattr(decide, "PACK", size)
+    monkeypatch.setattr(operator, "PACK", size)
     assert fit(Deduplicate(), corpus(texts)).tables["pairs"].equals(expected.tables["pairs"])

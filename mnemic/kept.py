@@ -1,0 +1,23 @@
+"""Which documents a bank keeps: one predicate for steps, commands and the funnel.
+
+Conditions write it as `KEPT`, and whoever reads rows expands it by the columns that are there: a bank before
+deduplication keeps everything, one with filters also asks what they decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+KEPT = "kept()"
+"""Stands in a condition for the predicate, as a function of SQL would."""
+
+_DECISIONS = {"duplicate_of": "duplicate_of = ''"}
+"""Column of `documents` that decides -> what a kept document has there. Each column has one writer."""
+
+
+def expand(where: str | None, columns: Collection[str]) -> str | None:
+    """``where`` with `KEPT` written out for a dataset with these ``columns``."""
+    if where is None or KEPT not in where:
+        return where
+    rules = [rule for column, rule in _DECISIONS.items() if column in columns]
+    return where.replace(KEPT, f"({' AND '.join(rules)})" if rules else "true")
