@@ -7,14 +7,11 @@ so never found.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-from mnemic.dataset import Snapshot
 from mnemic.errors import QueryError
-from mnemic.terminal import plain
 
 Where = str | Mapping[str, Any] | Sequence["Where"] | None
 
@@ -106,18 +103,3 @@ def _time(name: str, value: object) -> str:
     if isinstance(value, date):
         return f"timestamp '{value:%Y-%m-%d} 00:00:00'"
     raise QueryError(f"{name}={value!r} is no time; give a date, a datetime or ISO 8601.")
-
-
-@contextmanager
-def readable_condition(where: str | None, snapshot: Snapshot, dataset: str) -> Iterator[None]:
-    """Turn Lance's refusal of the condition ``where`` into a ``QueryError`` that gives its reason and the columns."""
-    try:
-        yield
-    except ValueError as error:
-        if where is None:
-            raise
-        reason = plain(str(error)).split(", /")[0].split("\n")[0]
-        raise QueryError(
-            f"The condition {where!r} cannot be applied to {dataset} ({reason}). Write SQL over "
-            f"{', '.join(snapshot.schema.names)}; times as start_time > date '2026-01-31', text in single quotes."
-        ) from error
