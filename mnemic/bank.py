@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,9 @@ import pyarrow as pa
 from mnemic.dataset import Snapshot, Store
 from mnemic.errors import BankError
 from mnemic.find import find
+from mnemic.memories.kinds import Memory, MemoryInfo
+from mnemic.memories.stored import StoredMemories
+from mnemic.memories.tuning import named_weights, tune
 from mnemic.release import Release, find_release
 from mnemic.search import CONTIGUITY, Budget, Results, Searcher
 from mnemic.search.condition import Where
@@ -45,6 +47,7 @@ class Bank:
     def __init__(self, store: Store, release: Release) -> None:
         self.view = View(store, release)
         self._searcher = Searcher(self.view)
+        self._memories = StoredMemories(self.view)
 
     def __repr__(self) -> str:
         return f"Bank({self.path!r}, release={self.release.name!r})"
@@ -134,36 +137,21 @@ class Bank:
 
     # -- memories ----------------------------------------------------------------------------------------------------
 
-    def memories(self) -> list[dict[str, Any]]:
-        """The memories: id, name, kind, config, lock and metrics of each, without their weights.
+    def memories(self) -> list[MemoryInfo]:
+        """The memories, without their weights: the trained ones first, then "knn", the datastore with its search."""
+        return list(self._memories.infos)
 
-        Those that were trained come first; "knn" is the datastore itself, where it has a teacher.
-        """
-        return [dict(row) for row in self._memories]
+    def memory_info(self, name: str = "mlp") -> MemoryInfo:
+        """Of `memories` the one called ``name``. Raises `BankError` where there is none."""
+        return self._memories.info(name)
 
-    @cached_property
-    def _memories(self) -> list[dict[str, Any]]:
-        from mnemic.memories.stored import described
-
-        return described(self)
-
-    def memory_row(self, name: str = "mlp") -> dict[str, Any]:
-        """Of `memories` the one called ``name``. Raises ``BankError`` where there is none."""
-        from mnemic.memories.stored import named
-
-        return named(self, name)
-
-    def memory(self, name: str = "mlp") -> tuple[Any, dict[str, Any]]:
-        """The memory called ``name`` (see `mnemic.memories` for the kinds), with its row of `memories`."""
-        from mnemic.memories.stored import load
-
-        return load(self, name)
+    def memory(self, name: str = "mlp") -> Memory:
+        """The memory called ``name``, loaded: its ``info``, and the ``module`` that holds its tensors."""
+        return self._memories.load(name)
 
     def tune(self, memories: Sequence[str]) -> dict[str, float]:
         """Weights of these memories together, best on the bank's validation rows; they sum to at most 1."""
-        from mnemic.memories.tuning import tune
-
-        return tune(self, memories)
+        return tune(self.view, [self.memory(name) for name in memories])
 
     def attach(
         self,
@@ -185,20 +173,23 @@ class Bank:
         ``ModelError`` when a memory was made for another model or tokenizer.
         """
         from mnemic.attach import attach
-        from mnemic.memories.stored import lock_of
-        from mnemic.memories.tuning import chosen
 
-        weights = chosen(self, memory, weight)
+        weights = named_weights(memory, weight)
         loaded = [self.memory(name) for name in weights]
-        rows = [row for _, row in loaded]
-        layers = [row["config"].get("student_layer") for row in rows]
         attached: PreTrainedModel = attach(
             model,
-            [module for module, _ in loaded],
-            list(weights.values()),
-            lock_of(self, rows),
-            layers,
+            [one.module for one in loaded],
+            self._weights(loaded, weights),
+            self._memories.lock([one.info for one in loaded]),
+            [one.info.config.get("student_layer") for one in loaded],
             tokenizer=tokenizer,
             skip=skip,
         )
         return attached
+
+    def _weights(self, memories: Sequence[Memory], weights: Mapping[str, Any]) -> list[Any]:
+        """A weight for each memory: as it is given, or the best alone of one, or of several the best together."""
+        if any(weight is not None for weight in weights.values()):
+            return list(weights.values())
+        alone = memories[0].info.metrics.get("weight") if len(memories) == 1 else None
+        return list(tune(self.view, memories).values()) if alone is None else [alone]

@@ -7,6 +7,7 @@ import json
 import sys
 
 from mnemic.bank import open_bank
+from mnemic.memories.kinds import is_known, kind
 from mnemic.schema import LEVELS
 from pipelines.evaluate.bank import COSTS, PARTS, Evaluation, Perplexity, evaluate
 from pipelines.evaluate.bootstrap import Comparison
@@ -18,14 +19,6 @@ EXAMPLES = """  mnemic eval memory/python-environment
   mnemic eval memory/chats --questions questions.jsonl
   mnemic eval memory/chats --questions locomo10.json --level turn --level event
   mnemic eval memory/python-environment --json"""
-
-NAMES = {
-    "knn": "kNN-LM",
-    "mlp": "MLP memory",
-    "cross-entropy": "same, cross-entropy",
-    "decoder": "Memory Decoder",
-}
-"""What memories are called here; another one is called what it is called in the bank."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -140,7 +133,8 @@ def shown(found: Evaluation) -> str:
 
 
 def _name(memory: str) -> str:
-    return NAMES.get(memory, memory)
+    """The title of the kind that a memory is named after; a memory with a name of its own is called by that."""
+    return kind(memory).title if is_known(memory) else memory
 
 
 def _shown_comparison(name: str, comparison: Comparison, part: Perplexity) -> str:

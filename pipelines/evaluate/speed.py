@@ -16,7 +16,7 @@ from mnemic import languagemodel
 from mnemic.attach import attach, detach
 from mnemic.bank import Bank
 from mnemic.errors import BankError
-from mnemic.memories.stored import lock_of
+from mnemic.memories.stored import StoredMemories
 
 if TYPE_CHECKING:
     import torch
@@ -44,14 +44,14 @@ def speeds(bank: Bank, memories: Sequence[str]) -> list[Speed]:
     model, tokenizer = languagemodel.load(address, bank.release.recipe["datastore"]["dtype"])
     prompts = _prompts(bank, tokenizer)
     loaded = {name: bank.memory(name) for name in memories}
-    sizes = {"base": _bytes(model)} | {name: _bytes(memory) for name, (memory, _) in loaded.items()}
+    sizes = {"base": _bytes(model)} | {name: _bytes(memory.module) for name, memory in loaded.items()}
     seconds: dict[str, list[float]] = {name: [] for name in sizes}
     for _ in range(ROUNDS):
         for name, measured in seconds.items():
             if name != "base":
-                memory, row = loaded[name]
-                layer = row["config"].get("student_layer")
-                attach(model, memory, row["metrics"]["weight"], lock_of(bank, [row]), layer, tokenizer=tokenizer)
+                memory = loaded[name]
+                layer, lock = memory.info.config.get("student_layer"), StoredMemories(bank.view).lock([memory.info])
+                attach(model, memory.module, memory.info.metrics["weight"], lock, layer, tokenizer=tokenizer)
             measured.append(_seconds(model, prompts))
             detach(model)
     median = {name: statistics.median(measured) for name, measured in seconds.items()}
