@@ -30,7 +30,7 @@ _COLUMNS = ("id", "name", "kind", "epoch", "config", "lock", "metrics")
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedKind:
     """A kind whose memories are rows of `memories`; ``read`` makes one of its info and its weights."""
 
     name: str
@@ -115,5 +115,5 @@ def _decoder(info: MemoryInfo, weights: bytes) -> Memory:
     return DecoderMemory(info, MemoryDecoder.from_bytes(weights))
 
 
-MLP = Trained("mlp", "MLP memory", _mlp)
-DECODER = Trained("decoder", "Memory Decoder", _decoder)
+MLP = TrainedKind("mlp", "MLP memory", _mlp)
+DECODER = TrainedKind("decoder", "Memory Decoder", _decoder)
