@@ -139,10 +139,10 @@ def decoder_log_probs(
 
 def _scoring_passes(texts: Texts, window: int, stride: int) -> Iterator[tuple[tuple[int, int], list[ScoredWindow]]]:
     """The datastore's passes over the documents, with the pieces that score a row."""
-    asked = {(piece.document, piece.part.begin): piece for piece in texts.pieces(window, stride)}
+    scoring = {(piece.document, piece.part.begin): piece for piece in texts.pieces(window, stride)}
     lengths = [len(tokens) for tokens in texts.tokens]
     for shape, members in window_batches(lengths, window, stride, _PASS_TOKENS):
-        pieces = [asked[key] for document, part in members if (key := (document, part.begin)) in asked]
+        pieces = [scoring[key] for document, part in members if (key := (document, part.begin)) in scoring]
         if pieces:
             yield shape, pieces
 

@@ -8,7 +8,7 @@ the model's passes is made again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mnemic.errors import ModelError
 from mnemic.memories.held_out import HeldOutRows
@@ -60,7 +60,7 @@ def named_weights(memory: Memories, weight: Weights) -> dict[str, float | Schedu
         raise ModelError(f"Each memory is attached once, and at least one, got {names}; name different ones.")
     if weight is None:
         return dict.fromkeys(names)
-    weights = list(weight) if isinstance(weight, list | tuple) else [weight]
+    weights: list[Any] = list(weight) if isinstance(weight, list | tuple) else [weight]
     if len(weights) != len(names):
         raise ModelError(
             f"There are {len(names)} memories and {len(weights)} weights; give a list with one for each, or none to "

@@ -22,13 +22,14 @@ import pyarrow.compute as pc
 
 from mnemic.bank import Bank, open_bank
 from mnemic.command.show import funnel
+from mnemic.memories.datastore import NAME as RETRIEVER
 from mnemic.memories.held_out import VALIDATION
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION, perplexity
 from operators.deduplicate.repetition import repetition
 from pipelines.corpus_reader import corpus_digest
 from pipelines.evaluate.bootstrap import Comparison, Interval, bootstrap
 from pipelines.evaluate.gain import Bucket, by_frequency, recovered
-from pipelines.evaluate.held_out import RETRIEVER, HeldOut, loaded
+from pipelines.evaluate.held_out import HeldOut, loaded
 from pipelines.evaluate.speed import Speed, speeds
 
 COSTS = ("parameters", "trained_tokens", "training_flops")
