@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from mnemic.errors import BankError
 from mnemic.find import find
 from mnemic.memories.kinds import Memory, MemoryInfo
 from mnemic.memories.stored import StoredMemories
-from mnemic.memories.tuning import named_weights, tune
+from mnemic.memories.tuning import named_weights, tune, weights_for
 from mnemic.release import Release, find_release
 from mnemic.search import CONTIGUITY, Budget, Results, Searcher
 from mnemic.search.condition import Where
@@ -169,27 +170,36 @@ class Bank:
         held-out text; several memories are tuned together (`tune`). Weight 0 leaves the model as it is, bit for bit.
         ``skip`` leaves a token to the model, and the memories out, where its own largest probability is at least that.
 
-        The model is returned; `forward` and `generate` mix from now on, and ``mnemic.attach.detach`` undoes it. Raises
-        ``ModelError`` when a memory was made for another model or tokenizer.
+        The model is returned; `forward` and `generate` use the memories from now on. Attaching again replaces them, and
+        ``mnemic.attach.detach`` takes them off; `attached` does so by itself. Raises ``ModelError`` when a memory was
+        made for another model or tokenizer.
         """
-        from mnemic.attach import attach
+        from mnemic.memories.entering import enter
 
         weights = named_weights(memory, weight)
         loaded = [self.memory(name) for name in weights]
-        attached: PreTrainedModel = attach(
-            model,
-            [one.module for one in loaded],
-            self._weights(loaded, weights),
-            self._memories.lock([one.info for one in loaded]),
-            [one.info.config.get("student_layer") for one in loaded],
-            tokenizer=tokenizer,
-            skip=skip,
-        )
-        return attached
+        lock = self._memories.lock([one.info for one in loaded])
+        enter(model, loaded, weights_for(self.view, loaded, weights), lock, tokenizer=tokenizer, skip=skip)
+        return model
 
-    def _weights(self, memories: Sequence[Memory], weights: Mapping[str, Any]) -> list[Any]:
-        """A weight for each memory: as it is given, or the best alone of one, or of several the best together."""
-        if any(weight is not None for weight in weights.values()):
-            return list(weights.values())
-        alone = memories[0].info.metrics.get("weight") if len(memories) == 1 else None
-        return list(tune(self.view, memories).values()) if alone is None else [alone]
+    @contextmanager
+    def attached(
+        self,
+        model: PreTrainedModel,
+        memory: Memories = "mlp",
+        weight: Weights = None,
+        tokenizer: Any = None,
+        *,
+        skip: float | None = None,
+    ) -> Iterator[PreTrainedModel]:
+        """`attach` for the length of a block: ``with bank.attached(model) as lm:``.
+
+        At its end, also after an exception, the memories leave the model, and it answers as before.
+        """
+        from mnemic.memories.entering import leave
+
+        attached = self.attach(model, memory, weight, tokenizer, skip=skip)
+        try:
+            yield attached
+        finally:
+            leave(model)

@@ -52,6 +52,7 @@ class Host:
         self.mixture = Mixture(self.settle)
         self.prefixes = Prefixes(model, self.settle)
         self.contexts = Contexts(self.settle)
+        self.attached = Entry()  # by `mnemic.memories.entering`, which replaces it as a whole
         self._beside: list[Tapped | Beside] = []
         self._hooks: dict[str, Any] = {}
 

@@ -67,3 +67,16 @@ def named_weights(memory: Memories, weight: Weights) -> dict[str, float | Schedu
             "have them tuned together."
         )
     return dict(zip(names, weights, strict=True))
+
+
+def weights_for(
+    view: View, memories: Sequence[Memory], weights: Mapping[str, float | Schedule | None]
+) -> list[float | Schedule]:
+    """A weight for each memory: as `named_weights` has it, or else the best alone of one, the best together of several.
+
+    Of one memory it is the ``weight`` of its metrics, where there is one.
+    """
+    if any(weight is not None for weight in weights.values()):
+        return list(weights.values())  # type: ignore[arg-type]  # a None among them is refused as no weight
+    alone = memories[0].info.metrics.get("weight") if len(memories) == 1 else None
+    return [*tune(view, memories).values()] if alone is None else [alone]

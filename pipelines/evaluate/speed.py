@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnemic import languagemodel
-from mnemic.attach import attach, detach
 from mnemic.bank import Bank
 from mnemic.errors import BankError
+from mnemic.memories.entering import enter, leave
 from mnemic.memories.stored import StoredMemories
+from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION
 
 if TYPE_CHECKING:
     import torch
@@ -43,17 +44,18 @@ def speeds(bank: Bank, memories: Sequence[str]) -> list[Speed]:
         )
     model, tokenizer = languagemodel.load(address, bank.release.recipe["datastore"]["dtype"])
     prompts = _prompts(bank, tokenizer)
-    loaded = {name: bank.memory(name) for name in memories}
+    stored = StoredMemories(bank.view)
+    loaded = {name: stored.load(name) for name in memories}
     sizes = {"base": _bytes(model)} | {name: _bytes(memory.module) for name, memory in loaded.items()}
     seconds: dict[str, list[float]] = {name: [] for name in sizes}
     for _ in range(ROUNDS):
         for name, measured in seconds.items():
             if name != "base":
-                memory = loaded[name]
-                layer, lock = memory.info.config.get("student_layer"), StoredMemories(bank.view).lock([memory.info])
-                attach(model, memory.module, memory.info.metrics["weight"], lock, layer, tokenizer=tokenizer)
+                info = loaded[name].info
+                weight = info.metrics.get("weight", WEIGHT_WITHOUT_VALIDATION)
+                enter(model, [loaded[name]], [weight], stored.lock([info]), tokenizer=tokenizer)
             measured.append(_seconds(model, prompts))
-            detach(model)
+            leave(model)
     median = {name: statistics.median(measured) for name, measured in seconds.items()}
     generated = len(prompts) * GENERATED
     return [Speed(name, generated / median[name], median[name] / median["base"], sizes[name]) for name in sizes]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from mnemic.attach.output.passing import Pass
 from mnemic.errors import ModelError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class HiddenMemory(Protocol):
     """A memory that answers one hidden vector: `mnemic.memories.mlp.MLPMemory`, `mnemic.memories.knn.KNNMemory`."""
 
-    reads: Literal["hidden"]
+    reads: ClassVar[Literal["hidden"]]
     tokens: torch.Tensor  # int64 [m], the ids that it knows
 
     def placed(self, device: torch.device, dtype: torch.dtype) -> HiddenMemory:
@@ -37,9 +37,12 @@ class HiddenMemory(Protocol):
 class TextMemory(Protocol):
     """A memory that reads token ids: `mnemic.memories.decoder.MemoryDecoder`."""
 
-    reads: Literal["text"]
+    reads: ClassVar[Literal["text"]]
     tokens: torch.Tensor
-    cache_layers: int  # layers of keys and values that it keeps of the text
+
+    @property
+    def cache_layers(self) -> int:
+        """Layers of keys and values that it keeps of the text."""
 
     def placed(self, device: torch.device, dtype: torch.dtype) -> TextMemory: ...
 

@@ -169,6 +169,7 @@ def test_names_and_weights_that_do_not_fit_are_told(bank, model):
         (({"mlp": 0.3}, 0.3), "come with their weights"),
         ((["mlp", "mlp"], None), "attached once"),
         (([], None), "at least one"),
+        (({"mlp": 0.3, "knn": None}, None), "a weight between 0 and 1"),
         (({"mlp": 0.7, "knn": 0.7}, None), "sum to more than 1"),
     ):
         with pytest.raises(ModelError, match=told):
