@@ -63,6 +63,8 @@ class Contexts:
         """``generate(**call)`` with every row's context before it, and without it in what is returned."""
         import torch
 
+        if prompt.mask is None and prompt.ids is not None:
+            prompt.mask = _mask(model, call, prompt.ids)
         rows = self._rows(prompt, call)
         contexts = [[token for entry in self.entries for token in entry.ids(row)] for row in rows]
         if not any(contexts):
@@ -74,7 +76,7 @@ class Contexts:
         ids, grown = prompt.ids, max(map(len, texts))
         if ids is None:
             return generate(**call)
-        whole = ids.new_full((len(texts), grown), _padding(model, call))
+        whole = ids.new_full((len(texts), grown), _setting(model, call, "pad_token_id") or 0)
         mask = torch.zeros_like(whole)
         for line, text in enumerate(texts):
             whole[line, grown - len(text) :] = text
@@ -132,24 +134,27 @@ def _joined(before: torch.Tensor, row: torch.Tensor, begins: bool) -> torch.Tens
     return torch.cat([row[:first], before.to(row), row[first:]])
 
 
-def _padding(model: Any, call: Mapping[str, Any]) -> int:
-    """The id that fills the beginning of shorter rows; nothing reads it."""
-    configs = (call, vars(call["generation_config"]) if call.get("generation_config") is not None else {})
-    for config in (*configs, vars(model.generation_config)):
-        if config.get("pad_token_id") is not None:
-            return int(config["pad_token_id"])
-    return 0
+def _setting(model: Any, call: Mapping[str, Any], name: str) -> Any:
+    """A setting of `generate`: of the call, of its configuration, or of the model's; None where there is none."""
+    own = call.get("generation_config")
+    places = (call.get(name), getattr(own, name, None), getattr(model.generation_config, name, None))
+    return next((place for place in places if place is not None), None)
+
+
+def _mask(model: Any, call: Mapping[str, Any], ids: torch.Tensor) -> torch.Tensor | None:
+    """The mask that `generate` itself would find: padding is told by its id, unless that also ends texts."""
+    padding, end = _setting(model, call, "pad_token_id"), _setting(model, call, "eos_token_id")
+    ends = end if isinstance(end, list | tuple) else [end]
+    return None if padding is None or padding in ends else ids.ne(padding).long()
 
 
 def _lengths(model: Any, call: Mapping[str, Any], longer: int) -> dict[str, int]:
     """Limits that count the prompt, longer by as much as it is."""
     from transformers import GenerationConfig
 
-    own = call.get("generation_config")
     lengths = {}
     for name in ("max_length", "min_length"):
-        places = (call.get(name), getattr(own, name, None), getattr(model.generation_config, name, None))
-        limit = next((place for place in places if place is not None), None)
+        limit = _setting(model, call, name)
         if limit and (call.get(name) is not None or limit != getattr(GenerationConfig(), name)):
             lengths[name] = limit + longer
     return lengths
