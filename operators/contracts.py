@@ -85,6 +85,19 @@ def refuse(problems: Iterable[str]) -> None:
         raise RecipeError(told)
 
 
+def bounds(settings: Any, sentence: str, rules: Iterable[tuple[str, bool, str]]) -> list[str]:
+    """Sentences about the fields of ``settings`` that are out of bounds.
+
+    A rule is (field, whether its value is within, the bound in words). ``sentence`` is a format with the places
+    ``{name}``, ``{value}`` and ``{bound}``.
+    """
+    return [
+        sentence.format(name=name, value=getattr(settings, name), bound=bound)
+        for name, within, bound in rules
+        if not within
+    ]
+
+
 class RowOperator(Protocol):
     version: ClassVar[int]
     resources: ClassVar[Resources]

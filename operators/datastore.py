@@ -17,11 +17,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mnemic import languagemodel, schema
-from mnemic.hardware import dtype_fault
 from mnemic.languagemodel.head import label_log_probs
 from mnemic.languagemodel.windows import Window, encode, padded_windows, window_batches
-from operators.contracts import REJECTED, BatchFunction, Resources, model_field, refuse
-from operators.reading.settings import check_reader
+from operators.contracts import REJECTED, BatchFunction, Resources, bounds, model_field, refuse
+from operators.reading.settings import check_reader, reading_faults
 
 if TYPE_CHECKING:
     import torch
@@ -51,20 +50,16 @@ class Datastore:
     student_depth: float = 0.7
 
     def __post_init__(self) -> None:
-        problems = [
-            f"The datastore's {name} is {getattr(self, name)}; give {wanted}."
-            for name, right, wanted in (
-                ("max_document_tokens", self.max_document_tokens >= 1, "a number of at least 1"),
-                ("batch_tokens", self.batch_tokens >= 1, "a number of at least 1, such as 2048"),
-                ("student_depth", 0 <= self.student_depth <= 1, "a share between 0 and 1, such as 0.7"),
-            )
-            if not right
-        ]
-        if not 1 <= self.stride < self.window:  # a token needs one before it in its own window
-            problems.append(
-                f"Windows of {self.window} tokens cannot advance by {self.stride}; choose 1 <= stride < window."
-            )
-        refuse([*problems, dtype_fault(self.dtype)])
+        rules = (
+            ("max_document_tokens", self.max_document_tokens >= 1, "a number of at least 1"),
+            ("student_depth", 0 <= self.student_depth <= 1, "a share between 0 and 1, such as 0.7"),
+        )
+        refuse(
+            [
+                *bounds(self, "The datastore's {name} is {value}; give {bound}.", rules),
+                *reading_faults(self.window, self.stride, self.batch_tokens, self.dtype),
+            ]
+        )
 
     def output(self, schema_in: pa.Schema) -> pa.Schema:
         model = languagemodel.describe(self.model)

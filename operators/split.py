@@ -20,10 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mnemic.errors import RecipeError
 from mnemic.ids import unit_draw
 from mnemic.languagemodel.windows import CHARACTERS_PER_TOKEN
-from operators.contracts import Corpus, Progress, Resources
+from operators.contracts import Corpus, Progress, Resources, bounds, refuse
 from operators.deduplicate.lookup import ColumnById
 from operators.deduplicate.shingles import Hashes, Shingler
 
@@ -62,20 +61,21 @@ class Split:
     resources: ClassVar[Resources] = Resources()
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("tokens", 1),
-            ("held_out_tokens", 0),
-            ("max_document_tokens", 1),
-            ("min_characters", 0),
-            ("ngram", 1),
-        ):
-            if getattr(self, name) < least:
-                raise RecipeError(f"The split's {name} is {getattr(self, name)}; give a number of at least {least}.")
-        if not 0 < self.held_out_similarity <= 1:
-            raise RecipeError(
-                f"The split's held_out_similarity is {self.held_out_similarity}; "
-                "give a similarity above 0 and up to 1, such as 0.5."
+        similarity = self.held_out_similarity
+        refuse(
+            bounds(
+                self,
+                "The split's {name} is {value}; give {bound}.",
+                (
+                    ("tokens", self.tokens >= 1, "a number of at least 1"),
+                    ("held_out_tokens", self.held_out_tokens >= 0, "a number of at least 0"),
+                    ("max_document_tokens", self.max_document_tokens >= 1, "a number of at least 1"),
+                    ("min_characters", self.min_characters >= 0, "a number of at least 0"),
+                    ("ngram", self.ngram >= 1, "a number of at least 1"),
+                    ("held_out_similarity", 0 < similarity <= 1, "a similarity above 0 and up to 1, such as 0.5"),
+                ),
             )
+        )
 
     def output(self, schema: pa.Schema) -> pa.Schema:
         return pa.schema([pa.field("split", pa.string(), nullable=False)])

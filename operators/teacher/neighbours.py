@@ -23,7 +23,7 @@ from mnemic.neighbours.exact import ExactSearch
 from mnemic.neighbours.layout import InMemoryKeys, Layout, centroids_of, coder_of, lists_of, measured
 from mnemic.neighbours.lists import Lists
 from mnemic.neighbours.parts import Part, Partial, Range, candidates_of, merged, ranges
-from operators.contracts import Corpus, Progress, Resources, refuse
+from operators.contracts import Corpus, Progress, Resources, bounds, refuse
 from operators.teacher.quantised import Quantised
 from operators.teacher.store import StoredKeys
 
@@ -59,14 +59,16 @@ class Neighbours:
 
     def __post_init__(self) -> None:
         refuse(
-            f"The {name} of the neighbours is {getattr(self, name)!r}; give {wanted}."
-            for name, right, wanted in (
-                ("k", self.k >= 1, "a number of at least 1, such as 256"),
-                ("search", self.search in ("auto", "exact", "lists", "ivfpq"), "auto, exact, lists or ivfpq"),
-                ("recall", 0 < self.recall <= 1, "a share above 0 and at most 1, such as 0.98"),
-                ("memory_gb", self.memory_gb > 0, "a number above 0, such as 8"),
+            bounds(
+                self,
+                "The {name} of the neighbours is {value!r}; give {bound}.",
+                (
+                    ("k", self.k >= 1, "a number of at least 1, such as 256"),
+                    ("search", self.search in ("auto", "exact", "lists", "ivfpq"), "auto, exact, lists or ivfpq"),
+                    ("recall", 0 < self.recall <= 1, "a share above 0 and at most 1, such as 0.98"),
+                    ("memory_gb", self.memory_gb > 0, "a number above 0, such as 8"),
+                ),
             )
-            if not right
         )
 
     def output(self, schema: pa.Schema) -> pa.Schema:

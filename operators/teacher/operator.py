@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from operators.contracts import Corpus, Progress, Resources, refuse
+from operators.contracts import Corpus, Progress, Resources, bounds, refuse
 from operators.teacher.copies import Groups
 from operators.teacher.distribution import distribution
 from operators.teacher.neighbours import NO_NEIGHBOUR
@@ -48,21 +48,23 @@ class Teacher:
     def __post_init__(self) -> None:
         temperature, similarity = self.temperature, self.mask_similarity
         refuse(
-            f"The teacher's {name} is {getattr(self, name)!r}; give {wanted}."
-            for name, right, wanted in (
-                ("support", self.support >= 1, "a number of tokens of at least 1, such as 64"),
+            bounds(
+                self,
+                "The teacher's {name} is {value!r}; give {bound}.",
                 (
-                    "temperature",
-                    temperature is None or 0 < temperature < float("inf"),
-                    "a number above 0, or leave it out to have it chosen",
-                ),
-                (
-                    "mask_similarity",
-                    similarity is None or 0 < similarity <= 1,
-                    "a similarity above 0 and at most 1, such as 0.5, or null to mask a document's own rows alone",
+                    ("support", self.support >= 1, "a number of tokens of at least 1, such as 64"),
+                    (
+                        "temperature",
+                        temperature is None or 0 < temperature < float("inf"),
+                        "a number above 0, or leave it out to have it chosen",
+                    ),
+                    (
+                        "mask_similarity",
+                        similarity is None or 0 < similarity <= 1,
+                        "a similarity above 0 and at most 1, such as 0.5, or null to mask a document's own rows alone",
+                    ),
                 ),
             )
-            if not right
         )
 
     def output(self, schema: pa.Schema) -> pa.Schema:
