@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from mnemic import languagemodel, schema
 from mnemic.languagemodel.head import label_log_probs
 from mnemic.languagemodel.windows import Window, encode, padded_windows, window_batches
+from mnemic.vectors import column
 from operators.contracts import REJECTED, BatchFunction, Resources, bounds, model_field, refuse
 from operators.reading.settings import check_reader, reading_faults
 
@@ -99,11 +100,11 @@ class _Scorer:
                 self.schema.field("token").type.to_pandas_dtype()
             ),
             "base_logprob": vectors.base_logprob,
-            "key": _vector_column(vectors.key),
-            "input": _vector_column(vectors.input),
+            "key": column(vectors.key),
+            "input": column(vectors.input),
         }
         rows = pa.RecordBatch.from_arrays(
-            [column if isinstance(column, pa.Array) else pa.array(column) for column in columns.values()],
+            [values if isinstance(values, pa.Array) else pa.array(values) for values in columns.values()],
             schema=self.schema,
         )
         return rows, _rejects(ids.to_pylist(), tokens)
@@ -168,10 +169,6 @@ class _Vectors:
 
 def _none(dtype: type[np.generic]) -> NDArray[Any]:
     return np.empty(0, dtype=dtype)
-
-
-def _vector_column(values: NDArray[np.float16]) -> pa.Array:
-    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
 
 
 def _rejects(ids: Sequence[str], tokens: Sequence[NDArray[np.int32]]) -> pa.RecordBatch:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from mnemic.encoder import BATCH_TOKENS, LONG_TEXTS, POOLINGS, TextEncoder, resolve_settings, revision, vector_size
 from mnemic.hardware import dtype_fault
+from mnemic.vectors import column
 from operators.contracts import NO_REJECTS, BatchFunction, Resources, bounds, model_field, refuse
 
 
@@ -110,10 +111,9 @@ class Embed:
 
         def embed(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
             texts = pc.dictionary_encode(batch.column("text"))
-            vectors = encoder.encode(texts.dictionary.to_pylist()).astype(np.float16)
-            rows = vectors[texts.indices.to_numpy()].reshape(-1)
-            column = pa.FixedSizeListArray.from_arrays(pa.array(rows, pa.float16()), encoder.dimension)
-            return pa.RecordBatch.from_arrays([column], schema=schema), NO_REJECTS
+            embeddings = encoder.encode(texts.dictionary.to_pylist()).astype(np.float16)
+            embedded = column(embeddings[texts.indices.to_numpy()])
+            return pa.RecordBatch.from_arrays([embedded], schema=schema), NO_REJECTS
 
         return embed
 

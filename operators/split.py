@@ -20,14 +20,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from mnemic.arrays import Hashes
 from mnemic.ids import unit_draw
 from mnemic.languagemodel.windows import CHARACTERS_PER_TOKEN
+from mnemic.splits import HELD_OUT, STORED
 from operators.contracts import Corpus, Progress, Resources, bounds, refuse
 from operators.deduplicate.lookup import ColumnById
-from operators.deduplicate.shingles import Hashes, Shingler
-
-STORE = "store"
-HELD_OUT = ("validation-document", "test-document", "validation-collection", "test-collection")
+from operators.deduplicate.shingles import Shingler
 
 HELD_OUT_SHARE = 0.2
 """Of collections, and of the documents of the others."""
@@ -94,7 +93,7 @@ class Split:
         eligible = np.flatnonzero(lengths >= self.min_characters).tolist()
         eligible.sort(key=lambda position: (unit_draw(self.seed, "order", ids[position]), ids[position]))
         held = self._held_out_collections({collections[position] for position in eligible})
-        parts: dict[str, list[int]] = {part: [] for part in (STORE, *HELD_OUT)}
+        parts: dict[str, list[int]] = {part: [] for part in (STORED, *HELD_OUT)}
         for position in eligible:
             parts[self._part(ids[position], collections[position], held)].append(position)
         split = np.full(len(ids), "", dtype=object)
@@ -103,7 +102,7 @@ class Split:
         for done, (part, positions) in enumerate(parts.items()):
             progress(done, len(parts))
             chosen = self._fill(corpus, positions, estimates, self._budget(part), stored)
-            if part == STORE:
+            if part == STORED:
                 stored = StoredShingles(chosen.sets)
             split[chosen.positions] = part
             summary[part] = {
@@ -128,14 +127,14 @@ class Split:
 
     def _part(self, document: str, collection: str, held: set[str]) -> str:
         if collection not in held and unit_draw(self.seed, "document", document) >= HELD_OUT_SHARE:
-            return STORE
+            return STORED
         kind = "collection" if collection in held else "document"
         purpose = "validation" if unit_draw(self.seed, "validation", document) < VALIDATION_SHARE else "test"
         return f"{purpose}-{kind}"
 
     def _budget(self, part: str) -> float:
         """Estimated tokens at which the part is full."""
-        if part == STORE:
+        if part == STORED:
             return self.tokens
         return self.held_out_tokens / (6 if part.startswith("validation") else 3)  # half a kind, then by the share
 

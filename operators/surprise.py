@@ -18,13 +18,11 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from mnemic.arrays import Integers
 from operators.contracts import NO_REJECTS, BatchFunction, Resources, model_field, refuse
 from operators.reading.scoring import SIGNALS, TextScorer
 from operators.reading.settings import reading_faults
-
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

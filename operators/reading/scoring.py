@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnemic import languagemodel
+from mnemic.arrays import Floats32, Integers
 from mnemic.languagemodel.head import logit_blocks
 from mnemic.languagemodel.windows import Window, padded_windows, window_batches
 from operators.reading.settings import check_reader
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 SIGNALS = ("surprisal", "entropy", "bayesian_surprise")
 
-Floats = NDArray[np.float32]
-Integers = NDArray[np.int64]
 
 _HEAD_PAIRS = 512
 
@@ -42,7 +41,7 @@ class ScoredText:
     """Tokens of a text: where they begin, int64 [tokens], and their signals, float32 [tokens], NaN at the first."""
 
     begins: Integers
-    signals: dict[str, Floats]
+    signals: dict[str, Floats32]
 
     def owners(self, starts: Integers, ends: Integers) -> Integers:
         """For each token the range [start, end) in which it begins, or -1; ranges are in order and do not overlap."""
@@ -111,7 +110,7 @@ def token_surprise(
     window: int = 512,
     stride: int = 256,
     batch_tokens: int = 2048,
-) -> list[dict[str, Floats]]:
+) -> list[dict[str, Floats32]]:
     """For each sequence of token ids its ``signals``: float32 [tokens], in nats, NaN at the first token.
 
     ``model`` is a causal language model of `mnemic.languagemodel`. Each sequence is a text of its own.
@@ -137,7 +136,7 @@ def _forward(
     shape: tuple[int, int],
     members: Sequence[tuple[int, Window]],
     signals: Sequence[str],
-) -> dict[str, Floats]:
+) -> dict[str, Floats32]:
     """One forward pass: the signals of the windows' scored tokens, one window after the other.
 
     A window takes one place more than it scores tokens, for the row that only follows its last token; what stands there

@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mnemic.splits import STORED, VALIDATION_PREFIX
+from mnemic.vectors import vectors
 from operators.contracts import Corpus, Progress, Resources, bounds, refuse
 from operators.teacher.copies import Groups
 from operators.teacher.distribution import distribution
@@ -140,10 +142,10 @@ class _Store:
         stored, held_out = [], []
         read = 0
         for batch in corpus.batches(("document", "token", "split")):
-            here = pc.equal(batch["split"], "store")
+            here = pc.equal(batch["split"], STORED)
             columns.append((batch["document"].filter(here), batch["token"].filter(here)))
             stored.append(here.to_numpy(zero_copy_only=False))
-            held_out.append(pc.starts_with(batch["split"], "validation-").to_numpy(zero_copy_only=False))
+            held_out.append(pc.starts_with(batch["split"], VALIDATION_PREFIX).to_numpy(zero_copy_only=False))
             read += batch.num_rows
             progress(read, len(corpus))
         documents = ids_of(document for document, _ in columns)
@@ -157,10 +159,7 @@ class _Store:
     def votes(self, rows: pa.Table) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.uint32]]:
         """Distances, next tokens and rows of their neighbours [b, k]; a token is -1 where one is none, or masked."""
         table = rows.select(["document", "neighbours", "distances"]).combine_chunks()
-        neighbours, distances = (
-            table[name].combine_chunks().flatten().to_numpy().reshape(len(rows), table[name].type.list_size)
-            for name in ("neighbours", "distances")
-        )
+        neighbours, distances = (vectors(table[name], copy=False) for name in ("neighbours", "distances"))
         own = self.groups.numbers(table["document"].combine_chunks())
         place = np.where(neighbours == NO_NEIGHBOUR, 0, neighbours)
         silent = (neighbours == NO_NEIGHBOUR) | (self.group[place] == own[:, None])
