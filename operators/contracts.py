@@ -44,19 +44,19 @@ Progress = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Member:
-    """The ``rank`` of ``size`` processes that do one thing together, and the address where they find one another.
+class ProcessRank:
+    """The ``rank`` of this process in a group of ``size`` processes, and the address where they find one another.
 
-    Without a ``meeting`` ("tcp://host:port") this process is alone, and does the shares of all of them.
+    Without a ``rendezvous`` ("tcp://host:port") this process runs alone, and computes the shards of all ranks.
     """
 
     rank: int = 0
     size: int = 1
-    meeting: str = ""
+    rendezvous: str = ""
 
 
-class LostMember(StepError):
-    """The others of a `Member` are no longer heard: one of them died or was cut off."""
+class LostProcess(StepError):
+    """Another process of the group does not answer: it died or was cut off."""
 
 
 @dataclasses.dataclass(frozen=True)
