@@ -23,7 +23,7 @@ class Labels:
     probs: torch.Tensor  # float32 [b, m], the teacher's, summing to 1, or to 0 where it has none
 
     def losses(self, scores: torch.Tensor) -> torch.Tensor:
-        """Sums of KL(p || q) and cross-entropy over the rows, float64 [2]; ``scores`` [b, m + 1] are log q of the ids."""
+        """Sums of KL(p || q) and cross-entropy over the rows, float64 [2]; ``scores``, [b, m + 1], are log q of ids."""
         import torch
 
         scores = scores.double()
