@@ -73,7 +73,7 @@ class ExactSearch:
         return distances[:size], rows[:size]
 
     def _candidates(self, query: torch.Tensor, owner: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Nearest rows by GEMM, int64 [block, count], n for masked ones; and their largest distance, float32 [block]."""
+        """The nearest by GEMM, int64 [block, count], n for masked ones; and the largest distance, float32 [block]."""
         import torch
 
         best = torch.full((query.shape[0], 0), torch.inf, device=query.device)
@@ -111,7 +111,7 @@ class ExactSearch:
                 scores[:, low:high].masked_fill_(block[None, low:high] == owner[:, None], torch.inf)
 
     def _rescore(self, query: torch.Tensor, rows: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The k nearest of ``rows`` int64 [block, count] by direct difference: distances and rows [block, k], in order."""
+        """The k nearest of ``rows`` int64 [block, count] by direct difference: (distances, rows), each [block, k]."""
         import torch
 
         rows = rows.sort(1).values
