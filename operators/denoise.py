@@ -101,7 +101,7 @@ def denoise(texts: Sequence[str], compressor: Compressor, rate: float = 0.75) ->
 
 
 def _rate_fault(rate: float) -> str:
-    return "" if 0 < rate <= 1 else f"The rate of denoising must be above 0 and at most 1, got {rate}; SeCom's is 0.75."
+    return "" if 0 < rate <= 1 else f"Texts cannot be denoised at a rate of {rate}; give a rate above 0, at most 1."
 
 
 class PerplexityCompressor:

@@ -20,7 +20,7 @@ from mnemic.compiled import compiled
 class Distribution:
     """Sparse next-token distributions: ``ids`` int32 [n, m] padded with -1, ``probs`` float32 [n, m].
 
-    ``rest`` float32 [n] is the mass of tokens beyond the m heaviest, ``label`` float32 [n] the true token's probability.
+    ``rest`` float32 [n] is the mass of tokens beyond the heaviest, ``label`` float32 [n] the true token's probability.
     """
 
     ids: NDArray[np.int32]
