@@ -22,6 +22,7 @@ from mnemic.memories.kinds import Memory, MemoryInfo
 from mnemic.memories.trained import stored_rows
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION, best_weight
 from mnemic.models import weights_hash
+from mnemic.splits import STORE
 from mnemic.vectors import vectors
 from mnemic.view import View
 
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 NAME = "knn"
 """Of the kind and of its memory: a bank has one datastore."""
-
-STORE = "split = 'store'"
 _SEARCHED = ("neighbours", "teacher_ids", "teacher_label")  # columns whose records tell of the search
 _STEPS = ("neighbours", "teacher")
 
@@ -181,5 +180,4 @@ def _layout(view: View, probes: int | None) -> Layout | None:
     rows = view.dataset("lists").table(["list", "centroid"]).sort_by("list")
     if not len(rows):
         return None
-    flat = rows["centroid"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return Layout(torch.from_numpy(np.array(flat, np.float32).reshape(len(rows), -1)), int(probes))
+    return Layout(torch.from_numpy(vectors(rows["centroid"], np.float32)), int(probes))

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mnemic.splits import VALIDATION
 from mnemic.view import View
 
-VALIDATION = "split LIKE 'validation-%'"
 _COLUMNS = ("document", "position", "token", "base_logprob", "input", "teacher_label")
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnemic import languagemodel
+from mnemic.arrays import Floats32, Integers
 from mnemic.languagemodel.head import logit_blocks
 from mnemic.languagemodel.windows import Window, padded_windows, window_batches
 from operators.reading.settings import check_reader
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 SIGNALS = ("surprisal", "entropy", "bayesian_surprise")
 
-Floats = NDArray[np.float32]
-Integers = NDArray[np.int64]
 
 _HEAD_PAIRS = 512
 
@@ -42,10 +41,13 @@ class ScoredText:
     """Tokens of a text: where they begin, int64 [tokens], and their signals, float32 [tokens], NaN at the first."""
 
     begins: Integers
-    signals: dict[str, Floats]
+    signals: dict[str, Floats32]
 
     def owners(self, starts: Integers, ends: Integers) -> Integers:
-        """For each token the range [start, end) in which it begins, or -1; ranges are in order and do not overlap."""
+        """For each token the range [start, end) in which it begins, or -1: int64 [tokens].
+
+        ``starts`` and ``ends``, int64 [ranges], are in order and do not overlap.
+        """
         if not len(starts):
             return np.full(len(self.begins), -1, np.int64)
         place = np.searchsorted(starts, self.begins, side="right") - 1
@@ -54,7 +56,7 @@ class ScoredText:
 
 @dataclass(frozen=True)
 class TextScorer:
-    """A loaded model that scores texts; what it says of one does not depend on the texts beside it, to the bit."""
+    """A loaded model that scores texts; a text's scores do not depend on the texts beside it, to the bit."""
 
     model: Any
     tokenizer: Any
@@ -111,24 +113,24 @@ def token_surprise(
     window: int = 512,
     stride: int = 256,
     batch_tokens: int = 2048,
-) -> list[dict[str, Floats]]:
+) -> list[dict[str, Floats32]]:
     """For each sequence of token ids its ``signals``: float32 [tokens], in nats, NaN at the first token.
 
     ``model`` is a causal language model of `mnemic.languagemodel`. Each sequence is a text of its own.
     """
     import torch
 
-    made = [{name: np.full(len(row), np.nan, np.float32) for name in signals} for row in tokens]
+    surprise = [{name: np.full(len(row), np.nan, np.float32) for name in signals} for row in tokens]
     with torch.inference_mode():
         for shape, members in window_batches([len(row) for row in tokens], window, stride, batch_tokens):
-            found = _forward(model, tokens, shape, members, signals)
+            values = _forward(model, tokens, shape, members, signals)
             row = 0
             for document, part in members:
                 count = part.end - part.scored
                 for name in signals:
-                    made[document][name][part.scored : part.end] = found[name][row : row + count]
+                    surprise[document][name][part.scored : part.end] = values[name][row : row + count]
                 row += count + 1
-    return made
+    return surprise
 
 
 def _forward(
@@ -137,11 +139,10 @@ def _forward(
     shape: tuple[int, int],
     members: Sequence[tuple[int, Window]],
     signals: Sequence[str],
-) -> dict[str, Floats]:
+) -> dict[str, Floats32]:
     """One forward pass: the signals of the windows' scored tokens, one window after the other.
 
-    A window takes one place more than it scores tokens, for the row that only follows its last token; what stands there
-    means nothing.
+    A window takes one place more than it scores tokens: the row that only follows its last token has no meaning.
     """
     import torch
 
@@ -151,14 +152,14 @@ def _forward(
         label.append([*tokens[document][part.scored : part.end], 0])
     ids = torch.from_numpy(padded_windows(tokens, shape, members)).to(model.device)
     hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state.flatten(0, 1)
-    found = distribution_signals(
+    tensors = distribution_signals(
         hidden[torch.from_numpy(np.concatenate(read)).to(model.device)],
         languagemodel.output_embedding(model),
         torch.from_numpy(np.concatenate(label).astype(np.int64)[:-1]).to(model.device),
         signals,
         languagemodel.softcap(model),
     )
-    return {name: values.cpu().numpy() for name, values in found.items()}
+    return {name: values.cpu().numpy() for name, values in tensors.items()}
 
 
 def distribution_signals(
@@ -170,8 +171,8 @@ def distribution_signals(
 ) -> dict[str, torch.Tensor]:
     """Signals of the tokens between adjacent rows; float32 [n - 1] each.
 
-    Row i of ``hidden`` [n, d], n at least 2, predicts ``token`` i, int64 [n - 1], and row i + 1 is what the model says
-    after it. ``head`` is [vocabulary, d]. Rows are padded to whole blocks, so a value does not depend on n.
+    Row i of ``hidden`` [n, d], n at least 2, predicts ``token`` i, int64 [n - 1]; row i + 1 is the model's state after
+    it. ``head`` is [vocabulary, d]. Rows are padded to whole blocks, so a value does not depend on n.
     """
     import torch
 
@@ -214,15 +215,15 @@ def _block_signals(
     drop = torch.stack(peaks, 1) - peak
     scale, block = drop.exp(), torch.stack(totals, 1)
     total = (block * scale).sum(1)
-    found = {"surprisal": total[:-1].log() - (own - peak[:-1, 0])}
+    values = {"surprisal": total[:-1].log() - (own - peak[:-1, 0])}
     if spreading:
         entropy = total.log() - (scale * (torch.stack(spreads, 1) + block * drop)).sum(1) / total
-        found["entropy"] = entropy[:-1].clamp(min=0)
+        values["entropy"] = entropy[:-1].clamp(min=0)
     if bayesian:
         expected = (scale[1:] * (torch.stack(crossings, 1) + block[1:] * drop[:-1])).sum(1) / total[1:]
         cross_entropy = total[:-1].log() - expected  # of the row before, under the row after
-        found["bayesian_surprise"] = (cross_entropy - entropy[1:]).clamp(min=0)
-    return found
+        values["bayesian_surprise"] = (cross_entropy - entropy[1:]).clamp(min=0)
+    return values
 
 
 def _begins(text: str, offsets: Sequence[tuple[int, int]]) -> Integers:

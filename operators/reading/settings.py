@@ -10,12 +10,20 @@ from mnemic.hardware import dtype_fault
 
 def reading_faults(window: int, stride: int, batch_tokens: int, dtype: str) -> list[str]:
     """Why a language model cannot read texts with these settings, as sentences; empty if it can."""
-    faults = [fault] if (fault := dtype_fault(dtype)) else []
-    if not 1 <= stride < window:  # a token needs one before it in its own window
-        faults.append(f"Windows of {window} tokens cannot advance by {stride}; choose 1 <= stride < window.")
+    faults = [dtype_fault(dtype), window_fault(window, stride)]
     if batch_tokens < 1:
-        faults.append(f"A forward pass cannot have batch_tokens {batch_tokens}; give at least 1, such as 2048.")
-    return faults
+        faults.append(f"A forward pass's batch_tokens is {batch_tokens}; give a number of at least 1, such as 2048.")
+    return [fault for fault in faults if fault]
+
+
+def window_fault(window: int, stride: int) -> str:
+    """Why windows of ``window`` tokens cannot advance by ``stride``, as a sentence; "" if they can.
+
+    The first token that a window scores needs one before it in its own window, so the stride is below the window.
+    """
+    if 1 <= stride < window:
+        return ""
+    return f"Windows of {window} tokens cannot advance by {stride}; choose 1 <= stride < window."
 
 
 def check_reader(address: str, model: Any, tokenizer: Any, window: int) -> None:

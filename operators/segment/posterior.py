@@ -22,10 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mnemic.arrays import Flags, Floats
 from mnemic.compiled import compiled
-from operators.segment.cost import Floats
-
-Flags = npt.NDArray[np.bool_]
 
 SHARPNESS = 8.0
 """Energy of a cost of 1, which is the squared distance of one average unit to a mean without relation to it."""
@@ -88,9 +86,9 @@ def at_its_own_granularity(table: Floats, shortest: int = 1) -> Posterior:
 
 def near_length(table: Floats, length: float, shortest: int = 1) -> Posterior:
     """The posterior where the text is most sure of itself with events of about ``length`` units on average."""
-    wanted = min(max(len(table) / length, 1.0 + 1e-3), len(table) / shortest)
-    start = _penalty_for(table, wanted, shortest)
-    return _most_sure(table, start, shortest, lambda one: one.segments / wanted)
+    segments = min(max(len(table) / length, 1.0 + 1e-3), len(table) / shortest)
+    start = _penalty_for(table, segments, shortest)
+    return _most_sure(table, start, shortest, lambda one: one.segments / segments)
 
 
 def _most_sure(table: Floats, start: float, shortest: int, excess: Callable[[Posterior], float]) -> Posterior:

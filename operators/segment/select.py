@@ -13,13 +13,9 @@ documents in order; cut-offs are float64 [n - 1], NaN at hard cuts.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from mnemic.arrays import Flags, Floats, Integers
 from mnemic.compiled import compiled
-
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-Integers = npt.NDArray[np.int64]
 
 WARM_UP = 8
 """Gaps that a trailing cut-off must have seen before it cuts."""
@@ -96,10 +92,10 @@ def spans(ends: Flags) -> list[tuple[int, int]]:
 @compiled
 def _trailing(scores: Floats, ends: Flags, deviations: float, window: int, running: Floats, threshold: Floats) -> int:
     """Fills ``running`` and ``threshold``; the row of ``running`` at which the last document begins."""
-    known = len(running) - 1 - len(scores)
+    earlier = len(running) - 1 - len(scores)
     first = 0
     for gap in range(len(scores)):
-        here = known + gap
+        here = earlier + gap
         if ends[gap]:
             first = here + 1
             continue

@@ -23,8 +23,8 @@ import pyarrow.compute as pc
 from mnemic.bank import Bank, open_bank
 from mnemic.command.show import funnel
 from mnemic.memories.datastore import NAME as RETRIEVER
-from mnemic.memories.held_out import VALIDATION
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION, perplexity
+from mnemic.splits import STORE, VALIDATION, in_part
 from operators.deduplicate.repetition import repetition
 from pipelines.corpus_reader import corpus_digest
 from pipelines.evaluate.bootstrap import Comparison, Interval, bootstrap
@@ -94,10 +94,10 @@ def evaluate(
     tuned = {info.name: info.metrics.get("weight", WEIGHT_WITHOUT_VALIDATION) for info in infos}
     weights = validation.weights() if len(validation) else {name: tuned[name] for name in validation.memories}
     training = {info.name: {cost: info.metrics[cost] for cost in COSTS if cost in info.metrics} for info in infos}
-    tokens = opened.table("datastore", ["token"], "split = 'store'")["token"].to_numpy().astype(np.int32)
+    tokens = opened.table("datastore", ["token"], STORE)["token"].to_numpy().astype(np.int32)
     perplexities = []
     for part in PARTS:
-        rows = HeldOut.read(opened, f"split = 'test-{part}'", memories)
+        rows = HeldOut.read(opened, in_part(f"test-{part}"), memories)
         if len(rows):
             perplexities.append(_measured(part, rows, weights, tokens))
     measured = tuple(speeds(opened, [info.name for info in infos])) if speed else ()

@@ -18,6 +18,7 @@ from mnemic.errors import BankError
 from mnemic.memories.entering import enter, leave
 from mnemic.memories.stored import StoredMemories
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION
+from mnemic.splits import TEST
 
 if TYPE_CHECKING:
     import torch
@@ -62,7 +63,7 @@ def speeds(bank: Bank, memories: Sequence[str]) -> list[Speed]:
 
 
 def _prompts(bank: Bank, tokenizer: Any) -> list[torch.Tensor]:
-    documents = bank.table("documents", ["id", "text"], "split LIKE 'test-%'").sort_by("id")
+    documents = bank.table("documents", ["id", "text"], TEST).sort_by("id")
     texts = documents["text"].to_pylist()[:DOCUMENTS]
     if not texts:
         raise BankError(f"{bank.path} holds no text out, and its speed is measured on such; give the recipe more text.")

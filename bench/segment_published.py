@@ -13,9 +13,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from mnemic.arrays import Flags, Floats, Integers
 from operators.segment.limits import in_passing
 from operators.segment.refine import refine
-from operators.segment.select import Flags, Floats
 
 CHUNK, LOCAL, INITIAL = 512, 4096, 128
 SHORTEST, LONGEST = 8, 128
@@ -63,3 +63,33 @@ def published_cuts(
             keys, apart, nowhere, objective, min_units=SHORTEST, exclude_candidate=True, volume="within"
         )
     return in_passing(candidates, nowhere, SHORTEST, LONGEST)
+
+
+def most_attended(
+    queries: npt.NDArray[np.floating], keys: npt.NDArray[np.floating], window: int, block: int = 512
+) -> Floats:
+    """Attention that each token receives from itself and the ``window`` - 1 tokens after it, added up: float64 [n].
+
+    ``queries`` and ``keys`` are [n, d] of one head; attention is causal softmax(q . k / sqrt(d)) within the window.
+    EM-LLM (arXiv 2407.09450, section 3.3) takes the four tokens of an event that received most to stand for it; give
+    the result to `most_of_each`.
+    """
+    count, width = keys.shape
+    received = np.zeros(count)
+    for first in range(0, count, block):
+        end = min(first + block, count)
+        low = max(0, first - window + 1)
+        scores = (queries[first:end].astype(np.float64) @ keys[low:end].astype(np.float64).T) / np.sqrt(width)
+        apart = np.arange(first, end)[:, None] - np.arange(low, end)[None, :]
+        scores[(apart < 0) | (apart >= window)] = -np.inf
+        shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+        received[low:end] += (shares / shares.sum(axis=1, keepdims=True)).sum(axis=0)
+    return received
+
+
+def most_of_each(values: Floats, firsts: Integers, ends: Integers, most: int) -> list[Integers]:
+    """For each range the up to ``most`` places with the highest values, best first; the first of equals."""
+    return [
+        first + np.argsort(-values[first:end], kind="stable")[:most]
+        for first, end in zip(firsts.tolist(), ends.tolist(), strict=True)
+    ]
