@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION, best_weight
+from mnemic.splits import STORE, VALIDATION
 from mnemic.vectors import vectors
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from mnemic.neighbours.layout import Layout
 
 NAME = "knn"
-STORE, VALIDATION = "split = 'store'", "split LIKE 'validation-%'"
 _SEARCHED = ("neighbours", "teacher_ids", "teacher_label")  # columns whose records tell of the search
 _STEPS = ("neighbours", "teacher")
 
@@ -120,5 +120,4 @@ def _layout(bank: Bank, probes: int | None) -> Layout | None:
     rows = bank.dataset("lists").table(["list", "centroid"]).sort_by("list")
     if not len(rows):
         return None
-    flat = rows["centroid"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return Layout(torch.from_numpy(np.array(flat, np.float32).reshape(len(rows), -1)), int(probes))
+    return Layout(torch.from_numpy(vectors(rows["centroid"], np.float32)), int(probes))

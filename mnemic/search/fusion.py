@@ -14,10 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
+from mnemic.arrays import Floats, Integers
 
 RANK_CONSTANT = 20.0
 DENSE_SHARE = 0.75

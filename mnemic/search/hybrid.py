@@ -17,10 +17,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic.arrays import Floats, Integers
 from mnemic.dataset import Snapshot
 from mnemic.dataset.index import read_rows, rows_of_ids, search_text, search_vector
 from mnemic.search.condition import both, of_level
-from mnemic.search.fusion import DENSE_SHARE, TEXT_SHARE, Floats, Integers, fuse, ranks, with_neighbours
+from mnemic.search.fusion import DENSE_SHARE, TEXT_SHARE, fuse, ranks, with_neighbours
 
 POOL = 200
 """Rows taken from each signal before fusion, unless a search says how many."""

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from mnemic.dataset import Snapshot
 from mnemic.errors import QueryError
+from mnemic.vectors import vectors
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class RouteTree:
         children: list[list[int]] = [[] for _ in paths]
         for number, parent in enumerate(parents[1:], start=1):
             children[place[parent]].append(number)
-        centroids = nodes["centroid"].combine_chunks().flatten().to_numpy().reshape(len(paths), -1)
+        centroids = vectors(nodes["centroid"], copy=False)
         return cls(paths, centroids, nodes["size"].to_numpy(), children)
 
     def route(self, vector: npt.NDArray[Any], leaves: int) -> Route:

@@ -17,14 +17,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from mnemic.arrays import Flags, Hashes
 from mnemic.compiled import compiled
 from mnemic.errors import StepError
 from operators.deduplicate.words import mix
-
-Hashes = npt.NDArray[np.uint64]
-Flags = npt.NDArray[np.bool_]
 
 LARGEST = 1 << 32
 """Bits of one filter at most; more keys are split by key range over several."""

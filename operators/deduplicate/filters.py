@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from mnemic.arrays import Flags, Hashes
 from mnemic.errors import StepError
 from operators.deduplicate.bands import Bounds, by_band, within
-from operators.deduplicate.bloom import BloomFilter, Flags, share_of_error
+from operators.deduplicate.bloom import BloomFilter, share_of_error
 from operators.deduplicate.candidates import ERROR, room_for
-from operators.deduplicate.shingles import Hashes
 
 FILTERS = pa.schema(
     [

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from mnemic import languagemodel
 from mnemic.errors import StepError
-from operators.contracts import Member, Progress, Resources
+from operators.contracts import Member, Progress, Resources, bounds
 from operators.imitate.texts import ScoredWindow, TextRows, decoder_log_probs
+from operators.reading.settings import window_fault
 from operators.train.checkpoint import Checkpoint, unpack_memory
 from operators.train.cost import attention_flops, matrix_flops
 from operators.train.group import joined
@@ -56,14 +57,12 @@ class Decode(Training):
     pass_tokens: int = 4096
 
     def _problems(self) -> list[str]:
-        problems = super()._problems()
-        if not 1 <= self.stride < self.window:
-            problems.append(
-                f"Windows of {self.window} tokens cannot advance by {self.stride}; choose 1 <= stride < window."
-            )
-        if self.pass_tokens < 1:
-            problems.append(f"The training's pass_tokens is {self.pass_tokens}; give a number such as 4096.")
-        return problems
+        rules = (("pass_tokens", self.pass_tokens >= 1, "a number such as 4096"),)
+        return [
+            *super()._problems(),
+            window_fault(self.window, self.stride),
+            *bounds(self, "The training's {name} is {value}; give {bound}.", rules),
+        ]
 
     def train(
         self,

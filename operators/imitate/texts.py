@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mnemic.errors import StepError
-from operators.datastore import Window, encode, label_log_probs, window_batches, windows
+from mnemic.languagemodel.head import label_log_probs
+from mnemic.languagemodel.windows import Window, encode, window_batches, windows
 from operators.imitate.rows import taught, vector
 
 if TYPE_CHECKING:

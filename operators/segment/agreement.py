@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Flags = npt.NDArray[np.bool_]
+from mnemic.arrays import Flags
 
 
 def half_mean_length(reference: Flags) -> int:

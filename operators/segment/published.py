@@ -13,9 +13,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from mnemic.arrays import Flags, Floats
 from operators.segment.limits import in_passing
 from operators.segment.refine import refine
-from operators.segment.select import Flags, Floats
 
 CHUNK, LOCAL, INITIAL = 512, 4096, 128
 SHORTEST, LONGEST = 8, 128

@@ -9,9 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from mnemic.arrays import Floats, Integers, Vectors
 from mnemic.compiled import compiled
-from operators.segment.cost import Vectors
-from operators.segment.select import Floats, Integers
 
 
 def mean_vectors(vectors: Vectors, firsts: Integers, ends: Integers) -> Vectors:

@@ -23,11 +23,12 @@ import pyarrow.compute as pc
 from mnemic.bank import Bank, open_bank
 from mnemic.command.show import funnel
 from mnemic.mixture import perplexity
+from mnemic.splits import STORE, VALIDATION, in_part
 from operators.deduplicate.repetition import repetition
 from pipelines.corpus_reader import corpus_digest
 from pipelines.evaluate.bootstrap import Comparison, Interval, bootstrap
 from pipelines.evaluate.gain import Bucket, by_frequency, recovered
-from pipelines.evaluate.held_out import RETRIEVER, VALIDATION, HeldOut, trained
+from pipelines.evaluate.held_out import RETRIEVER, HeldOut, trained
 from pipelines.evaluate.speed import Speed, speeds
 
 COSTS = ("parameters", "trained_tokens", "training_flops")
@@ -92,10 +93,10 @@ def evaluate(
     known = {name: metrics["weight"] for name, metrics in stored.items() if "weight" in metrics}
     weights = validation.weights() if len(validation) else {name: known.get(name, 0.25) for name in validation.memories}
     training = {name: {cost: row[cost] for cost in COSTS if cost in row} for name, row in stored.items()}
-    tokens = opened.table("datastore", ["token"], "split = 'store'")["token"].to_numpy().astype(np.int32)
+    tokens = opened.table("datastore", ["token"], STORE)["token"].to_numpy().astype(np.int32)
     perplexities = []
     for part in PARTS:
-        held = HeldOut.read(opened, f"split = 'test-{part}'", memories)
+        held = HeldOut.read(opened, in_part(f"test-{part}"), memories)
         if len(held):
             perplexities.append(_measured(part, held, weights, tokens))
     measured = tuple(speeds(opened, list(stored))) if speed else ()

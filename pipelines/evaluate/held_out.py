@@ -12,17 +12,13 @@ import pyarrow as pa
 
 from mnemic import languagemodel
 from mnemic.bank import Bank
-from mnemic.mixture import best_weight, mixture_nll
+from mnemic.mixture import NOTHING, best_weight, mixture_nll
 from mnemic.vectors import vectors
 from operators.imitate import Texts, decoder_log_probs
 
 RETRIEVER = "knn"
 """The name of kNN-LM itself among the memories."""
 
-VALIDATION = "split LIKE 'validation-%'"
-
-NOTHING = 1e-38
-"""Probability of a token that no neighbour has; its logarithm is finite, which keeps the mixture's arithmetic plain."""
 
 Memories = Mapping[str, tuple[Any, dict[str, Any]]]
 """By name a memory and its row."""

@@ -17,6 +17,7 @@ from mnemic.attach import attach, detach
 from mnemic.bank import Bank
 from mnemic.errors import BankError
 from mnemic.memories.stored import lock_of
+from mnemic.splits import TEST
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +61,7 @@ def speeds(bank: Bank, memories: Sequence[str]) -> list[Speed]:
 
 
 def _prompts(bank: Bank, tokenizer: Any) -> list[torch.Tensor]:
-    held = bank.table("documents", ["id", "text"], "split LIKE 'test-%'").sort_by("id")
+    held = bank.table("documents", ["id", "text"], TEST).sort_by("id")
     texts = held["text"].to_pylist()[:DOCUMENTS]
     if not texts:
         raise BankError(f"{bank.path} holds no text out, and its speed is measured on such; give the recipe more text.")
