@@ -18,6 +18,7 @@ from mnemic.dataset.index.plan import VectorSettings, search_settings
 from mnemic.dataset.index.ties import MARGIN, best_rows, flagged, names_of
 from mnemic.dataset.store import Snapshot
 from mnemic.kept import expand
+from mnemic.vectors import vectors
 
 EXACT_ROWS = 2_000
 """A condition that leaves no more rows than this is answered exactly: reading them is not slower than the index."""
