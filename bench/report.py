@@ -73,7 +73,7 @@ def main(name: str, about: str, measure: Callable[[bool], Sequence[Row]]) -> int
     return 0 if all(row.holds is not False for row in rows) else 1
 
 
-def peer(module: str) -> Any:
+def peer_library(module: str) -> Any:
     """The library that is compared with; raises `MissingPeer` where it is not installed."""
     try:
         return importlib.import_module(module)

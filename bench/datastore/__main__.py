@@ -20,6 +20,7 @@ import torch
 from bench.report import Row, main, paired
 from bench.teacher.keys import MODEL, documents
 from mnemic import languagemodel
+from operators.contracts import BatchFunction
 from operators.datastore import Datastore, window_batches
 
 
@@ -58,14 +59,15 @@ def measure(quick: bool) -> list[Row]:
         Row("capture_rate", f"tokens scored, {scored:,} of {len(texts)} documents", scored / seconds, "tokens/s"),
         Row("capture_rate_read", "tokens read, padding included", read / seconds, "tokens/s"),
         Row("bare_rate_read", "the same by the bare pass", read / seconds_bare, "tokens/s"),
-        Row("bytes_per_token", "key, student's input, token, log-probability", float(_bytes(work, batch)), "B"),
+        Row("bytes_per_token", "key, student's input, token, log-probability", _bytes(work, batch), "B"),
     ]
 
 
-def _bytes(work: object, batch: pa.RecordBatch) -> float:
-    rows = work(batch.slice(0, 4))[0]  # type: ignore[operator]
+def _bytes(work: BatchFunction, batch: pa.RecordBatch) -> float:
+    """Bytes of a row's columns that grow with the store."""
+    rows, _ = work(batch.slice(0, 4))
     names = ("key", "input", "token", "base_logprob")
-    return sum(rows[name].nbytes for name in names) / rows.num_rows
+    return float(sum(rows[name].nbytes for name in names) / rows.num_rows)
 
 
 if __name__ == "__main__":

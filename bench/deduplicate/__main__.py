@@ -28,7 +28,7 @@ from bench.deduplicate.index import bloom_rows, increment_row
 from bench.deduplicate.ours import PERMUTATIONS, InMemory, bloom_only, verified
 from bench.deduplicate.peers import datasketch_bloom, datasketch_lsh, gaoya_index, rensa_matrix
 from bench.deduplicate.quality import memory_row, quality_rows
-from bench.report import MissingPeer, Row, main, peer, tell
+from bench.report import MissingPeer, Row, main, peer_library, tell
 from mnemic.compiled import compiled
 from operators.deduplicate import Signature
 from operators.deduplicate.minhash import sketch
@@ -78,7 +78,7 @@ def kernel_rows(texts: pa.Array) -> list[Row]:
         Row("sketch_rate", "signature kernel, 640 shingles a document", rate, "M/s", 80, 300),
     ]
     try:
-        rensa = peer("rensa")
+        rensa = peer_library("rensa")
     except MissingPeer as error:
         tell(str(error))
         return rows

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 
 from bench.deduplicate.ours import BANDS, PERMUTATIONS, ROWS
-from bench.report import peer
+from bench.report import peer_library
 
 WORD = re.compile(r"\w+")
 
@@ -28,7 +28,7 @@ def token_sets(texts: Sequence[str]) -> list[set[str]]:
 
 def datasketch_lsh(texts: Sequence[str]) -> None:
     """datasketch, MinHash and an index of its bands."""
-    datasketch = peer("datasketch")
+    datasketch = peer_library("datasketch")
     index = datasketch.MinHashLSH(num_perm=PERMUTATIONS, params=(BANDS, ROWS))
     for number, tokens in enumerate(token_sets(texts)):
         sketched = datasketch.MinHash(PERMUTATIONS)
@@ -39,7 +39,7 @@ def datasketch_lsh(texts: Sequence[str]) -> None:
 
 def datasketch_bloom(texts: Sequence[str]) -> None:
     """datasketch, MinHash and a Bloom filter for each band."""
-    datasketch = peer("datasketch")
+    datasketch = peer_library("datasketch")
     warnings.filterwarnings("ignore", "Creating LSHBloom index without save directory")
     index = datasketch.MinHashLSHBloom(num_perm=PERMUTATIONS, params=(BANDS, ROWS), n=len(texts), fp=1e-5)
     for tokens in token_sets(texts):
@@ -51,14 +51,14 @@ def datasketch_bloom(texts: Sequence[str]) -> None:
 
 def rensa_matrix(texts: Sequence[str]) -> None:
     """rensa, one matrix of all signatures, and flags in one call."""
-    rensa = peer("rensa")
+    rensa = peer_library("rensa")
     matrix = rensa.RMinHash.digest_matrix_from_token_sets(token_sets(texts), PERMUTATIONS, 1)
     rensa.RMinHashLSH(0.8, PERMUTATIONS, BANDS).query_duplicate_flags_matrix_one_shot(matrix)
 
 
 def gaoya_index(texts: Sequence[str]) -> None:
     """gaoya, which takes whole texts and cuts them itself."""
-    gaoya = peer("gaoya.minhash")
+    gaoya = peer_library("gaoya.minhash")
     index = gaoya.MinHashStringIndex(32, 0.8, BANDS, ROWS, None, "word", True, (5, 5))
     for number, text in enumerate(texts):
         index.query(text)

@@ -111,7 +111,7 @@ def similar_pairs(texts: list[str], threshold: float) -> tuple[Ints, Ints, npt.N
     return distinct[np.array(one, np.int64)], distinct[np.array(other, np.int64)], np.array(similarity), group
 
 
-@njit(cache=True)
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _join(tokens: Any, offsets: Any, vocabulary: Any, threshold: Any) -> Any:
     """Pairs of at least ``threshold`` among sets of ``tokens``, int64, ascending: ``offsets[i]`` begins the i-th.
 

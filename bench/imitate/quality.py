@@ -108,7 +108,7 @@ def trained(corpus: Corpus, settings: Imitate | Decode) -> Student:
     """The best epoch of a training, from the cache where it was done before."""
     identity = {key: value for key, value in asdict(settings).items() if key != "model"}
     key = hash_parts(
-        "student", json.dumps(identity, sort_keys=True), settings.version, corpus.digest, corpus.temperature
+        "student", json.dumps(identity, sort_keys=True), settings.version, corpus.digest, str(corpus.temperature)
     )
     file = FOLDER / "students" / f"{corpus.name}-{key}"
     if not file.with_suffix(".json").exists():

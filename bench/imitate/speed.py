@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.report import MissingPeer, Row, main, paired, peer, tell, timed
+from bench.report import MissingPeer, Row, main, paired, peer_library, tell, timed
 from bench.teacher.flat import K, inverted_file, true_neighbours
 from bench.teacher.keys import MODEL, Keys, keys
 from mnemic import languagemodel
@@ -84,7 +84,7 @@ def overhead_rows(quick: bool) -> list[Row]:
 def memory_speed_rows(quick: bool) -> list[Row]:
     """The memory's part of a step against kNN-LM's, at a million keys; nothing where faiss is not installed."""
     try:
-        peer("faiss").omp_set_num_threads(os.cpu_count() or 1)
+        peer_library("faiss").omp_set_num_threads(os.cpu_count() or 1)
     except MissingPeer as error:
         tell(str(error))
         return []
@@ -102,7 +102,7 @@ def of_size(store_keys: Keys, repeats: int) -> list[Row]:
     tell(f"{name}, a head of {len(memory.tokens):,} tokens, {repeats} steps of each")
     floats = store_keys.key.astype(np.float32)
 
-    flat = peer("faiss").IndexFlatL2(floats.shape[1])
+    flat = peer_library("faiss").IndexFlatL2(floats.shape[1])
     flat.add(floats)
     truth = true_neighbours(flat, store_keys.document, floats[audited], audited)
     own = ExactSearch(torch.from_numpy(floats), document, padded=False)
@@ -180,8 +180,9 @@ def stepping(step: Callable[[torch.Tensor], object], queries: torch.Tensor, batc
 def random_memory(tokens: torch.Tensor, dtype: torch.dtype) -> MLPMemory:
     torch.manual_seed(0)
     memory = MLPMemory(MemoryConfig(576, 576, len(tokens)), tokens)
-    for block in memory.blocks:
-        torch.nn.init.normal_(block.down.weight, std=0.02)
+    for name, weight in memory.named_parameters():
+        if name.endswith("down.weight"):
+            torch.nn.init.normal_(weight, std=0.02)
     return memory.to(dtype).eval().requires_grad_(False)
 
 

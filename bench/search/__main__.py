@@ -24,16 +24,16 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from bench.cluster.vectors import sentences
+from bench.cluster.vectors import ENCODER, sentences
 from bench.report import Row, main, tell, timed
 from bench.search.corpus import (
-    ENCODER,
     FOLDER,
     FULL,
     QUICK,
@@ -111,14 +111,14 @@ def measure(quick: bool) -> list[Row]:
         tell(f"  chosen: {record}")
         tell(f"  columns held: {hold(snapshot, FACTS) / 1e6:.0f} MB")
         encoder = TextEncoder.load(ENCODER, batch_tokens=128)
-        encoding = [timed(lambda text=text: encoder.encode([text])) for text in short[:60]][10:]
+        encoding = [timed(partial(encoder.encode, [text])) for text in short[:60]][10:]
         tell(f"query encoding: {1000 * statistics.median(encoding):.1f} ms")
 
         def times(name: str, search: Callable[[int], object], count: int) -> tuple[float, float]:
             for number in range(30):
                 search(number)
             started = time.process_time()
-            seconds = [timed(lambda number=number: search(number)) for number in range(count)]
+            seconds = [timed(partial(search, number)) for number in range(count)]
             busy = 1000 * (time.process_time() - started) / count
             p50, p95 = (1000 * float(np.percentile(seconds, q)) for q in (50, 95))
             tell(f"{name}: p50 {p50:.1f} ms, p95 {p95:.1f} ms, {busy:.1f} ms of processor a query, {_load()}")
@@ -146,7 +146,7 @@ def measure(quick: bool) -> list[Row]:
             (near, ("leaf", None, tenant)),
         ):
             for where in conditions:
-                times(f"{search.__name__} where {where}", lambda number, s=search, w=where: s(number, w), 100)
+                times(f"{search.__name__} where {where}", partial(search, where=where), 100)
         recall = _recall(snapshot, vectors[:SAMPLED], "leaf")
         tell(f"recall@10 of all rows {_recall(snapshot, vectors[:SAMPLED], None):.4f}, of leaves {recall:.4f}")
     leaks = tenant_leaks(2_000 if quick else 100_000)

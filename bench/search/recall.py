@@ -26,13 +26,10 @@ BOUNDS = {250: (66.0, 71.0), 500: (73.0, 79.0), 1000: (80.0, 86.0), 2000: (None,
 
 def build(conversations: Path, folder: Path) -> Bank:
     """A bank of the conversations, every step with its defaults."""
-    recipe = {
-        "name": "conversations",
-        "bank": str(folder / "bank"),
-        "sources": [{"kind": "conversations", "path": str(conversations)}],
-    }
-    mnemic.build(recipe)
-    return mnemic.open_bank(recipe["bank"])
+    place = folder / "bank"
+    sources = [{"kind": "conversations", "path": str(conversations)}]
+    mnemic.build({"name": "conversations", "bank": str(place), "sources": sources})
+    return mnemic.open_bank(place)
 
 
 def recall_rows(quick: bool) -> list[Row]:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.report import INSTALL, tell
+from bench.report import INSTALL, peer_library, tell
 from mnemic.encoder import TextEncoder
 from mnemic.models import locate
 
@@ -62,11 +62,11 @@ def nltk_texttiling(units: Sequence[str]) -> Cuts:
     i x w, not (i + 1) x w, and so is early by 20 words.) It raises ValueError on texts without a second paragraph, with
     fewer than four pseudo-sentences, or of more than a million characters: no cut.
     """
-    from nltk.tokenize import TextTilingTokenizer
+    nltk = peer_library("nltk.tokenize")
 
     lines = _lines(units)
     try:
-        pieces = TextTilingTokenizer(stopwords=STOPWORDS.split()).tokenize("\n\n".join(lines))
+        pieces = nltk.TextTilingTokenizer(stopwords=STOPWORDS.split()).tokenize("\n\n".join(lines))
     except ValueError:
         return no_cuts(units)
     return nearest_gaps(lines, 2, itertools.accumulate(map(len, pieces)))  # a piece begins with its paragraph break
@@ -81,11 +81,10 @@ def langchain_semantic(units: Sequence[str], encode: Encode, rule: str = "percen
     ("interquartile"), or where its gradient exceeds its own 95th percentile ("gradient"). Only its regular expression
     for sentences is replaced. Two units are no cut, with "gradient" always one.
     """
-    from langchain_experimental.text_splitter import SemanticChunker
+    langchain = peer_library("langchain_experimental.text_splitter")
 
     lines = _lines(units)
-    make: Any = SemanticChunker
-    splitter = make(_LangchainEmbeddings(encode), breakpoint_threshold_type=rule)
+    splitter = langchain.SemanticChunker(_LangchainEmbeddings(encode), breakpoint_threshold_type=rule)
     splitter._get_single_sentences_list = lambda text: lines
     pieces = splitter.split_text(" ".join(lines)) if len(lines) > 1 else []
     return nearest_gaps(lines, 1, (end - 1 for end in itertools.accumulate(len(piece) + 1 for piece in pieces)))
@@ -106,10 +105,10 @@ def chonkie_semantic(units: Sequence[str], encode: Encode, threshold: float = 0.
     default. (Without that it makes up to 1.8 times the cuts, and its Pk is worse or the same.) Less than eight
     sentences: no cut.
     """
-    from chonkie import SemanticChunker
+    chonkie = peer_library("chonkie")
 
     lines = _lines(units)
-    chunker: Any = SemanticChunker(_chonkie_embeddings(encode), threshold=threshold, delim="\n")
+    chunker = chonkie.SemanticChunker(_chonkie_embeddings(encode), threshold=threshold, delim="\n")
     pieces = chunker.chunk("".join(f"{line}\n" for line in lines))
     return nearest_gaps(lines, 1, (end - 1 for end in itertools.accumulate(len(piece.text) for piece in pieces)))
 
@@ -127,9 +126,9 @@ class _LangchainEmbeddings:
 
 def _chonkie_embeddings(encode: Encode) -> Any:
     """Our encoder as chonkie wants an embedding model: an instance of a subclass of its own."""
-    from chonkie import BaseEmbeddings
+    chonkie = peer_library("chonkie")
 
-    class Embeddings(BaseEmbeddings):
+    class Embeddings(chonkie.BaseEmbeddings):  # type: ignore[name-defined, misc]
         @property
         def dimension(self) -> int:
             return int(encode(["."]).shape[1])

@@ -8,7 +8,7 @@ together): the number that must be above 0 is the lower end of the 95 % interval
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,7 +49,7 @@ class Score:
         self.density.append(density(cuts, reference))
 
     def __str__(self) -> str:
-        means = [np.mean(values) for values in (self.pk, self.window_diff, self.f1, self.density)]
+        means = [float(np.mean(values)) for values in (self.pk, self.window_diff, self.f1, self.density)]
         return "{:5.1f} {:5.1f} {:5.1f} {:5.2f}".format(*means)
 
 
@@ -178,7 +178,7 @@ def mean_pk(scores: Scores, who: str) -> float:
     return float(np.mean([np.mean(scores[who][name].pk) for name in LABELLED]))
 
 
-def margin(scores: Scores, other: str, groups: dict[str, Sequence[str]]) -> tuple[float, float, float]:
+def margin(scores: Scores, other: str, groups: Mapping[str, Sequence[str]]) -> tuple[float, float, float]:
     """(mean, 2.5 %, 97.5 % point) of the other one's mean Pk - ours, resampling the texts of every set."""
     generator = np.random.default_rng(0)
     means, whole = np.zeros(RESAMPLES), 0.0
@@ -219,7 +219,9 @@ def quality_rows(encoder: TextEncoder, quick: bool) -> list[Row]:
 _BLIND = ("none", "random", "even")
 
 
-def _rows(identity: str, scores: Scores, others: list[str], groups: dict[str, Sequence[str]], goal: float) -> list[Row]:
+def _rows(
+    identity: str, scores: Scores, others: list[str], groups: Mapping[str, Sequence[str]], goal: float
+) -> list[Row]:
     best = min(others or _BLIND, key=lambda who: mean_pk(scores, who))
     metric = f"mean Pk; best other: {best}, {mean_pk(scores, best):.1f}"
     rows = [Row(identity, metric, mean_pk(scores, "ours"), "%", mean_pk(scores, best), goal, False, best)]

@@ -110,13 +110,17 @@ def _speedup(
         if not np.array_equal(chunks.refined(**options), expected):
             raise SystemExit(f"{name}: our boundaries are not those of {peer}, mean gap {chunks.gap}")
         ours = partial(_seconds, partial(chunks.refined, **options), 20)
-        ours_s, peer_s, ratio = paired(
-            ours, partial(_seconds, lambda inputs=inputs: [theirs(*chunk) for chunk in inputs], 1), pairs
-        )
+        ours_s, peer_s, ratio = paired(ours, partial(_seconds, partial(_each, theirs, inputs), 1), pairs)
         times = f"{ours_s / len(inputs) * 1e6:.0f} us against {peer_s / len(inputs) * 1e3:.1f} ms a chunk"
         rows.append(Row(f"{name}_{chunks.gap}", f"mean gap {chunks.gap}, d = 128: {times}", ratio, "x", peer=peer))
     smallest = min(rows, key=lambda row: row.value)
     return [Row(name, f"least of the gaps, {smallest.metric}", smallest.value, "x", must, goal, peer=peer), *rows]
+
+
+def _each(
+    refiner: Callable[[npt.NDArray[np.float64], Flags], Flags], inputs: list[tuple[npt.NDArray[np.float64], Flags]]
+) -> list[Flags]:
+    return [refiner(matrix, cuts) for matrix, cuts in inputs]
 
 
 def _seconds(work: Callable[[], object], times: int) -> float:

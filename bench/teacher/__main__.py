@@ -30,7 +30,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from bench.report import Row, main, paired, peer, tell, timed
+from bench.report import Row, main, paired, peer_library, tell, timed
 from bench.teacher.flat import K, inverted_file, shared, true_neighbours
 from bench.teacher.keys import Keys, keys
 from mnemic.neighbours.codes import products
@@ -45,7 +45,7 @@ AUDITED = 512
 
 def measure(quick: bool) -> list[Row]:
     torch.set_num_threads(os.cpu_count() or 1)
-    peer("faiss").omp_set_num_threads(os.cpu_count() or 1)
+    peer_library("faiss").omp_set_num_threads(os.cpu_count() or 1)
     rows: list[Row] = []
     for size in (30_000,) if quick else (200_000, 1_000_000):
         main_size = size != 1_000_000
@@ -54,7 +54,7 @@ def measure(quick: bool) -> list[Row]:
 
 
 def of_size(store_keys: Keys, main_size: bool, pairs: int) -> list[Row]:
-    faiss = peer("faiss")
+    faiss = peer_library("faiss")
     size = len(store_keys.token)
     vectors, document = torch.from_numpy(store_keys.key), torch.from_numpy(store_keys.document)
     floats = store_keys.key.astype(np.float32)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.report import peer, timed
+from bench.report import peer_library, timed
 from bench.teacher.keys import TOKENS
 
 Ints = npt.NDArray[np.int64]
@@ -32,7 +33,7 @@ def shared(rows: Sequence[Ints] | Ints, truth: Ints, k: int = RECALL) -> float:
 
 def inverted_file(floats: Floats, document: Ints, rows: Any, truth: Any, recall: float) -> tuple[Any, str]:
     """faiss's inverted file with the number of lists, and of those looked at, that reaches ``recall`` soonest."""
-    faiss = peer("faiss")
+    faiss = peer_library("faiss")
     best: tuple[float, Any, str] | None = None
     for lists in (round(len(floats) ** 0.5), round(2 * len(floats) ** 0.5)):
         index = faiss.index_factory(floats.shape[1], f"IVF{lists},Flat")
@@ -49,7 +50,7 @@ def inverted_file(floats: Floats, document: Ints, rows: Any, truth: Any, recall:
             ]
             low, high = (low, middle) if shared(other, truth) >= recall else (middle + 1, high)
         index.nprobe = low
-        seconds = timed(lambda index=index: index.search(floats[rows], K))
+        seconds = timed(partial(index.search, floats[rows], K))
         if best is None or seconds < best[0]:
             best = (seconds, index, f"{lists} lists, {low} looked at")
     assert best is not None

@@ -46,10 +46,10 @@ for name in {peers}:
 import importlib, io, contextlib
 for name in {modules}:
     importlib.import_module(name)
-from bench.report import MissingPeer, peer
+from bench.report import MissingPeer, peer_library
 for name in {peers}:
     try:
-        peer(name)
+        peer_library(name)
     except MissingPeer as error:
         assert name in str(error) and str(error).endswith("-c deploy/constraints.txt"), error
     else:
