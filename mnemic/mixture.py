@@ -20,6 +20,9 @@ GRID: tuple[float, ...] = tuple(round(0.05 * step, 2) for step in range(20))
 WEIGHT_WITHOUT_VALIDATION = 0.25
 """The mixing weight of kNN-LM in its own domain (Khandelwal et al. 2020), where no held-out text can choose one."""
 
+NOTHING = 1e-38
+"""Probability of a token that no neighbour has; its logarithm is finite, which keeps the mixture's arithmetic plain."""
+
 _ROUNDS = 2000
 _SETTLED = 1e-7  # change of a weight in a round of `best_shares`
 _NEGLIGIBLE = 1e-4  # a share below it is none: the memory need not be computed

@@ -18,10 +18,9 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from mnemic.arrays import RowIds
 from mnemic.errors import RecipeError, StepError
 
 REJECTED = pa.schema(
@@ -36,7 +35,6 @@ REJECTED = pa.schema(
 
 NO_REJECTS = pa.RecordBatch.from_pylist([], schema=REJECTED)
 
-Numbers = npt.NDArray[np.uint64]
 
 BatchFunction = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, pa.RecordBatch]]
 """Rows in; (rows, rejects) out."""
@@ -85,6 +83,19 @@ def refuse(problems: Iterable[str]) -> None:
         raise RecipeError(told)
 
 
+def bounds(settings: Any, sentence: str, rules: Iterable[tuple[str, bool, str]]) -> list[str]:
+    """Sentences about the fields of ``settings`` that are out of bounds.
+
+    A rule is (field, whether its value is within, the bound in words). ``sentence`` is a format with the places
+    ``{name}``, ``{value}`` and ``{bound}``.
+    """
+    return [
+        sentence.format(name=name, value=getattr(settings, name), bound=bound)
+        for name, within, bound in rules
+        if not within
+    ]
+
+
 class RowOperator(Protocol):
     version: ClassVar[int]
     resources: ClassVar[Resources]
@@ -116,13 +127,13 @@ class RowCorpus(Protocol):
 
     def __len__(self) -> int: ...
 
-    def rows(self, columns: Sequence[str]) -> Iterator[tuple[Numbers, pa.RecordBatch]]:
+    def rows(self, columns: Sequence[str]) -> Iterator[tuple[RowIds, pa.RecordBatch]]:
         """All rows, some thousands at a time, and their numbers, uint64."""
 
-    def take_rows(self, numbers: Numbers, columns: Sequence[str]) -> pa.Table:
+    def take_rows(self, numbers: RowIds, columns: Sequence[str]) -> pa.Table:
         """The rows with these numbers, in the order asked for."""
 
-    def earlier(self, numbers: Numbers) -> pa.Array | None:
+    def earlier(self, numbers: RowIds) -> pa.Array | None:
         """What the newest release holds in the operator's column for these rows, null for one to decide about anew.
 
         None where there is no such release.

@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 
 from mnemic.encoder import BATCH_TOKENS, LONG_TEXTS, POOLINGS, TextEncoder, resolve_settings, revision, vector_size
 from mnemic.hardware import dtype_fault
-from operators.contracts import NO_REJECTS, BatchFunction, Resources, model_field, refuse
+from mnemic.vectors import column
+from operators.contracts import NO_REJECTS, BatchFunction, Resources, bounds, model_field, refuse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,18 +51,26 @@ class Embed:
 
     def __post_init__(self) -> None:
         problems = [
-            f"The encoder's {name} is {value}; give a number of at least {least}{why}."
-            for name, value, least, why in (
-                ("max_tokens", self.max_tokens, 3, ", a token of text between two special ones"),
-                ("batch_tokens", self.batch_tokens, 1, ", such as 2048"),
-            )
-            if value is not None and value < least
-        ]
-        choices = (("pooling", self.pooling, ("auto", *POOLINGS)), ("long_text", self.long_text, LONG_TEXTS))
-        problems += [
-            f"The encoder's {name} cannot be {value!r}; choose one of {', '.join(known)}."
-            for name, value, known in choices
-            if value not in known
+            *bounds(
+                self,
+                "The encoder's {name} is {value}; give a number of at least {bound}.",
+                (
+                    (
+                        "max_tokens",
+                        self.max_tokens is None or self.max_tokens >= 3,
+                        "3, a token of text between two special ones",
+                    ),
+                    ("batch_tokens", self.batch_tokens >= 1, "1, such as 2048"),
+                ),
+            ),
+            *bounds(
+                self,
+                "The encoder's {name} cannot be {value!r}; choose one of {bound}.",
+                (
+                    ("pooling", self.pooling in ("auto", *POOLINGS), ", ".join(("auto", *POOLINGS))),
+                    ("long_text", self.long_text in LONG_TEXTS, ", ".join(LONG_TEXTS)),
+                ),
+            ),
         ]
         refuse([*problems, dtype_fault(self.dtype)])
 
@@ -107,10 +116,9 @@ class Embed:
 
         def embed(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
             texts = pc.dictionary_encode(batch.column("text"))
-            vectors = encoder.encode(texts.dictionary.to_pylist()).astype(np.float16)
-            rows = vectors[texts.indices.to_numpy()].reshape(-1)
-            column = pa.FixedSizeListArray.from_arrays(pa.array(rows, pa.float16()), encoder.dimension)
-            return pa.RecordBatch.from_arrays([column], schema=schema), NO_REJECTS
+            embeddings = encoder.encode(texts.dictionary.to_pylist()).astype(np.float16)
+            embedded = column(embeddings[texts.indices.to_numpy()])
+            return pa.RecordBatch.from_arrays([embedded], schema=schema), NO_REJECTS
 
         return embed
 

@@ -20,8 +20,9 @@ import torch
 from bench.report import Row, main, paired
 from bench.teacher.keys import MODEL, documents
 from mnemic import languagemodel
+from mnemic.languagemodel.windows import window_batches
 from operators.contracts import BatchFunction
-from operators.datastore import Datastore, window_batches
+from operators.datastore import Datastore
 
 
 def measure(quick: bool) -> list[Row]:

@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.report import Row
+from bench.segment.agreement import boundary_f1, density, pk, window_diff
 from bench.segment.peers import Cuts, even_cuts, no_cuts, peers, random_cuts, run
 from bench.segment.sets import LABELLED, STITCHED, Labelled, halves, read_set
 from mnemic.encoder import TextEncoder
 from operators.segment import Segment
-from operators.segment.agreement import boundary_f1, density, pk, window_diff
 from operators.segment.boundaries import Units, find_boundaries, weights_of
 
 RESAMPLES = 10_000

@@ -17,7 +17,8 @@ import numpy.typing as npt
 import torch
 
 from bench.report import Row, paired
-from operators.segment.refine import Flags, Vectors, curves, refine, split_sums
+from mnemic.arrays import AnyVectors, Flags
+from operators.segment.refine import curves, refine, split_sums
 
 TOKENS = 512
 GAPS = (16, 32, 64, 128)
@@ -213,7 +214,7 @@ def _product_row(pairs: int) -> Row:
     return Row("refine_product", metric, ratios[units, dimension], "x", peer="torch float64 GEMM")
 
 
-def _product_ratio(window: Vectors, pairs: int) -> float:
+def _product_ratio(window: AnyVectors, pairs: int) -> float:
     keys = torch.from_numpy(window)
 
     def product() -> torch.Tensor:

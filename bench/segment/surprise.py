@@ -24,8 +24,9 @@ import torch
 from bench import data
 from bench.report import Row, main, paired
 from mnemic import languagemodel
-from operators.datastore import window_batches
-from operators.surprise import SIGNALS, Surprise, padded_windows, token_surprise
+from mnemic.languagemodel.windows import padded_windows, window_batches
+from operators.reading.scoring import SIGNALS, token_surprise
+from operators.surprise import Surprise
 
 Tokens = list[npt.NDArray[np.int32]]
 

@@ -11,6 +11,7 @@ from mnemic.bank import Bank, open_bank
 from mnemic.dataset import Store
 from mnemic.errors import BankError
 from mnemic.schema import LEVELS
+from mnemic.splits import STORE
 from mnemic.terminal import one_line, plain
 
 EXAMPLES = """  mnemic show memory/python-environment
@@ -67,7 +68,7 @@ def _facts(bank: Bank) -> dict[str, Any]:
         "indexes": bank.release.lineage.get("release", {}).get("indexes", {}),
         "counts": bank.release.counts,
         "lineage": bank.release.lineage,
-        "memories": bank.memories(),
+        "memories": [memory.as_json() for memory in bank.memories()],
         "releases": [release.name for release in bank.releases()],
     }
 
@@ -103,7 +104,7 @@ def funnel(bank: Bank) -> dict[str, int]:
     if "clusters" in bank.release.versions:
         counts["clusters"] = bank.dataset("clusters").count()
     if "datastore" in bank.release.versions:
-        counts["datastore rows"] = bank.dataset("datastore").count("split = 'store'")
+        counts["datastore rows"] = bank.dataset("datastore").count(STORE)
         counts["held-out rows"] = bank.dataset("datastore").count("split <> 'store'")
     return counts
 

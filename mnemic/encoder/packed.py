@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mnemic.encoder.tokens import Ints, Tokens
+from mnemic.arrays import Integers
+from mnemic.encoder.tokens import Tokens
 
 if TYPE_CHECKING:
     import torch
@@ -111,9 +112,9 @@ class _Layer:
 class PackedStream:
     """Which sequences a stream holds (``rows``, by falling length), and where in it those of one length are."""
 
-    rows: Ints
-    ids: Ints
-    positions: Ints
+    rows: Integers
+    ids: Integers
+    positions: Integers
     groups: tuple[tuple[int, int, int], ...]  # first token, sequences, tokens of each
 
 
@@ -183,7 +184,7 @@ class PackedBert:
         for rows in _filled(tokens.counts[order], self._batch):
             yield self._stream(tokens, order[rows], small)
 
-    def _stream(self, tokens: Tokens, rows: Ints, small: bool) -> PackedStream:
+    def _stream(self, tokens: Tokens, rows: Integers, small: bool) -> PackedStream:
         counts = tokens.counts[rows]
         total = int(counts.sum())
         unit = _ROUND if small else self._batch
@@ -198,7 +199,7 @@ class PackedBert:
         groups = zip(offsets[cuts].tolist(), sizes.tolist(), counts[cuts].tolist(), strict=True)
         return PackedStream(rows, ids, positions, tuple(groups))
 
-    def _counted(self, ids: Ints, offsets: Ints, counts: Ints) -> Ints:
+    def _counted(self, ids: Integers, offsets: Integers, counts: Integers) -> Integers:
         """Positions as RoBERTa counts them: those of tokens that are no padding, from the padding's own on."""
         real = ids != self._padding
         running = np.cumsum(real)
@@ -236,7 +237,7 @@ class PackedBert:
                 out[rows].view(texts, length, heads, width).copy_(mixed.transpose(1, 2))
 
 
-def _filled(counts: Ints, size: int) -> Iterator[Ints]:
+def _filled(counts: Integers, size: int) -> Iterator[Integers]:
     """Of sequences by falling length: which share a stream of ``size`` tokens.
 
     The longest that are left go first, and the shortest that are left fill what remains.

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mnemic.encoder.tokens import Ints, Tokens
+from mnemic.arrays import Integers
+from mnemic.encoder.tokens import Tokens
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +50,7 @@ class PaddedModel:
                 vectors[chosen] = self._batch(tokens, chosen, rows, length, pooling)
         return vectors
 
-    def _batch(self, tokens: Tokens, chosen: Ints, rows: int, length: int, pooling: str) -> npt.NDArray[np.float32]:
+    def _batch(self, tokens: Tokens, chosen: Integers, rows: int, length: int, pooling: str) -> npt.NDArray[np.float32]:
         import torch
 
         counts = np.ones(rows, np.int64)  # a dummy row attends to one token, so that nothing divides by zero

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
+from mnemic.arrays import Integers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,16 +25,16 @@ class Tokens:
     tokens of it that are of the text and not special: what its vector counts in the mean of the text's windows.
     """
 
-    ids: Ints
-    counts: Ints
-    text: Ints
+    ids: Integers
+    counts: Integers
+    text: Integers
     weights: npt.NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.counts)
 
     @property
-    def starts(self) -> Ints:
+    def starts(self) -> Integers:
         return np.cumsum(self.counts) - self.counts
 
 

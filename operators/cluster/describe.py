@@ -14,14 +14,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic.arrays import Floats, Integers, Vectors
 from mnemic.compiled import compiled
 from mnemic.schema import clusters
+from mnemic.vectors import column, vectors
 from operators.cluster.labels import labels, words_of
-from operators.cluster.nearest import Integers, Vectors
 from operators.cluster.sample import chosen
 from operators.cluster.tree import Tree
-
-Floats = npt.NDArray[np.float64]
 
 EXAMPLES = 3
 COUNTED = 131_072
@@ -150,7 +149,7 @@ def table_of(columns: dict[str, list[object]], centroids: Vectors) -> pa.Table:
     """`clusters` of these columns, and float32 [nodes, d]."""
     schema = clusters(centroids.shape[1])
     arrays = {name: pa.array(values, schema.field(name).type) for name, values in columns.items()}
-    arrays["centroid"] = pa.FixedSizeListArray.from_arrays(pa.array(centroids.reshape(-1)), centroids.shape[1])
+    arrays["centroid"] = column(centroids)
     return pa.Table.from_arrays([arrays[name] for name in schema.names], schema=schema)
 
 
@@ -209,9 +208,7 @@ def squared_distances(vectors: Vectors, centroids: Vectors, node: Integers, dist
 
 def vectors_of(batch: pa.RecordBatch) -> Vectors:
     """The column ``vector``, float32 [rows, d]."""
-    column = batch.column("vector")
-    flat: Vectors = column.flatten().to_numpy().astype(np.float32, copy=False)
-    return flat.reshape(len(column), column.type.list_size)
+    return vectors(batch.column("vector"), np.float32, copy=False)
 
 
 def _named(tree: Tree) -> tuple[list[str], list[int]]:

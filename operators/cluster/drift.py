@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic.arrays import Integers
 from operators.cluster.describe import Measures, leaves_of, measured, nothing
-from operators.cluster.nearest import Integers
 from operators.cluster.tree import Tree
 
 DUE = 1.25

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from mnemic.arrays import Vectors
 from mnemic.errors import MissingExtra
-from operators.cluster.nearest import Vectors
 
 
 def faiss_centroids(vectors: Vectors, clusters: int, iterations: int, seed: int) -> Vectors:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnemic.arrays import Integers, Vectors
 from mnemic.threads import side_by_side
 from operators.cluster.kmeans import KMeansSettings, add_up, moved, steps_of_a_unit, trained
-from operators.cluster.nearest import Integers, Vectors, longest
+from operators.cluster.nearest import longest
 from operators.cluster.tree import STRIDE, Tree, TreeLevel, chunk_rows, root
 from operators.contracts import Progress
 

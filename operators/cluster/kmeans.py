@@ -20,17 +20,15 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from mnemic.arrays import Floats, Hashes, Integers, Vectors
 from mnemic.compiled import compiled
 from mnemic.ids import hash_parts
-from operators.cluster.nearest import Integers, Vectors
-from operators.cluster.sample import mixed
+from mnemic.splitmix import GAMMA, mixed
 
 if TYPE_CHECKING:
     import torch
 
-Sums = npt.NDArray[np.float64]
 
 LONGEST = 1 << 11
 """Steps of the longest vector."""
@@ -153,7 +151,7 @@ def _means(points: torch.Tensor, choice: torch.Tensor, centroids: torch.Tensor) 
 
 
 @compiled
-def add_up(points: Vectors, choice: Integers, sums: Sums, sizes: Integers) -> None:
+def add_up(points: Vectors, choice: Integers, sums: Floats, sizes: Integers) -> None:
     """Add every point to the sum of its cluster, if it has one.
 
     A product with a matrix of zeros and ones, as on a GPU, takes four times as long on a CPU.
@@ -230,11 +228,11 @@ def _start(
     return points[node[:, None], torch.stack(chosen, 1)], distinct.cpu().numpy()
 
 
-def _uniform(seed: int, names: list[str], clusters: int) -> Sums:
+def _uniform(seed: int, names: list[str], clusters: int) -> Floats:
     """Numbers in [0, 1), float64 [nodes, clusters, candidates], that depend on the seed and the node's name alone."""
     begin = np.array([int(hash_parts("k-means++", seed, name)[:16], 16) for name in names], np.uint64)
-    counter = np.arange(clusters * _CANDIDATES, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    bits = mixed(begin[:, None] + counter) >> np.uint64(11)
+    counter = np.arange(clusters * _CANDIDATES, dtype=np.uint64) * GAMMA
+    bits: Hashes = mixed(begin[:, None] + counter) >> np.uint64(11)
     return (bits.astype(np.float64) * 2.0**-53).reshape(len(names), clusters, _CANDIDATES)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from operators.cluster.nearest import Integers
+from mnemic.arrays import Integers
 from operators.cluster.tree import Tree
 
 TERMS = 4

@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from mnemic.arrays import Integers, Vectors
 from mnemic.compiled import compiled
 
 if TYPE_CHECKING:
     import torch
 
-Integers = npt.NDArray[np.int64]
-Vectors = npt.NDArray[np.float32]
 
 _LIKELY = 8
 

@@ -16,16 +16,16 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from mnemic.arrays import RowIds, Vectors
 from mnemic.errors import RecipeError, StepError
 from operators.cluster.describe import Describing, vectors_of
 from operators.cluster.flat import faiss_centroids
 from operators.cluster.grow import Grower, mean
 from operators.cluster.kmeans import KMeansSettings
 from operators.cluster.labels import vocabulary
-from operators.cluster.nearest import Vectors
 from operators.cluster.sample import Sample, Sampling
 from operators.cluster.tree import Descent, Tree, root, tree_of
-from operators.contracts import Corpus, Numbers, Progress, Reduction, Resources
+from operators.contracts import Corpus, Progress, Reduction, Resources
 
 PartT = TypeVar("PartT")
 
@@ -177,7 +177,7 @@ def reduced(reduction: Reduction[PartT, Any], parts: Iterable[PartT]) -> PartT:
     return functools.reduce(reduction.merge, parts)
 
 
-def drawn_vectors(sample: Sample, take: Callable[[Numbers], Iterable[tuple[Numbers, Vectors]]]) -> Vectors:
+def drawn_vectors(sample: Sample, take: Callable[[RowIds], Iterable[tuple[RowIds, Vectors]]]) -> Vectors:
     """The vectors of a sample, float32 [n, d] in the order of their draws.
 
     ``take`` is given numbers of rows in ascending order and yields some of them at a time, with their vectors.
@@ -193,7 +193,7 @@ def drawn_vectors(sample: Sample, take: Callable[[Numbers], Iterable[tuple[Numbe
     return vectors
 
 
-def _taken(corpus: Corpus, numbers: Numbers) -> Iterable[tuple[Numbers, Vectors]]:
+def _taken(corpus: Corpus, numbers: RowIds) -> Iterable[tuple[RowIds, Vectors]]:
     for start in range(0, len(numbers), 8192):
         some = numbers[start : start + 8192]
         table = corpus.take(some.astype(np.int64).tolist(), ["vector"])

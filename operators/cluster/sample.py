@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from mnemic.arrays import Hashes, RowIds
 from mnemic.ids import hash_parts
+from mnemic.splitmix import mixed
 from operators.cluster.labels import words_of
-from operators.contracts import Numbers
 
 READ = 8_192
 """Events whose words make the vocabulary of labels, in the mean."""
@@ -26,8 +27,8 @@ READ = 8_192
 class Sample:
     """``draws`` ascending, uint64 [n]; ``numbers`` uint64 [n] of their rows; how often words occur in some texts."""
 
-    draws: Numbers
-    numbers: Numbers
+    draws: Hashes
+    numbers: RowIds
     words: collections.Counter[str]
 
 
@@ -59,7 +60,7 @@ class Sampling:
     def finish(self, whole: Sample) -> Sample:
         return whole
 
-    def _smallest(self, drawn: Numbers, numbers: Numbers, words: collections.Counter[str]) -> Sample:
+    def _smallest(self, drawn: Hashes, numbers: RowIds, words: collections.Counter[str]) -> Sample:
         order = np.argsort(drawn, kind="stable")[: self.size]
         return Sample(drawn[order], numbers[order], words)
 
@@ -71,7 +72,7 @@ def chosen(ids: pa.Array, seed: int, wanted: int, rows: int) -> npt.NDArray[np.i
     return np.flatnonzero(draws(ids, seed) < np.uint64((wanted << 64) // rows))
 
 
-def draws(ids: pa.Array, seed: int) -> Numbers:
+def draws(ids: pa.Array, seed: int) -> Hashes:
     """A number for every id, uint64 [n], that depends on the seed and the id alone."""
     encoded = ids.cast(pa.large_binary())
     _, offsets, data = encoded.buffers()
@@ -89,11 +90,3 @@ def draws(ids: pa.Array, seed: int) -> Numbers:
             state = mixed(state ^ word)
         drawn[rows] = state
     return drawn
-
-
-def mixed(state: Numbers) -> Numbers:
-    """The next output of splitmix64 (Steele, Lea and Flood 2014) from ``state``."""
-    state = state + np.uint64(0x9E3779B97F4A7C15)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))

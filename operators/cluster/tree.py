@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from mnemic.arrays import Integers, Vectors
 from mnemic.threads import side_by_side
-from operators.cluster.nearest import Integers, Vectors, longest, settled, squared_norms
+from mnemic.vectors import vectors
+from operators.cluster.nearest import longest, settled, squared_norms
 
 if TYPE_CHECKING:
     import torch
@@ -93,8 +95,7 @@ def root(centroid: Vectors) -> Tree:
 
 def tree_of(nodes: pa.Table, branching: int) -> Tree:
     """The tree whose nodes are the rows of ``nodes`` (path, centroid), in any order."""
-    column = nodes["centroid"].combine_chunks()
-    centroids = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+    centroids = vectors(nodes["centroid"], copy=False)
     place = {tuple(map(int, filter(None, path.split(".")))): row for row, path in enumerate(nodes["path"].to_pylist())}
     levels: list[list[tuple[int, ...]]] = [[] for _ in range(max(map(len, place)) + 1)]
     for path in sorted(place):

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from mnemic.arrays import Hashes, Signatures
 from mnemic.compiled import compiled
 from mnemic.ids import hash_parts
-from operators.deduplicate.minhash import NO_SHINGLES, Signatures
-from operators.deduplicate.shingles import Hashes
+from operators.deduplicate.minhash import NO_SHINGLES
 from operators.deduplicate.words import mix
 
 BAND_SHIFT = 58

@@ -17,14 +17,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from mnemic.arrays import Flags, Hashes
 from mnemic.compiled import compiled
 from mnemic.errors import StepError
 from operators.deduplicate.words import mix
-
-Hashes = npt.NDArray[np.uint64]
-Flags = npt.NDArray[np.bool_]
 
 LARGEST = 1 << 32
 """Bits of one filter at most; more keys are split by key range over several."""
@@ -108,7 +105,10 @@ class BloomFilter:
         return found
 
     def merge(self, other: BloomFilter) -> BloomFilter:
-        """Both together, bit for bit the filter that saw the keys of both; its ``held`` is an upper bound."""
+        """The filter that saw the keys of both, bit for bit; its ``held`` is an upper bound.
+
+        Reference code: tests compare the filters of shards with that of the whole, and no step merges any.
+        """
         if (self.capacity, self.error) != (other.capacity, other.error):
             raise StepError(
                 f"Bloom filters of another shape do not merge: {self.capacity:,} keys with the error {self.error:g}, "

@@ -16,15 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mnemic.arrays import Hashes, Integers, RowIds
 from mnemic.compiled import compiled
 from operators.deduplicate.bands import BAND_SHIFT, Bounds, by_band, keys_in
 from operators.deduplicate.bloom import LARGEST, BloomFilter, bits_for, share_of_error
-from operators.deduplicate.shingles import Hashes
 
-Integers = npt.NDArray[np.int64]
-Rows = npt.NDArray[np.uint64]
-
-Runs = Callable[[], Iterator[tuple[Hashes, Rows]]]
+Runs = Callable[[], Iterator[tuple[Hashes, RowIds]]]
 """Gives the keys of a shard, band after band within each run, and the row of each; again and again."""
 
 SHAPES = ((20, 6), (14, 8))
@@ -46,7 +43,7 @@ class Shared:
     """Keys that stand more than once, ascending, and the row of each of their documents."""
 
     keys: Hashes
-    rows: Rows
+    rows: RowIds
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ def shared_keys(runs: Runs, bounds: Bounds, method: str, documents: int) -> Shar
     """The keys of the range ``bounds`` that more than one of ``documents`` have."""
     if method == "filter":
         return standing_twice(*_hits_of_filters(runs, bounds, documents))
-    parts: dict[int, list[tuple[Hashes, Rows]]] = {}
+    parts: dict[int, list[tuple[Hashes, RowIds]]] = {}
     for keys, rows in runs():
         for band, part in by_band(keys):
             parts.setdefault(band, []).append((keys[part], rows[part]))
@@ -96,7 +93,7 @@ def shared_keys(runs: Runs, bounds: Bounds, method: str, documents: int) -> Shar
 
 
 def shared_with_earlier(
-    new: tuple[Hashes, Rows], seen: Callable[[Hashes], npt.NDArray[np.bool_]], earlier: Runs
+    new: tuple[Hashes, RowIds], seen: Callable[[Hashes], npt.NDArray[np.bool_]], earlier: Runs
 ) -> Shared:
     """The keys of ``new`` documents (in any order) that another of them has, or one of the ``earlier`` runs.
 
@@ -130,7 +127,7 @@ def _ramp(sizes: Integers) -> Integers:
     return np.arange(int(sizes.sum())) - np.repeat(starts, sizes)
 
 
-def joined(runs: Iterator[tuple[Hashes, Rows]]) -> tuple[Hashes, Rows]:
+def joined(runs: Iterator[tuple[Hashes, RowIds]]) -> tuple[Hashes, RowIds]:
     """All runs one after another."""
     keys, rows = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
     for some, theirs in runs:
@@ -139,7 +136,7 @@ def joined(runs: Iterator[tuple[Hashes, Rows]]) -> tuple[Hashes, Rows]:
     return np.concatenate(keys), np.concatenate(rows)
 
 
-def standing_twice(keys: Hashes, rows: Rows) -> Shared:
+def standing_twice(keys: Hashes, rows: RowIds) -> Shared:
     """Of keys in any order, those that stand more than once."""
     order = np.argsort(keys)
     keys = keys[order]
@@ -156,7 +153,7 @@ def room_for(documents: int, bounds: Bounds) -> int:
     return int(share + 10 * share**0.5 + 64)
 
 
-def _hits_of_filters(runs: Runs, bounds: Bounds, documents: int) -> tuple[Hashes, Rows]:
+def _hits_of_filters(runs: Runs, bounds: Bounds, documents: int) -> tuple[Hashes, RowIds]:
     room = room_for(documents, bounds)
     seen: dict[int, BloomFilter] = {}
     twice: dict[int, BloomFilter] = {}
@@ -176,7 +173,7 @@ def _hits_of_filters(runs: Runs, bounds: Bounds, documents: int) -> tuple[Hashes
 class Components:
     """Documents linked by shared keys: union-find over the rows that share any, 24 bytes each."""
 
-    def __init__(self, rows: Iterable[Rows]) -> None:
+    def __init__(self, rows: Iterable[RowIds]) -> None:
         """Of the rows of several shards, each of which may come again and again."""
         self.rows = np.empty(0, np.uint64)
         for some in rows:
@@ -195,7 +192,7 @@ class Components:
         return number
 
 
-def divided(shared: Shared, rows: Rows, pack: Integers) -> list[tuple[int, Shared]]:
+def divided(shared: Shared, rows: RowIds, pack: Integers) -> list[tuple[int, Shared]]:
     """The part of ``shared`` that is each pack's, where ``pack`` says it of every one of ``rows``."""
     number = pack[np.searchsorted(rows, shared.rows)]
     order = np.argsort(number, kind="stable")

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from mnemic.arrays import Flags, Hashes
 from mnemic.errors import StepError
 from operators.deduplicate.bands import Bounds, by_band, within
-from operators.deduplicate.bloom import BloomFilter, Flags, share_of_error
+from operators.deduplicate.bloom import BloomFilter, share_of_error
 from operators.deduplicate.candidates import ERROR, room_for
-from operators.deduplicate.shingles import Hashes
 
 FILTERS = pa.schema(
     [
@@ -70,7 +70,10 @@ class BandFilters:
                 known[-1].add(fresh[room:])
 
     def merge(self, other: BandFilters) -> BandFilters:
-        """Both together: bit for bit the filters that saw the keys of both, where they are of one shape."""
+        """The filters that saw the keys of both, bit for bit where they are of one shape.
+
+        Reference code: tests compare the filters of shards with those of the whole, and no step merges any.
+        """
         if (self.scheme, self.bounds) != (other.scheme, other.bounds):
             raise StepError(
                 f"Filters of different keys do not merge: those of {self.scheme}, and those of {other.scheme}."

@@ -21,12 +21,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from mnemic.arrays import Hashes, Integers, Signatures
 from mnemic.compiled import compiled
 from operators.contracts import Progress
-from operators.deduplicate.minhash import Signatures
-from operators.deduplicate.shingles import Hashes, Shingler, slices
-
-Integers = npt.NDArray[np.int64]
+from operators.deduplicate.shingles import Shingler, slices
 
 _TEXTS = 256
 """Documents judged, and texts read, at once."""

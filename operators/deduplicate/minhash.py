@@ -13,12 +13,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from mnemic.compiled import compiled
 from operators.deduplicate.words import mix
-
-Signatures = npt.NDArray[np.uint32]
 
 NO_SHINGLES = np.uint32(0xFFFFFFFF)
 """Every component of the signature of a document that is too short to have shingles."""

@@ -22,17 +22,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic.arrays import Hashes, RowIds, Signatures
 from mnemic.errors import RecipeError, StepError
 from mnemic.schema import PAIRS
-from operators.contracts import Numbers, Progress, Resources, RowCorpus, refuse
+from mnemic.vectors import vectors
+from operators.contracts import Progress, Resources, RowCorpus, refuse
 from operators.deduplicate.bands import MOST_BANDS, Bounds, keys_of, run_of, shard_bounds, tenant_salts, within
 from operators.deduplicate.candidates import BandPlan, Components, Shared, divided, joined, plan, shared_keys
 from operators.deduplicate.estimate import least_shared
 from operators.deduplicate.lookup import ColumnById
-from operators.deduplicate.minhash import Signatures
 from operators.deduplicate.protect import Protected
 from operators.deduplicate.resolve import NEW, PROTECTED, SETTLED, resolve
-from operators.deduplicate.shingles import Hashes, Shingler
+from operators.deduplicate.shingles import Shingler
 from operators.deduplicate.signature import from_hexadecimal
 
 METHODS = ("auto", "exact", "minhash", "lshbloom")
@@ -114,8 +115,8 @@ class Deduplicate:
         return ["tenant", "normalised", *([] if self.method == "exact" else ["signature"])]
 
     def keys(
-        self, batch: pa.RecordBatch, rows: Numbers, chosen: BandPlan, ascending: bool = True
-    ) -> tuple[Hashes, Numbers]:
+        self, batch: pa.RecordBatch, rows: RowIds, chosen: BandPlan, ascending: bool = True
+    ) -> tuple[Hashes, RowIds]:
         """The keys of the documents of a batch, band after band, and which of ``rows`` has each."""
         if batch.column("normalised").null_count:
             raise StepError(_UNSIGNED)
@@ -159,7 +160,7 @@ class Deduplicate:
         """
         chosen = self.plan(len(corpus))
 
-        def runs(bounds: Bounds) -> Iterator[tuple[Hashes, Numbers]]:
+        def runs(bounds: Bounds) -> Iterator[tuple[Hashes, RowIds]]:
             for rows, batch in corpus.rows(self.columns):
                 keys, owners = self.keys(batch, rows, chosen, chosen.shards > 1)
                 part = within(keys, bounds) if chosen.shards > 1 else slice(None)
@@ -217,4 +218,4 @@ def _signatures(column: pa.Array, chosen: BandPlan) -> Signatures:
         )
     if column.null_count:
         raise StepError(_UNSIGNED)
-    return np.asarray(column.flatten(), dtype=np.uint32).reshape(-1, length)
+    return vectors(column, np.uint32, copy=False)

@@ -13,12 +13,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-Positions = npt.NDArray[np.int64]
+from mnemic.arrays import Integers
 
 RANKED_BY = (("length", "descending"), ("time", "ascending"), ("content", "ascending"), ("id", "ascending"))
 
 
-def rank(documents: pa.Table, first: npt.NDArray[np.int64]) -> Positions:
+def rank(documents: pa.Table, first: npt.NDArray[np.int64]) -> Integers:
     """Positions of the documents from best to worst; reads id, length, time (nulls rank last) and content.
 
     Those with a smaller number in ``first`` come before all with a larger one.
@@ -28,7 +28,7 @@ def rank(documents: pa.Table, first: npt.NDArray[np.int64]) -> Positions:
     return np.asarray(order, dtype=np.int64)
 
 
-def exact_representatives(text: pa.Array, order: Positions) -> Positions:
+def exact_representatives(text: pa.Array, order: Integers) -> Integers:
     """For each document the position of the best-ranked one with the same value of ``text`` (itself if that is it)."""
     codes = np.asarray(text.dictionary_encode().indices, dtype=np.int64)
     _, first, group = np.unique(codes[order], return_index=True, return_inverse=True)

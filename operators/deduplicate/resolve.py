@@ -13,13 +13,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic.arrays import Integers, Signatures
 from mnemic.schema import PAIRS
 from operators.contracts import Progress
 from operators.deduplicate.bands import BAND_SHIFT
 from operators.deduplicate.estimate import least_agreeing
-from operators.deduplicate.judge import Buckets, Integers, Judgement, ShingleSets, judge
-from operators.deduplicate.minhash import Signatures
-from operators.deduplicate.rank import Positions, exact_representatives, rank
+from operators.deduplicate.judge import Buckets, Judgement, ShingleSets, judge
+from operators.deduplicate.rank import exact_representatives, rank
 from operators.deduplicate.shingles import Shingler, normalise
 
 Texts = Callable[[Sequence[int]], pa.Array]
@@ -69,7 +69,7 @@ def resolve(
     return pa.concat_tables(pairs)
 
 
-def _confirmed(documents: pa.Table, copies: Positions, others: Positions, texts: Texts) -> npt.NDArray[np.bool_]:
+def _confirmed(documents: pa.Table, copies: Integers, others: Integers, texts: Texts) -> npt.NDArray[np.bool_]:
     """Which copies really are: a hash proposes, the text decides, unless the contents are the same anyway."""
     content = documents.column("content").combine_chunks()
     equal = np.asarray(pc.equal(content.take(pa.array(copies)), content.take(pa.array(others))), dtype=np.bool_)
@@ -87,7 +87,7 @@ def _form(text: str) -> list[str]:
 
 def _judge(
     documents: pa.Table,
-    originals: Positions,
+    originals: Integers,
     places: Integers,
     keys: npt.NDArray[np.uint64],
     standing: Integers,
@@ -114,8 +114,8 @@ def _judge(
 
 def _pairs(
     ids: pa.Array,
-    documents: Positions,
-    others: Positions,
+    documents: Integers,
+    others: Integers,
     similarity: npt.NDArray[np.float64],
     bands: Integers,
     duplicate: npt.NDArray[np.bool_],

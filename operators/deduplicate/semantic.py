@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from mnemic.arrays import Vectors
+from mnemic.vectors import vectors
 from operators.contracts import Corpus, Progress, Resources, refuse
 from operators.deduplicate.lookup import ColumnById
-
-Vectors = npt.NDArray[np.float32]
 
 _BLOCK = 1024
 """Events compared with the kept ones at once: 4 MB of similarities for a thousand kept ones."""
@@ -58,9 +58,7 @@ class Semantic:
         for places in _clusters(corpus):
             rows = corpus.take(places.tolist(), ["id", "words", "vector"])
             order = np.lexsort((np.array(rows["id"].to_pylist()), -np.asarray(rows["words"], np.int64)))
-            column = rows["vector"].combine_chunks()
-            vectors = np.asarray(column.flatten(), np.float32).reshape(len(rows), -1)[order]
-            keeper = same_as(vectors, self.threshold)
+            keeper = same_as(vectors(rows["vector"], np.float32, copy=False)[order], self.threshold)
             fallen = np.flatnonzero(keeper >= 0)
             names = rows["id"].combine_chunks().take(pa.array(order))
             ids.append(names.take(pa.array(fallen)))

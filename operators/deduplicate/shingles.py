@@ -20,13 +20,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from mnemic.arrays import Hashes, Integers, Signatures
 from mnemic.compiled import compiled
 from operators.contracts import refuse
-from operators.deduplicate.minhash import Signatures, sketch
+from operators.deduplicate.minhash import sketch
 from operators.deduplicate.words import combine, read_words, tables
-
-Hashes = npt.NDArray[np.uint64]
-Offsets = npt.NDArray[np.int64]
 
 VERSION = 2
 """Of the numbers below: another tokenizer or another sketch is another version."""
@@ -60,7 +58,7 @@ class Shingler:
         """The tokenizer in one line; hashes of two names are never compared."""
         return f"{self.ngram}-grams of NFC lower-case words, unspaced {self.unspaced}, version {VERSION}"
 
-    def shingles(self, texts: pa.Array) -> tuple[Hashes, Offsets]:
+    def shingles(self, texts: pa.Array) -> tuple[Hashes, Integers]:
         """The n-grams of each text in reading order, with repeats; of text i they are ``[bounds[i]:bounds[i + 1]]``."""
         return self._read(texts, False)
 
@@ -69,7 +67,7 @@ class Shingler:
         hashes, bounds = self._read(texts, True)
         return [hashes[start:end] for start, end in pairwise(bounds.tolist())]
 
-    def _read(self, texts: pa.Array, distinct: bool) -> tuple[Hashes, Offsets]:
+    def _read(self, texts: pa.Array, distinct: bool) -> tuple[Hashes, Integers]:
         data, offsets = buffers(texts)
         kernel_tables, alone = tables(), self.unspaced == "characters"
         found, bounds, checks = _shingles(data, offsets, kernel_tables, alone, False, self.ngram, distinct)
@@ -105,7 +103,7 @@ class Shingler:
         return forms, signatures
 
 
-def buffers(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], Offsets]:
+def buffers(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], Integers]:
     """The bytes of an Arrow array of strings and the offsets of its values in them, without a copy of the bytes."""
     width = np.int64 if pa.types.is_large_string(texts.type) else np.int32
     _, offsets, data = texts.buffers()

@@ -18,21 +18,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mnemic.arrays import Flags, Floats, Integers, Vectors
 from operators.segment import changepoint, divisive, posterior
-from operators.segment.cost import Vectors, cost_blocks, costs
+from operators.segment.cost import cost_blocks, costs
 from operators.segment.limits import every, in_passing, keep_apart, limit
 from operators.segment.refine import refine
-from operators.segment.select import (
-    Flags,
-    Floats,
-    Integers,
-    at_rank,
-    local_maxima,
-    over_all_gaps,
-    over_gaps_before,
-    percentile,
-    spans,
-)
+from operators.segment.select import at_rank, local_maxima, over_all_gaps, over_gaps_before, percentile, spans
 from operators.segment.settings import CURVES, SegmentSettings
 from operators.segment.similarity import depth, gap_similarity
 

@@ -12,13 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 
+from mnemic.arrays import Flags, Floats, Integers
 from mnemic.compiled import compiled
-from operators.segment.cost import Floats
-
-Flags = npt.NDArray[np.bool_]
-Integers = npt.NDArray[np.int64]
 
 
 def possible_shortest(count: int, shortest: int, longest: int) -> int:

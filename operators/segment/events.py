@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from mnemic.arrays import Flags, Floats, Integers, Vectors
 from mnemic.ids import hash_parts
 from mnemic.schema import TIME, events
-from operators.segment.cost import Vectors
+from mnemic.vectors import column
 from operators.segment.levels import CAUSES, Level
 from operators.segment.ranges import mean_vectors, medoids
-from operators.segment.select import Flags, Floats, Integers
 
 _LATEST = np.iinfo(np.int64).max
 
@@ -51,7 +51,7 @@ def make_events(
         means = mean_vectors(vectors, level.firsts, level.ends)
         facts |= _content(units, texts, words, level)
         facts["representatives"] = _ordinals(units, medoids(vectors, means, level.firsts, level.ends, representatives))
-        facts["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(means.reshape(-1)), vectors.shape[1])
+        facts["vector"] = column(means)
         arrays = [_array(facts[field.name], field.type) for field in schema]
         batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
     return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mnemic.arrays import Flags, Floats, Integers, Vectors
 from operators.segment.boundaries import Boundaries
-from operators.segment.cost import Vectors
 from operators.segment.limits import limit
-from operators.segment.select import Flags, Floats, Integers
 from operators.segment.settings import SegmentSettings
 from operators.segment.similarity import depth, gap_similarity
 

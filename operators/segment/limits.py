@@ -12,8 +12,8 @@ import bisect
 
 import numpy as np
 
+from mnemic.arrays import Flags, Floats, Integers
 from mnemic.compiled import compiled
-from operators.segment.select import Flags, Floats, Integers
 
 
 def every(size: int, ends: Flags) -> Flags:

@@ -22,10 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mnemic.arrays import Flags, Floats
 from mnemic.compiled import compiled
-from operators.segment.cost import Floats
-
-Flags = npt.NDArray[np.bool_]
 
 SHARPNESS = 8.0
 """Energy of a cost of 1, which is the squared distance of one average unit to a mean without relation to it."""

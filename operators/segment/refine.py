@@ -20,13 +20,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from mnemic.arrays import AnyVectors, Flags, Floats
 from mnemic.compiled import compiled, inlined
-
-Flags = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
-Vectors = npt.NDArray[np.float32 | np.float64]
 
 OBJECTIVES = ("modularity", "conductance", "similarity", "least_squares")
 VOLUMES = ("degree", "within")
@@ -58,7 +54,7 @@ class Curves(NamedTuple):
     """Equation 5: mean similarity inside the two blocks over that between them. Higher is better."""
 
 
-def curves(window: Vectors, volume: str = "degree") -> Curves:
+def curves(window: AnyVectors, volume: str = "degree") -> Curves:
     """Modularity, conductance and intra/inter similarity of every split of ``window``, float32 or float64 [T, d].
 
     A is ``window @ window.T``, its diagonal included. A block's volume is the sum of its units' degrees (``"degree"``),
@@ -77,7 +73,7 @@ def curves(window: Vectors, volume: str = "degree") -> Curves:
 
 
 def refine(
-    vectors: Vectors,
+    vectors: AnyVectors,
     cuts: Flags,
     ends: Flags,
     objective: str = "modularity",
@@ -131,7 +127,7 @@ def refine(
     return refined
 
 
-def _readable(vectors: Vectors) -> Vectors:
+def _readable(vectors: AnyVectors) -> AnyVectors:
     if vectors.ndim != 2 or vectors.dtype not in (np.float32, np.float64):
         raise ValueError(
             f"Vectors are float32 or float64 [units, dimensions], not {vectors.dtype} of shape {vectors.shape}; "

@@ -13,13 +13,9 @@ documents in order; cut-offs are float64 [n - 1], NaN at hard cuts.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from mnemic.arrays import Flags, Floats, Integers
 from mnemic.compiled import compiled
-
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-Integers = npt.NDArray[np.int64]
 
 WARM_UP = 8
 """Gaps that a trailing cut-off must have seen before it cuts."""

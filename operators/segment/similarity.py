@@ -16,13 +16,9 @@ bits.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from mnemic.arrays import Flags, Floats, Vectors
 from mnemic.compiled import compiled
-
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-Vectors = npt.NDArray[np.float32]
 
 
 def gap_similarity(vectors: Vectors, ends: Flags, window: int) -> Floats:

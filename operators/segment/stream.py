@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mnemic.arrays import Flags, Floats, Vectors
 from mnemic.errors import RecipeError
 from operators.segment.boundaries import DEVIATIONS, SOLVERS, STRETCH, at_the_end, standing
-from operators.segment.cost import Vectors
 from operators.segment.limits import passing
-from operators.segment.select import Flags, Floats, trailing
+from operators.segment.select import trailing
 from operators.segment.settings import CURVES, SegmentSettings
 from operators.segment.similarity import gap_similarity
 

@@ -23,7 +23,9 @@ from mnemic.neighbours.exact import ExactSearch
 from mnemic.neighbours.layout import InMemoryKeys, Layout, centroids_of, coder_of, lists_of, measured
 from mnemic.neighbours.lists import Lists
 from mnemic.neighbours.parts import Part, Partial, Range, candidates_of, merged, ranges
-from operators.contracts import Corpus, Progress, Resources, refuse
+from mnemic.splits import STORED
+from mnemic.vectors import column, vectors
+from operators.contracts import Corpus, Progress, Resources, bounds, refuse
 from operators.teacher.quantised import Quantised
 from operators.teacher.store import StoredKeys
 
@@ -59,14 +61,16 @@ class Neighbours:
 
     def __post_init__(self) -> None:
         refuse(
-            f"The {name} of the neighbours is {getattr(self, name)!r}; give {wanted}."
-            for name, right, wanted in (
-                ("k", self.k >= 1, "a number of at least 1, such as 256"),
-                ("search", self.search in ("auto", "exact", "lists", "ivfpq"), "auto, exact, lists or ivfpq"),
-                ("recall", 0 < self.recall <= 1, "a share above 0 and at most 1, such as 0.98"),
-                ("memory_gb", self.memory_gb > 0, "a number above 0, such as 8"),
+            bounds(
+                self,
+                "The {name} of the neighbours is {value!r}; give {bound}.",
+                (
+                    ("k", self.k >= 1, "a number of at least 1, such as 256"),
+                    ("search", self.search in ("auto", "exact", "lists", "ivfpq"), "auto, exact, lists or ivfpq"),
+                    ("recall", 0 < self.recall <= 1, "a share above 0 and at most 1, such as 0.98"),
+                    ("memory_gb", self.memory_gb > 0, "a number above 0, such as 8"),
+                ),
             )
-            if not right
         )
 
     def output(self, schema: pa.Schema) -> pa.Schema:
@@ -160,13 +164,14 @@ class Neighbours:
         for batch in said:
             place = places_in(batch["row"].to_numpy(), rows.to_numpy())
             here = place >= 0
-            known.append(Partial(place[here], _matrix(batch["order"])[here], _matrix(batch["named"])[here]))
+            order, named = (vectors(batch[name], copy=False) for name in ("order", "named"))
+            known.append(Partial(place[here], order[here], named[here]))
         return self.columns(*merged(known, len(rows), self.k))
 
     def columns(self, distances: NDArray[np.float32], rows: NDArray[np.int64]) -> pa.RecordBatch:
         """Distances [b, k] and rows [b, k], -1 for none, as they are stored."""
         neighbours = np.where(rows < 0, NO_NEIGHBOUR, rows).astype(np.uint32)
-        made = [_column(neighbours), _column(distances)]
+        made = [column(neighbours), column(distances)]
         return pa.RecordBatch.from_arrays(made, schema=self.output(pa.schema([])))
 
 
@@ -206,9 +211,9 @@ class PartOfStore:
         import torch
 
         queries, document = self.keys.queries(batch["key"]), self.keys.numbers(batch["document"])
-        stored = np.array(batch["split"].cast(pa.string())) == "store"
+        stored = np.array(batch["split"].cast(pa.string())) == STORED
         found = self.held.search(queries, document, torch.from_numpy(stored).to(document.device), self.settings.k)
-        columns = [batch["_rowid"].take(pa.array(found.queries)), _column(found.order), _column(found.named)]
+        columns = [batch["_rowid"].take(pa.array(found.queries)), column(found.order), column(found.named)]
         return pa.Table.from_arrays(columns, schema=partials(self.settings.k, len(self.keys)))
 
 
@@ -233,7 +238,7 @@ def places_in(wanted: NDArray[np.uint64], ids: NDArray[np.uint64]) -> NDArray[np
 
 def _table(centroids: torch.Tensor, sizes: NDArray[np.int64]) -> pa.Table:
     values = centroids.cpu().numpy()
-    columns = [pa.array(np.arange(len(values), dtype=np.int32)), pa.array(sizes), _column(values)]
+    columns = [pa.array(np.arange(len(values), dtype=np.int32)), pa.array(sizes), column(values)]
     return pa.Table.from_arrays(columns, schema=schema.lists(values.shape[1]))
 
 
@@ -242,22 +247,12 @@ def _layout(lists: pa.Table, device: str) -> tuple[torch.Tensor, NDArray[np.int6
     import torch
 
     ordered = lists.sort_by("list").combine_chunks()
-    centroid = ordered["centroid"].combine_chunks()
-    values = centroid.flatten().to_numpy().reshape(-1, centroid.type.list_size)
-    return torch.from_numpy(np.array(values, np.float32)).to(device), ordered["rows"].to_numpy().copy()
+    centroids = vectors(ordered["centroid"], np.float32)
+    return torch.from_numpy(centroids).to(device), ordered["rows"].to_numpy().copy()
 
 
 def _probes(state: pa.Table) -> int:
     return int(state["probes"][0].as_py())
-
-
-def _column(values: NDArray[np.generic]) -> pa.Array:
-    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
-
-
-def _matrix(column: pa.Array) -> NDArray[np.int64]:
-    found: NDArray[np.int64] = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
-    return found
 
 
 def _sampled(keys: StoredKeys | InMemoryKeys) -> tuple[torch.Tensor, NDArray[np.int64]]:

@@ -16,7 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from operators.contracts import Corpus, Progress, Resources, refuse
+from mnemic.splits import STORED, VALIDATION_PREFIX
+from mnemic.vectors import vectors
+from operators.contracts import Corpus, Progress, Resources, bounds, refuse
 from operators.teacher.copies import Groups
 from operators.teacher.distribution import distribution
 from operators.teacher.neighbours import NO_NEIGHBOUR
@@ -48,21 +50,23 @@ class Teacher:
     def __post_init__(self) -> None:
         temperature, similarity = self.temperature, self.mask_similarity
         refuse(
-            f"The teacher's {name} is {getattr(self, name)!r}; give {wanted}."
-            for name, right, wanted in (
-                ("support", self.support >= 1, "a number of tokens of at least 1, such as 64"),
+            bounds(
+                self,
+                "The teacher's {name} is {value!r}; give {bound}.",
                 (
-                    "temperature",
-                    temperature is None or 0 < temperature < float("inf"),
-                    "a number above 0, or leave it out to have it chosen",
-                ),
-                (
-                    "mask_similarity",
-                    similarity is None or 0 < similarity <= 1,
-                    "a similarity above 0 and at most 1, such as 0.5, or null to mask a document's own rows alone",
+                    ("support", self.support >= 1, "a number of tokens of at least 1, such as 64"),
+                    (
+                        "temperature",
+                        temperature is None or 0 < temperature < float("inf"),
+                        "a number above 0, or leave it out to have it chosen",
+                    ),
+                    (
+                        "mask_similarity",
+                        similarity is None or 0 < similarity <= 1,
+                        "a similarity above 0 and at most 1, such as 0.5, or null to mask a document's own rows alone",
+                    ),
                 ),
             )
-            if not right
         )
 
     def output(self, schema: pa.Schema) -> pa.Schema:
@@ -138,10 +142,10 @@ class _Store:
         stored, held_out = [], []
         read = 0
         for batch in corpus.batches(("document", "token", "split")):
-            here = pc.equal(batch["split"], "store")
+            here = pc.equal(batch["split"], STORED)
             columns.append((batch["document"].filter(here), batch["token"].filter(here)))
             stored.append(here.to_numpy(zero_copy_only=False))
-            held_out.append(pc.starts_with(batch["split"], "validation-").to_numpy(zero_copy_only=False))
+            held_out.append(pc.starts_with(batch["split"], VALIDATION_PREFIX).to_numpy(zero_copy_only=False))
             read += batch.num_rows
             progress(read, len(corpus))
         documents = ids_of(document for document, _ in columns)
@@ -155,10 +159,7 @@ class _Store:
     def votes(self, rows: pa.Table) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.uint32]]:
         """Distances, next tokens and rows of their neighbours [b, k]; a token is -1 where one is none, or masked."""
         table = rows.select(["document", "neighbours", "distances"]).combine_chunks()
-        neighbours, distances = (
-            table[name].combine_chunks().flatten().to_numpy().reshape(len(rows), table[name].type.list_size)
-            for name in ("neighbours", "distances")
-        )
+        neighbours, distances = (vectors(table[name], copy=False) for name in ("neighbours", "distances"))
         own = self.groups.numbers(table["document"].combine_chunks())
         place = np.where(neighbours == NO_NEIGHBOUR, 0, neighbours)
         silent = (neighbours == NO_NEIGHBOUR) | (self.group[place] == own[:, None])

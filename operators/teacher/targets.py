@@ -11,15 +11,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mnemic.vectors import column
 from operators.teacher.distribution import Distribution
 
 STEPS = 16
 """Steps of a byte in a factor of e."""
 
-NOTHING = 255
-"""The byte of no token; what is less probable than e^-15.9 of the heaviest is none."""
+ZERO = 255
+"""The byte of probability 0; what is less probable than e^-15.9 of the heaviest is none."""
 
-_VALUES = np.append(np.exp(-np.arange(NOTHING) / STEPS), 0.0).astype(np.float32)
+_VALUES = np.append(np.exp(-np.arange(ZERO) / STEPS), 0.0).astype(np.float32)
 
 
 def target_fields(token: pa.DataType, support: int) -> list[pa.Field]:
@@ -36,12 +37,11 @@ def target_columns(made: Distribution, token: pa.DataType) -> list[pa.Array]:
     """The values of `target_fields` for the rows of ``made``."""
     with np.errstate(divide="ignore"):
         steps = np.rint(-STEPS * np.log(made.probs))
-    codes = np.where((made.ids < 0) | ~(steps < NOTHING), NOTHING, np.maximum(steps, 0)).astype(np.uint8)
-    ids = np.where(codes == NOTHING, 0, made.ids).astype(token.to_pandas_dtype())
-    support = made.ids.shape[1]
+    codes = np.where((made.ids < 0) | ~(steps < ZERO), ZERO, np.maximum(steps, 0)).astype(np.uint8)
+    ids = np.where(codes == ZERO, 0, made.ids).astype(token.to_pandas_dtype())
     return [
-        pa.FixedSizeListArray.from_arrays(pa.array(ids.reshape(-1)), support),
-        pa.FixedSizeListArray.from_arrays(pa.array(codes.reshape(-1)), support),
+        column(ids),
+        column(codes),
         pa.array(made.rest.astype(np.float16)),
         pa.array(made.label),
     ]

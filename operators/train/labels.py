@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.teacher.targets import NOTHING, probabilities
+from operators.teacher.targets import ZERO, probabilities
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +54,7 @@ class LabelTable:
         places = np.empty((len(token), 1 + teacher_ids.shape[1]), np.int32)
         places[:, 0] = np.searchsorted(tokens, token)
         places[:, 1:] = np.searchsorted(tokens, teacher_ids)
-        places[:, 1:][teacher_probs == NOTHING] = 0
+        places[:, 1:][teacher_probs == ZERO] = 0
         return cls(places, teacher_probs, alpha)
 
     def take(self, chosen: NDArray[np.int64], device: str) -> Labels:

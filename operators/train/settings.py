@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from mnemic.hardware import dtype_fault, resolve_dtype
-from operators.contracts import Member, Progress, Resources, model_field, refuse
+from operators.contracts import Member, Progress, Resources, bounds, model_field, refuse
 from operators.train.checkpoint import Checkpoint
 
 
@@ -47,9 +47,10 @@ class Training(abc.ABC):
         refuse([*self._problems(), dtype_fault(self.dtype)])
 
     def _problems(self) -> list[str]:
-        return [
-            f"The training's {name} is {getattr(self, name)}; give {wanted}."
-            for name, right, wanted in (
+        return bounds(
+            self,
+            "The training's {name} is {value}; give {bound}.",
+            (
                 ("blocks", self.blocks >= 1, "a number of at least 1"),
                 ("epochs", self.epochs >= 1, "a number of at least 1"),
                 ("patience", self.patience >= 1, "a number of epochs of at least 1"),
@@ -62,9 +63,8 @@ class Training(abc.ABC):
                 ("weight_decay", 0 <= self.weight_decay < math.inf, "a number of at least 0"),
                 ("seed", 0 <= self.seed < 2**64, "a number between 0 and 18446744073709551615"),
                 ("processes", self.processes >= 1, "a number of at least 1"),
-            )
-            if not right
-        ]
+            ),
+        )
 
     @abc.abstractmethod
     def train(

@@ -25,6 +25,7 @@ from mnemic.hardware import default_device
 from mnemic.ids import hash_parts
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION
 from mnemic.schema import KEYS, MEMORIES, METRICS
+from mnemic.splits import STORE, VALIDATION
 from operators.contracts import Member, Progress
 from operators.train import Checkpoint, Training, finished_weights
 from pipelines import faults
@@ -32,7 +33,7 @@ from pipelines.corpus_reader import corpus_digest
 from pipelines.engine import ResultStream
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context, Status
-from pipelines.steps.training_rows import STORE, VALIDATION, training_rows
+from pipelines.steps.training_rows import training_rows
 
 CHECKPOINTS_KEPT = 2
 COST = ("trained_tokens", "training_flops")

@@ -10,12 +10,10 @@ import pyarrow as pa
 from mnemic import languagemodel
 from mnemic.dataset import Snapshot, Store
 from mnemic.schema import KEYS
+from mnemic.splits import STORE, VALIDATION
 from operators.imitate import Decode, TextRows, TrainingRows
 from operators.train import Training
 from pipelines.corpus_reader import KeyOrder
-
-STORE = "split = 'store'"
-VALIDATION = "split LIKE 'validation-%'"
 
 _TAUGHT = ("token", "teacher_ids", "teacher_probs")
 _HELD_OUT = ("token", "base_logprob")

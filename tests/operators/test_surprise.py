@@ -14,9 +14,11 @@ from tiny_models import SENTENCES, save_tiny_model
 
 from mnemic import languagemodel
 from mnemic.errors import RecipeError, StepError
+from mnemic.languagemodel.head import label_log_probs
+from mnemic.languagemodel.windows import windows
 from operators.contracts import BatchFunction
-from operators.datastore import label_log_probs, windows
-from operators.surprise import SIGNALS, Surprise, distribution_signals, token_surprise
+from operators.reading.scoring import SIGNALS, distribution_signals, token_surprise
+from operators.surprise import Surprise
 
 SHORT = {"window": 24, "stride": 8, "batch_tokens": 96}
 
@@ -208,7 +210,7 @@ def test_no_units_give_no_rows(worker: BatchFunction) -> None:
 def test_settings_that_cannot_work_are_sentences(address: str) -> None:
     for settings_, sentence in (
         ({"window": 16, "stride": 16}, "cannot advance by 16; choose 1 <= stride < window"),
-        ({"batch_tokens": 0}, "batch_tokens 0; give at least 1"),
+        ({"batch_tokens": 0}, "batch_tokens is 0; give a number of at least 1"),
         ({"dtype": "int4"}, "use auto, bfloat16 or float32"),
         ({"signals": ()}, "surprise are none; give"),
         ({"signals": ("surprisal", "surprisal")}, "each at most once"),

@@ -17,10 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from mnemic.arrays import RowIds
 from mnemic.dataset.failures import readable_errors
 from mnemic.dataset.index.plan import VectorSettings, search_settings
 from mnemic.dataset.index.rows import read_rows
 from mnemic.dataset.store import Snapshot
+from mnemic.vectors import vectors
 
 MARGIN = 2
 """Rows asked of Lance for each one wanted."""
@@ -36,8 +38,6 @@ PLENTY = 4
 made ready: that takes as long as the search."""
 
 IDENTITY = "id"
-
-RowIds = npt.NDArray[np.uint64]
 
 
 def search_text(
@@ -158,8 +158,7 @@ def search_exact(
     rows = np.zeros((len(wanted), k), np.uint64)
     distances = np.full((len(wanted), k), np.inf, np.float32)
     for batch in snapshot.scan([column], where=where, fragments=fragments, row_ids=True):
-        vectors = _unit(batch[column].flatten().to_numpy(zero_copy_only=False).reshape(batch.num_rows, -1))
-        near = (1.0 - wanted @ vectors.T).astype(np.float32)
+        near = (1.0 - wanted @ _unit(vectors(batch[column], copy=False)).T).astype(np.float32)
         here = np.broadcast_to(batch["_rowid"].to_numpy(), near.shape)
         rows, distances = nearest_of(np.hstack([rows, here]), np.hstack([distances, near]), k)
     return rows, distances

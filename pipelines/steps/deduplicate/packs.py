@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from mnemic.arrays import RowIds
 from mnemic.dataset import Store
 from mnemic.dataset.write import WrittenFragment, append, write_rows
-from operators.deduplicate.candidates import Components, Rows, Shared, divided, joined
+from operators.deduplicate.candidates import Components, Shared, divided, joined
 from pipelines.steps.contracts import Context
 from pipelines.steps.fit import PARTIALS
 
@@ -82,7 +83,7 @@ def pieces_of_shards(store: Store, in_hand: dict[int, Shared | None]) -> list[Pa
 
 
 def divide(
-    context: Context, found: Sequence[PackPart], there: Callable[[Rows], np.ndarray], size: int
+    context: Context, found: Sequence[PackPart], there: Callable[[RowIds], np.ndarray], size: int
 ) -> list[PackPart]:
     """Divide what shards found into packs of about ``size`` documents, leaving out rows that are not ``there``."""
 

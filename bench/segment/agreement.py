@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Flags = npt.NDArray[np.bool_]
+from mnemic.arrays import Flags
 
 
 def half_mean_length(reference: Flags) -> int:
@@ -22,14 +22,14 @@ def half_mean_length(reference: Flags) -> int:
 
 def pk(cuts: Flags, reference: Flags, window: int | None = None) -> float:
     """Share of pairs that are in one segment here and in two there; not a number for texts of fewer units."""
-    found, wanted = _between(cuts, reference, window)
-    return float(((found > 0) != (wanted > 0)).mean()) if len(found) else float("nan")
+    ours, theirs = _between(cuts, reference, window)
+    return float(((ours > 0) != (theirs > 0)).mean()) if len(ours) else float("nan")
 
 
 def window_diff(cuts: Flags, reference: Flags, window: int | None = None) -> float:
     """Share of pairs with another number of boundaries between them; not a number for texts of fewer units."""
-    found, wanted = _between(cuts, reference, window)
-    return float((found != wanted).mean()) if len(found) else float("nan")
+    ours, theirs = _between(cuts, reference, window)
+    return float((ours != theirs).mean()) if len(ours) else float("nan")
 
 
 def boundary_f1(cuts: Flags, reference: Flags, tolerance: int = 0) -> float:
@@ -37,20 +37,20 @@ def boundary_f1(cuts: Flags, reference: Flags, tolerance: int = 0) -> float:
 
     Matching the leftmost free one first is optimal for points on a line with one tolerance.
     """
-    found, wanted = np.flatnonzero(cuts).tolist(), np.flatnonzero(reference).tolist()
-    if not found and not wanted:
+    ours, theirs = np.flatnonzero(cuts).tolist(), np.flatnonzero(reference).tolist()
+    if not ours and not theirs:
         return 1.0
     matched = place = 0
-    for gap in found:
-        while place < len(wanted) and wanted[place] < gap - tolerance:
+    for gap in ours:
+        while place < len(theirs) and theirs[place] < gap - tolerance:
             place += 1
-        if place < len(wanted) and wanted[place] <= gap + tolerance:
+        if place < len(theirs) and theirs[place] <= gap + tolerance:
             matched, place = matched + 1, place + 1
-    return 2 * matched / (len(found) + len(wanted))
+    return 2 * matched / (len(ours) + len(theirs))
 
 
 def density(cuts: Flags, reference: Flags) -> float:
-    """Segments made for each segment of the reference."""
+    """Segments for each segment of the reference."""
     return float((cuts.sum() + 1) / (reference.sum() + 1))
 
 
