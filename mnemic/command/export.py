@@ -17,7 +17,7 @@ from mnemic.catalogue import CATALOGUE, spec_of
 from mnemic.dataset import Snapshot
 from mnemic.errors import BankError
 from mnemic.kept import KEPT
-from mnemic.search.condition import readable_condition
+from mnemic.view import readable_condition
 
 EXAMPLES = """  mnemic export memory/notes events events.jsonl
   mnemic export memory/notes documents kept.parquet

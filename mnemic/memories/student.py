@@ -23,6 +23,7 @@ class Student(nn.Module):
     format: ClassVar[str]
     config_type: ClassVar[type[Any]]
     tokens: Tensor
+    head: nn.Linear
 
     def __init__(self, config: Any, tokens: Tensor) -> None:
         super().__init__()

@@ -105,7 +105,10 @@ class BloomFilter:
         return found
 
     def merge(self, other: BloomFilter) -> BloomFilter:
-        """Both together, bit for bit the filter that saw the keys of both; its ``held`` is an upper bound."""
+        """The filter that saw the keys of both, bit for bit; its ``held`` is an upper bound.
+
+        Reference code: tests compare the filters of shards with that of the whole, and no step merges any.
+        """
         if (self.capacity, self.error) != (other.capacity, other.error):
             raise StepError(
                 f"Bloom filters of another shape do not merge: {self.capacity:,} keys with the error {self.error:g}, "
