@@ -6,8 +6,10 @@ os.environ["MNEMIC_ENGINE"] = "inline"  # where Ray is installed, builds would s
 os.environ["OMP_NUM_THREADS"] = "1"  # of layers this small a second thread makes more work than it does
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from tiny_bank import EVERY_SECTION, TinyBank
 
 
 @pytest.fixture
@@ -19,3 +21,22 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyBank]:
+    """The bank of `tiny_recipe`, to be read; what changes it works on a copy."""
+    yield from _built_once(tmp_path_factory, "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyBank]:
+    """As `tiny`, with every section, so that every step ran and every kind of memory is there."""
+    yield from _built_once(tmp_path_factory, "tiny-full", **EVERY_SECTION)
+
+
+def _built_once(factory: pytest.TempPathFactory, name: str, **sections: Any) -> Iterator[TinyBank]:
+    bank = TinyBank.build(factory.mktemp(name), **sections)
+    versions = bank.versions()
+    yield bank
+    assert bank.versions() == versions, f"a test wrote to the bank `{name}`, which others read: let it copy the bank"
