@@ -18,7 +18,8 @@ import torch
 from bench.report import Row, main, paired
 from bench.teacher_keys import MODEL, documents
 from mnemic import languagemodel
-from operators.datastore import Datastore, window_batches
+from mnemic.languagemodel.windows import window_batches
+from operators.datastore import Datastore
 
 
 def measure(quick: bool) -> list[Row]:

@@ -26,9 +26,10 @@ from bench.report import tell
 from bench.segment_sets import DATA, detokenised
 from mnemic import languagemodel
 from mnemic.dataset import Snapshot, Store
+from mnemic.memories.texts import Texts
 from mnemic.schema import KEYS
 from mnemic.vectors import vectors
-from operators.imitate import Texts, TrainingRows
+from operators.imitate import TrainingRows
 from pipelines.corpus_reader import KeyOrder, corpus_digest
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.run import Building

@@ -22,8 +22,9 @@ from bench.report import Row, tell
 from mnemic.ids import hash_parts
 from mnemic.memories.decoder import MemoryDecoder
 from mnemic.memories.mlp import MLPMemory
+from mnemic.memories.texts import decoder_log_probs
 from mnemic.mixture import best_weight, mixture_nll, perplexity
-from operators.imitate import Decode, Imitate, decoder_log_probs
+from operators.imitate import Decode, Imitate
 from pipelines.evaluate.bootstrap import bootstrap
 from pipelines.evaluate.gain import by_frequency, recovered
 from pipelines.steps.training_rows import training_rows

@@ -21,8 +21,9 @@ import torch
 from bench.report import Row, main, paired
 from bench.segment_sets import DATA
 from mnemic import languagemodel
-from operators.datastore import window_batches
-from operators.surprise import SIGNALS, Surprise, padded_windows, token_surprise
+from mnemic.languagemodel.windows import padded_windows, window_batches
+from operators.reading.scoring import SIGNALS, token_surprise
+from operators.surprise import Surprise
 
 Tokens = list[npt.NDArray[np.int32]]
 

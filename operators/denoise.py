@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from mnemic.errors import StepError
 from operators.contracts import NO_REJECTS, BatchFunction, Resources, model_field, refuse
-from operators.surprise import ScoredText, TextScorer, reading_faults
+from operators.reading.scoring import ScoredText, TextScorer
+from operators.reading.settings import reading_faults
 
 _WORD = re.compile(r"\S+")
 _SPEAKER = re.compile(r"[^\W\d_][^\s:]*(?: [^\W_a-z][^\s:]*){0,3}:[^\S\n]+")
@@ -44,7 +45,7 @@ class Denoise:
 
     Null for rows that are no ``leaf``, where rows say so: what they hold is denoised in smaller rows.
     ``rate`` is the share of words to keep; ``window``, ``stride`` and ``batch_tokens`` are those of
-    `operators.surprise`.
+    `operators.surprise.Surprise`.
     """
 
     version: ClassVar[int] = 1

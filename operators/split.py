@@ -22,13 +22,10 @@ import pyarrow as pa
 
 from mnemic.errors import RecipeError
 from mnemic.ids import unit_draw
+from mnemic.languagemodel.windows import CHARACTERS_PER_TOKEN
 from operators.contracts import Corpus, Progress, Resources
 from operators.deduplicate.lookup import ColumnById
 from operators.deduplicate.shingles import Hashes, Shingler
-
-CHARACTERS_PER_TOKEN = 4
-"""Of English text under a vocabulary of about 50,000; planning needs no tokenizer. Text beyond this many characters for
-each allowed token is neither compared nor scored."""
 
 STORE = "store"
 HELD_OUT = ("validation-document", "test-document", "validation-collection", "test-collection")

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from mnemic.bank import open_bank
 from mnemic.dataset import Snapshot
-from mnemic.search.condition import readable_condition
+from mnemic.view import readable_condition
 
 EXAMPLES = """  mnemic export memory/notes events events.jsonl
   mnemic export memory/notes documents kept.parquet

@@ -28,10 +28,10 @@ TEXT_SHARE = 0.5
 
 def ranks(scores: Floats) -> Floats:
     """Rank of each score from 1, equal scores alike (1, 2, 2, 3); infinite for NaN, which is no score."""
-    found = np.full(len(scores), np.inf)
-    known = ~np.isnan(scores)
-    found[known] = np.unique(-scores[known], return_inverse=True)[1] + 1.0
-    return found
+    places = np.full(len(scores), np.inf)
+    scored = ~np.isnan(scores)
+    places[scored] = np.unique(-scores[scored], return_inverse=True)[1] + 1.0
+    return places
 
 
 def with_neighbours(scores: Floats, pairs: Integers, share: float) -> Floats:
@@ -41,8 +41,8 @@ def with_neighbours(scores: Floats, pairs: Integers, share: float) -> Floats:
     """
     best = scores.copy()
     rows, neighbours = pairs[:, 0], pairs[:, 1]
-    given = np.where(scores > 0, scores, np.nan)[neighbours] * share
-    np.fmax.at(best, rows, given)
+    shares = np.where(scores > 0, scores, np.nan)[neighbours] * share
+    np.fmax.at(best, rows, shares)
     return best
 
 

@@ -38,14 +38,14 @@ class Hit:
 
 
 class Results(list[Hit]):
-    """What was found, in reading order.
+    """Hits in reading order.
 
     ``words`` is the sum of its words; ``scanned`` is the share of the searched level's vectors that were compared with
     the query: 1.0 for an exact search, less through an index or a route.
     """
 
-    def __init__(self, found: list[Hit], scanned: float = 1.0) -> None:
-        super().__init__(found)
+    def __init__(self, hits: list[Hit], scanned: float = 1.0) -> None:
+        super().__init__(hits)
         self.scanned = scanned
 
     @property

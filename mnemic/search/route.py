@@ -53,10 +53,10 @@ class RouteTree:
         """
         if leaves < 1:
             raise QueryError(f"A route to {leaves} leaves leads nowhere; set route to at least 1.")
-        kept = [0]
-        while any(self.children[node] for node in kept):
-            below = np.array([child for node in kept for child in self.children[node] or [node]])
+        nodes = [0]
+        while any(self.children[node] for node in nodes):
+            below = np.array([child for node in nodes for child in self.children[node] or [node]])
             distances = ((self.centroids[below] - vector) ** 2).sum(axis=1)
-            kept = below[np.lexsort((below, distances))[:leaves]].tolist()
-        share = float(self.sizes[kept].sum() / max(int(self.sizes[0]), 1))
-        return Route(tuple(sorted(self.paths[node] for node in kept)), share)
+            nodes = below[np.lexsort((below, distances))[:leaves]].tolist()
+        share = float(self.sizes[nodes].sum() / max(int(self.sizes[0]), 1))
+        return Route(tuple(sorted(self.paths[node] for node in nodes)), share)

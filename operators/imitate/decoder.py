@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from mnemic import languagemodel
 from mnemic.errors import StepError
+from mnemic.memories.texts import ScoredWindow, decoder_log_probs
 from operators.contracts import Member, Progress, Resources
-from operators.imitate.texts import ScoredWindow, TextRows, decoder_log_probs
-from operators.train.checkpoint import Checkpoint, unpack_memory
+from operators.imitate.texts import TextRows
+from operators.train.checkpoint import Checkpoint, finished_weights
 from operators.train.cost import attention_flops, matrix_flops
 from operators.train.group import joined
 from operators.train.labels import Labels, LabelTable
@@ -73,13 +74,16 @@ class Decode(Training):
         progress: Progress,
         member: Member | None = None,
     ) -> Iterator[Checkpoint]:
+        from mnemic.memories.decoder import MemoryDecoder
+
         if not len(rows.store.document):
             raise StepError(
                 "There are no rows of split 'store' to train on; give documents to the store in the recipe."
             )
         with joined(member or Member(size=self.processes), device) as group:
-            memory = self._start(rows, device) if checkpoint is None else unpack_memory(checkpoint)
-            student = DecoderStudent(self, rows, memory.to(device), device)  # type: ignore[arg-type]
+            resumed = None if checkpoint is None else MemoryDecoder.from_bytes(finished_weights(checkpoint))
+            memory = resumed or self._start(rows, device)
+            student = DecoderStudent(self, rows, memory.to(device), device)
             yield from train(self, student, checkpoint, device, progress, group)
 
     def _start(self, rows: TextRows, device: str) -> MemoryDecoder:
@@ -91,7 +95,7 @@ class Decode(Training):
         drawn: list[ScoredWindow] = []
         while some and sum(len(piece.rows) for piece in drawn) < _CALMED:
             drawn.append(some.pop(len(some) // 2))
-        ids, read = rows.store.lay(drawn, (len(drawn), self.window))
+        ids, read = rows.store.padded(drawn, (len(drawn), self.window))
         with torch.inference_mode():
             logits = memory.head(memory.trunk(torch.from_numpy(ids)).flatten(0, 1)[torch.from_numpy(read)])
             asked = rows.store.token[np.concatenate([piece.rows for piece in drawn])]
@@ -191,7 +195,7 @@ class DecoderStudent:
             length = pieces[0].part.end - pieces[0].part.begin
             count = max(1, self._settings.pass_tokens // length)
             some, pieces = pieces[:count], pieces[count:]
-            ids, read = self._texts.store.lay(some, (len(some), length))
+            ids, read = self._texts.store.padded(some, (len(some), length))
             inputs = (torch.from_numpy(ids).to(self._device), torch.from_numpy(read).to(self._device))
             yield inputs, self._labels.take(np.concatenate([piece.rows for piece in some]), self._device)
 

@@ -13,7 +13,7 @@ from mnemic import languagemodel
 from mnemic.errors import StepError
 from operators.contracts import Member, Progress
 from operators.imitate.rows import TrainingRows
-from operators.train.checkpoint import Checkpoint, unpack_memory
+from operators.train.checkpoint import Checkpoint, finished_weights
 from operators.train.cost import matrix_flops
 from operators.train.group import joined
 from operators.train.labels import Labels, LabelTable
@@ -42,13 +42,16 @@ class Imitate(Training):
         progress: Progress,
         member: Member | None = None,
     ) -> Iterator[Checkpoint]:
+        from mnemic.memories.mlp import MLPMemory
+
         if not len(rows.token):
             raise StepError(
                 "There are no rows of split 'store' to train on; give documents to the store in the recipe."
             )
         with joined(member or Member(size=self.processes), device) as group:
-            memory = self._start(rows, device) if checkpoint is None else unpack_memory(checkpoint)
-            student = MLPStudent(rows, memory.to(device), self.alpha, device, self.half(device))  # type: ignore[arg-type]
+            resumed = None if checkpoint is None else MLPMemory.from_bytes(finished_weights(checkpoint))
+            memory = resumed or self._start(rows, device)
+            student = MLPStudent(rows, memory.to(device), self.alpha, device, self.half(device))
             yield from train(self, student, checkpoint, device, progress, group)
 
     def _start(self, rows: TrainingRows, device: str) -> MLPMemory:

@@ -6,8 +6,8 @@ import dataclasses
 import math
 
 from operators.contracts import refuse
+from operators.reading.scoring import SIGNALS
 from operators.segment.refine import OBJECTIVES
-from operators.surprise import SIGNALS
 
 CURVES = ("texttiling", "cosine", *SIGNALS)
 """Methods that score every gap from its neighbourhood; a rule of selection then cuts."""

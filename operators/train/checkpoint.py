@@ -13,13 +13,11 @@ if TYPE_CHECKING:
 
     import torch
 
-    from mnemic.memories.decoder import MemoryDecoder
-    from mnemic.memories.mlp import MLPMemory
-
-    Memory = MLPMemory | MemoryDecoder
+    from mnemic.memories.student import Student
 
 _FORMAT = "mnemic-imitate-3"
 _MEMORY = "memory."
+_CLASSES = {"MLPMemory": "mnemic-mlp-1", "MemoryDecoder": "mnemic-decoder-1"}
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class Course:
 
 
 def pack_state(
-    memory: Memory, optimisers: Sequence[torch.optim.Optimizer], course: Course, settings: dict[str, Any]
+    memory: Student, optimisers: Sequence[torch.optim.Optimizer], course: Course, settings: dict[str, Any]
 ) -> bytes:
     """Weights, the optimisers' moments, and how far the training is."""
     from mnemic.memories.weights import pack
@@ -72,30 +70,10 @@ def pack_state(
     for optimiser in optimisers:
         for parameter, moments in optimiser.state.items():
             tensors |= {f"{moment}.{names[parameter]}": value for moment, value in moments.items()}
-    held = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    done = [course.epoch, course.best, course.perplexity if math.isfinite(course.perplexity) else None]
-    kind = type(memory).__name__
-    metadata = {"format": _FORMAT, "course": done, "settings": settings, "kind": kind, "config": asdict(memory.config)}
-    return pack(held, metadata)
-
-
-def unpack_memory(state: bytes) -> Memory:
-    """The memory in a state, on the CPU."""
-    from safetensors.torch import load
-
-    from mnemic.memories.decoder import DecoderConfig, MemoryDecoder
-    from mnemic.memories.mlp import MemoryConfig, MLPMemory
-    from mnemic.memories.weights import unpack_metadata
-
-    metadata = unpack_metadata(state)
-    weights = {name[len(_MEMORY) :]: value for name, value in load(state).items() if name.startswith(_MEMORY)}
-    memory: Memory
-    if metadata["kind"] == MemoryDecoder.__name__:
-        memory = MemoryDecoder(DecoderConfig(**metadata["config"]), weights["tokens"])
-    else:
-        memory = MLPMemory(MemoryConfig(**metadata["config"]), weights["tokens"])
-    memory.load_state_dict(weights)
-    return memory
+    on_cpu = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    progress = [course.epoch, course.best, course.perplexity if math.isfinite(course.perplexity) else None]
+    metadata = {"format": _FORMAT, "course": progress, "settings": settings}
+    return pack(on_cpu, {**metadata, "memory": memory.format, "config": asdict(memory.config)})
 
 
 def unpack_course(state: bytes, settings: dict[str, Any]) -> Course:
@@ -109,7 +87,7 @@ def unpack_course(state: bytes, settings: dict[str, Any]) -> Course:
     return Course(epoch, best, float("inf") if perplexity is None else perplexity)
 
 
-def restore_moments(state: bytes, memory: Memory, optimisers: Sequence[torch.optim.Optimizer]) -> None:
+def restore_moments(state: bytes, memory: Student, optimisers: Sequence[torch.optim.Optimizer]) -> None:
     """Give the optimisers of ``memory`` the moments of a state."""
     from safetensors.torch import load
 
@@ -121,12 +99,23 @@ def restore_moments(state: bytes, memory: Memory, optimisers: Sequence[torch.opt
     for optimiser in optimisers:
         for group in optimiser.param_groups:
             for parameter in group["params"]:
-                held = moments[names[parameter]]
+                stored = moments[names[parameter]]
                 optimiser.state[parameter] = {
-                    moment: value.to(parameter.device) for moment, value in held.items() if moment + "." != _MEMORY
+                    moment: value.to(parameter.device) for moment, value in stored.items() if moment + "." != _MEMORY
                 }
 
 
 def finished_weights(state: bytes) -> bytes:
-    """The loadable memory in a checkpoint's ``state``; what its ``weights`` were."""
-    return unpack_memory(state).to_bytes()
+    """The memory in a checkpoint's ``state`` as its class writes it: `Student.to_bytes`. Its ``weights`` were these."""
+    from safetensors.torch import load
+
+    from mnemic.memories.weights import pack, unpack_metadata
+
+    metadata = unpack_metadata(state)
+    tensors = {name[len(_MEMORY) :]: value for name, value in load(state).items() if name.startswith(_MEMORY)}
+    return pack(tensors, {"format": _memory_format(metadata), "config": metadata["config"]})
+
+
+def _memory_format(metadata: dict[str, Any]) -> str:
+    """The `Student.format` of the memory in a state; the states of before had the name of its class in its place."""
+    return str(metadata.get("memory") or _CLASSES[metadata["kind"]])

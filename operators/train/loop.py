@@ -25,7 +25,7 @@ from operators.train.settings import Training
 if TYPE_CHECKING:
     import torch
 
-    from operators.train.checkpoint import Memory
+    from mnemic.memories.student import Student
 
 POINTS = 20
 """Points of a curve in an epoch."""
@@ -42,7 +42,7 @@ class Learner(Protocol):
     """A memory and what it is trained on, on one device."""
 
     @property
-    def memory(self) -> Memory: ...
+    def memory(self) -> Student: ...
 
     @property
     def rows(self) -> int:

@@ -16,7 +16,7 @@ from mnemic import languagemodel
 from mnemic.attach import attach, detach
 from mnemic.bank import Bank
 from mnemic.errors import BankError
-from mnemic.memories.stored import lock_of
+from mnemic.memories.stored import StoredMemories
 
 if TYPE_CHECKING:
     import torch
@@ -44,14 +44,14 @@ def speeds(bank: Bank, memories: Sequence[str]) -> list[Speed]:
     model, tokenizer = languagemodel.load(address, bank.release.recipe["datastore"]["dtype"])
     prompts = _prompts(bank, tokenizer)
     loaded = {name: bank.memory(name) for name in memories}
-    sizes = {"base": _bytes(model)} | {name: _bytes(memory) for name, (memory, _) in loaded.items()}
+    sizes = {"base": _bytes(model)} | {name: _bytes(memory.module) for name, memory in loaded.items()}
     seconds: dict[str, list[float]] = {name: [] for name in sizes}
     for _ in range(ROUNDS):
         for name, measured in seconds.items():
             if name != "base":
-                memory, row = loaded[name]
-                layer = row["config"].get("student_layer")
-                attach(model, memory, row["metrics"]["weight"], lock_of(bank, [row]), layer, tokenizer=tokenizer)
+                memory = loaded[name]
+                layer, lock = memory.info.config.get("student_layer"), StoredMemories(bank.view).lock([memory.info])
+                attach(model, memory.module, memory.info.metrics["weight"], lock, layer, tokenizer=tokenizer)
             measured.append(_seconds(model, prompts))
             detach(model)
     median = {name: statistics.median(measured) for name, measured in seconds.items()}
@@ -60,8 +60,8 @@ def speeds(bank: Bank, memories: Sequence[str]) -> list[Speed]:
 
 
 def _prompts(bank: Bank, tokenizer: Any) -> list[torch.Tensor]:
-    held = bank.table("documents", ["id", "text"], "split LIKE 'test-%'").sort_by("id")
-    texts = held["text"].to_pylist()[:DOCUMENTS]
+    documents = bank.table("documents", ["id", "text"], "split LIKE 'test-%'").sort_by("id")
+    texts = documents["text"].to_pylist()[:DOCUMENTS]
     if not texts:
         raise BankError(f"{bank.path} holds no text out, and its speed is measured on such; give the recipe more text.")
     return [tokenizer(text, return_tensors="pt")["input_ids"][:, :PROMPT] for text in texts]
@@ -88,13 +88,13 @@ def _bytes(memory: Any) -> int:
     return sum(one.numel() * one.element_size() for one in tensors.values())
 
 
-def _tensors(held: Any) -> Iterator[torch.Tensor]:
+def _tensors(holder: Any) -> Iterator[torch.Tensor]:
     import torch
 
-    if isinstance(held, torch.Tensor):
-        yield held
-    elif isinstance(held, torch.nn.Module):
-        yield from (*held.parameters(), *held.buffers())
+    if isinstance(holder, torch.Tensor):
+        yield holder
+    elif isinstance(holder, torch.nn.Module):
+        yield from (*holder.parameters(), *holder.buffers())
     else:
-        for value in vars(held).values() if hasattr(held, "__dict__") else ():
+        for value in vars(holder).values() if hasattr(holder, "__dict__") else ():
             yield from _tensors(value)

@@ -13,9 +13,11 @@ from tiny_models import SENTENCES, save_tiny_model
 
 from mnemic import languagemodel, schema
 from mnemic.errors import RecipeError, StepError
+from mnemic.languagemodel.head import label_log_probs
+from mnemic.languagemodel.windows import bucket_lengths, windows
 from mnemic.vectors import vectors
 from operators.contracts import BatchFunction
-from operators.datastore import Datastore, bucket_lengths, label_log_probs, windows
+from operators.datastore import Datastore
 
 SHORT = {"window": 24, "stride": 8, "max_document_tokens": 60, "batch_tokens": 96}
 

@@ -16,7 +16,7 @@ from tiny_models import SENTENCES, save_tiny_model
 from mnemic import languagemodel
 from mnemic.errors import RecipeError, StepError
 from operators.denoise import Denoise, PerplexityCompressor, denoise
-from operators.surprise import TextScorer
+from operators.reading.scoring import TextScorer
 
 READING = {"window": 64, "stride": 32, "batch_tokens": 256}
 

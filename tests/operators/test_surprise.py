@@ -16,9 +16,11 @@ from tiny_models import SENTENCES, save_tiny_model
 
 from mnemic import languagemodel
 from mnemic.errors import RecipeError, StepError
+from mnemic.languagemodel.head import label_log_probs
+from mnemic.languagemodel.windows import windows
 from operators.contracts import BatchFunction
-from operators.datastore import label_log_probs, windows
-from operators.surprise import SIGNALS, Surprise, distribution_signals, token_surprise
+from operators.reading.scoring import SIGNALS, distribution_signals, token_surprise
+from operators.surprise import Surprise
 
 SHORT = {"window": 24, "stride": 8, "batch_tokens": 96}
 

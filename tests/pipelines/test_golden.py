@@ -81,7 +81,7 @@ def written(bank, step):
 
 def numbers(bank, step):
     if step == "imitate":
-        metrics = bank.memories()[0]["metrics"]
+        metrics = bank.memories()[0].metrics
         return [metrics[name] for name in sorted(metrics)]
     dataset, key, columns = {
         "embed": ("units", ("document", "ordinal"), ("embedding",)),

@@ -73,7 +73,7 @@ def test_a_training_of_two_processes_survives_the_death_of_one(nursery, recipe, 
     assert nursery.build(gang, engine="ray", workers=2, environment=environment)[0] == 0
     assert once.exists()
     banks = [mnemic.open_bank(place / name) for name in ("shares", "gang")]
-    one, other = (bank.memories()[0]["metrics"] for bank in banks)
+    one, other = (bank.memories()[0].metrics for bank in banks)
     assert one == pytest.approx(other, rel=1e-3)
     key = [(name, "ascending") for name in ("step", "metric")]
     curves = [bank.table("metrics", ["epoch", "step", "rows", "metric"]).sort_by(key) for bank in banks]

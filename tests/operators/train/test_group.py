@@ -16,8 +16,9 @@ from tiny_models import save_tiny_model
 
 from mnemic.memories.decoder import MemoryDecoder
 from mnemic.memories.mlp import MLPMemory
+from mnemic.memories.texts import Texts
 from operators.contracts import LostMember, Member
-from operators.imitate import Decode, Imitate, TextRows, Texts, TrainingRows
+from operators.imitate import Decode, Imitate, TextRows, TrainingRows
 from operators.train import Checkpoint, Training
 
 
