@@ -53,13 +53,13 @@ class _Compiled:
         from numba import njit
 
         function = cast(types.FunctionType, self._function)
-        known = {
+        names = {
             name: value.dispatcher if isinstance(value, _Compiled) else value
             for name, value in function.__globals__.items()
             if name in function.__code__.co_names or name.startswith("__")
         }
-        bare = types.FunctionType(function.__code__, known, function.__name__, function.__defaults__)
+        bare = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__)
         functools.update_wrapper(bare, function)
         del bare.__wrapped__  # type: ignore[attr-defined]
-        made: Callable[..., Any] = njit(cache=True, nogil=True, boundscheck=False, **self._options)(bare)
-        return made
+        dispatcher: Callable[..., Any] = njit(cache=True, nogil=True, boundscheck=False, **self._options)(bare)
+        return dispatcher

@@ -133,9 +133,9 @@ def _files(folder: Path, address: str) -> dict[str, Path]:
     weights = [file for pattern in _WEIGHTS for file in folder.glob(pattern) if file.is_file()]
     if not weights:
         pickles = sorted(file.name for file in folder.glob("*.bin"))
-        found = f"only {pickles[0]}, a pickle, which can run code when loaded" if pickles else "none of either"
+        instead = f"only {pickles[0]}, a pickle, which can run code when loaded" if pickles else "none of either"
         raise ModelError(
-            f"The model {address!r} needs weights as .safetensors or .gguf and {folder} holds {found}; "
+            f"The model {address!r} needs weights as .safetensors or .gguf and {folder} holds {instead}; "
             "convert the weights with `save_pretrained(..., safe_serialization=True)` or give another model."
         )
     definition = [file for pattern in _DEFINITION for file in folder.glob(pattern) if file.is_file()]

@@ -33,10 +33,9 @@ _LARGEST_FLOAT16 = 65504.0
 class Datastore:
     """Rows of `mnemic.schema.datastore` from documents (id, text, split); a document of one token is "empty".
 
-    A document is scored up to ``max_document_tokens`` tokens, and no further than `Split` compared it with others.
-
-    ``batch_tokens`` is the number of positions of one forward pass, padding included. ``student_depth`` is the share of
-    the blocks below the student's input.
+    ``max_document_tokens``: tokens of a document that are scored, no more than `Split` compared with other documents.
+    ``batch_tokens``: positions of one forward pass, padding included. ``student_depth``: share of the blocks below the
+    student's input.
     """
 
     version: ClassVar[int] = 2
@@ -110,18 +109,18 @@ class _Scorer:
         return rows, _rejects(ids.to_pylist(), tokens)
 
     def _vectors(self, tokens: Sequence[NDArray[np.int32]], counts: NDArray[np.int64]) -> _Vectors:
-        """Keys, inputs and log-probabilities of all scored tokens, in (document, position) order."""
+        """Keys, inputs and log-probabilities of all scored tokens, ``counts`` of each document, in their order."""
         import torch
 
         first = np.concatenate([[0], np.cumsum(counts)])
-        made = _Vectors.empty(int(first[-1]), self.head.shape[1])
+        vectors = _Vectors.empty(int(first[-1]), self.head.shape[1])
         settings, lengths = self.settings, [len(row) for row in tokens]
         passes = window_batches(lengths, settings.window, settings.stride, settings.batch_tokens)
         layers = (self.key_layer, self.input_layer)
         with torch.inference_mode(), languagemodel.capture(self.model, layers) as taps:
             for shape, members in passes:
-                self._forward(members, shape, tokens, first, taps=taps, made=made)
-        return made
+                self._forward(members, shape, tokens, first, taps=taps, vectors=vectors)
+        return vectors
 
     def _forward(
         self,
@@ -131,31 +130,33 @@ class _Scorer:
         first: NDArray[np.int64],
         *,
         taps: dict[int, torch.Tensor],
-        made: _Vectors,
+        vectors: _Vectors,
     ) -> None:
-        """One forward pass of constant shape; writes what it scored into its places of ``made``."""
+        """One forward pass of constant shape; writes the rows that it scores into their places of ``vectors``."""
         import torch
 
         ids = padded_windows(tokens, shape, members)
-        read, write, target = [], [], []
+        read, write, scored_tokens = [], [], []
         for row, (document, part) in enumerate(members):
             scored = np.arange(part.scored, part.end)
             read.append(row * shape[1] + scored - part.begin - 1)  # the token before it predicts it
             write.append(first[document] + scored - 1)
-            target.append(tokens[document][part.scored : part.end])
+            scored_tokens.append(tokens[document][part.scored : part.end])
         places = np.concatenate(write)
         source = torch.from_numpy(np.concatenate(read)).to(self.device)
-        wanted = torch.from_numpy(np.concatenate(target).astype(np.int64)).to(self.device)
+        labels = torch.from_numpy(np.concatenate(scored_tokens).astype(np.int64)).to(self.device)
         output = self.model.base_model(input_ids=torch.from_numpy(ids).to(self.device), use_cache=False)
         hidden = output.last_hidden_state.flatten(0, 1)[source]
-        for layer, place in ((self.key_layer, made.key), (self.input_layer, made.input)):
-            taken = taps[layer].flatten(0, 1)[source]
-            place[places] = taken.clamp(-_LARGEST_FLOAT16, _LARGEST_FLOAT16).to(torch.float16).cpu().numpy()
-        made.base_logprob[places] = label_log_probs(hidden, self.head, wanted, self.softcap).cpu().numpy()
+        for layer, place in ((self.key_layer, vectors.key), (self.input_layer, vectors.input)):
+            inputs = taps[layer].flatten(0, 1)[source]
+            place[places] = inputs.clamp(-_LARGEST_FLOAT16, _LARGEST_FLOAT16).to(torch.float16).cpu().numpy()
+        vectors.base_logprob[places] = label_log_probs(hidden, self.head, labels, self.softcap).cpu().numpy()
 
 
 @dataclass(frozen=True)
 class _Vectors:
+    """Of scored tokens: keys and inputs, float16 [n, d], and log-probabilities, float32 [n]."""
+
     key: NDArray[np.float16]
     input: NDArray[np.float16]
     base_logprob: NDArray[np.float32]

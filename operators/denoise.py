@@ -29,7 +29,7 @@ from operators.reading.settings import reading_faults
 
 _WORD = re.compile(r"\S+")
 _SPEAKER = re.compile(r"[^\W\d_][^\s:]*(?: [^\W_a-z][^\s:]*){0,3}:[^\S\n]+")
-_KEPT = re.compile(r"\d|n['’]t\b|\b(?:no|not|nor|none|never|cannot)\b", re.IGNORECASE)
+_ALWAYS = re.compile(r"\d|n['’]t\b|\b(?:no|not|nor|none|never|cannot)\b", re.IGNORECASE)
 
 
 class Compressor(Protocol):
@@ -43,7 +43,7 @@ class Compressor(Protocol):
 class Denoise:
     """Row operator that adds ``denoised`` (large_string) to rows with ``text``, by a `PerplexityCompressor`.
 
-    Null for rows that are no ``leaf``, where rows say so: what they hold is denoised in smaller rows.
+    Null for rows that are no ``leaf``, where rows have that column: their words are denoised in smaller rows.
     ``rate`` is the share of words to keep; ``window``, ``stride`` and ``batch_tokens`` are those of
     `operators.surprise.Surprise`.
     """
@@ -78,11 +78,11 @@ class Denoise:
 
         def rows(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
             texts = batch.column("text").to_pylist()
-            wanted = batch.column("leaf").to_pylist() if "leaf" in batch.schema.names else [True] * len(texts)
-            made = iter(
-                denoise([text for text, leaf in zip(texts, wanted, strict=True) if leaf], compressor, self.rate)
+            leaves = batch.column("leaf").to_pylist() if "leaf" in batch.schema.names else [True] * len(texts)
+            shortened = iter(
+                denoise([text for text, leaf in zip(texts, leaves, strict=True) if leaf], compressor, self.rate)
             )
-            column = pa.array([next(made) if leaf else None for leaf in wanted], pa.large_string())
+            column = pa.array([next(shortened) if leaf else None for leaf in leaves], pa.large_string())
             return pa.RecordBatch.from_arrays([column], schema=self.output(batch.schema)), NO_REJECTS
 
         return rows
@@ -92,26 +92,26 @@ def denoise(texts: Sequence[str], compressor: Compressor, rate: float = 0.75) ->
     """Each text with the share ``rate`` of its words; blank texts, and all at rate 1, come back unchanged."""
     if fault := _rate_fault(rate):
         raise StepError(fault)
-    made = list(texts)
-    wordy = [row for row, text in enumerate(made) if text.strip()] if rate < 1 else []
+    shortened = list(texts)
+    wordy = [row for row, text in enumerate(shortened) if text.strip()] if rate < 1 else []
     if wordy:
-        for row, text in zip(wordy, compressor.compress([made[row] for row in wordy], rate), strict=True):
-            made[row] = text
-    return made
+        for row, text in zip(wordy, compressor.compress([shortened[row] for row in wordy], rate), strict=True):
+            shortened[row] = text
+    return shortened
 
 
 def _rate_fault(rate: float) -> str:
-    return "" if 0 < rate <= 1 else f"No share {rate} of a text's words can be kept; give a rate above 0, at most 1."
+    return "" if 0 < rate <= 1 else f"Texts cannot be denoised at a rate of {rate}; give a rate above 0, at most 1."
 
 
 class PerplexityCompressor:
     """Keeps the words of highest self-information, in their order and unaltered.
 
-    Words are what stands between spaces. A name and colon at the start of a line ("Ann Lee: ") is no word and always
-    stays, as do line breaks; within a line that loses words, one space stands between those that stay. Words with
-    digits and negations are kept first and count; of n words max(1, round(n * rate)) stay, or all of those if they
-    are more. The first token of a text, which nothing predicts, counts as the mean of the others, and a text of one
-    token comes back unchanged.
+    Words are runs between spaces. A name and colon at the start of a line ("Ann Lee: ") is no word and always stays, as
+    do line breaks. Within a line that loses words, one space separates those that stay. Words with digits and negations
+    stay first and count; of n words max(1, round(n * rate)) stay, or all of those first ones if they are more. The
+    first token of a text, which nothing predicts, counts as the mean of the others. A text of one token comes back
+    unchanged.
     """
 
     def __init__(self, scorer: TextScorer) -> None:
@@ -127,8 +127,8 @@ class PerplexityCompressor:
 def _shortened(text: str, scored: ScoredText, rate: float) -> str:
     lines = _lines(text)
     words = [word for line in lines for word in line.words]
-    kept = _choose([text[start:end] for start, end in words], _information(scored, words), rate)
-    stay = {word for word, keep in zip(words, kept.tolist(), strict=True) if keep}
+    flags = _choose([text[start:end] for start, end in words], _information(scored, words), rate)
+    stay = {word for word, keep in zip(words, flags.tolist(), strict=True) if keep}
     return "\n".join(line.with_words(text, stay) for line in lines)
 
 
@@ -145,8 +145,8 @@ class _Line:
         """The line without its words that do not ``stay``."""
         if stay.issuperset(self.words):
             return text[self.start : self.end]
-        kept = " ".join(text[start:end] for start, end in self.words if (start, end) in stay)
-        return (text[self.start : self.body] + kept).rstrip()
+        words = " ".join(text[start:end] for start, end in self.words if (start, end) in stay)
+        return (text[self.start : self.body] + words).rstrip()
 
 
 def _lines(text: str) -> list[_Line]:
@@ -172,8 +172,8 @@ def _information(scored: ScoredText, words: Sequence[tuple[int, int]]) -> NDArra
 
 def _choose(words: Sequence[str], information: NDArray[np.float64], rate: float) -> NDArray[np.bool_]:
     """Which words stay, bool [words]; of equal ones the first."""
-    always = np.array([_KEPT.search(word) is not None for word in words], bool)
+    always = np.array([_ALWAYS.search(word) is not None for word in words], bool)
     order = np.lexsort((-information, ~always))
-    kept = np.zeros(len(words), bool)
-    kept[order[: max(1, round(len(words) * rate), int(always.sum()))]] = True
-    return kept
+    chosen = np.zeros(len(words), bool)
+    chosen[order[: max(1, round(len(words) * rate), int(always.sum()))]] = True
+    return chosen

@@ -80,8 +80,8 @@ class Embed:
         Its fields are what a step is known by: a model's folder may say something else tomorrow.
         """
         settings = resolve_settings(self.model, **self._asked)
-        said = {name: getattr(settings, name) for name in ("max_tokens", "pooling", "prompt", "query_prompt")}
-        return dataclasses.replace(self, **said)
+        stated = {name: getattr(settings, name) for name in ("max_tokens", "pooling", "prompt", "query_prompt")}
+        return dataclasses.replace(self, **stated)
 
     @property
     def about(self) -> dict[str, Any]:

@@ -92,10 +92,10 @@ class Split:
         estimates = -(-np.minimum(lengths, self._characters) // CHARACTERS_PER_TOKEN)
         eligible = np.flatnonzero(lengths >= self.min_characters).tolist()
         eligible.sort(key=lambda position: (unit_draw(self.seed, "order", ids[position]), ids[position]))
-        held = self._held_out_collections({collections[position] for position in eligible})
+        held_out = self._held_out_collections({collections[position] for position in eligible})
         parts: dict[str, list[int]] = {part: [] for part in (STORED, *HELD_OUT)}
         for position in eligible:
-            parts[self._part(ids[position], collections[position], held)].append(position)
+            parts[self._part(ids[position], collections[position], held_out)].append(position)
         split = np.full(len(ids), "", dtype=object)
         summary: dict[str, dict[str, int]] = {}
         stored = StoredShingles([])
@@ -125,10 +125,10 @@ class Split:
             min(draws, key=lambda n: (draws[n], n))
         }
 
-    def _part(self, document: str, collection: str, held: set[str]) -> str:
-        if collection not in held and unit_draw(self.seed, "document", document) >= HELD_OUT_SHARE:
+    def _part(self, document: str, collection: str, held_out: set[str]) -> str:
+        if collection not in held_out and unit_draw(self.seed, "document", document) >= HELD_OUT_SHARE:
             return STORED
-        kind = "collection" if collection in held else "document"
+        kind = "collection" if collection in held_out else "document"
         purpose = "validation" if unit_draw(self.seed, "validation", document) < VALIDATION_SHARE else "test"
         return f"{purpose}-{kind}"
 

@@ -48,11 +48,11 @@ class Surprise:
 
     def __post_init__(self) -> None:
         problems = reading_faults(self.window, self.stride, self.batch_tokens, self.dtype)
-        asked = list(self.signals)
-        if not asked or len(set(asked)) < len(asked) or not set(asked) <= set(SIGNALS):
+        signals = list(self.signals)
+        if not signals or len(set(signals)) < len(signals) or not set(signals) <= set(SIGNALS):
             problems.append(
-                f"The signals of surprise are {', '.join(map(repr, asked)) or 'none'}; give each at most once, and at "
-                f"least one of {', '.join(SIGNALS)}."
+                f"The signals of surprise are {', '.join(map(repr, signals)) or 'none'}; give each at most once, and "
+                f"at least one of {', '.join(SIGNALS)}."
             )
         refuse(problems)
 

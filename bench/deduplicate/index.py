@@ -13,7 +13,7 @@ import numpy as np
 from bench.report import Row, tell
 from operators.deduplicate.bands import Bounds, keys_of, run_of, shard_bounds, within
 from operators.deduplicate.bloom import BloomFilter, bits_for, share_of_error
-from operators.deduplicate.candidates import Components, Shared, divided, joined, shared_keys, shared_with_earlier
+from operators.deduplicate.candidates import Components, Shared, concatenated, divided, shared_keys, shared_with_earlier
 from operators.deduplicate.filters import BandFilters, seen_by
 from operators.deduplicate.minhash import sketch
 
@@ -114,7 +114,7 @@ def increment_row(quick: bool) -> Row:
             salts = np.zeros(part.stop - part.start, np.uint64)
             keys = keys_of(forms[part], signatures[part], salts, bands, rows)
             pieces.append(run_of(keys, np.arange(part.start, part.stop, dtype=np.uint64)))
-        return joined(iter(pieces)) if len(pieces) > 1 else pieces[0]
+        return concatenated(iter(pieces)) if len(pieces) > 1 else pieces[0]
 
     started = time.process_time()
     pieces = [run(start, min(start + 8192, count)) for start in range(0, count, 8192)]
@@ -126,7 +126,7 @@ def increment_row(quick: bool) -> Row:
     full = time.process_time() - started
 
     started = time.process_time()
-    keys, owners = joined(iter(pieces))
+    keys, owners = concatenated(iter(pieces))
     order = np.argsort(keys)
     index = (keys[order], owners[order])
     fixed = time.process_time() - started
@@ -139,7 +139,7 @@ def increment_row(quick: bool) -> Row:
         added = BandFilters(bounds, "bench", bands, count, copy.deepcopy(filters.generations))
         started = time.process_time()
         new = [run(start, min(start + 8192, len(forms))) for start in range(count, len(forms), 8192)]
-        shared = shared_with_earlier(joined(iter(new)), partial(seen_by, [added]), earlier)
+        shared = shared_with_earlier(concatenated(iter(new)), partial(seen_by, [added]), earlier)
         for some, _ in new:
             added.add(some)
         _packed(shared)

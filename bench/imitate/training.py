@@ -23,7 +23,7 @@ from mnemic.hardware import has_bfloat16
 from mnemic.memories.mlp import MemoryConfig, MLPMemory
 from operators.imitate import Imitate, TrainingRows
 from operators.imitate.mlp import MLPStudent
-from operators.train.group import Alone
+from operators.train.group import SingleProcess
 from operators.train.loop import make_optimisers, training_step
 from operators.train.muon import STEPS
 
@@ -79,7 +79,7 @@ def our_step(optimiser: str) -> Callable[[], object]:
     student = MLPStudent(rows, memory, settings.alpha, "cpu", half)
     optimisers = make_optimisers(settings, student, "cpu")
     batch = np.arange(BATCH)
-    return lambda: training_step(student, optimisers, batch, half, "cpu", Alone())
+    return lambda: training_step(student, optimisers, batch, half, "cpu", SingleProcess())
 
 
 def bare_layers() -> Callable[[], None]:

@@ -6,8 +6,8 @@ another in the order of their length. Linear layers see one matrix of a constant
 all texts of exactly one length at once, without a mask. Nothing is padded but the end of the stream, and the ends of
 streams are filled with the shortest texts, so that less than 1 % of the tokens of a large call are padding.
 
-*Bits*: a row of a matrix product does not depend on the other rows of a matrix of the same shape, nor the attention of
-a text on how many others have its length. Hence a text's vector is bit-equal whatever it is encoded with, on one type
+*Bits*: a row of a matrix product does not depend on the other rows of a matrix of the same shape. The attention of a
+text does not depend on the number of texts of its length. Hence a text's vector is bit-equal in any batch, on one type
 of machine, for any number of threads (tests/mnemic/test_encoder.py, tests/operators/test_thread_budget.py).
 
 Measured with all-MiniLM-L6-v2 in bfloat16, one core with AVX-512 BF16, sentences and passages mixed: 6,400 tokens a
@@ -72,12 +72,12 @@ class _Linear:
             y = y if gelu is None else functional.gelu(y, approximate=gelu)
             return y if plus is None else y + plus
         if plus is not None:
-            made: torch.Tensor = self._library._linear_pointwise.binary(x, plus, self._weight, self._bias, "add")
+            output: torch.Tensor = self._library._linear_pointwise.binary(x, plus, self._weight, self._bias, "add")
         elif gelu is not None:
-            made = self._library._linear_pointwise(x, self._weight, self._bias, "gelu", [], gelu)
+            output = self._library._linear_pointwise(x, self._weight, self._bias, "gelu", [], gelu)
         else:
-            made = self._library._linear_pointwise(x, self._weight, self._bias, "none", [], "")
-        return made
+            output = self._library._linear_pointwise(x, self._weight, self._bias, "none", [], "")
+        return output
 
 
 def _has_mkldnn() -> bool:
@@ -110,7 +110,10 @@ class _Layer:
 
 @dataclasses.dataclass(frozen=True)
 class PackedStream:
-    """Which sequences a stream holds (``rows``, by falling length), and where in it those of one length are."""
+    """A stream of sequences by falling length: their ``rows`` int64 [sequences], and the places of those of one length.
+
+    ``ids`` and ``positions`` are int64 [tokens].
+    """
 
     rows: Integers
     ids: Integers
@@ -238,18 +241,18 @@ class PackedBert:
 
 
 def _filled(counts: Integers, size: int) -> Iterator[Integers]:
-    """Of sequences by falling length: which share a stream of ``size`` tokens.
+    """The sequences of each stream of ``size`` tokens, int64 [sequences]; ``counts`` are their tokens, falling.
 
-    The longest that are left go first, and the shortest that are left fill what remains.
+    The longest sequences left begin a stream, and the shortest left fill its end.
     """
     ends = np.concatenate([[0], np.cumsum(counts)])
     low, high = 0, len(counts)
     while low < high:
-        taken = min(max(int(np.searchsorted(ends, ends[low] + size, "right")) - 1, low + 1), high)
-        room = size - int(ends[taken] - ends[low])
-        rest = max(int(np.searchsorted(ends, ends[high] - room)), taken) if room > 0 else high
-        yield np.concatenate([np.arange(low, taken), np.arange(rest, high)])
-        low, high = taken, rest
+        middle = min(max(int(np.searchsorted(ends, ends[low] + size, "right")) - 1, low + 1), high)
+        room = size - int(ends[middle] - ends[low])
+        rest = max(int(np.searchsorted(ends, ends[high] - room)), middle) if room > 0 else high
+        yield np.concatenate([np.arange(low, middle), np.arange(rest, high)])
+        low, high = middle, rest
 
 
 def _pool(states: torch.Tensor, pooling: str) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What a plan must know of a language model before anything loads it, from its files' headers alone."""
+"""The description of a language model that a plan needs, from the headers of its files alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STRING, _ARRAY = 8, 9
 
 
 class ModelDescription(TypedDict):
-    """What a plan must know about a model before anything loads it."""
+    """The sizes of a model that a plan needs before anything loads it."""
 
     hidden: int
     layers: int
@@ -52,7 +52,7 @@ def describe(address: str) -> ModelDescription:
 
 
 def _describe_gguf(path: Path) -> ModelDescription:
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     try:
         with path.open("rb") as stream:
             if stream.read(4) != b"GGUF":
@@ -60,10 +60,10 @@ def _describe_gguf(path: Path) -> ModelDescription:
             _version, _tensors, pairs = struct.unpack("<IQQ", stream.read(20))
             for _ in range(pairs):
                 key = _text(stream)
-                found[key] = _value(stream, *struct.unpack("<I", stream.read(4)))
-                name = found.get("general.architecture")
-                vocabulary = found.get(f"{name}.vocab_size") or found.get("tokenizer.ggml.tokens")
-                hidden, layers = found.get(f"{name}.embedding_length"), found.get(f"{name}.block_count")
+                fields[key] = _value(stream, *struct.unpack("<I", stream.read(4)))
+                name = fields.get("general.architecture")
+                vocabulary = fields.get(f"{name}.vocab_size") or fields.get("tokenizer.ggml.tokens")
+                hidden, layers = fields.get(f"{name}.embedding_length"), fields.get(f"{name}.block_count")
                 if name and hidden and layers and vocabulary:
                     return ModelDescription(hidden=hidden, layers=layers, vocabulary=vocabulary, architecture=name)
         raise ValueError("fields missing")

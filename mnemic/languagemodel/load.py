@@ -48,7 +48,7 @@ def tokenizer(address: str) -> Any:
 
 
 def _files(address: str) -> tuple[str, dict[str, Any]]:
-    """The folder to load from, and with which options."""
+    """The folder to load from, and the options of loading."""
     path = locate(address)
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     if path.suffix == ".gguf":
@@ -69,9 +69,9 @@ def _readable(address: str) -> Iterator[None]:
 
 
 def shared(address: str, dtype: str = "auto", device: str = "cpu") -> tuple[Any, Any]:
-    """Like `load`, but the steps of one build get the same model: reading a GGUF file of 98 MB takes 16 s.
+    """Like `load`, but the steps of one build share the model: reading a GGUF file of 98 MB takes 16 s.
 
-    Not for attaching to, and not to be changed. One model is held at a time.
+    Nobody may change it or attach to it. The cache has room for one model.
     """
     return _shared(address, weights_hash(address), dtype, device)
 
@@ -83,7 +83,7 @@ def _shared(address: str, _weights: str, dtype: str, device: str) -> tuple[Any, 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """transformers without progress bars and warnings; what was set before comes back afterwards.
+    """Silence the progress bars and warnings of transformers while the block runs.
 
     Standard error is swallowed too: the bar of the GGUF reader is drawn past the library's own switch.
     """

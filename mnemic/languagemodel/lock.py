@@ -1,4 +1,4 @@
-"""The identity of a loaded language model: what a memory remembers of the model that it was made for."""
+"""The identity of a loaded language model, which a memory records of the model that it was made for."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from mnemic.languagemodel.taps import output_embedding
 
 
 def lock(model: Any, tokenizer: Any | None = None) -> dict[str, str]:
-    """What a memory remembers of the model that it was made for; `attach` compares it.
+    """The identity of a model: a memory records it of the model that it was made for, and `attach` compares it.
 
-    ``weights`` hashes every parameter once, cast to bfloat16, so that one model loaded in float32 and in bfloat16, or
-    from GGUF and from safetensors of the same values, is the same. ``tokenizer`` is present if one is given.
+    ``weights`` hashes every parameter once, cast to bfloat16. So a model is the same in float32 and in bfloat16, and
+    from GGUF and from safetensors of the same values. ``tokenizer`` is present if one is given.
     """
     import torch
 
@@ -23,18 +23,18 @@ def lock(model: Any, tokenizer: Any | None = None) -> dict[str, str]:
         value = parameter.detach().to(torch.bfloat16).cpu().contiguous()
         digest.update(f"{name} {tuple(value.shape)}\n".encode())
         digest.update(value.view(torch.uint8).numpy() if value.dim() else value.view(1).view(torch.uint8).numpy())
-    found = {
+    identity = {
         "weights": digest.hexdigest(),
         "architecture": type(model).__name__,
         "vocabulary": str(output_embedding(model).shape[0]),
     }
     if tokenizer is not None:
-        found["tokenizer"] = tokenizer_hash(tokenizer)
-    return found
+        identity["tokenizer"] = tokenizer_hash(tokenizer)
+    return identity
 
 
 def tokenizer_hash(tokenizer: Any) -> str:
-    """Hash of what turns text into token ids. Truncation and padding, which calls change, are not part of it."""
+    """Hash of the parts that turn text into token ids: all but truncation and padding, which calls change."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return hash_bytes(json.dumps(sorted(tokenizer.get_vocab().items())).encode())

@@ -39,11 +39,11 @@ def windows(tokens: int, window: int, stride: int) -> list[Window]:
     """
     if tokens < 2:
         return []
-    made = [Window(0, 1, min(window, tokens))]
-    while (done := made[-1].end) < tokens:
-        end = min(done + stride, tokens)
-        made.append(Window(end - window, done, end))
-    return made
+    parts = [Window(0, 1, min(window, tokens))]
+    while (covered := parts[-1].end) < tokens:
+        end = min(covered + stride, tokens)
+        parts.append(Window(end - window, covered, end))
+    return parts
 
 
 def bucket_lengths(window: int) -> list[int]:
@@ -72,11 +72,11 @@ def window_batches(
 
 
 def encode(texts: Sequence[str], tokenizer: Any, limit: int) -> tuple[list[NDArray[np.int32]], list[NDArray[np.int64]]]:
-    """The first ``limit`` tokens of each text, and the character at which each token begins."""
+    """The first ``limit`` tokens of each text, int32 [tokens], and the characters at which they begin, int64."""
     if not texts:
         return [], []
-    cut = [text[: limit * CHARACTERS_PER_TOKEN] for text in texts]
-    encoded = tokenizer(cut, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    beginnings = [text[: limit * CHARACTERS_PER_TOKEN] for text in texts]
+    encoded = tokenizer(beginnings, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     tokens = [np.asarray(row[:limit], dtype=np.int32) for row in encoded["input_ids"]]
     starts = [np.asarray(row[:limit], dtype=np.int64).reshape(-1, 2)[:, 0] for row in encoded["offset_mapping"]]
     return tokens, starts

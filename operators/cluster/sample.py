@@ -65,11 +65,11 @@ class Sampling:
         return Sample(drawn[order], numbers[order], words)
 
 
-def chosen(ids: pa.Array, seed: int, wanted: int, rows: int) -> npt.NDArray[np.int64]:
-    """Places of the events whose draws are so small that of ``rows`` about ``wanted`` have such."""
-    if wanted >= rows:
+def chosen(ids: pa.Array, seed: int, count: int, rows: int) -> npt.NDArray[np.int64]:
+    """Places of the events with the smallest draws, int64: about ``count`` of a corpus of ``rows``."""
+    if count >= rows:
         return np.arange(len(ids))
-    return np.flatnonzero(draws(ids, seed) < np.uint64((wanted << 64) // rows))
+    return np.flatnonzero(draws(ids, seed) < np.uint64((count << 64) // rows))
 
 
 def draws(ids: pa.Array, seed: int) -> Hashes:

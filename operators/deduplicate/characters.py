@@ -35,10 +35,10 @@ def code_points() -> npt.NDArray[np.uint64]:
     """The table, uint64[0x110000]; lone surrogates are no word characters."""
     every = "".join(map(chr, range(sys.maxunicode + 1)))
     table = np.arange(len(every), dtype=np.uint64)
-    for found in re.finditer(r"\w+", every):
-        table[found.start() : found.end()] |= np.uint64(WORD)
-    for found in re.finditer(r"\s", every):
-        table[found.start()] |= np.uint64(SPACE)
+    for match in re.finditer(r"\w+", every):
+        table[match.start() : match.end()] |= np.uint64(WORD)
+    for match in re.finditer(r"\s", every):
+        table[match.start()] |= np.uint64(SPACE)
     for start, end in UNSPACED:
         for code in range(start, end + 1):
             if unicodedata.category(every[code])[0] in "LMN":

@@ -28,7 +28,7 @@ from mnemic.schema import PAIRS
 from mnemic.vectors import vectors
 from operators.contracts import Progress, Resources, RowCorpus, refuse
 from operators.deduplicate.bands import MOST_BANDS, Bounds, keys_of, run_of, shard_bounds, tenant_salts, within
-from operators.deduplicate.candidates import BandPlan, Components, Shared, divided, joined, plan, shared_keys
+from operators.deduplicate.candidates import BandPlan, Components, Shared, concatenated, divided, plan, shared_keys
 from operators.deduplicate.estimate import least_shared
 from operators.deduplicate.lookup import ColumnById
 from operators.deduplicate.protect import Protected
@@ -140,7 +140,7 @@ class Deduplicate:
         protected, signed = self.protected, ["signature"] if chosen.bands else []
         documents = corpus.take_rows(rows, [*_RANKED, *signed, *protected.columns])
         standing = np.full(len(rows), NEW, np.int64)
-        standing[protected.found(documents)] = PROTECTED
+        standing[protected.flags(documents)] = PROTECTED
         if earlier is not None:
             standing[np.asarray(pc.is_valid(earlier), np.bool_)] = SETTLED
 
@@ -154,7 +154,7 @@ class Deduplicate:
         )
 
     def fit(self, corpus: RowCorpus, device: str, progress: Progress) -> ColumnById:
-        """All of it in this process, about all documents at once.
+        """Decide about all documents at once, in this process.
 
         The result has the table `pairs` (mnemic.schema.PAIRS); for ``summary`` see `summary_of`.
         """
@@ -166,11 +166,11 @@ class Deduplicate:
                 part = within(keys, bounds) if chosen.shards > 1 else slice(None)
                 yield keys[part], owners[part]
 
-        found = [
+        by_shard = [
             shared_keys(partial(runs, bounds), bounds, chosen.method, len(corpus))
             for bounds in shard_bounds(chosen.bands, chosen.shards)
         ]
-        shared = Shared(*joined((one.keys, one.rows) for one in found))
+        shared = Shared(*concatenated((one.keys, one.rows) for one in by_shard))
         linked = Components([shared.rows])
         linked.link(shared)
         packs = divided(shared, linked.rows, linked.packs(PACK))
@@ -186,7 +186,7 @@ def duplicates_of(
     """The column `duplicate_of` that follows from judged pairs: "" but for documents that fell.
 
     A document falls to the other one of its pair with the verdict "duplicate". A copy of a document that has itself
-    fallen falls to what that fell to.
+    fallen falls to the keeper of that.
     """
     fallen = pairs.filter(pc.equal(pairs["verdict"], "duplicate"))
     documents, others = fallen["document"].combine_chunks(), fallen["other"].combine_chunks()

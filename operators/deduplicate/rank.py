@@ -1,4 +1,4 @@
-"""Which of several duplicates is kept, and which documents are copies of another.
+"""The choice among duplicates, and the copies among documents.
 
 The choice is a rule over content, never over arrival: the longest document, then the earliest, then the smallest
 content hash, then the smallest id. Peers keep the root of a union-find or the first to arrive, so that their kept set
@@ -19,9 +19,9 @@ RANKED_BY = (("length", "descending"), ("time", "ascending"), ("content", "ascen
 
 
 def rank(documents: pa.Table, first: npt.NDArray[np.int64]) -> Integers:
-    """Positions of the documents from best to worst; reads id, length, time (nulls rank last) and content.
+    """Positions of the documents from best to worst, int64 [n]; reads id, length, time (nulls rank last) and content.
 
-    Those with a smaller number in ``first`` come before all with a larger one.
+    Those with a smaller number in ``first`` int64 [n] come before all with a larger one.
     """
     ranked = documents.append_column("first", pa.array(first))
     order = pc.sort_indices(ranked, sort_keys=[("first", "ascending"), *RANKED_BY])  # nulls last
@@ -29,7 +29,7 @@ def rank(documents: pa.Table, first: npt.NDArray[np.int64]) -> Integers:
 
 
 def exact_representatives(text: pa.Array, order: Integers) -> Integers:
-    """For each document the position of the best-ranked one with the same value of ``text`` (itself if that is it)."""
+    """The position of the best-ranked document with the same value of ``text``, for each document: int64 [n]."""
     codes = np.asarray(text.dictionary_encode().indices, dtype=np.int64)
     _, first, group = np.unique(codes[order], return_index=True, return_inverse=True)
     representatives = np.empty(len(order), np.int64)

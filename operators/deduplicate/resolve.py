@@ -1,7 +1,7 @@
-"""Decide about documents that share keys: copies first, then near-duplicates, each with the pairs that say why.
+"""Decide about documents that share keys: copies first, then near-duplicates, with the pairs that are the reasons.
 
-What is decided together is a pack of whole components (documents linked by shared keys), so no pack depends on
-another, and any division into packs gives the same answer.
+A pack of whole components (documents linked by shared keys) is decided together, so no pack depends on another, and
+any division into packs gives the same answer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Texts = Callable[[Sequence[int]], pa.Array]
 _TEXTS = 256  # read at once
 
 NEW, SETTLED, PROTECTED = 2, 0, 1
-"""How a document ranks before all else: not yet decided about, kept by an earlier release, or never to be dropped."""
+"""First rank of a document: not yet decided about, kept by an earlier release, or never to be dropped."""
 
 
 def resolve(
@@ -45,9 +45,9 @@ def resolve(
 ) -> pa.Table:
     """Decide about ``documents`` (id, tenant, content, time, length, normalised); number ``places[i]`` has ``keys[i]``.
 
-    ``standing`` says of each whether it is `NEW`, or `SETTLED` or `PROTECTED` and kept whatever it resembles. Without
-    ``signatures`` only copies fall; with them, documents are compared that share at least ``least`` bands and agree in
-    enough components.
+    ``places`` int64 [n] and ``keys`` uint64 [n]. ``standing`` int64 [documents] is `NEW`, or else `SETTLED` or
+    `PROTECTED` for a document that stays whatever it resembles. Without ``signatures`` only copies fall; with them,
+    documents are compared that share at least ``least`` bands and agree in enough components.
     """
     ids = documents.column("id").combine_chunks()
     order = rank(documents, standing)
@@ -70,7 +70,7 @@ def resolve(
 
 
 def _confirmed(documents: pa.Table, copies: Integers, others: Integers, texts: Texts) -> npt.NDArray[np.bool_]:
-    """Which copies really are: a hash proposes, the text decides, unless the contents are the same anyway."""
+    """Whether each copy is one, bool [n]: a hash proposes, the text decides unless the contents are the same."""
     content = documents.column("content").combine_chunks()
     equal = np.asarray(pc.equal(content.take(pa.array(copies)), content.take(pa.array(others))), dtype=np.bool_)
     unsure = np.flatnonzero(~equal)
@@ -98,7 +98,7 @@ def _judge(
     least: int,
     tell: Progress,
 ) -> Judgement:
-    """Judge the documents at these positions, best first, by what they share beside the whole text."""
+    """Judge the documents at the positions ``originals`` int64, best first, by the bands that they share."""
     number = np.full(len(documents), -1, np.int64)
     number[originals] = np.arange(len(originals))
     banded = (keys >> np.uint64(BAND_SHIFT) != 0) & (number[places] >= 0)

@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from mnemic import languagemodel
 from mnemic.errors import StepError
 from mnemic.memories.texts import ScoredWindow, decoder_log_probs
-from operators.contracts import Member, Progress, Resources, bounds
+from operators.contracts import ProcessRank, Progress, Resources, bounds
 from operators.imitate.texts import TextRows
 from operators.reading.settings import window_fault
 from operators.train.checkpoint import Checkpoint, finished_weights
 from operators.train.cost import attention_flops, matrix_flops
-from operators.train.group import joined
+from operators.train.group import process_group
 from operators.train.labels import Labels, LabelTable
-from operators.train.loop import calm, train
+from operators.train.loop import rescale_final_norm, train
 from operators.train.settings import Training
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mnemic.memories.decoder import MemoryDecoder
 
 _LLAMA_LIKE = ("llama", "mistral")
-_CALMED = 512
+_RESCALING_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Decode(Training):
         checkpoint: bytes | None,
         device: str,
         progress: Progress,
-        member: Member | None = None,
+        process: ProcessRank | None = None,
     ) -> Iterator[Checkpoint]:
         from mnemic.memories.decoder import MemoryDecoder
 
@@ -79,7 +79,7 @@ class Decode(Training):
             raise StepError(
                 "There are no rows of split 'store' to train on; give documents to the store in the recipe."
             )
-        with joined(member or Member(size=self.processes), device) as group:
+        with process_group(process or ProcessRank(size=self.processes), device) as group:
             resumed = None if checkpoint is None else MemoryDecoder.from_bytes(finished_weights(checkpoint))
             memory = resumed or self._start(rows, device)
             student = DecoderStudent(self, rows, memory.to(device), device)
@@ -90,16 +90,16 @@ class Decode(Training):
 
         model, _ = languagemodel.shared(self.model, self.dtype, device)
         memory = start(model, torch.from_numpy(np.unique(rows.store.token)), self.blocks, self.seed)
-        some = sorted(rows.store.pieces(self.window, self.stride), key=lambda piece: len(piece.rows))
+        pieces = sorted(rows.store.pieces(self.window, self.stride), key=lambda piece: len(piece.rows))
         drawn: list[ScoredWindow] = []
-        while some and sum(len(piece.rows) for piece in drawn) < _CALMED:
-            drawn.append(some.pop(len(some) // 2))
+        while pieces and sum(len(piece.rows) for piece in drawn) < _RESCALING_ROWS:
+            drawn.append(pieces.pop(len(pieces) // 2))
         ids, read = rows.store.padded(drawn, (len(drawn), self.window))
         with torch.inference_mode():
             logits = memory.head(memory.trunk(torch.from_numpy(ids)).flatten(0, 1)[torch.from_numpy(read)])
-            asked = rows.store.token[np.concatenate([piece.rows for piece in drawn])]
-            place, _ = memory.index(torch.from_numpy(asked))
-        calm(memory.body.norm, logits, place)
+            tokens = rows.store.token[np.concatenate([piece.rows for piece in drawn])]
+            place, _ = memory.index(torch.from_numpy(tokens))
+        rescale_final_norm(memory.body.norm, logits, place)
         return memory
 
 
@@ -136,10 +136,10 @@ def start(model: Any, tokens: torch.Tensor, blocks: int, seed: int) -> MemoryDec
         memory.head.weight.copy_(rows[tokens.to(rows.device)])
         memory.body.norm.weight.copy_(scale)
         for block, source in zip(memory.body.layers, stack if alike else [], strict=False):
-            held = source.state_dict()
+            weights = source.state_dict()
             own = block.state_dict()
-            if {name: value.shape for name, value in held.items()} == {n: value.shape for n, value in own.items()}:
-                block.load_state_dict({name: value.float() for name, value in held.items()})
+            if {name: value.shape for name, value in weights.items()} == {n: value.shape for n, value in own.items()}:
+                block.load_state_dict({name: value.float() for name, value in weights.items()})
     return memory
 
 
@@ -179,7 +179,7 @@ class DecoderStudent:
         )
 
     def batches(self, order: NDArray[np.int64], rows: int) -> list[NDArray[np.int64]]:
-        """Of about so many rows each: a document's windows do not all have as many."""
+        """Batches of windows, int64, of about ``rows`` rows each: windows have different numbers of rows."""
         steps = min(len(order), max(1, round(self.rows / rows)))
         return [np.sort(part) for part in np.array_split(order, steps)]
 

@@ -44,7 +44,10 @@ class ScoredText:
     signals: dict[str, Floats32]
 
     def owners(self, starts: Integers, ends: Integers) -> Integers:
-        """For each token the range [start, end) in which it begins, or -1; ranges are in order and do not overlap."""
+        """For each token the range [start, end) in which it begins, or -1: int64 [tokens].
+
+        ``starts`` and ``ends``, int64 [ranges], are in order and do not overlap.
+        """
         if not len(starts):
             return np.full(len(self.begins), -1, np.int64)
         place = np.searchsorted(starts, self.begins, side="right") - 1
@@ -53,7 +56,7 @@ class ScoredText:
 
 @dataclass(frozen=True)
 class TextScorer:
-    """A loaded model that scores texts; what it says of one does not depend on the texts beside it, to the bit."""
+    """A loaded model that scores texts; a text's scores do not depend on the texts beside it, to the bit."""
 
     model: Any
     tokenizer: Any
@@ -117,17 +120,17 @@ def token_surprise(
     """
     import torch
 
-    made = [{name: np.full(len(row), np.nan, np.float32) for name in signals} for row in tokens]
+    surprise = [{name: np.full(len(row), np.nan, np.float32) for name in signals} for row in tokens]
     with torch.inference_mode():
         for shape, members in window_batches([len(row) for row in tokens], window, stride, batch_tokens):
-            found = _forward(model, tokens, shape, members, signals)
+            values = _forward(model, tokens, shape, members, signals)
             row = 0
             for document, part in members:
                 count = part.end - part.scored
                 for name in signals:
-                    made[document][name][part.scored : part.end] = found[name][row : row + count]
+                    surprise[document][name][part.scored : part.end] = values[name][row : row + count]
                 row += count + 1
-    return made
+    return surprise
 
 
 def _forward(
@@ -139,8 +142,7 @@ def _forward(
 ) -> dict[str, Floats32]:
     """One forward pass: the signals of the windows' scored tokens, one window after the other.
 
-    A window takes one place more than it scores tokens, for the row that only follows its last token; what stands there
-    means nothing.
+    A window takes one place more than it scores tokens: the row that only follows its last token has no meaning.
     """
     import torch
 
@@ -150,14 +152,14 @@ def _forward(
         label.append([*tokens[document][part.scored : part.end], 0])
     ids = torch.from_numpy(padded_windows(tokens, shape, members)).to(model.device)
     hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state.flatten(0, 1)
-    found = distribution_signals(
+    tensors = distribution_signals(
         hidden[torch.from_numpy(np.concatenate(read)).to(model.device)],
         languagemodel.output_embedding(model),
         torch.from_numpy(np.concatenate(label).astype(np.int64)[:-1]).to(model.device),
         signals,
         languagemodel.softcap(model),
     )
-    return {name: values.cpu().numpy() for name, values in found.items()}
+    return {name: values.cpu().numpy() for name, values in tensors.items()}
 
 
 def distribution_signals(
@@ -169,8 +171,8 @@ def distribution_signals(
 ) -> dict[str, torch.Tensor]:
     """Signals of the tokens between adjacent rows; float32 [n - 1] each.
 
-    Row i of ``hidden`` [n, d], n at least 2, predicts ``token`` i, int64 [n - 1], and row i + 1 is what the model says
-    after it. ``head`` is [vocabulary, d]. Rows are padded to whole blocks, so a value does not depend on n.
+    Row i of ``hidden`` [n, d], n at least 2, predicts ``token`` i, int64 [n - 1]; row i + 1 is the model's state after
+    it. ``head`` is [vocabulary, d]. Rows are padded to whole blocks, so a value does not depend on n.
     """
     import torch
 
@@ -213,15 +215,15 @@ def _block_signals(
     drop = torch.stack(peaks, 1) - peak
     scale, block = drop.exp(), torch.stack(totals, 1)
     total = (block * scale).sum(1)
-    found = {"surprisal": total[:-1].log() - (own - peak[:-1, 0])}
+    values = {"surprisal": total[:-1].log() - (own - peak[:-1, 0])}
     if spreading:
         entropy = total.log() - (scale * (torch.stack(spreads, 1) + block * drop)).sum(1) / total
-        found["entropy"] = entropy[:-1].clamp(min=0)
+        values["entropy"] = entropy[:-1].clamp(min=0)
     if bayesian:
         expected = (scale[1:] * (torch.stack(crossings, 1) + block[1:] * drop[:-1])).sum(1) / total[1:]
         cross_entropy = total[:-1].log() - expected  # of the row before, under the row after
-        found["bayesian_surprise"] = (cross_entropy - entropy[1:]).clamp(min=0)
-    return found
+        values["bayesian_surprise"] = (cross_entropy - entropy[1:]).clamp(min=0)
+    return values
 
 
 def _begins(text: str, offsets: Sequence[tuple[int, int]]) -> Integers:

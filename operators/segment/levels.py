@@ -60,7 +60,12 @@ class Level:
 
 
 def make_levels(
-    found: Boundaries, hard: HardCuts, vectors: Vectors, words: Integers, turns: Integers, settings: SegmentSettings
+    boundaries: Boundaries,
+    hard: HardCuts,
+    vectors: Vectors,
+    words: Integers,
+    turns: Integers,
+    settings: SegmentSettings,
 ) -> list[Level]:
     """Sessions, events, turns and passages.
 
@@ -70,10 +75,10 @@ def make_levels(
     count = len(words)
     starts = _starts(hard.sessions)
     stops = np.append(starts[1:], count)
-    firsts = _starts(found.cuts)
+    firsts = _starts(boundaries.cuts)
     ends = np.append(firsts[1:], count)
     session = np.searchsorted(starts, firsts, side="right") - 1
-    turn_firsts, turn_ends = _turns(turns, _starts(hard.all if settings.stride is not None else found.cuts))
+    turn_firsts, turn_ends = _turns(turns, _starts(hard.all if settings.stride is not None else boundaries.cuts))
     if settings.method == "fixed" and settings.stride is not None:
         ends = np.minimum(firsts + settings.size, _hard_ends(firsts, hard.all, count))
         needed = np.ones(len(firsts), np.bool_)  # a block within the one before it says nothing more
@@ -86,12 +91,12 @@ def make_levels(
     )
     leaf = smallest.copy()
     leaf[holder] = False
-    cause, block = _causes(found, hard), "block" if settings.method in ("fixed", "unit") else "length"
+    cause, block = _causes(boundaries, hard), "block" if settings.method in ("fixed", "unit") else "length"
 
     def level(name: str, ranges: tuple[Integers, Integers], parent: Integers, leaf: Flags, otherwise: str) -> Level:
         at, gap = ranges[0], ranges[0] - 1
         cause[at] = np.where(cause[at] >= 0, cause[at], CAUSES.index(otherwise))  # a smaller range begins there as well
-        score, threshold = (np.append(values, np.nan)[gap] for values in (found.score, found.threshold))
+        score, threshold = (np.append(values, np.nan)[gap] for values in (boundaries.score, boundaries.threshold))
         return Level(name, *ranges, parent, leaf, cause[at], score, threshold)
 
     sessions, events = len(starts), len(firsts)
@@ -124,12 +129,12 @@ def _hard_ends(firsts: Integers, hard: Flags, count: int) -> Integers:
     return ends
 
 
-def _causes(found: Boundaries, hard: HardCuts) -> Integers:
+def _causes(boundaries: Boundaries, hard: HardCuts) -> Integers:
     """For each unit why something begins with it, -1 where the gap before it is no topic's and no hard cut."""
-    cause = np.full(len(found.cuts) + 1, -1)
+    cause = np.full(len(boundaries.cuts) + 1, -1)
     cause[0] = CAUSES.index("start")
     for name, gaps in (
-        ("topic", found.topic),
+        ("topic", boundaries.topic),
         ("speaker", hard.speakers),
         ("pause", hard.pauses),
         ("start", hard.documents),
@@ -155,5 +160,5 @@ def _passages(
         stops.append(np.append(starts[1:], end))
         holder.append(np.full(len(starts), place))
     nothing = np.empty(0, np.int64)
-    made = [np.concatenate([nothing, *parts]) for parts in (begins, stops, holder)]
-    return (made[0], made[1]), made[2]
+    columns = [np.concatenate([nothing, *parts]) for parts in (begins, stops, holder)]
+    return (columns[0], columns[1]), columns[2]

@@ -85,11 +85,11 @@ def _pauses(times: pa.Array, documents: Flags, longest: float | None) -> Flags:
     """Gaps of more than ``longest`` seconds to the last unit of the document whose time is known."""
     if longest is None or times.null_count == len(times):
         return np.zeros_like(documents)
-    known = times.is_valid().to_numpy(zero_copy_only=False)
+    timed = times.is_valid().to_numpy(zero_copy_only=False)
     values = times.cast(pa.int64()).fill_null(0).to_numpy()
     places: Integers = np.arange(len(values))
-    last_known = np.maximum.accumulate(np.where(known, places, -1))[:-1]
+    last_timed = np.maximum.accumulate(np.where(timed, places, -1))[:-1]
     opening = np.maximum.accumulate(np.where(np.concatenate([[True], documents]), places, 0))[1:]
-    waited = values[1:] - values[np.maximum(last_known, 0)]
-    paused: Flags = known[1:] & (last_known >= opening) & (waited > longest * _MICROSECONDS)
+    waited = values[1:] - values[np.maximum(last_timed, 0)]
+    paused: Flags = timed[1:] & (last_timed >= opening) & (waited > longest * _MICROSECONDS)
     return paused

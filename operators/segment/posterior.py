@@ -86,9 +86,9 @@ def at_its_own_granularity(table: Floats, shortest: int = 1) -> Posterior:
 
 def near_length(table: Floats, length: float, shortest: int = 1) -> Posterior:
     """The posterior where the text is most sure of itself with events of about ``length`` units on average."""
-    wanted = min(max(len(table) / length, 1.0 + 1e-3), len(table) / shortest)
-    start = _penalty_for(table, wanted, shortest)
-    return _most_sure(table, start, shortest, lambda one: one.segments / wanted)
+    segments = min(max(len(table) / length, 1.0 + 1e-3), len(table) / shortest)
+    start = _penalty_for(table, segments, shortest)
+    return _most_sure(table, start, shortest, lambda one: one.segments / segments)
 
 
 def _most_sure(table: Floats, start: float, shortest: int, excess: Callable[[Posterior], float]) -> Posterior:

@@ -92,10 +92,10 @@ def spans(ends: Flags) -> list[tuple[int, int]]:
 @compiled
 def _trailing(scores: Floats, ends: Flags, deviations: float, window: int, running: Floats, threshold: Floats) -> int:
     """Fills ``running`` and ``threshold``; the row of ``running`` at which the last document begins."""
-    known = len(running) - 1 - len(scores)
+    earlier = len(running) - 1 - len(scores)
     first = 0
     for gap in range(len(scores)):
-        here = known + gap
+        here = earlier + gap
         if ends[gap]:
             first = here + 1
             continue

@@ -103,15 +103,17 @@ class SegmentSettings:
     def _at_odds(self) -> list[str]:
         if self.method not in METHODS:
             return []
-        given = [name for name in ("mean_units", "count", "penalty", "percentile", "deviations") if self._has(name)]
+        chosen = [name for name in ("mean_units", "count", "penalty", "percentile", "deviations") if self._has(name)]
         rules, problems = _RULES[self.method], []
-        for name in given:
+        for name in chosen:
             if name not in rules:
                 offered = f"it takes {', '.join(rules)}" if rules else "it takes no rule of selection"
                 problems.append(f"The segmenter {self.method} has no use for `{name}`: {offered}.")
-        if len(given) > 1:
-            problems.append(f"A segmenter cannot follow {' and '.join(given)} at once; keep one of them.")
-        if self.trailing is not None and (self.method not in (*SIGNALS, "cosine") or given not in ([], ["deviations"])):
+        if len(chosen) > 1:
+            problems.append(f"A segmenter cannot follow {' and '.join(chosen)} at once; keep one of them.")
+        if self.trailing is not None and (
+            self.method not in (*SIGNALS, "cosine") or chosen not in ([], ["deviations"])
+        ):
             problems.append(
                 "`trailing` goes with `deviations` of the methods cosine, surprisal, entropy and bayesian_surprise, "
                 "whose scores do not look ahead; leave it out, or choose one of them."

@@ -42,27 +42,27 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Course:
-    """How far a training is: ``epoch`` epochs done, the best of them by validation, and its perplexity."""
+class TrainingState:
+    """The progress of a training: ``epoch`` epochs done, the best of them by validation, and its perplexity."""
 
     epoch: int = 0
     best: int = 0
     perplexity: float = float("inf")
 
-    def after(self, perplexity: float | None) -> Course:
+    def after(self, perplexity: float | None) -> TrainingState:
         """One epoch later; without validation the last epoch is the best."""
         epoch = self.epoch + 1
         if perplexity is None:
-            return Course(epoch, epoch, self.perplexity)
+            return TrainingState(epoch, epoch, self.perplexity)
         if perplexity < self.perplexity:
-            return Course(epoch, epoch, perplexity)
-        return Course(epoch, self.best, self.perplexity)
+            return TrainingState(epoch, epoch, perplexity)
+        return TrainingState(epoch, self.best, self.perplexity)
 
 
 def pack_state(
-    memory: Student, optimisers: Sequence[torch.optim.Optimizer], course: Course, settings: dict[str, Any]
+    memory: Student, optimisers: Sequence[torch.optim.Optimizer], progress: TrainingState, settings: dict[str, Any]
 ) -> bytes:
-    """Weights, the optimisers' moments, and how far the training is."""
+    """Weights, the optimisers' moments, and the progress of the training."""
     from mnemic.memories.weights import pack
 
     tensors = {_MEMORY + name: value for name, value in memory.state_dict().items()}
@@ -71,20 +71,20 @@ def pack_state(
         for parameter, moments in optimiser.state.items():
             tensors |= {f"{moment}.{names[parameter]}": value for moment, value in moments.items()}
     on_cpu = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    progress = [course.epoch, course.best, course.perplexity if math.isfinite(course.perplexity) else None]
-    metadata = {"format": _FORMAT, "course": progress, "settings": settings}
+    counts = [progress.epoch, progress.best, progress.perplexity if math.isfinite(progress.perplexity) else None]
+    metadata = {"format": _FORMAT, "course": counts, "settings": settings}
     return pack(on_cpu, {**metadata, "memory": memory.format, "config": asdict(memory.config)})
 
 
-def unpack_course(state: bytes, settings: dict[str, Any]) -> Course:
-    """How far the training of a state is. Raises `StepError` for one of other settings."""
+def unpack_training_state(state: bytes, settings: dict[str, Any]) -> TrainingState:
+    """The progress of the training in a state. Raises `StepError` for a state of other settings."""
     from mnemic.memories.weights import unpack_metadata
 
     metadata = unpack_metadata(state)
     if metadata.get("format") != _FORMAT or metadata.get("settings") != settings:
         raise StepError("The checkpoint is of a training with other settings; drop it and start from the first epoch.")
     epoch, best, perplexity = metadata["course"]
-    return Course(epoch, best, float("inf") if perplexity is None else perplexity)
+    return TrainingState(epoch, best, float("inf") if perplexity is None else perplexity)
 
 
 def restore_moments(state: bytes, memory: Student, optimisers: Sequence[torch.optim.Optimizer]) -> None:
@@ -106,7 +106,7 @@ def restore_moments(state: bytes, memory: Student, optimisers: Sequence[torch.op
 
 
 def finished_weights(state: bytes) -> bytes:
-    """The memory in a checkpoint's ``state`` as its class writes it: `Student.to_bytes`. Its ``weights`` were these."""
+    """The memory in a checkpoint's ``state`` as `Student.to_bytes` writes it: the checkpoint's ``weights``."""
     from safetensors.torch import load
 
     from mnemic.memories.weights import pack, unpack_metadata

@@ -58,12 +58,12 @@ class _HeadLoss(torch.autograd.Function):
             gradient = torch.empty((part.stop - begin, tokens), dtype=hidden.dtype, device=hidden.device)
             for at in range(begin, part.stop, rows):
                 some = slice(at, min(at + rows, part.stop))
-                said = torch.log_softmax(hidden[some] @ weight.T, 1, dtype=torch.float32)
-                scores[some] = said.gather(1, ids[some])
+                log_probs = torch.log_softmax(hidden[some] @ weight.T, 1, dtype=torch.float32)
+                scores[some] = log_probs.gather(1, ids[some])
                 total -= (scores[some] * target[some]).sum()
                 if with_gradient:
-                    said.exp_().scatter_add_(1, ids[some], -target[some])
-                    gradient[at - begin : some.stop - begin] = said
+                    log_probs.exp_().scatter_add_(1, ids[some], -target[some])
+                    gradient[at - begin : some.stop - begin] = log_probs
             if of_hidden is not None:
                 of_hidden[part] = gradient @ weight
                 product = (gradient.T @ hidden[part]).float()

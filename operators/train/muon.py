@@ -29,8 +29,8 @@ def orthogonal(matrix: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     for _ in range(STEPS):
         gram = state @ state.T
         state = torch.addmm(state, B * gram + C * (gram @ gram), state, beta=A)
-    found: Tensor = state.float()
-    return found if wide is matrix else found.T
+    orthogonalised: Tensor = state.float()
+    return orthogonalised if wide is matrix else orthogonalised.T
 
 
 class Muon(torch.optim.Optimizer):

@@ -24,12 +24,12 @@ import cloudpickle
 import ray
 
 from mnemic.errors import StepError, Unreachable
-from operators.contracts import Member, Progress, Resources
+from operators.contracts import ProcessRank, Progress, Resources
 from pipelines.engine.contracts import ItemT, Job, ResultStream, ResultT
 from pipelines.engine.dispatch import Mapped, Streamed, no_room, own_node_lives
-from pipelines.engine.gang import Ganged
 from pipelines.engine.inline import InlineEngine
 from pipelines.engine.pool import Pool
+from pipelines.engine.process_group import GroupStream
 from pipelines.engine.worker import CODE
 
 LARGEST_JOB = 64 << 20
@@ -87,13 +87,13 @@ class RayEngine:
     def stream(self, job: Job[Callable[[Progress], Iterator[ResultT]]], progress: Progress) -> ResultStream[ResultT]:
         return Streamed(self._pool_for(job), job, self._shipped(job), progress)
 
-    def gang(
-        self, job: Job[Callable[[Progress, Member], Iterator[ResultT]]], size: int, progress: Progress
+    def group(
+        self, job: Job[Callable[[Progress, ProcessRank], Iterator[ResultT]]], size: int, progress: Progress
     ) -> ResultStream[ResultT]:
         pool = self._pool_for(job)
         if pool.size < size and self.distributed and self._workers is None:
             pool.resize(size, pool.wide)  # a cluster may grow when more is asked of it
-        return Ganged(pool, job, self._shipped(job), size, progress)
+        return GroupStream(pool, job, self._shipped(job), size, progress)
 
     def _shipped(self, job: Job[Any]) -> Any:
         """The job's factory, pickled; or a reference to it, which workers fetch once per node."""

@@ -82,8 +82,8 @@ class Worker:
         self._told = (0, 0)
         yield from self._work(self._tell)
 
-    def meeting(self) -> str:
-        """An address at which the members of a gang can find this one; its port is free at this moment."""
+    def rendezvous(self) -> str:
+        """An address at which the other processes of a group can find this one; its port is free at this moment."""
         import ray
 
         host = ray.util.get_node_ip_address()
@@ -92,10 +92,10 @@ class Worker:
             port = probe.getsockname()[1]
         return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
 
-    def join(self, member: Any) -> Iterator[Any]:
-        """`stream`, as a member of a gang."""
+    def join(self, process: Any) -> Iterator[Any]:
+        """`stream`, as one process of a group."""
         self._told = (0, 0)
-        yield from self._work(self._tell, member)
+        yield from self._work(self._tell, process)
 
     def _tell(self, done: int, total: int) -> None:
         self._told = (done, total)

@@ -37,7 +37,7 @@ from mnemic.release import releases
 from mnemic.schema import FILTERS, PAIRS
 from operators.deduplicate import Deduplicate
 from operators.deduplicate.bands import shard_bounds
-from operators.deduplicate.candidates import BandPlan, Shared, joined, shared_keys, shared_with_earlier
+from operators.deduplicate.candidates import BandPlan, Shared, concatenated, shared_keys, shared_with_earlier
 from operators.deduplicate.filters import BandFilters, filters_of, seen_by
 from operators.deduplicate.operator import PACK, duplicates_of, summary_of
 from pipelines import faults
@@ -235,7 +235,7 @@ class DeduplicateStep:
                     shared = shared_keys(fresh, bounds[shard], chosen.method, rows)
                 else:
                     seen = partial(seen_by, known) if known else _all
-                    shared = shared_with_earlier(joined(fresh()), seen, partial(read, old, bounds[shard]))
+                    shared = shared_with_earlier(concatenated(fresh()), seen, partial(read, old, bounds[shard]))
                 mine = next((one for one in known if one.bounds == bounds[shard]), None)
                 into = mine or BandFilters(bounds[shard], scheme, chosen.bands, rows)
                 for keys, _ in read(new if mine else index, bounds[shard]):

@@ -20,7 +20,7 @@ from operators.imitate import Imitate, TrainingRows
 from operators.imitate.mlp import MLPStudent
 from operators.teacher import distribution, probabilities, target_columns
 from operators.train import Checkpoint
-from operators.train.checkpoint import finished_weights, pack_state, restore_moments, unpack_course
+from operators.train.checkpoint import finished_weights, pack_state, restore_moments, unpack_training_state
 from operators.train.loop import make_optimisers
 from operators.train.loss import soft_label_loss
 
@@ -198,7 +198,9 @@ def test_moments_go_back_to_the_parameter_that_they_are_of(address: str) -> None
         {("exp_avg", "exp_avg_sq", "step")},
         {("momentum",)},
     ]
-    assert pack_state(memory, optimisers, unpack_course(state, operator.identity()), operator.identity()) == state
+    assert (
+        pack_state(memory, optimisers, unpack_training_state(state, operator.identity()), operator.identity()) == state
+    )
 
 
 def test_a_state_that_names_the_class_of_its_memory_is_read(address: str) -> None:

@@ -1,9 +1,9 @@
-"""Several actors that work on one thing together, as the processes of a distributed training do.
+"""Actors that form a process group, as the processes of a distributed training do.
 
-All are armed before any begins, and the first names the address at which they meet. From then on the first to end, to
-fail or to die decides: a death ends all, because the others would wait for the dead one, and the gang begins anew from
-what is committed, twice at most unless results come in between. A member that merely lost the others is not the cause:
-for some seconds the others are asked first.
+All are armed before any begins, and rank 0 names the address of the rendezvous. From then on the first to end, to fail
+or to die decides. A death ends all, because the others would wait for the dead one, and the group begins anew from what
+is committed, twice at most unless results come in between. A process that merely lost the others is not the cause: for
+some seconds the others are asked first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from mnemic.errors import Unreachable
-from operators.contracts import LostMember, Member, Progress
+from operators.contracts import LostProcess, ProcessRank, Progress
 from pipelines.engine.contracts import Job, ResultT
 from pipelines.engine.dispatch import (
     PATIENCE_SECONDS,
@@ -32,16 +32,16 @@ from pipelines.engine.dispatch import (
 from pipelines.engine.pool import RESTARTS, Pool, Slot, last_words
 
 GRACE_SECONDS = 10.0
-"""How long after a member has lost the others it may take to hear which of them died, or why."""
+"""How long after a process has lost the others it may take to learn which of them died, or why."""
 
 
-class Ganged(Generic[ResultT]):
-    """`Results` of what the members of a gang yield."""
+class GroupStream(Generic[ResultT]):
+    """The results that the processes of a group yield."""
 
     def __init__(
         self,
         pool: Pool,
-        job: Job[Callable[[Progress, Member], Iterator[ResultT]]],
+        job: Job[Callable[[Progress, ProcessRank], Iterator[ResultT]]],
         payload: Any,
         size: int,
         progress: Progress,
@@ -54,11 +54,11 @@ class Ganged(Generic[ResultT]):
                 f"{pool.shape.cpus:g} CPUs, {pool.shape.gpus:g} GPUs and {pool.shape.memory / 1e9:.1f} GB each. Set "
                 "`processes` in the recipe to what there is, or build with more workers, or on more machines."
             )
-        self._streams: dict[Any, Slot] = {}  # of the members that are at work
+        self._streams: dict[Any, Slot] = {}  # of the processes at work
         self._deaths = 0
         self._begun = self._cancelled = False
-        self._asked: Any = None
-        self._told = (0, 0)
+        self._answer: Any = None
+        self._reported = (0, 0)
 
     def __iter__(self) -> Iterator[ResultT]:
         return self
@@ -80,7 +80,7 @@ class Ganged(Generic[ResultT]):
                 ready = answered(list(self._streams), WATCH_SECONDS)
                 if not ready:
                     check_cluster(self._job)
-                    self._ask()
+                    self._report()
                     continue
                 result = self._take(ready[0])
                 if result is not None:
@@ -90,7 +90,7 @@ class Ganged(Generic[ResultT]):
                 self._failed(error, self._slots[0])
 
     def _take(self, stream: Any) -> ResultT | None:
-        """The next result of a member; None when it has come to its end, or failed and the gang is to begin anew."""
+        """The next result of a process; None when it has ended, or failed and the group is to begin anew."""
         slot = self._streams[stream]
         try:
             result: ResultT = ray.get(next(stream))
@@ -102,7 +102,7 @@ class Ganged(Generic[ResultT]):
         return None
 
     def _begin(self) -> None:
-        """Arm all members, let the first say where they meet, and start them."""
+        """Arm all processes, let rank 0 name the rendezvous, and start them."""
         for slot in self._slots:
             self._pool.arm(slot, self._payload, self._pool.threads)
         waited = time.monotonic()
@@ -114,19 +114,19 @@ class Ganged(Generic[ResultT]):
             ray.get(slot.arming)
             slot.arming = None
             check_code(slot)
-        meeting = ray.get(self._slots[0].actor.meeting.remote())
+        rendezvous = ray.get(self._slots[0].actor.rendezvous.remote())
         for rank, slot in enumerate(self._slots):
-            member = Member(rank, self._size, meeting)
-            self._streams[slot.actor.join.options(num_returns="streaming").remote(member)] = slot
+            process = ProcessRank(rank, self._size, rendezvous)
+            self._streams[slot.actor.join.options(num_returns="streaming").remote(process)] = slot
         self._begun = True
 
     def _failed(self, error: RayError, slot: Slot) -> None:
-        """A member's own error is raised; after a death, or where the members lost one another, all begin anew."""
+        """A process's own error is raised; after a death, or where processes lost one another, all begin anew."""
         error, slot = self._cause(error, slot)
-        if isinstance(error, RayTaskError) and not isinstance(error.cause, LostMember):
-            found = of_operator(self._job, "", error, slot)
+        if isinstance(error, RayTaskError) and not isinstance(error.cause, LostProcess):
+            failure = of_operator(self._job, "", error, slot)
             self._end()
-            raise found from error
+            raise failure from error
         check_cluster(self._job)
         identity = slot.identity()
         self._end()
@@ -138,10 +138,10 @@ class Ganged(Generic[ResultT]):
             raise of_death(self._job, "", error, last_words(identity)) from error
 
     def _cause(self, error: RayError, slot: Slot) -> tuple[RayError, Slot]:
-        """Where a member says that it lost the others: the error of the one that it lost, if it is heard of soon."""
+        """Where a process has lost the others: the error of the one that it lost, if that comes soon."""
         deadline = time.monotonic() + GRACE_SECONDS
-        waiting = {stream: member for stream, member in self._streams.items() if member is not slot}
-        while isinstance(error, RayTaskError) and isinstance(error.cause, LostMember) and waiting:
+        waiting = {stream: other for stream, other in self._streams.items() if other is not slot}
+        while isinstance(error, RayTaskError) and isinstance(error.cause, LostProcess) and waiting:
             ready = answered(list(waiting), max(0.0, deadline - time.monotonic()))
             if not ready:
                 break
@@ -149,9 +149,9 @@ class Ganged(Generic[ResultT]):
                 ray.get(next(ready[0]))
             except StopIteration:
                 del waiting[ready[0]]
-            except RayError as other:
-                if not isinstance(other, RayTaskError) or not isinstance(other.cause, LostMember):
-                    return other, waiting[ready[0]]
+            except RayError as cause:
+                if not isinstance(cause, RayTaskError) or not isinstance(cause.cause, LostProcess):
+                    return cause, waiting[ready[0]]
                 del waiting[ready[0]]
         return error, slot
 
@@ -159,15 +159,15 @@ class Ganged(Generic[ResultT]):
         for slot in self._slots:
             self._pool.drop(slot)
         self._streams.clear()
-        self._begun, self._asked = False, None
+        self._begun, self._answer = False, None
 
-    def _ask(self) -> None:
-        """Pass on how far the first member is, as it last told."""
-        if self._asked is not None and answered([self._asked], 0):
-            told = ray.get(self._asked)
-            self._asked = None
-            if told != self._told:
-                self._told = told
-                self._progress(*told)
-        if self._asked is None:
-            self._asked = self._slots[0].actor.progress.options(concurrency_group="watch").remote()
+    def _report(self) -> None:
+        """Pass on how far rank 0 is, as it last reported."""
+        if self._answer is not None and answered([self._answer], 0):
+            progress = ray.get(self._answer)
+            self._answer = None
+            if progress != self._reported:
+                self._reported = progress
+                self._progress(*progress)
+        if self._answer is None:
+            self._answer = self._slots[0].actor.progress.options(concurrency_group="watch").remote()
