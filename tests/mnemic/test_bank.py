@@ -9,6 +9,7 @@ import pytest
 
 import mnemic
 from mnemic.command import COMMANDS, OWN, load, main
+from mnemic.dataset import commit
 from mnemic.errors import BankError, ModelError, QueryError
 
 
@@ -95,7 +96,8 @@ def test_another_model_is_refused(bank, tmp_path):
         bank.attach(other)
 
 
-def test_paths_that_are_not_banks(tmp_path):
+def test_paths_that_are_not_banks(tmp_path, monkeypatch):
+    monkeypatch.setattr(commit, "ATTEMPTS", 1)  # Lance itself tries a broken path for seconds
     with pytest.raises(BankError, match="does not exist"):
         mnemic.open_bank(tmp_path / "nowhere")
     with pytest.raises(BankError, match="is not a bank"):
