@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from tiny_bank import tiny_recipe, write_corpus
 
 import mnemic
 from mnemic import languagemodel
@@ -13,8 +12,9 @@ from mnemic.mixture import best_shares, best_weight
 
 
 @pytest.fixture
-def recipe(tmp_path):
-    return tiny_recipe(tmp_path, write_corpus(tmp_path / "corpus", documents=18))
+def recipe(tiny, tmp_path):
+    """Of a bank that has the memory `mlp`."""
+    return tiny.copy(tmp_path)
 
 
 def build(recipe):
@@ -26,7 +26,6 @@ def planned(recipe):
 
 
 def test_a_memory_comes_and_goes_and_leaves_the_others_as_they_are(recipe, tmp_path):
-    build(recipe)
     alone = mnemic.open_bank(recipe["bank"])
     with_control = {**recipe, "control": True}
     assert build(with_control) == ["control", "release"]
@@ -83,7 +82,6 @@ DECODER = {"epochs": 2, "blocks": 1, "batch": 128, "dtype": "float32", "pass_tok
 
 
 def test_a_decoder_is_trained_on_the_text_beside_the_others(recipe):
-    build(recipe)
     with_decoder = {**recipe, "decoder": DECODER}
     assert build(with_decoder) == ["decode", "release"]
     bank = mnemic.open_bank(recipe["bank"])

@@ -20,7 +20,6 @@ KNOWN = torch.tensor([3, 17, 60, 61, 200, 319])
 
 @pytest.fixture(scope="module", params=["llama", "gpt2"])
 def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
-    torch.set_num_threads(2)
     return languagemodel.load(save_tiny_model(tmp_path_factory.mktemp("model"), request.param), "float32")
 
 

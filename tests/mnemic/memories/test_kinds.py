@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
-from tiny_bank import tiny_recipe, write_corpus
 
 import mnemic
 from mnemic.bank import Bank
@@ -59,11 +58,8 @@ BROKEN = object()
 
 
 @pytest.fixture(scope="module")
-def bank(tmp_path_factory):
-    root = tmp_path_factory.mktemp("bank")
-    recipe = tiny_recipe(root, write_corpus(root / "corpus"))
-    mnemic.build(recipe, device="cpu", engine="inline")
-    return mnemic.open_bank(recipe["bank"])
+def bank(tiny, tmp_path_factory):
+    return mnemic.open_bank(tiny.copy(tmp_path_factory.mktemp("kinds"))["bank"])
 
 
 @pytest.fixture
