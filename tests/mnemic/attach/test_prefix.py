@@ -112,16 +112,16 @@ def test_one_prefix_stands_behind_another(host: Host, prompts: torch.Tensor, tex
 def test_a_sparse_prefix_is_the_whole_one_with_the_rest_masked(
     host: Host, prompts: torch.Tensor, text: torch.Tensor
 ) -> None:
-    model, kept = host.model, torch.tensor([0, 1, 4, 5])
+    model, sparse = host.model, torch.tensor([0, 1, 4, 5])
     prefix = read_prefix(model, text)
     mask = torch.zeros(1, text.shape[1])
-    mask[:, kept] = 1
+    mask[:, sparse] = 1
     whole = Prefix(prefix.keys, prefix.values, mask, torch.arange(7)[None], torch.tensor([7]))
     with put(host, whole):
         expected, continued = logits(model, prompts), generated(model, prompts)
-    keys, values = ([part[:, :, kept] for part in parts] for parts in (prefix.keys, prefix.values))
+    keys, values = ([part[:, :, sparse] for part in parts] for parts in (prefix.keys, prefix.values))
     heads = keys[0].shape[1]
-    for places in (kept[None], kept.expand(len(keys), 1, heads, -1)):
+    for places in (sparse[None], sparse.expand(len(keys), 1, heads, -1)):
         with put(host, Prefix(keys, values, None, places, torch.tensor([7]))):
             torch.testing.assert_close(logits(model, prompts), expected, atol=1e-5, rtol=0.0)
             assert torch.equal(generated(model, prompts), continued)
