@@ -45,8 +45,8 @@ _POWER = 0.75
 class Units:
     """Units in order, of any number of documents.
 
-    ``vectors`` is float32 [n, d]; ``weights`` float64 [n], how much each counts; ``ends`` bool [n - 1], gaps that no
-    event crosses; ``signals`` the columns of a language model by name, float64 [n], NaN where there is none.
+    ``vectors`` is float32 [n, d]; ``weights`` float64 [n] are how much each counts. ``ends`` bool [n - 1] are gaps that
+    no event crosses. ``signals`` are the columns of a language model by name, float64 [n], NaN where there is none.
     """
 
     vectors: Vectors

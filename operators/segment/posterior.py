@@ -1,8 +1,8 @@
 """Where a text turns, and how sure one can be: the posterior of its boundaries, and the cuts with the least risk.
 
 Least squares gives every segmentation a cost (`operators.segment.cost`). Read as an energy, exp(-sharpness * (costs +
-penalty * segments)) is a distribution over all segmentations at once, and forward and backward sums over it (Fearnhead,
-Statistics and Computing 2006) give the probability of every boundary and of any two units to be of one event,
+penalty * segments)) is a distribution over all segmentations at once. Forward and backward sums over it (Fearnhead,
+Statistics and Computing 2006) give the probability of every boundary, and of any two units to be of one event, in
 O(longest) a unit. Two things follow that the single best segmentation does not give:
 
 * *Cuts with the least risk*: those that minimise the expected share of pairs of units, half an event apart, that are
