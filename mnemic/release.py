@@ -7,29 +7,14 @@ of a day on: `2026.11.21`, `2026.11.21-2`.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Store
 from mnemic.errors import BankError
-
-PINNED = (
-    "documents",
-    "bands",
-    "filters",
-    "pairs",
-    "units",
-    "events",
-    "clusters",
-    "datastore",
-    "lists",
-    "memories",
-    "metrics",
-    "rejects",
-)
-"""The datasets that a release pins, where they exist and its recipe has a step that makes them."""
 
 
 @dataclass(frozen=True)
@@ -65,29 +50,25 @@ def releases(store: Store) -> list[Release]:
 
 def find_release(store: Store, name: str | None) -> Release:
     """The newest release, the one called ``name``, or the newest whose name begins with ``name`` (`2026.11`)."""
-    found = releases(store)
-    if not found:
+    existing = releases(store)
+    if not existing:
         if any(store[dataset].snapshot() is not None for dataset in ("leases", "runs", "documents")):
             raise BankError(
                 f"{store.root} has no release yet: its build has not ended. Run `mnemic build` with its recipe."
             )
         raise BankError(f"{store.root} is not a bank. Build one there with `mnemic build`, or check the path.")
     if name is None:
-        return found[-1]
-    matching = [release for release in found if release.name == name] or [
-        release for release in found if release.name.startswith(name)
+        return existing[-1]
+    matching = [release for release in existing if release.name == name] or [
+        release for release in existing if release.name.startswith(name)
     ]
     if not matching:
-        known = ", ".join(release.name for release in found[-5:])
-        raise BankError(f"{store.root} has no release {name!r}. The newest are: {known}.")
+        newest = ", ".join(release.name for release in existing[-5:])
+        raise BankError(f"{store.root} has no release {name!r}. The newest are: {newest}.")
     return matching[-1]
 
 
-def current_versions(store: Store, made: Collection[str]) -> dict[str, int]:
-    """Newest version of every dataset that a release would pin now, of those ``made`` by the recipe's steps."""
-    found = {}
-    for name in PINNED:
-        snapshot = store[name].snapshot() if name in made else None
-        if snapshot is not None:
-            found[name] = snapshot.version
-    return found
+def current_versions(store: Store, specs: Iterable[DatasetSpec]) -> dict[str, int]:
+    """Newest version of every dataset that a release would pin now, of those that the recipe's steps make."""
+    snapshots = {spec.name: store[spec.name].snapshot() for spec in specs if spec.pinned}
+    return {name: snapshot.version for name, snapshot in snapshots.items() if snapshot is not None}

@@ -106,7 +106,12 @@ class Embed:
         return _field(vector_size(self.model))
 
     def open(self, device: str) -> BatchFunction:
-        encoder = TextEncoder.load(self.model, self.dtype, device, batch_tokens=self.batch_tokens, **self._asked)
+        return self.encoding(
+            TextEncoder.load(self.model, self.dtype, device, batch_tokens=self.batch_tokens, **self._asked)
+        )
+
+    def encoding(self, encoder: TextEncoder) -> BatchFunction:
+        """The batch function of an encoder that is loaded."""
         schema = _field(encoder.dimension)
 
         def embed(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:

@@ -53,11 +53,14 @@ class _Body(Protocol):
 
 
 class TextEncoder:
-    """A sentence encoder on one device. Make one with `TextEncoder.load`."""
+    """A sentence encoder on one device. Make one with `TextEncoder.load`.
+
+    ``tokenizer`` cuts texts into tokens, ``body`` is the forward pass over them with its pooling.
+    """
 
     def __init__(self, body: _Body, tokenizer: EncoderTokenizer, settings: EncoderSettings) -> None:
-        self._body = body
-        self._tokenizer = tokenizer
+        self.body = body
+        self.tokenizer = tokenizer
         self.settings = settings
 
     @classmethod
@@ -115,7 +118,7 @@ class TextEncoder:
     @property
     def dimension(self) -> int:
         """Number of components of a vector."""
-        return self._body.dimension
+        return self.body.dimension
 
     def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Vectors of ``texts``: float32 [texts, dimension], each of length 1 unless ``normalize`` is off.
@@ -137,13 +140,13 @@ class TextEncoder:
 
     def count_tokens(self, text: str) -> int:
         """Tokens of ``text``, however long, without special ones and prompt."""
-        return self._tokenizer.count(text)
+        return self.tokenizer.count(text)
 
     def _vectors(self, texts: Sequence[str], small: bool = False) -> npt.NDArray[np.float32]:
         if not len(texts):
             return np.zeros((0, self.dimension), np.float32)
-        tokens = self._tokenizer([text.lower() for text in texts] if self.settings.lower else texts)
-        vectors = self._normalised(self._body.pooled(tokens, self.settings.pooling, small))
+        tokens = self.tokenizer([text.lower() for text in texts] if self.settings.lower else texts)
+        vectors = self._normalised(self.body.pooled(tokens, self.settings.pooling, small))
         if len(tokens) == len(texts):
             return vectors
         means = self._normalised(mean_of_windows(vectors, tokens, len(texts)))

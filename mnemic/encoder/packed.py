@@ -134,11 +134,11 @@ class PackedBert:
         padding = embeddings.position_embeddings.padding_idx
         self._padding: int | None = padding  # RoBERTa counts positions from the one after its padding token's
         with torch.no_grad():
-            self._words = embeddings.word_embeddings.weight.to(dtype)
+            self.words = embeddings.word_embeddings.weight.to(dtype)
             places = embeddings.position_embeddings.weight + embeddings.token_type_embeddings.weight[0]
             self._places = places.to(dtype)
             self._first = _Norm(embeddings.LayerNorm, dtype)
-            self._layers = [self._layer(layer, dtype) for layer in model.encoder.layer]
+            self.layers = [self._layer(layer, dtype) for layer in model.encoder.layer]
 
     def _layer(self, layer: Any, dtype: torch.dtype) -> _Layer:
         import torch
@@ -161,7 +161,7 @@ class PackedBert:
 
     @property
     def dimension(self) -> int:
-        return int(self._words.shape[1])
+        return int(self.words.shape[1])
 
     def pooled(self, tokens: Tokens, pooling: str, small: bool = False) -> npt.NDArray[np.float32]:
         """Pooled last hidden states of every sequence: float32 [sequences, dimension].
@@ -215,9 +215,9 @@ class PackedBert:
         from torch.nn import functional
 
         ids, positions = torch.from_numpy(stream.ids), torch.from_numpy(stream.positions)
-        x = self._first(functional.embedding(ids, self._words) + functional.embedding(positions, self._places))
+        x = self._first(functional.embedding(ids, self.words) + functional.embedding(positions, self._places))
         attended = torch.zeros_like(x)
-        for layer in self._layers:
+        for layer in self.layers:
             self._attend(layer.projection(x), stream.groups, attended)
             x = layer.after_attention(layer.output(attended, plus=x))
             x = layer.after(layer.down(layer.up(x, gelu=self._gelu), plus=x))

@@ -32,9 +32,13 @@ if TYPE_CHECKING:
 SLACK = 32
 """Candidates beyond k that are scored exactly; rounding moves fewer across the border of k."""
 
+TILE = 128
+"""Queries of one product, on a processor: products and candidates stay in its cache."""
+
+ROUNDS = (1, 3, 8)
+"""Lists that are probed before the next round: candidates of the nearest lists rule out most rows of the others."""
+
 _QUERIES = 4096  # whose candidates are kept at a time
-_TILE = 128  # queries of one product, on a processor: products and candidates stay in its cache
-_ROUNDS = (1, 3, 8)  # nearest lists first: their candidates rule out most rows of the others
 _FEWEST = 4  # times k rows that the lists of a query hold on average
 
 
@@ -130,9 +134,9 @@ class Lists:
         else:
             from mnemic.neighbours import select_torch as selecting  # type: ignore[no-redef]
         candidates: Candidates = selecting.Candidates(codes, document, count)
-        tile = _TILE if document.device.type == "cpu" else _QUERIES
-        for first, last in pairwise((0, *_ROUNDS, nearest.shape[1])):
-            for which, begin, end in self._tiles(nearest[:, first:last]):
+        tile = TILE if document.device.type == "cpu" else _QUERIES
+        for first, last in pairwise((0, *ROUNDS, nearest.shape[1])):
+            for which, begin, end in self.tiles(nearest[:, first:last]):
                 stored = self.codes[begin:end]
                 for part in torch.split(which, tile):
                     near = products(codes.code.index_select(0, part), stored.code)
@@ -141,7 +145,7 @@ class Lists:
                 candidates.tighten()
         return candidates
 
-    def _tiles(self, lists: torch.Tensor) -> Iterator[tuple[torch.Tensor, int, int]]:
+    def tiles(self, lists: torch.Tensor) -> Iterator[tuple[torch.Tensor, int, int]]:
         """(queries int64 [m], begin and end of the list that they probe), of ``lists`` int64 [b, probes]."""
         import torch
 

@@ -5,7 +5,7 @@ turn says little by itself, the event and the session that it is in say what it 
 the lists without scaling their scores (Cormack et al. 2009). Rows next to a good one are good: a row has at least a
 share of what its neighbours have, which is the contiguity of EM-LLM (arXiv 2407.09450, section 3.4) for text.
 
-Constants were chosen on three conversations of LoCoMo (`bench.search_recall`): of 5, 10, 20, 40 and 60 a rank constant
+Constants were chosen on three conversations of LoCoMo (`bench.search.recall`): of 5, 10, 20, 40 and 60 a rank constant
 of 10 or 20 gave 2 to 5 points more evidence in 250 words than the 60 of the paper, whose lists were a thousand long.
 """
 

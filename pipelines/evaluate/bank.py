@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mnemic.bank import Bank, open_bank
-from mnemic.command.show import funnel
+from mnemic.funnel import funnel
 from mnemic.memories.datastore import NAME as RETRIEVER
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION, perplexity
 from mnemic.splits import STORE, VALIDATION, in_part

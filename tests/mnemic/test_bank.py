@@ -6,7 +6,6 @@ import sqlite3
 
 import pyarrow.parquet as pq
 import pytest
-from tiny_bank import tiny_recipe, write_corpus
 
 import mnemic
 from mnemic.command import COMMANDS, OWN, load, main
@@ -14,16 +13,13 @@ from mnemic.errors import BankError, ModelError, QueryError
 
 
 @pytest.fixture(scope="module")
-def recipe(tmp_path_factory):
-    root = tmp_path_factory.mktemp("bank")
-    made = tiny_recipe(root, write_corpus(root / "corpus"))
-    mnemic.build(made, device="cpu")
-    return made
+def recipe(tiny):
+    return tiny.recipe
 
 
 @pytest.fixture(scope="module")
-def bank(recipe):
-    return mnemic.open_bank(recipe["bank"])
+def bank(tiny):
+    return tiny.open()
 
 
 def test_searching_by_words_and_by_meaning(bank):

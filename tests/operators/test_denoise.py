@@ -23,7 +23,6 @@ READING = {"window": 64, "stride": 32, "batch_tokens": 256}
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    torch.set_num_threads(2)
     return save_tiny_model(tmp_path_factory.mktemp("llama"))
 
 

@@ -59,7 +59,10 @@ def test_the_mistakes_of_all_sections_come_at_once_in_sentences():
         ("`datastore.model` is said by `language_model`", "set that instead."),
         ("`datastore`: The datastore's student_depth is -3.0", "between 0 and 1, such as 0.7."),
         ("`teacher`: The teacher's temperature is 0", "or leave it out to have it chosen."),
-        ("`imitate`: The training's epochs is 0", "alpha is 7.0; give a share between 0 and 1, such as 0.4. Unknown dtype"),
+        (
+            "`imitate`: The training's epochs is 0",
+            "alpha is 7.0; give a share between 0 and 1, such as 0.4. Unknown dtype",
+        ),
     ):
         (line,) = [line for line in lines if line.startswith(f"  {beginning}")]
         assert holds in line

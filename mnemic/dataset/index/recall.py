@@ -18,8 +18,9 @@ import numpy.typing as npt
 
 from mnemic.arrays import RowIds
 from mnemic.dataset.index.build import Workers, in_this_process, partitions_of, parts
+from mnemic.dataset.index.nearest import nearest_of, search_exact, search_vector
 from mnemic.dataset.index.plan import VectorSettings, built
-from mnemic.dataset.index.search import IDENTITY, nearest_of, search_exact, search_vector
+from mnemic.dataset.index.ties import IDENTITY
 from mnemic.dataset.store import Snapshot
 from mnemic.vectors import vectors
 

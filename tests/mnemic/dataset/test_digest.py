@@ -5,9 +5,11 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mnemic.catalogue import CATALOGUE
 from mnemic.dataset import Store
 from mnemic.dataset.digest import digest_dataset, digest_datasets
 from mnemic.dataset.write import append, append_rows, write_rows
+from mnemic.schema import TURN
 
 SCHEMA = pa.schema(
     [
@@ -16,6 +18,7 @@ SCHEMA = pa.schema(
         pa.field("vector", pa.list_(pa.float16(), 2)),
         pa.field("names", pa.list_(pa.string())),
         pa.field("time", pa.timestamp("us", tz="UTC")),
+        pa.field("turns", pa.list_(TURN)),
         pa.field("item", pa.string()),
     ]
 )
@@ -29,10 +32,15 @@ def rows(n: int = 9) -> list[dict]:
             "vector": [float(i), 0.5],
             "names": ["a", "b"][: i % 3],
             "time": i,
+            "turns": [turn(f"{i}-{place}", None if place else i) for place in range(i % 4)] if i % 2 else None,
             "item": f"run-dependent {np.random.random()}",
         }
         for i in range(n)
     ]
+
+
+def turn(name: str, time: int | None) -> dict:
+    return {"id": name, "start": 0, "end": 4, "speaker": "Ada", "time": time}
 
 
 def digest(folder, content: list[dict], cuts: tuple[int, ...] = ()) -> str:
@@ -41,7 +49,7 @@ def digest(folder, content: list[dict], cuts: tuple[int, ...] = ()) -> str:
     for start, stop in zip((0, *cuts), (*cuts, len(content)), strict=True):
         table = pa.Table.from_pylist(content[start:stop], schema=SCHEMA)
         append(dataset, write_rows(dataset.uri, table, SCHEMA), {}) if len(table) else None
-    return digest_dataset("documents", dataset.require())
+    return digest_dataset(CATALOGUE["documents"], dataset.require())
 
 
 @settings(max_examples=10, deadline=None)
@@ -55,7 +63,14 @@ def test_order_and_fragments_do_not_show(tmp_path_factory, random, cut):
 
 def test_every_value_counts(tmp_path):
     plain = digest(tmp_path / "plain", rows())
-    changes = {"id": "999", "text": "other", "vector": [3.0, 0.25], "names": ["ab"], "time": 77}
+    changes = {
+        "id": "999",
+        "text": "other",
+        "vector": [3.0, 0.25],
+        "names": ["ab"],
+        "time": 77,
+        "turns": [turn("3-0", 3)],
+    }
     seen = {plain}
     for field, value in changes.items():
         changed = rows()
@@ -71,12 +86,23 @@ def test_every_value_counts(tmp_path):
     assert len(seen) == 3 + len(changes) + (moved[1]["names"] != rows()[1]["names"])
 
 
+def test_every_part_of_a_turn_counts(tmp_path):
+    plain = digest(tmp_path / "plain", rows())
+    assert digest(tmp_path / "again", rows()) == plain
+    seen = {plain}
+    for field, value in {"id": "other", "start": 1, "end": 5, "speaker": "Bob", "time": None}.items():
+        changed = rows()
+        changed[5]["turns"][0][field] = value
+        seen.add(digest(tmp_path / field, changed))
+    assert len(seen) == 6
+
+
 def test_a_deleted_row_does_not_count(tmp_path):
     dataset = Store(tmp_path)["documents"]
     dataset.create(SCHEMA, {}, {})
     append(dataset, write_rows(dataset.uri, pa.Table.from_pylist(rows(), schema=SCHEMA), SCHEMA), {})
     dataset.delete("id = '008'")
-    assert digest_dataset("documents", dataset.require()) == digest(tmp_path / "other", rows(8))
+    assert digest_dataset(CATALOGUE["documents"], dataset.require()) == digest(tmp_path / "other", rows(8))
 
 
 def test_the_bank_hash_covers_all_datasets(tmp_path):

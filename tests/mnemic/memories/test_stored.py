@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from tiny_bank import tiny_recipe, write_corpus
 from tiny_models import save_tiny_model
 
 import mnemic
@@ -26,11 +25,8 @@ from mnemic.neighbours.lists import Lists
 
 
 @pytest.fixture(scope="module")
-def recipe(tmp_path_factory):
-    root = tmp_path_factory.mktemp("bank")
-    made = tiny_recipe(root, write_corpus(root / "corpus"))
-    mnemic.build(made, device="cpu", engine="inline")
-    return made
+def recipe(tiny, tmp_path_factory):
+    return tiny.copy(tmp_path_factory.mktemp("stored"))
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,6 @@ from operators.train import Checkpoint
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    torch.set_num_threads(1)
     return save_tiny_model(tmp_path_factory.mktemp("llama"))
 
 

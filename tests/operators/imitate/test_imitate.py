@@ -27,7 +27,6 @@ from operators.train.loss import soft_label_loss
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    torch.set_num_threads(2)
     return save_tiny_model(tmp_path_factory.mktemp("llama"))
 
 

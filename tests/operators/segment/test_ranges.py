@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.segment_published import most_attended, most_of_each
+from bench.segment.published import most_attended, most_of_each
 from operators.segment.ranges import mean_vectors, medoids
 
 

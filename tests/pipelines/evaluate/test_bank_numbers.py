@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from tiny_bank import tiny_recipe, write_corpus
 
 import mnemic
 from mnemic.command import main
@@ -17,12 +16,8 @@ from pipelines.evaluate.held_out import HeldOut, loaded
 
 
 @pytest.fixture(scope="module")
-def bank(tmp_path_factory):
-    root = tmp_path_factory.mktemp("bank")
-    decoder = {"blocks": 1, "epochs": 1, "dtype": "float32", "pass_tokens": 256}
-    recipe = tiny_recipe(root, write_corpus(root / "corpus"), control=True, decoder=decoder)
-    mnemic.build(recipe, device="cpu")
-    return mnemic.open_bank(recipe["bank"])
+def bank(tiny_full):
+    return tiny_full.open()
 
 
 @pytest.fixture(scope="module")
