@@ -44,7 +44,7 @@ class Sampling:
     rows: int
 
     def reads(self, ids: pa.Array) -> npt.NDArray[np.int64]:
-        """Places of the events whose texts are read."""
+        """Places of the events whose texts are read, int64."""
         return chosen(ids, self.seed, READ, self.rows)
 
     def partial(self, batch: pa.RecordBatch) -> Sample:

@@ -119,8 +119,8 @@ def judge(
 ) -> Judgement:
     """Judge documents that are numbered by rank; the first ``settled`` are kept and not judged.
 
-    ``lengths`` are in characters. A document is compared with its candidates in their order until one has a similarity
-    of at least ``threshold``, and falls to that.
+    ``lengths`` int64 [documents] are in characters. A document is compared with its candidates in their order until one
+    has a similarity of at least ``threshold``, and falls to that.
     """
     count = len(lengths)
     for document in range(settled):

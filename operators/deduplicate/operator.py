@@ -111,13 +111,13 @@ class Deduplicate:
 
     @property
     def columns(self) -> list[str]:
-        """What `keys` reads."""
+        """The columns that `keys` reads."""
         return ["tenant", "normalised", *([] if self.method == "exact" else ["signature"])]
 
     def keys(
         self, batch: pa.RecordBatch, rows: RowIds, chosen: BandPlan, ascending: bool = True
     ) -> tuple[Hashes, RowIds]:
-        """The keys of the documents of a batch, band after band, and which of ``rows`` has each."""
+        """The keys of a batch's documents, uint64 [n], band after band, and the one of ``rows`` that has each."""
         if batch.column("normalised").null_count:
             raise StepError(_UNSIGNED)
         signatures = _signatures(batch.column("signature"), chosen) if chosen.bands else None

@@ -104,7 +104,10 @@ class Decode(Training):
 
 
 def start(model: Any, tokens: torch.Tensor, blocks: int, seed: int) -> MemoryDecoder:
-    """A decoder of ``blocks`` blocks that begins with what it can take from the language model, on the CPU."""
+    """A decoder of ``blocks`` blocks that begins with weights of the language model where they fit, on the CPU.
+
+    ``tokens`` int64 [tokens] are those of its head, ascending.
+    """
     import torch
 
     from mnemic.memories.decoder import DecoderConfig, MemoryDecoder

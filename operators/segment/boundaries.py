@@ -149,7 +149,7 @@ def at_the_end(settings: SegmentSettings) -> bool:
 
 
 def standing(cuts: Flags) -> int:
-    """Units of a full stretch that its ``cuts`` decide: up to the last cut in its first three quarters.
+    """Units of a full stretch that its ``cuts`` bool [n - 1] decide: up to the last cut in its first three quarters.
 
     Where there is none, up to the first one after, or the whole stretch: then the event is full.
     """

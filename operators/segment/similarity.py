@@ -38,7 +38,7 @@ def gap_similarity(vectors: Vectors, ends: Flags, window: int) -> Floats:
 
 
 def depth(similarity: Floats, ends: Flags) -> Floats:
-    """Left peak + right peak - 2 * similarity of each gap, in two linear scans."""
+    """Left peak + right peak - 2 * similarity of each gap, float64 [n - 1], in two linear scans."""
     left = _peak(similarity, ends)
     right = _peak(similarity[::-1], ends[::-1])[::-1]
     return left + right - 2.0 * similarity
