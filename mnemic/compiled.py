@@ -2,8 +2,8 @@
 
 The cache lies beside the code, or in the user's cache folder where that cannot be written; `NUMBA_CACHE_DIR` names
 another. Sums of floats are added in the order that the code says, without fused or reassociated operations, so every
-machine computes the same; only `summing` leaves the order to the compiler, for sums that are vector instructions then
-and the same on one type of machine. numba is imported at the first call: `mnemic plan` has no use for it.
+machine computes the same. Only `summing` leaves the order to the compiler: its sums become vector instructions, and are
+the same on one type of machine. numba is imported at the first call: `mnemic plan` has no use for it.
 """
 
 from __future__ import annotations

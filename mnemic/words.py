@@ -1,7 +1,7 @@
 """How many words a text has, also where nobody puts spaces between them.
 
-Budgets and lengths are in words, since people know what they are. Between spaces is a word; of scripts that are written
-without spaces (Han, Kana, Thai, Lao, Khmer, Myanmar, Yi) every letter is one, as deduplication has it too, so that a
+Budgets and lengths are in words, since people know what they are. A word is a run between spaces. In scripts that are
+written without spaces (Han, Kana, Thai, Lao, Khmer, Myanmar, Yi) every letter is a word, as in deduplication, so that a
 limit of 200 words also limits a Chinese text.
 """
 

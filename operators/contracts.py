@@ -132,7 +132,7 @@ class RowCorpus(Protocol):
         """All rows, some thousands at a time, and their numbers, uint64."""
 
     def take_rows(self, numbers: RowIds, columns: Sequence[str]) -> pa.Table:
-        """The rows with these numbers, in the order asked for."""
+        """The rows with these ``numbers`` uint64 [n], in their order."""
 
     def earlier(self, numbers: RowIds) -> pa.Array | None:
         """The newest release's values of the operator's column for these rows, null for a row to decide about anew.

@@ -1,9 +1,10 @@
 """The datastore of kNN-LM: every token of a corpus with the context vector it was predicted from.
 
 Khandelwal et al. (arXiv 1911.00172) store (key, next token) pairs, key = the input of the last block's feed-forward
-layer; MLP Memory (arXiv 2508.01832) adds what its student reads, the same place at 70 % of the depth, so that training
-never runs the model again. A long document is read in the windows of `mnemic.languagemodel.windows`, by default of 512
-tokens that advance by 256, so that a token has at least 256 tokens of context once the document has them.
+layer. MLP Memory (arXiv 2508.01832) adds the input of its student, the same place at 70 % of the depth, so that
+training never runs the model again. A long document is read in the windows of `mnemic.languagemodel.windows`, by
+default of 512 tokens that advance by 256, so that a token has at least 256 tokens of context once the document has
+them.
 """
 
 from __future__ import annotations

@@ -3,10 +3,11 @@
 SeCom (ICLR 2025) indexes a memory by denoised segments and finds that most of its gain comes from them (GPT4Score on
 LoCoMo 69.3, without denoising 59.9). It removes words with LLMLingua-2, a trained classifier; here, as in Selective
 Context (arXiv 2304.12102) and LLMLingua (arXiv 2310.05736), a causal language model says how much each word adds. A
-word's information is the *sum* of its tokens' surprisal given all text before it: by the chain rule that is
--log p(word | text), however the tokenizer cuts the word. The mean, which Selective Context's code takes, falls with
-every syllable of a name that follows from the ones before. In 43 excerpts of LoCoMo 75 % of the words hold 89 % of the
-answers' words by the sum, 86 % by the mean, 79 % when chosen at random (266 words: sum and mean are not apart).
+word's information is the *sum* of its tokens' surprisal given all text before it: by the chain rule that is -log
+p(word|text), however the tokenizer cuts the word. The mean, which Selective Context's code takes, falls with every
+syllable of a name that follows from the ones before. In 43 excerpts of LoCoMo 75 % of the words hold 89 % of the
+answers' words by the sum, 86 % by the mean, 79 % at random. (Of 266 words; the sum and the mean are not significantly
+apart.)
 
 SeCom's paper keeps 0.75 of the words, its code 0.9.
 """

@@ -25,12 +25,12 @@ from operators.contracts import NO_REJECTS, BatchFunction, Resources, bounds, mo
 class Embed:
     """Row operator that adds ``embedding`` (fixed-size list of float16, the model's width) to rows with ``text``.
 
-    ``dtype`` ("auto", "bfloat16", "float32") is the model's. ``max_tokens`` cuts a text, special tokens included;
-    with ``long_text`` "windows" instead of "truncate" a longer text is encoded in windows of that many tokens, without
-    overlap, and its vector is the mean of theirs, weighted by their tokens. ``batch_tokens`` sizes a batch. ``pooling``
-    is "mean", "cls", "last" or "max", ``prompt`` what precedes every text, ``query_prompt`` what precedes a question in
-    a search. "auto" and None are what the model's folder states (`mnemic.encoder.settings`). ``normalize`` gives
-    vectors of length 1, also for models that leave that to the reader: searching and segmenting compare directions.
+    ``dtype`` ("auto", "bfloat16", "float32") is the model's. ``max_tokens`` cuts a text, special tokens included. With
+    ``long_text`` "windows" instead of "truncate" a longer text is encoded in windows of that many tokens, without
+    overlap. Its vector is the mean of theirs, weighted by their tokens. ``batch_tokens`` sizes a batch. ``pooling`` is
+    "mean", "cls", "last" or "max", ``prompt`` what precedes every text, ``query_prompt`` what precedes a question in a
+    search. "auto" and None are what the model's folder states (`mnemic.encoder.settings`). ``normalize`` gives vectors
+    of length 1, also for models that leave that to the reader: searching and segmenting compare directions.
 
     A row's vector does not depend on the rows around it. ``query_prompt`` changes no vector of a bank and is no part of
     its identity; a bank is searched with the one of its release.

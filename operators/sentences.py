@@ -1,11 +1,11 @@
 """Documents to sentences, by rules: the units that are embedded and grouped into events.
 
-A unit ends at a blank line, before a heading, list item, field or prompt line, after a heading, and where ``.``, ``!``
-or ``?`` is followed by space and a capital or an opening quote, unless the word before is an abbreviation or initial.
-Rules instead of a learned splitter (Punkt: Kiss and Strunk 2006) because they need no data, read documentation (lists,
-prompts, tables) as well as prose, and one regular expression passes over 10 million characters a second. Units tile
-the document: they are in order, do not overlap, and leave out nothing but whitespace, so that any range of units is a
-range of characters. A conversation is divided where its turns are.
+A unit ends at a blank line, before a heading, list item, field or prompt line, and after a heading. It also ends where
+``.``, ``!`` or ``?`` is followed by space and a capital or an opening quote, unless the word before is an abbreviation
+or initial. Rules replace a learned splitter (Punkt: Kiss and Strunk 2006). They need no data, they read documentation
+(lists, prompts, tables) as well as prose, and one regular expression passes over 10 million characters a second. Units
+tile the document: they are in order, do not overlap, and leave out nothing but whitespace, so that any range of units
+is a range of characters. A conversation is divided where its turns are.
 """
 
 from __future__ import annotations

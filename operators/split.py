@@ -185,7 +185,7 @@ class StoredShingles:
         self._owners = np.repeat(np.arange(len(sets)), self._sizes)[order]
 
     def highest_similarity(self, shingles: Hashes) -> float:
-        """Exact Jaccard similarity of a set (sorted, distinct) to the stored set that is most like it; 0 for none."""
+        """Exact Jaccard similarity of a set, uint64 [n], sorted, to the stored set that is most like it; 0 for none."""
         first = np.searchsorted(self._hashes, shingles, side="left")
         counts = np.searchsorted(self._hashes, shingles, side="right") - first
         total = int(counts.sum())

@@ -1,9 +1,10 @@
 """Surprise of a language model at what it reads: surprisal, entropy and Bayesian surprise of every token.
 
 EM-LLM (arXiv 2407.09450, equation 1) begins an event where surprisal, -log p(x_t | x_<t), is high. Kumar et al.
-(Cognitive Science 47, 2023) find that listeners' event boundaries follow *Bayesian surprise*, the divergence
-KL(P(. | x_<=t) || P(. | x_<t)) of the next-word distribution after a word from the one before it, and do not follow
-surprisal; so both are here, with the entropy of the distribution that predicted the word. All are in nats.
+(Cognitive Science 47, 2023) find that listeners' event boundaries follow *Bayesian surprise*, and do not follow
+surprisal. Bayesian surprise is the divergence KL(P(. | x_<=t) || P(. | x_<t)) of the next-word distribution after a
+word from the one before it. So both are here, with the entropy of the distribution that predicted the word. All are in
+nats.
 
 A text is read and scored as `operators.reading.scoring` says.
 """

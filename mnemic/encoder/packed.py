@@ -12,8 +12,8 @@ of machine, for any number of threads (tests/mnemic/test_encoder.py, tests/opera
 
 Measured with all-MiniLM-L6-v2 in bfloat16, one core with AVX-512 BF16, sentences and passages mixed: 6,400 tokens a
 second in streams of 2,048, 6,300 in streams of 1,024; 4,900 by the padded batches of `mnemic.encoder.padded`. Four
-fifths of the time is in the linear layers, at 205 GFLOP/s. Attention as two matrix products and a softmax takes half
-to two thirds of the time of torch's fused kernel for heads of 32 up to 128 tokens; beyond that one text at a time keeps
+fifths of the time is in the linear layers, at 205 GFLOP/s. Attention as two matrix products and a softmax takes half to
+two thirds of the time of torch's fused kernel for heads of 32 up to 128 tokens. Beyond that, one text at a time keeps
 the scores in the cache. Weights are laid out for the matrix library once (5 % of the product, `_Linear`).
 """
 

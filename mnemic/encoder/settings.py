@@ -74,10 +74,10 @@ def resolve_settings(
 ) -> EncoderSettings:
     """The settings of the encoder at ``address``; what is "auto" or None is what its folder states.
 
-    That is: the pooling of ``1_Pooling/config.json`` (mean where there is none); the prompts called "document" or
-    "passage", and "query", of ``config_sentence_transformers.json`` (else its default prompt, or none); and for
-    ``max_tokens`` the smallest of ``max_seq_length`` (or the tokenizer's ``model_max_length``), the positions that the
-    model has and 8,192 (512 where it states none of them). Raises `ModelError` for a folder that asks for something
+    The pooling is that of ``1_Pooling/config.json`` (mean where there is none). The prompts are those called "document"
+    or "passage", and "query", in ``config_sentence_transformers.json`` (else its default prompt, or none).
+    ``max_tokens`` is the smallest of ``max_seq_length`` (or the tokenizer's ``model_max_length``), the positions that
+    the model has and 8,192 (512 where it states none of them). Raises `ModelError` for a folder that asks for something
     else than transformer, pooling and normalisation, and for settings that the model does not allow.
     """
     folder = encoder_folder(address)

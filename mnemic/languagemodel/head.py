@@ -1,7 +1,7 @@
 """Log-probabilities from a language model's hidden states, without whole rows of logits.
 
-The output head runs over a fixed number of positions and 2,048 vocabulary entries at a time with a running logsumexp:
-5,600 positions a second on two cores against 1,600 with whole rows of 49,152 logits, which leave the cache.
+The output head runs over a fixed number of positions and 2,048 vocabulary entries at a time with a running logsumexp.
+That makes 5,600 positions a second on two cores, against 1,600 with whole rows of 49,152 logits, which leave the cache.
 """
 
 from __future__ import annotations

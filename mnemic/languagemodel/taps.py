@@ -1,10 +1,10 @@
 """The places of a decoder: its blocks, the input of their feed-forward layers, its last norm and its output head.
 
 kNN-LM (Khandelwal et al., arXiv 1911.00172, section 5) compared the places of a Transformer where a context vector can
-be taken from: the input of the last block's feed-forward layer, after its norm, is the best retrieval key
-(WikiText-103 dev perplexity 17.96 -> 16.06; the model's output gives 17.07). MLP Memory (arXiv 2508.01832, figure 6b)
-finds that the student does best when it reads the same place at 70 % of the depth. Both are inputs of a block's
-``mlp`` module in every decoder family handled here, so one forward pre-hook serves all.
+be taken from. The best retrieval key is the input of the last block's feed-forward layer, after its norm (WikiText-103
+dev perplexity 17.96 -> 16.06; the model's output gives 17.07). MLP Memory (arXiv 2508.01832, figure 6b) finds that the
+student does best when it reads the same place at 70 % of the depth. Both are inputs of a block's ``mlp`` module in
+every decoder family handled here, so one forward pre-hook serves all.
 """
 
 from __future__ import annotations

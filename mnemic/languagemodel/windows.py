@@ -1,6 +1,6 @@
 """How a language model reads texts: in overlapping windows of tokens, in batches of constant shape.
 
-A long text is read in windows that advance by a stride: every token but the text's first is scored exactly once, with
+A long text is read in windows that advance by a stride. Every token but the text's first is scored exactly once, with
 at least ``window - stride`` tokens of context once the text has them. Windows are padded to a bucket's length, batches
 filled with dummy rows. Attention is causal and padding stands on the right, so a row depends on its own window and
 bucket alone and is bit-equal in any batch.

@@ -2,8 +2,8 @@
 
 A key is centred, turned by a random rotation and rounded to 127 steps of its largest component. The rotation spreads a
 few large components, as language models have them, over all; without it they would set the step of the others. The
-squared distance of two keys is then estimated as |q|^2 + |k|^2 - 2 q k with exact lengths and a rounded product, whose
-error is 0.02 where the 256 nearest keys of SmolLM2 on documentation are 26 away on average. A processor with VNNI
+squared distance of two keys is then estimated as |q|^2 + |k|^2 - 2 q k with exact lengths and a rounded product. Its
+error is 0.02, where the 256 nearest keys of SmolLM2 on documentation are 26 away on average. A processor with VNNI
 multiplies such integers four times as fast as float32; where none does, products in float32 give the same integers.
 """
 

@@ -188,7 +188,10 @@ class NearestKeys:
 
 
 def measured(keys: Keys, coder: Coder, centroids: torch.Tensor, recall: float) -> Measured:
-    """Read all keys once: count the rows of each list, and rank the lists that hold the nearest of 512 sampled rows."""
+    """Read all keys once: count the rows of each list, and rank the lists that hold the nearest of 512 sampled rows.
+
+    ``centroids`` float32 [lists, d] are of codes; ``recall`` is the share of the nearest that probes must find.
+    """
     import torch
 
     heads, count, nearest = rounded(centroids), len(centroids), NearestKeys.of(keys)

@@ -36,7 +36,7 @@ TILE = 128
 """Queries of one product, on a processor: products and candidates stay in its cache."""
 
 ROUNDS = (1, 3, 8)
-"""Lists that are looked at before the next round: candidates of the nearest ones rule out most rows of the others."""
+"""Lists that are probed before the next round: candidates of the nearest lists rule out most rows of the others."""
 
 _QUERIES = 4096  # whose candidates are kept at a time
 _FEWEST = 4  # times k rows that the lists of a query hold on average

@@ -114,7 +114,7 @@ class Grower:
         return points.mul_(step).round_()
 
     def _strode(self, tree: Tree, parts: list[Vectors], floor: int) -> tuple[Tree, Integers]:
-        """The tree with one more level, of at most 256 nodes, that rows reach from the root, and their nodes, int64 [n].
+        """The tree with one more level, of at most 256 nodes, reached from the root; and the rows' nodes, int64 [n].
 
         The nodes move to the means of the rows that go to them, wherever those were, and the levels above follow.
         Then nodes with fewer rows than ``floor`` go, one at a time, the smallest, and among equals the first.

@@ -59,7 +59,7 @@ class KMeansSettings:
 
 
 def steps_of_a_unit(vectors: Vectors) -> float:
-    """A power of two by which the longest of ``vectors`` has at most 2^11 steps."""
+    """A power of two by which the longest of ``vectors`` float32 [n, d] has at most 2^11 steps."""
     longest = math.sqrt(max((float(np.einsum("ij,ij->i", part, part).max()) for part in _parts(vectors)), default=0.0))
     return float(LONGEST / 2.0 ** math.ceil(math.log2(longest))) if longest > 0 else 1.0
 
@@ -152,7 +152,9 @@ def _means(points: torch.Tensor, choice: torch.Tensor, centroids: torch.Tensor) 
 
 @compiled
 def add_up(points: Vectors, choice: Integers, sums: Floats, sizes: Integers) -> None:
-    """Add every point to the sum of its cluster, if it has one.
+    """Add every point float32 [nodes, m, d] to the sum of its cluster, float64 [nodes, k, d], if it has one.
+
+    ``choice`` int64 [nodes, m] are the clusters, -1 for none; ``sizes`` int64 [nodes, k] are counted too.
 
     A product with a matrix of zeros and ones, as on a GPU, takes four times as long on a CPU.
     """

@@ -51,7 +51,7 @@ class Cluster:
 
     Every node has at least ``min_leaf`` events of the corpus if that has so many, with or without a ``depth``. The
     training takes all events of a corpus of up to 131,072, of a larger one 64 a leaf, at most 1,048,576. Where those
-    are not all events, the bound is on a node's part of them: at least ``min_leaf`` * trained / rows, rounded up; in
+    are not all events, the bound is on a node's part of them: at least ``min_leaf`` * trained / rows, rounded up. In
     the whole corpus that is about ``min_leaf``, and can be fewer. A node that cannot be divided so has one child.
     ``min_leaf`` 1 only leaves out empty nodes.
 

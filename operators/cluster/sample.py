@@ -1,7 +1,7 @@
 """Which events a tree is trained on: those of smallest draw, whoever looks at them first.
 
-A draw is 64 bits that depend on the seed and an event's id alone, so the events of smallest draw are a random sample
-that any split of the corpus finds again: the smallest of two parts are among the smallest of each ("bottom-k", Cohen
+A draw is 64 bits that depend on the seed and an event's id alone. So the events of smallest draw are a random sample,
+which any split of the corpus finds again: the smallest of two parts are among the smallest of each ("bottom-k", Cohen
 and Kaplan 2007). What travels is a draw and a row number, 16 bytes an event, and no vector.
 """
 
@@ -44,7 +44,7 @@ class Sampling:
     rows: int
 
     def reads(self, ids: pa.Array) -> npt.NDArray[np.int64]:
-        """Places of the events whose texts are read."""
+        """Places of the events whose texts are read, int64."""
         return chosen(ids, self.seed, READ, self.rows)
 
     def partial(self, batch: pa.RecordBatch) -> Sample:

@@ -1,14 +1,13 @@
 """The tree of clusters, and the greedy descent of rows through it.
 
 A row goes to the nearest of its node's children (Euclidean), 16 distances a level instead of one for every leaf
-(Pouransari et al., arXiv 2510.02375, clustering tree). Only the upper levels are taken in one stride: a row begins at
-the nearest node of the deepest level that has at most 256. By single steps a fourth of held-out sentences take another
-way from the root than to the leaf nearest to them, and lie 10 % further (squared) from their leaf than from that of
-flat k-means with as many; in a stride 6 %.
+(Pouransari et al., arXiv 2510.02375, clustering tree). The upper levels are one stride: a row begins at the nearest
+node of the deepest level that has at most 256. By single steps a fourth of held-out sentences leave the way to the leaf
+nearest to them. They lie 10 % further (squared) from their leaf than from that of flat k-means with as many clusters;
+with a stride 6 %.
 
 Rows of one node are multiplied with its children together. To that end a chunk of rows is put into the order of its
-nodes at each level; a chunk is small enough to stay in a processor's cache meanwhile, so that this costs less than the
-products do.
+nodes at each level. A chunk is small enough to stay in a processor's cache, so this costs less than the products.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Locality-sensitive hashing (Indyk and Motwani 1998; Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets",
 section 3.4): documents that agree in all rows of a band are candidates. A key has the band in its upper 6 bits and
-below them a mixing hash of tenant and components, so all bands live in one space that is cut into shards by range, and
-documents of two tenants share none. LSHBloom and datasketch add the components up instead; as the minima of long
+below them a mixing hash of tenant and components. So all bands live in one space that is cut into shards by range, and
+documents of two tenants share no key. LSHBloom and datasketch add the components up instead; as the minima of long
 documents are small, sums collide: of 100,000 unrelated documents of 5,000 shingles 9 % were flagged, here none.
 
 The whole text is one more band, the first: copies are candidates like all others, and confirmed like all others.

@@ -1,10 +1,10 @@
 """Bloom filters for band keys: a memory of seen keys, at about 30 bits a key for one false hit in a million.
 
-Bloom 1970; one filter per band is LSHBloom's idea (arXiv 2411.04257), each with the error 1 - (1 - error)^(1 / bands),
-so that a document is flagged falsely with the probability ``error`` over all bands. Keys are mixing 64-bit hashes of a
-band's components: the published code adds them up, and sums of small minima collide. A filter counts its distinct keys
-and its set bits, and refuses keys beyond its capacity. Filters of one shape merge by OR, and the result is bit for bit
-the filter that saw all keys.
+The filters are Bloom's (1970). One filter per band is LSHBloom's idea (arXiv 2411.04257), each with the error 1 - (1 -
+error)^(1 / bands), so a document is flagged falsely with the probability ``error`` over all bands. Keys are mixing
+64-bit hashes of a band's components: the published code adds them up, and sums of small minima collide. A filter counts
+its distinct keys and its set bits, and refuses keys beyond its capacity. Filters of one shape merge by OR, and the
+result is bit for bit the filter that saw all keys.
 
 This is the classic filter, not one blocked by cache lines: at 32 bits a key a blocked one had 50 times the configured
 rate of false hits. Most look-ups of new keys end after two probes.

@@ -97,7 +97,8 @@ def shared_with_earlier(
 ) -> Shared:
     """The keys of ``new`` documents (in any order) that another of them has, or one of the ``earlier`` runs.
 
-    ``earlier`` runs are ascending. ``seen`` flags ascending keys that may be in them; without a hit no run is read.
+    ``new`` are keys and rows, uint64 [n] each. ``earlier`` runs are ascending. ``seen`` flags ascending keys that may
+    be in them; without a hit no run is read.
     """
     order = np.argsort(new[0])
     keys, rows = new[0][order], new[1][order]
@@ -127,7 +128,7 @@ def _ramp(sizes: Integers) -> Integers:
 
 
 def concatenated(runs: Iterator[tuple[Hashes, RowIds]]) -> tuple[Hashes, RowIds]:
-    """All runs one after another."""
+    """The keys and rows of all runs, one after another: uint64 [n] each."""
     keys, rows = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
     for some, theirs in runs:
         keys.append(some)

@@ -1,12 +1,11 @@
 """The exact judge: candidates are compared by the true Jaccard similarity of their shingle sets.
 
-Unverified bands remove far too much: on 111,930 documents 16 bands of 8 rows flagged 36,000 where 23,100 are
-duplicates (precision 0.62); a signature's estimate has a standard deviation of 0.035 at the threshold and cannot
-decide either.
+Unverified bands remove far too much: on 111,930 documents 16 bands of 8 rows flagged 36,000 where 23,100 are duplicates
+(precision 0.62). A signature's estimate has a standard deviation of 0.035 at the threshold and cannot decide either.
 
 Documents are judged greedily in rank order, each against the kept ones only. So a chain does not collapse: where A and
-B, B and C are similar but A and C are not, B falls to A, and C stays, for the document that it resembles is gone. A
-bucket has each kept document once, and the pairs within it are never listed. Ranks begin with the length, so compared
+B, B and C are similar but A and C are not, B falls to A. C stays, for the document that it resembles is gone. A bucket
+has each kept document once, and the pairs within it are never listed. Ranks begin with the length, so compared
 documents are near in rank, and a memory of a few thousand sets is enough.
 """
 
@@ -120,8 +119,8 @@ def judge(
 ) -> Judgement:
     """Judge documents that are numbered by rank; the first ``settled`` are kept and not judged.
 
-    ``lengths`` are in characters. A document is compared with its candidates in their order until one has a similarity
-    of at least ``threshold``, and falls to that.
+    ``lengths`` int64 [documents] are in characters. A document is compared with its candidates in their order until one
+    has a similarity of at least ``threshold``, and falls to that.
     """
     count = len(lengths)
     for document in range(settled):

@@ -3,12 +3,12 @@
 Bands alone remove far too much (precision 0.49 for 20 x 6 on 111,930 technical documents); judged exactly the same
 candidates give precision 1.000 at a recall of 0.999. Every document that falls points at a document that is kept, and
 every pair that was compared is a row of `pairs`, rejected ones too, so each removal can be explained. The answer
-depends on the set of documents, the shape of the bands and what an earlier release kept; never on order, batches or
-workers, and on memory only where that is to choose the shape.
-Documents of two tenants are never compared: a tenant must find what it said, whoever else said it.
+depends on the set of documents, the shape of the bands and the documents that an earlier release kept. It never depends
+on order, batches or workers, and on memory only where that chooses the shape. Documents of two tenants are never
+compared: a tenant must find what it said, whoever else said it.
 
-The work is cut twice, so that no process holds all documents: shards are ranges of keys, in which the shared ones are
-found; packs are whole components of documents that share keys, about which everything can be decided.
+The work is cut twice, so that no process holds all documents. Shards are ranges of keys, in which the shared ones are
+found. Packs are whole components of documents that share keys, about which everything can be decided.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Deduplicate:
     """Adds `duplicate_of` to documents: the id of the kept document that a row duplicates, "" for a kept one.
 
     ``method`` "exact" compares normalised texts only. "minhash", "lshbloom" and "auto" also drop a document whose
-    shingle set has a Jaccard similarity of at least ``threshold`` to a better-ranked kept one: the first finds the
-    candidates by sorting keys, the second with Bloom filters, the third by sorting where ``memory_gb`` allows it; the
+    shingle set has a Jaccard similarity of at least ``threshold`` to a better-ranked kept one. "minhash" finds the
+    candidates by sorting keys, "lshbloom" with Bloom filters, "auto" by sorting where ``memory_gb`` allows it; the
     answer is the same. Without ``bands`` and ``rows`` their shape depends on the number of documents and on
     ``memory_gb``, wide where it can be. Protected documents are never dropped: those with one of ``protected_ids``,
     whose `locator` matches a pattern of ``protected_locators``, or whose text a regular expression of
@@ -111,13 +111,13 @@ class Deduplicate:
 
     @property
     def columns(self) -> list[str]:
-        """What `keys` reads."""
+        """The columns that `keys` reads."""
         return ["tenant", "normalised", *([] if self.method == "exact" else ["signature"])]
 
     def keys(
         self, batch: pa.RecordBatch, rows: RowIds, chosen: BandPlan, ascending: bool = True
     ) -> tuple[Hashes, RowIds]:
-        """The keys of the documents of a batch, band after band, and which of ``rows`` has each."""
+        """The keys of a batch's documents, uint64 [n], band after band, and the one of ``rows`` that has each."""
         if batch.column("normalised").null_count:
             raise StepError(_UNSIGNED)
         signatures = _signatures(batch.column("signature"), chosen) if chosen.bands else None

@@ -2,7 +2,7 @@
 
 The choice is a rule over content, never over arrival: the longest document, then the earliest, then the smallest
 content hash, then the smallest id. Peers keep the root of a union-find or the first to arrive, so that their kept set
-changes with order and worker count: four random orders of one corpus gave kept sets with a Jaccard similarity of 0.786.
+changes with order and worker count. Four random orders of one corpus gave kept sets with a Jaccard similarity of 0.786.
 Before all others stand documents that an earlier release kept, and then those that must be kept.
 """
 

@@ -1,10 +1,10 @@
 """Near-duplicate events by meaning: vectors closer than a threshold, inside one cluster of one tenant.
 
 SemDeDup (Abbas et al., arXiv 2303.09540): only vectors of one cluster are compared, since others are far apart. Unlike
-there, the answer does not depend on a drawn order: the events of a cluster are ranked by content (most words, then
-smallest id), and an event is a duplicate if and only if a kept, better-ranked one has a cosine of at least the
-threshold. So a chain does not collapse, and any order of rows gives the same. An event of one tenant never takes the
-place of another tenant's.
+there, the answer does not depend on a drawn order. The events of a cluster are ranked by content (most words, then
+smallest id). An event is a duplicate if and only if a kept, better-ranked one has a cosine of at least the threshold.
+So a chain does not collapse, and any order of rows gives the same. An event of one tenant never takes the place of
+another tenant's.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Documents as sets of shingles: n-grams of words, as 64-bit hashes, straight from Arrow text.
 
 A document is its set of word 5-grams (Broder, "On the resemblance and containment of documents", 1997) of the text in
-NFC and lower case, so case, Unicode form, punctuation and white space do not count. In scripts that are written
-without spaces every letter counts as a word, unless the tokenizer says otherwise. Almost every text is read as it
-stands; the few that may change under NFC are normalised by Python first.
+NFC and lower case. So case, Unicode form, punctuation and white space do not count. In scripts that are written without
+spaces every letter counts as a word, unless the tokenizer says otherwise. Almost every text is read as it stands; the
+few that may change under NFC are normalised by Python first.
 
 A document of fewer than n words has no shingles, so two short texts are the same only if they are equal.
 """

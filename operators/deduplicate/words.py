@@ -48,9 +48,9 @@ def read_words(
     """Hashes of the words of ``data[start:end]``, and of the whole text.
 
     ``words`` is room for them; where it does not suffice, a larger array is returned in its place. Returns (words,
-    count, check, text): ``check`` says that the text may not be in NFC, or has letters whose lower case depends on
-    their place, so that it must be normalised first and read with ``checked``; then the rest means nothing. The words
-    are to be given to `combine`, also where they are wanted by themselves (n = 1).
+    count, check, text): ``check`` is set where the text may not be in NFC, or has letters whose lower case depends on
+    their place. Such a text must be normalised first and read with ``checked``; the other values mean nothing then. The
+    words are to be given to `combine`, also where they are wanted by themselves (n = 1).
 
     Where words end cannot be foreseen, so the loop takes the same way through every character: a branch that the
     processor guesses wrong costs more than all the arithmetic of a word.

@@ -2,8 +2,8 @@
 
 Memory Decoder (arXiv 2508.09874) starts from a trained small model and weighs the teacher by .5. Ours starts from the
 language model itself where that is a Llama: its first blocks, with its last norm, its input embedding and its output
-rows. Of SmolLM2 four such blocks guess documentation at 7.0 nats a token before any training, four that are evenly
-spaced at 8.5, the first two and the last two at 8.7: a block understands what the ones right below it say. Windows are
+rows. Four such blocks of SmolLM2 predict documentation at 7.0 nats a token before any training, four evenly spaced ones
+at 8.5, the first two and the last two at 8.7. A block understands the output of the blocks right below it. Windows are
 shuffled, those of a step are packed by length, and only positions that are rows of the store count; the rest are
 context.
 """
@@ -104,7 +104,10 @@ class Decode(Training):
 
 
 def start(model: Any, tokens: torch.Tensor, blocks: int, seed: int) -> MemoryDecoder:
-    """A decoder of ``blocks`` blocks that begins with what it can take from the language model, on the CPU."""
+    """A decoder of ``blocks`` blocks that begins with weights of the language model where they fit, on the CPU.
+
+    ``tokens`` int64 [tokens] are those of its head, ascending.
+    """
     import torch
 
     from mnemic.memories.decoder import DecoderConfig, MemoryDecoder

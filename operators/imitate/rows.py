@@ -39,12 +39,15 @@ class TrainingRows:
 
 
 def taught(store: pa.Table) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-    """The teacher's tokens and their probabilities, as stored. Raises `StepError` where it has not seen a row."""
+    """The teacher's tokens int32 [n, m] and their probabilities uint8 [n, m], as stored.
+
+    Raises `StepError` where it has not seen a row.
+    """
     if store.column("teacher_ids").null_count or store.column("teacher_probs").null_count:
         raise StepError("Some rows of the store have no teacher yet; run the teacher step on all rows first.")
     return vectors(store["teacher_ids"], np.int32), vectors(store["teacher_probs"], np.uint8)
 
 
 def vector(table: pa.Table, name: str, dtype: Any) -> NDArray[Any]:
-    """A column of numbers."""
+    """A column of numbers as an array [n] of ``dtype``."""
     return np.array(table.column(name).to_numpy(), dtype=dtype)

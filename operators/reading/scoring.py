@@ -1,15 +1,15 @@
 """Surprisal, entropy and Bayesian surprise of every token that a language model reads, in nats.
 
 A text is read in the windows of `mnemic.languagemodel.windows`. The two distributions of Bayesian surprise,
-KL(P(. | x_<=t) || P(. | x_<t)), are adjacent rows of one window, also at the first token that a window scores, since
-the row before it is context of that window.
+KL(P(. | x_<=t) || P(. | x_<t)), are adjacent rows of one window. That holds for the first token that a window scores,
+too: the row before it is context of that window.
 
-The output head runs over 513 rows and 2,048 vocabulary entries at a time. Each block leaves its peak, its total and
-its weighted sums behind, relative to the peak; they are put together at the end, so that one pass over the vocabulary
-gives all three signals and no [tokens, vocabulary] logits exist. For 2,047 tokens of SmolLM2 on one thread the bare
-product takes 0.69 s, surprisal 0.83 s and all three signals 0.90 s, where a second pass would cost another 0.69 s;
-blocks of 128 whole rows take a third more, because they leave the cache. Sums are float32, logits the model's own: in
-bfloat16 SmolLM2's surprisal of a token is 0.03 nats off on average, its Bayesian surprise 0.06 of 6.5.
+The output head runs over 513 rows and 2,048 vocabulary entries at a time. Each block leaves its peak, its total and its
+weighted sums, relative to the peak, which are combined at the end. So one pass over the vocabulary gives all three
+signals, and no [tokens, vocabulary] logits exist. For 2,047 tokens of SmolLM2 on one thread the bare product takes 0.69
+s, surprisal 0.83 s and all three signals 0.90 s; a second pass would cost another 0.69 s. Blocks of 128 whole rows take
+a third more, because they leave the cache. Sums are float32, logits the model's own: in bfloat16 SmolLM2's surprisal of
+a token is 0.03 nats off on average, its Bayesian surprise 0.06 of 6.5.
 """
 
 from __future__ import annotations

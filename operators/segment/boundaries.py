@@ -45,8 +45,8 @@ _POWER = 0.75
 class Units:
     """Units in order, of any number of documents.
 
-    ``vectors`` is float32 [n, d]; ``weights`` float64 [n], how much each counts; ``ends`` bool [n - 1], gaps that no
-    event crosses; ``signals`` the columns of a language model by name, float64 [n], NaN where there is none.
+    ``vectors`` is float32 [n, d]; ``weights`` float64 [n] are how much each counts. ``ends`` bool [n - 1] are gaps that
+    no event crosses. ``signals`` are the columns of a language model by name, float64 [n], NaN where there is none.
     """
 
     vectors: Vectors
@@ -149,7 +149,7 @@ def at_the_end(settings: SegmentSettings) -> bool:
 
 
 def standing(cuts: Flags) -> int:
-    """Units of a full stretch that its ``cuts`` decide: up to the last cut in its first three quarters.
+    """Units of a full stretch that its ``cuts`` bool [n - 1] decide: up to the last cut in its first three quarters.
 
     Where there is none, up to the first one after, or the whole stretch: then the event is full.
     """

@@ -1,7 +1,7 @@
 """Rows of `events` from units and the ranges of them that are events.
 
 A row's vector is the mean of its units' vectors, L2-normalised: no text is encoded twice. Its text joins the units by a
-line break, or by nothing where they touch; its id is a hash of document, unit range, level and segmenter, so the same
+line break, or by nothing where they touch. Its id is a hash of document, unit range, level and segmenter, so the same
 cut always has the same id. Neighbours are linked within a document for sessions and within a session for what they
 hold.
 """

@@ -1,11 +1,11 @@
 """The levels of events: passages inside turns inside events inside sessions, each a list of ranges of units.
 
 A *session* is what lies between hard cuts: a document, or a part of one between long pauses. An *event* is what the
-segmenter found in it. A *turn* is what one speaker of a conversation says at once, or what an event has of it. An
-event without turns, or a turn, of more words than a reader or an encoder takes at once also comes in *passages*, cut
-where the units on either side differ most: at an event's granularity no gap inside it is worth a word. What has no
-smaller rows below it but units is a leaf: leaves tile the units of every document once, so they are what one
-searches and clusters. (Blocks with a stride overlap, and so do their passages.)
+segmenter found in it. A *turn* is what one speaker of a conversation says at once, or what an event has of it. An event
+without turns, or a turn, of more words than a reader or an encoder takes at once also comes in *passages*, cut where
+the units on either side differ most. (At an event's granularity no gap inside it is a boundary.) What has no smaller
+rows below it but units is a leaf: leaves tile the units of every document once, so they are what one searches and
+clusters. (Blocks with a stride overlap, and so do their passages.)
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class HardCuts:
 class Level:
     """Ranges of units [first, end) in order, and for each: what begins it, what holds it, whether it is a leaf.
 
-    ``parent`` is the range that holds it, by its place among all ranges of the levels above, -1 at the top; ``cause``
-    indexes `CAUSES`; ``score`` and ``threshold`` belong to the gap before it, NaN where there is none.
+    ``parent`` is the range that holds it, by its place among all ranges of the levels above, -1 at the top. ``cause``
+    indexes `CAUSES`. ``score`` and ``threshold`` belong to the gap before it, NaN where there is none.
     """
 
     name: str

@@ -1,9 +1,10 @@
 """Lengths that hold: no event of fewer than the shortest units where it can be helped, none of more than the longest.
 
 Of cuts nearer to each other than the shortest event the higher score stays. A piece that is too long is cut from its
-left, each time at the highest score in the second half of what still fits: linear in the document, and no piece is cut
-much smaller than it needs to be. Only the maximum is a promise; a unit is never divided. `in_passing` decides from left
-to right, as a stream must: a cut too soon after the last one is passed over, and one is made when an event is full.
+left, each time at the highest score in the second half of the units that still fit. That is linear in the document, and
+no piece is cut much smaller than it needs to be. Only the maximum is a promise; a unit is never divided. `in_passing`
+decides from left to right, as a stream must: a cut too soon after the last one is passed over, and one is made when an
+event is full.
 """
 
 from __future__ import annotations

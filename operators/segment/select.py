@@ -1,13 +1,13 @@
 """Which gaps become event boundaries, given a score for each.
 
-A cut-off is always a document's own, for scores of different documents are not on one scale: mean + ``deviations``
-standard deviations over all its gaps or, as EM-LLM does it (arXiv 2407.09450, equation 1), over those before; a
-percentile (LangChain's and LlamaIndex's rule); or the score of the k-th best, for a number of events or a mean length.
-Of neighbouring gaps above it only the local maximum is cut where the score is a *depth*, or one change of topic would
-be cut two or three times (300 TIAGE dialogues, mean + 0.5 deviations: Pk 43.1 instead of 43.9).
+A cut-off is always a document's own, for scores of different documents are not on one scale. It is mean +
+``deviations`` standard deviations over all its gaps or, as EM-LLM does it (arXiv 2407.09450, equation 1), over those
+before. Or it is a percentile (LangChain's and LlamaIndex's rule), or the score of the k-th best, for a number of events
+or a mean length. Of neighbouring gaps above it only the local maximum is cut where the score is a *depth*. Else one
+change of topic would be cut two or three times (300 TIAGE dialogues, mean + 0.5 deviations: Pk 43.1 instead of 43.9).
 
 Functions take ``scores`` float64 [n - 1], NaN at hard cuts, and ``ends`` bool [n - 1], the hard cuts, of any number of
-documents in order; cut-offs are float64 [n - 1], NaN at hard cuts.
+documents in order. Cut-offs are float64 [n - 1], NaN at hard cuts.
 """
 
 from __future__ import annotations

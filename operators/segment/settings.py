@@ -29,16 +29,16 @@ _RULES = {
 class SegmentSettings:
     """How units become events.
 
-    ``method`` says how gaps are looked at: "posterior" (change points weighed by their probability), "changepoint"
-    (least squares by dynamic programming), "divisive" (greedy bisection), "texttiling" (similarity of ``window`` units
-    on either side), "cosine" (of neighbours), "surprisal", "entropy" or "bayesian_surprise" (of a language model),
-    "fixed" (blocks of ``size`` units that begin every ``stride`` units), "unit" (every unit an event).
+    ``method`` decides about gaps: "posterior" (change points weighted by their probability), "changepoint" (least
+    squares by dynamic programming), "divisive" (greedy bisection), "texttiling" (similarity of ``window`` units on
+    either side), "cosine" (of neighbours), "surprisal", "entropy" or "bayesian_surprise" (of a language model), "fixed"
+    (blocks of ``size`` units that begin every ``stride`` units), "unit" (every unit an event).
 
-    What is cut: of the settings ``mean_units`` (events of that many units on average), ``count`` (that many events a
-    document), ``penalty`` (the squared distance that one more event must save, in average units), ``percentile`` (of
-    a document's scores) and ``deviations`` (standard deviations above their mean; with ``trailing``, above that of so
-    many gaps before) at most one may be given, and none need be: the posterior finds its own granularity, the others
-    take a penalty of 1.2 or one standard deviation.
+    At most one of five settings chooses the cuts: ``mean_units`` (events of that many units on average), ``count``
+    (that many events a document), ``penalty`` (the squared distance that one more event must save, in average units),
+    ``percentile`` (of a document's scores) or ``deviations`` (standard deviations above their mean; with ``trailing``,
+    above that of so many gaps before). Without any, the posterior finds its own granularity, and the others take a
+    penalty of 1.2 or one standard deviation.
 
     ``refine`` moves boundaries afterwards: "modularity", "conductance", "similarity" or "least_squares". Events never
     cross the end of a document, a pause of more than ``max_pause`` seconds, or with ``by_speaker`` a change of speaker.

@@ -61,9 +61,9 @@ class Stream:
     ) -> list[StreamedEvent]:
         """The events that these units decide.
 
-        ``vectors`` is float32 [n, d]; ``weights`` float64 [n], 1 by default; ``signal`` float64 [n] the surprise of
-        each unit for the methods that cut by it, which need no vectors; ``breaks`` bool [n] says before which units
-        there is a hard cut.
+        ``vectors`` is float32 [n, d]; ``weights`` float64 [n] are 1 by default. ``signal`` float64 [n] is the surprise
+        of each unit, for the methods that cut by it and need no vectors. ``breaks`` bool [n] marks units with a hard
+        cut before them.
         """
         units = signal if vectors is None else vectors
         if units is None:

@@ -1,7 +1,7 @@
 """The retriever to imitate: nearest neighbours of every scored token and the distribution that they vote for.
 
 kNN-LM (arXiv 1911.00172) predicts by the next tokens of the nearest keys. Distances are exact, because quantised ones
-cost 0.44 perplexity (16.50 against 16.06 in its section 5), and k = 256 keeps 95 % of the gain of k = 1024 (MLP Memory,
+cost 0.44 perplexity (16.50 against 16.06 in its section 5). k = 256 keeps 95 % of the gain of k = 1024 (MLP Memory,
 arXiv 2508.01832, table 9). Rows of the query's own document, the row itself included, are masked *by id*: dropping the
 first hit drops a random one where keys repeat, and an index that leaks the document teaches copying.
 

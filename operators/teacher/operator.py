@@ -2,8 +2,8 @@
 
 Everything follows from the columns of the search, so that another temperature, support or mask costs seconds. Masks are
 applied here for the same reason: a search that left out near copies would have to be made again for another similarity.
-What they take away is not replaced, and need not be: of 256 neighbours 64 keep 90 % of the gain (MLP Memory, arXiv
-2508.01832, table 9), and a row that has only copies of itself has nothing to teach but its own token.
+Masked neighbours are not replaced, and need not be: 64 of 256 neighbours keep 90 % of the gain (MLP Memory, arXiv
+2508.01832, table 9). A row that has only copies of itself has nothing to teach but its own token.
 """
 
 from __future__ import annotations

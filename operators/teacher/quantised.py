@@ -90,7 +90,7 @@ class Quantised:
     def search(
         self, queries: torch.Tensor, document: torch.Tensor, k: int
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """As `mnemic.neighbours.lists.Lists.search`, among the candidates of the codes."""
+        """(distances float32 [b, k], rows int64 [b, k]) as `mnemic.neighbours.lists.Lists.search` gives them."""
         distances, rows = self._search(queries, document, k, self.index.nprobe)
         short = np.flatnonzero(rows[:, min(k, len(self.document)) - 1] < 0)
         if len(short) and self.index.nprobe < self.index.nlist:

@@ -1,10 +1,10 @@
 """The loss of imitation: cross-entropy against a sparse soft label, with its gradient, a piece of the logits at a time.
 
 alpha KL(p || q) + (1 - alpha) CE with a fixed teacher p is, up to a constant, one cross-entropy against t = alpha p +
-(1 - alpha) onehot: logsumexp(z) - sum_j t_j z_j, whose gradient in z is softmax(z) - t (MLP Memory, arXiv 2508.01832,
-section 3). So no dense [rows, tokens] target is ever made. Logits and their gradient exist for some rows at a time,
-small enough to stay in a processor's cache between the passes over them; the products of the head's two gradients wait
-until there are enough rows for them.
+(1 - alpha) onehot. It is logsumexp(z) - sum_j t_j z_j, whose gradient in z is softmax(z) - t (MLP Memory, arXiv
+2508.01832, section 3). So no dense [rows, tokens] target is ever made. Logits and their gradient exist for some rows at
+a time, small enough to stay in a processor's cache between the passes over them. The products of the head's two
+gradients wait until there are enough rows for them.
 """
 
 from __future__ import annotations
