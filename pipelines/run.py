@@ -25,7 +25,7 @@ from mnemic.dataset.lease import Lease
 from mnemic.dataset.write import append_rows
 from mnemic.errors import OtherRecipe, RecipeError, Unreachable
 from mnemic.hardware import checked_device, default_device, device_name
-from mnemic.release import PINNED, Release, releases
+from mnemic.release import Release, releases
 from mnemic.schema import RUNS
 from pipelines.engine import Engine, choose_engine
 from pipelines.engine.contracts import last_lines
@@ -34,7 +34,7 @@ from pipelines.recipe import Recipe, load_recipe
 from pipelines.release import RECORD as RELEASE
 from pipelines.release import release_state, write_release
 from pipelines.steps import Context, Step, steps_of
-from pipelines.steps.fit import PARTIALS
+from pipelines.steps.datasets import DeclaredStore, known_datasets
 
 OWNER = "recipe"
 """Row of `runs` that says which recipe the bank belongs to."""
@@ -88,8 +88,9 @@ class Building:
             raise RecipeError(f"Commits of {commit_every} fragments cannot be made; set commit_every to at least 1.")
         root = str(bank or self.recipe.root)
         options = storage_options or self.recipe.connection
-        self.store = Store(root if "://" in root else os.path.abspath(root), options)
         self._all_steps = steps_of(self.recipe, self._device, rebalance, recluster)
+        place = root if "://" in root else os.path.abspath(root)
+        self.store = DeclaredStore(Store(place, options), known_datasets(self._all_steps))
         self.steps = _until(self._all_steps, until)
         self.run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
         self.done: list[StepResult] = []
@@ -159,8 +160,9 @@ class Building:
         return BuildResult(self.store.root, self.run_id, tuple(self.done), found[-1] if found else None, seconds)
 
     def _remove_orphans(self) -> None:
-        for name in (*PINNED, PARTIALS, "runs", "releases"):
-            self.store[name].remove_orphans()
+        for spec in known_datasets(self._all_steps).values():
+            if spec.cleaned:
+                self.store[spec.name].remove_orphans()
 
     def _run(self, name: str, fingerprint: str, action: Callable[[Context], None]) -> StepResult:
         mine = self._context.of(name)

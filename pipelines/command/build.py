@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from mnemic.bank import open_bank
-from mnemic.command.show import dues, funnel
+from mnemic.funnel import dues, funnel
 from pipelines.engine import ENGINES, choose_engine
 from pipelines.progress import JsonLog, ProgressEvent, Sink, TerminalLines
 from pipelines.recipe import load_recipe

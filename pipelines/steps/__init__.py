@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from mnemic.catalogue import CATALOGUE
 from mnemic.hardware import likely_device, resolve_dtype
+from mnemic.kept import KEPT
 from mnemic.languagemodel import student_layer
 from mnemic.schema import UNITS
 from operators.train import Training
@@ -24,8 +26,6 @@ from pipelines.steps.read import ReadStep
 from pipelines.steps.train import TrainStep
 
 __all__ = ["Context", "Status", "Step", "steps_of"]
-
-KEPT = "duplicate_of = ''"
 
 LEAVES = "leaf"
 """Of the levels of events those rows that tile the documents, so that nothing counts twice."""
@@ -70,7 +70,7 @@ def steps_of(recipe: Recipe, device: str | None = None, rebalance: bool = False,
             record("units", recipe.units, "read"),
             recipe.units,
             origin="documents",
-            target="units",
+            target=CATALOGUE["units"],
             columns=("id", "source", "collection", "tenant", "session", "text", "speaker", "time", "turns"),
             key=("id",),
             target_key=("document",),
@@ -99,7 +99,7 @@ def steps_of(recipe: Recipe, device: str | None = None, rebalance: bool = False,
             record("segment", recipe.segment, *seen_by),
             recipe.segment,
             origin="units",
-            target="events",
+            target=CATALOGUE["events"],
             columns=(*UNITS.names, "embedding", *signals),
             key=("document",),
             target_key=("document",),
@@ -160,7 +160,7 @@ def _parametric(recipe: Recipe, record: Callable[..., Record]) -> list[Step]:
             record("datastore", recipe.datastore, "read"),
             recipe.datastore,
             origin="documents",
-            target="datastore",
+            target=CATALOGUE["datastore"],
             columns=("id", "text", "split"),
             key=("id", "split"),
             target_key=("document", "split"),

@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import add_fields
 from mnemic.dataset.write import WrittenFragment, write_whole
@@ -80,6 +81,11 @@ class ClusterStep:
     @property
     def name(self) -> str:
         return self.record.step
+
+    @property
+    def specs(self) -> tuple[DatasetSpec, ...]:
+        """All of them are mnemic's own."""
+        return ()
 
     def check(self, store: Store, max_rejects: float) -> None:
         """It rejects nothing."""

@@ -22,10 +22,12 @@ from datetime import timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic.catalogue import CATALOGUE
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import pending
 from mnemic.dataset.write import WrittenFragment, append, write_rows
 from mnemic.hardware import default_device
+from mnemic.kept import KEPT
 from mnemic.neighbours.parts import Range
 from operators.contracts import Resources
 from operators.teacher import Neighbours, Teacher
@@ -54,7 +56,7 @@ def neighbours_step(record: Record, operator: Neighbours) -> FitStep:
         columns=("document", "split", "key"),
         after=("datastore",),
         where=STORE,
-        tables=("lists",),
+        tables=(CATALOGUE["lists"],),
     )
 
 
@@ -84,7 +86,7 @@ class NearCopies:
         empty = pa.schema([("document", pa.string()), ("other", pa.string())]).empty_table()
         if documents is None or pairs is None or not {"duplicate_of", "split"} <= set(documents.schema.names):
             return empty
-        ids = documents.table(["id"], "duplicate_of = '' AND split <> ''")["id"].combine_chunks()
+        ids = documents.table(["id"], f"{KEPT} AND split <> ''")["id"].combine_chunks()
         rows = pairs.table(empty.schema.names, f"similarity >= {self.similarity!r}")
         both = pc.and_(*(pc.is_in(rows[name], value_set=ids) for name in empty.schema.names))
         return rows.filter(both).cast(empty.schema).sort_by([(name, "ascending") for name in empty.schema.names])

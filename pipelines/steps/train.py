@@ -19,12 +19,13 @@ from typing import Any
 import pyarrow as pa
 
 from mnemic import languagemodel
+from mnemic.catalogue import CATALOGUE, DatasetSpec
 from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.dataset.write import WrittenFragment, append, write_rows
 from mnemic.hardware import default_device
 from mnemic.ids import hash_parts
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION
-from mnemic.schema import KEYS, MEMORIES, METRICS
+from mnemic.schema import MEMORIES, METRICS
 from operators.contracts import Member, Progress
 from operators.train import Checkpoint, Training, finished_weights
 from pipelines import faults
@@ -71,6 +72,11 @@ class TrainStep:
     @property
     def datasets(self) -> tuple[str, ...]:
         return ("memories", "metrics")
+
+    @property
+    def specs(self) -> tuple[DatasetSpec, ...]:
+        """All of them are mnemic's own."""
+        return ()
 
     @property
     def _mine(self) -> str:
@@ -124,7 +130,7 @@ class TrainStep:
         """The rows that it looks at, and what the teacher says of them: its masks may change where no row does."""
         used = f"{STORE} OR {VALIDATION}"
         said = (datastore.column_record("teacher_ids") or {}).get("state", "")
-        rows = corpus_digest(datastore, (*KEYS["datastore"], "split"), used)[0]
+        rows = corpus_digest(datastore, (*CATALOGUE["datastore"].key, "split"), used)[0]
         return replace(self.record, corpus=hash_parts("trained", rows, said))
 
     def run(self, context: Context) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from mnemic import languagemodel
+from mnemic.catalogue import CATALOGUE
 from mnemic.dataset import Snapshot, Store
-from mnemic.schema import KEYS
 from operators.imitate import Decode, TextRows, TrainingRows
 from operators.train import Training
 from pipelines.corpus_reader import KeyOrder
@@ -42,5 +42,5 @@ def training_rows(store: Store, version: int, operator: Training, device: str) -
 
 
 def _ordered(datastore: Snapshot, where: str, columns: Sequence[str]) -> pa.Table:
-    order = KeyOrder(datastore, KEYS["datastore"], where)
+    order = KeyOrder(datastore, CATALOGUE["datastore"].key, where)
     return order.take(range(len(order)), columns)

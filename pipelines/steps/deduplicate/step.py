@@ -28,17 +28,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import add_fields, drop_fields
 from mnemic.dataset.write import WrittenFragment, append, write_rows, write_whole
 from mnemic.release import releases
-from mnemic.schema import PAIRS
+from mnemic.schema import FILTERS, PAIRS
 from operators.contracts import Numbers
 from operators.deduplicate import Deduplicate
 from operators.deduplicate.bands import shard_bounds
 from operators.deduplicate.bloom import Flags
 from operators.deduplicate.candidates import BandPlan, Shared, joined, shared_keys, shared_with_earlier
-from operators.deduplicate.filters import FILTERS, BandFilters, filters_of, seen_by
+from operators.deduplicate.filters import BandFilters, filters_of, seen_by
 from operators.deduplicate.operator import PACK, duplicates_of, summary_of
 from operators.deduplicate.shingles import Hashes
 from pipelines import faults
@@ -109,6 +110,11 @@ class DeduplicateStep:
     @property
     def name(self) -> str:
         return self.record.step
+
+    @property
+    def specs(self) -> tuple[DatasetSpec, ...]:
+        """All of them are mnemic's own."""
+        return ()
 
     def check(self, store: Store, max_rejects: float) -> None:
         """It rejects nothing."""
