@@ -25,7 +25,7 @@ from bench.dedup_corpus import read_deb
 from mnemic.encoder import TextEncoder
 from mnemic.ids import content_hash
 from operators.sentences import Sentences
-from pipelines.sources import Document
+from pipelines.sources.contracts import Document
 from pipelines.sources.python_environment import PythonEnvironment
 
 CACHE = Path(os.environ.get("MNEMIC_BENCH_CACHE", Path.home() / ".cache" / "mnemic" / "bench")) / "cluster"
