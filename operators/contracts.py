@@ -9,7 +9,8 @@ then takes the hash of the model's weights and tokenizer instead of its address.
   the result unchanged, so any split into batches gives the same output.
 * A **corpus operator** looks at all rows once (`fit`), and then computes its columns batch by batch.
 
-Rows that cannot be processed are returned as rejects, never raised and never dropped.
+Rows that cannot be processed are returned as rejects, never raised and never dropped. Of a row that is right and holds
+nothing for it, an operator that makes new rows returns neither: the step marks it as asked and does not ask again.
 """
 
 from __future__ import annotations
