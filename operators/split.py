@@ -22,11 +22,13 @@ import pyarrow as pa
 
 from mnemic.arrays import Hashes
 from mnemic.ids import unit_draw
+from mnemic.kept import KEPT
 from mnemic.languagemodel.windows import CHARACTERS_PER_TOKEN
 from mnemic.splits import HELD_OUT, STORED
 from operators.contracts import Corpus, Progress, Resources, bounds, refuse
 from operators.deduplicate.lookup import ColumnById
 from operators.deduplicate.shingles import Shingler
+from operators.sections import Fit, Section
 
 HELD_OUT_SHARE = 0.2
 """Of collections, and of the documents of the others."""
@@ -164,6 +166,15 @@ class Split:
                 chosen.sets.append(shingles)
                 chosen.tokens += int(estimates[position])
         return chosen
+
+
+SECTION = Section(
+    "split",
+    Split,
+    Fit("documents", key=("id",), columns=("id",), after=("deduplicate",), where=KEPT, needs=("duplicate_of",)),
+    on="language_model",
+    reads=("read",),
+)
 
 
 @dataclass

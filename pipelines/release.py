@@ -19,6 +19,7 @@ from pipelines.recipe import Recipe
 from pipelines.steps.contracts import Context, Status, Step
 from pipelines.steps.datasets import known_datasets, made_datasets
 from pipelines.steps.indexes import lacks_indexes, update_indexes
+from pipelines.steps.owners import clear_ownerless, ownerless
 
 STEP = "release"
 RECORD = Record(STEP, 1, {}, {})
@@ -31,6 +32,8 @@ def release_state(store: Store, steps: Sequence[Step]) -> Status:
     if "documents" not in versions:
         return Status("new")
     earlier = releases(store)
+    if ownerless(store, steps):
+        return Status("pending", 1, 1, "releases", ("memories that the recipe no longer makes",))
     if lacks_indexes(store, specs):
         return Status("pending", 1, 1, "releases", ("the indexes are not up to date",))
     if not earlier:
@@ -41,7 +44,11 @@ def release_state(store: Store, steps: Sequence[Step]) -> Status:
 
 
 def write_release(context: Context, recipe: Recipe, steps: Sequence[Step], results: dict[str, Any]) -> Release:
-    """Index, tag, and write the row. Interrupted anywhere, the next build does it again under the same name."""
+    """Clear what nobody owns, index, tag, and write the row.
+
+    Interrupted anywhere, the next build does it again under the same name.
+    """
+    clear_ownerless(context, steps)
     specs = made_datasets(steps)
     indexes = update_indexes(context, specs)
     versions = current_versions(context.store, specs)

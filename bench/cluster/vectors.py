@@ -24,7 +24,7 @@ from bench.report import tell
 from mnemic.encoder import TextEncoder
 from mnemic.ids import content_hash
 from operators.sentences import Sentences
-from pipelines.sources import Document
+from pipelines.sources.contracts import Document
 from pipelines.sources.python_environment import PythonEnvironment
 
 FOLDER = CACHE / "cluster"

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from mnemic.arrays import RowIds, Vectors
+from mnemic.catalogue import CATALOGUE
 from mnemic.errors import RecipeError, StepError
 from operators.cluster.describe import Describing, vectors_of
 from operators.cluster.flat import faiss_centroids
@@ -26,6 +27,7 @@ from operators.cluster.labels import vocabulary
 from operators.cluster.sample import Sample, Sampling
 from operators.cluster.tree import Descent, Tree, root, tree_of
 from operators.contracts import Corpus, Progress, Reduction, Resources
+from operators.sections import Driven, Section
 
 PartT = TypeVar("PartT")
 
@@ -170,6 +172,14 @@ class Cluster:
     def restore(self, state: pa.Table, corpus: Corpus, device: str) -> ClusterPaths:
         """The fitted tree, from the paths and centroids of its nodes."""
         return ClusterPaths({"clusters": state}, self.read(state), device)
+
+
+SECTION = Section(
+    "cluster",
+    Cluster,
+    Driven("pipelines.steps.cluster:cluster_step", after=("segment",), datasets=(CATALOGUE["clusters"],)),
+    on=True,
+)
 
 
 def reduced(reduction: Reduction[PartT, Any], parts: Iterable[PartT]) -> PartT:

@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mnemic import schema
+from mnemic.catalogue import CATALOGUE
 from mnemic.errors import StepError
 from mnemic.neighbours.codes import rounded
 from mnemic.neighbours.exact import ExactSearch
@@ -26,6 +27,7 @@ from mnemic.neighbours.parts import Part, Partial, Range, candidates_of, merged,
 from mnemic.splits import STORED
 from mnemic.vectors import column, vectors
 from operators.contracts import Corpus, Progress, Resources, bounds, refuse
+from operators.sections import Driven, Section
 from operators.teacher.quantised import Quantised
 from operators.teacher.store import StoredKeys
 
@@ -175,6 +177,14 @@ class Neighbours:
         neighbours = np.where(rows < 0, NO_NEIGHBOUR, rows).astype(np.uint32)
         arrays = [column(neighbours), column(distances)]
         return pa.RecordBatch.from_arrays(arrays, schema=self.output(pa.schema([])))
+
+
+SECTION = Section(
+    "neighbours",
+    Neighbours,
+    Driven("pipelines.steps.neighbours:neighbours_step", after=("datastore",), datasets=(CATALOGUE["lists"],)),
+    on="language_model",
+)
 
 
 @dataclass

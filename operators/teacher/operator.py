@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from mnemic.splits import STORED, VALIDATION_PREFIX
 from mnemic.vectors import vectors
 from operators.contracts import Corpus, Progress, Resources, bounds, refuse
+from operators.sections import Driven, Section
 from operators.teacher.copies import Groups
 from operators.teacher.distribution import distribution
 from operators.teacher.neighbours import NO_NEIGHBOUR
@@ -99,6 +100,14 @@ class Teacher:
         """Read the tokens in another process, with the temperature that `fit` chose."""
         store = _Store.read(self, corpus, lambda done, total: None)
         return FittedTeacher(self, store, state["temperature"][0].as_py())
+
+
+SECTION = Section(
+    "teacher",
+    Teacher,
+    Driven("pipelines.steps.neighbours:teacher_step", after=("neighbours",)),
+    on="language_model",
+)
 
 
 @dataclass

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mnemic.errors import SourceError
-from pipelines.sources import Reject, is_blank, resolve_inside, text_fault
+from pipelines.sources.contracts import Reject
 from pipelines.sources.conversations import CONVERSATIONS
 from pipelines.sources.json_values import (
     JSON_LINES,
@@ -37,6 +37,7 @@ from pipelines.sources.json_values import (
 )
 from pipelines.sources.locomo import is_sample, sample_name, sessions
 from pipelines.sources.session import IDS
+from pipelines.sources.text import is_blank, resolve_inside, text_fault
 
 TEXTS = ("question", "query")
 EVIDENCE = ("evidence", "ids", "relevant")

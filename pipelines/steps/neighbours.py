@@ -46,20 +46,22 @@ PARTS = "mnemic.parts"
 """Property of the commits to `partials`: which parts of the store have answered."""
 
 
-def neighbours_step(record: Record, operator: Neighbours) -> FitStep:
+def neighbours_step(record: Record, operator: Neighbours, after: tuple[str, ...]) -> FitStep:
+    """The search: the neighbours of every row of the datastore among those of its store."""
     return NeighboursStep(
         record,
         operator,
         "datastore",
         key=("document", "position"),
         columns=("document", "split", "key"),
-        after=("datastore",),
+        after=after,
         where=STORE,
         tables=(CATALOGUE["lists"],),
     )
 
 
-def teacher_step(record: Record, operator: Teacher) -> FitStep:
+def teacher_step(record: Record, operator: Teacher, after: tuple[str, ...]) -> FitStep:
+    """What the neighbours of every row vote for."""
     similarity = operator.mask_similarity
     return FitStep(
         record,
@@ -67,7 +69,7 @@ def teacher_step(record: Record, operator: Teacher) -> FitStep:
         "datastore",
         key=("document", "position"),
         columns=("document", "token", "neighbours", "distances"),
-        after=("neighbours",),
+        after=after,
         where=STORE,
         also=VALIDATION,
         beside={} if similarity is None else {"pairs": NearCopies(similarity)},

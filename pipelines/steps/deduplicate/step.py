@@ -9,7 +9,7 @@
 4. `duplicate_of` follows from `pairs`, fragment by fragment.
 
 A document that the newest release kept stays, whatever comes later, and one that fell stays so unless what it fell to
-has gone; with ``rebalance`` all is decided anew, as if everything had come at once.
+has gone; with ``anew`` all is decided again, as if everything had come at once.
 
 Memory of a worker: ``memory_gb`` for a shard; about 1 KB a document of a pack. The process that runs the step holds 24
 bytes for every document that shares a key, and no document (`pipelines.steps.deduplicate.packs`).
@@ -59,6 +59,10 @@ Part = tuple[str, int]
 """A pack by its number, or a fragment of the pairs of the newest release."""
 
 
+def deduplicate_step(record: Record, operator: Deduplicate, after: tuple[str, ...]) -> DeduplicateStep:
+    return DeduplicateStep(record, operator, after)
+
+
 @dataclass(frozen=True)
 class Base:
     """The newest release, as far as it binds this step: what it decided, and what has gone since."""
@@ -96,13 +100,12 @@ class PackOutcome:
 
 @dataclass(frozen=True)
 class DeduplicateStep:
-    """The step. ``scheme`` says what the numbers of the signatures are."""
+    """The step; ``anew`` it decides about all documents, also those of earlier releases."""
 
     record: Record
     operator: Deduplicate
-    scheme: str
-    rebalance: bool = False
-    after: tuple[str, ...] = ("signature",)
+    after: tuple[str, ...]
+    anew: bool = False
     datasets: tuple[str, ...] = ("documents", "pairs", "bands", "filters")
 
     @property
@@ -129,7 +132,7 @@ class DeduplicateStep:
         status = growth_state(snapshot, self.record, [COLUMN], corpus)
         if status.done and (pairs is None or (pairs.record or {}).get("state") != self._at(corpus).state):
             return Status("pending", rows, rows, "documents", ("pairs is missing",))
-        if status.done and self.rebalance:
+        if status.done and self.anew:
             return Status("due", rows, rows, "documents", ("all is to be decided anew",))
         return replace(status, total=rows) if status.kind == "due" else status
 
@@ -144,11 +147,11 @@ class DeduplicateStep:
                 lambda: context.store["pairs"].replace(PAIRS, (), empty.as_json(), context.properties(empty))
             )
             return
-        if self.rebalance and COLUMN in snapshot.schema.names:
+        if self.anew and COLUMN in snapshot.schema.names:
             context.commit(lambda: drop_fields(documents, [COLUMN]))
             snapshot = documents.require()
         made = context.store["pairs"].snapshot()
-        if self.rebalance or made is None or (made.record or {}).get("state") != record.state:
+        if self.anew or made is None or (made.record or {}).get("state") != record.state:
             self._resolve(context, record, snapshot, rows)
         stored = context.store["pairs"].require().record or {}
         record = replace(record, found=stored["found"])
@@ -159,9 +162,9 @@ class DeduplicateStep:
 
     def _resolve(self, context: Context, record: Record, snapshot: Snapshot, rows: int) -> None:
         """Find what shares keys, decide about it, and leave `pairs` whole."""
-        base = None if self.rebalance else self._base(context.store, snapshot)
+        base = None if self.anew else self._base(context.store, snapshot)
         runs = Runs(context.store["bands"], self.record, self.operator)
-        chosen = runs.plan(rows, self.rebalance)
+        chosen = runs.plan(rows, self.anew)
         runs.extend(context, snapshot, chosen)
         reader = partial(_reader, context.store, snapshot.version, base)
         if chosen.bytes > packs.IN_HAND:
@@ -203,7 +206,7 @@ class DeduplicateStep:
         rows: int,
     ) -> list[PackPart]:
         """The keys that stand more than once, shard by shard; after a release, those of documents to decide about."""
-        operator, scheme, step = self.operator, self.scheme, self.name
+        operator, scheme, step = self.operator, self.operator.scheme, self.name
         bands, filters, identity = runs.dataset, context.store["filters"], runs.identity(chosen)
         before = {fragment.id for fragment in base.documents.fragments} if base else set()
         index = runs.index()
