@@ -65,8 +65,8 @@ class Building:
     """A build under way: it holds the bank's lease, and has the steps to run one after another.
 
     ``steps`` are run in their order by `run`; each does what is left of it, and nothing when nothing is. `release`
-    comes last. What is interrupted between two steps, or in one, is carried on by the next build. ``keywords`` are fields
-    of `BuildOptions`.
+    comes last. What is interrupted between two steps, or in one, is carried on by the next build. ``keywords`` are
+    fields of `BuildOptions`.
     """
 
     def __init__(
