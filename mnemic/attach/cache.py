@@ -7,6 +7,7 @@ grow by it in each pass; the model's own cache holds the text alone (`prefixed`)
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from mnemic.errors import ModelError
 
 if TYPE_CHECKING:
     import torch
+
+_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,12 +96,17 @@ class Prefixes:
         self.model, self.settle = model, settle
         self.entries: list[Prefixed] = []
         self._rotation: Rotation | None = None
-        self._number = 0
 
     @property
     def numbers(self) -> tuple[int, ...]:
         """What tells these prefixes from those of another time."""
         return tuple(entry.number for entry in self.entries)
+
+    @property
+    def trained(self) -> bool:
+        """Whether keys or values change between passes, and want gradients."""
+        fixed = [entry.choose.prefix for entry in self.entries if isinstance(entry.choose, Always)]
+        return any(part.requires_grad for prefix in fixed for part in (*prefix.keys, *prefix.values))
 
     def add(self, choose: Callable[[Prompt], Prefix | None]) -> Entry:
         """Put a prefix behind those that are there. Raises `ModelError` where the model's keys are not understood."""
@@ -107,8 +115,7 @@ class Prefixes:
             self._refuse(choose.prefix)
             if not choose.prefix.size:
                 return Entry()
-        self._number += 1
-        entry = Prefixed(self, self._number, choose)
+        entry = Prefixed(self, next(_numbers), choose)
         self.entries.append(entry)
         self.settle()
         return entry
@@ -120,8 +127,11 @@ class Prefixes:
     def before(self, call: Arguments, prompt: Prompt) -> dict[str, Any] | None:
         """The arguments of the pass with the prefixes of ``prompt`` before it; None where there are none."""
         batch, read = call.size()
-        key = ("standing", *self.numbers, batch, self.model.device, self.model.dtype)
-        standing = prompt.chosen(key, _Stand(self, batch))
+        if self.trained:
+            standing = self.stand(prompt, batch)
+        else:
+            key = ("standing", *self.numbers, batch, self.model.device, self.model.dtype)
+            standing = prompt.chosen(key, _Stand(self, batch))
         if standing is None:
             return None
         from mnemic.attach.prefixed import PrefixedCache
@@ -209,6 +219,8 @@ class Prefixes:
         prefixes = [one for one in choices if one is not None and one.size]
         if not prefixes or self._rotation is None:
             return None
+        if self.trained:
+            return self._behind_each_other(prefixes, prompt, batch)
         import torch
 
         with torch.inference_mode(False), torch.no_grad():  # it serves later passes too, which may be of another mode

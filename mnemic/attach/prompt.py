@@ -22,7 +22,7 @@ else:
     Render = Any
 
 
-class Context(Entry):
+class Rendered(Entry):
     """Text before the prompt: ``render`` gives it for a row's text (with a ``tokenizer``) or ids (without)."""
 
     def __init__(self, place: Place, render: Render, tokenizer: Any | None) -> None:
@@ -47,15 +47,15 @@ class Contexts:
 
     def __init__(self, settle: Callable[[], None]) -> None:
         self.settle = settle
-        self.entries: list[Context] = []
+        self.entries: list[Rendered] = []
 
     def add(self, render: Render, tokenizer: Any | None) -> Entry:
-        entry = Context(self, render, tokenizer)
+        entry = Rendered(self, render, tokenizer)
         self.entries.append(entry)
         self.settle()
         return entry
 
-    def remove(self, entry: Context) -> None:
+    def remove(self, entry: Rendered) -> None:
         self.entries.remove(entry)
         self.settle()
 
@@ -84,7 +84,7 @@ class Contexts:
         longer = {**call, "input_ids": whole, "attention_mask": mask} | _lengths(model, call, grown - prompt.width)
         longer.pop("inputs", None)
         if longer.get("streamer") is not None:
-            longer["streamer"] = Streamed(longer["streamer"], ids)
+            longer["streamer"] = PromptStreamer(longer["streamer"], ids)
         prompt.width = grown
         return _cut(generate(**longer), ids, grown)
 
@@ -113,7 +113,7 @@ class Contexts:
         return first is not None and bool(len(row)) and int(row[0]) == first
 
 
-class Streamed:
+class PromptStreamer:
     """A streamer that is given the caller's prompt instead of the longer one."""
 
     def __init__(self, streamer: Any, ids: torch.Tensor) -> None:

@@ -89,10 +89,10 @@ def test_each_row_of_a_batch_has_rows_of_its_own(host: Host, prompts: torch.Tens
 
 def test_groups_are_chosen_once_for_a_prompt(host: Host, prompts: torch.Tensor) -> None:
     model, parts = host.model, rows(host, 3, 6)
-    asked: list[list[int]] = []
+    prompted: list[list[int]] = []
 
     def choose(prompt: Prompt) -> list[int]:
-        asked.append([len(row) for row in prompt.rows()])
+        prompted.append([len(row) for row in prompt.rows()])
         return [int(row[-1]) % 3 for row in prompt.rows()]
 
     with host.widen(1, *parts, groups=[int(row[-1]) % 3 for row in prompts]):
@@ -107,11 +107,11 @@ def test_groups_are_chosen_once_for_a_prompt(host: Host, prompts: torch.Tensor) 
         mask[:, :3] = 0
         answer = model.generate(padded, attention_mask=mask, **GREEDY)
         assert torch.equal(answer[:, 3:], expected)
-        assert asked == [[9, 9]] * 3
+        assert prompted == [[9, 9]] * 3
         with torch.inference_mode():
             begun = model(input_ids=prompts[:, :5])
             rest = model(input_ids=prompts[:, 5:], past_key_values=begun.past_key_values)
-        assert asked[3:] == [[5, 5]], "a cache goes on with what its beginning chose"
+        assert prompted[3:] == [[5, 5]], "a cache goes on with what its beginning chose"
     same = [int(row[4]) % 3 for row in prompts] == [int(row[-1]) % 3 for row in prompts]
     assert same == torch.allclose(rest.logits, logits[:, 5:], atol=1e-5)
 

@@ -70,15 +70,15 @@ def answers(model: Any, prompts: torch.Tensor) -> list[torch.Tensor]:
     mask[0, :2] = 0
     plain = {"attention_mask": torch.ones_like(prompts), **GREEDY}
     with torch.inference_mode():
-        given = [model(input_ids=prompts).logits, model(input_ids=padded, attention_mask=mask).logits]
-        given += [model(input_ids=prompts, use_cache=False).logits]
+        outputs = [model(input_ids=prompts).logits, model(input_ids=padded, attention_mask=mask).logits]
+        outputs += [model(input_ids=prompts, use_cache=False).logits]
         begun = model(input_ids=prompts[:, :4])
-        given += [model(input_ids=prompts[:, 4:], past_key_values=begun.past_key_values).logits]
-        given += [model.generate(prompts, use_cache=cache, **plain) for cache in (True, False)]
-        given += [model.generate(padded, attention_mask=mask, **GREEDY)]
-        given += [model.generate(prompts, num_beams=3, num_return_sequences=2, **plain)]
+        outputs += [model(input_ids=prompts[:, 4:], past_key_values=begun.past_key_values).logits]
+        outputs += [model.generate(prompts, use_cache=cache, **plain) for cache in (True, False)]
+        outputs += [model.generate(padded, attention_mask=mask, **GREEDY)]
+        outputs += [model.generate(prompts, num_beams=3, num_return_sequences=2, **plain)]
         scored = model.generate(prompts, output_scores=True, return_dict_in_generate=True, **plain)
-    return [*given, scored.sequences, *scored.scores]
+    return [*outputs, scored.sequences, *scored.scores]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
