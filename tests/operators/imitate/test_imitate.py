@@ -217,7 +217,7 @@ def test_a_state_that_names_the_class_of_its_memory_is_read(address: str) -> Non
 
 def test_a_training_that_diverges_is_a_sentence(address: str) -> None:
     rows, _ = repeated_facts(rows=200, held_out=5)
-    with pytest.raises(StepError, match="lower its matrix_rate and learning_rate"):
+    with pytest.raises(StepError, match="lower matrix_rate or learning_rate"):
         run(Imitate(model=address, batch=20, dtype="float32", learning_rate=1e30, matrix_rate=1e30), rows)
 
 
