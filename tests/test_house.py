@@ -127,18 +127,13 @@ SAME_NAMES = {
 }
 
 
-TO_GO = {"IndexPlan", "Context", "Streamed"}
-"""Names that have two meanings and are to have one."""
-
-
 def test_a_class_name_has_one_meaning():
     places: dict[str, set[str]] = {}
     for module, file in MODULES.items():
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name, set()).add(module)
-    twice = {name: modules for name, modules in places.items() if len(modules) > 1 and name not in TO_GO}
-    assert twice == SAME_NAMES
+    assert {name: modules for name, modules in places.items() if len(modules) > 1} == SAME_NAMES
 
 
 def test_nobody_asks_what_kind_a_memory_is():
