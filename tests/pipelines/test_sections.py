@@ -84,8 +84,7 @@ def test_a_bank_without_memories_is_built_and_opened(tmp_path):
     recipe = tiny_recipe(tmp_path, write_corpus(tmp_path / "corpus", documents=18), imitate=False)
     mnemic.build(recipe, device="cpu", engine="inline")
     bank = mnemic.open_bank(recipe["bank"])
-    assert [row["name"] for row in bank.memories()] == ["knn"]
-    assert "memories" not in bank.release.versions
+    assert bank.release.counts["datastore"] and "memories" not in bank.release.versions
     assert mnemic.plan(recipe, device="cpu").nothing_to_do
 
 
