@@ -84,7 +84,7 @@ def evaluate(
     opened = bank if isinstance(bank, Bank) else open_bank(bank, release, storage_options)
     digest = corpus_digest(opened.dataset("documents"), ("id",))[0]
     counts, repeats = funnel(opened), _repetition(opened)
-    if "memories" not in opened.release.versions or not opened.memories():
+    if not opened.memories():
         return Evaluation(opened.path, opened.release.name, digest, counts, repeats, {}, {}, ())
     memories = trained(opened)
     validation = HeldOut.read(opened, VALIDATION, memories)
