@@ -1,6 +1,6 @@
 """The Arrow schemas of a bank's datasets: what one row is, and its key.
 
-Base columns are written when a row is made. The columns that later steps add (DESIGN.md section 4) are declared by the
+Base columns are written when a row is made. The columns that later steps add (docs/architecture.md) are declared by the
 operators that compute them. ``KEYS`` names, for each dataset, the columns that identify a row and sort it.
 """
 

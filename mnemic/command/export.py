@@ -15,6 +15,7 @@ from mnemic.bank import open_bank
 from mnemic.dataset import Snapshot
 from mnemic.search.condition import readable_condition
 
+SUMMARY = "kept documents, events or pairs as Parquet or JSON Lines"
 EXAMPLES = """  mnemic export memory/notes events events.jsonl
   mnemic export memory/notes documents kept.parquet
   mnemic export memory/notes pairs - --where "verdict = 'duplicate'" | head"""

@@ -13,6 +13,7 @@ from mnemic.errors import BankError
 from mnemic.schema import LEVELS
 from mnemic.terminal import one_line, plain
 
+SUMMARY = "releases, datasets, lineage; --failures: what was left out and why"
 EXAMPLES = """  mnemic show memory/python-environment
   mnemic show memory/python-environment --failures
   mnemic show memory/python-environment --json"""
