@@ -25,8 +25,8 @@ import pyarrow as pa
 from bench.report import tell
 from bench.segment_sets import DATA, detokenised
 from mnemic import languagemodel
+from mnemic.catalogue import CATALOGUE
 from mnemic.dataset import Snapshot, Store
-from mnemic.schema import KEYS
 from mnemic.vectors import vectors
 from operators.imitate import Texts, TrainingRows
 from pipelines.corpus_reader import KeyOrder, corpus_digest
@@ -154,7 +154,7 @@ def _write_sections(folder: Path) -> None:
 
 def _held(datastore: Snapshot, where: str) -> Held:
     columns = ("document", "position", "token", "base_logprob", "teacher_label", "input")
-    order = KeyOrder(datastore, KEYS["datastore"], where)
+    order = KeyOrder(datastore, CATALOGUE["datastore"].key, where)
     table = order.take(range(len(order)), columns)
     with np.errstate(divide="ignore"):
         retriever = np.log(table["teacher_label"].to_numpy().astype(np.float64))

@@ -45,9 +45,9 @@ from bench.search_corpus import (
 )
 from bench.search_recall import recall_rows
 from mnemic.bank import Bank
+from mnemic.catalogue import DOCUMENT_INDEXES
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.index import (
-    DOCUMENTS,
     build_indexes,
     built,
     hold,
@@ -98,7 +98,7 @@ def measure(quick: bool) -> list[Row]:
         store = released(source, Path(folder))
         dataset = store["events"]
         tell(f"{size:,} events; indexes built in {timed(lambda: build_indexes(dataset)):.0f} s, {_load()}")
-        build_indexes(store["documents"], DOCUMENTS)
+        build_indexes(store["documents"], DOCUMENT_INDEXES)
         record = measure_recall(dataset.require(), "vector")
         write_record(dataset.require(), "vector", record)
         bank = _opened(store)

@@ -28,6 +28,7 @@ from flows.progress import ProgressPages, log_lines
 from flows.report import show
 from mnemic.errors import Unreachable
 from pipelines.engine import choose_engine
+from pipelines.options import BuildOptions
 from pipelines.run import Building, BuildResult
 
 RETRIES = 2
@@ -47,6 +48,7 @@ def build_bank(
     workers: Annotated[int, Field(ge=1)] | None = None,
     device: str | None = None,
     replace: bool = False,
+    anew: list[str] | None = None,
     rebalance: bool = False,
     recluster: bool = False,
     until: str | None = None,
@@ -62,32 +64,31 @@ def build_bank(
         workers: Most Ray workers of a step. Default: what fits.
         device: cpu or cuda. Default: cuda where there is one.
         replace: Take over a bank that belongs to another recipe.
+        anew: Steps that are computed again although nothing changed.
         rebalance: Deduplicate anew; by default documents of earlier releases stay.
         recluster: Fit a new tree of clusters; by default events join the one there is.
         until: Stop after this step, without a release.
         commit_every: Fragments in a commit.
     """
-    with (
-        ProgressPages() as pages,
-        Cancellation() as cancellation,
-        Building(
-            recipe,
+    with ProgressPages() as pages, Cancellation() as cancellation:
+        options = BuildOptions(
             bank=bank,
             engine=choose_engine(engine, address, workers),
             device=device,
             replace=replace,
+            anew=anew or (),
             rebalance=rebalance,
             recluster=recluster,
             until=until,
             commit_every=commit_every,
-            sinks=[log_lines(), pages, cancellation],
-        ) as building,
-    ):
-        for step in building.steps:
-            _run(building, step.name, partial(building.run, step))
-        if until is None:
-            _run(building, "release", building.release)
-        result = building.result()
+            sinks=(log_lines(), pages, cancellation),
+        )
+        with Building(recipe, options) as building:
+            for step in building.steps:
+                _run(building, step.name, partial(building.run, step))
+            if until is None:
+                _run(building, "release", building.release)
+            result = building.result()
     steps = [step.name for step in building.steps] + ([] if until else ["release"])
     show(result, building.recipe.name, steps, building.store)
     return Completed(message=_summary(result, until))

@@ -2,9 +2,9 @@
 
 Prefect makes the page from a JSON schema. pydantic derives nearly all of it from `Recipe` and the operators in it; what
 it cannot know is mended here. Sources are `Any` in a recipe, since a package may add kinds of its own: the built-in
-ones are shown with their fields. A setting that a recipe says once (`pipelines.recipe.SHARED`) is left out of the
-sections that only read it, which would refuse it. Storage options are secrets: they are no parameters, which Prefect
-keeps and shows, but come from the worker's environment.
+ones are shown with their fields. A section may be turned off with false, and on with true. A setting that a recipe says
+once is left out of the sections that only read it (`operators.sections.shared_field`), which would refuse it. Storage
+options are secrets: they are no parameters, which Prefect keeps and shows, but come from the worker's environment.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from pydantic import BeforeValidator, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from pipelines.recipe import SHARED, SHIPPED, Recipe, load_recipe
+from pipelines.recipe import SHIPPED, Recipe, load_recipe
+from pipelines.sections import sections
 from pipelines.sources import SOURCES
 
 
@@ -27,13 +28,17 @@ class _ShownOnThePage:
         settings = handler.resolve_ref_schema(recipe)["properties"]
         settings.pop("storage_options", None)
         settings["sources"]["items"] = {"anyOf": [*(_source(kind, handler) for kind in SOURCES), _OTHER_SOURCE]}
-        for name, shown in settings.items():
-            section = handler.resolve_ref_schema(shown.get("anyOf", [shown])[0])  # the first where it may be left out
-            if "description" in section:  # a docstring, which the page shows as it is
-                section["description"] = section["description"].replace("``", "")
-            for said_elsewhere in SHARED.get(name, {}):
-                section["properties"].pop(said_elsewhere, None)
+        for section in sections():
+            shown = settings[section.name]
+            operator = handler.resolve_ref_schema(shown["anyOf"][0])
+            if "description" in operator:  # a docstring, which the page shows as it is
+                operator["description"] = operator["description"].replace("``", "")
+            for said_elsewhere in section.shared:
+                operator["properties"].pop(said_elsewhere, None)
                 (shown["default"] or {}).pop(said_elsewhere, None)  # a section that is left out has no values
+            shown["anyOf"] = [shown["anyOf"][0], {"title": "on or off", "type": "boolean"}]
+            if not section.on:
+                shown["default"] = False
         shipped = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
         named = {"type": "string", "title": "name or path", "description": f"{shipped}, or the path of a YAML file"}
         return {"anyOf": [named, recipe]}

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from mnemic.bank import open_bank
-from mnemic.command.show import funnel
 from mnemic.dataset import Store
+from mnemic.funnel import funnel
 from mnemic.release import Release
 from mnemic.terminal import plain
 from pipelines.run import BuildResult

@@ -8,11 +8,15 @@ can still pin, hash and open it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
+
+from mnemic import schema as schemas
+from mnemic.errors import BankError
 
 Removal = Literal["delete", "redo", "subtract", "stale"]
 """What the removal of a parent's row does to the rows that name it: they go, are made anew, lose their share of a sum,
@@ -21,7 +25,10 @@ or are marked as knowing too much."""
 
 @dataclass(frozen=True)
 class Parent:
-    """``column`` (a string or a list of strings; "" where rows name nobody) holds keys of rows of ``dataset``."""
+    """``column`` (a string or a list of strings; "" where rows name nobody) holds keys of rows of ``dataset``.
+
+    The column "" says that every row is made of many rows of ``dataset`` and names none of them.
+    """
 
     dataset: str
     column: str
@@ -44,10 +51,10 @@ class IndexPlan:
 class DatasetSpec:
     """``key`` identifies a row and orders it in `mnemic digest`; ``schema`` may depend on a model's sizes.
 
-    ``counted`` is SQL for the rows that are content (None: all). ``bookkeeping`` columns say when and how a row came to
-    be, and are left out of the digest, as is a dataset that is not ``digested``. A release pins what is ``pinned``;
-    rows that are no content of the bank, such as runs, are not. Files of writers that hold no lease are not cleaned up:
-    of a dataset that is not ``cleaned``.
+    A ``schema`` of None is the output of the operator that makes the rows. ``counted`` is SQL for the rows that are
+    content (None: all). ``bookkeeping`` columns say when and how a row came to be, and are left out of the digest, as
+    is a dataset that is not ``digested``. A release pins what is ``pinned``; rows that are no content of the bank, such
+    as runs, are not. A build deletes what killed writers left of a dataset that is ``cleaned``.
     """
 
     name: str
@@ -61,3 +68,162 @@ class DatasetSpec:
     index: IndexPlan | None = None
     export: bool = True
     cleaned: bool = True
+
+
+EVENT_INDEXES = IndexPlan(
+    scalars={
+        "id": "BTREE",
+        "document": "BTREE",
+        "session": "BTREE",
+        "tenant": "BITMAP",
+        "source": "BITMAP",
+        "collection": "BITMAP",
+        "level": "BITMAP",
+        "leaf": "BITMAP",
+        "cluster": "BTREE",
+        "start_time": "BTREE",
+        "end_time": "BTREE",
+    }
+)
+
+DOCUMENT_INDEXES = IndexPlan(
+    scalars={"id": "BTREE", "session": "BTREE", "tenant": "BITMAP", "source": "BITMAP", "collection": "BITMAP"}
+)
+
+NOTHING = "nothing"
+"""Severity of a row of `rejects` that only says that a step was asked about an input and rightly made nothing of it."""
+
+_DATASETS = (
+    DatasetSpec(
+        "documents",
+        schemas.DOCUMENTS,
+        key=("id",),
+        parents=(Parent("documents", "duplicate_of", "redo"),),
+        bookkeeping=frozenset({"item"}),
+        index=DOCUMENT_INDEXES,
+    ),
+    DatasetSpec(
+        "bands", schemas.BANDS, ("source", "key", "row"), (Parent("documents", "", "redo"),), False, export=False
+    ),
+    DatasetSpec(
+        "filters",
+        schemas.FILTERS,
+        key=("band", "first", "generation"),
+        parents=(Parent("documents", "", "redo"),),
+        digested=False,
+        export=False,
+    ),
+    DatasetSpec("units", schemas.UNITS, ("document", "ordinal"), (Parent("documents", "document", "delete"),)),
+    DatasetSpec(
+        "events",
+        schemas.events,
+        key=("id",),
+        parents=(
+            Parent("documents", "document", "delete"),
+            Parent("events", "previous", "redo"),
+            Parent("events", "next", "redo"),
+            Parent("events", "parent", "delete"),
+            Parent("clusters", "cluster", "redo"),
+        ),
+        index=EVENT_INDEXES,
+    ),
+    DatasetSpec(
+        "pairs",
+        schemas.PAIRS,
+        key=("document", "other"),
+        parents=(Parent("documents", "document", "delete"), Parent("documents", "other", "delete")),
+    ),
+    DatasetSpec("clusters", schemas.clusters, ("path",), (Parent("events", "examples", "subtract"),)),
+    DatasetSpec(
+        "datastore",
+        schemas.datastore,
+        key=("document", "position"),
+        parents=(Parent("documents", "document", "delete"),),
+        export=False,
+    ),
+    DatasetSpec("lists", schemas.lists, ("list",), (Parent("datastore", "", "redo"),), export=False),
+    DatasetSpec(
+        "memories",
+        schemas.MEMORIES,
+        key=("name",),
+        parents=(Parent("datastore", "", "stale"),),
+        bookkeeping=frozenset({"state", "id", "record"}),
+        counted="final = true",
+        export=False,
+    ),
+    DatasetSpec(
+        "metrics",
+        schemas.METRICS,
+        key=("memory", "step", "metric"),
+        parents=(Parent("memories", "memory", "delete"),),
+        bookkeeping=frozenset({"state"}),
+        export=False,
+    ),
+    DatasetSpec(
+        "rejects",
+        schemas.REJECTS,
+        key=("step", "locator", "reason"),
+        parents=(Parent("documents", "input", "delete"),),
+        bookkeeping=frozenset({"id", "run", "input"}),
+        counted=f"severity <> '{NOTHING}'",
+        export=False,
+    ),
+    DatasetSpec("runs", schemas.RUNS, ("run", "step", "started"), digested=False, pinned=False, export=False),
+    DatasetSpec("releases", schemas.RELEASES, ("release",), digested=False, pinned=False, export=False),
+    DatasetSpec("leases", schemas.LEASES, ("name",), digested=False, pinned=False, export=False, cleaned=False),
+    DatasetSpec("partials", None, (), digested=False, pinned=False, export=False),
+)
+
+CATALOGUE: dict[str, DatasetSpec] = {spec.name: spec for spec in _DATASETS}
+"""The datasets of mnemic by name; `mnemic digest` hashes them in this order, and those of other packages after them."""
+
+DECLARATION = b"mnemic.dataset"
+"""Key of the metadata in which a dataset that mnemic does not know carries what it is."""
+
+
+def declared(schema: pa.Schema, spec: DatasetSpec) -> pa.Schema:
+    """``schema`` with ``spec`` in its metadata, if the dataset is not one of mnemic's own."""
+    if spec.name in CATALOGUE:
+        return schema
+    facts = {
+        "key": spec.key,
+        "parents": [(parent.dataset, parent.column, parent.rule) for parent in spec.parents],
+        "digested": spec.digested,
+        "bookkeeping": sorted(spec.bookkeeping),
+        "counted": spec.counted,
+        "pinned": spec.pinned,
+        "export": spec.export,
+        "cleaned": spec.cleaned,
+    }
+    return schema.with_metadata({**(schema.metadata or {}), DECLARATION: json.dumps(facts, sort_keys=True).encode()})
+
+
+def spec_of(name: str, schema: pa.Schema) -> DatasetSpec:
+    """What the dataset ``name`` is: by the catalogue, or as the metadata of its ``schema`` says."""
+    if name in CATALOGUE:
+        return CATALOGUE[name]
+    stored = (schema.metadata or {}).get(DECLARATION)
+    if stored is None:
+        raise BankError(
+            f"This bank has a dataset {name}, which this mnemic does not know and which does not say what it is. "
+            "A newer mnemic made it: upgrade (`pip install -U mnemic`) to use this release."
+        )
+    facts: dict[str, Any] = json.loads(stored)
+    return DatasetSpec(
+        name,
+        schema,
+        tuple(facts["key"]),
+        tuple(Parent(*parent) for parent in facts["parents"]),
+        digested=facts["digested"],
+        bookkeeping=frozenset(facts["bookkeeping"]),
+        counted=facts["counted"],
+        pinned=facts["pinned"],
+        export=facts["export"],
+        cleaned=facts["cleaned"],
+    )
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """``names`` in the order of the catalogue, those of other packages after them by name."""
+    places = {name: place for place, name in enumerate(CATALOGUE)}
+    return sorted(names, key=lambda name: (places.get(name, len(places)), name))

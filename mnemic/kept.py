@@ -1,11 +1,12 @@
 """Which documents a bank keeps: one predicate for steps, commands and the funnel.
 
-Conditions write it as `KEPT`, and whoever reads rows expands it by the columns that are there: a bank before
+Conditions write it as `KEPT`, and `mnemic.dataset.Snapshot` expands it by the columns that are there: a bank before
 deduplication keeps everything, one with filters also asks what they decided.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 KEPT = "kept()"
@@ -14,10 +15,20 @@ KEPT = "kept()"
 _DECISIONS = {"duplicate_of": "duplicate_of = ''"}
 """Column of `documents` that decides -> what a kept document has there. Each column has one writer."""
 
+_TOKEN = re.compile(r"\bkept\(\)")
+
 
 def expand(where: str | None, columns: Collection[str]) -> str | None:
-    """``where`` with `KEPT` written out for a dataset with these ``columns``."""
+    """``where`` with `KEPT` written out for a dataset with these ``columns``; texts in quotes stay as they are."""
     if where is None or KEPT not in where:
         return where
     rules = [rule for column, rule in _DECISIONS.items() if column in columns]
-    return where.replace(KEPT, f"({' AND '.join(rules)})" if rules else "true")
+    predicate = f"({' AND '.join(rules)})" if rules else "true"
+    parts = where.split("'")  # every second part is quoted; a doubled quote opens an empty one outside
+    parts[::2] = [_TOKEN.sub(predicate, part) for part in parts[::2]]
+    return "'".join(parts)
+
+
+def deciding(columns: Collection[str]) -> tuple[str, ...]:
+    """Which of ``columns`` decide whether a row is kept."""
+    return tuple(column for column in _DECISIONS if column in columns)

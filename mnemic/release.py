@@ -7,29 +7,14 @@ of a day on: `2026.11.21`, `2026.11.21-2`.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Store
 from mnemic.errors import BankError
-
-PINNED = (
-    "documents",
-    "bands",
-    "filters",
-    "pairs",
-    "units",
-    "events",
-    "clusters",
-    "datastore",
-    "lists",
-    "memories",
-    "metrics",
-    "rejects",
-)
-"""The datasets that a release pins, where they exist and its recipe has a step that makes them."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +68,7 @@ def find_release(store: Store, name: str | None) -> Release:
     return matching[-1]
 
 
-def current_versions(store: Store, made: Collection[str]) -> dict[str, int]:
-    """Newest version of every dataset that a release would pin now, of those ``made`` by the recipe's steps."""
-    found = {}
-    for name in PINNED:
-        snapshot = store[name].snapshot() if name in made else None
-        if snapshot is not None:
-            found[name] = snapshot.version
-    return found
+def current_versions(store: Store, specs: Iterable[DatasetSpec]) -> dict[str, int]:
+    """Newest version of every dataset that a release would pin now, of those that the recipe's steps make."""
+    snapshots = {spec.name: store[spec.name].snapshot() for spec in specs if spec.pinned}
+    return {name: snapshot.version for name, snapshot in snapshots.items() if snapshot is not None}

@@ -1,7 +1,7 @@
-"""The Arrow schemas of a bank's datasets: what one row is, and its key.
+"""The Arrow schemas of a bank's datasets: what one row is.
 
-Base columns are written when a row is made. The columns that later steps add (docs/architecture.md) are declared by the
-operators that compute them. ``KEYS`` names, for each dataset, the columns that identify a row and sort it.
+Base columns are written when a row is made. The columns that later steps add are declared by the operators that compute
+them. What else there is to know of a dataset, such as its key, stands in `mnemic.catalogue`.
 """
 
 from __future__ import annotations
@@ -99,6 +99,29 @@ def events(dimension: int) -> pa.Schema:
         ]
     )
 
+
+BANDS = pa.schema(
+    [
+        pa.field("source", pa.int32(), nullable=False),  # fragment of `documents`
+        pa.field("key", pa.uint64(), nullable=False),  # ascending within a source
+        pa.field("row", pa.uint64(), nullable=False),  # row id of the document
+    ]
+)
+
+FILTERS = pa.schema(
+    [
+        pa.field("band", pa.int32(), nullable=False),  # 0 is the whole text
+        pa.field("first", pa.uint64(), nullable=False),  # range of keys: [first, last]
+        pa.field("last", pa.uint64(), nullable=False),
+        pa.field("generation", pa.int32(), nullable=False),  # 0, and one more for every filter put beside
+        pa.field("capacity", pa.int64(), nullable=False),  # distinct keys
+        pa.field("held", pa.int64(), nullable=False),
+        pa.field("error", pa.float64(), nullable=False),  # of one look-up, asked for
+        pa.field("observed_error", pa.float64(), nullable=False),  # by how full it is
+        pa.field("scheme", pa.string(), nullable=False),
+        pa.field("bits", pa.large_binary(), nullable=False),
+    ]
+)
 
 PAIRS = pa.schema(
     [
@@ -202,7 +225,9 @@ REJECTS = pa.schema(
         pa.field("input", pa.string(), nullable=False),  # manifest item or row id that was being processed
         pa.field("locator", pa.string(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
-        pa.field("severity", pa.string(), nullable=False),  # "reject", "empty": nothing to take, "note": taken in part
+        pa.field(
+            "severity", pa.string(), nullable=False
+        ),  # "reject", "empty": nothing to take, "note": in part, "nothing": asked, no rows
         pa.field("whole", pa.bool_(), nullable=False),  # nothing of the input was taken: it is done with
         pa.field("run", pa.string(), nullable=False),
     ]
@@ -243,17 +268,3 @@ LEASES = pa.schema(
         pa.field("heartbeat", pa.float64(), nullable=False),  # seconds since the epoch
     ]
 )
-
-KEYS: dict[str, tuple[str, ...]] = {
-    "documents": ("id",),
-    "units": ("document", "ordinal"),
-    "events": ("id",),
-    "pairs": ("document", "other"),
-    "clusters": ("path",),
-    "datastore": ("document", "position"),
-    "lists": ("list",),
-    "memories": ("name",),
-    "metrics": ("memory", "step", "metric"),
-    "rejects": ("step", "locator", "reason"),
-}
-"""Key columns of the datasets whose content `mnemic digest` covers, in the order in which it names them."""

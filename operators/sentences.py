@@ -19,9 +19,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
+from mnemic.catalogue import CATALOGUE
 from mnemic.errors import RecipeError
+from mnemic.kept import KEPT
 from mnemic.schema import UNITS
 from operators.contracts import REJECTED, BatchFunction, Resources
+from operators.sections import Derive, Section
 
 # Possessive quantifiers and the look-behind keep the search linear on hostile text, such as a million full stops.
 _BREAK = re.compile(
@@ -138,6 +141,24 @@ class Sentences:
         }
         units = pa.RecordBatch.from_arrays([columns[name] for name in UNITS.names], schema=UNITS)
         return units, _rejects(batch, np.flatnonzero(counts == 0))
+
+
+SECTION = Section(
+    "units",
+    Sentences,
+    Derive(
+        origin="documents",
+        target=CATALOGUE["units"],
+        columns=("id", "source", "collection", "tenant", "session", "text", "speaker", "time", "turns"),
+        key=("id",),
+        target_key=("document",),
+        after=("deduplicate",),
+        where=KEPT,
+        needs=("duplicate_of",),
+    ),
+    on=True,
+    reads=("read",),
+)
 
 
 def _of_turns(name: str, turns: list[dict[str, Any] | None], otherwise: pa.Array) -> pa.Array:

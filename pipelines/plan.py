@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Store
-from mnemic.release import PINNED
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.release import release_state
 from pipelines.steps import Status, Step, steps_of
+from pipelines.steps.datasets import known_datasets
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def plan(
     status = release_state(store, steps)
     upstream = [name for name, waits in waiting.items() if waits][:1]
     planned.append(_line("release", status, upstream, None))
-    return Plan(store.root, tuple(planned), _sizes(store), _free(store.root))
+    return Plan(store.root, tuple(planned), _sizes(store, known_datasets(steps).values()), _free(store.root))
 
 
 def _planned(step: Step, status: Status, upstream: Sequence[str], rates: Mapping[str, float]) -> PlannedStep:
@@ -94,13 +95,14 @@ def _rates(store: Store) -> dict[str, float]:
     return {step: rows[step] / seconds[step] for step in rows if seconds[step] > 0}
 
 
-def _sizes(store: Store) -> dict[str, tuple[int, int]]:
-    sizes = {}
-    for name in PINNED:
-        snapshot = store[name].snapshot()
+def _sizes(store: Store, specs: Iterable[DatasetSpec]) -> dict[str, tuple[int, int]]:
+    """Rows and bytes of every dataset that there is and that releases pin."""
+    local, sizes = "://" not in store.root, {}
+    for spec in specs:
+        snapshot = store[spec.name].snapshot() if spec.pinned else None
         if snapshot is not None:
-            local = "://" not in store.root
-            sizes[name] = (snapshot.count(), _bytes(f"{store.root}/{name}.lance") if local else snapshot.data_bytes)
+            size = _bytes(f"{store.root}/{spec.name}.lance") if local else snapshot.data_bytes
+            sizes[spec.name] = (snapshot.count(spec.counted), size)
     return sizes
 
 

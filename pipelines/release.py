@@ -9,14 +9,17 @@ from typing import Any
 
 import pyarrow as pa
 
+from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Store
 from mnemic.dataset.write import append_rows
-from mnemic.release import PINNED, Release, current_versions, releases
+from mnemic.release import Release, current_versions, releases
 from mnemic.schema import RELEASES
 from pipelines.identity import Record
 from pipelines.recipe import Recipe
 from pipelines.steps.contracts import Context, Status, Step
+from pipelines.steps.datasets import known_datasets, made_datasets
 from pipelines.steps.indexes import lacks_indexes, update_indexes
+from pipelines.steps.owners import clear_ownerless, ownerless
 
 STEP = "release"
 RECORD = Record(STEP, 1, {}, {})
@@ -24,29 +27,39 @@ RECORD = Record(STEP, 1, {}, {})
 
 def release_state(store: Store, steps: Sequence[Step]) -> Status:
     """Whether the head differs from the newest release, or rows are missing from an index."""
-    versions = current_versions(store, _made(steps))
+    specs = made_datasets(steps)
+    versions = current_versions(store, specs)
     if "documents" not in versions:
         return Status("new")
-    found = releases(store)
-    if lacks_indexes(store):
+    earlier = releases(store)
+    if ownerless(store, steps):
+        return Status("pending", 1, 1, "releases", ("memories that the recipe no longer makes",))
+    if lacks_indexes(store, specs):
         return Status("pending", 1, 1, "releases", ("the indexes are not up to date",))
-    if not found:
+    if not earlier:
         return Status("new", 1, 1, "releases")
-    if found[-1].versions != versions:
+    if earlier[-1].versions != versions:
         return Status("pending", 1, 1, "releases", ("the bank changed since the last release",))
     return Status("done", 0, 1, "releases")
 
 
 def write_release(context: Context, recipe: Recipe, steps: Sequence[Step], results: dict[str, Any]) -> Release:
-    """Index, tag, and write the row. Interrupted anywhere, the next build does it again under the same name."""
-    indexes = update_indexes(context)
-    versions = current_versions(context.store, _made(steps))
+    """Clear what nobody owns, index, tag, and write the row.
+
+    Interrupted anywhere, the next build does it again under the same name.
+    """
+    clear_ownerless(context, steps)
+    specs = made_datasets(steps)
+    indexes = update_indexes(context, specs)
+    versions = current_versions(context.store, specs)
     created = datetime.now(UTC)
     name = _next_name(created, [release.name for release in releases(context.store)])
     for dataset, version in versions.items():
         context.store[dataset].tag(name, version)
-    counts = {dataset: context.store[dataset].require().count() for dataset in versions}
-    stored = _records(context.store)
+    counts = {
+        spec.name: context.store[spec.name].require().count(spec.counted) for spec in specs if spec.name in versions
+    }
+    stored = _records(context.store, [spec for spec in known_datasets(steps).values() if spec.pinned])
     lineage = {
         step.name: {**step.record.as_json(), **stored.get(step.name, {}), **results.get(step.name, {})}
         for step in steps
@@ -66,26 +79,22 @@ def write_release(context: Context, recipe: Recipe, steps: Sequence[Step], resul
     return releases(context.store)[-1]
 
 
-def _made(steps: Sequence[Step]) -> set[str]:
-    return {"rejects", *(dataset for step in steps for dataset in step.datasets)}
-
-
-def _records(store: Store) -> dict[str, dict[str, Any]]:
+def _records(store: Store, specs: Sequence[DatasetSpec]) -> dict[str, dict[str, Any]]:
     """The records that steps left with their columns: they know the corpus that was looked at, and what was found.
 
     What the record of a table has found is newer: columns stand while `clusters` is counted again.
     """
-    found: dict[str, dict[str, Any]] = {}
-    for name in PINNED:
-        snapshot = store[name].snapshot()
+    stored: dict[str, dict[str, Any]] = {}
+    for spec in specs:
+        snapshot = store[spec.name].snapshot()
         if snapshot is None:
             continue
         records = (snapshot.column_record(column) for column in snapshot.schema.names)
-        found.update({record["step"]: record for record in records if record})
+        stored.update({record["step"]: record for record in records if record})
         whole = snapshot.record
-        if whole and whole.get("found") and whole["step"] in found:
-            found[whole["step"]] = whole
-    return found
+        if whole and whole.get("found") and whole["step"] in stored:
+            stored[whole["step"]] = whole
+    return stored
 
 
 def _next_name(now: datetime, known: list[str]) -> str:

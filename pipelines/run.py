@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import platform
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,18 +24,20 @@ import mnemic
 from mnemic.dataset import Store
 from mnemic.dataset.lease import Lease
 from mnemic.dataset.write import append_rows
-from mnemic.errors import OtherRecipe, RecipeError, Unreachable
+from mnemic.errors import OtherRecipe, Unreachable
 from mnemic.hardware import checked_device, default_device, device_name
-from mnemic.release import PINNED, Release, releases
+from mnemic.release import Release, releases
 from mnemic.schema import RUNS
-from pipelines.engine import Engine, choose_engine
+from pipelines.engine import choose_engine
 from pipelines.engine.contracts import last_lines
-from pipelines.progress import ProgressEvent, Sink
+from pipelines.options import BuildOptions
+from pipelines.progress import ProgressEvent
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.release import RECORD as RELEASE
 from pipelines.release import release_state, write_release
 from pipelines.steps import Context, Step, steps_of
-from pipelines.steps.fit import PARTIALS
+from pipelines.steps.anew import named, with_anew
+from pipelines.steps.datasets import DeclaredStore, known_datasets
 
 OWNER = "recipe"
 """Row of `runs` that says which recipe the bank belongs to."""
@@ -69,36 +72,26 @@ class Building:
     def __init__(
         self,
         recipe: str | Path | Mapping[str, Any] | Recipe,
-        *,
-        bank: str | Path | None = None,
-        engine: Engine | str | None = None,
-        device: str | None = None,
-        replace: bool = False,
-        rebalance: bool = False,
-        recluster: bool = False,
-        until: str | None = None,
-        commit_every: int = 16,
-        storage_options: Mapping[str, str] | None = None,
-        sinks: Sequence[Sink] = (),
+        options: BuildOptions | None = None,
     ) -> None:
-        self.recipe = load_recipe(recipe)
-        self._engine = engine if engine is not None and not isinstance(engine, str) else choose_engine(engine)
+        self.recipe, self.options = load_recipe(recipe), options or BuildOptions()
+        engine = self.options.engine
+        self._engine = choose_engine(engine) if engine is None or isinstance(engine, str) else engine
+        device = self.options.device
         self._device = device_name(device) if self._engine.distributed else checked_device(device)
-        if commit_every < 1:
-            raise RecipeError(f"Commits of {commit_every} fragments cannot be made; set commit_every to at least 1.")
-        root = str(bank or self.recipe.root)
-        options = storage_options or self.recipe.connection
-        self.store = Store(root if "://" in root else os.path.abspath(root), options)
-        self._all_steps = steps_of(self.recipe, self._device, rebalance, recluster)
-        self.steps = _until(self._all_steps, until)
+        root = str(self.options.bank or self.recipe.root)
+        place = root if "://" in root else os.path.abspath(root)
+        self._all_steps = steps_of(self.recipe, self._device)
+        opening = self.options.storage_options or self.recipe.connection
+        self.store = DeclaredStore(Store(place, opening), known_datasets(self._all_steps))
+        self.steps = _until(with_anew(self._all_steps, self.options.computed_anew), self.options.until)
         self.run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
         self.done: list[StepResult] = []
-        self._replace, self._sinks, self._commit_every = replace, sinks, commit_every
         self._started = time.monotonic()
         self._exit = contextlib.ExitStack()
 
     def _emit(self, event: ProgressEvent) -> None:
-        for sink in self._sinks:
+        for sink in self.options.sinks:
             sink(event)
 
     def __enter__(self) -> Building:
@@ -110,7 +103,7 @@ class Building:
         with contextlib.ExitStack() as opened:
             lease = opened.enter_context(Lease(self.store["leases"], self.run_id))
             running = opened.enter_context(self._engine)
-            _check_owner(self.store, self.recipe, self.run_id, self._replace)
+            _check_owner(self.store, self.recipe, self.run_id, self.options.replace)
             self._context = Context(
                 store=self.store,
                 lease=lease,
@@ -119,7 +112,7 @@ class Building:
                 device=self._device,
                 sink=self._emit,
                 revision=_revision(),
-                commit_every=self._commit_every,
+                commit_every=self.options.commit_every,
             )
             self._remove_orphans()
             self._exit = opened.pop_all()
@@ -159,8 +152,9 @@ class Building:
         return BuildResult(self.store.root, self.run_id, tuple(self.done), found[-1] if found else None, seconds)
 
     def _remove_orphans(self) -> None:
-        for name in (*PINNED, PARTIALS, "runs", "releases"):
-            self.store[name].remove_orphans()
+        for spec in known_datasets(self._all_steps).values():
+            if spec.cleaned:
+                self.store[spec.name].remove_orphans()
 
     def _run(self, name: str, fingerprint: str, action: Callable[[Context], None]) -> StepResult:
         mine = self._context.of(name)
@@ -200,42 +194,18 @@ class Building:
 
 def build(
     recipe: str | Path | Mapping[str, Any] | Recipe,
-    *,
-    bank: str | Path | None = None,
-    engine: Engine | str | None = None,
-    device: str | None = None,
-    replace: bool = False,
-    rebalance: bool = False,
-    recluster: bool = False,
-    until: str | None = None,
-    commit_every: int = 16,
-    storage_options: Mapping[str, str] | None = None,
-    sinks: Sequence[Sink] = (),
+    options: BuildOptions | None = None,
+    **keywords: Any,
 ) -> BuildResult:
     """Build the bank of ``recipe``, or carry on where the last build ended.
 
-    ``engine`` is "inline", "ray", or what `pipelines.engine.choose_engine` makes of a cluster's address and a number of
-    workers; by default Ray where that is installed. ``until`` names the last step to run; no release is written then.
-    ``replace`` lets this recipe take over a bank that belongs to another one; ``rebalance`` lets deduplication decide
-    anew about documents of earlier releases, which win otherwise, as if all had come at once; ``recluster`` fits the
-    tree of clusters anew. Raises ``MnemicError`` subclasses whose messages say what to do.
+    ``keywords`` are the fields of `BuildOptions`: bank, engine, device, replace, anew, rebalance, recluster, until,
+    commit_every, storage_options, sinks. Raises ``MnemicError`` subclasses whose messages say what to do.
     """
-    with Building(
-        recipe,
-        bank=bank,
-        engine=engine,
-        device=device,
-        replace=replace,
-        rebalance=rebalance,
-        recluster=recluster,
-        until=until,
-        commit_every=commit_every,
-        storage_options=storage_options,
-        sinks=sinks,
-    ) as building:
+    with Building(recipe, dataclasses.replace(options or BuildOptions(), **keywords)) as building:
         for step in building.steps:
             building.run(step)
-        if until is None:
+        if building.options.until is None:
             building.release()
         return building.result()
 
@@ -243,12 +213,7 @@ def build(
 def _until(steps: list[Step], until: str | None) -> list[Step]:
     if until is None:
         return steps
-    names = [step.name for step in steps]
-    if until not in names:
-        raise RecipeError(
-            f"There is no step {until!r} to stop after. The steps of this recipe are: {', '.join(names)}."
-        )
-    return steps[: names.index(until) + 1]
+    return steps[: steps.index(named(steps, until, "stop after")) + 1]
 
 
 def _check_owner(store: Store, recipe: Recipe, run: str, replace: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import sys
 from collections.abc import Iterator
@@ -11,8 +12,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mnemic.bank import open_bank
+from mnemic.bank import Bank, open_bank
+from mnemic.catalogue import CATALOGUE, spec_of
 from mnemic.dataset import Snapshot
+from mnemic.errors import BankError
+from mnemic.kept import KEPT
 from mnemic.search.condition import readable_condition
 
 SUMMARY = "kept documents, events or pairs as Parquet or JSON Lines"
@@ -26,7 +30,7 @@ INTERNAL = ("signature", "normalised", "item", "vector", "embedding")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bank", metavar="BANK", help="folder of the bank, or s3://bucket/bank")
-    parser.add_argument("dataset", choices=["documents", "units", "events", "pairs", "clusters"], help="what to export")
+    parser.add_argument("dataset", metavar="DATASET", help=f"{', '.join(_own())}, or a dataset of another package")
     parser.add_argument("file", metavar="FILE", help="FILE.parquet or FILE.jsonl; - prints JSON Lines")
     parser.add_argument("--where", help="SQL condition over the dataset's columns")
     parser.add_argument("--duplicates", action="store_true", help="documents: also those that were dropped")
@@ -35,11 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    snapshot = open_bank(arguments.bank, arguments.release).dataset(arguments.dataset)
+    snapshot = _snapshot(open_bank(arguments.bank, arguments.release), arguments.dataset)
     columns = [name for name in snapshot.schema.names if arguments.all or name not in INTERNAL]
     conditions = [f"({arguments.where})"] if arguments.where else []
     if arguments.dataset == "documents" and not arguments.duplicates:
-        conditions.append("duplicate_of = ''")
+        conditions.append(KEPT)
     where = " AND ".join(conditions) or None
     if arguments.file == "-":
         with readable_condition(arguments.where, snapshot, arguments.dataset):
@@ -59,6 +63,23 @@ def run(arguments: argparse.Namespace) -> int:
         partial.unlink(missing_ok=True)
     print(f"{rows:,} rows of {arguments.dataset} written to {target}")
     return 0
+
+
+def _own() -> list[str]:
+    return [name for name, spec in CATALOGUE.items() if spec.export]
+
+
+def _snapshot(bank: Bank, name: str) -> Snapshot:
+    """The dataset ``name``, if it is one to export. Raises ``BankError`` with the names of those that are."""
+    exported = [dataset for dataset in bank.release.versions if spec_of(dataset, bank.dataset(dataset).schema).export]
+    if name not in exported:
+        near = difflib.get_close_matches(name, exported, n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        raise BankError(
+            f"Release {bank.release.name} of {bank.path} exports no dataset {name!r}. {hint}"
+            f"Give one of: {', '.join(exported)}."
+        )
+    return bank.dataset(name)
 
 
 def _write(snapshot: Snapshot, columns: list[str], where: str | None, target: Path, suffix: str) -> int:

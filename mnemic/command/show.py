@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mnemic.bank import Bank, open_bank
+from mnemic.catalogue import CATALOGUE
 from mnemic.dataset import Store
 from mnemic.errors import BankError
-from mnemic.schema import LEVELS
+from mnemic.funnel import dues, funnel
 from mnemic.terminal import one_line, plain
 
 SUMMARY = "releases, datasets, lineage; --failures: what was left out and why"
@@ -83,44 +84,18 @@ def _index(index: dict[str, Any]) -> str:
     )
 
 
-def dues(lineage: dict[str, Any]) -> list[str]:
-    """What the steps of a release say is due, in sentences."""
-    return [record["found"]["due"] for record in lineage.values() if record.get("found", {}).get("due")]
-
-
-def funnel(bank: Bank) -> dict[str, int]:
-    """How many rows each stage of the bank left, from documents read to rows of the datastore."""
-    documents, pairs = bank.dataset("documents"), bank.dataset("pairs")
-    total = documents.count()
-    kept = documents.count("duplicate_of = ''")
-    exact = len(set(pairs.table(["document"], "rule = 'exact'")["document"].to_pylist()))
-    counts = {"documents": total, "exact duplicates": exact, "near duplicates": total - kept - exact, "kept": kept}
-    counts["units"] = bank.release.counts.get("units", 0)
-    events = bank.dataset("events") if "events" in bank.release.versions else None
-    if events is not None and "leaf" in events.schema.names:
-        counts |= {f"{level}s": events.count(f"level = '{level}'") for level in LEVELS}
-    else:
-        counts["events"] = bank.release.counts.get("events", 0)
-    if "clusters" in bank.release.versions:
-        counts["clusters"] = bank.dataset("clusters").count()
-    if "datastore" in bank.release.versions:
-        counts["datastore rows"] = bank.dataset("datastore").count("split = 'store'")
-        counts["held-out rows"] = bank.dataset("datastore").count("split <> 'store'")
-    return counts
-
-
 def _failed_steps(store: Store, newest: int = 5) -> list[dict[str, Any]]:
     """The newest steps that failed, oldest first, with the last lines of their workers."""
     snapshot = store["runs"].snapshot()
     rows = [] if snapshot is None else snapshot.table(["run", "step", "started", "record"]).to_pylist()
-    found = []
+    failed = []
     for row in sorted(rows, key=lambda row: row["started"]):
         record = json.loads(row["record"])
         if "failed" in record:
             started = f"{row['started']:%Y-%m-%d %H:%M:%S} UTC"
-            found.append({**row, "started": started, "failed": record["failed"], "log": record.get("log", [])})
-            del found[-1]["record"]
-    return found[-newest:]
+            failed.append({**row, "started": started, "failed": record["failed"], "log": record.get("log", [])})
+            del failed[-1]["record"]
+    return failed[-newest:]
 
 
 def _failures(path: str, as_json: bool) -> int:
@@ -131,7 +106,8 @@ def _failures(path: str, as_json: bool) -> int:
     snapshot = store["rejects"].snapshot()
     if snapshot is None and store["runs"].snapshot() is None:
         raise BankError(f"{path} is not a bank. Build one there with `mnemic build`, or check the path.")
-    rows = [] if snapshot is None else snapshot.table(["step", "severity", "locator", "reason", "run"]).to_pylist()
+    columns, counted = ["step", "severity", "locator", "reason", "run"], CATALOGUE["rejects"].counted
+    rows = [] if snapshot is None else snapshot.table(columns, counted).to_pylist()
     rows.sort(key=lambda row: (row["severity"] != "reject", row["step"], row["locator"]))
     failed = _failed_steps(store)
     if as_json:

@@ -14,16 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic.catalogue import DatasetSpec, in_order, spec_of
 from mnemic.dataset.store import Snapshot
-from mnemic.schema import KEYS
-
-EXCLUDED = {
-    "documents": {"item"},
-    "rejects": {"id", "run", "input"},
-    "memories": {"state", "id", "record"},
-    "metrics": {"state"},
-}
-"""Columns that say when and how a row came to be, not what it is."""
 
 
 def digest_datasets(snapshots: Mapping[str, Snapshot]) -> dict[str, str]:
@@ -31,23 +23,25 @@ def digest_datasets(snapshots: Mapping[str, Snapshot]) -> dict[str, str]:
 
     A dataset without rows counts as one that is not there: a bank from which everything was taken equals a new one.
     """
-    filled = [name for name in KEYS if name in snapshots and snapshots[name].count()]
-    found = {name: digest_dataset(name, snapshots[name]) for name in filled}
+    digests = {}
+    for name in in_order(snapshots):
+        spec = spec_of(name, snapshots[name].schema)
+        if spec.digested and snapshots[name].count(spec.counted):
+            digests[name] = digest_dataset(spec, snapshots[name])
     total = hashlib.blake2b(digest_size=16)
-    for name, value in found.items():
+    for name, value in digests.items():
         total.update(f"{name}={value};".encode())
-    return {**found, "bank": total.hexdigest()}
+    return {**digests, "bank": total.hexdigest()}
 
 
-def digest_dataset(name: str, snapshot: Snapshot) -> str:
-    where = "final = true" if name == "memories" else None
-    keys = snapshot.table(KEYS[name], where)
-    order = pc.sort_indices(keys, sort_keys=[(key, "ascending") for key in KEYS[name]])
+def digest_dataset(spec: DatasetSpec, snapshot: Snapshot) -> str:
+    keys = snapshot.table(spec.key, spec.counted)
+    order = pc.sort_indices(keys, sort_keys=[(column, "ascending") for column in spec.key])
     state = hashlib.blake2b(digest_size=16)
     for field in sorted(snapshot.schema, key=lambda field: field.name):
-        if field.name in EXCLUDED.get(name, ()):
+        if field.name in spec.bookkeeping:
             continue
-        column = snapshot.table([field.name], where)[field.name].take(order)
+        column = snapshot.table([field.name], spec.counted)[field.name].take(order)
         state.update(f"{field.name}:{field.type}:{len(column)};".encode())
         for chunk in column.chunks:
             _hash_array(state, chunk)

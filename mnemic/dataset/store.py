@@ -15,10 +15,12 @@ import numpy as np
 import pyarrow as pa
 from lance.fragment import FragmentMetadata
 
+from mnemic.catalogue import DECLARATION
 from mnemic.dataset.commit import StorageOptions, commit, retried
 from mnemic.dataset.failures import missing, readable_errors
 from mnemic.dataset.options import Options, opening
 from mnemic.errors import BankError
+from mnemic.kept import expand
 from mnemic.schema import FORMAT_VERSION
 from mnemic.terminal import plain
 
@@ -29,9 +31,13 @@ FILE_VERSION = "2.2"
 
 
 def with_record(schema: pa.Schema, record: Mapping[str, Any]) -> pa.Schema:
-    """``schema`` with the bank's format version and the record of the step that makes its rows."""
+    """``schema`` with the bank's format version and the record of the step that makes its rows.
+
+    Of its own metadata only what the dataset says of itself stays (`mnemic.catalogue.declared`).
+    """
+    own = {name: value for name, value in (schema.metadata or {}).items() if name == DECLARATION}
     return schema.with_metadata(
-        {FORMAT_KEY: str(FORMAT_VERSION).encode(), STEP_KEY: json.dumps(record, sort_keys=True).encode()}
+        {**own, FORMAT_KEY: str(FORMAT_VERSION).encode(), STEP_KEY: json.dumps(record, sort_keys=True).encode()}
     )
 
 
@@ -53,7 +59,7 @@ class FragmentInfo:
 
 
 class Snapshot:
-    """One version of a dataset, for reading."""
+    """One version of a dataset, for reading. Conditions may say `mnemic.kept.KEPT`."""
 
     def __init__(self, dataset: lance.LanceDataset) -> None:
         self._dataset = dataset
@@ -107,7 +113,7 @@ class Snapshot:
 
     def count(self, where: str | None = None) -> int:
         with readable_errors(self.uri):
-            return int(self._dataset.count_rows(filter=where))
+            return int(self._dataset.count_rows(filter=expand(where, self.schema.names)))
 
     def scan(
         self,
@@ -122,7 +128,7 @@ class Snapshot:
             chosen = None if fragments is None else [self._dataset.get_fragment(index) for index in fragments]
             scanner = self._dataset.scanner(
                 columns=list(columns),
-                filter=where,
+                filter=expand(where, self.schema.names),
                 fragments=chosen,
                 with_row_id=row_ids,
                 batch_size=batch_size,
@@ -133,7 +139,7 @@ class Snapshot:
     def table(self, columns: Sequence[str], where: str | None = None) -> pa.Table:
         """All rows of ``columns``, in storage order."""
         with readable_errors(self.uri):
-            return self._dataset.to_table(columns=list(columns), filter=where)
+            return self._dataset.to_table(columns=list(columns), filter=expand(where, self.schema.names))
 
     def take(self, positions: Sequence[int] | np.ndarray[Any, Any], columns: Sequence[str]) -> pa.Table:
         """Rows by their position in storage order, in the order asked for."""

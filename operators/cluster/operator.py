@@ -16,6 +16,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from mnemic.catalogue import CATALOGUE
 from mnemic.errors import RecipeError, StepError
 from operators.cluster.describe import Describing, vectors_of
 from operators.cluster.flat import faiss_centroids
@@ -26,6 +27,7 @@ from operators.cluster.nearest import Vectors
 from operators.cluster.sample import Sample, Sampling
 from operators.cluster.tree import Descent, Tree, root, tree_of
 from operators.contracts import Corpus, Numbers, Progress, Reduction, Resources
+from operators.sections import Driven, Section
 
 PartT = TypeVar("PartT")
 
@@ -170,6 +172,14 @@ class Cluster:
     def restore(self, state: pa.Table, corpus: Corpus, device: str) -> ClusterPaths:
         """The tree again, from the paths and centroids of its nodes."""
         return ClusterPaths({"clusters": state}, self.read(state), device)
+
+
+SECTION = Section(
+    "cluster",
+    Cluster,
+    Driven("pipelines.steps.cluster:cluster_step", after=("segment",), datasets=(CATALOGUE["clusters"],)),
+    on=True,
+)
 
 
 def reduced(reduction: Reduction[PartT, Any], parts: Iterable[PartT]) -> PartT:

@@ -14,26 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from mnemic.errors import StepError
+from mnemic.schema import FILTERS
 from operators.deduplicate.bands import Bounds, by_band, within
 from operators.deduplicate.bloom import BloomFilter, Flags, share_of_error
 from operators.deduplicate.candidates import ERROR, room_for
 from operators.deduplicate.shingles import Hashes
-
-FILTERS = pa.schema(
-    [
-        pa.field("band", pa.int32(), nullable=False),  # 0 is the whole text
-        pa.field("first", pa.uint64(), nullable=False),  # range of keys: [first, last]
-        pa.field("last", pa.uint64(), nullable=False),
-        pa.field("generation", pa.int32(), nullable=False),  # 0, and one more for every filter put beside
-        pa.field("capacity", pa.int64(), nullable=False),  # distinct keys
-        pa.field("held", pa.int64(), nullable=False),
-        pa.field("error", pa.float64(), nullable=False),  # of one look-up, asked for
-        pa.field("observed_error", pa.float64(), nullable=False),  # by how full it is
-        pa.field("scheme", pa.string(), nullable=False),
-        pa.field("bits", pa.large_binary(), nullable=False),
-    ]
-)
-"""The dataset `filters`."""
 
 
 @dataclass(eq=False)

@@ -22,11 +22,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic.catalogue import CATALOGUE
 from mnemic.errors import RecipeError, StepError
 from mnemic.schema import PAIRS
 from operators.contracts import Numbers, Progress, Resources, RowCorpus, refuse
 from operators.deduplicate.bands import MOST_BANDS, Bounds, keys_of, run_of, shard_bounds, tenant_salts, within
-from operators.deduplicate.candidates import BandPlan, Components, Shared, divided, joined, plan, shared_keys
+from operators.deduplicate.candidates import SHAPES, BandPlan, Components, Shared, divided, joined, plan, shared_keys
 from operators.deduplicate.estimate import least_shared
 from operators.deduplicate.lookup import ColumnById
 from operators.deduplicate.minhash import Signatures
@@ -34,6 +35,7 @@ from operators.deduplicate.protect import Protected
 from operators.deduplicate.resolve import NEW, PROTECTED, SETTLED, resolve
 from operators.deduplicate.shingles import Hashes, Shingler
 from operators.deduplicate.signature import from_hexadecimal
+from operators.sections import Driven, Section, shared_field
 
 METHODS = ("auto", "exact", "minhash", "lshbloom")
 PACK = 10_000
@@ -53,7 +55,8 @@ class Deduplicate:
     answer is the same. Without ``bands`` and ``rows`` their shape depends on the number of documents and on
     ``memory_gb``, wide where it can be. Protected documents are never dropped: those with one of ``protected_ids``,
     whose `locator` matches a pattern of ``protected_locators``, or whose text a regular expression of
-    ``protected_texts``. ``ngram`` and ``unspaced`` are those of the signatures; a recipe says them there.
+    ``protected_texts``. ``ngram``, ``unspaced``, ``permutations`` and ``scheme`` are those of the signatures; a recipe
+    says them there.
     """
 
     method: str = "auto"
@@ -64,8 +67,10 @@ class Deduplicate:
     protected_ids: tuple[str, ...] = ()
     protected_locators: tuple[str, ...] = ()
     protected_texts: tuple[str, ...] = ()
-    ngram: int = 5
-    unspaced: str = "characters"
+    ngram: int = shared_field(5, said_by="signature.ngram")
+    unspaced: str = shared_field("characters", said_by="signature.unspaced")
+    permutations: int | None = shared_field(None, said_by="signature.permutations", identity=False)
+    scheme: str = shared_field("", said_by="signature.scheme", identity=False)
     version: ClassVar[int] = 2
     resources: ClassVar[Resources] = Resources()
 
@@ -87,10 +92,21 @@ class Deduplicate:
                 f"Deduplication needs 1 to {MOST_BANDS - 1} bands of at least 1 row, but they are {self.bands} of "
                 f"{self.rows}; leave both out of the recipe to have them chosen."
             )
+        problems += self._too_many_bands()
         if not self.memory_gb > 0:
             problems.append(f"Deduplication cannot do with memory_gb: {self.memory_gb}; give it 1 or more.")
         refuse(problems)
         self.tokenizer, self.protected  # noqa: B018  # which refuse what they cannot be
+
+    def _too_many_bands(self) -> list[str]:
+        bands, rows = (self.bands, self.rows) if self.bands else SHAPES[0]
+        needed = (bands or 0) * (rows or 0)
+        if self.method == "exact" or self.permutations is None or needed <= self.permutations:
+            return []
+        return [
+            f"{bands} bands of {rows} rows need {needed} permutations and `signature.permutations` is "
+            f"{self.permutations}; use fewer bands or rows, or more permutations."
+        ]
 
     @property
     def tokenizer(self) -> Shingler:
@@ -177,6 +193,18 @@ class Deduplicate:
         pairs = pa.concat_tables([PAIRS.empty_table(), *decided])
         pairs = pairs.sort_by([("document", "ascending"), ("other", "ascending")]).combine_chunks()
         return duplicates_of(pairs, {"pairs": pairs}, summary_of(len(corpus), pairs, chosen))
+
+
+SECTION = Section(
+    "deduplicate",
+    Deduplicate,
+    Driven(
+        "pipelines.steps.deduplicate.step:deduplicate_step",
+        after=("signature",),
+        datasets=tuple(CATALOGUE[name] for name in ("pairs", "bands", "filters")),
+    ),
+    on=True,
+)
 
 
 def duplicates_of(

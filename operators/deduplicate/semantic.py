@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from operators.contracts import Corpus, Progress, Resources, refuse
 from operators.deduplicate.lookup import ColumnById
+from operators.sections import Driven, Section
 
 Vectors = npt.NDArray[np.float32]
 
@@ -71,6 +72,14 @@ class Semantic:
         fallen_ids, their_keepers = pa.concat_arrays([nothing, *ids]), pa.concat_arrays([nothing, *keepers])
         summary = {"events": len(corpus), "same": len(fallen_ids)}
         return ColumnById.build("same_as", fallen_ids, their_keepers, {}, summary, otherwise="")
+
+
+SECTION = Section(
+    "semantic",
+    Semantic,
+    Driven("pipelines.steps.cluster:semantic_step", after=("cluster",)),
+    reads=("segment", "cluster"),
+)
 
 
 def same_as(vectors: Vectors, threshold: float) -> npt.NDArray[np.int64]:

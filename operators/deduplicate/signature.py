@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from operators.contracts import NO_REJECTS, BatchFunction, Resources, refuse
 from operators.deduplicate.shingles import VERSION, Hashes, Shingler, buffers, slices
+from operators.sections import Grow, Section
 
 _HEXADECIMAL = np.frombuffer(b"0123456789abcdef", np.uint8)
 
@@ -79,6 +80,9 @@ class Signature:
             return pa.RecordBatch.from_arrays(columns, schema=added), NO_REJECTS
 
         return sign
+
+
+SECTION = Section("signature", Signature, Grow("documents", columns=("id", "text"), after=("read",)), on=True)
 
 
 def hexadecimal(forms: Hashes) -> pa.Array:

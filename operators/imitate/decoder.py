@@ -21,6 +21,7 @@ from mnemic import languagemodel
 from mnemic.errors import StepError
 from operators.contracts import Member, Progress, Resources
 from operators.imitate.texts import ScoredWindow, TextRows, decoder_log_probs
+from operators.sections import Learn, Section, shared_field
 from operators.train.checkpoint import Checkpoint, unpack_memory
 from operators.train.cost import attention_flops, matrix_flops
 from operators.train.group import joined
@@ -50,9 +51,9 @@ class Decode(Training):
     learning_rate: float = 1e-3
     matrix_rate: float = 0.02
     alpha: float = 0.5
-    window: int = 512
-    stride: int = 256
-    max_document_tokens: int = 1024
+    window: int = shared_field(512, said_by="datastore.window")
+    stride: int = shared_field(256, said_by="datastore.stride")
+    max_document_tokens: int = shared_field(1024, said_by="split.max_document_tokens")
     pass_tokens: int = 4096
 
     def _problems(self) -> list[str]:
@@ -64,6 +65,9 @@ class Decode(Training):
         if self.pass_tokens < 1:
             problems.append(f"The training's pass_tokens is {self.pass_tokens}; give a number such as 4096.")
         return problems
+
+    def config(self, layers: int) -> dict[str, Any]:
+        return {"window": self.window, "stride": self.stride, "tokens": self.max_document_tokens}
 
     def train(
         self,
@@ -98,6 +102,14 @@ class Decode(Training):
             place, _ = memory.index(torch.from_numpy(asked))
         calm(memory.body.norm, logits, place)
         return memory
+
+
+SECTION = Section(
+    "decoder",
+    Decode,
+    Learn("decoder", kind="decoder", after=("teacher",), rows="text"),
+    step_name="decode",
+)
 
 
 def start(model: Any, tokens: torch.Tensor, blocks: int, seed: int) -> MemoryDecoder:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from mnemic import languagemodel
 from mnemic.errors import StepError
 from operators.contracts import Member, Progress
 from operators.imitate.rows import TrainingRows
+from operators.sections import Learn, Section, shared_field, shared_fields
 from operators.train.checkpoint import Checkpoint, unpack_memory
 from operators.train.cost import matrix_flops
 from operators.train.group import joined
@@ -30,9 +31,17 @@ _CALMED = 512
 
 @dataclass(frozen=True)
 class Imitate(Training):
-    """Trains an MLP memory; `Training` says what its settings mean."""
+    """Trains an MLP memory; `Training` says what its settings mean.
+
+    ``student_depth`` is the datastore's.
+    """
 
     version: ClassVar[int] = 4
+
+    student_depth: float = shared_field(0.7, said_by="datastore.student_depth", identity=False)
+
+    def config(self, layers: int) -> dict[str, Any]:
+        return {"student_layer": languagemodel.student_layer(layers, self.student_depth)}
 
     def train(
         self,
@@ -76,6 +85,32 @@ class Imitate(Training):
             place, _ = memory.index(torch.from_numpy(rows.token[drawn]))
         calm(memory.norm, logits, place)
         return memory
+
+
+SECTION = Section("imitate", Imitate, Learn("mlp", kind="mlp", after=("teacher",), rows="vectors"), on="language_model")
+
+
+@dataclass(frozen=True)
+class Control(Imitate):
+    """The same network and budget without the teacher; what its section does not say is as in `imitate`."""
+
+    alpha: float = 0.0
+
+
+def _as_imitate(settings: dict[str, Any] | None, sections: Mapping[str, Any]) -> dict[str, Any] | None:
+    imitate = sections.get("imitate")
+    if settings is None or imitate is None:
+        return settings
+    own = [field.name for field in fields(Imitate) if field.name not in {"alpha", *shared_fields(Imitate)}]
+    return {name: getattr(imitate, name) for name in own} | settings
+
+
+CONTROL = Section(
+    "control",
+    Control,
+    Learn("cross-entropy", kind="mlp", after=("teacher",), rows="vectors"),
+    complete=_as_imitate,
+)
 
 
 class MLPStudent:

@@ -10,9 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mnemic import schema as bank_schema
+from mnemic.catalogue import CATALOGUE
 from mnemic.ids import hash_parts
 from mnemic.words import count_words
 from operators.contracts import NO_REJECTS, BatchFunction, Resources
+from operators.sections import Derive, Section
 from operators.segment.boundaries import Units, find_boundaries, weights_of
 from operators.segment.events import make_events
 from operators.segment.levels import HardCuts, make_levels
@@ -67,6 +69,23 @@ class Segment(SegmentSettings):
         documents = _changes(units.column("document"))
         speakers = _changes(units.column("speaker")) if self.by_speaker else np.zeros_like(documents)
         return HardCuts(documents, _pauses(units.column("time"), documents, self.max_pause), speakers)
+
+
+SECTION = Section(
+    "segment",
+    Segment,
+    Derive(
+        origin="units",
+        target=CATALOGUE["events"],
+        columns=(*bank_schema.UNITS.names, "embedding"),
+        key=("document",),
+        target_key=("document",),
+        after=("embed",),
+        needs=("embedding",),
+        optional=("surprise",),
+    ),
+    on=True,
+)
 
 
 def _changes(column: pa.Array) -> Flags:

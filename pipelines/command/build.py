@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import Any
 
 from mnemic.bank import open_bank
-from mnemic.command.show import dues, funnel
+from mnemic.funnel import dues, funnel
 from pipelines.engine import ENGINES, choose_engine
+from pipelines.options import BuildOptions
 from pipelines.progress import JsonLog, ProgressEvent, Sink, TerminalLines
 from pipelines.recipe import load_recipe
 from pipelines.run import BuildResult, build
@@ -23,6 +24,7 @@ SUMMARY = "run a recipe; carries on where the last build ended"
 EXAMPLES = """  mnemic build recipe.yaml
   mnemic build demo --bank memory/demo --log build.jsonl
   mnemic build recipe.yaml --until embed     stop after a step; the next build carries on
+  mnemic build recipe.yaml --anew teacher    compute a step again although nothing changed
   mnemic build recipe.yaml --engine ray --workers 8
   mnemic build recipe.yaml --address head:6379    on a Ray cluster; RAY_AUTH_TOKEN is its secret"""
 
@@ -33,10 +35,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--until", metavar="STEP", help="stop after this step, without a release")
     parser.add_argument("--replace", action="store_true", help="take over a bank that belongs to another recipe")
     parser.add_argument(
-        "--rebalance", action="store_true", help="deduplicate anew; by default documents of earlier releases stay"
+        "--rebalance",
+        action="store_true",
+        help="--anew deduplicate: by default documents of earlier releases stay",
     )
     parser.add_argument(
-        "--recluster", action="store_true", help="fit a new tree of clusters; by default events join the one there is"
+        "--recluster",
+        action="store_true",
+        help="--anew cluster: by default events join the tree there is",
+    )
+    parser.add_argument(
+        "--anew", metavar="STEP", action="append", default=[], help="compute a step again although nothing changed"
     )
     parser.add_argument("--engine", choices=ENGINES, help="default: $MNEMIC_ENGINE, else ray where it is installed")
     parser.add_argument("--address", help="a Ray cluster (default: $RAY_ADDRESS, else Ray is started on this machine)")
@@ -57,18 +66,19 @@ def run(arguments: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         if threading.current_thread() is threading.main_thread():
             sinks.append(stack.enter_context(Interruption()))
-        result = build(
-            arguments.recipe,
+        options = BuildOptions(
             bank=arguments.bank,
             engine=choose_engine(arguments.engine, arguments.address, arguments.workers),
             device=arguments.device,
             replace=arguments.replace,
+            anew=arguments.anew,
             rebalance=arguments.rebalance,
             recluster=arguments.recluster,
             until=arguments.until,
             commit_every=arguments.commit_every,
             sinks=sinks,
         )
+        result = build(arguments.recipe, options)
     if arguments.json:
         print(json.dumps(_facts(result), default=str))
     else:

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mnemic.bank import Bank, open_bank
-from mnemic.command.show import funnel
+from mnemic.funnel import funnel
 from mnemic.mixture import perplexity
 from operators.deduplicate.repetition import repetition
 from pipelines.corpus_reader import corpus_digest

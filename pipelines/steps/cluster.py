@@ -7,8 +7,8 @@
 
 A later build finds the tree in `clusters` and only does the third: paths are stable. Then it counts: events of now in
 every node, and how far those lie that came since the tree was fitted, which are the fragments after the last that there
-was then. When they are too far from it, lineage, `plan`, `build` and `show` say so. With ``recluster``, or when a
-setting has changed, it is fitted anew.
+was then. When they are too far from it, lineage, `plan`, `build` and `show` say so. With ``anew``, or when a setting
+has changed, it is fitted anew.
 
 What travels between workers is at most 16 MB of numbers and a few hundred bytes a node; workers read the tree from
 `clusters`. Training holds the sample's vectors, at most 1.6 GB at 384 components.
@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import add_fields
 from mnemic.dataset.write import WrittenFragment, write_whole
@@ -38,6 +39,7 @@ from operators.cluster.nearest import Vectors
 from operators.cluster.operator import drawn_vectors
 from operators.cluster.sample import Sample, chosen
 from operators.contracts import Numbers, Progress, Reduction, Resources
+from operators.deduplicate.semantic import Semantic
 from pipelines import faults
 from pipelines.corpus_reader import corpus_digest
 from pipelines.identity import Record
@@ -47,6 +49,9 @@ from pipelines.steps.grow import Compute, grow_columns, growth_state, must_add
 
 COLUMN = "cluster"
 
+LEAVES = "leaf"
+"""Of the levels of events those rows that tile the documents, so that nothing counts twice."""
+
 AT_ONCE = 65_536
 """Vectors of the sample that are read at once."""
 
@@ -54,6 +59,15 @@ PartT = TypeVar("PartT")
 
 Look = Callable[[Snapshot, int], Iterator[pa.RecordBatch]]
 """The rows of a fragment that a reduction looks at, some thousands at a time."""
+
+
+def cluster_step(record: Record, operator: Cluster, after: tuple[str, ...]) -> ClusterStep:
+    return ClusterStep(record, operator, after)
+
+
+def semantic_step(record: Record, operator: Semantic, after: tuple[str, ...]) -> InClustersStep:
+    """Events that say the same are looked for inside their clusters."""
+    return InClustersStep(record, operator, "events", ("id",), ("id",), after, where=LEAVES, needs=(COLUMN,))
 
 
 @dataclass(frozen=True)
@@ -68,18 +82,23 @@ class FittedTree:
 
 @dataclass(frozen=True)
 class ClusterStep:
-    """The step. It looks at the events that satisfy ``where``, and assigns all."""
+    """The step. It looks at the events that satisfy ``where``, and assigns all; ``anew`` to a new tree."""
 
     record: Record
     operator: Cluster
-    where: str
-    recluster: bool = False
-    after: tuple[str, ...] = ("segment",)
+    after: tuple[str, ...]
+    where: str = LEAVES
+    anew: bool = False
     datasets: tuple[str, ...] = ("events", "clusters")
 
     @property
     def name(self) -> str:
         return self.record.step
+
+    @property
+    def specs(self) -> tuple[DatasetSpec, ...]:
+        """All of them are mnemic's own."""
+        return ()
 
     def check(self, store: Store, max_rejects: float) -> None:
         """It rejects nothing."""
@@ -95,7 +114,7 @@ class ClusterStep:
         status = growth_state(snapshot, self.record, [COLUMN], column.get("corpus", ""))
         if status.kind not in ("pending", "done"):
             return status
-        if self.recluster:
+        if self.anew:
             return Status("due", rows, rows, "events", ("a new tree was asked for",))
         stored = (made.record if made is not None else None) or {}
         if status.done and stored.get("state") != column.get("state"):
@@ -116,7 +135,7 @@ class ClusterStep:
             self._empty(context)
             return
         sample = None
-        if self.recluster or not self._stands(clusters.snapshot()):
+        if self.anew or not self._stands(clusters.snapshot()):
             sample = self._sampled(context, snapshot, rows)
             self._fit(context, snapshot, sample, replace(self.record, corpus=corpus), rows)
         made = clusters.require()

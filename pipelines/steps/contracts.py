@@ -14,10 +14,11 @@ from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 
+from mnemic.catalogue import NOTHING, DatasetSpec
 from mnemic.dataset import Store
 from mnemic.dataset.lease import Lease
 from mnemic.dataset.write import append_rows
-from mnemic.errors import BankError, MnemicError, TooManyRejects
+from mnemic.errors import BankError, MnemicError
 from mnemic.ids import hash_parts
 from mnemic.schema import REJECTS
 from operators.contracts import Resources
@@ -25,9 +26,6 @@ from pipelines import faults
 from pipelines.engine import Engine, Job, ResultStream
 from pipelines.identity import Record
 from pipelines.progress import ProgressEvent, Sink
-
-ALWAYS_TOLERATED = 10
-"""A step never fails for this few rejects, whatever their share."""
 
 ResultT = TypeVar("ResultT")
 WorkT = TypeVar("WorkT")
@@ -173,7 +171,7 @@ class Context:
                 "step": record.step,
                 "fingerprint": record.fingerprint,
                 "run": self.run,
-                "whole": row["input"] not in taken,
+                "whole": row["severity"] == NOTHING or row["input"] not in taken,
                 **row,
             }
             for row in rejects.to_pylist()
@@ -196,27 +194,6 @@ class Context:
                 self.emit("reject", message=f"  {row['locator']}: {row['reason']}")
 
 
-def check_rejects(store: Store, record: Record, accepted: Callable[[], int], allowed: float) -> None:
-    """Raise when the step, as it stands, rejected a larger share of its inputs than ``allowed``, in whatever run.
-
-    ``accepted`` counts the other inputs; it is asked only where there are more rejects than are always tolerated.
-    """
-    snapshot = store["rejects"].snapshot()
-    if snapshot is None:
-        return
-    where = f"step = '{record.step}' AND fingerprint = '{record.fingerprint}' AND severity = 'reject'"
-    rejects = snapshot.count(where)
-    if rejects <= ALWAYS_TOLERATED:
-        return
-    inputs = accepted() + rejects
-    if rejects > allowed * inputs:
-        raise TooManyRejects(
-            f"The step {record.step} rejected {rejects:,} of {inputs:,} inputs, more than the share of "
-            f"{allowed:g} that `max_rejects` allows. `mnemic show BANK --failures` lists them with their reasons; mend "
-            "the source, or raise `max_rejects` in the recipe."
-        )
-
-
 class Step(Protocol):
     """One step of a recipe. ``name`` is its word in the recipe, in `plan` and in lineage."""
 
@@ -234,24 +211,13 @@ class Step(Protocol):
     def datasets(self) -> tuple[str, ...]:
         """Datasets that it makes, or grows."""
 
+    @property
+    def specs(self) -> tuple[DatasetSpec, ...]:
+        """What those of them are that it makes; mnemic's own may be left out, the catalogue knows them."""
+
     def state(self, store: Store) -> Status: ...
 
     def run(self, context: Context) -> None: ...
 
     def check(self, store: Store, max_rejects: float) -> None:
         """Raise when what it committed is nothing to go on with. Asked in every build, whether it ran or not."""
-
-
-def rejected_inputs(store: Store, record: Record) -> set[str]:
-    """Inputs that this step, as it stands, has rejected whole."""
-    snapshot = store["rejects"].snapshot()
-    if snapshot is None:
-        return set()
-    where = f"step = '{record.step}' AND fingerprint = '{record.fingerprint}' AND whole"
-    return set(snapshot.table(["input"], where)["input"].to_pylist())
-
-
-def forget_rejects(store: Store, where: str) -> None:
-    """Delete rejects that no longer describe an input of the step."""
-    if store["rejects"].snapshot() is not None:
-        store["rejects"].delete(where)

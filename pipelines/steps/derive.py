@@ -1,33 +1,42 @@
 """Make the rows of one dataset from the rows of another: documents -> units -> events, documents -> scored tokens.
 
 What is left to do is the difference of two sets read from the datasets themselves: inputs wanted, and inputs whose rows
-(or whose reject) stand already. Rows of inputs that are no longer wanted, such as a document that became a duplicate,
-are deleted. All rows of one input are written into one fragment and committed at once.
+stand already, or whose reject, or the mark that nothing was made of them. Rows of inputs that are no longer wanted,
+such as a document that became a duplicate, are deleted. All rows of one input are written into one fragment and
+committed at once.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic.catalogue import DatasetSpec, declared
 from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.dataset.write import WrittenFragment, append, write_rows
+from mnemic.errors import StepError
 from mnemic.hardware import default_device
-from operators.contracts import RowOperator
+from operators.contracts import REJECTED, RowOperator
 from pipelines import faults
 from pipelines.identity import Record
-from pipelines.steps.contracts import Context, Status, check_rejects, forget_rejects, rejected_inputs
+from pipelines.steps.contracts import Context, Status
+from pipelines.steps.rejects import check_rejects, forget_rejects, mark_of, marked_keys, rejected_inputs
+
+Key = tuple[Any, ...]
+"""The values of the columns that name an input; the first is a string, its id."""
 
 
 @dataclass(frozen=True)
 class DerivedRows:
     fragment: int  # of the origin
     fragments: tuple[WrittenFragment, ...]
-    rejects: pa.Table
+    rejects: pa.Table  # and marks
+    taken: frozenset[str]  # ids of the inputs that have rows
     rows: int
     inputs: int
     seconds: float
@@ -44,7 +53,7 @@ class DeriveStep:
     record: Record
     operator: RowOperator
     origin: str
-    target: str
+    target: DatasetSpec
     columns: tuple[str, ...]
     key: tuple[str, ...]
     target_key: tuple[str, ...]
@@ -59,19 +68,29 @@ class DeriveStep:
     @property
     def unit(self) -> str:
         """What its inputs are, in words."""
-        return "documents" if self.key[0] in ("id", "document") else self.origin
+        return "documents" if self.key[0] == "document" else self.origin
 
     @property
     def datasets(self) -> tuple[str, ...]:
+        return (self.target.name,)
+
+    @property
+    def specs(self) -> tuple[DatasetSpec, ...]:
         return (self.target,)
 
     def check(self, store: Store, max_rejects: float) -> None:
         """Raise when too many inputs were rejected."""
-        target = store[self.target].require()
-        check_rejects(store, self.record, lambda: len(_distinct(target, self.target_key, None)), max_rejects)
+        target = store[self.target.name].require()
+
+        def accepted() -> int:
+            return len(_distinct(target.scan(self.target_key, batch_size=65536), self.target_key)) + len(
+                marked_keys(store, self.record)
+            )
+
+        check_rejects(store, self.record, accepted, max_rejects)
 
     def state(self, store: Store) -> Status:
-        origin, target = store[self.origin].snapshot(), store[self.target].snapshot()
+        origin, target = store[self.origin].snapshot(), store[self.target.name].snapshot()
         if origin is None or any(column not in origin.schema.names for column in self.needs):
             return Status("new")
         wanted = self._wanted(origin)
@@ -83,16 +102,16 @@ class DeriveStep:
         missing, vanished = self._difference(store, wanted, target)
         if not missing and not vanished:
             return Status("done", 0, len(wanted), self.unit)
-        reasons = [f"{len(missing):,} without {self.target}"] if missing else []
+        reasons = [f"{len(missing):,} without {self.target.name}"] if missing else []
         reasons += [f"{len(vanished):,} no longer wanted"] if vanished else []
         return Status("pending", len(missing) + len(vanished), len(wanted), self.unit, tuple(reasons))
 
     def run(self, context: Context) -> None:
         origin = context.store[self.origin].require()
-        dataset = context.store[self.target]
+        dataset = context.store[self.target.name]
         target = dataset.snapshot()
         if target is None or self.record.changes_from(target.record or {}):
-            rows = self.operator.output(origin.schema)
+            rows = self._schema(origin)
             context.commit(lambda: forget_rejects(context.store, f"step = '{self.name}'"))
             context.commit(lambda: dataset.create(rows, self.record.as_json(), context.properties(self.record)))
         wanted = self._wanted(origin)
@@ -104,7 +123,8 @@ class DeriveStep:
 
         def commit(wave: list[DerivedRows]) -> None:
             nonlocal done
-            context.reject(self.record, pa.concat_tables([outcome.rejects for outcome in wave]))
+            taken = frozenset().union(*(outcome.taken for outcome in wave))
+            context.reject(self.record, pa.concat_tables([outcome.rejects for outcome in wave]), taken)
             fragments = [fragment for outcome in wave for fragment in outcome.fragments]
             if fragments:
                 context.commit(lambda: append(dataset, fragments, context.properties(self.record)))
@@ -115,27 +135,38 @@ class DeriveStep:
         def seen(outcome: DerivedRows) -> None:
             context.emit("fragment", fragment=outcome.fragment, done=outcome.rows, seconds=outcome.seconds)
 
-        work = self._work(origin, {key[0] for key in missing})
+        work = self._work(origin, missing)
         job = context.job(self._worker(context, origin.version, dataset), self.operator.resources, self._told)
         context.in_waves(context.engine.map(job, work), commit, seen)
 
-    def _told(self, item: tuple[int, pa.Array]) -> str:
+    def _told(self, item: tuple[int, list[Key]]) -> str:
         fragment, keys = item
-        return f"fragment {fragment} of {self.origin} ({len(keys):,} {self.unit}, the first is {keys[0]})"
+        return f"fragment {fragment} of {self.origin} ({len(keys):,} {self.unit}, the first is {keys[0][0]})"
 
-    def _wanted(self, origin: Snapshot) -> set[tuple[str, ...]]:
-        return _distinct(origin, self.key, self.where)
+    def _schema(self, origin: Snapshot) -> pa.Schema:
+        """That of the target, with what the dataset says of itself."""
+        schema = self.operator.output(origin.schema)
+        lacking = sorted({*self.target.key, *self.target_key} - set(schema.names))
+        if lacking:
+            raise StepError(
+                f"The step {self.name} makes rows of {self.target.name} without {', '.join(lacking)}, which its "
+                f"section names as key. Let the operator's output have them; it has {', '.join(schema.names)}."
+            )
+        return declared(schema, self.target)
 
-    def _difference(
-        self, store: Store, wanted: set[tuple[str, ...]], target: Snapshot
-    ) -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
-        present = _distinct(target, self.target_key, None)
+    def _wanted(self, origin: Snapshot) -> set[Key]:
+        return set(_distinct(origin.scan(self.key, self.where, batch_size=65536), self.key))
+
+    def _difference(self, store: Store, wanted: set[Key], target: Snapshot) -> tuple[set[Key], set[Key]]:
+        """Keys of the inputs that are to be asked, and of those that are no longer wanted."""
+        standing = set(_distinct(target.scan(self.target_key, batch_size=65536), self.target_key))
+        standing |= marked_keys(store, self.record)
         rejected = rejected_inputs(store, self.record)
-        missing = {key for key in wanted - present if key[0] not in rejected}
+        missing = {key for key in wanted - standing if key[0] not in rejected}
         inputs = {key[0] for key in wanted}
-        return missing, (present - wanted) | {(key,) for key in rejected - inputs}
+        return missing, (standing - wanted) | {(key,) for key in rejected - inputs}
 
-    def _forget(self, store: Store, dataset: Dataset, keys: set[tuple[str, ...]]) -> None:
+    def _forget(self, store: Store, dataset: Dataset, keys: set[Key]) -> None:
         """Rejects first: a kill between the two leaves rows, by which the next build knows what to forget."""
         inputs = sorted({key[0] for key in keys})
         if store["rejects"].snapshot() is not None:
@@ -144,42 +175,47 @@ class DeriveStep:
                 forget_rejects(store, f"step = '{self.name}' AND input IN ({quoted})")
         dataset.delete_keys(self.target_key[0], inputs)
 
-    def _work(self, origin: Snapshot, missing: set[str]) -> list[tuple[int, pa.Array]]:
+    def _work(self, origin: Snapshot, missing: set[Key]) -> list[tuple[int, list[Key]]]:
         """(fragment, keys of its inputs that are missing) for every fragment that holds one."""
         work = []
-        wanted = pa.array(sorted(missing), pa.string())
         for fragment in origin.fragments if missing else ():
-            batches = origin.scan([self.key[0]], self.where, fragments=[fragment.id])
-            keys = pa.chunked_array([batch[self.key[0]] for batch in batches], pa.string()).unique()
-            here = keys.filter(pc.is_in(keys, value_set=wanted))
-            if len(here):
+            batches = origin.scan(self.key, self.where, fragments=[fragment.id])
+            here = [key for key in _distinct(batches, self.key) if key in missing]
+            if here:
                 work.append((fragment.id, here))
         return work
 
     def _worker(
         self, context: Context, version: int, dataset: Dataset
-    ) -> Callable[[], Callable[[tuple[int, pa.Array]], DerivedRows]]:
+    ) -> Callable[[], Callable[[tuple[int, list[Key]]], DerivedRows]]:
         origin, device = context.store[self.origin], context.device
         schema = self.operator.output(origin.require(version).schema)  # not the dataset's: that may have grown
 
-        def factory() -> Callable[[tuple[int, pa.Array]], DerivedRows]:
+        def factory() -> Callable[[tuple[int, list[Key]]], DerivedRows]:
             process = self.operator.open(device or default_device())
             snapshot = origin.require(version)
 
-            def work(item: tuple[int, pa.Array]) -> DerivedRows:
+            def work(item: tuple[int, list[Key]]) -> DerivedRows:
                 started = time.monotonic()
                 fragment, keys = item
                 columns = list(dict.fromkeys((*self.key, *self.columns)))
                 table = pa.Table.from_batches(list(snapshot.scan(columns, self.where, fragments=[fragment])))
-                table = table.filter(pc.is_in(table[self.key[0]], value_set=keys))
+                table = table.filter(_is_one_of(table, self.key, keys))
                 rows, rejects = process(table.combine_chunks().to_batches()[0])
                 faults.reach(self.name, "before-write")
                 made = pa.Table.from_batches([rows])
                 fragments = write_rows(dataset.uri, made, schema, dataset.storage_options)
                 faults.reach(self.name, "after-write")
-                seconds = time.monotonic() - started
+                standing = _distinct([rows], self.target_key)
+                taken = frozenset(key[0] for key in standing)
                 return DerivedRows(
-                    fragment, tuple(fragments), pa.Table.from_batches([rejects]), len(made), len(keys), seconds
+                    fragment,
+                    tuple(fragments),
+                    _with_marks(rejects, keys, standing, taken),
+                    taken,
+                    len(made),
+                    len(keys),
+                    time.monotonic() - started,
                 )
 
             return work
@@ -187,10 +223,28 @@ class DeriveStep:
         return factory
 
 
-def _distinct(snapshot: Snapshot, columns: Sequence[str], where: str | None) -> set[tuple[str, ...]]:
-    """The distinct values of ``columns``, streamed."""
-    found: set[tuple[str, ...]] = set()
-    for batch in snapshot.scan(columns, where, batch_size=65536):
-        unique = pa.Table.from_batches([batch]).group_by(list(columns)).aggregate([])
-        found.update(zip(*(unique[column].to_pylist() for column in columns), strict=True))
-    return found
+def _with_marks(rejects: pa.RecordBatch, keys: list[Key], standing: Iterable[Key], taken: Iterable[str]) -> pa.Table:
+    """``rejects``, and a mark for each of the ``keys`` that is in neither of the two tables."""
+    rejected = set(rejects["input"].to_pylist()) - set(taken)
+    there = set(standing)
+    marks = [mark_of(key) for key in keys if key not in there and key[0] not in rejected]
+    return pa.concat_tables([pa.Table.from_batches([rejects]), pa.Table.from_pylist(marks, schema=REJECTED)])
+
+
+def _is_one_of(table: pa.Table, columns: Sequence[str], keys: list[Key]) -> pa.Array:
+    """Which rows of ``table`` have one of these ``keys`` in ``columns``, bool [rows]."""
+    ids = pa.array([key[0] for key in keys], table.schema.field(columns[0]).type)
+    if len(columns) == 1:
+        return pc.is_in(table[columns[0]], value_set=ids)
+    wanted = set(keys)
+    return pa.array([key in wanted for key in zip(*(table[name].to_pylist() for name in columns), strict=True)])
+
+
+def _distinct(batches: Iterable[pa.RecordBatch], columns: Sequence[str]) -> dict[Key, None]:
+    """The distinct values of ``columns`` in the order in which they come, streamed."""
+    distinct: dict[Key, None] = {}
+    for batch in batches:
+        rows = pa.Table.from_batches([batch.select(list(columns))])
+        unique = rows.group_by(list(columns), use_threads=False).aggregate([])
+        distinct.update(dict.fromkeys(zip(*(unique[column].to_pylist() for column in columns), strict=True)))
+    return distinct

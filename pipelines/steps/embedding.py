@@ -39,9 +39,13 @@ _INVERSE = pow(_BASE, -1, 1 << 64)
 
 @dataclass(frozen=True)
 class EmbedStep(GrowStep):
-    """The row step that grows `embedding`. Its operator is resolved: it names what it does, not "auto"."""
+    """The row step that grows `embedding`. Its operator is resolved: it names what it does, not "auto".
+
+    Without ``reuse`` it encodes every text, whatever an earlier release has.
+    """
 
     operator: Embed
+    reuse: bool = True
 
     def described(self) -> Record:
         """The record with the model's address, revision and size beside it."""
@@ -49,7 +53,7 @@ class EmbedStep(GrowStep):
 
     def factory(self, context: Context, before: Snapshot) -> Callable[[], Compute]:
         encoding = super().factory(context, before)
-        version = self._earlier_version(context.store)
+        version = self._earlier_version(context.store) if self.reuse else None
         if version is None:
             return encoding
         store, name, columns = context.store, self.dataset, self.columns
@@ -81,10 +85,9 @@ class EmbedStep(GrowStep):
         return version if earlier.count() else None
 
 
-def embedding_step(operator: Embed, record: Callable[..., Record]) -> EmbedStep:
-    """The step of a recipe's ``embed`` section; ``record`` makes and keeps the records of a recipe's steps."""
-    resolved = operator.resolved()
-    return EmbedStep(record("embed", resolved, "units"), resolved, "units", ("text",), ("units",))
+def embedding_step(record: Record, operator: Embed, after: tuple[str, ...]) -> EmbedStep:
+    """The step of a recipe's ``embed`` section."""
+    return EmbedStep(record, operator, "units", ("text",), after)
 
 
 class EarlierRows:

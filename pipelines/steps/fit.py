@@ -15,9 +15,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from mnemic.catalogue import DatasetSpec, declared
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import add_fields
 from mnemic.dataset.write import WrittenFragment, write_whole
+from mnemic.errors import StepError
 from mnemic.hardware import default_device
 from mnemic.ids import hash_parts
 from operators.contracts import CorpusOperator, Fitted, Progress
@@ -69,7 +71,7 @@ class FitStep:
     after: tuple[str, ...]
     where: str | None = None
     needs: tuple[str, ...] = ()
-    tables: tuple[str, ...] = ()
+    tables: tuple[DatasetSpec, ...] = ()
     also: str | None = None
     beside: Mapping[str, Callable[[Store], pa.Table]] = field(default_factory=dict)
 
@@ -79,7 +81,11 @@ class FitStep:
 
     @property
     def datasets(self) -> tuple[str, ...]:
-        return (self.dataset, *self.tables)
+        return (self.dataset, *(table.name for table in self.tables))
+
+    @property
+    def specs(self) -> tuple[DatasetSpec, ...]:
+        return self.tables
 
     def check(self, store: Store, max_rejects: float) -> None:
         """It rejects nothing."""
@@ -90,15 +96,19 @@ class FitStep:
             return Status("new")
         digest, rows = self._digest(store, snapshot)
         if rows == 0:
-            left = any(made is not None and made.count() for made in (store[name].snapshot() for name in self.tables))
+            left = any(
+                made is not None and made.count() for made in (store[table.name].snapshot() for table in self.tables)
+            )
             return Status("due" if left else "done", 0, 0, self.dataset, ("no rows",))
         if any(column not in snapshot.schema.names for column in self.columns):
             return Status("new", rows, rows)
         status = growth_state(snapshot, self.record, list(self.operator.output(snapshot.schema).names), digest)
         for table in self.tables if status.done else ():
-            made = store[table].snapshot()
+            made = store[table.name].snapshot()
             if made is None or (made.record or {}).get("state") != replace(self.record, corpus=digest).state:
-                return Status("pending", snapshot.count(), snapshot.count(), self.dataset, (f"{table} is missing",))
+                return Status(
+                    "pending", snapshot.count(), snapshot.count(), self.dataset, (f"{table.name} is missing",)
+                )
         return replace(status, total=rows) if status.kind == "due" else status
 
     def _digest(self, store: Store, snapshot: Snapshot) -> tuple[str, int]:
@@ -114,7 +124,7 @@ class FitStep:
         """What ``fit`` looks at, and `restore` again with the tables that ``fit`` made."""
         where = self.where if self.also is None else f"({self.where}) OR ({self.also})"
         beside = {name: partial(read, store) for name, read in self.beside.items()}
-        made = {name: partial(_whole, store, name) for name in self.tables}
+        made = {table.name: partial(_whole, store, table.name) for table in self.tables}
         return KeyOrder(store[self.dataset].require(version), self.key, where, {**beside, **made})
 
     def run(self, context: Context) -> None:
@@ -151,7 +161,7 @@ class FitStep:
     def _decide(self, context: Context, version: int, state: str) -> Decision:
         """`fit`, in one worker."""
         operator, device, read = self.operator, context.device, self._corpus
-        store, step = context.store, self.name
+        store, step, declared_names = context.store, self.name, {table.name for table in self.tables}
 
         def factory() -> Callable[[Progress], Iterator[Decision]]:
             def decide(progress: Progress) -> Iterator[Decision]:
@@ -159,6 +169,11 @@ class FitStep:
                 _decided_here.clear()
                 _decided_here[state] = fitted
                 tables = {}
+                if undeclared := fitted.tables.keys() - declared_names:
+                    raise StepError(
+                        f"The step {step} made a table {min(undeclared)} that nobody declares. Declare it with a "
+                        "DatasetSpec in `tables` of the step's section, so that releases and digests know it."
+                    )
                 for table, rows in fitted.tables.items():
                     faults.reach(step, "before-write")
                     tables[table] = _written(store, table, rows)
@@ -192,11 +207,11 @@ class FitStep:
 
     def _empty(self, context: Context) -> None:
         """Without rows to look at, nothing stays in the tables."""
-        for name in self.tables:
-            made = context.store[name].snapshot()
+        for table in self.tables:
+            made = context.store[table.name].snapshot()
             if made is not None and made.count():
                 record = replace(self.record, corpus="no rows")
-                self._commit_table(context, record, name, Written(made.schema.remove_metadata(), ()))
+                self._commit_table(context, record, table.name, Written(made.schema.remove_metadata(), ()))
 
     def _commit_table(self, context: Context, record: Record, name: str, table: Written) -> None:
         """Put a written table in the place of what stands, unless that is the same."""
@@ -204,7 +219,9 @@ class FitStep:
         made = dataset.snapshot()
         if made is None or (made.record or {}).get("state") != record.state:
             stored, properties = record.as_json(), context.properties(record)
-            context.commit(lambda: dataset.replace(table.schema, table.fragments, stored, properties))
+            specs = {spec.name: spec for spec in self.tables}
+            schema = declared(table.schema, specs[name]) if name in specs else table.schema
+            context.commit(lambda: dataset.replace(schema, table.fragments, stored, properties))
 
 
 def _whole(store: Store, name: str) -> pa.Table:

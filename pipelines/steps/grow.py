@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import GrownFragment, add_fields, commit_growth, grow, pending
 from mnemic.errors import StepError
@@ -50,6 +51,7 @@ class GrowStep:
     columns: tuple[str, ...]
     after: tuple[str, ...]
     whole_fragments: bool = False
+    where: str | None = None
 
     @property
     def name(self) -> str:
@@ -58,6 +60,11 @@ class GrowStep:
     @property
     def datasets(self) -> tuple[str, ...]:
         return (self.dataset,)
+
+    @property
+    def specs(self) -> tuple[DatasetSpec, ...]:
+        """It makes none: another step declares the dataset that it grows."""
+        return ()
 
     def check(self, store: Store, max_rejects: float) -> None:
         """It rejects nothing."""

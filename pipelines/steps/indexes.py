@@ -1,19 +1,18 @@
 """The indexes of a bank: segments written by workers, recall measured, and the record of both for the release.
 
-`events` are indexed by words, vectors and what conditions name. `documents` are too, but for vectors: a search hears
-the words of the document that an event is in, and there are far fewer documents to ask than rows that hold them.
+A dataset says in `mnemic.catalogue` which indexes it has. `events` are indexed by words, vectors and what conditions
+name. `documents` are too, but for vectors: a search hears the words of the document that an event is in, and there are
+far fewer documents to ask than rows that hold them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from mnemic.catalogue import EVENT_INDEXES, DatasetSpec, IndexPlan
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.index import (
-    DOCUMENTS,
-    EVENTS,
-    IndexPlan,
     IndexWork,
     Write,
     build_indexes,
@@ -26,30 +25,28 @@ from mnemic.dataset.index import (
 from operators.contracts import Resources
 from pipelines.steps.contracts import Context
 
-PLANS = {"events": EVENTS, "documents": DOCUMENTS}
-"""The datasets that have indexes, and which."""
 
-
-def lacks_indexes(store: Store) -> bool:
+def lacks_indexes(store: Store, specs: Iterable[DatasetSpec]) -> bool:
     """Whether a dataset has rows that an index of it should cover and does not."""
-    for name, plan in PLANS.items():
-        snapshot = store[name].snapshot()
-        if snapshot is not None and snapshot.count() and needs_indexing(snapshot, plan):
+    for spec in specs:
+        snapshot = None if spec.index is None else store[spec.name].snapshot()
+        if snapshot is not None and spec.index and snapshot.count() and needs_indexing(snapshot, spec.index):
             return True
     return False
 
 
-def update_indexes(context: Context) -> dict[str, Any]:
+def update_indexes(context: Context, specs: Iterable[DatasetSpec]) -> dict[str, Any]:
     """Bring all indexes up to date and give their records: kind, rows, bytes, and recall of the vector index.
 
-    Those of `events` go by their column, those of `documents` by "documents." and the column. Interrupted anywhere, the
-    next build goes on with what is missing.
+    Those of `events` go by their column, those of `documents` and others by the dataset, a dot and the column.
+    Interrupted anywhere, the next build goes on with what is missing.
     """
-    found: dict[str, Any] = {}
-    for name, plan in PLANS.items():
-        made = _update(context, name, plan)
-        found |= made if name == "events" else {f"{name}.{column}": record for column, record in made.items()}
-    return found
+    indexes: dict[str, Any] = {}
+    for spec in specs:
+        place = "" if spec.name == "events" else f"{spec.name}."
+        updated = {} if spec.index is None else _update(context, spec.name, spec.index)
+        indexes |= {f"{place}{column}": record for column, record in updated.items()}
+    return indexes
 
 
 def _update(context: Context, name: str, plan: IndexPlan) -> dict[str, Any]:
@@ -82,7 +79,7 @@ def _update(context: Context, name: str, plan: IndexPlan) -> dict[str, Any]:
     return records(dataset.require(), plan)
 
 
-def records(snapshot: Snapshot, plan: IndexPlan = EVENTS) -> dict[str, Any]:
+def records(snapshot: Snapshot, plan: IndexPlan = EVENT_INDEXES) -> dict[str, Any]:
     """What a release says about its indexes. A vector column without an index is searched exactly."""
     found: dict[str, Any] = {
         column: {"kind": index.kind, "rows": index.rows, "bytes": index.bytes}

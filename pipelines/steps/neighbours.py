@@ -22,10 +22,12 @@ from datetime import timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic.catalogue import CATALOGUE
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import pending
 from mnemic.dataset.write import WrittenFragment, append, write_rows
 from mnemic.hardware import default_device
+from mnemic.kept import KEPT
 from mnemic.neighbours.parts import Range
 from operators.contracts import Resources
 from operators.teacher import Neighbours, Teacher
@@ -45,20 +47,22 @@ PARTS = "mnemic.parts"
 """Property of the commits to `partials`: which parts of the store have answered."""
 
 
-def neighbours_step(record: Record, operator: Neighbours) -> FitStep:
+def neighbours_step(record: Record, operator: Neighbours, after: tuple[str, ...]) -> FitStep:
+    """The search: the neighbours of every row of the datastore among those of its store."""
     return NeighboursStep(
         record,
         operator,
         "datastore",
         key=("document", "position"),
         columns=("document", "split", "key"),
-        after=("datastore",),
+        after=after,
         where=STORE,
-        tables=("lists",),
+        tables=(CATALOGUE["lists"],),
     )
 
 
-def teacher_step(record: Record, operator: Teacher) -> FitStep:
+def teacher_step(record: Record, operator: Teacher, after: tuple[str, ...]) -> FitStep:
+    """What the neighbours of every row vote for."""
     similarity = operator.mask_similarity
     return FitStep(
         record,
@@ -66,7 +70,7 @@ def teacher_step(record: Record, operator: Teacher) -> FitStep:
         "datastore",
         key=("document", "position"),
         columns=("document", "token", "neighbours", "distances"),
-        after=("neighbours",),
+        after=after,
         where=STORE,
         also=VALIDATION,
         beside={} if similarity is None else {"pairs": NearCopies(similarity)},
@@ -84,7 +88,7 @@ class NearCopies:
         empty = pa.schema([("document", pa.string()), ("other", pa.string())]).empty_table()
         if documents is None or pairs is None or not {"duplicate_of", "split"} <= set(documents.schema.names):
             return empty
-        ids = documents.table(["id"], "duplicate_of = '' AND split <> ''")["id"].combine_chunks()
+        ids = documents.table(["id"], f"{KEPT} AND split <> ''")["id"].combine_chunks()
         rows = pairs.table(empty.schema.names, f"similarity >= {self.similarity!r}")
         both = pc.and_(*(pc.is_in(rows[name], value_set=ids) for name in empty.schema.names))
         return rows.filter(both).cast(empty.schema).sort_by([(name, "ascending") for name in empty.schema.names])

@@ -15,6 +15,7 @@ from functools import cached_property
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic.catalogue import CATALOGUE, DatasetSpec
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import add_fields
 from mnemic.dataset.write import WrittenFragment, append, write_rows
@@ -25,7 +26,8 @@ from operators.contracts import REJECTED, Resources
 from pipelines import faults
 from pipelines.identity import Record
 from pipelines.sources import Item, Reject, Source
-from pipelines.steps.contracts import Context, Status, check_rejects, rejected_inputs
+from pipelines.steps.contracts import Context, Status
+from pipelines.steps.rejects import check_rejects, rejected_inputs
 
 CHUNK_BYTES = 4 << 20
 CHUNK_ITEMS = 64
@@ -57,6 +59,11 @@ class ReadStep:
     name: str = "read"
     after: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ("documents",)
+
+    @property
+    def specs(self) -> tuple[DatasetSpec, ...]:
+        """All of them are mnemic's own."""
+        return ()
 
     @cached_property
     def record(self) -> Record:
@@ -147,8 +154,9 @@ class ReadStep:
         if documents == 0:
             names = ", ".join(source.name for source in self.sources)
             rejects = store["rejects"].snapshot()
+            left_out = rejects.count(CATALOGUE["rejects"].counted) if rejects else 0
             raise SourceError(
-                f"No document could be read from {names}: {rejects.count() if rejects else 0:,} inputs were left out. "
+                f"No document could be read from {names}: {left_out:,} inputs were left out. "
                 "`mnemic show BANK --failures` gives the reasons; point the recipe at text, Markdown or "
                 "JSON Lines in UTF-8."
             )

@@ -1,16 +1,16 @@
 """Train a parametric memory into `memories`, and its curves into `metrics`.
 
 Several steps share the two datasets, each with the rows of one memory: a row carries the record of the step that made
-it, so that what changes for one memory leaves the others as they are. One worker trains, or a gang of them, and the
-first writes each row; this process commits it. Every epoch ends with a checkpoint row, so a kill costs at most one
-epoch; the last two and the best are kept while the training runs. The finished memory is the best epoch, as one row
-with its lock on the model, its metrics and its weights; then the checkpoints go. Curves stay.
+it (`pipelines.steps.owners`), so that what changes for one memory leaves the others as they are. One worker trains, or
+a gang of them, and the first writes each row; this process commits it. Every epoch ends with a checkpoint row, so a
+kill costs at most one epoch; the last two and the best are kept while the training runs. The finished memory is the
+best epoch, as one row with its lock on the model, its metrics and its weights; then the checkpoints go. Curves stay.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -19,12 +19,13 @@ from typing import Any
 import pyarrow as pa
 
 from mnemic import languagemodel
+from mnemic.catalogue import CATALOGUE, DatasetSpec
 from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.dataset.write import WrittenFragment, append, write_rows
 from mnemic.hardware import default_device
 from mnemic.ids import hash_parts
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION
-from mnemic.schema import KEYS, MEMORIES, METRICS
+from mnemic.schema import MEMORIES, METRICS
 from operators.contracts import Member, Progress
 from operators.train import Checkpoint, Training, finished_weights
 from pipelines import faults
@@ -32,6 +33,7 @@ from pipelines.corpus_reader import corpus_digest
 from pipelines.engine import ResultStream
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context, Status
+from pipelines.steps.owners import owned_rows
 from pipelines.steps.training_rows import STORE, VALIDATION, training_rows
 
 CHECKPOINTS_KEPT = 2
@@ -51,18 +53,14 @@ class Trained:
 
 @dataclass(frozen=True)
 class TrainStep:
-    """A step that trains one memory of the ``named`` ones of the recipe from the datastore and its teacher.
-
-    ``config`` is what attaching has to know of it, made of the number of the language model's blocks.
-    """
+    """A step that trains one memory from ``rows`` ("vectors", "text") of the datastore and their teacher."""
 
     record: Record
     operator: Training
     after: tuple[str, ...]
     memory: str
     kind: str
-    config: Callable[[int], Mapping[str, Any]]
-    named: tuple[str, ...]
+    rows: str
 
     @property
     def name(self) -> str:
@@ -73,13 +71,13 @@ class TrainStep:
         return ("memories", "metrics")
 
     @property
-    def _mine(self) -> str:
-        return f"name = '{self.memory}'"
+    def specs(self) -> tuple[DatasetSpec, ...]:
+        """All of them are mnemic's own."""
+        return ()
 
-    def _unnamed(self, column: str = "name") -> str:
-        """Memories that no step of the recipe makes; the first step clears them away."""
-        known = ", ".join(f"'{name}'" for name in self.named)
-        return f"{column} NOT IN ({known})" if self.memory == self.named[0] else "false"
+    def _mine(self, memories: Snapshot) -> str:
+        """SQL for the rows of `memories` that are this step's."""
+        return owned_rows(memories, self.name, self.memory)
 
     def check(self, store: Store, max_rejects: float) -> None:
         """It rejects nothing."""
@@ -91,7 +89,7 @@ class TrainStep:
         rows = datastore.count(STORE)
         memories = store["memories"].snapshot()
         if rows == 0:
-            left = memories is not None and memories.count(f"{self._mine} OR {self._unnamed()}") > 0
+            left = memories is not None and memories.count(self._mine(memories)) > 0
             return Status("due" if left else "done", 0, 0, "rows", ("the store is empty",))
         if "teacher_ids" not in datastore.schema.names:
             return Status("new")
@@ -104,27 +102,26 @@ class TrainStep:
         record = self._with_corpus(datastore)
         if stored["corpus"] != record.corpus:
             return Status("due", rows, rows, reasons=("the rows that it looks at changed",))
-        if not memories.count(f"{self._mine} AND final"):
-            done = f"{memories.count(self._mine)} of {self.operator.epochs} epochs done"
+        mine = self._mine(memories)
+        if not memories.count(f"{mine} AND final"):
+            done = f"{memories.count(mine)} of {self.operator.epochs} epochs done"
             return Status("pending", rows, rows, reasons=(done,))
-        if memories.count(f"{self._mine} AND NOT final"):
+        if memories.count(f"{mine} AND NOT final"):
             return Status("pending", 0, rows, reasons=("old checkpoints",))
-        if memories.count(self._unnamed()):
-            return Status("pending", 0, rows, reasons=("memories that the recipe no longer makes",))
         return Status("done", 0, rows)
 
     def _stored(self, memories: Snapshot) -> dict[str, Any] | None:
         """The record of the memory's rows; in banks of before several memories, it is the dataset's."""
         if "record" not in memories.schema.names:
-            return memories.record if memories.count(self._mine) else None
-        found = memories.table(["record"], self._mine)["record"].to_pylist()
-        return json.loads(found[-1]) if found else None
+            return memories.record if memories.count(self._mine(memories)) else None
+        records = memories.table(["record"], self._mine(memories))["record"].to_pylist()
+        return json.loads(records[-1]) if records else None
 
     def _with_corpus(self, datastore: Snapshot) -> Record:
         """The rows that it looks at, and what the teacher says of them: its masks may change where no row does."""
         used = f"{STORE} OR {VALIDATION}"
         said = (datastore.column_record("teacher_ids") or {}).get("state", "")
-        rows = corpus_digest(datastore, (*KEYS["datastore"], "split"), used)[0]
+        rows = corpus_digest(datastore, (*CATALOGUE["datastore"].key, "split"), used)[0]
         return replace(self.record, corpus=hash_parts("trained", rows, said))
 
     def run(self, context: Context) -> None:
@@ -132,7 +129,8 @@ class TrainStep:
         record = self._with_corpus(datastore)
         memories, metrics = (context.store[name] for name in self.datasets)
         self._clear(context, record)
-        if datastore.count(STORE) and not memories.require().count(f"{self._mine} AND final"):
+        mine = self._mine(memories.require())
+        if datastore.count(STORE) and not memories.require().count(f"{mine} AND final"):
 
             def keep(trained: Trained) -> None:
                 """Commit an epoch, then drop the checkpoints before the last two, but for the best."""
@@ -140,7 +138,7 @@ class TrainStep:
                     context.commit(lambda: append(metrics, trained.curve, context.properties(record)))
                 context.commit(lambda: append(memories, trained.fragments, context.properties(record)))
                 old = f"epoch <= {trained.epoch - CHECKPOINTS_KEPT} AND epoch <> {self._best_epoch(memories.require())}"
-                context.commit(lambda: memories.delete(f"{self._mine} AND NOT final AND {old}"))
+                context.commit(lambda: memories.delete(f"{mine} AND NOT final AND {old}"))
                 context.tally.rows = trained.rows
 
             context.in_waves(self._results(context, record, datastore.version), lambda wave: None, keep)
@@ -158,11 +156,20 @@ class TrainStep:
             if there is None or there.schema.names != schema.names:
                 context.commit(partial(dataset.create, schema, {}, context.properties(record)))
         memories, metrics = (context.store[name] for name in schemas)
-        _drop(context, memories, f"({self._mine} AND state <> '{record.state}') OR {self._unnamed()}")
-        last = self._last_epoch(memories.require()) if not memories.require().count(f"{self._mine} AND final") else None
+        mine = self._mine(memories.require())
+        _drop(context, memories, f"{mine} AND state <> '{record.state}'")
+        last = self._last_epoch(memories.require()) if not memories.require().count(f"{mine} AND final") else None
         beyond = "" if last is None else f" OR epoch > {last}"
-        mine = f"(memory = '{self.memory}' AND (state <> '{record.state}'{beyond}))"
-        _drop(context, metrics, f"{mine} OR {self._unnamed('memory')}")
+        _drop(context, metrics, f"memory = '{self.memory}' AND (state <> '{record.state}'{beyond})")
+
+    def forget(self, context: Context) -> None:
+        """Delete the memory and its curves."""
+        memories, metrics = (context.store[name] for name in self.datasets)
+        made, drawn = memories.snapshot(), metrics.snapshot()
+        if drawn is not None:
+            _drop(context, metrics, f"memory = '{self.memory}'")
+        if made is not None:
+            _drop(context, memories, self._mine(made))
 
     def _results(self, context: Context, record: Record, version: int) -> ResultStream[Trained]:
         worker, processes = self._worker(context, record, version), self.operator.processes
@@ -185,7 +192,7 @@ class TrainStep:
             device = wanted_device or default_device()
 
             def train(progress: Progress, member: Member) -> Iterator[Trained]:
-                rows, count = training_rows(store, version, step.operator, device)
+                rows, count = training_rows(store, version, step.operator, device, step.rows)
                 memories = store["memories"].require()
                 saved = step._checkpoint(memories, step._last_epoch(memories))
                 final = step._checkpoint(memories, step._best_epoch(memories))
@@ -203,7 +210,7 @@ class TrainStep:
                     **step._row(record, whole, final.weights),
                     "id": hash_parts("memory", record.state, step.memory),
                     "final": True,
-                    "config": json.dumps(step.config(len(languagemodel.blocks(model)))),
+                    "config": json.dumps(step.operator.config(len(languagemodel.blocks(model)))),
                     "lock": json.dumps(languagemodel.lock(model, tokenizer), sort_keys=True),
                 }
                 yield step._write(store, row, None, record, count)
@@ -251,17 +258,17 @@ class TrainStep:
         }
 
     def _forget_checkpoints(self, memories: Dataset) -> None:
-        memories.delete(f"{self._mine} AND NOT final")
+        memories.delete(f"{self._mine(memories.require())} AND NOT final")
         memories.forget_before(timedelta(0))  # the bytes of the checkpoints; releases keep their own versions
 
     def _last_epoch(self, memories: Snapshot) -> int:
-        epochs = memories.table(["epoch"], f"{self._mine} AND NOT final")["epoch"].to_pylist()
+        epochs = memories.table(["epoch"], f"{self._mine(memories)} AND NOT final")["epoch"].to_pylist()
         return int(max(epochs, default=0))
 
     def _best_epoch(self, memories: Snapshot) -> int:
         """The epoch of the best of the checkpoints, the first of equals; the last where nothing was validated."""
-        found = memories.table(["epoch", "metrics"], f"{self._mine} AND NOT final").to_pylist()
-        scores = [(json.loads(row["metrics"]).get("validation_perplexity"), row["epoch"]) for row in found]
+        checkpoints = memories.table(["epoch", "metrics"], f"{self._mine(memories)} AND NOT final").to_pylist()
+        scores = [(json.loads(row["metrics"]).get("validation_perplexity"), row["epoch"]) for row in checkpoints]
         if any(score is None for score, _ in scores):
             return int(max(epoch for _, epoch in scores))
         best: tuple[float, int] = min(scores, default=(0.0, 0))
@@ -270,10 +277,10 @@ class TrainStep:
     def _checkpoint(self, memories: Snapshot, epoch: int) -> Checkpoint | None:
         if epoch == 0:
             return None
-        where = f"{self._mine} AND NOT final AND epoch = {epoch}"
-        found = memories.table(["epoch", "metrics", "weights"], where).to_pylist()[0]
-        state: bytes = found["weights"]
-        return Checkpoint(found["epoch"], finished_weights(state), state, json.loads(found["metrics"]))
+        where = f"{self._mine(memories)} AND NOT final AND epoch = {epoch}"
+        row = memories.table(["epoch", "metrics", "weights"], where).to_pylist()[0]
+        state: bytes = row["weights"]
+        return Checkpoint(row["epoch"], finished_weights(state), state, json.loads(row["metrics"]))
 
 
 def _better(one: Checkpoint, other: Checkpoint) -> bool:

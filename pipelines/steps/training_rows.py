@@ -8,9 +8,10 @@ from typing import Any
 import pyarrow as pa
 
 from mnemic import languagemodel
+from mnemic.catalogue import CATALOGUE
 from mnemic.dataset import Snapshot, Store
-from mnemic.schema import KEYS
-from operators.imitate import Decode, TextRows, TrainingRows
+from mnemic.errors import StepError
+from operators.imitate import TextRows, TrainingRows
 from operators.train import Training
 from pipelines.corpus_reader import KeyOrder
 
@@ -21,26 +22,38 @@ _TAUGHT = ("token", "teacher_ids", "teacher_probs")
 _HELD_OUT = ("token", "base_logprob")
 
 
-def training_rows(store: Store, version: int, operator: Training, device: str) -> tuple[Any, int]:
-    """What ``operator`` trains on, of this version of the datastore, and how many rows of the store that is."""
+def training_rows(
+    store: Store, version: int, operator: Training, device: str, rows: str = "vectors"
+) -> tuple[Any, int]:
+    """What ``operator`` trains on, of this version of the datastore, and how many rows of the store that is.
+
+    ``rows`` is "vectors" for `TrainingRows`, or "text" for `TextRows`.
+    """
     datastore = store["datastore"].require(version)
-    if isinstance(operator, Decode):
-        _, tokenizer = languagemodel.shared(operator.model, operator.dtype, device)
-        place = ("document", "position")
-        texts = TextRows.from_arrow(
-            store["documents"].require().table(["id", "text"], f"{STORE} OR {VALIDATION}"),
-            _ordered(datastore, STORE, (*place, *_TAUGHT)),
-            _ordered(datastore, VALIDATION, (*place, *_HELD_OUT)),
-            tokenizer,
-            operator.max_document_tokens,
-        )
+    if rows == "text":
+        texts = _texts(store, datastore, operator, device)
         return texts, len(texts.store.document)
-    rows = TrainingRows.from_arrow(
+    if rows != "vectors":
+        raise StepError(f"No memory can be trained on {rows!r}; a section that learns names vectors or text.")
+    vectors = TrainingRows.from_arrow(
         _ordered(datastore, STORE, ("input", *_TAUGHT)), _ordered(datastore, VALIDATION, ("input", *_HELD_OUT))
     )
-    return rows, len(rows.token)
+    return vectors, len(vectors.token)
+
+
+def _texts(store: Store, datastore: Snapshot, operator: Any, device: str) -> TextRows:
+    """The documents of the store and of validation as tokens, as far as the datastore has scored them."""
+    _, tokenizer = languagemodel.shared(operator.model, operator.dtype, device)
+    place = ("document", "position")
+    return TextRows.from_arrow(
+        store["documents"].require().table(["id", "text"], f"{STORE} OR {VALIDATION}"),
+        _ordered(datastore, STORE, (*place, *_TAUGHT)),
+        _ordered(datastore, VALIDATION, (*place, *_HELD_OUT)),
+        tokenizer,
+        operator.max_document_tokens,
+    )
 
 
 def _ordered(datastore: Snapshot, where: str, columns: Sequence[str]) -> pa.Table:
-    order = KeyOrder(datastore, KEYS["datastore"], where)
+    order = KeyOrder(datastore, CATALOGUE["datastore"].key, where)
     return order.take(range(len(order)), columns)

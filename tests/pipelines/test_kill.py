@@ -9,9 +9,9 @@ from nursery import Nursery
 from tiny_bank import tiny_recipe, write_corpus
 
 import mnemic
+from mnemic.catalogue import CATALOGUE
 from mnemic.dataset import Store
 from mnemic.dataset.digest import digest_datasets
-from mnemic.release import PINNED
 from pipelines.faults import POINTS
 
 STEPS = (
@@ -200,4 +200,4 @@ def test_killed_at_random_moments(nursery, recipe, undisturbed, place):
 def orphans(bank: str) -> int:
     """Bytes of files that no version names."""
     store = Store(bank)
-    return sum(store[name].remove_orphans() for name in (*PINNED, "runs"))
+    return sum(store[name].remove_orphans() for name in CATALOGUE if name != "leases")

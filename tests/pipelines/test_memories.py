@@ -48,8 +48,10 @@ def test_a_memory_comes_and_goes_and_leaves_the_others_as_they_are(recipe, tmp_p
 
 def test_a_memory_that_the_recipe_no_longer_makes_is_cleared_away(recipe):
     build({**recipe, "control": True})
-    assert planned(recipe)["imitate"] == ("pending", ("memories that the recipe no longer makes",))
-    assert build(recipe) == ["imitate", "release"]
+    assert planned(recipe)["imitate"] == ("done", ())
+    assert planned(recipe)["release"] == ("pending", ("memories that the recipe no longer makes",))
+    assert build(recipe) == ["release"]
+    assert planned(recipe)["release"] == ("done", ())
     bank = mnemic.open_bank(recipe["bank"])
     assert [row["name"] for row in bank.memories()] == ["mlp", "knn"]
     assert set(bank.table("metrics", ["memory"])["memory"].to_pylist()) == {"mlp"}

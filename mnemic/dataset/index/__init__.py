@@ -11,10 +11,7 @@ Below `plan.VECTOR_INDEX_ROWS` rows a vector query reads every vector: exact.
 
 from mnemic.dataset.index.build import IndexWork, TrainCentroids, Workers, Write, build_indexes, in_this_process
 from mnemic.dataset.index.plan import (
-    DOCUMENTS,
-    EVENTS,
     VECTOR_INDEX_ROWS,
-    IndexPlan,
     VectorSettings,
     built,
     needs_indexing,
@@ -28,10 +25,7 @@ from mnemic.dataset.index.rows import hold, read_rows, rows_of_ids
 from mnemic.dataset.index.search import search_exact, search_text, search_vector
 
 __all__ = [
-    "DOCUMENTS",
-    "EVENTS",
     "VECTOR_INDEX_ROWS",
-    "IndexPlan",
     "IndexWork",
     "TrainCentroids",
     "VectorSettings",

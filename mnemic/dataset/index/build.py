@@ -23,15 +23,14 @@ import numpy as np
 from lance.indices import IndicesBuilder
 from lance.lance import indices as lance_indices
 
+from mnemic.catalogue import EVENT_INDEXES, IndexPlan
 from mnemic.dataset.commit import commit
 from mnemic.dataset.failures import readable_errors
 from mnemic.dataset.index.plan import (
     CODE_BITS,
-    EVENTS,
     MOST_SEGMENTS,
     RETRAIN_FACTOR,
     Built,
-    IndexPlan,
     built,
     planned,
     planned_settings,
@@ -114,7 +113,7 @@ def in_this_process(snapshot: Snapshot, work: Sequence[IndexWork]) -> Iterable[A
     return (item.run(snapshot) for item in work)
 
 
-def build_indexes(dataset: Dataset, plan: IndexPlan = EVENTS, workers: Workers = in_this_process) -> None:
+def build_indexes(dataset: Dataset, plan: IndexPlan = EVENT_INDEXES, workers: Workers = in_this_process) -> None:
     """Bring the indexes of ``plan`` up to date with the newest version. What is there already is not done again."""
     snapshot = dataset.require()
     have = built(snapshot)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
+from mnemic.catalogue import EVENT_INDEXES, IndexPlan
 from mnemic.dataset.failures import readable_errors
 from mnemic.dataset.store import Snapshot
 
@@ -33,40 +34,6 @@ RETRAIN_FACTOR = 4
 
 RECORD = "mnemic.index.{}"
 """Key of the record of a vector index in the configuration of its dataset, which is versioned with the rows."""
-
-
-@dataclass(frozen=True)
-class IndexPlan:
-    """Columns that are indexed where a dataset has them, and how: BM25, approximate neighbours, and prefilters.
-
-    BITMAP is for columns of few values, BTREE for those of many and for ranges.
-    """
-
-    text: str = "text"
-    vector: str = "vector"
-    scalars: Mapping[str, str] = field(default_factory=dict)
-
-
-EVENTS = IndexPlan(
-    scalars={
-        "id": "BTREE",
-        "document": "BTREE",
-        "session": "BTREE",
-        "tenant": "BITMAP",
-        "source": "BITMAP",
-        "collection": "BITMAP",
-        "level": "BITMAP",
-        "leaf": "BITMAP",
-        "cluster": "BTREE",
-        "start_time": "BTREE",
-        "end_time": "BTREE",
-    }
-)
-
-
-DOCUMENTS = IndexPlan(
-    scalars={"id": "BTREE", "session": "BTREE", "tenant": "BITMAP", "source": "BITMAP", "collection": "BITMAP"}
-)
 
 
 @dataclass(frozen=True)
@@ -98,7 +65,7 @@ def planned_settings(rows: int) -> VectorSettings:
     return VectorSettings("IVF_RQ", partitions, max(8, partitions // 8))
 
 
-def planned(snapshot: Snapshot, plan: IndexPlan = EVENTS) -> dict[str, str]:
+def planned(snapshot: Snapshot, plan: IndexPlan = EVENT_INDEXES) -> dict[str, str]:
     """Column -> kind of the indexes that this dataset should have; a vector index from `VECTOR_INDEX_ROWS` rows on."""
     names = set(snapshot.schema.names)
     kinds = {column: kind for column, kind in plan.scalars.items() if column in names}
@@ -139,7 +106,7 @@ def unindexed_rows(snapshot: Snapshot, column: str) -> int:
     return sum(fragment.rows for fragment in snapshot.fragments if fragment.id in left_out)
 
 
-def needs_indexing(snapshot: Snapshot, plan: IndexPlan = EVENTS) -> bool:
+def needs_indexing(snapshot: Snapshot, plan: IndexPlan = EVENT_INDEXES) -> bool:
     """Whether an index is missing or misses rows, or the recall of the vector index was never measured."""
     have = built(snapshot)
     for column in planned(snapshot, plan):

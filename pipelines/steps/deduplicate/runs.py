@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from mnemic.dataset import Dataset, Snapshot
 from mnemic.dataset.write import WrittenFragment, append, write_rows
+from mnemic.schema import BANDS
 from operators.contracts import Numbers
 from operators.deduplicate import Deduplicate
 from operators.deduplicate.bands import Bounds, within
@@ -24,14 +25,6 @@ from operators.deduplicate.shingles import Hashes
 from pipelines import faults
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context
-
-BANDS = pa.schema(
-    [
-        pa.field("source", pa.int32(), nullable=False),  # fragment of `documents`
-        pa.field("key", pa.uint64(), nullable=False),  # ascending within a source
-        pa.field("row", pa.uint64(), nullable=False),  # row id of the document
-    ]
-)
 
 LARGE = 1 << 20
 """Keys from which on the part of a run that a shard wants is looked for instead of being cut out of the whole."""

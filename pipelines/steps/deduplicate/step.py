@@ -9,7 +9,7 @@
 4. `duplicate_of` follows from `pairs`, fragment by fragment.
 
 A document that the newest release kept stays, whatever comes later, and one that fell stays so unless what it fell to
-has gone; with ``rebalance`` all is decided anew, as if everything had come at once.
+has gone; with ``anew`` all is decided again, as if everything had come at once.
 
 Memory of a worker: ``memory_gb`` for a shard; about 1 KB a document of a pack. The process that runs the step holds 24
 bytes for every document that shares a key, and no document (`pipelines.steps.deduplicate.packs`).
@@ -28,17 +28,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import add_fields, drop_fields
 from mnemic.dataset.write import WrittenFragment, append, write_rows, write_whole
 from mnemic.release import releases
-from mnemic.schema import PAIRS
+from mnemic.schema import FILTERS, PAIRS
 from operators.contracts import Numbers
 from operators.deduplicate import Deduplicate
 from operators.deduplicate.bands import shard_bounds
 from operators.deduplicate.bloom import Flags
 from operators.deduplicate.candidates import BandPlan, Shared, joined, shared_keys, shared_with_earlier
-from operators.deduplicate.filters import FILTERS, BandFilters, filters_of, seen_by
+from operators.deduplicate.filters import BandFilters, filters_of, seen_by
 from operators.deduplicate.operator import PACK, duplicates_of, summary_of
 from operators.deduplicate.shingles import Hashes
 from pipelines import faults
@@ -58,6 +59,10 @@ COLUMN = "duplicate_of"
 
 Part = tuple[str, int]
 """A pack by its number, or a fragment of the pairs of the newest release."""
+
+
+def deduplicate_step(record: Record, operator: Deduplicate, after: tuple[str, ...]) -> DeduplicateStep:
+    return DeduplicateStep(record, operator, after)
 
 
 @dataclass(frozen=True)
@@ -97,18 +102,22 @@ class PackOutcome:
 
 @dataclass(frozen=True)
 class DeduplicateStep:
-    """The step. ``scheme`` says what the numbers of the signatures are."""
+    """The step; ``anew`` it decides about all documents, also those of earlier releases."""
 
     record: Record
     operator: Deduplicate
-    scheme: str
-    rebalance: bool = False
-    after: tuple[str, ...] = ("signature",)
+    after: tuple[str, ...]
+    anew: bool = False
     datasets: tuple[str, ...] = ("documents", "pairs", "bands", "filters")
 
     @property
     def name(self) -> str:
         return self.record.step
+
+    @property
+    def specs(self) -> tuple[DatasetSpec, ...]:
+        """All of them are mnemic's own."""
+        return ()
 
     def check(self, store: Store, max_rejects: float) -> None:
         """It rejects nothing."""
@@ -125,7 +134,7 @@ class DeduplicateStep:
         status = growth_state(snapshot, self.record, [COLUMN], corpus)
         if status.done and (pairs is None or (pairs.record or {}).get("state") != self._at(corpus).state):
             return Status("pending", rows, rows, "documents", ("pairs is missing",))
-        if status.done and self.rebalance:
+        if status.done and self.anew:
             return Status("due", rows, rows, "documents", ("all is to be decided anew",))
         return replace(status, total=rows) if status.kind == "due" else status
 
@@ -140,11 +149,11 @@ class DeduplicateStep:
                 lambda: context.store["pairs"].replace(PAIRS, (), empty.as_json(), context.properties(empty))
             )
             return
-        if self.rebalance and COLUMN in snapshot.schema.names:
+        if self.anew and COLUMN in snapshot.schema.names:
             context.commit(lambda: drop_fields(documents, [COLUMN]))
             snapshot = documents.require()
         made = context.store["pairs"].snapshot()
-        if self.rebalance or made is None or (made.record or {}).get("state") != record.state:
+        if self.anew or made is None or (made.record or {}).get("state") != record.state:
             self._resolve(context, record, snapshot, rows)
         stored = context.store["pairs"].require().record or {}
         record = replace(record, found=stored["found"])
@@ -155,9 +164,9 @@ class DeduplicateStep:
 
     def _resolve(self, context: Context, record: Record, snapshot: Snapshot, rows: int) -> None:
         """Find what shares keys, decide about it, and leave `pairs` whole."""
-        base = None if self.rebalance else self._base(context.store, snapshot)
+        base = None if self.anew else self._base(context.store, snapshot)
         runs = Runs(context.store["bands"], self.record, self.operator)
-        chosen = runs.plan(rows, self.rebalance)
+        chosen = runs.plan(rows, self.anew)
         runs.extend(context, snapshot, chosen)
         reader = partial(_reader, context.store, snapshot.version, base)
         if chosen.bytes > packs.IN_HAND:
@@ -199,7 +208,7 @@ class DeduplicateStep:
         rows: int,
     ) -> list[PackPart]:
         """The keys that stand more than once, shard by shard; after a release, those of documents to decide about."""
-        operator, scheme, step = self.operator, self.scheme, self.name
+        operator, scheme, step = self.operator, self.operator.scheme, self.name
         bands, filters, identity = runs.dataset, context.store["filters"], runs.identity(chosen)
         before = {fragment.id for fragment in base.documents.fragments} if base else set()
         index = runs.index()

@@ -5,6 +5,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mnemic.catalogue import CATALOGUE
 from mnemic.dataset import Store
 from mnemic.dataset.digest import digest_dataset, digest_datasets
 from mnemic.dataset.write import append, append_rows, write_rows
@@ -41,7 +42,7 @@ def digest(folder, content: list[dict], cuts: tuple[int, ...] = ()) -> str:
     for start, stop in zip((0, *cuts), (*cuts, len(content)), strict=True):
         table = pa.Table.from_pylist(content[start:stop], schema=SCHEMA)
         append(dataset, write_rows(dataset.uri, table, SCHEMA), {}) if len(table) else None
-    return digest_dataset("documents", dataset.require())
+    return digest_dataset(CATALOGUE["documents"], dataset.require())
 
 
 @settings(max_examples=10, deadline=None)
@@ -76,7 +77,7 @@ def test_a_deleted_row_does_not_count(tmp_path):
     dataset.create(SCHEMA, {}, {})
     append(dataset, write_rows(dataset.uri, pa.Table.from_pylist(rows(), schema=SCHEMA), SCHEMA), {})
     dataset.delete("id = '008'")
-    assert digest_dataset("documents", dataset.require()) == digest(tmp_path / "other", rows(8))
+    assert digest_dataset(CATALOGUE["documents"], dataset.require()) == digest(tmp_path / "other", rows(8))
 
 
 def test_the_bank_hash_covers_all_datasets(tmp_path):

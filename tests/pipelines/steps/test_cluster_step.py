@@ -8,8 +8,8 @@ from nursery import Nursery
 from tiny_bank import WORDS, tiny_recipe, write_corpus
 
 import mnemic
-from mnemic.command.show import dues
 from mnemic.dataset import Store
+from mnemic.funnel import dues
 from pipelines.plan import plan
 from pipelines.run import build
 

@@ -1,0 +1,39 @@
+"""The numbers of a release at a glance: how many rows each stage left, and what its steps say is due."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mnemic.bank import Bank
+from mnemic.catalogue import CATALOGUE
+from mnemic.kept import KEPT
+from mnemic.schema import LEVELS
+
+
+def dues(lineage: dict[str, Any]) -> list[str]:
+    """What the steps of a release say is due, in sentences."""
+    return [record["found"]["due"] for record in lineage.values() if record.get("found", {}).get("due")]
+
+
+def funnel(bank: Bank) -> dict[str, int]:
+    """How many rows each stage of the bank left, from documents read to rows of the datastore.
+
+    Datasets of other packages come last, by their names.
+    """
+    documents, pairs = bank.dataset("documents"), bank.dataset("pairs")
+    duplicates = documents.count("duplicate_of <> ''")
+    exact = len(set(pairs.table(["document"], "rule = 'exact'")["document"].to_pylist()))
+    counts = {"documents": documents.count(), "exact duplicates": exact, "near duplicates": duplicates - exact}
+    counts["kept"] = documents.count(KEPT)
+    counts["units"] = bank.release.counts.get("units", 0)
+    events = bank.dataset("events") if "events" in bank.release.versions else None
+    if events is not None and "leaf" in events.schema.names:
+        counts |= {f"{level}s": events.count(f"level = '{level}'") for level in LEVELS}
+    else:
+        counts["events"] = bank.release.counts.get("events", 0)
+    if "clusters" in bank.release.versions:
+        counts["clusters"] = bank.dataset("clusters").count()
+    if "datastore" in bank.release.versions:
+        counts["datastore rows"] = bank.dataset("datastore").count("split = 'store'")
+        counts["held-out rows"] = bank.dataset("datastore").count("split <> 'store'")
+    return counts | {name: bank.release.counts[name] for name in sorted(bank.release.counts.keys() - CATALOGUE.keys())}

@@ -1,0 +1,23 @@
+"""Recipes: what a bank is made of, as YAML read by a safe loader into checked fields.
+
+The sections of a recipe are the operators themselves, so a setting exists once, with its default, beside the code that
+uses it. The mistakes of all sections are told at once, before anything runs; within a section, values are looked at
+once its names and types are right. A misspelt key names the nearest known one.
+
+* ``model``     the fields of a recipe, made of the sections
+* ``loader``    recipes from files
+* ``problems``  mistakes as sentences
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipelines.recipe.loader import SHIPPED, find_recipe, load_recipe
+
+if TYPE_CHECKING:
+    from pipelines.recipe.model import Recipe
+else:  # the class with the sections is made while the program runs, which no type checker sees
+    from pipelines.recipe.model import SectionedRecipe as Recipe
+
+__all__ = ["SHIPPED", "Recipe", "find_recipe", "load_recipe"]

@@ -1,0 +1,53 @@
+"""Mistakes of a recipe as sentences that end with the way out."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from mnemic.errors import RecipeError
+from pipelines.recipe.model import SectionedRecipe
+from pipelines.sections import sections
+from pipelines.sources import SOURCES, find_source
+
+
+def sentence(problem: Any, content: Mapping[str, Any]) -> str:
+    """One problem that pydantic has with ``content`` as a phrase with the way out."""
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
+    place = place.removeprefix(".")
+    given = str(problem["input"])[:60]
+    if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        known = _fields_at(problem["loc"][:-1], content)
+        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(sorted(known))}."
+        return f"`{place}` is not a setting: {hint}"
+    if problem["type"] == "missing":
+        return f"`{place}` is missing."
+    if problem["type"] == "said_once":
+        return f"`{place}` is said by `{problem['msg']}`; set that instead."
+    if problem["type"] == "dataclass_type":
+        return f"`{place}` is {given}, not settings; write them below it as `setting: value`, or leave it out."
+    if problem["type"] == "value_error":  # a sentence of ours: it says itself what was given
+        phrase = problem["msg"].removeprefix("Value error, ")
+        return f"`{place}`: {phrase}" + ("" if phrase.endswith((".", "?")) else ".")
+    return f"`{place}`: {problem['msg']} (given: {given})."
+
+
+def _fields_at(location: tuple[Any, ...], content: Mapping[str, Any]) -> list[str]:
+    """The settings that may stand at ``location``."""
+    if not location:
+        return list(SectionedRecipe.model_fields)
+    if location[0] == "sources":
+        return _fields_of_source(content["sources"][location[1]])
+    operators = [section.operator for section in sections() if section.name == location[0]]
+    return [field.name for operator in operators for field in dataclasses.fields(operator)]
+
+
+def _fields_of_source(entry: Mapping[str, Any]) -> list[str]:
+    """The settings of a source of this very kind."""
+    try:
+        return sorted(find_source(str(entry["kind"])).model_fields)  # type: ignore[attr-defined]
+    except RecipeError:
+        return sorted({name for source in SOURCES.values() for name in source.model_fields})  # type: ignore[attr-defined]

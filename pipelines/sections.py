@@ -1,0 +1,120 @@
+"""The sections of a recipe, in the order in which their steps run: the pipeline.
+
+Those of mnemic stand here. Another package adds one by an entry point of the group `mnemic.operators` whose value is an
+`operators.sections.Section`:
+
+    [project.entry-points."mnemic.operators"]
+    facts = "my_package.facts:SECTION"
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+from collections.abc import Iterable
+
+from mnemic.errors import RecipeError
+from operators import datastore, denoise, embed, sentences, split, surprise
+from operators.cluster import operator as cluster
+from operators.deduplicate import operator as deduplicate
+from operators.deduplicate import semantic, signature
+from operators.imitate import decoder, mlp
+from operators.sections import Learn, Section
+from operators.segment import operator as segment
+from operators.teacher import neighbours
+from operators.teacher import operator as teacher
+
+BUILT_IN: tuple[Section, ...] = (
+    signature.SECTION,
+    deduplicate.SECTION,
+    sentences.SECTION,
+    embed.SECTION,
+    surprise.SECTION,
+    segment.SECTION,
+    denoise.SECTION,
+    cluster.SECTION,
+    semantic.SECTION,
+    split.SECTION,
+    datastore.SECTION,
+    neighbours.SECTION,
+    teacher.SECTION,
+    mlp.SECTION,
+    mlp.CONTROL,
+    decoder.SECTION,
+)
+
+ENTRY_POINTS = "mnemic.operators"
+"""Entry-point group in which other packages offer sections."""
+
+_TAKEN = {
+    "name",
+    "bank",
+    "storage_options",
+    "sources",
+    "max_document_bytes",
+    "fragment_characters",
+    "max_rejects",
+    "language_model",
+    "read",
+    "release",
+}
+"""Keys of a recipe, and steps, that are no sections."""
+
+
+@functools.cache
+def sections() -> tuple[Section, ...]:
+    """All sections: those of mnemic, then those of other packages, each behind the steps that it comes after.
+
+    Raises ``RecipeError`` for an entry point that cannot be used, naming the package that offers it.
+    """
+    ordered = list(BUILT_IN)
+    waiting = [(point, _loaded(point)) for point in _offered()]
+    while waiting:
+        steps = {"read", *(section.step_called for section in ordered)}
+        ready = [(point, section) for point, section in waiting if set(section.needed_steps) <= steps]
+        if not ready:
+            point, section = waiting[0]
+            missing = next(name for name in section.needed_steps if name not in steps)
+            raise _unusable(point, f"comes after a step {missing!r}, which no section has; steps are {_listed(steps)}")
+        for point, section in ready:
+            _refuse_clash(point, section, ordered)
+            ordered.append(section)
+        waiting = [one for one in waiting if one not in ready]
+    return tuple(ordered)
+
+
+def _offered() -> list[importlib.metadata.EntryPoint]:
+    return sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda point: (point.name, point.value))
+
+
+def _loaded(point: importlib.metadata.EntryPoint) -> Section:
+    try:
+        section = point.load()
+    except Exception as error:
+        raise _unusable(point, f"cannot be imported ({type(error).__name__}: {error})") from error
+    if not isinstance(section, Section):
+        raise _unusable(point, f"is a {type(section).__name__} and no `operators.sections.Section`")
+    return section
+
+
+def _refuse_clash(point: importlib.metadata.EntryPoint, section: Section, ordered: list[Section]) -> None:
+    names = {section.name, section.step_called}
+    memory = section.step.memory if isinstance(section.step, Learn) else None
+    for other in ordered:
+        if names & {other.name, other.step_called}:
+            raise _unusable(point, f"is called {section.name!r}, as another section is")
+        if isinstance(other.step, Learn) and other.step.memory == memory:
+            raise _unusable(point, f"trains a memory {memory!r}, which the section {other.name!r} trains")
+    if names & _TAKEN:
+        raise _unusable(point, f"is called {section.name!r}, which means something else in a recipe")
+
+
+def _unusable(point: importlib.metadata.EntryPoint, reason: str) -> RecipeError:
+    package = point.dist.name if point.dist is not None else point.module
+    return RecipeError(
+        f"The section '{point.name}' of the package {package} ({point.value}) {reason}. Repair or uninstall {package}."
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))

@@ -1,0 +1,69 @@
+"""Which datasets the steps of a recipe have: those of the catalogue, and those that the steps declare themselves.
+
+What nobody declares would be built and then be missing from the release, from `mnemic digest` and from `export`, so a
+build with such a step is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from mnemic.catalogue import CATALOGUE, DatasetSpec, in_order
+from mnemic.dataset import Dataset, Store
+from mnemic.errors import StepError
+from pipelines.steps.contracts import Step
+
+_NAME = re.compile("[a-z][a-z0-9_-]*")
+
+
+def known_datasets(steps: Iterable[Step]) -> dict[str, DatasetSpec]:
+    """All datasets that a bank of these steps may have: mnemic's own, then those that the steps declare, by name.
+
+    Raises ``StepError`` where a step makes or grows a dataset that nobody declares, or declares what is taken.
+    """
+    steps = list(steps)
+    known = dict(CATALOGUE)
+    for step in steps:
+        for spec in step.specs:
+            if known.setdefault(spec.name, spec) != spec:
+                owner = "mnemic has one" if spec.name in CATALOGUE else "another step declares one"
+                raise StepError(
+                    f"The step {step.name} declares a dataset {spec.name}, and {owner} of that name that is not the "
+                    "same. Give it another name."
+                )
+            if not _NAME.fullmatch(spec.name) or (not spec.key and spec.digested):
+                raise StepError(
+                    f"The step {step.name} declares the dataset {spec.name!r} with the key {spec.key}. Give it a name "
+                    "of small letters, digits, - and _, and the columns that identify a row."
+                )
+    for step in steps:
+        for name in step.datasets:
+            if name not in known:
+                raise StepError(
+                    f"The step {step.name} writes a dataset {name} that nobody declares. Declare it with a DatasetSpec "
+                    "in the step's section, so that releases, `mnemic digest` and `mnemic export` know it."
+                )
+    return {name: known[name] for name in in_order(known)}
+
+
+def made_datasets(steps: Sequence[Step]) -> list[DatasetSpec]:
+    """The datasets that these steps make or grow, and their rejects."""
+    names = {"rejects", *(name for step in steps for name in step.datasets)}
+    return [spec for name, spec in known_datasets(steps).items() if name in names]
+
+
+class DeclaredStore(Store):
+    """A bank whose steps reach no dataset but the ``known`` ones: what nobody declared would be in no release."""
+
+    def __init__(self, store: Store, known: Iterable[str]) -> None:
+        self.root, self.storage_options = store.root, store.storage_options
+        self._known = frozenset(known)
+
+    def __getitem__(self, name: str) -> Dataset:
+        if name not in self._known:
+            raise StepError(
+                f"A step reaches for a dataset {name} that no step of this recipe declares. Declare it with a "
+                "DatasetSpec in the section of the step that writes it."
+            )
+        return super().__getitem__(name)

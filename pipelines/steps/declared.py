@@ -1,0 +1,68 @@
+"""The step that a section declares."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from mnemic.hardware import resolve_dtype
+from operators import sections
+from operators.sections import Section, Shape
+from pipelines.identity import Record
+from pipelines.steps.contracts import Step
+from pipelines.steps.derive import DeriveStep
+from pipelines.steps.fit import FitStep
+from pipelines.steps.grow import GrowStep
+from pipelines.steps.train import TrainStep
+
+
+def step_of(section: Section, operator: Any, record: Record) -> Step:
+    """The step of ``section`` with its settings, ``operator``, and with the identity ``record``."""
+    match section.step:
+        case sections.Grow(dataset, columns, after, where, whole_documents):
+            return GrowStep(record, operator, dataset, columns, after, whole_documents, where)
+        case sections.Derive(origin, target, columns, key, target_key, after, where, needs):
+            return DeriveStep(record, operator, origin, target, columns, key, target_key, after, where, needs)
+        case sections.Fit(dataset, key, columns, after, where, needs, tables):
+            return FitStep(record, operator, dataset, key, columns, after, where, needs, tables)
+        case sections.Learn(memory, kind, after, rows):
+            return TrainStep(record, operator, after, memory, kind, rows)
+        case sections.Driven(driver, after):
+            module, _, function = driver.partition(":")
+            step: Step = getattr(importlib.import_module(module), function)(record, operator, after)
+            return step
+
+
+def resolved(operator: Any, device: str) -> Any:
+    """The operator with what "auto" stands for: types of the ``device``, and what it reads in its model's folder."""
+    types = {
+        field.name: resolve_dtype(getattr(operator, field.name), device)
+        for field in dataclasses.fields(operator)
+        if field.metadata.get("dtype")
+    }
+    operator = dataclasses.replace(operator, **types)
+    return operator.resolved() if hasattr(operator, "resolved") else operator
+
+
+def with_optional(shape: Shape, running: Mapping[str, Step]) -> Shape:
+    """``shape`` that also comes after its optional steps, as far as they are ``running``, and reads what they add."""
+    if not isinstance(shape, sections.Derive):
+        return shape
+    there = {name: running[name] for name in shape.optional if name in running}
+    columns = tuple(
+        name for step in there.values() if isinstance(step, GrowStep) for name in step.operator.output(_EMPTY).names
+    )
+    return dataclasses.replace(
+        shape,
+        columns=(*shape.columns, *columns),
+        after=(*shape.after, *there),
+        needs=(*shape.needs, *columns),
+        optional=(),
+    )
+
+
+_EMPTY = pa.schema([])
