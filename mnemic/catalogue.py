@@ -103,7 +103,12 @@ _DATASETS = (
         index=DOCUMENT_INDEXES,
     ),
     DatasetSpec(
-        "bands", schemas.BANDS, ("source", "key", "row"), (Parent("documents", "", "redo"),), False, export=False
+        "bands",
+        schemas.BANDS,
+        key=("source", "key", "row"),
+        parents=(Parent("documents", "", "redo"),),
+        digested=False,
+        export=False,
     ),
     DatasetSpec(
         "filters",

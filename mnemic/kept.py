@@ -27,8 +27,3 @@ def expand(where: str | None, columns: Collection[str]) -> str | None:
     parts = where.split("'")  # every second part is quoted; a doubled quote opens an empty one outside
     parts[::2] = [_TOKEN.sub(predicate, part) for part in parts[::2]]
     return "'".join(parts)
-
-
-def deciding(columns: Collection[str]) -> tuple[str, ...]:
-    """Which of ``columns`` decide whether a row is kept."""
-    return tuple(column for column in _DECISIONS if column in columns)

@@ -225,9 +225,8 @@ REJECTS = pa.schema(
         pa.field("input", pa.string(), nullable=False),  # manifest item or row id that was being processed
         pa.field("locator", pa.string(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
-        pa.field(
-            "severity", pa.string(), nullable=False
-        ),  # "reject", "empty": nothing to take, "note": in part, "nothing": asked, no rows
+        # "reject"; "empty": nothing to take; "note": taken in part; "nothing": asked, and rightly nothing made of it
+        pa.field("severity", pa.string(), nullable=False),
         pa.field("whole", pa.bool_(), nullable=False),  # nothing of the input was taken: it is done with
         pa.field("run", pa.string(), nullable=False),
     ]

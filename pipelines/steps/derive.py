@@ -83,9 +83,8 @@ class DeriveStep:
         target = store[self.target.name].require()
 
         def accepted() -> int:
-            return len(_distinct(target.scan(self.target_key, batch_size=65536), self.target_key)) + len(
-                marked_keys(store, self.record)
-            )
+            standing = _distinct(target.scan(self.target_key, batch_size=65536), self.target_key)
+            return len(standing) + len(marked_keys(store, self.record))
 
         check_rejects(store, self.record, accepted, max_rejects)
 

@@ -96,9 +96,8 @@ class FitStep:
             return Status("new")
         digest, rows = self._digest(store, snapshot)
         if rows == 0:
-            left = any(
-                made is not None and made.count() for made in (store[table.name].snapshot() for table in self.tables)
-            )
+            snapshots = (store[table.name].snapshot() for table in self.tables)
+            left = any(made is not None and made.count() for made in snapshots)
             return Status("due" if left else "done", 0, 0, self.dataset, ("no rows",))
         if any(column not in snapshot.schema.names for column in self.columns):
             return Status("new", rows, rows)
@@ -106,9 +105,8 @@ class FitStep:
         for table in self.tables if status.done else ():
             made = store[table.name].snapshot()
             if made is None or (made.record or {}).get("state") != replace(self.record, corpus=digest).state:
-                return Status(
-                    "pending", snapshot.count(), snapshot.count(), self.dataset, (f"{table.name} is missing",)
-                )
+                total, reason = snapshot.count(), f"{table.name} is missing"
+                return Status("pending", total, total, self.dataset, (reason,))
         return replace(status, total=rows) if status.kind == "due" else status
 
     def _digest(self, store: Store, snapshot: Snapshot) -> tuple[str, int]:

@@ -1,22 +1,27 @@
 """Add columns to the rows of a dataset, fragment by fragment: the row steps, whose columns are functions of a row.
 
 A row step is pending on the fragments that lack its columns; growing them is what the corpus steps do too, once they
-have decided (`pipelines.steps.fit`).
+have decided (`pipelines.steps.fit`). One that asks about some rows only is also pending on fragments in which a row has
+come to satisfy its condition, or does no more, because an earlier step decided anew; the other rows are not asked
+again.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import GrownFragment, add_fields, commit_growth, grow, pending
 from mnemic.errors import StepError
 from mnemic.hardware import default_device
+from mnemic.kept import expand
 from operators.contracts import Resources, RowOperator
 from pipelines import faults
 from pipelines.identity import Record
@@ -42,7 +47,9 @@ class GrownFragmentRows:
 class GrowStep:
     """A row step that adds columns to ``dataset``, reading ``columns``.
 
-    With ``whole_fragments`` the operator gets all rows of a fragment at once.
+    With ``whole_fragments`` the operator gets all rows of a fragment at once. Rows that do not satisfy ``where`` get
+    nulls, and the operator never sees them. For those that it sees its first column must not be null, or they could not
+    be told apart.
     """
 
     record: Record
@@ -73,18 +80,33 @@ class GrowStep:
         snapshot = store[self.dataset].snapshot()
         if snapshot is None:
             return Status("new")
-        return growth_state(snapshot, self.record, list(self.operator.output(snapshot.schema).names), "")
+        names = list(self.operator.output(snapshot.schema).names)
+        return growth_state(snapshot, self.record, names, "", self.where)
 
     def run(self, context: Context) -> None:
         dataset = context.store[self.dataset]
         snapshot = dataset.require()
         fields = self.operator.output(snapshot.schema)
+        full = [field.name for field in fields if not field.nullable]
+        if self.where is not None and full:
+            raise StepError(
+                f"The step {self.name} asks about the rows of {self.dataset} with {self.where}, and gives the others "
+                f"nulls, but {', '.join(full)} may hold none. Declare these fields nullable in the operator's output."
+            )
         if must_add(snapshot, self.record, fields.names):
             context.commit(lambda: add_fields(dataset, fields, self.described().as_json()))
         factory = self.factory(context, snapshot)
-        at_once = None if self.whole_fragments else ROWS_AT_ONCE
-        resources = self.operator.resources
-        grow_columns(context, self.record, self.dataset, self.columns, fields.names, factory, resources, at_once)
+        grow_columns(
+            context,
+            self.record,
+            self.dataset,
+            self.columns,
+            fields.names,
+            factory,
+            self.operator.resources,
+            None if self.whole_fragments else ROWS_AT_ONCE,
+            where=self.where,
+        )
 
     def described(self) -> Record:
         """The record that is stored with the columns."""
@@ -121,14 +143,16 @@ def grow_columns(
     resources: Resources,
     rows_at_once: int | None = ROWS_AT_ONCE,
     located: bool = False,
+    where: str | None = None,
 ) -> None:
-    """Compute the columns ``names`` for every pending fragment of the dataset and commit them in waves.
+    """Compute the columns ``names`` for every unfinished fragment of the dataset and commit them in waves.
 
-    With ``located`` a batch also has `_rowid` and `_fragment`, for columns that come from elsewhere.
+    With ``located`` a batch also has `_rowid` and `_fragment`, for columns that come from elsewhere. Rows that do not
+    satisfy ``where`` are not computed and get nulls.
     """
     dataset = context.store[name]
     snapshot = dataset.require()
-    version, todo, step = snapshot.version, pending(snapshot, names), context.step
+    version, todo, step = snapshot.version, unfinished(snapshot, names, where), context.step
     sizes = {fragment.id: fragment.rows for fragment in snapshot.fragments}
     total, done, computed = sum(sizes[fragment] for fragment in todo), 0, 0
 
@@ -142,13 +166,21 @@ def grow_columns(
             rows = pa.Table.from_batches(batches).combine_chunks()
             place = pa.array([fragment] * len(rows), pa.int32())
             given = rows.append_column("_fragment", place) if located else rows.drop_columns(["_rowid"])
-            parts = given.to_batches(max_chunksize=rows_at_once)
-            made = pa.Table.from_batches([compute(part) for part in parts]).select(names)
-            if len(made) != len(rows):
-                raise StepError(
-                    f"The operator of step {step} returned {len(made)} rows for {len(rows)}. "
-                    "An operator that adds columns returns one row for each it gets, in the same order."
-                )
+
+            def computed(asked: pa.Table) -> pa.Table:
+                parts = asked.combine_chunks().to_batches(max_chunksize=rows_at_once)
+                made = pa.Table.from_batches([compute(part) for part in parts]).select(names)
+                if len(made) != len(asked):
+                    raise StepError(
+                        f"The operator of step {step} returned {len(made)} rows for {len(asked)}. "
+                        "An operator that adds columns returns one row for each it gets, in the same order."
+                    )
+                return made
+
+            if where is None:
+                made = computed(given)
+            else:
+                made = _completed(pinned, fragment, where, names, given, rows["_rowid"], computed, step)
             faults.reach(step, "before-write")
             grown = grow(
                 dataset.uri, version, fragment, made.append_column("_rowid", rows["_rowid"]), dataset.storage_options
@@ -180,13 +212,63 @@ def grow_columns(
     context.in_waves(context.engine.map(job, todo), commit, seen)
 
 
+def _completed(
+    snapshot: Snapshot,
+    fragment: int,
+    where: str,
+    names: list[str],
+    given: pa.Table,
+    row_ids: pa.ChunkedArray,
+    computed: Callable[[pa.Table], pa.Table],
+    step: str,
+) -> pa.Table:
+    """The columns ``names`` for all rows of a fragment: null where ``where`` does not hold.
+
+    A row that has them already keeps them; the others are computed.
+    """
+    schema = pa.schema([pa.field(name, snapshot.schema.field(name).type) for name in names])
+    first, rowid = names[0], pa.field("_rowid", pa.uint64())
+    standing = pa.Table.from_batches(
+        list(snapshot.scan(names, f"({where}) AND {first} IS NOT NULL", [fragment], row_ids=True)), schema.append(rowid)
+    )
+    batches = snapshot.scan([], f"({where}) AND {first} IS NULL", [fragment], row_ids=True)
+    unanswered = pa.chunked_array([batch["_rowid"] for batch in batches], pa.uint64())
+    is_open = pc.is_in(row_ids, value_set=unanswered)
+    asked = given.filter(is_open)
+    fresh = computed(asked).cast(schema) if len(asked) else schema.empty_table()
+    if fresh[first].null_count:
+        raise StepError(
+            f"The operator of step {step} left {first} null for a row that it was asked about. Null says there that "
+            "a row was not asked about; give the row another value, such as an empty text."
+        )
+    rows = pa.concat_tables([standing.select(names), fresh])
+    answered = pa.chunked_array([*standing["_rowid"].chunks, *row_ids.filter(is_open).chunks], pa.uint64())
+    return rows.take(pc.index_in(row_ids, value_set=answered.combine_chunks()))
+
+
+def unfinished(snapshot: Snapshot, names: list[str], where: str | None = None) -> list[int]:
+    """Ids of the fragments that lack one of the columns ``names``, or have rows on the wrong side of ``where``.
+
+    Sides are looked at only where ``where`` reads columns that a step has grown, which may have been grown anew since;
+    other columns of a row never change.
+    """
+    lacking = pending(snapshot, names)
+    words = set(re.findall(r"\w+", expand(where, snapshot.schema.names) or ""))
+    if not any(snapshot.column_record(word) for word in words) or not set(names) <= set(snapshot.schema.names):
+        return lacking
+    wrong = f"(({where}) IS TRUE) <> ({names[0]} IS NOT NULL)"
+    grown = [fragment.id for fragment in snapshot.fragments if fragment.rows and fragment.id not in set(lacking)]
+    strayed = [fragment for fragment in grown if any(len(rows) for rows in snapshot.scan([], wrong, [fragment], True))]
+    return sorted([*lacking, *strayed])
+
+
 def must_add(snapshot: Snapshot, record: Record, names: list[str]) -> bool:
     """Whether columns are not declared yet, or are those of another state of the step."""
     stored = [snapshot.column_record(name) for name in names]
     return any(one is None or one.get("state") != record.state for one in stored)
 
 
-def growth_state(snapshot: Snapshot, record: Record, names: list[str], corpus: str) -> Status:
+def growth_state(snapshot: Snapshot, record: Record, names: list[str], corpus: str, where: str | None = None) -> Status:
     """What is left of the growth of columns ``names``, for a step that looked at ``corpus`` (its digest, or "")."""
     total = snapshot.count()
     stored = snapshot.column_record(names[0])
@@ -199,6 +281,6 @@ def growth_state(snapshot: Snapshot, record: Record, names: list[str], corpus: s
         return Status("due", total, total, reasons=("the rows that it looks at changed",))
     if any(snapshot.column_record(name) is None for name in names):
         return Status("pending", total, total)
-    todo = set(pending(snapshot, names))
+    todo = set(unfinished(snapshot, names, where))
     rows = sum(fragment.rows for fragment in snapshot.fragments if fragment.id in todo)
     return Status("pending", rows, total) if todo else Status("done", 0, total)

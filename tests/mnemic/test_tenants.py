@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from mnemic.dataset import Store
-from mnemic.dataset.index import build_indexes, plan, search, search_text, search_vector, unindexed_rows
+from mnemic.dataset.index import build_indexes, nearest, plan, search_text, search_vector, unindexed_rows
 from mnemic.dataset.write import append, write_rows
 
 TENANTS, ROUNDS, QUERIES, WIDTH = 1_000, 10, 2_000, 8
@@ -40,7 +40,7 @@ def rows(random: np.random.Generator, start: int, count: int) -> pa.Table:
 @pytest.mark.parametrize("exact", [0, 2_000], ids=["through the index", "exactly where few rows are left"])
 def test_no_foreign_row_in_two_thousand_queries(tmp_path, monkeypatch, exact):
     monkeypatch.setattr(plan, "VECTOR_INDEX_ROWS", 1_000)
-    monkeypatch.setattr(search, "EXACT_ROWS", exact)
+    monkeypatch.setattr(nearest, "EXACT_ROWS", exact)
     random = np.random.default_rng(11)
     dataset = Store(tmp_path)["events"]
     dataset.create(SCHEMA, {}, {})

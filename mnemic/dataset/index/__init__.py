@@ -2,14 +2,18 @@
 
 * ``plan``    which indexes a dataset has at its size, and what they do not cover yet
 * ``build``   segments written by workers, merged and committed; new fragments added; training anew
-* ``search``  text and vector search, and exact search
+* ``bm25``    full-text search
+* ``nearest`` vector search, by an index and exactly
+* ``ties``    what both do about conditions and equal scores
 * ``rows``    reading columns of hundreds of rows at once
 * ``recall``  recall against exact search on a sample, and the setting that reaches it
 
 Below `plan.VECTOR_INDEX_ROWS` rows a vector query reads every vector: exact.
 """
 
+from mnemic.dataset.index.bm25 import search_text
 from mnemic.dataset.index.build import IndexWork, TrainCentroids, Workers, Write, build_indexes, in_this_process
+from mnemic.dataset.index.nearest import search_exact, search_vector
 from mnemic.dataset.index.plan import (
     VECTOR_INDEX_ROWS,
     VectorSettings,
@@ -22,7 +26,6 @@ from mnemic.dataset.index.plan import (
 )
 from mnemic.dataset.index.recall import exact_neighbours, measure_recall, recall_of
 from mnemic.dataset.index.rows import hold, read_rows, rows_of_ids
-from mnemic.dataset.index.search import search_exact, search_text, search_vector
 
 __all__ = [
     "VECTOR_INDEX_ROWS",

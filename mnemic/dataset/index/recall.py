@@ -17,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mnemic.dataset.index.build import Workers, in_this_process, partitions_of, parts
+from mnemic.dataset.index.nearest import nearest_of, search_exact, search_vector
 from mnemic.dataset.index.plan import VectorSettings, built
-from mnemic.dataset.index.search import IDENTITY, RowIds, nearest_of, search_exact, search_vector
+from mnemic.dataset.index.rows import RowIds
+from mnemic.dataset.index.ties import IDENTITY
 from mnemic.dataset.store import Snapshot
 
 K = 10

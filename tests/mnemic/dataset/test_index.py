@@ -14,6 +14,7 @@ from mnemic.dataset.index import (
     built,
     exact_neighbours,
     measure_recall,
+    nearest,
     needs_indexing,
     plan,
     read_rows,
@@ -21,11 +22,11 @@ from mnemic.dataset.index import (
     record_of_index,
     rows,
     rows_of_ids,
-    search,
     search_exact,
     search_settings,
     search_text,
     search_vector,
+    ties,
     unindexed_rows,
     write_record,
 )
@@ -82,7 +83,7 @@ def small_thresholds(monkeypatch):
     """A vector index from 1,000 rows on, in parts of 500, used for all conditions that leave more than 20 rows."""
     monkeypatch.setattr(plan, "VECTOR_INDEX_ROWS", 1000)
     monkeypatch.setattr(build, "ROWS_PER_PART", 500)
-    monkeypatch.setattr(search, "EXACT_ROWS", 20)
+    monkeypatch.setattr(nearest, "EXACT_ROWS", 20)
 
 
 @pytest.fixture
@@ -214,16 +215,16 @@ def test_a_flag_is_looked_at_after_the_search_and_nothing_is_lost(tmp_path, monk
     build_indexes(made)
     snapshot = made.require()
     asked: list[str | None] = []
-    nearest = search._nearest
+    unspied = nearest._nearest
 
     def noted(snapshot, column, query, count, where, settings):
         asked.append(where)
-        return nearest(snapshot, column, query, count, where, settings)
+        return unspied(snapshot, column, query, count, where, settings)
 
-    monkeypatch.setattr(search, "_nearest", noted)
+    monkeypatch.setattr(nearest, "_nearest", noted)
     words, recall = [], []
     for rows_to_flag in (0, 10_000):
-        monkeypatch.setattr(search, "FLAGGED_ROWS", rows_to_flag)
+        monkeypatch.setattr(ties, "FLAGGED_ROWS", rows_to_flag)
         for query in queries(8):
             near = set(search_vector(snapshot, "vector", "id", query, 60, "leaf")["id"].to_pylist())
             exact = brute_force(snapshot.table(["id", "vector"], "leaf"), query, 60)[0]
