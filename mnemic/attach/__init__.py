@@ -1,21 +1,48 @@
-"""A language model that generates with memories: hooks read the pass and mix what the memories say into its output.
+"""A language model that generates with memories: they enter it at its output, its layers, its cache or its prompt.
 
-kNN-LM (arXiv 1911.00172, equation 3) and MLP Memory (arXiv 2508.01832, section 3.4) mix probabilities: p = (1 - w) p_LM
-+ w p_memory; of several memories each has its weight, and the model what is left. At weight 0 the model's output is
-returned as it is, bit for bit; otherwise ``logits`` become the float32 log-probabilities of the mixture, which softmax
-leaves as they are. A memory belongs to the weights and the tokenizer it was made with: the hidden states of any other
-model mean something else, so another is refused.
+`Host` is one model that memories enter. Each of its four places has a form that leaves the model as it is, bit for bit:
+weight 0, down rows of zero, an empty prefix, an empty context. What enters combines freely and closes in any order.
 
-* ``attachment``  attach and detach, and the hook on the model's output
-* ``passing``     one forward pass: what was asked for, and where the logits are
-* ``reading``     what a memory reads: a block's feed-forward input, or the text itself beside the model's cache
-* ``mixing``      the mixture, and the tokens that need none
-* ``weights``     weights that stay, that fade, or that a function gives
+At the output kNN-LM (arXiv 1911.00172, equation 3) and MLP Memory (arXiv 2508.01832, section 3.4) mix probabilities:
+p = (1 - w) p_LM + w p_memory; of several memories each has its weight, and the model the rest. The ``logits`` become
+the float32 log-probabilities of the mixture, which softmax leaves as they are. `attach` and `detach` do this for
+memories and their lock: a memory belongs to the weights and the tokenizer it was made with, the hidden states of any
+other model mean something else, so another is refused.
+
+* ``attachment``   attach and detach, and the lock
+* ``host``         one model, its four places, and the hooks that they need
+* ``entry``        what acts until it is closed
+* ``output/``      the mixture of memories into the logits: mixing, passing, reading, schedules
+* ``feedforward``  rows added to a feed-forward layer, and paths beside it
+* ``cache``        keys and values that are read before the prompt; ``prefixed``, ``rotation``, ``reading`` serve it
+* ``prompt``       text before the prompt
+* ``generation``   `generate` of a model that memories have entered
 """
 
-from mnemic.attach.attachment import attach, detach, verify
+from mnemic.attach.attachment import attach, attached, detach, verify
+from mnemic.attach.cache import Prefix
+from mnemic.attach.entry import Entries, Entry
+from mnemic.attach.generation import Prompt
+from mnemic.attach.host import Host
 from mnemic.attach.output.mixing import mix
 from mnemic.attach.output.passing import keep
 from mnemic.attach.output.schedules import Constant, Schedule, Unrolling
+from mnemic.attach.reading import read_prefix
 
-__all__ = ["Constant", "Schedule", "Unrolling", "attach", "detach", "keep", "mix", "verify"]
+__all__ = [
+    "Constant",
+    "Entries",
+    "Entry",
+    "Host",
+    "Prefix",
+    "Prompt",
+    "Schedule",
+    "Unrolling",
+    "attach",
+    "attached",
+    "detach",
+    "keep",
+    "mix",
+    "read_prefix",
+    "verify",
+]

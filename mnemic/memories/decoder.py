@@ -10,7 +10,7 @@ the rest of the memory.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,7 @@ class MemoryDecoder(Student):
     """Token ids [batch, positions] -> log-probabilities over ``tokens`` (sorted ids, int64) of each next token."""
 
     format = "mnemic-decoder-1"
+    reads: ClassVar[Literal["hidden", "text"]] = "text"
     config_type = DecoderConfig
     config: DecoderConfig
 
@@ -66,6 +67,11 @@ class MemoryDecoder(Student):
         self.body.embed_tokens.to(torch.bfloat16).requires_grad_(False)
         self.head = nn.Linear(config.width, config.tokens, bias=False)
 
+    @property
+    def cache_layers(self) -> int:
+        """Layers of keys and values that it keeps of the text."""
+        return self.config.blocks
+
     def trunk(self, ids: Tensor, attention_mask: Tensor | None = None, cache: Any | None = None) -> Tensor:
         """What the head reads at each position: [batch, positions, width]. ``cache`` (transformers') grows."""
         embedded = self.body.embed_tokens(ids).to(self.head.weight.dtype)
@@ -75,7 +81,10 @@ class MemoryDecoder(Student):
         state: Tensor = output.last_hidden_state
         return state
 
+    def log_probs(self, state: Tensor) -> Tensor:
+        """Log-probabilities of each next token, float32 [..., tokens], for rows [..., width] of what `trunk` gave."""
+        return functional.log_softmax(self.head(state).float(), dim=-1)
+
     def forward(self, ids: Tensor, attention_mask: Tensor | None = None, cache: Any | None = None) -> Tensor:
         """Log-probabilities of each next token: float32 [batch, positions, tokens]."""
-        logits = self.head(self.trunk(ids, attention_mask, cache))
-        return functional.log_softmax(logits.float(), dim=-1)
+        return self.log_probs(self.trunk(ids, attention_mask, cache))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -40,6 +40,8 @@ class KNNMemory:
     each, ascending. ``temperature`` and ``k`` are the teacher's. ``layout`` are the lists of a larger store; without
     one they are found and measured here.
     """
+
+    reads: ClassVar[Literal["hidden", "text"]] = "hidden"
 
     def __init__(
         self,
@@ -97,6 +99,10 @@ class KNNMemory:
 
     def _search(self, queries: Tensor, owner: Tensor) -> tuple[Any, Any]:
         return self.store.search(queries, owner, min(self.k, len(self)))
+
+    def placed(self, device: torch.device, dtype: torch.dtype) -> KNNMemory:
+        """The memory on a device. It searches its float16 keys, whatever ``dtype`` the model has."""
+        return self.to(device)
 
     def to(self, device: torch.device | str) -> KNNMemory:
         """The memory on a device; itself where it is there already."""

@@ -11,6 +11,7 @@ brute-force kNN-LM (11.53). Weights travel as safetensors with the configuration
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +51,7 @@ class MLPMemory(Student):
     """hidden vector -> log-probabilities over ``tokens``, the sorted token ids (int64) that its head knows."""
 
     format = "mnemic-mlp-1"
+    reads: ClassVar[Literal["hidden", "text"]] = "hidden"
     config_type = MemoryConfig
     config: MemoryConfig
 

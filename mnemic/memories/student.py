@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from safetensors import SafetensorError
@@ -22,6 +23,7 @@ class Student(nn.Module):
 
     format: ClassVar[str]
     config_type: ClassVar[type[Any]]
+    reads: ClassVar[Literal["hidden", "text"]]  # what it answers: a hidden vector, or the text itself
     tokens: Tensor
 
     def __init__(self, config: Any, tokens: Tensor) -> None:
@@ -39,6 +41,19 @@ class Student(nn.Module):
         place = torch.searchsorted(self.tokens, token.to(torch.int64).contiguous()).clamp(max=len(self.tokens) - 1)
         known = self.tokens[place] == token
         return place.masked_fill(~known, 0), known
+
+    def placed(self, device: torch.device, dtype: torch.dtype) -> Self:
+        """The memory in this device and dtype, ready to answer: itself where it is there already, else a copy.
+
+        Matrices in bfloat16 cost half the time of float32; the log-softmax is in float32 either way.
+        """
+        head = self.get_parameter("head.weight")
+        if head.device == device == self.tokens.device and head.dtype == dtype:
+            return self.eval()
+        copied = copy.deepcopy(self).to(device=device).eval().requires_grad_(False)
+        for parameter in copied.parameters():  # not the buffers: rotary frequencies would be rounded to eight bits
+            parameter.data = parameter.data.to(dtype)
+        return copied
 
     def to_bytes(self) -> bytes:
         """The whole memory as one safetensors file."""

@@ -14,7 +14,7 @@ import torch
 from tiny_models import SENTENCES, save_tiny_model
 
 from mnemic import languagemodel
-from mnemic.attach import Constant, Unrolling, attach, detach
+from mnemic.attach import Constant, Host, Unrolling, attach, detach
 from mnemic.errors import ModelError
 from mnemic.memories.decoder import DecoderConfig, MemoryDecoder
 from mnemic.memories.knn import KNNMemory
@@ -275,7 +275,7 @@ def test_the_skip_rule_leaves_sure_tokens_to_the_model_and_the_memory_out(
         put(model, ("mlp", "decoder"), [0.3, 0.3], 1e-3)
         assert torch.allclose(model(input_ids=ids).logits, base, atol=1e-6) and rows == [12]
         cache = model(input_ids=ids[:, :6]).past_key_values
-        model._mnemic_attachment.skip = None  # a decoder has read on all the same
+        Host.of(model).skip = None  # a decoder has read on all the same
         assert torch.allclose(
             model(input_ids=ids[:, 6:], past_key_values=cache).logits, mixed[:, 6:], atol=1e-5
         ) and rows == [12, 12]
@@ -353,7 +353,7 @@ def test_memories_follow_the_model_to_another_dtype_and_back(loaded: tuple[Any, 
         rough = model.to(torch.bfloat16)(input_ids=ids).logits
         model.generate(ids, **options)
         assert rough.dtype == torch.float32 and torch.allclose(rough.exp(), exact.exp(), atol=0.05)
-        fitted = [reader._fitted[2] for reader in model._mnemic_attachment.readers]
+        fitted = [entry.reader._placed[2] for entry in Host.of(model).mixture.entries]
         assert {parameter.dtype for one in fitted for parameter in one.parameters()} == {torch.bfloat16}
         assert fitted[1].body.rotary_emb.inv_freq.dtype == torch.float32
         again = model.to(torch.float32)(input_ids=ids).logits

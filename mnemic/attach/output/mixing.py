@@ -33,8 +33,8 @@ def mix(logits: torch.Tensor, memory: torch.Tensor, tokens: torch.Tensor, weight
     token that the memory does not know keeps the language model's share alone.
     """
     flat = normalised(logits.reshape(-1, logits.shape[-1]))
-    said = MemoryOutput(memory.reshape(-1, memory.shape[-1]), tokens, weight)
-    return mix_in(flat, [said]).view(logits.shape)
+    output = MemoryOutput(memory.reshape(-1, memory.shape[-1]), tokens, weight)
+    return mix_in(flat, [output]).view(logits.shape)
 
 
 def normalised(logits: torch.Tensor) -> torch.Tensor:
@@ -45,15 +45,15 @@ def normalised(logits: torch.Tensor) -> torch.Tensor:
     return values - torch.logsumexp(values, dim=-1, keepdim=True)
 
 
-def mix_in(base: torch.Tensor, said: Sequence[MemoryOutput], rows: torch.Tensor | None = None) -> torch.Tensor:
-    """Mix what memories ``said`` about ``rows`` int64 (None: all) into ``base`` [rows, vocabulary], in place."""
+def mix_in(base: torch.Tensor, outputs: Sequence[MemoryOutput], rows: torch.Tensor | None = None) -> torch.Tensor:
+    """Mix the ``outputs`` of memories for ``rows`` int64 (None: all) into ``base`` [rows, vocabulary], in place."""
     import torch
 
     part = base if rows is None else base.index_select(0, rows)
-    part += _log(1.0 - sum(one.weight for one in said), part)
-    for one in said:
-        known = torch.logaddexp(part.index_select(-1, one.tokens), one.log_probs + _log(one.weight, part))
-        part.index_copy_(-1, one.tokens, known)
+    part += _log(1.0 - sum(one.weight for one in outputs), part)
+    for one in outputs:
+        mixed = torch.logaddexp(part.index_select(-1, one.tokens), one.log_probs + _log(one.weight, part))
+        part.index_copy_(-1, one.tokens, mixed)
     return part if rows is None else base.index_copy_(0, rows, part)
 
 

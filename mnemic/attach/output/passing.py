@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mnemic.attach.entry import Entry, Place
+
 if TYPE_CHECKING:
     import torch
 
@@ -36,14 +38,42 @@ class Tap:
         self.taps.hidden[self.layer] = inputs[0]
 
 
-class Generating(threading.local):
-    """How many tokens were there before the `generate` that runs in this thread; None outside of it."""
+class Tapped(Entry):
+    """What the feed-forward layer of block ``layer`` read in the last pass of this thread."""
 
-    def __init__(self) -> None:
-        self.prompt: int | None = None
+    def __init__(self, place: Place, layer: int, module: Any) -> None:
+        super().__init__(place)
+        self.layer, self.taps = layer, TapState()
+        self.hook = module.register_forward_pre_hook(Tap(self.taps, layer))
 
-    def __reduce__(self) -> tuple[type[Generating], tuple[()]]:
-        return Generating, ()
+    @property
+    def hidden(self) -> torch.Tensor | None:
+        """[batch, positions, hidden] in the model's dtype; None before the first pass."""
+        return self.taps.hidden.get(self.layer)
+
+    def close(self) -> None:
+        self.hook.remove()
+        super().close()
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The arguments that a model's forward was called with, by name; ``extra`` are those that it does not name."""
+
+    named: dict[str, Any]
+    extra: dict[str, Any]
+
+    @classmethod
+    def of(cls, names: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Arguments:
+        """``names`` are the parameters of forward, which was called with ``args`` and ``kwargs``."""
+        named = {**dict(zip(names, args, strict=False)), **kwargs}
+        return cls(named, {name: named.pop(name) for name in set(named) - set(names)})
+
+    def size(self) -> tuple[int, int]:
+        """Rows and positions that are read."""
+        read = self.named.get("input_ids")
+        read = self.named["inputs_embeds"] if read is None else read
+        return read.shape[0], read.shape[1]
 
 
 @dataclass(frozen=True)
@@ -51,16 +81,15 @@ class Pass:
     """``call`` are the arguments of the model's forward by name, ``output`` what it returned, ``taps`` by block."""
 
     call: Mapping[str, Any]
-    extra: Mapping[str, Any]  # arguments that forward does not name: those of the loss
+    extra: Mapping[str, Any]  # of the loss
+    size: tuple[int, int]  # rows and positions that were read
     output: Any
     taps: Mapping[int, torch.Tensor]
     dtype: torch.dtype  # of the model, in which memories compute
 
     @classmethod
-    def of(cls, names: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any], **seen: Any) -> Pass:
-        """``names`` are the parameters of forward, which was called with ``args`` and ``kwargs``."""
-        call = {**dict(zip(names, args, strict=False)), **kwargs}
-        return cls(call, {name: call.pop(name) for name in set(call) - set(names)}, **seen)
+    def of(cls, call: Arguments, **seen: Any) -> Pass:
+        return cls(call.named, call.extra, call.size(), **seen)
 
     @property
     def labels(self) -> Any:
@@ -73,23 +102,13 @@ class Pass:
 
     @property
     def logits(self) -> torch.Tensor:
-        found: torch.Tensor = self.output[self.place] if isinstance(self.output, tuple) else self.output.logits
-        return found
+        logits: torch.Tensor = self.output[self.place] if isinstance(self.output, tuple) else self.output.logits
+        return logits
 
     @property
     def cache(self) -> Any | None:
         """The model's cache after the pass, None where it has none."""
-        if isinstance(self.output, tuple):
-            after = self.output[self.place + 1 :]
-            return next((one for one in after if hasattr(one, "get_seq_length")), None)
-        return getattr(self.output, "past_key_values", None)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Batch and positions that were read."""
-        read = self.call.get("input_ids")
-        read = self.call["inputs_embeds"] if read is None else read
-        return read.shape[0], read.shape[1]
+        return cache_of(self.output, self.place + 1)
 
     @property
     def past(self) -> int:
@@ -98,9 +117,9 @@ class Pass:
 
     def kept(self, hidden: torch.Tensor) -> torch.Tensor:
         """The rows of ``hidden`` [batch, positions, d] that logits were asked for, flattened: [rows, d]."""
-        wanted = self.call.get("logits_to_keep")
-        found = keep(hidden, 0 if wanted is None else wanted)
-        return found.reshape(-1, hidden.shape[-1])
+        positions = self.call.get("logits_to_keep")
+        rows = keep(hidden, 0 if positions is None else positions)
+        return rows.reshape(-1, hidden.shape[-1])
 
     def positions(self, prompt: int | None) -> torch.Tensor:
         """Position of each token that is predicted, as `mnemic.attach.output.schedules` counts: int64 [rows]."""
@@ -144,3 +163,10 @@ def keep(hidden: torch.Tensor, positions: int | torch.Tensor) -> torch.Tensor:
     if positions.dtype == torch.bool:
         return hidden[positions]
     return hidden.take_along_dim(positions[..., None], dim=1)
+
+
+def cache_of(output: Any, place: int = 0) -> Any | None:
+    """The cache in a model's output, None where it has none; of a tuple, from ``place`` on."""
+    if isinstance(output, tuple):
+        return next((part for part in output[place:] if hasattr(part, "get_seq_length")), None)
+    return getattr(output, "past_key_values", None)

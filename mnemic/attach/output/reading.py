@@ -10,10 +10,9 @@ cache object, behind those of the model, so that whatever happens to the one hap
 
 from __future__ import annotations
 
-import copy
 import functools
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from mnemic.attach.output.passing import Pass
 from mnemic.errors import ModelError
@@ -22,44 +21,67 @@ if TYPE_CHECKING:
     import torch
 
 
-class TapMemory(Protocol):
+class HiddenMemory(Protocol):
     """A memory that answers one hidden vector: `mnemic.memories.mlp.MLPMemory`, `mnemic.memories.knn.KNNMemory`."""
 
-    tokens: torch.Tensor
+    reads: Literal["hidden"]
+    tokens: torch.Tensor  # int64 [m], the ids that it knows
 
-    def log_probs(self, hidden: torch.Tensor) -> torch.Tensor: ...
+    def placed(self, device: torch.device, dtype: torch.dtype) -> HiddenMemory:
+        """The memory in this device and dtype, ready to answer: itself where it is there, else a copy."""
+
+    def log_probs(self, hidden: torch.Tensor) -> torch.Tensor:
+        """float32 [rows, m] for ``hidden`` [rows, width] of any float type."""
 
 
 class TextMemory(Protocol):
     """A memory that reads token ids: `mnemic.memories.decoder.MemoryDecoder`."""
 
+    reads: Literal["text"]
     tokens: torch.Tensor
+    cache_layers: int  # layers of keys and values that it keeps of the text
 
-    def trunk(self, ids: torch.Tensor, attention_mask: torch.Tensor | None, cache: Any | None) -> torch.Tensor: ...
+    def placed(self, device: torch.device, dtype: torch.dtype) -> TextMemory: ...
+
+    def trunk(self, ids: torch.Tensor, attention_mask: torch.Tensor | None, cache: Any | None) -> torch.Tensor:
+        """[batch, positions, width] for int64 ``ids`` [batch, positions]; ``cache`` (transformers') grows."""
+
+    def log_probs(self, state: torch.Tensor) -> torch.Tensor:
+        """float32 [rows, m] for rows of what `trunk` gave."""
 
 
 @dataclass
 class Reader:
-    """A memory in the model's device and dtype. `read` sees every position, `say` only rows that are mixed."""
+    """A memory in the model's device and dtype. `read` sees every position, `log_probs` only rows that are mixed."""
 
     memory: Any
-    layer: int | None = None  # the block that is tapped; None reads the text
+    layer: int | None = None  # the block that is tapped; None taps none
     name: str = ""  # of its layers in the model's cache
-    _fitted: tuple[Any, Any, Any] | None = field(default=None, repr=False)  # device, dtype, memory
+    _placed: tuple[Any, Any, Any] | None = field(default=None, repr=False)  # device, dtype, memory
 
-    def fit(self, device: torch.device, dtype: torch.dtype) -> Any:
+    def placed(self, device: torch.device, dtype: torch.dtype) -> Any:
         """The memory there, copied when the model has moved."""
-        fitted = self._fitted
-        if fitted is None or fitted[:2] != (device, dtype):
-            fitted = (device, dtype, _moved(self.memory, device, dtype))
-            self._fitted = fitted
-        return fitted[2]
+        placed = self._placed
+        if placed is None or placed[:2] != (device, dtype):
+            placed = (device, dtype, self.memory.placed(device, dtype))
+            self._placed = placed
+        return placed[2]
 
     def read(self, seen: Pass) -> torch.Tensor:
         """What the answers are made of: [rows that logits were asked for, width]."""
-        if self.layer is None:
-            return seen.kept(self._read_text(seen))
-        hidden = seen.taps.get(self.layer)
+        raise NotImplementedError
+
+    def log_probs(self, state: torch.Tensor, seen: Pass) -> tuple[torch.Tensor, torch.Tensor]:
+        """(log-probabilities float32 [rows, m], the token ids [m]) for rows of what `read` gave."""
+        memory = self.placed(seen.logits.device, seen.dtype)
+        return memory.log_probs(state), memory.tokens
+
+
+class TapReader(Reader):
+    """Reads the input of a block's feed-forward layer."""
+
+    def read(self, seen: Pass) -> torch.Tensor:
+        hidden = None if self.layer is None else seen.taps.get(self.layer)
         if hidden is None:
             raise ModelError(
                 f"Block {self.layer} of the model did not run in this pass, so the memory has nothing to read. "
@@ -67,16 +89,11 @@ class Reader:
             )
         return seen.kept(hidden.to(seen.logits.device))
 
-    def say(self, state: torch.Tensor, device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-        """(log-probabilities float32 [rows, m], the token ids [m]) for rows of what `read` gave."""
-        memory = self.fit(device, dtype)
-        if self.layer is not None:
-            return memory.log_probs(state), memory.tokens
-        import torch
 
-        return torch.log_softmax(memory.head(state).float(), dim=-1), memory.tokens
+class TextReader(Reader):
+    """Reads the text, beside the model."""
 
-    def _read_text(self, seen: Pass) -> torch.Tensor:
+    def read(self, seen: Pass) -> torch.Tensor:
         ids, mask = seen.call.get("input_ids"), seen.call.get("attention_mask")
         if ids is None or (mask is not None and getattr(mask, "dim", lambda: 0)() != 2):
             raise ModelError(
@@ -84,10 +101,10 @@ class Reader:
                 "positions] if any; call the model with these rather than with embeddings or prepared masks."
             )
         device = seen.logits.device
-        memory = self.fit(device, seen.dtype)
+        memory = self.placed(device, seen.dtype)
         mask = None if mask is None else mask.to(device)
         state: torch.Tensor = memory.trunk(ids.to(device), mask, self._companion(seen))
-        return state
+        return seen.kept(state)
 
     def _companion(self, seen: Pass) -> Any | None:
         """The decoder's own layers of the model's cache, as a cache; they are made in the pass that fills it."""
@@ -98,7 +115,7 @@ class Reader:
         kind, layers = _layer(), seen.cache.layers
         own = [layer for layer in layers if isinstance(layer, kind) and layer.owner == self.name]
         if not own and seen.past == 0:
-            own = [kind(self.name) for _ in range(self.memory.config.blocks)]
+            own = [kind(self.name) for _ in range(self.memory.cache_layers)]
             layers.extend(own)
         companion = DynamicCache()
         companion.layers = own
@@ -125,16 +142,3 @@ def _layer() -> type[Any]:
             self.owner = owner
 
     return CompanionLayer
-
-
-def _moved(memory: Any, device: torch.device, dtype: torch.dtype) -> Any:
-    """The memory itself where it is there already, else a copy that is."""
-    if not hasattr(memory, "parameters"):
-        return memory.to(device)
-    head = memory.head.weight
-    if head.device == device == memory.tokens.device and head.dtype == dtype:
-        return memory
-    moved = copy.deepcopy(memory).to(device=device).eval().requires_grad_(False)
-    for parameter in moved.parameters():  # not the buffers: rotary frequencies would be rounded to eight bits
-        parameter.data = parameter.data.to(dtype)
-    return moved

@@ -1,0 +1,193 @@
+"""Where a memory enters a feed-forward layer: rows beside those of its own matrices, or any path beside it.
+
+A feed-forward layer is down(act(gate x) * up x), or down(act(up x)) in families without a gate. Rows added to up, gate
+and down widen it: the sum over the old rows and that over the new ones are computed apart and added, so the model's
+own product is not touched, and down rows of zero leave the model as it is, bit for bit. Hierarchical memory banks
+(Pouransari et al., arXiv 2510.02375) fetch such rows for a text; product keys and edits are other paths beside the
+layer, or beside its last projection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mnemic.attach.entry import Entry, Place
+from mnemic.attach.generation import Prompt, repeats
+from mnemic.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+    Path = Callable[[torch.Tensor], torch.Tensor]
+    Groups = Sequence[int] | torch.Tensor | Callable[[Prompt], torch.Tensor]
+else:
+    Path = Groups = Any
+
+_GATED = ("up_proj", "gate_proj", "down_proj", "act_fn")
+_PLAIN = (("c_fc", None, "c_proj", "act"), ("dense_h_to_4h", None, "dense_4h_to_h", "act"))
+
+
+@dataclass(frozen=True)
+class Projections:
+    """The parts of a block's feed-forward layer; ``gate`` is None in families without one."""
+
+    up: Any
+    gate: Any | None
+    down: Any
+    activation: Callable[[torch.Tensor], torch.Tensor]
+
+    @classmethod
+    def of(cls, block: Any) -> Projections:
+        """Raises `ModelError` for a layer that is laid out otherwise."""
+        for names in (_GATED, *_PLAIN):
+            if all(name is None or hasattr(block.mlp, name) for name in names):
+                up, gate, down, activation = (name and getattr(block.mlp, name) for name in names)
+                return cls(up, gate, down, activation)
+        raise ModelError(
+            f"A feed-forward layer of type {type(block.mlp).__name__} has no known projections to widen; use a model "
+            "of another family."
+        )
+
+    def rows(self) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+        """The layer's own up, gate and down, each [inner, hidden]."""
+        up, down = _weight(self.up), _weight(self.down).T
+        return up, None if self.gate is None else _weight(self.gate), down
+
+
+class Rows:
+    """The path of rows ``up``, ``gate`` (None: no gate) and ``down``, each [r, hidden] or [groups, r, hidden].
+
+    ``groups`` says which group each row of the batch has, -1 for none; None gives every row the one in its place.
+    Beams and several sequences of one row have the group of that row.
+    """
+
+    def __init__(
+        self,
+        up: torch.Tensor,
+        gate: torch.Tensor | None,
+        down: torch.Tensor,
+        activation: Callable[[torch.Tensor], torch.Tensor],
+        groups: Callable[[], torch.Tensor] | None = None,
+    ) -> None:
+        self.parts, self.activation, self.groups = (up, gate, down), activation, groups
+        self._placed: tuple[Any, Any] | None = None  # (device, dtype), parts
+
+    def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
+        """What the rows add, [batch, positions, hidden], for ``hidden`` of that shape."""
+        up, gate, down = self._parts(hidden)
+        if up.dim() == 2:
+            return self._product(hidden, up, gate, down)
+        batch = hidden.shape[0]
+        chosen = None if self.groups is None else self.groups()
+        if chosen is None:
+            each = repeats(len(up), batch)
+            together = hidden.reshape(len(up), each * hidden.shape[1], hidden.shape[2])
+            return self._product(together, up, gate, down).view(hidden.shape)
+        chosen = chosen.to(hidden.device).repeat_interleave(repeats(len(chosen), batch))
+        added = hidden.new_zeros(hidden.shape)
+        for group in sorted(set(chosen.tolist())):
+            if group >= 0:
+                rows = (chosen == group).nonzero()[:, 0]
+                own = None if gate is None else gate[group]
+                added = added.index_copy(0, rows, self._product(hidden[rows], up[group], own, down[group]))
+        return added
+
+    def _product(
+        self, hidden: torch.Tensor, up: torch.Tensor, gate: torch.Tensor | None, down: torch.Tensor
+    ) -> torch.Tensor:
+        wide = hidden @ up.mT
+        wide = self.activation(wide) if gate is None else self.activation(hidden @ gate.mT) * wide
+        return wide @ down
+
+    def _parts(self, like: torch.Tensor) -> Any:
+        place = (like.device, like.dtype)
+        if self._placed is None or self._placed[0] != place:
+            parts = tuple(None if part is None else part.to(*place) for part in self.parts)
+            if any(part is not None and part.requires_grad for part in parts):
+                return parts  # they may change between passes
+            self._placed = (place, parts)
+        return self._placed[1]
+
+
+class Beside(Entry):
+    """A path beside a module: what it makes of the module's input is added to the module's output."""
+
+    def __init__(self, place: Place, module: Any, path: Path, *, choosing: bool = False) -> None:
+        super().__init__(place)
+        self.path, self.choosing = path, choosing  # whether it asks for the prompt
+        self.hook = module.register_forward_hook(self.add)
+
+    def add(self, module: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
+        return output + self.path(inputs[0]).to(output.dtype)
+
+    def close(self) -> None:
+        self.hook.remove()
+        super().close()
+
+
+def widened(
+    block: Any,
+    up: torch.Tensor,
+    gate: torch.Tensor | None,
+    down: torch.Tensor,
+    groups: Groups | None,
+    prompt: Callable[[], Prompt | None],
+) -> tuple[Rows, bool]:
+    """(the path of rows beside a block's feed-forward layer, whether it depends on the prompt).
+
+    ``prompt`` gives that of the pass. Raises `ModelError` where the rows do not fit the layer.
+    """
+    projections = Projections.of(block)
+    if (gate is None) != (projections.gate is None):
+        raise ModelError(
+            "The feed-forward layers of this model have a gate; give its rows too."
+            if gate is None
+            else "The feed-forward layers of this model have no gate; give None for its rows."
+        )
+    hidden = _weight(projections.up).shape[1]
+    shapes = {tuple(part.shape) for part in (up, gate, down) if part is not None}
+    if len(shapes) > 1 or up.dim() not in (2, 3) or up.shape[-1] != hidden:
+        raise ModelError(
+            f"Rows of a feed-forward layer are [r, {hidden}], or [groups, r, {hidden}], the same for up, gate and "
+            f"down, got {', '.join(map(str, sorted(shapes)))}; transpose or cut them."
+        )
+    if groups is not None and up.dim() == 2:
+        raise ModelError("Groups choose among rows [groups, r, hidden], and these are [r, hidden]; leave them out.")
+    chosen = None if groups is None else Choice(groups, len(up), prompt)
+    return Rows(up, gate, down, projections.activation, chosen), callable(groups)
+
+
+class Choice:
+    """The group of each row of a batch, int64: always the same, or chosen for the prompt."""
+
+    def __init__(self, groups: Groups, number: int, prompt: Callable[[], Prompt | None]) -> None:
+        self.groups, self.number, self.prompt = groups, number, prompt
+        if not callable(groups):
+            self.groups = self._checked(groups)
+
+    def __call__(self) -> torch.Tensor:
+        if not callable(self.groups):
+            return self._checked(self.groups)
+        prompt = self.prompt()
+        if prompt is None:
+            raise ModelError("Groups are chosen for a prompt, and this pass is of no model; call the whole model.")
+        return self._checked(prompt.chosen(self, self.groups))
+
+    def _checked(self, groups: Any) -> torch.Tensor:
+        import torch
+
+        chosen = torch.as_tensor(groups, dtype=torch.int64)
+        if chosen.dim() != 1 or not bool(((chosen >= -1) & (chosen < self.number)).all()):
+            raise ModelError(
+                f"Groups are one number a row of the batch, from -1 (none) to {self.number - 1}, got "
+                f"{chosen.tolist()}; choose among the rows that were given."
+            )
+        return chosen
+
+
+def _weight(module: Any) -> torch.Tensor:
+    """[outputs, inputs]; GPT-2 stores its matrices the other way round."""
+    weight: torch.Tensor = module.weight
+    return weight.T if type(module).__name__ == "Conv1D" else weight

@@ -1,0 +1,121 @@
+"""`generate` of a model that memories have entered, and the prompt that it began with."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from mnemic.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+
+
+@dataclass(eq=False)
+class Prompt:
+    """The text that a generation, or a cache, began with.
+
+    ``ids`` int64 [batch, positions] and ``mask`` [batch, positions] (1 where a row's text is, None: everywhere) are
+    the caller's; ids are None where there were embeddings. ``width`` counts the positions before the first generated
+    token, those of a context too. ``prefixes`` are the numbers of the prefixes that its cache was filled behind.
+    """
+
+    ids: torch.Tensor | None
+    mask: torch.Tensor | None
+    width: int
+    prefixes: tuple[int, ...] = ()
+    _choices: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, call: Mapping[str, Any]) -> Prompt:
+        """From the arguments of `generate` or of `forward`, by name."""
+        ids = next((call[name] for name in ("inputs", "input_ids") if call.get(name) is not None), None)
+        read = call.get("inputs_embeds") if ids is None else ids
+        mask = call.get("attention_mask")
+        if mask is not None and (read is None or getattr(mask, "shape", None) != read.shape[:2]):
+            mask = None
+        return cls(ids, mask, 1 if read is None else read.shape[1])
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Prompt:
+        return self  # a copy of a cache began with the same
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Prompt, (self.ids, self.mask, self.width, self.prefixes)
+
+    def rows(self) -> list[torch.Tensor]:
+        """The ids of each row without its padding, int64 [positions of the row]; nothing where there are no ids."""
+        if self.ids is None:
+            return []
+        if self.mask is None:
+            return list(self.ids)
+        return [row[mask.bool()] for row, mask in zip(self.ids, self.mask, strict=True)]
+
+    def chosen(self, entry: Hashable, choose: Callable[[Prompt], T]) -> T:
+        """What ``entry`` chose for this prompt; it is asked once."""
+        if entry not in self._choices:
+            self._choices[entry] = choose(self)
+        choice: T = self._choices[entry]
+        return choice
+
+
+class Running(threading.local):
+    """The prompt of the `generate` that runs in this thread, and that of its pass; None outside of one."""
+
+    def __init__(self) -> None:
+        self.prompt: Prompt | None = None
+        self.passing: Prompt | None = None
+
+    def __reduce__(self) -> tuple[type[Running], tuple[()]]:
+        return Running, ()  # a copy of the model has runs of its own
+
+
+class Contextual(Protocol):
+    """`mnemic.attach.prompt.Contexts`."""
+
+    entries: list[Any]
+
+    def generate(self, generate: Callable[..., Any], model: Any, prompt: Prompt, call: Mapping[str, Any]) -> Any: ...
+
+
+class Generate:
+    """Stands in the place of a model's `generate`; ``own`` is the one that the caller had set there, if any."""
+
+    def __init__(self, model: Any, running: Running, contexts: Contextual, own: Any | None) -> None:
+        self.model, self.running, self.contexts, self.own = model, running, contexts, own
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        kind = type(self.model)
+        call = {**dict(zip(_names(kind), args, strict=False)), **kwargs}
+        before, prompt = self.running.prompt, Prompt.of(call)
+        self.running.prompt = prompt
+        try:
+            if self.contexts.entries:
+                return self.contexts.generate(self._bare, self.model, prompt, call)
+            return self._bare(*args, **kwargs)
+        finally:
+            self.running.prompt = before
+
+    def _bare(self, *args: Any, **kwargs: Any) -> Any:
+        if self.own is not None:
+            return self.own(*args, **kwargs)
+        return type(self.model).generate(self.model, *args, **kwargs)
+
+
+def repeats(rows: int, batch: int) -> int:
+    """How many rows of a batch each of ``rows`` serves: beams of a row lie together. Raises `ModelError` otherwise."""
+    if rows < 1 or batch % rows:
+        raise ModelError(
+            f"What entered the model is for {rows} rows of a batch, and this one has {batch}; give it for one row, or "
+            "for each row of the batch."
+        )
+    return batch // rows
+
+
+def _names(kind: type[Any]) -> list[str]:
+    """The parameters of `generate` behind the model."""
+    return [*inspect.signature(kind.generate).parameters][1:]

@@ -1,0 +1,252 @@
+"""One model that memories enter: at its output, in its feed-forward layers, in its cache, and in its prompt.
+
+Nothing here is a module, so memories are neither saved with the model nor among its parameters; a deep copy of the
+model has a copy of them, and answers independently. Hooks are on the model only while an entry needs them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mnemic import languagemodel
+from mnemic.attach.cache import Always, Prefix, Prefixes
+from mnemic.attach.entry import Entry
+from mnemic.attach.feedforward import Beside, Groups, Path, widened
+from mnemic.attach.generation import Generate, Prompt, Running
+from mnemic.attach.output.mixture import Mixture
+from mnemic.attach.output.passing import Arguments, Tapped, cache_of
+from mnemic.attach.prompt import Contexts, Render
+from mnemic.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+    from mnemic.attach.output.reading import HiddenMemory, TextMemory
+    from mnemic.attach.output.schedules import Schedule
+
+__all__ = ["Entry", "Host"]
+
+_ATTRIBUTE = "_mnemic_host"
+_MARK = "_mnemic_prompt"  # of a cache: the prompt that it began with
+
+
+class Host:
+    """A model (a transformers causal model) that memories enter; `of` gives the one of a model.
+
+    Every place returns an `Entry`; closing it takes away what was entered. Entries combine freely and close in any
+    order. `close` takes all away and leaves the model as it was.
+    """
+
+    def __init__(self, model: Any) -> None:
+        if not hasattr(model, "get_output_embeddings") or not hasattr(model, "config"):
+            raise ModelError(
+                f"A memory is attached to a loaded transformers causal model, not to {type(model).__name__}; "
+                "`mnemic.languagemodel.load` gives one."
+            )
+        self.model = model
+        parameters = inspect.signature(model.forward).parameters.values()
+        self.names = [one.name for one in parameters if one.kind is not one.VAR_KEYWORD]
+        self.running = Running()
+        self.mixture = Mixture(self.settle)
+        self.prefixes = Prefixes(model, self.settle)
+        self.contexts = Contexts(self.settle)
+        self._beside: list[Tapped | Beside] = []
+        self._hooks: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, model: Any) -> Host:
+        """The host of ``model``, made where there is none. Raises `ModelError` for anything but a causal model."""
+        if not cls.hosts(model):
+            setattr(model, _ATTRIBUTE, cls(model))
+        host: Host = getattr(model, _ATTRIBUTE)
+        return host
+
+    @classmethod
+    def hosts(cls, model: Any) -> bool:
+        """Whether ``model`` has a host."""
+        return _ATTRIBUTE in getattr(model, "__dict__", {})
+
+    @property
+    def blocks(self) -> Any:
+        """The decoder blocks, in order. Raises `ModelError` for a family that is laid out otherwise."""
+        return languagemodel.blocks(self.model)
+
+    @property
+    def skip(self) -> float | None:
+        """Probability of the model's best token from which on memories at the output are not asked; None: never."""
+        return self.mixture.skip
+
+    @skip.setter
+    def skip(self, skip: float | None) -> None:
+        self.mixture.skip = skip
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing has entered the model."""
+        return not (self.mixture.entries or self.prefixes.entries or self.contexts.entries or self._beside)
+
+    def lock(self, tokenizer: Any | None = None) -> Mapping[str, str]:
+        """`languagemodel.lock` of the model: what a memory remembers of the one that it was made for."""
+        return languagemodel.lock(self.model, tokenizer)
+
+    def tap(self, layer: int) -> Tapped:
+        """Keep the input of block ``layer``'s feed-forward layer in every pass: `Tapped.hidden`."""
+        entry = Tapped(self, layer, self._block(layer).mlp)
+        self._beside.append(entry)
+        return entry
+
+    def mix(self, memory: HiddenMemory | TextMemory, weight: float | Schedule, *, layer: int | None = None) -> Entry:
+        """The output: p = (1 - sum of weights) p_model + sum of weight p_memory.
+
+        ``layer`` is the block whose feed-forward input a memory of hidden vectors reads, None for the last. Weight 0
+        leaves the model as it is, bit for bit. Raises `ModelError` where the weights sum to more than 1.
+        """
+        return self.mixture.add(self.blocks, memory, weight, layer)
+
+    def widen(
+        self,
+        layer: int,
+        up: torch.Tensor,
+        gate: torch.Tensor | None,
+        down: torch.Tensor,
+        *,
+        groups: Groups | None = None,
+    ) -> Entry:
+        """A feed-forward layer: rows added to its up, gate and down projections.
+
+        Each is [r, hidden] for every text, or [groups, r, hidden]; ``gate`` is None in families without one.
+        ``groups`` are the group of each row of the batch, int64 [batch] (-1: none), or a function of the `Prompt` that
+        gives them; by default each row has the group in its place. Rows follow the model's device and dtype. ``down``
+        of zeros leaves the model as it is, bit for bit. Raises `ModelError` where shapes do not fit.
+        """
+        block = self._block(layer)
+        path, choosing = widened(block, up, gate, down, groups, self.prompt)
+        return self._add(block.mlp, path, choosing)
+
+    def beside(self, layer: int, path: Path, *, down: bool = False) -> Entry:
+        """A feed-forward layer: ``path`` reads its input, and what it gives is added to its output.
+
+        Both are [batch, positions, hidden]. With ``down`` it reads the input of the last projection, [batch,
+        positions, inner].
+        """
+        from mnemic.attach.feedforward import Projections
+
+        block = self._block(layer)
+        return self._add(Projections.of(block).down if down else block.mlp, path, False)
+
+    def prefix(
+        self,
+        keys: Sequence[torch.Tensor] | torch.Tensor,
+        values: Sequence[torch.Tensor] | torch.Tensor,
+        *,
+        mask: torch.Tensor | None = None,
+        places: torch.Tensor | None = None,
+        length: torch.Tensor | None = None,
+    ) -> Entry:
+        """The cache: keys (before rotation) and values of every layer, read before the prompt.
+
+        Each is [rows, heads, n, width] by layer; ``rows`` is 1 for every text, or those of the batch. ``mask``,
+        ``places`` and ``length`` are those of `mnemic.attach.cache.Prefix`. A prefix without keys leaves the model as
+        it is, bit for bit. Raises `ModelError` for models whose keys are not understood.
+        """
+        return self.prefixes.add(Always(Prefix(list(keys), list(values), mask, places, length)), choosing=False)
+
+    def prefix_of(self, choose: Callable[[Prompt], Prefix | None]) -> Entry:
+        """The cache: ``choose`` gives the prefix of a prompt, once for each `generate`, or for each cache."""
+        return self.prefixes.add(choose, choosing=True)
+
+    def context(self, render: Render, *, tokenizer: Any | None = None) -> Entry:
+        """The prompt: what ``render`` gives stands before it in `generate`, which returns ids as if without.
+
+        ``render`` is asked for each row of the batch: with a ``tokenizer`` it gets the row's text and gives text or
+        ids, without one it gets ids (int64 [n]) and gives ids. Empty contexts leave the model as it is, bit for bit.
+        """
+        return self.contexts.add(render, tokenizer)
+
+    def prompt(self) -> Prompt | None:
+        """The prompt that the pass of this thread belongs to."""
+        return self.running.passing
+
+    def close(self) -> None:
+        """Take everything away; the model is as it was."""
+        self.mixture.clear()
+        for entry in (*self._beside, *self.prefixes.entries, *self.contexts.entries):
+            entry.close()
+        if self.model.__dict__.get(_ATTRIBUTE) is self:
+            delattr(self.model, _ATTRIBUTE)
+
+    def remove(self, entry: Tapped | Beside) -> None:
+        self._beside.remove(entry)
+        self.settle()
+
+    def settle(self) -> None:
+        """Hang on the model what its entries need now, and nothing else."""
+        choosing = any(isinstance(entry, Beside) and entry.choosing for entry in self._beside)
+        before = choosing or bool(self.prefixes.entries)
+        self._hang("before", before, self.model.register_forward_pre_hook, self._before)
+        self._hang("after", before or bool(self.mixture.entries), self.model.register_forward_hook, self._after)
+        generates = self.mixture.scheduled or bool(self.contexts.entries) or choosing or self.prefixes.choosing
+        present = self.model.__dict__.get("generate")
+        if generates and not isinstance(present, Generate):
+            self.model.generate = Generate(self.model, self.running, self.contexts, present)
+        elif isinstance(present, Generate) and not generates:
+            del self.model.generate
+            if present.own is not None:
+                self.model.generate = present.own
+
+    def _hang(self, name: str, needed: bool, register: Callable[..., Any], hook: Callable[..., Any]) -> None:
+        if needed and name not in self._hooks:
+            self._hooks[name] = register(hook, with_kwargs=True)
+        elif not needed and name in self._hooks:
+            self._hooks.pop(name).remove()
+
+    def _add(self, module: Any, path: Path, choosing: bool) -> Entry:
+        entry = Beside(self, module, path, choosing=choosing)
+        self._beside.append(entry)
+        self.settle()
+        return entry
+
+    def _block(self, layer: int) -> Any:
+        blocks = self.blocks
+        if not 0 <= layer < len(blocks):
+            raise ModelError(f"The model has {len(blocks)} blocks and no block {layer}; give one of its layers.")
+        return blocks[layer]
+
+    def _before(self, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The hook before the model: which prompt the pass belongs to, and its prefixes."""
+        call = Arguments.of(self.names, args, kwargs)
+        self.running.passing = prompt = self._began(call)
+        if not self.prefixes.entries:
+            return None
+        longer = self.prefixes.before(call, prompt)
+        return None if longer is None else ((), longer)
+
+    def _began(self, call: Arguments) -> Prompt:
+        """The prompt of a pass: that of its cache where this holds something, else of `generate`, else its own text."""
+        cache = call.named.get("past_key_values")
+        if cache is None or not int(cache.get_seq_length()):
+            return self.running.prompt or Prompt.of(call.named)
+        prompt: Prompt | None = getattr(cache, _MARK, None)
+        if self.prefixes.entries and (prompt is None or prompt.prefixes != self.prefixes.numbers):
+            raise ModelError(
+                "The model's cache was filled behind other prefixes than those that are there now, or behind none; "
+                "begin with an empty cache and the whole text."
+            )
+        return prompt or self.running.prompt or Prompt.of(call.named)
+
+    def _after(self, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        """The hook on the model's output: its cache without the prefixes, and the mixture."""
+        call = Arguments.of(self.names, args, kwargs)
+        if "before" in self._hooks:
+            call, output = self.prefixes.after(call, output)
+            cache = cache_of(output)
+            if cache is not None and self.running.passing is not None:
+                self.running.passing.prefixes = self.prefixes.numbers
+                setattr(cache, _MARK, self.running.passing)
+            self.running.passing = None
+        if not self.mixture.entries:
+            return output
+        prompt = self.running.prompt
+        return self.mixture.answer(model, call, output, None if prompt is None else prompt.width)

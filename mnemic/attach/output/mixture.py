@@ -1,0 +1,148 @@
+"""The output of one model: the memories that mix into it, what they read in each pass, and the mixture of all."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mnemic.attach.entry import Entry, Place
+from mnemic.attach.output.mixing import MemoryOutput, mix_in, normalised, unsure
+from mnemic.attach.output.passing import Arguments, Pass, Tap, TapState
+from mnemic.attach.output.reading import Reader, TapReader, TextReader
+from mnemic.attach.output.schedules import Constant, Schedule, schedules, shares
+from mnemic.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+_READERS: dict[str, Callable[..., Reader]] = {"hidden": TapReader, "text": TextReader}
+_numbers = itertools.count()
+
+
+class Mixed(Entry):
+    """A memory in the mixture, and its weight."""
+
+    def __init__(self, place: Place, reader: Reader, weight: Schedule) -> None:
+        super().__init__(place)
+        self.reader, self.weight = reader, weight
+
+
+class Mixture:
+    """The memories at the output. ``settle`` is called when there are others.
+
+    ``skip`` is the probability of the model's best token from which on the memories are not asked; None: never.
+    """
+
+    def __init__(self, settle: Callable[[], None]) -> None:
+        self.settle = settle
+        self.entries: list[Mixed] = []
+        self.skip: float | None = None
+        self.taps = TapState()
+        self.hooks: dict[int, Any] = {}
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether a weight changes from token to token."""
+        return not all(isinstance(entry.weight, Constant) for entry in self.entries)
+
+    def add(self, stack: Any, memory: Any, weight: float | Schedule, layer: int | None) -> Entry:
+        """Let ``memory`` in at ``weight``; ``stack`` are the model's blocks, of which it may read one."""
+        *_, schedule = schedules([*(entry.weight for entry in self.entries), weight])
+        reader = reader_of(memory, layer, len(stack))
+        if schedule == Constant(0.0):
+            return Entry()
+        entry = Mixed(self, reader, schedule)
+        self.entries.append(entry)
+        if reader.layer is not None and reader.layer not in self.hooks:
+            tap = Tap(self.taps, reader.layer)
+            self.hooks[reader.layer] = stack[reader.layer].mlp.register_forward_pre_hook(tap)
+        self.settle()
+        return entry
+
+    def remove(self, entry: Mixed) -> None:
+        self.entries.remove(entry)
+        for layer in self.hooks.keys() - {one.reader.layer for one in self.entries}:
+            self.hooks.pop(layer).remove()
+        self.settle()
+
+    def clear(self) -> None:
+        """Take every memory away; nothing is skipped any more."""
+        for entry in [*self.entries]:
+            entry.close()
+        self.skip = None
+
+    def answer(self, model: Any, call: Arguments, output: Any, prompt: int | None) -> Any:
+        """The model's ``output`` with the mixture in the place of the logits.
+
+        ``prompt`` is the number of tokens that `generate` began with, None outside of it.
+        """
+        weights = [entry.weight for entry in self.entries]
+        dtype = next(model.parameters()).dtype
+        seen = Pass.of(call, output=output, taps=self.taps.take(), dtype=dtype)
+        states = [entry.reader.read(seen) for entry in self.entries]
+        logits = seen.logits
+        now = shares(weights, seen.positions(prompt) if self.scheduled else None)
+        if not any(_somewhere(weight) for weight in now):
+            return output
+        base = normalised(logits.reshape(-1, logits.shape[-1]))
+        rows = self._rows(base, now)
+        if rows is None or len(rows):
+            mix_in(base, self._outputs(states, now, rows, seen), rows)
+        return seen.answered(model, base.view(logits.shape))
+
+    def _rows(self, base: torch.Tensor, weights: Sequence[float | torch.Tensor]) -> torch.Tensor | None:
+        """The rows that memories answer; None is all."""
+        import torch
+
+        mixed = torch.ones(len(base), dtype=torch.bool, device=base.device)
+        changing = [weight for weight in weights if not isinstance(weight, float)]
+        if len(changing) == len(weights):
+            mixed = torch.cat(changing, dim=1).gt(0.0).any(1)
+        if self.skip is not None:
+            mixed = mixed & unsure(base, self.skip)
+        elif not changing:
+            return None
+        return None if bool(mixed.all()) else torch.nonzero(mixed)[:, 0]
+
+    def _outputs(
+        self,
+        states: Sequence[torch.Tensor],
+        weights: Sequence[float | torch.Tensor],
+        rows: torch.Tensor | None,
+        seen: Pass,
+    ) -> list[MemoryOutput]:
+        outputs = []
+        for entry, state, weight in zip(self.entries, states, weights, strict=True):
+            share = weight if rows is None or isinstance(weight, float) else weight.index_select(0, rows)
+            if _somewhere(share):
+                part = state if rows is None else state.index_select(0, rows)
+                outputs.append(MemoryOutput(*entry.reader.log_probs(part, seen), share))
+        return outputs
+
+
+def refuse_skip(skip: float | None) -> None:
+    """Raise `ModelError` where ``skip`` is no probability that something can be above."""
+    if skip is not None and not 0.0 < skip <= 1.0:
+        raise ModelError(f"skip is a probability above 0 and at most 1, such as 0.9, got {skip!r}.")
+
+
+def reader_of(memory: Any, layer: int | None, blocks: int) -> Reader:
+    """What reads for ``memory`` in a model of ``blocks`` blocks. Raises `ModelError` where there is no such block."""
+    reads = getattr(memory, "reads", None)
+    if reads not in _READERS:
+        raise ModelError(
+            f"A {type(memory).__name__} does not say what it reads, so it cannot be mixed in; give it an attribute "
+            f"`reads`, one of {', '.join(_READERS)}, and the methods of `mnemic.attach.output.reading`."
+        )
+    if reads == "text":
+        layer = None
+    else:
+        layer = blocks - 1 if layer is None else layer
+        if not 0 <= layer < blocks:
+            raise ModelError(f"The model has {blocks} blocks and no block {layer}; give the layer of the memory.")
+    return _READERS[reads](memory, layer, f"mnemic-{next(_numbers)}")
+
+
+def _somewhere(weight: float | torch.Tensor) -> bool:
+    return weight > 0.0 if isinstance(weight, float) else bool((weight > 0.0).any())
