@@ -30,7 +30,9 @@ _HOMES = {
     ),
     **dict.fromkeys(("DatasetSpec", "IndexPlan", "Parent"), "mnemic.catalogue"),
     **dict.fromkeys(("Kind", "Memory", "MemoryInfo"), "mnemic.memories.kinds"),
+    "HeldOutRows": "mnemic.memories.held_out",
     "KEPT": "mnemic.kept",
+    "View": "mnemic.view",
 }
 
 __all__ = list(_HOMES)

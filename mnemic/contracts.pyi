@@ -2,9 +2,11 @@ from mnemic.catalogue import DatasetSpec as DatasetSpec
 from mnemic.catalogue import IndexPlan as IndexPlan
 from mnemic.catalogue import Parent as Parent
 from mnemic.kept import KEPT as KEPT
+from mnemic.memories.held_out import HeldOutRows as HeldOutRows
 from mnemic.memories.kinds import Kind as Kind
 from mnemic.memories.kinds import Memory as Memory
 from mnemic.memories.kinds import MemoryInfo as MemoryInfo
+from mnemic.view import View as View
 from operators.contracts import NO_REJECTS as NO_REJECTS
 from operators.contracts import REJECTED as REJECTED
 from operators.contracts import BatchFunction as BatchFunction

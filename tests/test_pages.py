@@ -71,8 +71,8 @@ def python_blocks() -> list[tuple[str, str]]:
     blocks = []
     for page in PAGES:
         if page.name != "LOG.md":
-            found = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
-            blocks += [(f"{name(page)}-{number}", block) for number, block in enumerate(found)]
+            code = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+            blocks += [(f"{name(page)}-{number}", block) for number, block in enumerate(code)]
     return blocks
 
 

@@ -60,8 +60,8 @@ def load(name: str) -> ModuleType:
     if plugin is not None:
         module: ModuleType = plugin.load()
         return module
-    known = [*OWN, *(plugin.name for plugin in plugins(GROUP))]
-    nearest = difflib.get_close_matches(name, known, n=1)
+    names = [*OWN, *(plugin.name for plugin in plugins(GROUP))]
+    nearest = difflib.get_close_matches(name, names, n=1)
     hint = f"Did you mean `mnemic {nearest[0]}`?" if nearest else "`mnemic --help` lists the commands."
     raise UnknownCommand(f"There is no command {name!r}. {hint}")
 

@@ -79,12 +79,12 @@ def _where(arguments: argparse.Namespace, bank: Bank) -> str | None:
 
 def _questions() -> Iterator[str]:
     """Lines of the standard input until it ends; with a prompt, and until an empty line, at a terminal."""
-    asked = sys.stdin.isatty()
+    at_terminal = sys.stdin.isatty()
     while True:
-        if asked:
+        if at_terminal:
             print("question (an empty line ends): ", end="", flush=True)
         line = sys.stdin.readline()
-        if not line or (asked and not line.strip()):
+        if not line or (at_terminal and not line.strip()):
             return
         if line.strip():
             yield line.strip()

@@ -103,10 +103,10 @@ def _origin(hit: Hit) -> dict[str, str]:
 
 def _unused_element(texts: Sequence[str]) -> str:
     """A name of an element that no text holds, even in capitals, wide letters, entities, or with invisible letters."""
-    taken = {int(number or 1) for text in texts for number in _ELEMENT.findall(_skeleton(text))}
-    if not taken:
+    numbers = {int(number or 1) for text in texts for number in _ELEMENT.findall(_skeleton(text))}
+    if not numbers:
         return "passage"
-    return f"passage-{next(number for number in range(2, len(taken) + 3) if number not in taken)}"
+    return f"passage-{next(number for number in range(2, len(numbers) + 3) if number not in numbers)}"
 
 
 def _skeleton(text: str) -> str:

@@ -38,28 +38,28 @@ def run(*words):
 
 place = Path(sys.argv[1])
 recipe, bank = str(place / "recipe.yaml"), str(place / "bank")
-told = {"help": run(), "doctor": run("doctor", "--json"), "misspelt": run("plan", str(place / "misspelt.yaml"))}
-told["plan"] = run("plan", recipe)
-told["build"] = run("build", recipe)
-told["again"] = run("build", recipe)
-told["plan again"] = run("plan", recipe, "--json")
-told["digest"] = run("digest", bank, "--json")
-told["export"] = run("export", bank, "dates", "-")
-told["hello"] = run("hello", bank)
+report = {"help": run(), "doctor": run("doctor", "--json"), "misspelt": run("plan", str(place / "misspelt.yaml"))}
+report["plan"] = run("plan", recipe)
+report["build"] = run("build", recipe)
+report["again"] = run("build", recipe)
+report["plan again"] = run("plan", recipe, "--json")
+report["digest"] = run("digest", bank, "--json")
+report["export"] = run("export", bank, "dates", "-")
+report["hello"] = run("hello", bank)
 opened = mnemic.open_bank(bank)
-told["memories"] = [info.name for info in opened.memories()]
-told["pinned"] = opened.release.versions
-told["rejects"] = opened.table("rejects", ["locator", "severity", "step"]).to_pylist()
+report["memories"] = [info.name for info in opened.memories()]
+report["pinned"] = opened.release.versions
+report["rejects"] = opened.table("rejects", ["locator", "severity", "step"]).to_pylist()
 model, tokenizer = load(str(place / "language-model"), "float32")
 inputs = tokenizer("the parser", return_tensors="pt")
 alone = model(**inputs).logits.log_softmax(-1)
 mixed = opened.attach(model, "unigram", 0.25, tokenizer)(**inputs).logits
 (column,) = opened.table("datastore", ["token"], "split = 'store'").columns
 counts = torch.bincount(torch.from_numpy(column.to_numpy().astype("int64")), minlength=alone.shape[-1]).float()
-wanted = (0.75 * alone.exp() + 0.25 * counts / counts.sum()).log()
-told["error of the mixture"] = float((mixed - wanted).abs().max())
-told["tuned"] = opened.tune(["unigram"])
-print(json.dumps(told))
+expected = (0.75 * alone.exp() + 0.25 * counts / counts.sum()).log()
+report["error of the mixture"] = float((mixed - expected).abs().max())
+report["tuned"] = opened.tune(["unigram"])
+print(json.dumps(report))
 """
 
 
@@ -111,7 +111,7 @@ def words(draw: random.Random) -> str:
 
 
 @pytest.fixture(scope="module")
-def told(package, place, tmp_path_factory):
+def report(package, place, tmp_path_factory):
     """What happened in a process that has the package, started in another folder."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{package}"}
     done = subprocess.run(
@@ -122,63 +122,63 @@ def told(package, place, tmp_path_factory):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_the_doctor_and_the_help_list_what_joined(told):
-    plugins = json.loads(told["doctor"]["out"])["plugins"]
+def test_the_doctor_and_the_help_list_what_joined(report):
+    plugins = json.loads(report["doctor"]["out"])["plugins"]
     assert {(one["kind"], one["name"], one["package"], one["version"], one["problem"]) for one in plugins} == {
         ("source", "logbook", "mnemic-example", "0.1.0", None),
         ("operator", "dates", "mnemic-example", "0.1.0", None),
         ("memory", "unigram", "mnemic-example", "0.1.0", None),
         ("command", "hello", "mnemic-example", "0.1.0", None),
     }
-    assert "hello    greet a bank, and tell the dates that its documents name (mnemic-example)" in told["help"]["out"]
+    assert "hello    greet a bank, and tell the dates that its documents name (mnemic-example)" in report["help"]["out"]
 
 
-def test_misspelt_settings_are_told_with_the_right_ones(told):
-    assert told["misspelt"]["code"] == 2
-    assert "did you mean `skip_speakers`?" in told["misspelt"]["err"]
-    assert "did you mean `earliest_year`?" in told["misspelt"]["err"]
+def test_misspelt_settings_are_told_with_the_right_ones(report):
+    assert report["misspelt"]["code"] == 2
+    assert "did you mean `skip_speakers`?" in report["misspelt"]["err"]
+    assert "did you mean `earliest_year`?" in report["misspelt"]["err"]
 
 
-def test_it_is_planned_and_built_and_a_second_build_runs_nothing(told):
+def test_it_is_planned_and_built_and_a_second_build_runs_nothing(report):
     """The path of the source is relative to the recipe, wherever the build is started."""
-    assert "dates" in told["plan"]["out"] and told["plan"]["code"] == 0
-    assert told["build"]["code"] == 0, told["build"]["err"]
-    assert json.loads(told["plan again"]["out"])["nothing_to_do"]
-    assert told["again"]["code"] == 0 and "[dates]" not in told["again"]["out"]
+    assert "dates" in report["plan"]["out"] and report["plan"]["code"] == 0
+    assert report["build"]["code"] == 0, report["build"]["err"]
+    assert json.loads(report["plan again"]["out"])["nothing_to_do"]
+    assert report["again"]["code"] == 0 and "[dates]" not in report["again"]["out"]
 
 
-def test_release_digest_and_export_have_its_dataset(told):
-    assert "dates" in told["pinned"] and "dates" in json.loads(told["digest"]["out"])
-    rows = [json.loads(line) for line in told["export"]["out"].splitlines()]
+def test_release_digest_and_export_have_its_dataset(report):
+    assert "dates" in report["pinned"] and "dates" in json.loads(report["digest"]["out"])
+    rows = [json.loads(line) for line in report["export"]["out"].splitlines()]
     assert sorted(row["date"] for row in rows) == [f"2026-02-1{day}" for day in range(1, 5)]
 
 
-def test_what_it_could_not_take_is_a_reject(told):
-    rejects = [row["locator"] for row in told["rejects"] if row["severity"] == "reject"]
+def test_what_it_could_not_take_is_a_reject(report):
+    rejects = [row["locator"] for row in report["rejects"] if row["severity"] == "reject"]
     assert sorted(rejects) == [f"{day}.log#16" for day in range(1, 5)]
 
 
-def test_its_command_runs(told):
-    assert told["hello"]["out"].startswith("Hello, logs 20")
-    assert told["hello"]["out"].endswith("4 dates, from 2026-02-11 to 2026-02-14\n")
+def test_its_command_runs(report):
+    assert report["hello"]["out"].startswith("Hello, logs 20")
+    assert report["hello"]["out"].endswith("4 dates, from 2026-02-11 to 2026-02-14\n")
 
 
-def test_its_memory_is_listed_tuned_and_mixed_into_a_model(told):
-    assert "unigram" in told["memories"] and 0 <= told["tuned"]["unigram"] <= 1
-    assert told["error of the mixture"] < 1e-4
+def test_its_memory_is_listed_tuned_and_mixed_into_a_model(report):
+    assert "unigram" in report["memories"] and 0 <= report["tuned"]["unigram"] <= 1
+    assert report["error of the mixture"] < 1e-4
 
 
-def test_a_reader_without_the_package_opens_the_bank(told, place, capsys):
+def test_a_reader_without_the_package_opens_the_bank(report, place, capsys):
     bank = mnemic.open_bank(place / "bank")
-    assert bank.digest() == json.loads(told["digest"]["out"])
+    assert bank.digest() == json.loads(report["digest"]["out"])
     assert len(bank.table("dates")) == 4 and len(bank.search("the parser", words=50)) > 0
     assert main(["show", bank.path]) == 0
     assert "dates" in capsys.readouterr().out
     assert main(["export", bank.path, "dates", "-"]) == 0
-    assert capsys.readouterr().out == told["export"]["out"]
+    assert capsys.readouterr().out == report["export"]["out"]
 
 
-def test_what_needs_the_package_says_so(told, place, capsys):
+def test_what_needs_the_package_says_so(report, place, capsys):
     with pytest.raises(BankError, match="has no memory 'unigram'"):
         mnemic.open_bank(place / "bank").memory("unigram")
     assert main(["plan", str(place / "recipe.yaml")]) == 2

@@ -49,8 +49,8 @@ def test_it_runs_with_tiny_models(script, models, tmp_path, monkeypatch, capsys)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [script, *options])
     runpy.run_path(str(file), run_name="__main__")
-    told = capsys.readouterr().out
-    assert [words for words in EXAMPLES[script] if words not in told] == []
+    output = capsys.readouterr().out
+    assert [words for words in EXAMPLES[script] if words not in output] == []
     assert list(tmp_path.iterdir()) == [], "it leaves nothing behind"
 
 

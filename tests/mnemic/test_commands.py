@@ -51,15 +51,15 @@ def test_every_command_has_help_with_examples_and_exit_codes(name, capsys):
     assert f"mnemic {name}" in load(name).EXAMPLES
     with pytest.raises(SystemExit) as caught:
         main([name, "--help"])
-    told = capsys.readouterr().out
-    assert caught.value.code == 0 and "examples:" in told and "exit codes:" in told
+    output = capsys.readouterr().out
+    assert caught.value.code == 0 and "examples:" in output and "exit codes:" in output
 
 
 def test_the_list_has_every_command_with_its_summary(capsys):
     assert main([]) == 2
-    told = capsys.readouterr().out
-    assert all(f"  {name:<8} {load(name).SUMMARY}" in told for name in OWN)
-    assert "commands of other packages" not in told
+    output = capsys.readouterr().out
+    assert all(f"  {name:<8} {load(name).SUMMARY}" in output for name in OWN)
+    assert "commands of other packages" not in output
 
 
 def test_every_command_module_is_in_the_list():
@@ -86,9 +86,9 @@ def test_commands_of_other_packages_join(offered, capsys):
         main(["hello", "--help"])
     assert "Say hello." in capsys.readouterr().out
     main([])
-    told = capsys.readouterr().out
-    assert "commands of other packages:" in told and "say hello (Some-Package)" in told
-    assert told.count("\n  plan ") == 1, "a name of ours stays ours"
+    output = capsys.readouterr().out
+    assert "commands of other packages:" in output and "say hello (Some-Package)" in output
+    assert output.count("\n  plan ") == 1, "a name of ours stays ours"
     assert main(["helo"]) == 2
     assert "mnemic hello" in capsys.readouterr().err
 

@@ -60,8 +60,8 @@ def test_a_folder_called_flows_is_in_nobodys_way(tmp_path):
     (tmp_path / "flows").mkdir()
     (tmp_path / "flows" / "__init__.py").write_text("")
     assert "There is no recipe" in run_python(TWINS["plan"], tmp_path).stderr
-    asked = "from mnemic.floors import load_floor; load_floor('flows.build', 'this')"
-    assert f"{tmp_path / 'flows'} hides mnemic's own" in run_python(asked, tmp_path).stderr
+    code = "from mnemic.floors import load_floor; load_floor('flows.build', 'this')"
+    assert f"{tmp_path / 'flows'} hides mnemic's own" in run_python(code, tmp_path).stderr
 
 
 def test_a_package_that_is_not_installed_is_named_with_its_extra(tmp_path):
