@@ -1,8 +1,9 @@
-"""What every script prints: a table, and rows of JSON that say what was measured, how, and on which machine."""
+"""Output of every measurement: a table, and rows of JSON with what was measured, how, and on which machine."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import platform
@@ -12,6 +13,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+from bench.data import MissingData
+
+INSTALL = "pip install -r bench/requirements.txt -c deploy/constraints.txt"
+
+
+class MissingPeer(Exception):
+    """A library to compare with is not installed; the message says how it is."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +45,23 @@ class Row:
 
 
 def main(name: str, about: str, measure: Callable[[bool], Sequence[Row]]) -> int:
-    """Run ``measure(quick)`` and report; exit code 1 when a row misses what it must hold."""
-    parser = argparse.ArgumentParser(prog=f"python -m bench.{name}", description=about)
+    """Run ``measure(quick)`` and report.
+
+    Exit code 1 when a row misses what it must hold, 2 where data or a peer without which nothing can be measured is
+    missing.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m bench.{name}", description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="less work, within five minutes; no claim")
     parser.add_argument("--json", metavar="FILE", help="write the rows as JSON Lines")
     arguments = parser.parse_args()
-    rows = measure(arguments.quick)
-    width = max(len(row.id) for row in rows)
+    try:
+        rows = measure(arguments.quick)
+    except (MissingData, MissingPeer) as error:
+        print(error, file=sys.stderr)
+        return 2
+    width = max((len(row.id) for row in rows), default=0)
     print(f"\n{machine()}{'  (quick: no claim)' if arguments.quick else ''}\n")
     for row in rows:
         bound = "" if row.must is None else f"  must {row.must:g}{'' if row.holds else '  MISSED'}"
@@ -51,6 +71,14 @@ def main(name: str, about: str, measure: Callable[[bool], Sequence[Row]]) -> int
         lines = [json.dumps({**asdict(row), **common, "quick": arguments.quick}) for row in rows]
         Path(arguments.json).write_text("\n".join(lines) + "\n", encoding="utf-8")
     return 0 if all(row.holds is not False for row in rows) else 1
+
+
+def peer_library(module: str) -> Any:
+    """The library that is compared with; raises `MissingPeer` where it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingPeer(f"{module} is not installed, and nothing was compared with it: {INSTALL}") from error
 
 
 def machine() -> str:
@@ -79,7 +107,7 @@ def timed(action: Callable[[], object]) -> float:
 
 
 def tell(line: str) -> None:
-    """Something on the way, beside the table."""
+    """A line on the way, beside the table."""
     print(line, file=sys.stderr, flush=True)
 
 

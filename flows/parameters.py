@@ -17,7 +17,7 @@ from pydantic_core import CoreSchema
 
 from pipelines.recipe import SHIPPED, Recipe, load_recipe
 from pipelines.sections import sections
-from pipelines.sources import SOURCES
+from pipelines.sources.kinds import SOURCES
 
 
 class _ShownOnThePage:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +12,16 @@ import numpy as np
 import pyarrow as pa
 
 from mnemic.dataset import Snapshot, Store
-from mnemic.dataset.digest import digest_datasets
-from mnemic.dataset.index import search_settings
-from mnemic.errors import BankError, ModelError
-from mnemic.models import weights_hash
-from mnemic.release import Release, find_release, releases
-from mnemic.search import CONTIGUITY, Budget, Results, search
-from mnemic.search.condition import Where, readable_condition
+from mnemic.errors import BankError
+from mnemic.find import find
+from mnemic.memories.kinds import Memory, MemoryInfo
+from mnemic.memories.stored import StoredMemories
+from mnemic.memories.tuning import named_weights, tune, weights_for
+from mnemic.release import Release, find_release
+from mnemic.search import CONTIGUITY, Budget, Results, Searcher
+from mnemic.search.condition import Where
 from mnemic.search.route import RouteTree
+from mnemic.view import View
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -44,56 +46,61 @@ class Bank:
     """One release of a bank. Immutable: what a later build writes is seen by opening the bank again."""
 
     def __init__(self, store: Store, release: Release) -> None:
-        self._store = store
-        self.release = release
+        self.view = View(store, release)
+        self._searcher = Searcher(self.view)
+        self._memories = StoredMemories(self.view)
 
     def __repr__(self) -> str:
-        return f"Bank({self._store.root!r}, release={self.release.name!r})"
+        return f"Bank({self.path!r}, release={self.release.name!r})"
 
     @property
     def path(self) -> str:
-        return self._store.root
+        return self.view.path
 
     @property
     def store(self) -> Store:
-        return self._store
+        return self.view.store
 
-    @cached_property
-    def _snapshots(self) -> dict[str, Snapshot]:
-        return {name: self._store[name].require(version) for name, version in self.release.versions.items()}
+    @property
+    def release(self) -> Release:
+        return self.view.release
 
     def dataset(self, name: str) -> Snapshot:
         """The snapshot of a dataset that this release pins. Raises ``BankError`` when the release has none of it."""
-        if name not in self.release.versions:
-            raise BankError(
-                f"Release {self.release.name} of {self.path} has no {name}. "
-                f"It holds: {', '.join(self.release.versions)}."
-            )
-        return self._snapshots[name]
+        return self.view.dataset(name)
+
+    def table(self, dataset: str, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
+        """Rows of a dataset of this release as an Arrow table. Raises ``QueryError`` for a condition that is no SQL."""
+        return self.view.table(dataset, columns, where)
 
     def releases(self) -> list[Release]:
         """All releases of the bank, oldest first."""
-        return releases(self._store)
+        return self.view.releases()
 
     def digest(self) -> dict[str, str]:
         """Content hash per dataset, and of the whole bank under "bank"."""
-        return digest_datasets(self._snapshots)
+        return self.view.digest()
+
+    def find(self, prefix: str) -> tuple[str, dict[str, Any]]:
+        """("document" or "event", row) whose id begins with ``prefix``. Raises ``BankError`` for none, or several."""
+        return find(self.view, prefix)
 
     # -- searching ---------------------------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def encoder(self) -> TextEncoder:
         """The encoder that made the event vectors, loaded on first use and checked against its recorded hash."""
-        from mnemic.encoder import TextEncoder
+        return self._searcher.encoder
 
-        settings = self.release.recipe["embed"]
-        recorded = self.release.lineage["embed"]["fields"]["model"]
-        if weights_hash(settings["model"]) != recorded:
-            raise ModelError(
-                f"The encoder {settings['model']} is not the one that this bank was built with (its weights differ), "
-                "so its vectors cannot be compared. Install the version it was built with, or build the bank again."
-            )
-        return TextEncoder.of_recipe(settings, self.release.lineage["embed"]["fields"])
+    @property
+    def probed(self) -> float:
+        """The share of the vectors that a search without conditions looks at: of an index some partitions, else all."""
+        return self._searcher.probed
+
+    @property
+    def tree(self) -> RouteTree:
+        """The tree of clusters, for routing."""
+        return self._searcher.tree
 
     def search(
         self,
@@ -127,51 +134,25 @@ class Bank:
         at is in the results. ``vector`` is the query's, for whoever has it already. Equal queries give equal results.
         """
         budget = Budget(None if tokens else words, tokens, k, contiguity, fit, tokenizer)
-        return search(self, query, budget, where=where, level=level, route=route, vector=vector)
-
-    @cached_property
-    def probed(self) -> float:
-        """The share of the vectors that a search without conditions looks at: of an index some partitions, else all."""
-        settings = search_settings(self.dataset("events"), "vector")
-        return 1.0 if settings is None else min(1.0, settings.nprobes / settings.partitions)
-
-    @cached_property
-    def tree(self) -> RouteTree:
-        """The tree of clusters, for routing."""
-        return RouteTree.of(self.dataset("clusters"))
+        return self._searcher.search(query, budget, where=where, level=level, route=route, vector=vector)
 
     # -- memories ----------------------------------------------------------------------------------------------------
 
-    def memories(self) -> list[dict[str, Any]]:
-        """The memories: id, name, kind, config, lock and metrics of each, without their weights.
+    def memories(self) -> list[MemoryInfo]:
+        """The memories, without their weights: the trained ones first, then "knn", the datastore with its search."""
+        return list(self._memories.infos)
 
-        Those that were trained come first; "knn" is the datastore itself, where it has a teacher.
-        """
-        return [dict(row) for row in self._memories]
+    def memory_info(self, name: str = "mlp") -> MemoryInfo:
+        """Of `memories` the one called ``name``. Raises `BankError` where there is none."""
+        return self._memories.info(name)
 
-    @cached_property
-    def _memories(self) -> list[dict[str, Any]]:
-        from mnemic.memories.stored import described
-
-        return described(self)
-
-    def memory_row(self, name: str = "mlp") -> dict[str, Any]:
-        """Of `memories` the one called ``name``. Raises ``BankError`` where there is none."""
-        from mnemic.memories.stored import named
-
-        return named(self, name)
-
-    def memory(self, name: str = "mlp") -> tuple[Any, dict[str, Any]]:
-        """The memory called ``name`` (see `mnemic.memories` for the kinds), with its row of `memories`."""
-        from mnemic.memories.stored import load
-
-        return load(self, name)
+    def memory(self, name: str = "mlp") -> Memory:
+        """The memory called ``name``, loaded: its ``info``, and the ``module`` that holds its tensors."""
+        return self._memories.load(name)
 
     def tune(self, memories: Sequence[str]) -> dict[str, float]:
         """Weights of these memories together, best on the bank's validation rows; they sum to at most 1."""
-        from mnemic.memories.tuning import tune
-
-        return tune(self, memories)
+        return tune(self.view, [self.memory(name) for name in memories])
 
     def attach(
         self,
@@ -189,55 +170,36 @@ class Bank:
         held-out text; several memories are tuned together (`tune`). Weight 0 leaves the model as it is, bit for bit.
         ``skip`` leaves a token to the model, and the memories out, where its own largest probability is at least that.
 
-        The model is returned; `forward` and `generate` mix from now on, and ``mnemic.attach.detach`` undoes it. Raises
-        ``ModelError`` when a memory was made for another model or tokenizer.
+        The model is returned; `forward` and `generate` use the memories from now on. Attaching again replaces them, and
+        ``mnemic.attach.detach`` takes them off; `attached` does so by itself. Raises ``ModelError`` when a memory was
+        made for another model or tokenizer.
         """
-        from mnemic.attach import attach
-        from mnemic.memories.stored import lock_of
-        from mnemic.memories.tuning import chosen
+        from mnemic.memories.entering import enter
 
-        weights = chosen(self, memory, weight)
+        weights = named_weights(memory, weight)
         loaded = [self.memory(name) for name in weights]
-        rows = [row for _, row in loaded]
-        layers = [row["config"].get("student_layer") for row in rows]
-        attached: PreTrainedModel = attach(
-            model,
-            [module for module, _ in loaded],
-            list(weights.values()),
-            lock_of(self, rows),
-            layers,
-            tokenizer=tokenizer,
-            skip=skip,
-        )
-        return attached
+        lock = self._memories.lock([one.info for one in loaded])
+        enter(model, loaded, weights_for(self.view, loaded, weights), lock, tokenizer=tokenizer, skip=skip)
+        return model
 
-    # -- asking why --------------------------------------------------------------------------------------------------
+    @contextmanager
+    def attached(
+        self,
+        model: PreTrainedModel,
+        memory: Memories = "mlp",
+        weight: Weights = None,
+        tokenizer: Any = None,
+        *,
+        skip: float | None = None,
+    ) -> Iterator[PreTrainedModel]:
+        """`attach` for the length of a block: ``with bank.attached(model) as lm:``.
 
-    def find(self, prefix: str) -> tuple[str, dict[str, Any]]:
-        """("document" or "event", row) whose id begins with ``prefix``. Raises ``BankError`` for none, or several."""
-        if not prefix or not all(character in "0123456789abcdef" for character in prefix):
-            raise BankError(
-                f"{prefix!r} is no id. Ids are hexadecimal; `mnemic search --json` and `mnemic export` show them."
-            )
-        where = f"id LIKE '{prefix}%'"
-        found: list[tuple[str, str]] = []
-        for kind, dataset in (("document", "documents"), ("event", "events")):
-            if dataset in self.release.versions:
-                ids = self.dataset(dataset).table(["id"], where)["id"].to_pylist()
-                found += [(kind, row) for row in sorted(ids)[:3]]
-        if not found:
-            raise BankError(f"No document or event of {self.path} has an id that begins with {prefix}.")
-        if len(found) > 1:
-            raise BankError(
-                f"Several ids begin with {prefix}: {', '.join(one for _, one in found[:3])}. Give more of it."
-            )
-        kind, identity = found[0]
-        names = self.dataset(f"{kind}s").schema.names
-        columns = [name for name in names if name not in ("signature", "vector")]
-        return kind, self.dataset(f"{kind}s").table(columns, f"id = '{identity}'").to_pylist()[0]
+        At its end, also after an exception, the memories leave the model, and it answers as before.
+        """
+        from mnemic.memories.entering import leave
 
-    def table(self, dataset: str, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
-        """Rows of a dataset of this release as an Arrow table. Raises ``QueryError`` for a condition that is no SQL."""
-        snapshot = self.dataset(dataset)
-        with readable_condition(where, snapshot, dataset):
-            return snapshot.table(list(columns or snapshot.schema.names), where)
+        attached = self.attach(model, memory, weight, tokenizer, skip=skip)
+        try:
+            yield attached
+        finally:
+            leave(model)

@@ -2,8 +2,8 @@
 
 The cache lies beside the code, or in the user's cache folder where that cannot be written; `NUMBA_CACHE_DIR` names
 another. Sums of floats are added in the order that the code says, without fused or reassociated operations, so every
-machine computes the same; only `summing` leaves the order to the compiler, for sums that are vector instructions then
-and the same on one type of machine. numba is imported at the first call: `mnemic plan` has no use for it.
+machine computes the same. Only `summing` leaves the order to the compiler: its sums become vector instructions, and are
+the same on one type of machine. numba is imported at the first call: `mnemic plan` has no use for it.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ class _Compiled:
         from numba import njit
 
         function = cast(types.FunctionType, self._function)
-        known = {
+        names = {
             name: value.dispatcher if isinstance(value, _Compiled) else value
             for name, value in function.__globals__.items()
             if name in function.__code__.co_names or name.startswith("__")
         }
-        bare = types.FunctionType(function.__code__, known, function.__name__, function.__defaults__)
+        bare = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__)
         functools.update_wrapper(bare, function)
         del bare.__wrapped__  # type: ignore[attr-defined]
-        made: Callable[..., Any] = njit(cache=True, nogil=True, boundscheck=False, **self._options)(bare)
-        return made
+        dispatcher: Callable[..., Any] = njit(cache=True, nogil=True, boundscheck=False, **self._options)(bare)
+        return dispatcher

@@ -8,6 +8,7 @@ from mnemic.bank import Bank
 from mnemic.catalogue import CATALOGUE
 from mnemic.kept import KEPT
 from mnemic.schema import LEVELS
+from mnemic.splits import STORE
 
 
 def dues(lineage: dict[str, Any]) -> list[str]:
@@ -34,6 +35,6 @@ def funnel(bank: Bank) -> dict[str, int]:
     if "clusters" in bank.release.versions:
         counts["clusters"] = bank.dataset("clusters").count()
     if "datastore" in bank.release.versions:
-        counts["datastore rows"] = bank.dataset("datastore").count("split = 'store'")
+        counts["datastore rows"] = bank.dataset("datastore").count(STORE)
         counts["held-out rows"] = bank.dataset("datastore").count("split <> 'store'")
     return counts | {name: bank.release.counts[name] for name in sorted(bank.release.counts.keys() - CATALOGUE.keys())}

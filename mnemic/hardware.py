@@ -1,8 +1,8 @@
-"""What this machine computes well: bfloat16 or float32, CUDA or not.
+"""The dtype and device that this machine computes well with: bfloat16 or float32, CUDA or not.
 
 On a CPU with bfloat16 instructions (AVX-512 BF16 or AMX) a bfloat16 forward pass is about twice as fast as a float32
-one; without them it is emulated and many times slower. So "auto" asks the processor, by its flags, without importing
-torch: a dtype is part of a step's fingerprint and planning must stay light.
+one; without them it is emulated and many times slower. So "auto" reads the processor's flags. It imports no torch: a
+dtype is part of a step's fingerprint, and planning must stay light.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 
 @functools.cache
 def has_bfloat16(cpuinfo: str = "/proc/cpuinfo") -> bool:
-    """Whether the CPU has bfloat16 instructions; False where that cannot be read (no Linux, no x86)."""
+    """Whether the CPU has bfloat16 instructions; False where its flags cannot be read (no Linux, no x86)."""
     try:
         with Path(cpuinfo).open(encoding="utf-8", errors="replace") as lines:
             flags = next((line for line in lines if line.startswith("flags")), "")
@@ -44,16 +44,16 @@ def dtype_fault(dtype: str) -> str:
     """Why a recipe cannot ask for ``dtype``, as a sentence; "" if it can."""
     if dtype in ("auto", "bfloat16", "float32"):
         return ""
-    return f"The dtype {dtype!r} is not one that models run in here; use auto, bfloat16 or float32."
+    return f"Unknown dtype {dtype!r}; use auto, bfloat16 or float32."
 
 
 def likely_device() -> str:
-    """ "cuda" where an NVIDIA driver runs, else "cpu": what `default_device` says of a CUDA build, without torch."""
+    """ "cuda" where an NVIDIA driver runs, else "cpu": `default_device` of a CUDA build, without importing torch."""
     return "cuda" if _DRIVER.exists() else "cpu"
 
 
 def checked_device(device: str | None) -> str | None:
-    """``device`` if this machine has it. Raises `RecipeError` for a name that is none, or a GPU that is not there."""
+    """``device`` if this machine has it. Raises `RecipeError` for a name of no device, or a GPU that is not there."""
     if device_name(device) in (None, "cpu"):
         return device
     assert device is not None
@@ -69,7 +69,7 @@ def checked_device(device: str | None) -> str | None:
 
 
 def device_name(device: str | None) -> str | None:
-    """``device`` if it is the name of one, whoever has it. Raises `RecipeError` otherwise."""
+    """``device`` if it is the name of a device, on this machine or another. Raises `RecipeError` otherwise."""
     if device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise RecipeError(f"There is no device {device!r}; use cpu, cuda or cuda:1.")
     return device

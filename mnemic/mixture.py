@@ -1,8 +1,8 @@
 """Mixing a language model with memories, token by token: the loss, and the weights that are best on held-out text.
 
 kNN-LM (arXiv 1911.00172, equation 3) mixes probabilities, p = (1 - w) p_LM + w p_memory, in logarithms here. The loss
-is convex in the weights, so a grid finds the best of one memory and expectation maximisation that of several. Both look
-at the log-probability of the true token alone: no model runs. Everything is float64, in nats.
+is convex in the weights, so a grid finds the best of one memory and expectation maximisation that of several. Both use
+the log-probability of the true token alone: no model runs. Everything is float64, in nats.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ GRID: tuple[float, ...] = tuple(round(0.05 * step, 2) for step in range(20))
 WEIGHT_WITHOUT_VALIDATION = 0.25
 """The mixing weight of kNN-LM in its own domain (Khandelwal et al. 2020), where no held-out text can choose one."""
 
+NOTHING = 1e-38
+"""Probability of a token that no neighbour has; its logarithm is finite, which keeps the mixture's arithmetic plain."""
+
 _ROUNDS = 2000
 _SETTLED = 1e-7  # change of a weight in a round of `best_shares`
 _NEGLIGIBLE = 1e-4  # a share below it is none: the memory need not be computed
@@ -28,7 +31,7 @@ _NEGLIGIBLE = 1e-4  # a share below it is none: the memory need not be computed
 def mixture_nll(base_logprob: ArrayLike, memory_logprob: ArrayLike, weight: float) -> NDArray[np.float64]:
     """Negative log-probability of each token under the mixture; float64 [n].
 
-    Both inputs are natural-log probabilities of the true token, [n]; -inf means that the memory cannot say the token.
+    Both inputs are natural-log probabilities of the true token, [n]; -inf means that the memory cannot give the token.
     Weight 0 returns the base exactly, weight 1 the memory.
     """
     if not 0.0 <= weight <= 1.0:
@@ -44,7 +47,7 @@ def mixture_nll(base_logprob: ArrayLike, memory_logprob: ArrayLike, weight: floa
 
 
 def perplexity(nll: ArrayLike) -> float:
-    """exp of the mean loss of all tokens; not a number for none."""
+    """exp of the mean of ``nll``, [n] in nats; not a number for no token."""
     losses = np.asarray(nll, dtype=np.float64)
     return float(np.exp(losses.mean())) if losses.size else float("nan")
 
@@ -52,7 +55,7 @@ def perplexity(nll: ArrayLike) -> float:
 def best_weight(
     base_logprob: ArrayLike, memory_logprob: ArrayLike, grid: Sequence[float] = GRID
 ) -> tuple[float, float]:
-    """(weight, perplexity) of the best weight of ``grid``; the smallest of equals."""
+    """(weight, perplexity) of the best weight of ``grid``, for log-probabilities [n]; the smallest of equals."""
     scores = [(perplexity(mixture_nll(base_logprob, memory_logprob, weight)), weight) for weight in sorted(grid)]
     score, weight = min(scores)
     return weight, score
@@ -61,8 +64,8 @@ def best_weight(
 def best_shares(base_logprob: ArrayLike, memory_logprobs: Sequence[ArrayLike]) -> tuple[list[float], float]:
     """(weight of each memory, perplexity) of the mixture of the base with all of them, by expectation maximisation.
 
-    Inputs are log-probabilities of the true tokens, [n] each, as for `mixture_nll`. The weights sum to at most 1, what
-    is left is the base's. The loss is convex in them, so where this settles is the best there is.
+    Inputs are log-probabilities of the true tokens, [n] each, as for `mixture_nll`. The weights sum to at most 1; the
+    rest is the base's. The loss is convex in them, so the fixed point is the best mixture.
     """
     columns = [np.asarray(one, dtype=np.float64) for one in (base_logprob, *memory_logprobs)]
     if not columns[0].size or any(one.shape != columns[0].shape for one in columns):
@@ -79,5 +82,5 @@ def best_shares(base_logprob: ArrayLike, memory_logprobs: Sequence[ArrayLike]) -
         if np.abs(shares - before).max() < _SETTLED:
             break
     weights = [0.0 if share < _NEGLIGIBLE else round(float(share), 6) for share in shares[1:]]
-    kept = np.array([max(0.0, 1.0 - sum(weights)), *weights])
-    return weights, perplexity(-(np.log(likelihood @ kept) + largest[:, 0]))
+    all_weights = np.array([max(0.0, 1.0 - sum(weights)), *weights])
+    return weights, perplexity(-(np.log(likelihood @ all_weights) + largest[:, 0]))

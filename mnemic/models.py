@@ -1,11 +1,11 @@
 """Where a model lives, and what it is.
 
-A model is named by an *address*, which says where to find it: a folder or a ``.gguf`` file, a Hugging Face id that is
-already in the local cache, or ``package:PKG/inner/path``, a file or folder inside an installed Python package. Nothing
-is ever downloaded. What a model *is* is the hash of its weights, configuration and tokenizer files, so a bank does not
-turn stale when a model moves, and does when a file of it changes. Neither question needs torch or transformers: hashing
-the 91 MB of all-MiniLM-L6-v2 takes 0.1 s with SHA-256 instructions, importing transformers takes 3 s and more.
-Weights that are pickles (``pytorch_model.bin``) are refused, because loading one can run code.
+A model is named by an *address*: a folder or a ``.gguf`` file, a Hugging Face id that is already in the local cache, or
+``package:PKG/inner/path``, a file or folder inside an installed Python package. Nothing is ever downloaded. What a
+model *is* is the hash of its weights, configuration and tokenizer files, so a bank does not turn stale when a model
+moves, and does when a file of it changes. Neither question needs torch or transformers: hashing the 91 MB of
+all-MiniLM-L6-v2 takes 0.1 s with SHA-256 instructions, importing transformers takes 3 s and more. Weights that are
+pickles (``pytorch_model.bin``) are refused, because loading one can run code.
 """
 
 from __future__ import annotations
@@ -133,9 +133,9 @@ def _files(folder: Path, address: str) -> dict[str, Path]:
     weights = [file for pattern in _WEIGHTS for file in folder.glob(pattern) if file.is_file()]
     if not weights:
         pickles = sorted(file.name for file in folder.glob("*.bin"))
-        found = f"only {pickles[0]}, a pickle, which can run code when loaded" if pickles else "none of either"
+        instead = f"only {pickles[0]}, a pickle, which can run code when loaded" if pickles else "none of either"
         raise ModelError(
-            f"The model {address!r} needs weights as .safetensors or .gguf and {folder} holds {found}; "
+            f"The model {address!r} needs weights as .safetensors or .gguf and {folder} holds {instead}; "
             "convert the weights with `save_pretrained(..., safe_serialization=True)` or give another model."
         )
     definition = [file for pattern in _DEFINITION for file in folder.glob(pattern) if file.is_file()]

@@ -50,21 +50,21 @@ def releases(store: Store) -> list[Release]:
 
 def find_release(store: Store, name: str | None) -> Release:
     """The newest release, the one called ``name``, or the newest whose name begins with ``name`` (`2026.11`)."""
-    found = releases(store)
-    if not found:
+    existing = releases(store)
+    if not existing:
         if any(store[dataset].snapshot() is not None for dataset in ("leases", "runs", "documents")):
             raise BankError(
                 f"{store.root} has no release yet: its build has not ended. Run `mnemic build` with its recipe."
             )
         raise BankError(f"{store.root} is not a bank. Build one there with `mnemic build`, or check the path.")
     if name is None:
-        return found[-1]
-    matching = [release for release in found if release.name == name] or [
-        release for release in found if release.name.startswith(name)
+        return existing[-1]
+    matching = [release for release in existing if release.name == name] or [
+        release for release in existing if release.name.startswith(name)
     ]
     if not matching:
-        known = ", ".join(release.name for release in found[-5:])
-        raise BankError(f"{store.root} has no release {name!r}. The newest are: {known}.")
+        newest = ", ".join(release.name for release in existing[-5:])
+        raise BankError(f"{store.root} has no release {name!r}. The newest are: {newest}.")
     return matching[-1]
 
 

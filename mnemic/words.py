@@ -1,7 +1,7 @@
 """How many words a text has, also where nobody puts spaces between them.
 
-Budgets and lengths are in words, since people know what they are. Between spaces is a word; of scripts that are written
-without spaces (Han, Kana, Thai, Lao, Khmer, Myanmar, Yi) every letter is one, as deduplication has it too, so that a
+Budgets and lengths are in words, since people know what they are. A word is a run between spaces. In scripts that are
+written without spaces (Han, Kana, Thai, Lao, Khmer, Myanmar, Yi) every letter is a word, as in deduplication, so that a
 limit of 200 words also limits a Chinese text.
 """
 
@@ -36,18 +36,18 @@ _WORD = re.compile(rf"(?=[{_RANGES}])\w|(?:(?![{_RANGES}])\S)+")
 
 
 def count_words(text: str) -> int:
-    """Words of ``text``: what stands between spaces, and every letter of a script without them."""
+    """The number of words of ``text``: runs between spaces, and every letter of a script without spaces."""
     if text.isascii() or not _LETTER.search(text):
         return len(text.split())
     return sum(1 for word in _WORD.finditer(text) if any(map(str.isalnum, word[0])))
 
 
 def first_words(text: str, words: int) -> str:
-    """The beginning of ``text`` with so many words, with one space where white space was."""
+    """The first ``words`` words of ``text``, with one space in place of white space."""
     if text.isascii() or not _LETTER.search(text):
         return " ".join(text.split()[:words])
     counted = (word.end() for word in _WORD.finditer(text) if any(map(str.isalnum, word[0])))
     end = next(itertools.islice(counted, words - 1, None), len(text))
-    found = text[:end].split()
+    split = text[:end].split()
     alone = not _LETTER.search(text, 0, end)  # then punctuation between spaces counts, as in any such text
-    return " ".join(found[:words] if alone else found)
+    return " ".join(split[:words] if alone else split)

@@ -5,11 +5,12 @@ decides whether a bank's data is stale. A field that names a model is declared w
 then takes the hash of the model's weights and tokenizer instead of its address.
 
 * A **row operator** maps rows to rows: it either adds columns to the rows it gets (same rows, same order) or makes new
-  rows from them. What it returns for one input row may depend on the other rows of the batch only in ways that leave
-  the result unchanged, so any split into batches gives the same output.
+  rows from them. The output for a row must not depend on the other rows of its batch, so any split into
+  batches gives the same output.
 * A **corpus operator** looks at all rows once (`fit`), and then computes its columns batch by batch.
 
-Rows that cannot be processed are returned as rejects, never raised and never dropped.
+Rows that cannot be processed are returned as rejects, never raised and never dropped. Of a row that is right and holds
+nothing for it, an operator that makes new rows returns neither: the step marks it as asked and does not ask again.
 """
 
 from __future__ import annotations
@@ -18,10 +19,9 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from mnemic.arrays import RowIds
 from mnemic.errors import RecipeError, StepError
 
 REJECTED = pa.schema(
@@ -36,7 +36,6 @@ REJECTED = pa.schema(
 
 NO_REJECTS = pa.RecordBatch.from_pylist([], schema=REJECTED)
 
-Numbers = npt.NDArray[np.uint64]
 
 BatchFunction = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, pa.RecordBatch]]
 """Rows in; (rows, rejects) out."""
@@ -46,26 +45,26 @@ Progress = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Member:
-    """The ``rank`` of ``size`` processes that do one thing together, and the address where they find one another.
+class ProcessRank:
+    """The ``rank`` of this process in a group of ``size`` processes, and the address where they find one another.
 
-    Without a ``meeting`` ("tcp://host:port") this process is alone, and does the shares of all of them.
+    Without a ``rendezvous`` ("tcp://host:port") this process runs alone, and computes the shards of all ranks.
     """
 
     rank: int = 0
     size: int = 1
-    meeting: str = ""
+    rendezvous: str = ""
 
 
-class LostMember(StepError):
-    """The others of a `Member` are no longer heard: one of them died or was cut off."""
+class LostProcess(StepError):
+    """Another process of the group does not answer: it died or was cut off."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Resources:
-    """What one worker of an operator asks of a cluster; no part of its identity.
+    """The resources of one worker on a cluster; no part of an operator's identity.
 
-    ``memory`` is in bytes, and with it a cluster packs workers; it is no limit. GPUs are asked for where there are any.
+    ``memory`` is in bytes: a cluster packs workers by it, and does not enforce it. ``gpus`` count where there are GPUs.
     """
 
     cpus: float = 1.0
@@ -83,10 +82,23 @@ def model_field(default: str, said_by: str = "", overridable: bool = False) -> A
 
 
 def refuse(problems: Iterable[str]) -> None:
-    """Raise all that is wrong with an operator's settings, as sentences; empty ones are nothing."""
-    told = " ".join(problem for problem in problems if problem)
-    if told:
-        raise RecipeError(told)
+    """Raise `RecipeError` with all sentences of ``problems``, if there are any; empty ones are none."""
+    sentences = " ".join(problem for problem in problems if problem)
+    if sentences:
+        raise RecipeError(sentences)
+
+
+def bounds(settings: Any, sentence: str, rules: Iterable[tuple[str, bool, str]]) -> list[str]:
+    """Sentences about the fields of ``settings`` that are out of bounds.
+
+    A rule is (field, whether its value is within, the bound in words). ``sentence`` is a format with the places
+    ``{name}``, ``{value}`` and ``{bound}``.
+    """
+    return [
+        sentence.format(name=name, value=getattr(settings, name), bound=bound)
+        for name, within, bound in rules
+        if not within
+    ]
 
 
 class RowOperator(Protocol):
@@ -112,7 +124,7 @@ class Corpus(Protocol):
         """The rows at these positions of the key order, in the order asked for."""
 
     def table(self, name: str) -> pa.Table:
-        """What the step reads beside the rows, by name; to `restore`, also a table that `fit` made."""
+        """A dataset that the step reads beside the rows, by name; in `restore`, also a table that `fit` made."""
 
 
 class RowCorpus(Protocol):
@@ -120,25 +132,25 @@ class RowCorpus(Protocol):
 
     def __len__(self) -> int: ...
 
-    def rows(self, columns: Sequence[str]) -> Iterator[tuple[Numbers, pa.RecordBatch]]:
+    def rows(self, columns: Sequence[str]) -> Iterator[tuple[RowIds, pa.RecordBatch]]:
         """All rows, some thousands at a time, and their numbers, uint64."""
 
-    def take_rows(self, numbers: Numbers, columns: Sequence[str]) -> pa.Table:
-        """The rows with these numbers, in the order asked for."""
+    def take_rows(self, numbers: RowIds, columns: Sequence[str]) -> pa.Table:
+        """The rows with these ``numbers`` uint64 [n], in their order."""
 
-    def earlier(self, numbers: Numbers) -> pa.Array | None:
-        """What the newest release holds in the operator's column for these rows, null for one to decide about anew.
+    def earlier(self, numbers: RowIds) -> pa.Array | None:
+        """The newest release's values of the operator's column for these rows, null for a row to decide about anew.
 
         None where there is no such release.
         """
 
 
 class Fitted(Protocol):
-    """What `fit` learned.
+    """The result of `fit`.
 
-    ``tables`` are datasets to write whole (such as the judged pairs), by name; ``summary`` is what it counted or chose
-    (such as a temperature), as values of JSON for lineage. ``state`` is what another process needs beside the corpus to
-    compute the same columns.
+    ``tables`` are datasets to write whole (such as the judged pairs), by name. ``summary`` are counts and choices (such
+    as a temperature), as values of JSON for lineage. ``state`` and the corpus are enough for another process to compute
+    the same columns.
     """
 
     @property
@@ -159,20 +171,20 @@ ResultT_co = TypeVar("ResultT_co", covariant=True)
 
 
 class Reduction(Protocol[PartT, ResultT_co]):
-    """Something computed of all rows by looking at parts of them, wherever they are: partial, merge, finish.
+    """A result of all rows that is computed from parts of them, wherever they are: partial, merge, finish.
 
-    `merge` is associative and commutative, and exact: how rows are divided into batches, which worker looks at them and
-    in what order parts come together leave the result as it is. A part is small enough to travel (64 MB).
+    `merge` is associative, commutative and exact: the division into batches, the workers and the order of the parts do
+    not change the result. A part is small enough to travel (64 MB).
     """
 
     def partial(self, batch: pa.RecordBatch) -> PartT:
-        """What some rows say."""
+        """The part of some rows."""
 
     def merge(self, one: PartT, other: PartT) -> PartT:
-        """What the rows of both say."""
+        """The part of the rows of both."""
 
     def finish(self, whole: PartT) -> ResultT_co:
-        """The result, of what all rows say."""
+        """The result, from the part of all rows."""
 
 
 class CorpusOperator(Protocol):
@@ -184,4 +196,4 @@ class CorpusOperator(Protocol):
     def fit(self, corpus: Corpus, device: str, progress: Progress) -> Fitted: ...
 
     def restore(self, state: pa.Table, corpus: Corpus, device: str) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
-        """What `fit` made of this corpus, from its ``state``: computes the same columns, and decides nothing anew."""
+        """The result of `fit` on this corpus, from its ``state``: computes the same columns, decides nothing anew."""

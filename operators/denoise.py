@@ -3,10 +3,11 @@
 SeCom (ICLR 2025) indexes a memory by denoised segments and finds that most of its gain comes from them (GPT4Score on
 LoCoMo 69.3, without denoising 59.9). It removes words with LLMLingua-2, a trained classifier; here, as in Selective
 Context (arXiv 2304.12102) and LLMLingua (arXiv 2310.05736), a causal language model says how much each word adds. A
-word's information is the *sum* of its tokens' surprisal given all text before it: by the chain rule that is
--log p(word | text), however the tokenizer cuts the word. The mean, which Selective Context's code takes, falls with
-every syllable of a name that follows from the ones before. In 43 excerpts of LoCoMo 75 % of the words hold 89 % of the
-answers' words by the sum, 86 % by the mean, 79 % when chosen at random (266 words: sum and mean are not apart).
+word's information is the *sum* of its tokens' surprisal given all text before it: by the chain rule that is -log
+p(word|text), however the tokenizer cuts the word. The mean, which Selective Context's code takes, falls with every
+syllable of a name that follows from the ones before. In 43 excerpts of LoCoMo 75 % of the words hold 89 % of the
+answers' words by the sum, 86 % by the mean, 79 % at random. (Of 266 words; the sum and the mean are not significantly
+apart.)
 
 SeCom's paper keeps 0.75 of the words, its code 0.9.
 """
@@ -24,12 +25,13 @@ from numpy.typing import NDArray
 
 from mnemic.errors import StepError
 from operators.contracts import NO_REJECTS, BatchFunction, Resources, model_field, refuse
+from operators.reading.scoring import ScoredText, TextScorer
+from operators.reading.settings import reading_faults
 from operators.sections import Grow, Section, dtype_field
-from operators.surprise import ScoredText, TextScorer, reading_faults
 
 _WORD = re.compile(r"\S+")
 _SPEAKER = re.compile(r"[^\W\d_][^\s:]*(?: [^\W_a-z][^\s:]*){0,3}:[^\S\n]+")
-_KEPT = re.compile(r"\d|n['’]t\b|\b(?:no|not|nor|none|never|cannot)\b", re.IGNORECASE)
+_ALWAYS = re.compile(r"\d|n['’]t\b|\b(?:no|not|nor|none|never|cannot)\b", re.IGNORECASE)
 
 
 class Compressor(Protocol):
@@ -43,9 +45,9 @@ class Compressor(Protocol):
 class Denoise:
     """Row operator that adds ``denoised`` (large_string) to rows with ``text``, by a `PerplexityCompressor`.
 
-    Null for rows that are no ``leaf``, where rows say so: what they hold is denoised in smaller rows.
+    Null for rows that are no ``leaf``, where rows have that column: their words are denoised in smaller rows.
     ``rate`` is the share of words to keep; ``window``, ``stride`` and ``batch_tokens`` are those of
-    `operators.surprise`.
+    `operators.surprise.Surprise`.
     """
 
     version: ClassVar[int] = 1
@@ -80,11 +82,11 @@ class Denoise:
 
         def rows(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
             texts = batch.column("text").to_pylist()
-            wanted = batch.column("leaf").to_pylist() if "leaf" in batch.schema.names else [True] * len(texts)
-            made = iter(
-                denoise([text for text, leaf in zip(texts, wanted, strict=True) if leaf], compressor, self.rate)
+            leaves = batch.column("leaf").to_pylist() if "leaf" in batch.schema.names else [True] * len(texts)
+            shortened = iter(
+                denoise([text for text, leaf in zip(texts, leaves, strict=True) if leaf], compressor, self.rate)
             )
-            column = pa.array([next(made) if leaf else None for leaf in wanted], pa.large_string())
+            column = pa.array([next(shortened) if leaf else None for leaf in leaves], pa.large_string())
             return pa.RecordBatch.from_arrays([column], schema=self.output(batch.schema)), NO_REJECTS
 
         return rows
@@ -97,26 +99,26 @@ def denoise(texts: Sequence[str], compressor: Compressor, rate: float = 0.75) ->
     """Each text with the share ``rate`` of its words; blank texts, and all at rate 1, come back unchanged."""
     if fault := _rate_fault(rate):
         raise StepError(fault)
-    made = list(texts)
-    wordy = [row for row, text in enumerate(made) if text.strip()] if rate < 1 else []
+    shortened = list(texts)
+    wordy = [row for row, text in enumerate(shortened) if text.strip()] if rate < 1 else []
     if wordy:
-        for row, text in zip(wordy, compressor.compress([made[row] for row in wordy], rate), strict=True):
-            made[row] = text
-    return made
+        for row, text in zip(wordy, compressor.compress([shortened[row] for row in wordy], rate), strict=True):
+            shortened[row] = text
+    return shortened
 
 
 def _rate_fault(rate: float) -> str:
-    return "" if 0 < rate <= 1 else f"No share {rate} of a text's words can be kept; give a rate above 0, at most 1."
+    return "" if 0 < rate <= 1 else f"Texts cannot be denoised at a rate of {rate}; give a rate above 0, at most 1."
 
 
 class PerplexityCompressor:
     """Keeps the words of highest self-information, in their order and unaltered.
 
-    Words are what stands between spaces. A name and colon at the start of a line ("Ann Lee: ") is no word and always
-    stays, as do line breaks; within a line that loses words, one space stands between those that stay. Words with
-    digits and negations are kept first and count; of n words max(1, round(n * rate)) stay, or all of those if they
-    are more. The first token of a text, which nothing predicts, counts as the mean of the others, and a text of one
-    token comes back unchanged.
+    Words are runs between spaces. A name and colon at the start of a line ("Ann Lee: ") is no word and always stays, as
+    do line breaks. Within a line that loses words, one space separates those that stay. Words with digits and negations
+    stay first and count; of n words max(1, round(n * rate)) stay, or all of those first ones if they are more. The
+    first token of a text, which nothing predicts, counts as the mean of the others. A text of one token comes back
+    unchanged.
     """
 
     def __init__(self, scorer: TextScorer) -> None:
@@ -132,8 +134,8 @@ class PerplexityCompressor:
 def _shortened(text: str, scored: ScoredText, rate: float) -> str:
     lines = _lines(text)
     words = [word for line in lines for word in line.words]
-    kept = _choose([text[start:end] for start, end in words], _information(scored, words), rate)
-    stay = {word for word, keep in zip(words, kept.tolist(), strict=True) if keep}
+    flags = _choose([text[start:end] for start, end in words], _information(scored, words), rate)
+    stay = {word for word, keep in zip(words, flags.tolist(), strict=True) if keep}
     return "\n".join(line.with_words(text, stay) for line in lines)
 
 
@@ -150,8 +152,8 @@ class _Line:
         """The line without its words that do not ``stay``."""
         if stay.issuperset(self.words):
             return text[self.start : self.end]
-        kept = " ".join(text[start:end] for start, end in self.words if (start, end) in stay)
-        return (text[self.start : self.body] + kept).rstrip()
+        words = " ".join(text[start:end] for start, end in self.words if (start, end) in stay)
+        return (text[self.start : self.body] + words).rstrip()
 
 
 def _lines(text: str) -> list[_Line]:
@@ -177,8 +179,8 @@ def _information(scored: ScoredText, words: Sequence[tuple[int, int]]) -> NDArra
 
 def _choose(words: Sequence[str], information: NDArray[np.float64], rate: float) -> NDArray[np.bool_]:
     """Which words stay, bool [words]; of equal ones the first."""
-    always = np.array([_KEPT.search(word) is not None for word in words], bool)
+    always = np.array([_ALWAYS.search(word) is not None for word in words], bool)
     order = np.lexsort((-information, ~always))
-    kept = np.zeros(len(words), bool)
-    kept[order[: max(1, round(len(words) * rate), int(always.sum()))]] = True
-    return kept
+    chosen = np.zeros(len(words), bool)
+    chosen[order[: max(1, round(len(words) * rate), int(always.sum()))]] = True
+    return chosen

@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 
 from mnemic.encoder import BATCH_TOKENS, LONG_TEXTS, POOLINGS, TextEncoder, resolve_settings, revision, vector_size
 from mnemic.hardware import dtype_fault
-from operators.contracts import NO_REJECTS, BatchFunction, Resources, model_field, refuse
+from mnemic.vectors import column
+from operators.contracts import NO_REJECTS, BatchFunction, Resources, bounds, model_field, refuse
 from operators.sections import Driven, Section, dtype_field
 
 
@@ -25,12 +26,12 @@ from operators.sections import Driven, Section, dtype_field
 class Embed:
     """Row operator that adds ``embedding`` (fixed-size list of float16, the model's width) to rows with ``text``.
 
-    ``dtype`` ("auto", "bfloat16", "float32") is the model's. ``max_tokens`` cuts a text, special tokens included;
-    with ``long_text`` "windows" instead of "truncate" a longer text is encoded in windows of that many tokens, without
-    overlap, and its vector is the mean of theirs, weighted by their tokens. ``batch_tokens`` sizes a batch. ``pooling``
-    is "mean", "cls", "last" or "max", ``prompt`` what precedes every text, ``query_prompt`` what precedes a question in
-    a search. "auto" and None are what the model's folder states (`mnemic.encoder.settings`). ``normalize`` gives
-    vectors of length 1, also for models that leave that to the reader: searching and segmenting compare directions.
+    ``dtype`` ("auto", "bfloat16", "float32") is the model's. ``max_tokens`` cuts a text, special tokens included. With
+    ``long_text`` "windows" instead of "truncate" a longer text is encoded in windows of that many tokens, without
+    overlap. Its vector is the mean of theirs, weighted by their tokens. ``batch_tokens`` sizes a batch. ``pooling`` is
+    "mean", "cls", "last" or "max", ``prompt`` what precedes every text, ``query_prompt`` what precedes a question in a
+    search. "auto" and None are what the model's folder states (`mnemic.encoder.settings`). ``normalize`` gives vectors
+    of length 1, also for models that leave that to the reader: searching and segmenting compare directions.
 
     A row's vector does not depend on the rows around it. ``query_prompt`` changes no vector of a bank and is no part of
     its identity; a bank is searched with the one of its release.
@@ -51,18 +52,26 @@ class Embed:
 
     def __post_init__(self) -> None:
         problems = [
-            f"The encoder's {name} is {value}; give a number of at least {least}{why}."
-            for name, value, least, why in (
-                ("max_tokens", self.max_tokens, 3, ", a token of text between two special ones"),
-                ("batch_tokens", self.batch_tokens, 1, ", such as 2048"),
-            )
-            if value is not None and value < least
-        ]
-        choices = (("pooling", self.pooling, ("auto", *POOLINGS)), ("long_text", self.long_text, LONG_TEXTS))
-        problems += [
-            f"The encoder's {name} cannot be {value!r}; choose one of {', '.join(known)}."
-            for name, value, known in choices
-            if value not in known
+            *bounds(
+                self,
+                "The encoder's {name} is {value}; give a number of at least {bound}.",
+                (
+                    (
+                        "max_tokens",
+                        self.max_tokens is None or self.max_tokens >= 3,
+                        "3, a token of text between two special ones",
+                    ),
+                    ("batch_tokens", self.batch_tokens >= 1, "1, such as 2048"),
+                ),
+            ),
+            *bounds(
+                self,
+                "The encoder's {name} cannot be {value!r}; choose one of {bound}.",
+                (
+                    ("pooling", self.pooling in ("auto", *POOLINGS), ", ".join(("auto", *POOLINGS))),
+                    ("long_text", self.long_text in LONG_TEXTS, ", ".join(LONG_TEXTS)),
+                ),
+            ),
         ]
         refuse([*problems, dtype_fault(self.dtype)])
 
@@ -72,8 +81,8 @@ class Embed:
         Its fields are what a step is known by: a model's folder may say something else tomorrow.
         """
         settings = resolve_settings(self.model, **self._asked)
-        said = {name: getattr(settings, name) for name in ("max_tokens", "pooling", "prompt", "query_prompt")}
-        return dataclasses.replace(self, **said)
+        stated = {name: getattr(settings, name) for name in ("max_tokens", "pooling", "prompt", "query_prompt")}
+        return dataclasses.replace(self, **stated)
 
     @property
     def about(self) -> dict[str, Any]:
@@ -98,15 +107,19 @@ class Embed:
         return _field(vector_size(self.model))
 
     def open(self, device: str) -> BatchFunction:
-        encoder = TextEncoder.load(self.model, self.dtype, device, batch_tokens=self.batch_tokens, **self._asked)
+        return self.encoding(
+            TextEncoder.load(self.model, self.dtype, device, batch_tokens=self.batch_tokens, **self._asked)
+        )
+
+    def encoding(self, encoder: TextEncoder) -> BatchFunction:
+        """The batch function of an encoder that is loaded."""
         schema = _field(encoder.dimension)
 
         def embed(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
             texts = pc.dictionary_encode(batch.column("text"))
-            vectors = encoder.encode(texts.dictionary.to_pylist()).astype(np.float16)
-            rows = vectors[texts.indices.to_numpy()].reshape(-1)
-            column = pa.FixedSizeListArray.from_arrays(pa.array(rows, pa.float16()), encoder.dimension)
-            return pa.RecordBatch.from_arrays([column], schema=schema), NO_REJECTS
+            embeddings = encoder.encode(texts.dictionary.to_pylist()).astype(np.float16)
+            embedded = column(embeddings[texts.indices.to_numpy()])
+            return pa.RecordBatch.from_arrays([embedded], schema=schema), NO_REJECTS
 
         return embed
 

@@ -1,11 +1,11 @@
 """Documents to sentences, by rules: the units that are embedded and grouped into events.
 
-A unit ends at a blank line, before a heading, list item, field or prompt line, after a heading, and where ``.``, ``!``
-or ``?`` is followed by space and a capital or an opening quote, unless the word before is an abbreviation or initial.
-Rules instead of a learned splitter (Punkt: Kiss and Strunk 2006) because they need no data, read documentation (lists,
-prompts, tables) as well as prose, and one regular expression passes over 10 million characters a second. Units tile
-the document: they are in order, do not overlap, and leave out nothing but whitespace, so that any range of units is a
-range of characters. A conversation is divided where its turns are.
+A unit ends at a blank line, before a heading, list item, field or prompt line, and after a heading. It also ends where
+``.``, ``!`` or ``?`` is followed by space and a capital or an opening quote, unless the word before is an abbreviation
+or initial. Rules replace a learned splitter (Punkt: Kiss and Strunk 2006). They need no data, they read documentation
+(lists, prompts, tables) as well as prose, and one regular expression passes over 10 million characters a second. Units
+tile the document: they are in order, do not overlap, and leave out nothing but whitespace, so that any range of units
+is a range of characters. A conversation is divided where its turns are.
 """
 
 from __future__ import annotations
@@ -92,12 +92,12 @@ class Sentences:
 
     def _turn_ranges(self, text: str, turns: list[dict[str, Any]]) -> list[tuple[list[tuple[int, int]], Any]]:
         """The units of each turn of a conversation: one, or its sentences where it is longer than a unit may be."""
-        found = []
+        by_turn = []
         for turn in turns:
             start, end = turn["start"], turn["end"]
             whole = [(start, end)] if end - start <= self.max_characters else None
-            found.append((whole or [(start + a, start + b) for a, b in self.ranges(text[start:end])], turn))
-        return found
+            by_turn.append((whole or [(start + a, start + b) for a, b in self.ranges(text[start:end])], turn))
+        return by_turn
 
     def _join_short(self, ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
         joined: list[tuple[int, int]] = []
@@ -118,10 +118,10 @@ class Sentences:
         ranges: list[list[tuple[int, int]]] = []
         spoken: list[dict[str, Any] | None] = []  # of each unit its turn
         for text, conversation in zip(texts, turns, strict=True):
-            found = [(self.ranges(text), None)] if not conversation else self._turn_ranges(text, conversation)
-            ranges.append([piece for pieces, _ in found for piece in pieces])
-            spoken += [turn for pieces, turn in found for _ in pieces]
-        counts = np.array([len(found) for found in ranges], np.int64)
+            pieces_of = [(self.ranges(text), None)] if not conversation else self._turn_ranges(text, conversation)
+            ranges.append([piece for pieces, _ in pieces_of for piece in pieces])
+            spoken += [turn for pieces, turn in pieces_of for _ in pieces]
+        counts = np.array([len(pieces_of) for pieces_of in ranges], np.int64)
         rows = pa.array(np.repeat(np.arange(len(texts)), counts))
         firsts = np.cumsum(counts) - counts
         bounds = np.array(list(itertools.chain.from_iterable(ranges)), np.int64).reshape(-1, 2)
@@ -135,7 +135,7 @@ class Sentences:
             "turn": pa.array(["" if turn is None else turn["id"] for turn in spoken], pa.string()),
             **{name: batch.column(name).take(rows) for name in ("source", "collection", "tenant", "session")},
             "text": pa.array(
-                [text[start:end] for text, found in zip(texts, ranges, strict=True) for start, end in found],
+                [text[start:end] for text, pieces_of in zip(texts, ranges, strict=True) for start, end in pieces_of],
                 pa.large_string(),
             ),
         }

@@ -20,20 +20,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mnemic.errors import RecipeError
+from mnemic.arrays import Hashes
 from mnemic.ids import unit_draw
 from mnemic.kept import KEPT
-from operators.contracts import Corpus, Progress, Resources
+from mnemic.languagemodel.windows import CHARACTERS_PER_TOKEN
+from mnemic.splits import HELD_OUT, STORED
+from operators.contracts import Corpus, Progress, Resources, bounds, refuse
 from operators.deduplicate.lookup import ColumnById
-from operators.deduplicate.shingles import Hashes, Shingler
+from operators.deduplicate.shingles import Shingler
 from operators.sections import Fit, Section
-
-CHARACTERS_PER_TOKEN = 4
-"""Of English text under a vocabulary of about 50,000; planning needs no tokenizer. Text beyond this many characters for
-each allowed token is neither compared nor scored."""
-
-STORE = "store"
-HELD_OUT = ("validation-document", "test-document", "validation-collection", "test-collection")
 
 HELD_OUT_SHARE = 0.2
 """Of collections, and of the documents of the others."""
@@ -67,20 +62,21 @@ class Split:
     resources: ClassVar[Resources] = Resources()
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("tokens", 1),
-            ("held_out_tokens", 0),
-            ("max_document_tokens", 1),
-            ("min_characters", 0),
-            ("ngram", 1),
-        ):
-            if getattr(self, name) < least:
-                raise RecipeError(f"The split's {name} is {getattr(self, name)}; give a number of at least {least}.")
-        if not 0 < self.held_out_similarity <= 1:
-            raise RecipeError(
-                f"The split's held_out_similarity is {self.held_out_similarity}; "
-                "give a similarity above 0 and up to 1, such as 0.5."
+        similarity = self.held_out_similarity
+        refuse(
+            bounds(
+                self,
+                "The split's {name} is {value}; give {bound}.",
+                (
+                    ("tokens", self.tokens >= 1, "a number of at least 1"),
+                    ("held_out_tokens", self.held_out_tokens >= 0, "a number of at least 0"),
+                    ("max_document_tokens", self.max_document_tokens >= 1, "a number of at least 1"),
+                    ("min_characters", self.min_characters >= 0, "a number of at least 0"),
+                    ("ngram", self.ngram >= 1, "a number of at least 1"),
+                    ("held_out_similarity", 0 < similarity <= 1, "a similarity above 0 and up to 1, such as 0.5"),
+                ),
             )
+        )
 
     def output(self, schema: pa.Schema) -> pa.Schema:
         return pa.schema([pa.field("split", pa.string(), nullable=False)])
@@ -98,17 +94,17 @@ class Split:
         estimates = -(-np.minimum(lengths, self._characters) // CHARACTERS_PER_TOKEN)
         eligible = np.flatnonzero(lengths >= self.min_characters).tolist()
         eligible.sort(key=lambda position: (unit_draw(self.seed, "order", ids[position]), ids[position]))
-        held = self._held_out_collections({collections[position] for position in eligible})
-        parts: dict[str, list[int]] = {part: [] for part in (STORE, *HELD_OUT)}
+        held_out = self._held_out_collections({collections[position] for position in eligible})
+        parts: dict[str, list[int]] = {part: [] for part in (STORED, *HELD_OUT)}
         for position in eligible:
-            parts[self._part(ids[position], collections[position], held)].append(position)
+            parts[self._part(ids[position], collections[position], held_out)].append(position)
         split = np.full(len(ids), "", dtype=object)
         summary: dict[str, dict[str, int]] = {}
         stored = StoredShingles([])
         for done, (part, positions) in enumerate(parts.items()):
             progress(done, len(parts))
             chosen = self._fill(corpus, positions, estimates, self._budget(part), stored)
-            if part == STORE:
+            if part == STORED:
                 stored = StoredShingles(chosen.sets)
             split[chosen.positions] = part
             summary[part] = {
@@ -131,16 +127,16 @@ class Split:
             min(draws, key=lambda n: (draws[n], n))
         }
 
-    def _part(self, document: str, collection: str, held: set[str]) -> str:
-        if collection not in held and unit_draw(self.seed, "document", document) >= HELD_OUT_SHARE:
-            return STORE
-        kind = "collection" if collection in held else "document"
+    def _part(self, document: str, collection: str, held_out: set[str]) -> str:
+        if collection not in held_out and unit_draw(self.seed, "document", document) >= HELD_OUT_SHARE:
+            return STORED
+        kind = "collection" if collection in held_out else "document"
         purpose = "validation" if unit_draw(self.seed, "validation", document) < VALIDATION_SHARE else "test"
         return f"{purpose}-{kind}"
 
     def _budget(self, part: str) -> float:
         """Estimated tokens at which the part is full."""
-        if part == STORE:
+        if part == STORED:
             return self.tokens
         return self.held_out_tokens / (6 if part.startswith("validation") else 3)  # half a kind, then by the share
 
@@ -200,7 +196,7 @@ class StoredShingles:
         self._owners = np.repeat(np.arange(len(sets)), self._sizes)[order]
 
     def highest_similarity(self, shingles: Hashes) -> float:
-        """Exact Jaccard similarity of a set (sorted, distinct) to the stored set that is most like it; 0 for none."""
+        """Exact Jaccard similarity of a set, uint64 [n], sorted, to the stored set that is most like it; 0 for none."""
         first = np.searchsorted(self._hashes, shingles, side="left")
         counts = np.searchsorted(self._hashes, shingles, side="right") - first
         total = int(counts.sum())

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from mnemic.dataset import Snapshot
 from mnemic.ids import hash_parts
+from mnemic.splitmix import GAMMA, finalised
 
 _LOOKED_UP = 1 << 20  # row ids at once
 _BLOCK = 16  # bytes of a string that are mixed in at once
@@ -137,15 +138,11 @@ def _words(column: pa.Array) -> np.ndarray[Any, Any]:
         picked: np.ndarray[Any, Any] = words[dictionary.indices.to_numpy()]
         return picked
     numbers = column.to_numpy(zero_copy_only=False).astype(np.uint64)
-    return np.stack([numbers, numbers ^ np.uint64(0x9E3779B97F4A7C15)], axis=1)
+    return np.stack([numbers, numbers ^ GAMMA], axis=1)
 
 
 def _mix(words: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The finaliser of splitmix64, with the two words fed into one another."""
     words = words + words[:, ::-1] * np.uint64(0xD6E8FEB86659FD93)
-    words ^= words >> np.uint64(30)
-    words *= np.uint64(0xBF58476D1CE4E5B9)
-    words ^= words >> np.uint64(27)
-    words *= np.uint64(0x94D049BB133111EB)
-    words ^= words >> np.uint64(31)
-    return words
+    mixed: np.ndarray[Any, Any] = finalised(words)
+    return mixed

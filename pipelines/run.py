@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import platform
@@ -12,7 +11,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -66,15 +65,17 @@ class Building:
     """A build under way: it holds the bank's lease, and has the steps to run one after another.
 
     ``steps`` are run in their order by `run`; each does what is left of it, and nothing when nothing is. `release`
-    comes last. What is interrupted between two steps, or in one, is carried on by the next build.
+    comes last. What is interrupted between two steps, or in one, is carried on by the next build. ``keywords`` are
+    fields of `BuildOptions`.
     """
 
     def __init__(
         self,
         recipe: str | Path | Mapping[str, Any] | Recipe,
         options: BuildOptions | None = None,
+        **keywords: Any,
     ) -> None:
-        self.recipe, self.options = load_recipe(recipe), options or BuildOptions()
+        self.recipe, self.options = load_recipe(recipe), replace(options or BuildOptions(), **keywords)
         engine = self.options.engine
         self._engine = choose_engine(engine) if engine is None or isinstance(engine, str) else engine
         device = self.options.device
@@ -202,7 +203,7 @@ def build(
     ``keywords`` are the fields of `BuildOptions`: bank, engine, device, replace, anew, rebalance, recluster, until,
     commit_every, storage_options, sinks. Raises ``MnemicError`` subclasses whose messages say what to do.
     """
-    with Building(recipe, dataclasses.replace(options or BuildOptions(), **keywords)) as building:
+    with Building(recipe, options, **keywords) as building:
         for step in building.steps:
             building.run(step)
         if building.options.until is None:

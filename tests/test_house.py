@@ -44,6 +44,116 @@ def test_one_file_is_one_idea():
     assert not long
 
 
+MODULES = {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file for file in CODE}
+"""Dotted name -> file, of every module and package of the four packages."""
+
+
+def sources(name: str, attribute: str, seen: frozenset[tuple[str, str]] = frozenset()) -> set[str]:
+    """The module that ``from name import attribute`` reads: a submodule, or the one that a package takes it from."""
+    if f"{name}.{attribute}" in MODULES:
+        return {f"{name}.{attribute}"}
+    if MODULES[name].name != "__init__.py" or (name, attribute) in seen:
+        return {name}
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module in MODULES:
+            for alias in node.names:
+                if attribute == (alias.asname or alias.name):
+                    return sources(node.module, alias.name, seen | {(name, attribute)})
+    return {name}
+
+
+def imports_of(module: str) -> set[str]:
+    """The modules of ours that a module names in an import, wherever it stands: also in functions and for types."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names if alias.name in MODULES}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module in MODULES:
+            for alias in node.names:
+                names |= sources(node.module, alias.name)
+    return names - {module}
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that reach each other (Tarjan's strongly connected components of more than one)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    groups: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for other in sorted(graph[node]):
+            if other not in index:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], index[other])
+        if low[node] == index[node]:
+            group = [stack.pop()]
+            while group[-1] != node:
+                group.append(stack.pop())
+            if len(group) > 1:
+                groups.append(sorted(group))
+
+    for node in sorted(graph):
+        if node not in index:
+            visit(node)
+    return sorted(groups)
+
+
+IN_A_CIRCLE = {module for module in MODULES if module.startswith("pipelines.sources")}
+"""A circle that is there and is to go: the contracts of sources stand in the package that imports the sources."""
+
+
+def test_circles_are_seen():
+    graph = {"a": {"b"}, "b": {"c", "d"}, "c": {"a"}, "d": {"e"}, "e": set()}
+    assert circles(graph) == [["a", "b", "c"]]
+    assert "mnemic.search.results" in imports_of("mnemic.search.answer")
+    assert sources("mnemic.search", "Hit") == {"mnemic.search.results"}, "a package is looked through"
+    assert sources("mnemic.search", "condition") == {"mnemic.search.condition"}
+    assert "mnemic.encoder" in imports_of("mnemic.search.searcher"), "imports for types and in functions count"
+
+
+def test_files_form_no_circle():
+    groups = circles({module: imports_of(module) for module in MODULES})
+    assert not [group for group in groups if not set(group) <= IN_A_CIRCLE]
+
+
+SAME_NAMES = {
+    "BankRetriever": {"mnemic.adapters.langchain", "mnemic.adapters.llama_index"},  # one for each library
+    "Candidates": {"mnemic.neighbours.select", "mnemic.neighbours.select_torch"},  # two kernels of one interface
+}
+
+
+def test_a_class_name_has_one_meaning():
+    places: dict[str, set[str]] = {}
+    for module, file in MODULES.items():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, set()).add(module)
+    assert {name: modules for name, modules in places.items() if len(modules) > 1} == SAME_NAMES
+
+
+def test_nobody_asks_what_kind_a_memory_is():
+    """No comparison with a kind's name and no `isinstance` of a memory's class: a kind answers for itself."""
+    names, classes = {"mlp", "decoder", "knn"}, {"MLPMemory", "MemoryDecoder", "KNNMemory"}
+    places = []
+    for module, file in MODULES.items():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Compare):
+                parts = [part for side in (node.left, *node.comparators) for part in ast.walk(side)]
+                asked = {part.value for part in parts if isinstance(part, ast.Constant)} & names
+            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("isinstance", "issubclass"):
+                asked = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} & classes
+            else:
+                asked = set()
+            if asked:
+                places.append((module, node.lineno))
+    assert not places
+
+
 def run_python(code: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, check=False)
 
@@ -59,8 +169,9 @@ def test_importing_mnemic_is_quick():
     times = []
     for _ in range(5):
         started = time.perf_counter()
-        run_python("import mnemic")
+        done = run_python("import mnemic")
         times.append(time.perf_counter() - started)
+        assert done.returncode == 0, done.stderr
     assert statistics.median(times) < 2.0
 
 

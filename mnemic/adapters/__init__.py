@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 def ask(bank: Bank, query: str, best_first: bool = False, **settings: Any) -> list[Hit]:
     """What `Bank.search` finds with ``settings``: in reading order, or by falling score with ``best_first``."""
-    found = bank.search(query, **settings)
-    return sorted(found, key=lambda event: (-event.score, event.id)) if best_first else found
+    hits = bank.search(query, **settings)
+    return sorted(hits, key=lambda event: (-event.score, event.id)) if best_first else hits
 
 
 def facts(event: Hit) -> dict[str, Any]:
-    """All that is known of an event but its id and text, as values that JSON has; ``time`` is ISO 8601 or None."""
-    known = dataclasses.asdict(event)
-    del known["id"], known["text"]
-    known["time"] = None if event.time is None else event.time.isoformat()
-    return known
+    """All fields of an event but its id and text, as values that JSON has; ``time`` is ISO 8601 or None."""
+    values = dataclasses.asdict(event)
+    del values["id"], values["text"]
+    values["time"] = None if event.time is None else event.time.isoformat()
+    return values
 
 
 def not_installed(extra: str, error: ImportError) -> ImportError:

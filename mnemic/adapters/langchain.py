@@ -33,7 +33,7 @@ class BankRetriever(BaseRetriever):  # type: ignore[misc]
     """Events of ``bank`` that answer a query, as documents of LangChain.
 
     A document has the event's text as ``page_content`` and its id as ``id``. Its ``metadata``, which JSON can hold, is
-    the rest of `mnemic.search.Found`: document, source (its name in the recipe), locator (where in it), collection,
+    the rest of `mnemic.search.Hit`: document, source (its name in the recipe), locator (where in it), collection,
     tenant, session, level, start and end (characters of the document), time (ISO 8601), speakers, turns, words, reason,
     and score (fused), similarity, bm25, event_bm25, document_bm25, None where a signal did not rank the event.
 
@@ -77,16 +77,16 @@ class BankRetriever(BaseRetriever):  # type: ignore[misc]
     ) -> list[Document]:
         own = {name: getattr(self, name) for name in _SETTINGS}
         narrowed = {"where": [self.where, settings.pop("where", None)]}
-        found = ask(self.bank, query, **(own | settings | narrowed))
-        return [Document(event.text, id=event.id, metadata=facts(event)) for event in found]
+        hits = ask(self.bank, query, **(own | settings | narrowed))
+        return [Document(event.text, id=event.id, metadata=facts(event)) for event in hits]
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **settings: Any
     ) -> list[Document]:
-        asked = run_in_executor(
+        documents = run_in_executor(
             None, self._get_relevant_documents, query, run_manager=run_manager.get_sync(), **settings
         )
-        return await asked  # type: ignore[no-any-return]
+        return await documents  # type: ignore[no-any-return]
 
 
 _SETTINGS = [name for name in BankRetriever.__annotations__ if name != "bank"]

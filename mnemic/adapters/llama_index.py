@@ -41,7 +41,7 @@ class BankRetriever(BaseRetriever):  # type: ignore[misc]
 
     A node has the event's id and text, its range of characters in the document (``start_char_idx``, ``end_char_idx``),
     and the document as its source (``ref_doc_id``). Its ``metadata``, which JSON can hold, is the rest of
-    `mnemic.search.Found`: document, source (its name in the recipe), locator (where in it), collection, tenant,
+    `mnemic.search.Hit`: document, source (its name in the recipe), locator (where in it), collection, tenant,
     session, level, start, end, time (ISO 8601), speakers, turns, words, reason, and score, similarity, bm25,
     event_bm25, document_bm25, None where a signal did not rank the event. A language model is given the text alone, so
     that the budget holds for what it reads, and the metadata that ``shown`` names, such as ``("locator", "time")``.
@@ -104,15 +104,15 @@ class BankRetriever(BaseRetriever):  # type: ignore[misc]
         return cls(open_bank(path, release, storage_options), **settings)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        found = ask(self.bank, query_bundle.query_str, **self.settings)
-        return [NodeWithScore(node=_node(event, self.shown), score=event.score) for event in found]
+        hits = ask(self.bank, query_bundle.query_str, **self.settings)
+        return [NodeWithScore(node=_node(event, self.shown), score=event.score) for event in hits]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return await asyncio.to_thread(self._retrieve, query_bundle)
 
 
 def _node(event: Hit, shown: Collection[str]) -> TextNode:
-    known = facts(event)
+    metadata = facts(event)
     origin = {"source": event.source, "locator": event.locator}
     document = RelatedNodeInfo(node_id=event.document, node_type=ObjectType.DOCUMENT, metadata=origin)
     return TextNode(
@@ -120,8 +120,8 @@ def _node(event: Hit, shown: Collection[str]) -> TextNode:
         text=event.text,
         start_char_idx=event.start,
         end_char_idx=event.end,
-        metadata=known,
-        excluded_llm_metadata_keys=[name for name in known if name not in shown],
-        excluded_embed_metadata_keys=list(known),
+        metadata=metadata,
+        excluded_llm_metadata_keys=[name for name in metadata if name not in shown],
+        excluded_embed_metadata_keys=list(metadata),
         relationships={NodeRelationship.SOURCE: document},
     )

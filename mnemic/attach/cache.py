@@ -7,19 +7,21 @@ grow by it in each pass; the model's own cache holds the text alone (`prefixed`)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnemic.attach.entry import Entry, Place
-from mnemic.attach.generation import Prompt, repeats
+from mnemic.attach.generation import Prompt
 from mnemic.attach.output.passing import Arguments
+from mnemic.attach.rotation import Rotation
 from mnemic.errors import ModelError
 
 if TYPE_CHECKING:
     import torch
 
-    from mnemic.attach.rotation import Rotation
+_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +62,9 @@ class Prefix:
 class Prefixed(Entry):
     """A prefix of every pass; ``choose`` gives it for a prompt."""
 
-    def __init__(self, place: Place, number: int, choose: Callable[[Prompt], Prefix | None], choosing: bool) -> None:
+    def __init__(self, place: Place, number: int, choose: Callable[[Prompt], Prefix | None]) -> None:
         super().__init__(place)
-        self.number, self.choose, self.choosing = number, choose, choosing
+        self.number, self.choose = number, choose
 
 
 @dataclass(frozen=True)
@@ -94,29 +96,26 @@ class Prefixes:
         self.model, self.settle = model, settle
         self.entries: list[Prefixed] = []
         self._rotation: Rotation | None = None
-        self._number = 0
-
-    @property
-    def choosing(self) -> bool:
-        """Whether a prefix depends on the prompt."""
-        return any(entry.choosing for entry in self.entries)
 
     @property
     def numbers(self) -> tuple[int, ...]:
         """What tells these prefixes from those of another time."""
         return tuple(entry.number for entry in self.entries)
 
-    def add(self, choose: Callable[[Prompt], Prefix | None], *, choosing: bool) -> Entry:
-        """Put a prefix behind those that are there. Raises `ModelError` where the model's keys are not understood."""
-        from mnemic.attach.rotation import Rotation
+    @property
+    def trained(self) -> bool:
+        """Whether keys or values change between passes, and want gradients."""
+        fixed = [entry.choose.prefix for entry in self.entries if isinstance(entry.choose, Always)]
+        return any(part.requires_grad for prefix in fixed for part in (*prefix.keys, *prefix.values))
 
+    def add(self, choose: Callable[[Prompt], Prefix | None]) -> Entry:
+        """Put a prefix behind those that are there. Raises `ModelError` where the model's keys are not understood."""
         self._rotation = self._rotation or Rotation(self.model)
         if isinstance(choose, Always):
             self._refuse(choose.prefix)
             if not choose.prefix.size:
                 return Entry()
-        self._number += 1
-        entry = Prefixed(self, self._number, choose, choosing)
+        entry = Prefixed(self, next(_numbers), choose)
         self.entries.append(entry)
         self.settle()
         return entry
@@ -128,8 +127,11 @@ class Prefixes:
     def before(self, call: Arguments, prompt: Prompt) -> dict[str, Any] | None:
         """The arguments of the pass with the prefixes of ``prompt`` before it; None where there are none."""
         batch, read = call.size()
-        key = ("standing", *self.numbers, batch, self.model.device, self.model.dtype)
-        standing = prompt.chosen(key, _Stand(self, batch))
+        if self.trained:
+            standing = self.stand(prompt, batch)
+        else:
+            key = ("standing", *self.numbers, batch, self.model.device, self.model.dtype)
+            standing = prompt.chosen(key, _Stand(self, batch))
         if standing is None:
             return None
         from mnemic.attach.prefixed import PrefixedCache
@@ -191,6 +193,8 @@ class Prefixes:
         import torch
 
         mask = call.named.get("attention_mask")
+        if isinstance(mask, Mapping):  # prepared by `generate`, of a model whose layers are all of one kind
+            mask = mask.get("full_attention")
         if mask is None:
             if standing.whole:
                 return None
@@ -211,25 +215,34 @@ class Prefixes:
 
     def stand(self, prompt: Prompt, batch: int) -> Standing | None:
         """The prefixes of ``prompt`` one behind the other, for a batch; None where all are empty."""
-        import torch
-
         choices = [prompt.chosen(entry.number, entry.choose) for entry in self.entries]
         prefixes = [one for one in choices if one is not None and one.size]
         if not prefixes or self._rotation is None:
             return None
+        if self.trained:
+            return self._behind_each_other(prefixes, prompt, batch)
+        import torch
+
+        with torch.inference_mode(False), torch.no_grad():  # it serves later passes too, which may be of another mode
+            return self._behind_each_other(prefixes, prompt, batch)
+
+    def _behind_each_other(self, prefixes: Sequence[Prefix], prompt: Prompt, batch: int) -> Standing:
+        import torch
+
         device, dtype = self.model.device, self.model.dtype
+        rotation = self._rotation or Rotation(self.model)
         length = torch.zeros(batch, dtype=torch.int64, device=device)
         masks, keys, values = [], [], []
         for prefix in prefixes:
             self._refuse(prefix)
-            each = repeats(prefix.rows, batch)
+            each = prompt.repeats(prefix.rows, batch)
             mask, places, own = (part.to(device) for part in prefix.standing())
             rows = torch.arange(prefix.rows, device=device).repeat_interleave(each)
             layers = []
             for layer, key in enumerate(prefix.keys):
                 stood = places[layer] if places.dim() == 4 else places
                 at = stood[rows] + length.view(-1, *[1] * (stood.dim() - 1))
-                layers.append(self._rotation(key.to(device, dtype)[rows], at))
+                layers.append(rotation(key.to(device, dtype)[rows], at))
             keys.append(layers)
             values.append([value.to(device, dtype)[rows] for value in prefix.values])
             masks.append(mask[rows])

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnemic.attach.entry import Entry, Place
-from mnemic.attach.generation import Prompt, repeats
+from mnemic.attach.generation import Prompt
 from mnemic.errors import ModelError
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ class Projections:
         """Raises `ModelError` for a layer that is laid out otherwise."""
         for names in (_GATED, *_PLAIN):
             if all(name is None or hasattr(block.mlp, name) for name in names):
-                up, gate, down, activation = (name and getattr(block.mlp, name) for name in names)
-                return cls(up, gate, down, activation)
+                parts: list[Any] = [name and getattr(block.mlp, name) for name in names]
+                return cls(*parts)
         raise ModelError(
             f"A feed-forward layer of type {type(block.mlp).__name__} has no known projections to widen; use a model "
             "of another family."
@@ -59,40 +59,62 @@ class Projections:
 class Rows:
     """The path of rows ``up``, ``gate`` (None: no gate) and ``down``, each [r, hidden] or [groups, r, hidden].
 
-    ``groups`` says which group each row of the batch has, -1 for none; None gives every row the one in its place.
-    Beams and several sequences of one row have the group of that row.
+    ``groups`` gives the group of each row of the prompt, -1 for none; None gives every row the one in its place. Beams
+    and several sequences of one row have the group of that row. ``prompt`` gives the prompt of the pass.
     """
 
     def __init__(
         self,
-        up: torch.Tensor,
-        gate: torch.Tensor | None,
-        down: torch.Tensor,
-        activation: Callable[[torch.Tensor], torch.Tensor],
-        groups: Callable[[], torch.Tensor] | None = None,
+        projections: Projections,
+        rows: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor],
+        groups: Groups | None,
+        prompt: Callable[[], Prompt | None],
     ) -> None:
-        self.parts, self.activation, self.groups = (up, gate, down), activation, groups
+        self.parts, self.activation, self.prompt = rows, projections.activation, prompt
+        self.number = len(rows[0]) if rows[0].dim() == 3 else None
+        self.groups = groups if groups is None or callable(groups) else self._checked(groups)
         self._placed: tuple[Any, Any] | None = None  # (device, dtype), parts
+
+    @property
+    def own(self) -> bool:
+        """Whether rows of the batch have rows of their own."""
+        return self.number is not None
 
     def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
         """What the rows add, [batch, positions, hidden], for ``hidden`` of that shape."""
         up, gate, down = self._parts(hidden)
-        if up.dim() == 2:
+        if self.number is None:
             return self._product(hidden, up, gate, down)
-        batch = hidden.shape[0]
-        chosen = None if self.groups is None else self.groups()
-        if chosen is None:
-            each = repeats(len(up), batch)
-            together = hidden.reshape(len(up), each * hidden.shape[1], hidden.shape[2])
+        prompt = self.prompt()
+        if prompt is None:
+            raise ModelError("Each row of a batch has rows of its own here; call the whole model, not its blocks.")
+        batch, groups = hidden.shape[0], self.groups
+        if groups is None:
+            each = prompt.repeats(self.number, batch)
+            together = hidden.reshape(self.number, each * hidden.shape[1], hidden.shape[2])
             return self._product(together, up, gate, down).view(hidden.shape)
-        chosen = chosen.to(hidden.device).repeat_interleave(repeats(len(chosen), batch))
+        chosen = self._checked(prompt.chosen(self, groups) if callable(groups) else groups)
+        chosen = chosen.repeat_interleave(prompt.repeats(len(chosen), batch))
         added = hidden.new_zeros(hidden.shape)
-        for group in sorted(set(chosen.tolist())):
-            if group >= 0:
-                rows = (chosen == group).nonzero()[:, 0]
-                own = None if gate is None else gate[group]
-                added = added.index_copy(0, rows, self._product(hidden[rows], up[group], own, down[group]))
+        for group in sorted({*chosen.tolist()} - {-1}):
+            rows = (chosen == group).nonzero()[:, 0].to(hidden.device)
+            own = None if gate is None else gate[group]
+            added = added.index_copy(0, rows, self._product(hidden[rows], up[group], own, down[group]))
         return added
+
+    def _checked(self, groups: Any) -> torch.Tensor:
+        """int64 [rows of the prompt], on the CPU. Raises `ModelError` where there is no such group."""
+        import torch
+
+        chosen = torch.as_tensor(groups, dtype=torch.int64).cpu()
+        if self.number is None:
+            raise ModelError("Groups choose among rows [groups, r, hidden], and these are [r, hidden]; leave them out.")
+        if chosen.dim() != 1 or not bool(((chosen >= -1) & (chosen < self.number)).all()):
+            raise ModelError(
+                f"Groups are one number a row of the batch, from -1 (none) to {self.number - 1}, got "
+                f"{chosen.tolist()}; choose among the rows that were given."
+            )
+        return chosen
 
     def _product(
         self, hidden: torch.Tensor, up: torch.Tensor, gate: torch.Tensor | None, down: torch.Tensor
@@ -102,21 +124,23 @@ class Rows:
         return wide @ down
 
     def _parts(self, like: torch.Tensor) -> Any:
+        import torch
+
         place = (like.device, like.dtype)
         if self._placed is None or self._placed[0] != place:
-            parts = tuple(None if part is None else part.to(*place) for part in self.parts)
-            if any(part is not None and part.requires_grad for part in parts):
-                return parts  # they may change between passes
-            self._placed = (place, parts)
+            if any(part is not None and part.requires_grad for part in self.parts):  # they change between passes
+                return tuple(None if part is None else part.to(*place) for part in self.parts)
+            with torch.inference_mode(False):
+                self._placed = (place, tuple(None if part is None else part.to(*place) for part in self.parts))
         return self._placed[1]
 
 
 class Beside(Entry):
     """A path beside a module: what it makes of the module's input is added to the module's output."""
 
-    def __init__(self, place: Place, module: Any, path: Path, *, choosing: bool = False) -> None:
+    def __init__(self, place: Place, module: Any, path: Path) -> None:
         super().__init__(place)
-        self.path, self.choosing = path, choosing  # whether it asks for the prompt
+        self.path = path
         self.hook = module.register_forward_hook(self.add)
 
     def add(self, module: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
@@ -134,11 +158,8 @@ def widened(
     down: torch.Tensor,
     groups: Groups | None,
     prompt: Callable[[], Prompt | None],
-) -> tuple[Rows, bool]:
-    """(the path of rows beside a block's feed-forward layer, whether it depends on the prompt).
-
-    ``prompt`` gives that of the pass. Raises `ModelError` where the rows do not fit the layer.
-    """
+) -> Rows:
+    """The path of rows beside a block's feed-forward layer. Raises `ModelError` where they do not fit it."""
     projections = Projections.of(block)
     if (gate is None) != (projections.gate is None):
         raise ModelError(
@@ -153,38 +174,7 @@ def widened(
             f"Rows of a feed-forward layer are [r, {hidden}], or [groups, r, {hidden}], the same for up, gate and "
             f"down, got {', '.join(map(str, sorted(shapes)))}; transpose or cut them."
         )
-    if groups is not None and up.dim() == 2:
-        raise ModelError("Groups choose among rows [groups, r, hidden], and these are [r, hidden]; leave them out.")
-    chosen = None if groups is None else Choice(groups, len(up), prompt)
-    return Rows(up, gate, down, projections.activation, chosen), callable(groups)
-
-
-class Choice:
-    """The group of each row of a batch, int64: always the same, or chosen for the prompt."""
-
-    def __init__(self, groups: Groups, number: int, prompt: Callable[[], Prompt | None]) -> None:
-        self.groups, self.number, self.prompt = groups, number, prompt
-        if not callable(groups):
-            self.groups = self._checked(groups)
-
-    def __call__(self) -> torch.Tensor:
-        if not callable(self.groups):
-            return self._checked(self.groups)
-        prompt = self.prompt()
-        if prompt is None:
-            raise ModelError("Groups are chosen for a prompt, and this pass is of no model; call the whole model.")
-        return self._checked(prompt.chosen(self, self.groups))
-
-    def _checked(self, groups: Any) -> torch.Tensor:
-        import torch
-
-        chosen = torch.as_tensor(groups, dtype=torch.int64)
-        if chosen.dim() != 1 or not bool(((chosen >= -1) & (chosen < self.number)).all()):
-            raise ModelError(
-                f"Groups are one number a row of the batch, from -1 (none) to {self.number - 1}, got "
-                f"{chosen.tolist()}; choose among the rows that were given."
-            )
-        return chosen
+    return Rows(projections, (up, gate, down), groups, prompt)
 
 
 def _weight(module: Any) -> torch.Tensor:

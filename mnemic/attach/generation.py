@@ -21,12 +21,13 @@ class Prompt:
     """The text that a generation, or a cache, began with.
 
     ``ids`` int64 [batch, positions] and ``mask`` [batch, positions] (1 where a row's text is, None: everywhere) are
-    the caller's; ids are None where there were embeddings. ``width`` counts the positions before the first generated
-    token, those of a context too. ``prefixes`` are the numbers of the prefixes that its cache was filled behind.
+    the caller's; ids are None where there were embeddings. ``batch`` are its rows, ``width`` the positions before the
+    first generated token, those of a context too. ``prefixes`` are the numbers of those that its cache stands behind.
     """
 
     ids: torch.Tensor | None
     mask: torch.Tensor | None
+    batch: int
     width: int
     prefixes: tuple[int, ...] = ()
     _choices: dict[Hashable, Any] = field(default_factory=dict, repr=False)
@@ -39,13 +40,13 @@ class Prompt:
         mask = call.get("attention_mask")
         if mask is not None and (read is None or getattr(mask, "shape", None) != read.shape[:2]):
             mask = None
-        return cls(ids, mask, 1 if read is None else read.shape[1])
+        return cls(ids, mask, *((1, 1) if read is None else read.shape[:2]))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Prompt:
         return self  # a copy of a cache began with the same
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Prompt, (self.ids, self.mask, self.width, self.prefixes)
+        return Prompt, (self.ids, self.mask, self.batch, self.width, self.prefixes)
 
     def rows(self) -> list[torch.Tensor]:
         """The ids of each row without its padding, int64 [positions of the row]; nothing where there are no ids."""
@@ -61,6 +62,20 @@ class Prompt:
             self._choices[entry] = choose(self)
         choice: T = self._choices[entry]
         return choice
+
+    def repeats(self, rows: int, batch: int) -> int:
+        """How many rows of a pass's batch each of ``rows`` serves: beams of a row of the prompt lie together.
+
+        Raises `ModelError` where ``rows`` is neither 1 nor the prompt's, so that no text gets another's memory.
+        """
+        if rows == 1:
+            return batch
+        if rows != self.batch or batch % rows:
+            raise ModelError(
+                f"What entered the model is for {rows} rows of a batch, and this prompt has {self.batch}; give it for "
+                "one row, or for each row of the prompt."
+            )
+        return batch // rows
 
 
 class Running(threading.local):
@@ -104,16 +119,6 @@ class Generate:
         if self.own is not None:
             return self.own(*args, **kwargs)
         return type(self.model).generate(self.model, *args, **kwargs)
-
-
-def repeats(rows: int, batch: int) -> int:
-    """How many rows of a batch each of ``rows`` serves: beams of a row lie together. Raises `ModelError` otherwise."""
-    if rows < 1 or batch % rows:
-        raise ModelError(
-            f"What entered the model is for {rows} rows of a batch, and this one has {batch}; give it for one row, or "
-            "for each row of the batch."
-        )
-    return batch // rows
 
 
 def _names(kind: type[Any]) -> list[str]:

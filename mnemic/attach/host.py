@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from mnemic import languagemodel
 from mnemic.attach.cache import Always, Prefix, Prefixes
 from mnemic.attach.entry import Entry
-from mnemic.attach.feedforward import Beside, Groups, Path, widened
+from mnemic.attach.feedforward import Beside, Groups, Path, Projections, Rows, widened
 from mnemic.attach.generation import Generate, Prompt, Running
-from mnemic.attach.output.mixture import Mixture
+from mnemic.attach.output.mixture import Mixture, refuse_skip
 from mnemic.attach.output.passing import Arguments, Tapped, cache_of
 from mnemic.attach.prompt import Contexts, Render
 from mnemic.errors import ModelError
@@ -52,6 +52,7 @@ class Host:
         self.mixture = Mixture(self.settle)
         self.prefixes = Prefixes(model, self.settle)
         self.contexts = Contexts(self.settle)
+        self.attached = Entry()  # by `mnemic.memories.entering`, which replaces it as a whole
         self._beside: list[Tapped | Beside] = []
         self._hooks: dict[str, Any] = {}
 
@@ -80,6 +81,7 @@ class Host:
 
     @skip.setter
     def skip(self, skip: float | None) -> None:
+        refuse_skip(skip)
         self.mixture.skip = skip
 
     @property
@@ -93,6 +95,7 @@ class Host:
 
     def tap(self, layer: int) -> Tapped:
         """Keep the input of block ``layer``'s feed-forward layer in every pass: `Tapped.hidden`."""
+        self._open()
         entry = Tapped(self, layer, self._block(layer).mlp)
         self._beside.append(entry)
         return entry
@@ -103,6 +106,7 @@ class Host:
         ``layer`` is the block whose feed-forward input a memory of hidden vectors reads, None for the last. Weight 0
         leaves the model as it is, bit for bit. Raises `ModelError` where the weights sum to more than 1.
         """
+        self._open()
         return self.mixture.add(self.blocks, memory, weight, layer)
 
     def widen(
@@ -122,8 +126,7 @@ class Host:
         of zeros leaves the model as it is, bit for bit. Raises `ModelError` where shapes do not fit.
         """
         block = self._block(layer)
-        path, choosing = widened(block, up, gate, down, groups, self.prompt)
-        return self._add(block.mlp, path, choosing)
+        return self._add(block.mlp, widened(block, up, gate, down, groups, self.prompt))
 
     def beside(self, layer: int, path: Path, *, down: bool = False) -> Entry:
         """A feed-forward layer: ``path`` reads its input, and what it gives is added to its output.
@@ -131,10 +134,8 @@ class Host:
         Both are [batch, positions, hidden]. With ``down`` it reads the input of the last projection, [batch,
         positions, inner].
         """
-        from mnemic.attach.feedforward import Projections
-
         block = self._block(layer)
-        return self._add(Projections.of(block).down if down else block.mlp, path, False)
+        return self._add(Projections.of(block).down if down else block.mlp, path)
 
     def prefix(
         self,
@@ -151,11 +152,13 @@ class Host:
         ``places`` and ``length`` are those of `mnemic.attach.cache.Prefix`. A prefix without keys leaves the model as
         it is, bit for bit. Raises `ModelError` for models whose keys are not understood.
         """
-        return self.prefixes.add(Always(Prefix(list(keys), list(values), mask, places, length)), choosing=False)
+        self._open()
+        return self.prefixes.add(Always(Prefix(list(keys), list(values), mask, places, length)))
 
     def prefix_of(self, choose: Callable[[Prompt], Prefix | None]) -> Entry:
         """The cache: ``choose`` gives the prefix of a prompt, once for each `generate`, or for each cache."""
-        return self.prefixes.add(choose, choosing=True)
+        self._open()
+        return self.prefixes.add(choose)
 
     def context(self, render: Render, *, tokenizer: Any | None = None) -> Entry:
         """The prompt: what ``render`` gives stands before it in `generate`, which returns ids as if without.
@@ -163,6 +166,7 @@ class Host:
         ``render`` is asked for each row of the batch: with a ``tokenizer`` it gets the row's text and gives text or
         ids, without one it gets ids (int64 [n]) and gives ids. Empty contexts leave the model as it is, bit for bit.
         """
+        self._open()
         return self.contexts.add(render, tokenizer)
 
     def prompt(self) -> Prompt | None:
@@ -183,11 +187,11 @@ class Host:
 
     def settle(self) -> None:
         """Hang on the model what its entries need now, and nothing else."""
-        choosing = any(isinstance(entry, Beside) and entry.choosing for entry in self._beside)
-        before = choosing or bool(self.prefixes.entries)
+        of_rows = any(isinstance(one, Beside) and isinstance(one.path, Rows) and one.path.own for one in self._beside)
+        before = of_rows or bool(self.prefixes.entries)
         self._hang("before", before, self.model.register_forward_pre_hook, self._before)
         self._hang("after", before or bool(self.mixture.entries), self.model.register_forward_hook, self._after)
-        generates = self.mixture.scheduled or bool(self.contexts.entries) or choosing or self.prefixes.choosing
+        generates = before or self.mixture.scheduled or bool(self.contexts.entries)
         present = self.model.__dict__.get("generate")
         if generates and not isinstance(present, Generate):
             self.model.generate = Generate(self.model, self.running, self.contexts, present)
@@ -196,14 +200,20 @@ class Host:
             if present.own is not None:
                 self.model.generate = present.own
 
+    def _open(self) -> None:
+        """Be the model's host again after `close`. Raises `ModelError` where it has got another since."""
+        if self.model.__dict__.setdefault(_ATTRIBUTE, self) is not self:
+            raise ModelError("This host was closed and its model has another by now; `Host.of` gives that one.")
+
     def _hang(self, name: str, needed: bool, register: Callable[..., Any], hook: Callable[..., Any]) -> None:
         if needed and name not in self._hooks:
             self._hooks[name] = register(hook, with_kwargs=True)
         elif not needed and name in self._hooks:
             self._hooks.pop(name).remove()
 
-    def _add(self, module: Any, path: Path, choosing: bool) -> Entry:
-        entry = Beside(self, module, path, choosing=choosing)
+    def _add(self, module: Any, path: Path) -> Entry:
+        self._open()
+        entry = Beside(self, module, path)
         self._beside.append(entry)
         self.settle()
         return entry

@@ -22,7 +22,7 @@ else:
     Render = Any
 
 
-class Context(Entry):
+class Rendered(Entry):
     """Text before the prompt: ``render`` gives it for a row's text (with a ``tokenizer``) or ids (without)."""
 
     def __init__(self, place: Place, render: Render, tokenizer: Any | None) -> None:
@@ -47,15 +47,15 @@ class Contexts:
 
     def __init__(self, settle: Callable[[], None]) -> None:
         self.settle = settle
-        self.entries: list[Context] = []
+        self.entries: list[Rendered] = []
 
     def add(self, render: Render, tokenizer: Any | None) -> Entry:
-        entry = Context(self, render, tokenizer)
+        entry = Rendered(self, render, tokenizer)
         self.entries.append(entry)
         self.settle()
         return entry
 
-    def remove(self, entry: Context) -> None:
+    def remove(self, entry: Rendered) -> None:
         self.entries.remove(entry)
         self.settle()
 
@@ -63,6 +63,8 @@ class Contexts:
         """``generate(**call)`` with every row's context before it, and without it in what is returned."""
         import torch
 
+        if prompt.mask is None and prompt.ids is not None:
+            prompt.mask = _mask(model, call, prompt.ids)
         rows = self._rows(prompt, call)
         contexts = [[token for entry in self.entries for token in entry.ids(row)] for row in rows]
         if not any(contexts):
@@ -74,7 +76,7 @@ class Contexts:
         ids, grown = prompt.ids, max(map(len, texts))
         if ids is None:
             return generate(**call)
-        whole = ids.new_full((len(texts), grown), _padding(model, call))
+        whole = ids.new_full((len(texts), grown), _setting(model, call, "pad_token_id") or 0)
         mask = torch.zeros_like(whole)
         for line, text in enumerate(texts):
             whole[line, grown - len(text) :] = text
@@ -82,7 +84,7 @@ class Contexts:
         longer = {**call, "input_ids": whole, "attention_mask": mask} | _lengths(model, call, grown - prompt.width)
         longer.pop("inputs", None)
         if longer.get("streamer") is not None:
-            longer["streamer"] = Streamed(longer["streamer"], ids)
+            longer["streamer"] = PromptStreamer(longer["streamer"], ids)
         prompt.width = grown
         return _cut(generate(**longer), ids, grown)
 
@@ -111,7 +113,7 @@ class Contexts:
         return first is not None and bool(len(row)) and int(row[0]) == first
 
 
-class Streamed:
+class PromptStreamer:
     """A streamer that is given the caller's prompt instead of the longer one."""
 
     def __init__(self, streamer: Any, ids: torch.Tensor) -> None:
@@ -132,24 +134,27 @@ def _joined(before: torch.Tensor, row: torch.Tensor, begins: bool) -> torch.Tens
     return torch.cat([row[:first], before.to(row), row[first:]])
 
 
-def _padding(model: Any, call: Mapping[str, Any]) -> int:
-    """The id that fills the beginning of shorter rows; nothing reads it."""
-    configs = (call, vars(call["generation_config"]) if call.get("generation_config") is not None else {})
-    for config in (*configs, vars(model.generation_config)):
-        if config.get("pad_token_id") is not None:
-            return int(config["pad_token_id"])
-    return 0
+def _setting(model: Any, call: Mapping[str, Any], name: str) -> Any:
+    """A setting of `generate`: of the call, of its configuration, or of the model's; None where there is none."""
+    own = call.get("generation_config")
+    places = (call.get(name), getattr(own, name, None), getattr(model.generation_config, name, None))
+    return next((place for place in places if place is not None), None)
+
+
+def _mask(model: Any, call: Mapping[str, Any], ids: torch.Tensor) -> torch.Tensor | None:
+    """The mask that `generate` itself would find: padding is told by its id, unless that also ends texts."""
+    padding, end = _setting(model, call, "pad_token_id"), _setting(model, call, "eos_token_id")
+    ends = end if isinstance(end, list | tuple) else [end]
+    return None if padding is None or padding in ends else ids.ne(padding).long()
 
 
 def _lengths(model: Any, call: Mapping[str, Any], longer: int) -> dict[str, int]:
     """Limits that count the prompt, longer by as much as it is."""
     from transformers import GenerationConfig
 
-    own = call.get("generation_config")
     lengths = {}
     for name in ("max_length", "min_length"):
-        places = (call.get(name), getattr(own, name, None), getattr(model.generation_config, name, None))
-        limit = next((place for place in places if place is not None), None)
+        limit = _setting(model, call, name)
         if limit and (call.get(name) is not None or limit != getattr(GenerationConfig(), name)):
             lengths[name] = limit + longer
     return lengths

@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     import torch
 
 
-class _Kept:
-    """A hook that keeps what a projection gives, in parts of [batch, heads, positions, width]."""
+class _Capture:
+    """A hook that captures what a projection gives, in parts of [batch, heads, positions, width]."""
 
     def __init__(self, parts: Callable[[torch.Tensor], list[torch.Tensor]]) -> None:
-        self.parts, self.kept = parts, list[Any]()
+        self.parts, self.captured = parts, list[Any]()
 
     def __call__(self, module: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
-        self.kept = [part.detach().clone() for part in self.parts(output)]
+        self.captured = [part.detach().clone() for part in self.parts(output)]
 
 
 def read_prefix(model: Any, ids: torch.Tensor, mask: torch.Tensor | None = None) -> Prefix:
-    """Read ``ids`` int64 [rows, n] and keep every layer's keys (before rotation) and values.
+    """Read ``ids`` int64 [rows, n] and take every layer's keys (before rotation) and values.
 
     ``mask`` [rows, n] is 1 where a row has text. What has entered the model acts: behind a prefix, the text is read
     behind it. Raises `ModelError` for models whose keys are not understood.
@@ -31,14 +31,14 @@ def read_prefix(model: Any, ids: torch.Tensor, mask: torch.Tensor | None = None)
     import torch
 
     rotation = Rotation(model)
-    hooks, kept = [], []
+    hooks, captures = [], []
     for attention in rotation.attentions:
         layer = []
         for name, parts in _projections(attention):
-            keep = _Kept(parts)
-            hooks.append(getattr(attention, name).register_forward_hook(keep))
-            layer.append(keep)
-        kept.append(layer)
+            capture = _Capture(parts)
+            hooks.append(getattr(attention, name).register_forward_hook(capture))
+            layer.append(capture)
+        captures.append(layer)
     try:
         with torch.no_grad():
             positions = None if mask is None else (mask.long().cumsum(1) - 1).clamp(min=0)
@@ -46,12 +46,12 @@ def read_prefix(model: Any, ids: torch.Tensor, mask: torch.Tensor | None = None)
     finally:
         for hook in hooks:
             hook.remove()
-    both = [[part for keep in layer for part in keep.kept] for layer in kept]
+    both = [[part for capture in layer for part in capture.captured] for layer in captures]
     return Prefix([keys for keys, _ in both], [values for _, values in both], None if mask is None else mask.bool())
 
 
 def _projections(attention: Any) -> list[tuple[str, Callable[[torch.Tensor], list[torch.Tensor]]]]:
-    """Modules whose output is kept, by name, and its parts: first the keys, then the values."""
+    """Modules whose output is captured, by name, and its parts: first the keys, then the values."""
     if hasattr(attention, "c_attn"):  # query, key and value one behind the other
 
         def split(output: torch.Tensor) -> list[torch.Tensor]:

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from mnemic.bank import Bank, open_bank
 from mnemic.catalogue import CATALOGUE, spec_of
 from mnemic.dataset import Snapshot
-from mnemic.errors import BankError
+from mnemic.errors import QueryError
 from mnemic.kept import KEPT
-from mnemic.search.condition import readable_condition
+from mnemic.view import readable_condition
 
 SUMMARY = "kept documents, events or pairs as Parquet or JSON Lines"
 EXAMPLES = """  mnemic export memory/notes events events.jsonl
@@ -70,12 +70,12 @@ def _own() -> list[str]:
 
 
 def _snapshot(bank: Bank, name: str) -> Snapshot:
-    """The dataset ``name``, if it is one to export. Raises ``BankError`` with the names of those that are."""
+    """The dataset ``name``, if it is one to export. Raises ``QueryError`` with the names of those that are."""
     exported = [dataset for dataset in bank.release.versions if spec_of(dataset, bank.dataset(dataset).schema).export]
-    if name not in exported:
+    if name not in exported and name not in _own():
         near = difflib.get_close_matches(name, exported, n=1)
         hint = f"Did you mean {near[0]!r}? " if near else ""
-        raise BankError(
+        raise QueryError(
             f"Release {bank.release.name} of {bank.path} exports no dataset {name!r}. {hint}"
             f"Give one of: {', '.join(exported)}."
         )

@@ -69,7 +69,7 @@ def _facts(bank: Bank) -> dict[str, Any]:
         "indexes": bank.release.lineage.get("release", {}).get("indexes", {}),
         "counts": bank.release.counts,
         "lineage": bank.release.lineage,
-        "memories": bank.memories(),
+        "memories": [memory.as_json() for memory in bank.memories()],
         "releases": [release.name for release in bank.releases()],
     }
 

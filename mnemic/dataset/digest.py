@@ -54,6 +54,8 @@ def _hash_array(state: Any, array: pa.Array) -> None:
         state.update(b"nulls")
         state.update(pa.array(array.is_null()).cast(pa.uint8()).to_numpy(zero_copy_only=False).tobytes())
         array = array.drop_null()
+    if not len(array):
+        return
     kind = array.type
     if pa.types.is_fixed_size_list(kind):
         _hash_array(state, array.flatten())
@@ -64,8 +66,10 @@ def _hash_array(state: Any, array: pa.Array) -> None:
         _hash_array(state, pc.binary_length(array).cast(pa.int64()))
         data = pa.concat_arrays([array]).cast(pa.large_binary()).buffers()
         offsets = memoryview(data[1]).cast("q")[array.offset : array.offset + len(array) + 1]
-        if len(array):
-            state.update(memoryview(data[2])[offsets[0] : offsets[-1]] if data[2] else b"")
+        state.update(memoryview(data[2])[offsets[0] : offsets[-1]] if data[2] else b"")
+    elif pa.types.is_struct(kind):
+        for field in array.flatten():
+            _hash_array(state, field)
     elif pa.types.is_boolean(kind):
         _hash_array(state, array.cast(pa.uint8()))
     elif pa.types.is_timestamp(kind):

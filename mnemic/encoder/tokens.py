@@ -14,27 +14,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
+from mnemic.arrays import Integers
 
 
 @dataclasses.dataclass(frozen=True)
 class Tokens:
     """Sequences of tokens, one after another: ``ids`` int64 [tokens], ``counts`` int64 [sequences].
 
-    ``text`` int64 [sequences] is the text that a sequence is of, ascending, and ``weights`` float64 [sequences] the
-    tokens of it that are of the text and not special: what its vector counts in the mean of the text's windows.
+    ``text`` int64 [sequences] is the text that a sequence is of, ascending. ``weights`` float64 [sequences] are its
+    tokens without the special ones: its weight in the mean of the text's windows.
     """
 
-    ids: Ints
-    counts: Ints
-    text: Ints
+    ids: Integers
+    counts: Integers
+    text: Integers
     weights: npt.NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.counts)
 
     @property
-    def starts(self) -> Ints:
+    def starts(self) -> Integers:
         return np.cumsum(self.counts) - self.counts
 
 
@@ -50,13 +50,13 @@ class EncoderTokenizer:
         self._backend.enable_truncation(max_tokens, stride=0)
 
     def __call__(self, texts: Sequence[str]) -> Tokens:
-        found = self._backend.encode_batch_fast(list(texts), add_special_tokens=True)
-        owners = range(len(found))
+        encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=True)
+        owners = range(len(encodings))
         if self._windows:
-            lots = [[encoding, *encoding.overflowing] for encoding in found]
+            lots = [[encoding, *encoding.overflowing] for encoding in encodings]
             owners = np.repeat(np.arange(len(lots)), [len(lot) for lot in lots])  # type: ignore[assignment]
-            found = [encoding for lot in lots for encoding in lot]
-        lists = [encoding.ids or [0] for encoding in found]  # a tokenizer without special tokens makes none of ""
+            encodings = [encoding for lot in lots for encoding in lot]
+        lists = [encoding.ids or [0] for encoding in encodings]  # a tokenizer without special tokens makes none of ""
         counts = np.fromiter(map(len, lists), np.int64, len(lists))
         ids = np.fromiter(itertools.chain.from_iterable(lists), np.int64, int(counts.sum()))
         weights = np.maximum(counts - self._special, 1).astype(np.float64)
@@ -71,7 +71,7 @@ class EncoderTokenizer:
 
 
 def mean_of_windows(vectors: npt.NDArray[np.float32], tokens: Tokens, texts: int) -> npt.NDArray[np.float32]:
-    """Of each text the mean of its windows' vectors, weighted by their tokens: float32 [texts, dimension]."""
+    """The mean of each text's window ``vectors`` float32 [sequences, d], weighted by tokens: float32 [texts, d]."""
     firsts = np.searchsorted(tokens.text, np.arange(texts))
     sums = np.add.reduceat(vectors * tokens.weights[:, None], firsts, axis=0)
     means: npt.NDArray[np.float32] = (sums / np.add.reduceat(tokens.weights, firsts)[:, None]).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The datastore of a bank as a kNN memory, "knn": what the other memories were taught by.
+"""The datastore of a bank as a kNN memory, "knn": the retriever that the other memories are taught by.
 
 Temperature, neighbours and lists are those of the teacher. Its weight is chosen on validation rows, which have the
 retriever's probability of their token stored beside the model's: neither a search nor a model runs for it.
@@ -6,49 +6,88 @@ retriever's probability of their token stored beside the model's: neither a sear
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic import languagemodel
+from mnemic.errors import ModelError
+from mnemic.memories.held_out import HeldOutRows
+from mnemic.memories.kinds import Memory, MemoryInfo
+from mnemic.memories.trained import stored_rows
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION, best_weight
+from mnemic.models import weights_hash
+from mnemic.splits import STORE
 from mnemic.vectors import vectors
+from mnemic.view import View
 
 if TYPE_CHECKING:
-    from mnemic.bank import Bank
+    from mnemic.attach.host import Entry, Host
+    from mnemic.attach.output.schedules import Schedule
     from mnemic.memories.knn import KNNMemory
     from mnemic.neighbours.layout import Layout
 
 NAME = "knn"
-STORE, VALIDATION = "split = 'store'", "split LIKE 'validation-%'"
+"""Of the kind and of its memory: a bank has one datastore."""
 _SEARCHED = ("neighbours", "teacher_ids", "teacher_label")  # columns whose records tell of the search
 _STEPS = ("neighbours", "teacher")
 
 
-def described(bank: Bank) -> dict[str, Any] | None:
-    """id, name, kind, epoch, config and metrics of the memory; None where the datastore has not been searched."""
-    if "datastore" not in bank.release.versions:
-        return None
-    config = _settings(bank)
-    if not config:
-        return None
-    rows = validation_rows(bank, ["base_logprob", "teacher_label"])
-    weight = WEIGHT_WITHOUT_VALIDATION
-    if len(rows):
-        weight, _ = best_weight(rows["base_logprob"].to_numpy(), label_log_prob(rows))
-    return {"id": NAME, "name": NAME, "kind": NAME, "epoch": 0, "config": config, "metrics": {"weight": weight}}
+class DatastoreKind:
+    """kNN-LM itself. A release has one such memory where its datastore has been searched."""
+
+    name, title = NAME, "kNN-LM"
+
+    def described(self, view: View) -> Iterable[MemoryInfo]:
+        """The memory, with the lock of a trained one where there is one: to compute it takes the model."""
+        config = _settings(view) if "datastore" in view else {}
+        if not config:
+            return []
+        rows = HeldOutRows.read(view, columns=("base_logprob", "teacher_label"))
+        weight = best_weight(rows.base, label_log_prob(rows))[0] if len(rows) else WEIGHT_WITHOUT_VALIDATION
+        lock = next((info.lock for info in stored_rows(view)), {})
+        return [MemoryInfo(NAME, NAME, NAME, _owner(view), config=config, lock=lock, metrics={"weight": weight})]
+
+    def load(self, view: View, info: MemoryInfo) -> Memory:
+        return DatastoreMemory(view, info)
+
+    def lock(self, view: View, info: MemoryInfo) -> Mapping[str, str]:
+        return lock(view)
 
 
-def load(bank: Bank, config: Mapping[str, Any]) -> KNNMemory:
-    """The memory, with the ``config`` of `described`: every key of the store is read, in the order of the teacher's."""
+KNN = DatastoreKind()
+
+
+@dataclass(frozen=True)
+class DatastoreMemory:
+    """The memory of one release. Its keys are read when they are first needed, and not for `scores`."""
+
+    view: View
+    info: MemoryInfo
+
+    @cached_property
+    def module(self) -> KNNMemory:
+        return load(self.view, self.info.config)
+
+    def enter(self, host: Host, weight: float | Schedule) -> Entry:
+        return host.mix(self.module, weight)
+
+    def scores(self, rows: HeldOutRows) -> npt.NDArray[np.float64]:
+        return label_log_prob(rows)
+
+
+def load(view: View, config: Mapping[str, Any]) -> KNNMemory:
+    """The module, with the ``config`` of its info: every key of the store is read, in the order of the teacher's."""
     import torch
 
     from mnemic.memories.knn import EXACT_ROWS, KNNMemory
 
-    datastore = bank.dataset("datastore")
+    datastore = view.dataset("datastore")
     ids = datastore.table(["document", "position", "token"], STORE)
     order = pc.sort_indices(ids, sort_keys=[("document", "ascending"), ("position", "ascending")]).to_numpy()
     place = np.empty(len(order), np.int64)
@@ -61,7 +100,7 @@ def load(bank: Bank, config: Mapping[str, Any]) -> KNNMemory:
     ordered = ids.take(order)
     names = ordered["document"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
     token = ordered["token"].to_numpy().astype(np.int64)
-    layout = None if len(keys) <= EXACT_ROWS else _layout(bank, config.get("probes"))
+    layout = None if len(keys) <= EXACT_ROWS else _layout(view, config.get("probes"))
     return KNNMemory(
         torch.from_numpy(keys),
         torch.from_numpy(token),
@@ -72,53 +111,73 @@ def load(bank: Bank, config: Mapping[str, Any]) -> KNNMemory:
     )
 
 
-def validation_rows(bank: Bank, columns: Sequence[str]) -> pa.Table:
-    """``columns`` of the validation rows, in the order of their documents and positions."""
-    wanted = list(dict.fromkeys(("document", "position", *columns)))
-    rows = bank.dataset("datastore").table(wanted, VALIDATION)
-    return rows.sort_by([("document", "ascending"), ("position", "ascending")])
-
-
-def label_log_prob(rows: pa.Table) -> npt.NDArray[np.float64]:
-    """The retriever's log-probability of each row's own token, from its column ``teacher_label``."""
+def label_log_prob(rows: HeldOutRows) -> npt.NDArray[np.float64]:
+    """The retriever's log p of each row's own token, float64 [n]; -inf where no neighbour has it."""
     with np.errstate(divide="ignore"):
-        logs: npt.NDArray[np.float64] = np.log(rows["teacher_label"].to_numpy().astype(np.float64))
+        logs: npt.NDArray[np.float64] = np.log(rows.table["teacher_label"].to_numpy().astype(np.float64))
     return logs
 
 
-def _settings(bank: Bank) -> dict[str, Any]:
+def lock(view: View) -> dict[str, str]:
+    """`languagemodel.lock` of the model whose hidden states the datastore holds.
+
+    A memory that was trained on it has it. Where there is none, the model that the recipe names is read once, if its
+    files are those that the datastore was made with. Raises `ModelError` where they are not, or are not here.
+    """
+    recorded = ((view.dataset("datastore").record or {}).get("fields") or {}).get("model")
+    trained = [record for record in view.release.lineage.values() if "teacher" in (record.get("reads") or {})]
+    same = all(record["fields"].get("model", recorded) == recorded for record in trained)
+    for info in stored_rows(view):
+        if same and info.lock.get("weights"):
+            return dict(info.lock)
+    address = view.release.recipe["language_model"]
+    if weights_hash(address) != recorded:
+        raise ModelError(
+            f"The language model {address} is not the one that this bank was built with (its files differ), so its "
+            "hidden states cannot be compared with the stored keys. Install the version it was built with, or build "
+            "the bank again."
+        )
+    return languagemodel.lock(*languagemodel.load(address))
+
+
+def _settings(view: View) -> dict[str, Any]:
     """rows, temperature, neighbours, and probes where there are lists; nothing where there is nothing to search.
 
     They are read from the records of the columns, or else of the release, whichever step it was that searched.
     """
-    datastore = bank.dataset("datastore")
+    datastore = view.dataset("datastore")
     if not set(_SEARCHED) <= set(datastore.schema.names):
         return {}
-    records = [datastore.column_record(column) for column in _SEARCHED]
-    records += [bank.release.lineage.get(step) for step in _STEPS]
-    told: dict[str, Any] = {}
+    records = [datastore.column_record(column) or {} for column in _SEARCHED]
+    records += [dict(view.record(step)) for step in _STEPS]
+    search: dict[str, Any] = {}
     for record in records:
         for part in ("found", "fields"):
-            values = (record or {}).get(part) or {}
+            values = record.get(part) or {}
             for name in ("temperature", "probes"):
                 if values.get(name) is not None:
-                    told.setdefault(name, values[name])
+                    search.setdefault(name, values[name])
     rows = datastore.count(STORE)
-    if not rows or "temperature" not in told:
+    if not rows or "temperature" not in search:
         return {}
-    return {"rows": rows, "neighbours": datastore.schema.field("neighbours").type.list_size, **told}
+    return {"rows": rows, "neighbours": datastore.schema.field("neighbours").type.list_size, **search}
 
 
-def _layout(bank: Bank, probes: int | None) -> Layout | None:
+def _owner(view: View) -> str:
+    """The step that wrote what the retriever says of held-out rows."""
+    record = view.dataset("datastore").column_record("teacher_label") or {}
+    return str(record.get("step", ""))
+
+
+def _layout(view: View, probes: int | None) -> Layout | None:
     """The lists that the teacher searched by, where the release has them; else they are found again."""
     import torch
 
     from mnemic.neighbours.layout import Layout
 
-    if not probes or "lists" not in bank.release.versions:
+    if not probes or "lists" not in view:
         return None
-    rows = bank.dataset("lists").table(["list", "centroid"]).sort_by("list")
+    rows = view.dataset("lists").table(["list", "centroid"]).sort_by("list")
     if not len(rows):
         return None
-    flat = rows["centroid"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return Layout(torch.from_numpy(np.array(flat, np.float32).reshape(len(rows), -1)), int(probes))
+    return Layout(torch.from_numpy(vectors(rows["centroid"], np.float32)), int(probes))

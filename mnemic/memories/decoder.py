@@ -41,7 +41,7 @@ class MemoryDecoder(Student):
     """Token ids [batch, positions] -> log-probabilities over ``tokens`` (sorted ids, int64) of each next token."""
 
     format = "mnemic-decoder-1"
-    reads: ClassVar[Literal["hidden", "text"]] = "text"
+    reads: ClassVar[Literal["text"]] = "text"
     config_type = DecoderConfig
     config: DecoderConfig
 

@@ -1,30 +1,49 @@
-"""What a kind of memory is, and the kinds that there are.
+"""The contract of a kind of memory, and the kinds that there are.
 
-A kind registers itself here, or, from another package, by an entry point of the group `mnemic.memories` whose value is
-an object with the attributes of `Kind`. Nobody else asks what kind a memory is: a bank describes and loads it through
-its kind, evaluation asks it for scores, and `bank.attached` lets it enter the model.
+A kind registers itself here, or, from another package, by an entry point of the group `mnemic.memories`, whose name is
+the kind's and whose value is an object with the attributes of `Kind`. Nobody else asks what kind a memory is: a bank
+describes and loads it through its kind, evaluation asks it for scores, and `bank.attached` lets it enter the model.
+
+A kind's module is imported to list the memories of a bank, so it imports no torch; networks are imported in `load`.
 """
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mnemic.errors import ModelError
+from mnemic.memories.held_out import HeldOutRows
+from mnemic.view import View
+
 if TYPE_CHECKING:
     from mnemic.attach.host import Entry, Host
     from mnemic.attach.output.schedules import Schedule
-    from mnemic.view import View
+
+ENTRY_POINTS = "mnemic.memories"
+
+KINDS: dict[str, str] = {
+    "mlp": "mnemic.memories.trained:MLP",
+    "decoder": "mnemic.memories.trained:DECODER",
+    "knn": "mnemic.memories.datastore:KNN",
+}
+"""Name of each built-in kind -> "module:object". A bank lists its memories in this order where nothing else orders
+them."""
 
 
 @dataclass(frozen=True)
 class MemoryInfo:
     """A memory as a bank lists it, without its weights.
 
-    ``lock`` is `languagemodel.lock` of the model that it belongs to, ``owner`` the step that wrote it.
+    ``lock`` is `languagemodel.lock` of the model that it belongs to, ``owner`` the step that wrote it ("" where a bank
+    of before does not say), ``config`` is read by its kind, ``metrics`` by evaluation: ``weight`` is its best alone.
     """
 
     id: str
@@ -36,20 +55,38 @@ class MemoryInfo:
     lock: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
+    def as_json(self) -> dict[str, Any]:
+        """The memory as `mnemic show --json` prints it."""
+        return {name: getattr(self, name) for name in ("id", "name", "kind", "epoch", "config", "lock", "metrics")}
+
 
 class Memory(Protocol):
-    """A loaded memory."""
+    """A loaded memory: ``info`` as its bank lists it, and the ``module`` that holds its tensors."""
+
+    @property
+    def info(self) -> MemoryInfo: ...
+
+    @property
+    def module(self) -> Any: ...
 
     def enter(self, host: Host, weight: float | Schedule) -> Entry:
         """Let it act in the model of ``host`` from now on; closing the entry undoes it."""
 
-    def scores(self, rows: Any) -> NDArray[np.float64] | None:
-        """log p of the true token of held-out rows, float64 [n]; None where only a pass of the model can tell."""
+    def scores(self, rows: HeldOutRows) -> NDArray[np.float64] | None:
+        """log p of the true token of held-out rows, float64 [n], -inf where the memory does not know the token.
+
+        None where only a pass of the model can tell.
+        """
 
 
 class Kind(Protocol):
-    name: ClassVar[str]  # as a row of `memories` has it
-    title: ClassVar[str]  # as a sentence says it
+    @property
+    def name(self) -> str:
+        """As a row of `memories` has it."""
+
+    @property
+    def title(self) -> str:
+        """As a sentence says it, such as "Memory Decoder"."""
 
     def described(self, view: View) -> Iterable[MemoryInfo]:
         """The memories of this kind in a release. Imports no torch."""
@@ -57,4 +94,53 @@ class Kind(Protocol):
     def load(self, view: View, info: MemoryInfo) -> Memory: ...
 
     def lock(self, view: View, info: MemoryInfo) -> Mapping[str, str]:
-        """What a model must be for this memory: `languagemodel.lock`."""
+        """The model that this memory needs, as `languagemodel.lock` of it."""
+
+
+def kinds() -> dict[str, Kind]:
+    """All kinds by name, the built-in ones first. Raises `ModelError` for one that cannot be used."""
+    return {name: kind(name) for name in [*KINDS, *sorted(_offered().keys() - KINDS.keys())]}
+
+
+def kind(name: str) -> Kind:
+    """The kind called ``name``: a built-in one, or one that another package offers.
+
+    Raises `ModelError` for an unknown kind, naming the nearest one, and for an entry point that cannot be used.
+    """
+    if name in KINDS:
+        module, _, attribute = KINDS[name].partition(":")
+        return cast(Kind, getattr(import_module(module), attribute))
+    offered = _offered()
+    if name not in offered:
+        names = [*KINDS, *sorted(offered)]
+        nearest = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else "install the package that offers it."
+        raise ModelError(f"There is no kind of memory {name!r}, only {', '.join(names)}; {hint}")
+    return _of_package(name, offered[name])
+
+
+def is_known(name: str) -> bool:
+    """Whether a kind of this name is built in or offered; a bank may have memories of others."""
+    return name in KINDS or name in _offered()
+
+
+def _offered() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+def _of_package(name: str, point: EntryPoint) -> Kind:
+    try:
+        offered = point.load()
+    except Exception as error:
+        raise ModelError(
+            f"The kind of memory {name!r} ({point.value}) cannot be imported ({type(error).__name__}: {error}); repair "
+            "or uninstall the package that offers it."
+        ) from error
+    missing = [one for one in ("name", "title", "described", "load", "lock") if not hasattr(offered, one)]
+    if missing or offered.name != name:
+        fault = f"has no {', '.join(missing)}" if missing else f"calls itself {offered.name!r}"
+        raise ModelError(
+            f"The kind of memory {name!r} ({point.value}) {fault}; see `Kind` in mnemic.memories.kinds, and repair or "
+            "uninstall the package that offers it."
+        )
+    return cast(Kind, offered)

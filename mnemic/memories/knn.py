@@ -41,7 +41,7 @@ class KNNMemory:
     one they are found and measured here.
     """
 
-    reads: ClassVar[Literal["hidden", "text"]] = "hidden"
+    reads: ClassVar[Literal["hidden"]] = "hidden"
 
     def __init__(
         self,

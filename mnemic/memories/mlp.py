@@ -51,7 +51,7 @@ class MLPMemory(Student):
     """hidden vector -> log-probabilities over ``tokens``, the sorted token ids (int64) that its head knows."""
 
     format = "mnemic-mlp-1"
-    reads: ClassVar[Literal["hidden", "text"]] = "hidden"
+    reads: ClassVar[Literal["hidden"]] = "hidden"
     config_type = MemoryConfig
     config: MemoryConfig
 

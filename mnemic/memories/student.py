@@ -25,6 +25,7 @@ class Student(nn.Module):
     config_type: ClassVar[type[Any]]
     reads: ClassVar[Literal["hidden", "text"]]  # what it answers: a hidden vector, or the text itself
     tokens: Tensor
+    head: nn.Linear
 
     def __init__(self, config: Any, tokens: Tensor) -> None:
         super().__init__()

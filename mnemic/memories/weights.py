@@ -1,4 +1,4 @@
-"""Weights as bytes: safetensors, with what is to be known of them as JSON beside them."""
+"""Weights as bytes: safetensors, with the format and the configuration as JSON in the metadata."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Nearest neighbours of hidden states: what the teacher searches with, and a kNN-LM memory at inference.
+"""Nearest neighbours of hidden states: the search of the teacher, and of a kNN-LM memory at inference.
 
-Distances are exact in either way. Brute force is for small stores, and the oracle of the other; the lists find nearly
-all neighbours in a small part of the time.
+Distances are exact in both searches. Brute force is for small stores, and checks the other. The lists find nearly all
+neighbours in a small part of the time.
 
 * ``exact``   brute force
 * ``lists``   search in list-major order
-* ``layout``  how a store is divided into lists, and how many of them are looked at
+* ``layout``  the division of a store into lists, and the number of lists that a query probes
 * ``parts``   the same search of a store that is held in parts
-* ``codes``   keys as small integers, by which candidates are found
-* ``select``  the best candidates of many queries, compiled for processors; ``select_torch`` the same by torch alone
+* ``codes``   keys as small integers, by which candidates are chosen
+* ``select``  the best candidates of many queries, compiled for processors; ``select_torch`` the same in torch
 """

@@ -1,9 +1,9 @@
-"""Keys as integers of eight bits: candidates are found by integer products, which are the same on every machine.
+"""Keys as integers of eight bits: candidates are chosen by integer products, which are the same on every machine.
 
 A key is centred, turned by a random rotation and rounded to 127 steps of its largest component. The rotation spreads a
 few large components, as language models have them, over all; without it they would set the step of the others. The
-squared distance of two keys is then estimated as |q|^2 + |k|^2 - 2 q k with exact lengths and a rounded product, whose
-error is 0.02 where the 256 nearest keys of SmolLM2 on documentation are 26 away on average. A processor with VNNI
+squared distance of two keys is then estimated as |q|^2 + |k|^2 - 2 q k with exact lengths and a rounded product. Its
+error is 0.02, where the 256 nearest keys of SmolLM2 on documentation are 26 away on average. A processor with VNNI
 multiplies such integers four times as fast as float32; where none does, products in float32 give the same integers.
 """
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     import torch
 
 _STEPS = 127
-_ROWS = 4096  # of one rotation: of constant shape, so that a key's code does not depend on what is coded with it
+_ROWS = 4096  # of one rotation: of constant shape, so that a key's code does not depend on the keys beside it
 _EXACT_FLOAT = 1 << 24
 _LENGTHS = 1 << 16  # keys at least of which the mean is taken, where there are so many
 
 
 @dataclass(frozen=True)
 class Codes:
-    """``code`` int8 [n, d], ``scale`` of a step and squared length ``norm``, float32 [n]."""
+    """Keys as integers: ``code`` int8 [n, d], ``scale`` (of a step) and ``norm`` (the squared length) float32 [n]."""
 
     code: torch.Tensor
     scale: torch.Tensor
@@ -45,10 +45,10 @@ class Codes:
 
 @dataclass(frozen=True)
 class Coder:
-    """``mean`` [d] is taken off a key, which is then multiplied by ``rotation`` [d, d]; both float32.
+    """Subtracts ``mean`` [d] from a key and multiplies it by ``rotation`` [d, d]; both float32.
 
-    ``together`` keys are rotated at a time, fewer are padded to it: thousands for a store, a few for queries that come
-    one by one.
+    ``together`` is the number of keys of one rotation, to which fewer are padded: thousands for a store, a few for
+    queries that come one by one.
     """
 
     mean: torch.Tensor
@@ -57,18 +57,18 @@ class Coder:
 
     @classmethod
     def of(cls, keys: torch.Tensor) -> Coder:
-        """By the mean of ``keys`` [n, d], which are those `sampled` of a store."""
+        """A coder with the mean of ``keys``, float [n, d]: the `sampled` ones of a store."""
         import torch
 
         return cls(keys.double().mean(0).float(), torch.from_numpy(_rotation(keys.shape[1])).to(keys.device))
 
     @staticmethod
     def sampled(rows: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        """The rows of a store of so many whose mean is taken: 65,536 of them, or up to twice as many."""
+        """Rows whose mean is taken, of a store of so many, int64 [m]: 65,536 of them, or up to twice as many."""
         return np.arange(0, rows, max(1, rows // _LENGTHS))
 
     def codes(self, keys: torch.Tensor) -> Codes:
-        """Of ``keys`` [n, d] of any float type."""
+        """The codes of ``keys`` [n, d] of any float type."""
         import torch
 
         code = torch.empty(keys.shape, dtype=torch.int8, device=keys.device)
@@ -77,14 +77,14 @@ class Coder:
             part = keys[begin : begin + self.together].float() - self.mean
             size = len(part)
             turned = (torch.nn.functional.pad(part, (0, 0, 0, self.together - size)) @ self.rotation)[:size]
-            made = rounded(turned)
-            code[begin : begin + size], scale[begin : begin + size] = made.code, made.scale
-            norm[begin : begin + size] = made.norm
+            codes = rounded(turned)
+            code[begin : begin + size], scale[begin : begin + size] = codes.code, codes.scale
+            norm[begin : begin + size] = codes.norm
         return Codes(code, scale, norm)
 
 
 def rounded(vectors: torch.Tensor) -> Codes:
-    """The codes of vectors float32 [n, d] as they are; ``norm`` is that of the vectors themselves."""
+    """The codes of vectors, float32 [n, d], without centring or rotation; ``norm`` is of the vectors themselves."""
     import torch
 
     scale = (vectors.abs().amax(1) / _STEPS).clamp(min=torch.finfo(torch.float32).tiny)

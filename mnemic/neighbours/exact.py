@@ -1,8 +1,8 @@
-"""Exact nearest neighbours by comparing every query with every row: for small stores, and to check the others by.
+"""Exact nearest neighbours: every query is compared with every row. For small stores, and to check other searches.
 
-A product in float32 over query blocks of constant shape, with a running top-k. Candidates are scored again by direct
-difference, ties go to the smaller row number, and a result counts only when the rounding bound of the product proves
-that no other row can be nearer; the few rows with long ties are searched again without the bound.
+Candidates come from products in float32 over query blocks of constant shape, with a running top-k. They are scored
+again by direct difference, and ties go to the smaller row number. A result counts only when the rounding bound of the
+product proves that no other row can be nearer. The few queries with long ties are searched again without the bound.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ROUNDING = 1e-5  # bound on the product's error, relative to |q|^2 + max |k|^2;
 
 
 class ExactSearch:
-    """Keys [n, d] of float16 values and the document number of each, on one device.
+    """``keys`` float16 [n, d] and the number of each one's ``document`` int64 [n], ascending, on one device.
 
     Fewer queries than a block are ``padded`` to one, which pays where there are many blocks of them.
     """
@@ -41,19 +41,19 @@ class ExactSearch:
     def search(
         self, queries: torch.Tensor, document: torch.Tensor, k: int
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """(squared distances float32 [b, k], rows int64 [b, k]) for queries [b, d] of float16, nearest first.
+        """(squared distances float32 [b, k], rows int64 [b, k]) for queries float16 [b, d], nearest first.
 
-        Rows of the query's own ``document`` are not found; -1 masks none. Equal distances are in the order of the rows.
-        Where fewer than k rows remain, distance is infinite and the row -1.
+        Rows of the query's own ``document``, int64 [b], are left out; -1 leaves out none. Equal distances are in the
+        order of the rows. Where fewer than k rows remain, distance is infinite and the row -1.
         """
         distances = np.full((len(queries), k), np.inf, np.float32)
         rows = np.full((len(queries), k), -1, np.int64)
-        wanted = min(k, len(self))
+        count = min(k, len(self))
         for begin in range(0, len(queries), BLOCK):
             end = begin + BLOCK
-            near, found = self._block(queries[begin:end], document[begin:end], wanted)
-            distances[begin:end, :wanted] = near.cpu().numpy()
-            rows[begin:end, :wanted] = found.masked_fill(found == len(self), -1).cpu().numpy()
+            near, place = self._block(queries[begin:end], document[begin:end], count)
+            distances[begin:end, :count] = near.cpu().numpy()
+            rows[begin:end, :count] = place.masked_fill(place == len(self), -1).cpu().numpy()
         return distances, rows
 
     def _block(self, queries: torch.Tensor, document: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -73,7 +73,7 @@ class ExactSearch:
         return distances[:size], rows[:size]
 
     def _candidates(self, query: torch.Tensor, owner: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rows [block, count] that are nearest by GEMM, masked ones as n, and the largest distance among them."""
+        """The nearest by GEMM, int64 [block, count], n for masked ones; and the largest distance, float32 [block]."""
         import torch
 
         best = torch.full((query.shape[0], 0), torch.inf, device=query.device)
@@ -96,22 +96,22 @@ class ExactSearch:
         return rows, bound
 
     def _mask(self, scores: torch.Tensor, owner: torch.Tensor, begin: int) -> None:
-        """Infinite score where store row and query are of one document.
+        """Set the score of a row and a query of one document to infinity; ``scores`` is float32 [block, rows].
 
-        Store rows are ordered by document, so only the columns between the outermost documents asked for are compared.
+        Store rows are ordered by document, so only the columns between the queries' outermost documents are compared.
         """
         import torch
 
         block = self.document[begin : begin + scores.shape[1]]
-        known = owner[owner >= 0]
-        if known.numel():
-            low = int(torch.searchsorted(block, known.min()))
-            high = int(torch.searchsorted(block, known.max(), right=True))
+        asking = owner[owner >= 0]
+        if asking.numel():
+            low = int(torch.searchsorted(block, asking.min()))
+            high = int(torch.searchsorted(block, asking.max(), right=True))
             if low < high:
                 scores[:, low:high].masked_fill_(block[None, low:high] == owner[:, None], torch.inf)
 
     def _rescore(self, query: torch.Tensor, rows: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The k nearest of each query's candidate ``rows`` by direct difference, in (distance, row) order."""
+        """The k nearest of ``rows`` int64 [block, count] by direct difference: (distances, rows), each [block, k]."""
         import torch
 
         rows = rows.sort(1).values
@@ -129,17 +129,17 @@ class ExactSearch:
         return distances.gather(1, order), rows.gather(1, order)
 
     def _search_again(self, query: torch.Tensor, owner: int, reach: float, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Exact search of one query among all rows within ``reach`` by GEMM; for ties longer than the slack."""
+        """Exact search of one query, [d], among all rows within ``reach`` by GEMM; for ties longer than the slack."""
         import torch
 
         limit = reach - float(query.square().sum())
-        found = []
+        within = []
         for begin in range(0, self.keys.shape[0], _STORE_BLOCK):
             keys = self.keys[begin : begin + _STORE_BLOCK].float()
             scores = torch.addmv(self.norms[begin : begin + _STORE_BLOCK], keys, query, alpha=-2.0)
             scores.masked_fill_(self.document[begin : begin + _STORE_BLOCK] == owner, torch.inf)
-            found.append(torch.nonzero(scores <= limit).flatten() + begin)
-        distances, rows = self._rescore(query[None], torch.cat(found)[None], k)
+            within.append(torch.nonzero(scores <= limit).flatten() + begin)
+        distances, rows = self._rescore(query[None], torch.cat(within)[None], k)
         return distances[0], rows[0]
 
 

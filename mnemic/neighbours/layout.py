@@ -1,10 +1,10 @@
-"""How the keys of a store are divided into lists, and how many of them a query looks at.
+"""The division of a store's keys into lists, and the number of lists that a query probes.
 
-Both are found by reading the keys in their order: the centroids on a sample of them, the rest in one pass that holds
-some thousands at a time. So a store need not fit into memory, and a part of it that does is laid out as the whole is.
+Both need the keys in their order only: centroids are trained on a sample, and one pass that holds some thousands of
+keys at a time does the rest. So a store need not fit into memory, and a part of it is laid out as the whole is.
 
-How many lists a query looks at is measured, not set: on a sample of the store, as many as hold the wanted share of the
-64 nearest of other documents.
+The number of probes is measured, not set. It is the smallest that holds the recipe's share of the 64 nearest keys of
+other documents, on a sample of the store.
 """
 
 from __future__ import annotations
@@ -14,21 +14,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from mnemic.arrays import Integers
 from mnemic.neighbours.codes import Coder, Codes, products, rounded
 
 if TYPE_CHECKING:
     import torch
 
-    Integers = npt.NDArray[np.int64]
 
 ROWS_PER_LIST = 384
 MOST_LISTS = 1 << 14
 """Lists of a store of six million rows; those of larger ones are longer, so that centroids stay small."""
 
 MEASURED = 64
-"""Neighbours whose recall decides how many lists are looked at."""
+"""Neighbours of a query whose recall decides the number of probes."""
 
 AT_ONCE = 8192
 """Keys that are read together."""
@@ -46,15 +45,15 @@ class Keys(Protocol):
     def __len__(self) -> int: ...
 
     def batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """All of them, some thousands at a time."""
+        """All keys, float16 [b, d], and their documents, int64 [b], some thousands at a time."""
 
     def take(self, rows: Integers) -> tuple[torch.Tensor, torch.Tensor]:
-        """Those of these rows, which ascend."""
+        """The keys, float16 [m, d], and documents, int64 [m], of ``rows`` int64 [m], which ascend."""
 
 
 @dataclass(frozen=True)
 class InMemoryKeys:
-    """Keys that are in memory, and their codes where these are made already."""
+    """``keys`` float16 [n, d] and ``document`` int64 [n] in memory, with their codes where these are made already."""
 
     keys: torch.Tensor
     document: torch.Tensor
@@ -76,9 +75,9 @@ class InMemoryKeys:
 
 @dataclass(frozen=True)
 class Layout:
-    """What decides a search beside the keys: ``centroids`` float32 [lists, d], and how many lists a query looks at.
+    """Decides a search beside the keys: ``centroids`` float32 [lists, d], and the ``probes`` of a query in lists.
 
-    Centroids are those of codes: the mean of the keys is off, and they are turned as `Coder` turns keys.
+    Centroids are of codes: centred and rotated as `Coder` does it to keys.
     """
 
     centroids: torch.Tensor
@@ -87,7 +86,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Measured:
-    """``sizes`` int64 [lists]: rows of each list; the fewest ``probes`` that reach the recall, and the ``recall``."""
+    """Rows of each list, ``sizes`` int64 [lists]; the fewest ``probes`` that reach the recall; and that ``recall``."""
 
     sizes: Integers
     probes: int
@@ -100,7 +99,7 @@ def coder_of(keys: Keys) -> Coder:
 
 
 def centroids_of(keys: Keys, coder: Coder) -> torch.Tensor:
-    """Means of k-means (Lloyd's) on a sample, float32 [lists, d]; a list of about `ROWS_PER_LIST` rows each."""
+    """Centroids of k-means (Lloyd's) on a sample, float32 [lists, d]; a list has about `ROWS_PER_LIST` rows."""
     import torch
 
     count = min(MOST_LISTS, max(1, round(len(keys) / ROWS_PER_LIST)))
@@ -134,14 +133,14 @@ def nearest_lists(heads: Codes, codes: Codes, count: int) -> torch.Tensor:
     """The ``count`` nearest lists, nearest first: int64 [b, count]."""
     import torch
 
-    found = [codes.code[:0, :1].expand(0, count).long()]
+    nearest = [codes.code[:0, :1].expand(0, count).long()]
     for begin in range(0, len(codes), _QUERIES):
         distances = head_distances(heads, codes[begin : begin + _QUERIES])
         if count < distances.shape[1]:
-            found.append(distances.topk(count, dim=1, largest=False).indices)
+            nearest.append(distances.topk(count, dim=1, largest=False).indices)
         else:
-            found.append(torch.sort(distances, dim=1, stable=True).indices)
-    return torch.cat(found)
+            nearest.append(torch.sort(distances, dim=1, stable=True).indices)
+    return torch.cat(nearest)
 
 
 def lists_of(heads: Codes, codes: Codes) -> torch.Tensor:
@@ -154,10 +153,11 @@ def lists_of(heads: Codes, codes: Codes) -> torch.Tensor:
 
 @dataclass
 class NearestKeys:
-    """The 64 nearest keys in other documents of 512 rows of a store, kept while all keys go by.
+    """The 64 nearest keys in other documents to each of 512 rows of a store, updated while all keys go by.
 
-    ``best`` [s, 64] are their squared distances less the queries' lengths, infinite where there are fewer; ``named``
-    int64 [s, 64] is what each was called when it went by.
+    ``queries`` float16 [s, d] are these rows, ``document`` int64 [s] their documents. ``best`` float32 [s, 64] are
+    squared distances less the queries' lengths, infinite where there are fewer. ``named`` int64 [s, 64] are the names
+    that `look_at` got for the keys.
     """
 
     queries: torch.Tensor
@@ -174,7 +174,7 @@ class NearestKeys:
         return cls(queries, document, empty, empty.long())
 
     def look_at(self, keys: torch.Tensor, document: torch.Tensor, names: torch.Tensor) -> None:
-        """Keys [b, d] with the numbers of their documents, called ``names`` int64 [b]."""
+        """Compare ``keys`` float16 [b, d] of ``document`` int64 [b]; ``names`` int64 [b] is what `named` calls them."""
         import torch
 
         stored = keys.float()
@@ -188,7 +188,10 @@ class NearestKeys:
 
 
 def measured(keys: Keys, coder: Coder, centroids: torch.Tensor, recall: float) -> Measured:
-    """Read all keys once: count the rows of each list, and look where the nearest of 512 sampled rows are."""
+    """Read all keys once: count the rows of each list, and rank the lists that hold the nearest of 512 sampled rows.
+
+    ``centroids`` float32 [lists, d] are of codes; ``recall`` is the share of the nearest that probes must find.
+    """
     import torch
 
     heads, count, nearest = rounded(centroids), len(centroids), NearestKeys.of(keys)

@@ -1,8 +1,9 @@
-"""The nearest candidates of many queries, kept while tiles of products go by; compiled, for processors.
+"""The nearest candidates of many queries, updated while tiles of products go by; compiled, for processors.
 
-A candidate is one integer of 64 bits, its estimated distance above its place, so that equal distances go to the first
-place, and what is kept does not depend on the order of the tiles. Each query has a line of twice as many candidates as
-are wanted. A tile is looked at in stretches of scores, and most of these hold none below what the line can still take.
+A candidate is one integer of 64 bits: its estimated distance in the high half, its place in the low half. So equal
+distances go to the first place, and the result does not depend on the order of the tiles. Each query has a line of room
+for twice as many candidates as it needs. A tile is read in stretches of scores, and most stretches hold none that the
+line would still take.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from mnemic.arrays import Integers
 from mnemic.compiled import compiled, summing
 
 if TYPE_CHECKING:
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
     from mnemic.neighbours.codes import Codes
 
-    Integers = npt.NDArray[np.int64]
 
 NONE = (1 << 63) - 1
 """No candidate; it comes after all others."""
@@ -34,7 +35,7 @@ _EXPONENTS = np.float32(2.0**112)  # between those of a half and of a float with
 
 
 class Candidates:
-    """Of ``queries`` with document numbers ``owner`` int64 [b], ``count`` of the rows of a store at last."""
+    """The ``count`` best rows of a store for each of ``queries`` [b], whose documents are ``owner`` int64 [b]."""
 
     def __init__(self, queries: Codes, owner: torch.Tensor, count: int) -> None:
         self.scale, self.owner, self.count = queries.scale.numpy(), owner.numpy(), count
@@ -44,7 +45,10 @@ class Candidates:
         self.scores = np.zeros(1, np.float32)
 
     def take(self, which: torch.Tensor, products: torch.Tensor, stored: Codes, owner: torch.Tensor, first: int) -> None:
-        """Look at the integer ``products`` [m, n] of the queries ``which`` with the rows ``first`` to first + n."""
+        """Add the rows ``first`` to first + n, by their ``products`` int32 [m, n] with the queries ``which`` int64 [m].
+
+        ``stored`` [n] are the codes of these rows, ``owner`` int64 [n] their documents.
+        """
         if len(self.scores) <= len(owner):
             self.scores = np.zeros(len(owner) + 1, np.float32)
         _take(
@@ -65,31 +69,32 @@ class Candidates:
         )
 
     def tighten(self) -> None:
-        """Let go of what is not among the best so far, so that the next tiles are measured by these."""
+        """Drop candidates that are not among the best so far, so that the next tiles are compared with these."""
         _tighten(self.lines, self.filled, self.reach, self.count, self.scores, self.scores.view(np.int32))
 
     def nearest(
         self, queries: torch.Tensor, keys: torch.Tensor, rows: torch.Tensor, k: int
     ) -> tuple[npt.NDArray[np.float32], Integers]:
-        """The k nearest of those kept by their exact distances: squared, float32 [b, k], and their rows, int64.
+        """The k nearest candidates by exact distance: squared distances float32 [b, k], and their rows int64 [b, k].
 
         ``queries`` [b, d] and ``keys`` [n, d] are float16; ``rows`` int64 [n] names the keys, and equal distances are
-        in the order of these names. Where fewer are kept, distances are infinite and rows -1.
+        in the order of these names. Where there are fewer candidates, distances are infinite and rows -1.
         """
         distances = np.full((len(self.lines), k), np.inf, np.float32)
-        found = np.full((len(self.lines), k), -1, np.int64)
+        nearest_rows = np.full((len(self.lines), k), -1, np.int64)
         halves, stored = queries.float().numpy(), keys.view(_int16()).numpy().view(np.uint16)
-        _nearest(halves, stored, self.lines, self.filled, self.count, rows.numpy(), distances, found)
-        return distances, found
+        _nearest(halves, stored, self.lines, self.filled, self.count, rows.numpy(), distances, nearest_rows)
+        return distances, nearest_rows
 
-    def kept(self, queries: torch.Tensor, keys: torch.Tensor, rows: torch.Tensor) -> tuple[Integers, Integers]:
-        """All that are kept, in no order: estimated distance above place, and exact distance above row, int64 [b, c].
+    def best(self, queries: torch.Tensor, keys: torch.Tensor, rows: torch.Tensor) -> tuple[Integers, Integers]:
+        """All candidates, in no order: (estimated distance, place) and (exact distance, row), int64 [b, count] each.
 
-        As `nearest` compares them; both are `NONE` where fewer are kept.
+        The distance is in the high half of the integer, as `nearest` compares them. Both are `NONE` where there are
+        fewer candidates.
         """
         exact = np.full((len(self.lines), self.count), NONE, np.int64)
         halves, stored = queries.float().numpy(), keys.view(_int16()).numpy().view(np.uint16)
-        _kept(halves, stored, self.lines, self.filled, self.count, rows.numpy(), exact)
+        _all(halves, stored, self.lines, self.filled, self.count, rows.numpy(), exact)
         here = np.arange(self.count) < self.filled[:, None]
         return np.where(here, self.lines[:, : self.count], NONE), exact
 
@@ -120,7 +125,7 @@ def _take(
     width, capacity = products.shape[1], lines.shape[1]
     for i in range(products.shape[0]):
         query = which[i]
-        own, limit, kept = query_owner[query], reach[query], filled[query]
+        own, limit, size = query_owner[query], reach[query], filled[query]
         _estimate(products[i], np.float32(-2.0) * query_scale[query], scale, norm, scores)
         for begin in range(0, width, _STRETCH):
             end = min(begin + _STRETCH, width)
@@ -130,12 +135,12 @@ def _take(
                 if scores[j] <= limit and owner[j] != own:
                     bits = score_bits[j]
                     order = np.int64(bits ^ _REST if bits < 0 else bits)
-                    lines[query, kept] = (order << 32) | np.int64(first + j)
-                    kept += 1
-                    if kept == capacity:
-                        limit = _best(lines[query], kept, count, scores, score_bits)
-                        kept = count
-        filled[query], reach[query] = kept, limit
+                    lines[query, size] = (order << 32) | np.int64(first + j)
+                    size += 1
+                    if size == capacity:
+                        limit = _best(lines[query], size, count, scores, score_bits)
+                        size = count
+        filled[query], reach[query] = size, limit
 
 
 @compiled
@@ -177,7 +182,7 @@ def _tighten(
 def _best(
     line: Integers, filled: int, count: int, scores: npt.NDArray[np.float32], score_bits: npt.NDArray[np.int32]
 ) -> np.float32:
-    """The ``count`` smallest come to the front of the line; the largest score of these."""
+    """Move the ``count`` smallest to the front of the line, and return the largest score of these."""
     _smallest_first(line, filled, count)
     largest = np.int32(np.max(line[:count]) >> 32)
     score_bits[-1] = largest ^ _REST if largest < 0 else largest  # the last place is for this alone
@@ -194,12 +199,12 @@ def _nearest(
     count: int,
     rows: Integers,
     distances: npt.NDArray[np.float32],
-    found: Integers,
+    nearest_rows: Integers,
 ) -> None:
-    """Of `_TOGETHER` queries at a time: near queries want the same keys, and each key is read once for all of them."""
-    k = found.shape[1]
+    """Work on `_TOGETHER` queries at a time: near queries need the same keys, and each key is read once for all."""
+    k = nearest_rows.shape[1]
     ends = np.zeros((len(stored) >> _SHELF) + 2, np.int64)
-    wanted = np.empty(_TOGETHER * count, np.int64)
+    pairs = np.empty(_TOGETHER * count, np.int64)
     exact = np.empty((_TOGETHER, count), np.int64)
     squared = np.zeros(1, np.float32)
     bits = squared.view(np.uint32)
@@ -209,18 +214,18 @@ def _nearest(
             if filled[query] > count:
                 _smallest_first(lines[query], filled[query], count)
                 filled[query] = count
-        _shelved(lines[first:last], filled[first:last], ends, wanted)
-        _compare(queries[first:last], stored, lines[first:last], ends, wanted, rows, exact)
+        _shelved(lines[first:last], filled[first:last], ends, pairs)
+        _compare(queries[first:last], stored, lines[first:last], ends, pairs, rows, exact)
         for query in range(first, last):
             nearest = np.sort(exact[query - first, : filled[query]])
             for t in range(min(len(nearest), k)):
                 bits[0] = np.uint32(nearest[t] >> 32)
                 distances[query, t] = squared[0]
-                found[query, t] = nearest[t] & _PLACE
+                nearest_rows[query, t] = nearest[t] & _PLACE
 
 
 @compiled
-def _kept(
+def _all(
     queries: npt.NDArray[np.float32],
     stored: npt.NDArray[np.uint16],
     lines: Integers,
@@ -230,22 +235,22 @@ def _kept(
     exact: Integers,
 ) -> None:
     ends = np.zeros((len(stored) >> _SHELF) + 2, np.int64)
-    wanted = np.empty(_TOGETHER * count, np.int64)
+    pairs = np.empty(_TOGETHER * count, np.int64)
     for first in range(0, len(queries), _TOGETHER):
         last = min(first + _TOGETHER, len(queries))
         for query in range(first, last):
             if filled[query] > count:
                 _smallest_first(lines[query], filled[query], count)
                 filled[query] = count
-        _shelved(lines[first:last], filled[first:last], ends, wanted)
-        _compare(queries[first:last], stored, lines[first:last], ends, wanted, rows, exact[first:last])
+        _shelved(lines[first:last], filled[first:last], ends, pairs)
+        _compare(queries[first:last], stored, lines[first:last], ends, pairs, rows, exact[first:last])
 
 
 @compiled
-def _shelved(lines: Integers, filled: Integers, ends: Integers, wanted: Integers) -> None:
-    """Sort what the lines want by `2**_SHELF` neighbouring places: ``wanted[ends[s]:ends[s + 1]]`` is of shelf s.
+def _shelved(lines: Integers, filled: Integers, ends: Integers, pairs: Integers) -> None:
+    """Sort the lines' candidates by shelves of `2**_SHELF` neighbouring places.
 
-    It is (query << 32) | number in its line.
+    ``pairs[ends[s]:ends[s + 1]]`` are those of shelf s, each (query << 32) | number in its line.
     """
     ends[:] = 0
     for query in range(len(lines)):
@@ -257,7 +262,7 @@ def _shelved(lines: Integers, filled: Integers, ends: Integers, wanted: Integers
         for t in range(filled[query]):
             shelf = ((lines[query, t] & _PLACE) >> _SHELF) + 1
             ends[shelf] -= 1
-            wanted[ends[shelf]] = (np.int64(query) << 32) | t
+            pairs[ends[shelf]] = (np.int64(query) << 32) | t
     for shelf in range(len(ends) - 1):  # what was each shelf's end is its beginning now
         ends[shelf] = ends[shelf + 1]
     ends[-1] = filled.sum()
@@ -269,11 +274,11 @@ def _compare(
     stored: npt.NDArray[np.uint16],
     lines: Integers,
     ends: Integers,
-    wanted: Integers,
+    pairs: Integers,
     rows: Integers,
     exact: Integers,
 ) -> None:
-    """Squared distances, of all pairs of a shelf one after the other."""
+    """Write the squared distances of all pairs into ``exact``, one shelf after the other."""
     bits = np.zeros((1 << _SHELF, queries.shape[1]), np.uint32)
     keys = bits.view(np.float32)
     read = np.zeros(1 << _SHELF, np.bool_)
@@ -284,7 +289,7 @@ def _compare(
             continue
         read[:] = False
         for at in range(ends[shelf], ends[shelf + 1]):
-            query, t = wanted[at] >> 32, wanted[at] & _PLACE
+            query, t = pairs[at] >> 32, pairs[at] & _PLACE
             place = lines[query, t] & _PLACE
             slot = place & ((1 << _SHELF) - 1)
             if not read[slot]:
@@ -296,7 +301,7 @@ def _compare(
 
 @compiled
 def _widen(half: npt.NDArray[np.uint16], bits: npt.NDArray[np.uint32], values: npt.NDArray[np.float32]) -> None:
-    """float16 to float32: the bits moved to their places, and the difference of the exponents made up for."""
+    """Convert float16 to float32: move the bits to their places, and correct the difference of the exponents."""
     for c in range(len(half)):
         word = np.uint32(half[c])
         bits[c] = ((word & _HALF_REST) << _TO_FLOAT) | ((word & _HALF_SIGN) << _TO_SIGN)
@@ -315,7 +320,7 @@ def _squared_distance(query: npt.NDArray[np.float32], key: npt.NDArray[np.float3
 
 @compiled
 def _smallest_first(line: Integers, filled: int, count: int) -> None:
-    """The ``count`` smallest of ``line[:filled]`` come to its front, in no order (Hoare's selection)."""
+    """Move the ``count`` smallest of ``line[:filled]`` to its front, in no order (Hoare's selection)."""
     low, high = 0, filled - 1
     while low < high:
         first, middle, last = line[low], line[(low + high) >> 1], line[high]

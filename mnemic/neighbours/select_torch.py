@@ -1,4 +1,4 @@
-"""What `select` does, by torch: the same candidates, and their distances but for rounding.
+"""`select` in torch: the same candidates, and their distances but for rounding.
 
 For GPUs, and for processors where numba, which loading a bank does not need, is not installed.
 """
@@ -44,7 +44,7 @@ class Candidates:
         self.candidates[which] = every.topk(self.count, dim=1, largest=False, sorted=False).values
 
     def tighten(self) -> None:
-        """Nothing: every tile is measured by the best so far."""
+        """Nothing to do: every tile is compared with the best so far."""
 
     def nearest(
         self, queries: torch.Tensor, keys: torch.Tensor, rows: torch.Tensor, k: int
@@ -55,14 +55,14 @@ class Candidates:
         nearest = exact.sort(1).values[:, :k]
         missing = nearest == NONE
         squared = (nearest >> 32).to(torch.int32).view(torch.float32).masked_fill(missing, torch.inf)
-        found = (nearest & _PLACE).masked_fill(missing, -1)
-        padding = (0, k - found.shape[1])
+        nearest_rows = (nearest & _PLACE).masked_fill(missing, -1)
+        padding = (0, k - nearest_rows.shape[1])
         return (
             torch.nn.functional.pad(squared, padding, value=torch.inf).cpu().numpy(),
-            torch.nn.functional.pad(found, padding, value=-1).cpu().numpy(),
+            torch.nn.functional.pad(nearest_rows, padding, value=-1).cpu().numpy(),
         )
 
-    def kept(
+    def best(
         self, queries: torch.Tensor, keys: torch.Tensor, rows: torch.Tensor
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         return self.candidates.cpu().numpy(), self._exact(queries, keys, rows).cpu().numpy()
@@ -73,9 +73,9 @@ class Candidates:
         exact = torch.full_like(self.candidates, NONE)
         step = max(1, _ELEMENTS // (self.count * keys.shape[1]))
         for begin in range(0, len(queries), step):
-            kept = self.candidates[begin : begin + step]
-            places = torch.where(kept == NONE, 0, kept & _PLACE)
+            candidates = self.candidates[begin : begin + step]
+            places = torch.where(candidates == NONE, 0, candidates & _PLACE)
             distances = (keys[places].float() - queries[begin : begin + step, None].float()).square_().sum(-1)
             named = (distances.view(torch.int32).long() << 32) | rows[places]
-            exact[begin : begin + step] = torch.where(kept == NONE, NONE, named)
+            exact[begin : begin + step] = torch.where(candidates == NONE, NONE, named)
         return exact

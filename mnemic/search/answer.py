@@ -1,29 +1,28 @@
-"""From a question to what a bank holds about it, within a budget."""
+"""What may be taken of a search, and the rows taken as hits with their reasons."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from mnemic.dataset.index import built, read_rows, rows_of_ids
+from mnemic.dataset.index import read_rows, rows_of_ids
 from mnemic.errors import QueryError
-from mnemic.schema import LEVELS
-from mnemic.search.buffers import FITS, cut, reading_order, take
-from mnemic.search.condition import Where, condition, of_documents, readable_condition, within_documents
-from mnemic.search.hybrid import EVENTS_HEARD, Ranked, rank_events, workers
-from mnemic.search.results import Hit, Results
+from mnemic.search.buffers import FITS
+from mnemic.search.hybrid import Ranked, workers
+from mnemic.search.results import Hit
+from mnemic.view import View
 
 if TYPE_CHECKING:
-    from mnemic.bank import Bank
+    from mnemic.encoder import TextEncoder
 
-_TOLD = ("id", "document", "start", "end", "speakers", "text", "words")
-_HELD = ("id", "document", "start", "end", "words", "level", "start_time", "speakers")
-_READ = ("text", "turns")
-"""What is told of an event: columns that may be held in memory, and those that are read for the rows found."""
+_SHOWN = ("id", "document", "start", "end", "speakers", "text", "words")
+_FACTS = ("id", "document", "start", "end", "words", "level", "start_time", "speakers")
+_TEXTS = ("text", "turns")
+"""Columns of an event in a hit: facts may stand in memory, texts are read for the hits alone."""
 _DOCUMENT = ("source", "collection", "tenant", "session")
 _SIGNALS = {
     "similarity": "meaning",
@@ -70,98 +69,54 @@ class Budget:
         return max(FEWEST, min(MOST, fitting), 2 * (self.k or 0))
 
 
-def search(
-    bank: Bank,
-    query: str,
-    budget: Budget,
-    *,
-    where: Where = None,
-    level: str | None = None,
-    route: int | None = None,
-    vector: np.ndarray[Any, Any] | None = None,
-) -> Results:
-    """See `mnemic.bank.Bank.search`."""
-    if not query.strip():
-        raise QueryError("The query is empty. Ask for something, as in bank.search('how do I tag a version?').")
-    query = query.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no meaning to search for
-    events = bank.dataset("events")
-    names = events.schema.names
-    allowed = condition(where, names)
-    if level is not None and level not in LEVELS:
-        raise QueryError(f"There is no level {level!r} of events; choose one of {', '.join(LEVELS)}.")
-    looked = bank.encoder.encode_queries([query])[0] if vector is None else np.asarray(vector, np.float32)
-    documents = bank.dataset("documents") if level != "session" and "text" in built(bank.dataset("documents")) else None
-    heard = level not in ("session", "event") and "leaf" in names and events.count() <= EVENTS_HEARD
-    routed = None if route is None else bank.tree.route(looked, route)
-    budget = budget if budget.words or budget.tokens or budget.k else dataclasses.replace(budget, k=10)
-    with readable_condition(allowed, events, "events"):
-        ranked = rank_events(
-            events,
-            query,
-            looked,
-            allowed,
-            level,
-            documents,
-            of_documents(where),
-            events_heard=heard,
-            varying=within_documents(where) is not None,
-            near=routed.condition if routed else None,
-            pool=budget.pool,
-        )
-    sizes = _sizes(bank, ranked.facts, budget)
-    taken = take(sizes, ranked.neighbours, budget.tokens or budget.words, budget.k, budget.contiguity, budget.fit)
-    found = _found(bank, ranked, taken)
-    if budget.words is not None and len(found) == 1 and budget.fit == "within":
-        found = [cut(found[0], budget.words)]
-    return Results(reading_order(found), bank.probed if routed is None else routed.share)
-
-
-def _sizes(bank: Bank, facts: pa.Table, budget: Budget) -> list[int]:
-    """What each row takes of the budget."""
-    if budget.tokens is None:
+def sizes_of(view: View, facts: pa.Table, count: Callable[[str], int] | None) -> list[int]:
+    """How much of a budget each row of ``facts`` takes: tokens by ``count``, or words where that is None."""
+    if count is None:
         return facts["words"].to_pylist()  # type: ignore[no-any-return]
-    count = _token_counter(bank, budget.tokenizer)
-    texts = bank.dataset("events").take_rows(facts["_rowid"].to_numpy(), ["text"])["text"]
+    texts = view.dataset("events").take_rows(facts["_rowid"].to_numpy(), ["text"])["text"]
     return [count(text) for text in texts.to_pylist()]
 
 
-def _token_counter(bank: Bank, tokenizer: Any) -> Callable[[str], int]:
-    """Tokens of a text by ``tokenizer`` (one of transformers, or a function), or by that of the bank's encoder."""
+def token_counter(tokenizer: Any, encoder: Callable[[], TextEncoder]) -> Callable[[str], int]:
+    """Tokens of a text by ``tokenizer`` (one of transformers, or a function); where it is None, by the encoder's."""
     if callable(getattr(tokenizer, "encode", None)):
         return lambda text: len(tokenizer.encode(text, add_special_tokens=False))
-    return tokenizer or bank.encoder.count_tokens  # type: ignore[no-any-return]
+    return tokenizer or encoder().count_tokens  # type: ignore[no-any-return]
 
 
-def _found(bank: Bank, ranked: Ranked, taken: dict[int, int | None]) -> list[Hit]:
-    """The rows taken, best first, with all that is known of them."""
-    events, documents = bank.dataset("events"), bank.dataset("documents")
+def hits_of(view: View, ranked: Ranked, taken: Mapping[int, int | None]) -> list[Hit]:
+    """The rows at the places ``taken`` of ``ranked``, best first, with their texts and documents.
+
+    The value of a place is the place of the hit that it was taken for as a neighbour, None for a hit of its own.
+    """
+    events, documents = view.dataset("events"), view.dataset("documents")
     ids = ranked.facts["id"].to_pylist()
     places = sorted(taken)
     numbers = ranked.facts["_rowid"].to_numpy()[places]
-    held, read = ([name for name in names if name in events.schema.names] for names in (_HELD, _READ))
-    texts = workers().submit(events.take_rows, numbers, read)
-    facts = read_rows(events, numbers, held).to_pylist()
+    light, heavy = ([name for name in names if name in events.schema.names] for names in (_FACTS, _TEXTS))
+    texts = workers().submit(events.take_rows, numbers, heavy)
+    facts = read_rows(events, numbers, light).to_pylist()
     owners, _ = rows_of_ids(documents, "id", sorted({row["document"] for row in facts}))
-    known = {row["id"]: row for row in read_rows(documents, owners, ["id", "locator", *_DOCUMENT]).to_pylist()}
+    by_id = {row["id"]: row for row in read_rows(documents, owners, ["id", "locator", *_DOCUMENT]).to_pylist()}
     rows = [fact | more for fact, more in zip(facts, texts.result().to_pylist(), strict=True)]
-    found = []
+    hits = []
     for place, row in zip(places, rows, strict=True):
-        of_document = known[row["document"]]
+        document = by_id[row["document"]]
         scores: dict[str, Any] = dict.fromkeys(_SIGNALS)
         scores |= {name: _number(values[place]) for name, values in ranked.signals.items()}
-        found.append(
+        hits.append(
             Hit(
-                **{name: of_document[name] for name in _DOCUMENT} | {name: row[name] for name in _TOLD},
+                **{name: document[name] for name in _DOCUMENT} | {name: row[name] for name in _SHOWN},
                 level=row.get("level", "event"),
                 turns=row.get("turns", []),
-                locator=of_document["locator"],
+                locator=document["locator"],
                 time=row["start_time"],
                 score=float(ranked.scores[place]),
                 **scores,
                 reason=_reason(ranked, place, taken[place], ids),
             )
         )
-    return found
+    return hits
 
 
 def _reason(ranked: Ranked, place: int, beside: int | None, ids: Sequence[str]) -> str:

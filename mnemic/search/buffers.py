@@ -38,33 +38,33 @@ def take(
     most = len(sizes) if k is None else k
     if budget is None:
         return dict.fromkeys(range(min(most, len(sizes))))
-    taken: dict[int, int | None] = {}
+    chosen: dict[int, int | None] = {}
     used, smallest = 0, min(sizes, default=0)
 
     def fill(places: Iterator[tuple[int, int | None]], limit: float) -> None:
         nonlocal used
         for place, beside in places:
-            if len(taken) >= most or (fit == "within" and taken and used + smallest > limit):
+            if len(chosen) >= most or (fit == "within" and chosen and used + smallest > limit):
                 return
-            if place in taken:
+            if place in chosen:
                 continue
             size = sizes[place]
-            if used + size <= limit or (not taken and fit == "within"):
-                taken[place] = beside
+            if used + size <= limit or (not chosen and fit == "within"):
+                chosen[place] = beside
                 used += size
             elif fit == "nearest":
                 if used + size - limit < limit - used:
-                    taken[place] = beside
+                    chosen[place] = beside
                     used += size
                 return
 
     best = ((place, None) for place in range(len(sizes)))
     fill(best, budget * (1.0 - contiguity))
-    hits = [place for place, beside in taken.items() if beside is None]
+    hits = [place for place, beside in chosen.items() if beside is None]
     fill(((place, hit) for hit in hits for place in neighbours[hit]), budget)
     if used < budget:
         fill(((place, None) for place in range(len(sizes))), budget)
-    return taken
+    return chosen
 
 
 def cut(event: Hit, words: int) -> Hit:
@@ -76,9 +76,9 @@ def cut(event: Hit, words: int) -> Hit:
     )
 
 
-def reading_order(found: Sequence[Hit]) -> list[Hit]:
+def reading_order(hits: Sequence[Hit]) -> list[Hit]:
     """Documents by their best event, the events of one document in its order."""
     best: dict[str, float] = {}
-    for event in found:
+    for event in hits:
         best[event.document] = max(best.get(event.document, 0.0), event.score)
-    return sorted(found, key=lambda event: (-best[event.document], event.document, event.start))
+    return sorted(hits, key=lambda event: (-best[event.document], event.document, event.start))

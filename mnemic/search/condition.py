@@ -7,14 +7,11 @@ so never found.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-from mnemic.dataset import Snapshot
 from mnemic.errors import QueryError
-from mnemic.terminal import plain
 
 Where = str | Mapping[str, Any] | Sequence["Where"] | None
 
@@ -47,7 +44,9 @@ def condition(where: Where, columns: Collection[str]) -> str | None:
             continue
         column = "speakers" if name == "speaker" else name
         if column not in columns:
-            raise QueryError(f"This bank's events do not say their {name}: it is of before that. Build it again.")
+            raise QueryError(
+                f"This bank has no column {name} in events: an older mnemic built it. Build it again to filter by it."
+            )
         values = [value] if isinstance(value, str) or not isinstance(value, Sequence) else list(value)
         quoted = [_quoted(one) for one in values]
         if name == "speaker":
@@ -81,8 +80,8 @@ def of_documents(where: Where) -> str | None:
 
 def of_level(level: str | None, where: str | None, columns: Collection[str]) -> str | None:
     """The condition ``where`` on rows of one level, or on leaves; older banks hold nothing but events."""
-    wanted = f"level = '{level}'" if level else "leaf" if "leaf" in columns else None
-    return both(where, wanted)
+    rows = f"level = '{level}'" if level else "leaf" if "leaf" in columns else None
+    return both(where, rows)
 
 
 def both(*conditions: str | None) -> str | None:
@@ -101,23 +100,8 @@ def _time(name: str, value: object) -> str:
         except ValueError as error:
             raise QueryError(f"{name}={value!r} is no time; write it as 2026-01-31 or 2026-01-31T09:30:00Z.") from error
     if isinstance(value, datetime):
-        known = value if value.tzinfo else value.replace(tzinfo=UTC)
-        return f"timestamp '{known.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}'"
+        aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+        return f"timestamp '{aware.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}'"
     if isinstance(value, date):
         return f"timestamp '{value:%Y-%m-%d} 00:00:00'"
     raise QueryError(f"{name}={value!r} is no time; give a date, a datetime or ISO 8601.")
-
-
-@contextmanager
-def readable_condition(where: str | None, snapshot: Snapshot, dataset: str) -> Iterator[None]:
-    """Turn Lance's refusal of the condition ``where`` into a ``QueryError`` that gives its reason and the columns."""
-    try:
-        yield
-    except ValueError as error:
-        if where is None:
-            raise
-        reason = plain(str(error)).split(", /")[0].split("\n")[0]
-        raise QueryError(
-            f"The condition {where!r} cannot be applied to {dataset} ({reason}). Write SQL over "
-            f"{', '.join(snapshot.schema.names)}; times as start_time > date '2026-01-31', text in single quotes."
-        ) from error

@@ -5,7 +5,7 @@ turn says little by itself, the event and the session that it is in say what it 
 the lists without scaling their scores (Cormack et al. 2009). Rows next to a good one are good: a row has at least a
 share of what its neighbours have, which is the contiguity of EM-LLM (arXiv 2407.09450, section 3.4) for text.
 
-Constants were chosen on three conversations of LoCoMo (`bench.search_recall`): of 5, 10, 20, 40 and 60 a rank constant
+Constants were chosen on three conversations of LoCoMo (`bench.search.recall`): of 5, 10, 20, 40 and 60 a rank constant
 of 10 or 20 gave 2 to 5 points more evidence in 250 words than the 60 of the paper, whose lists were a thousand long.
 """
 
@@ -14,10 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
+from mnemic.arrays import Floats, Integers
 
 RANK_CONSTANT = 20.0
 DENSE_SHARE = 0.75
@@ -28,10 +26,10 @@ TEXT_SHARE = 0.5
 
 def ranks(scores: Floats) -> Floats:
     """Rank of each score from 1, equal scores alike (1, 2, 2, 3); infinite for NaN, which is no score."""
-    found = np.full(len(scores), np.inf)
-    known = ~np.isnan(scores)
-    found[known] = np.unique(-scores[known], return_inverse=True)[1] + 1.0
-    return found
+    places = np.full(len(scores), np.inf)
+    scored = ~np.isnan(scores)
+    places[scored] = np.unique(-scores[scored], return_inverse=True)[1] + 1.0
+    return places
 
 
 def with_neighbours(scores: Floats, pairs: Integers, share: float) -> Floats:
@@ -41,8 +39,8 @@ def with_neighbours(scores: Floats, pairs: Integers, share: float) -> Floats:
     """
     best = scores.copy()
     rows, neighbours = pairs[:, 0], pairs[:, 1]
-    given = np.where(scores > 0, scores, np.nan)[neighbours] * share
-    np.fmax.at(best, rows, given)
+    shares = np.where(scores > 0, scores, np.nan)[neighbours] * share
+    np.fmax.at(best, rows, shares)
     return best
 
 

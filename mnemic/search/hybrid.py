@@ -17,10 +17,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic.arrays import Floats, Integers
 from mnemic.dataset import Snapshot
 from mnemic.dataset.index import read_rows, rows_of_ids, search_text, search_vector
 from mnemic.search.condition import both, of_level
-from mnemic.search.fusion import DENSE_SHARE, TEXT_SHARE, Floats, Integers, fuse, ranks, with_neighbours
+from mnemic.search.fusion import DENSE_SHARE, TEXT_SHARE, fuse, ranks, with_neighbours
 
 POOL = 200
 """Rows taken from each signal before fusion, unless a search says how many."""
@@ -77,40 +78,40 @@ def rank_events(
     """
     rows = of_level(level, where, events.schema.names)
     names = [name for name in _FACTS if name in events.schema.names]
-    asked: dict[str, Callable[[], pa.Table]] = {
+    queries: dict[str, Callable[[], pa.Table]] = {
         "bm25": functools.partial(search_text, events, "text", (), query, pool, rows)
     }
     if vector is not None:
-        asked["similarity"] = functools.partial(search_vector, events, "vector", (), vector, pool, both(rows, near))
+        queries["similarity"] = functools.partial(search_vector, events, "vector", (), vector, pool, both(rows, near))
     if events_heard:
         holders = both(where, "level = 'event'")
-        asked["event_bm25"] = functools.partial(search_text, events, "text", (), query, pool, holders)
+        queries["event_bm25"] = functools.partial(search_text, events, "text", (), query, pool, holders)
     if documents is not None:
-        asked["document_bm25"] = functools.partial(search_text, documents, "text", "id", query, pool, within)
-    answers = dict(zip(asked, workers().map(lambda ask: ask(), asked.values()), strict=True))
+        queries["document_bm25"] = functools.partial(search_text, documents, "text", "id", query, pool, within)
+    answers = dict(zip(queries, workers().map(lambda ask: ask(), queries.values()), strict=True))
 
     hits: dict[str, pa.Table] = {name: answers.pop(name) for name in OWN if name in answers}
     of_documents = answers.pop("document_bm25", None)
     every = [*hits.values(), *answers.values()]
     numbers = np.unique(np.concatenate([table["_rowid"].to_numpy() for table in every]))
-    known = read_rows(events, numbers, names).append_column("_rowid", pa.array(numbers))
-    facts = _with_neighbours(events, known, hits, level, rows if varying else None)
+    read = read_rows(events, numbers, names).append_column("_rowid", pa.array(numbers))
+    facts = _with_neighbours(events, read, hits, level, rows if varying else None)
     place = {identity: number for number, identity in enumerate(facts["id"].to_pylist())}
     signals: dict[str, Floats] = {name: _scores_of(table, facts) for name, table in hits.items()}
     for name, table in answers.items():
-        found = known.take(pa.array(np.searchsorted(numbers, table["_rowid"].to_numpy())))
-        signals[name] = _scores_of_holders(found.append_column("_score", table["_score"]), facts)
+        ranges = read.take(pa.array(np.searchsorted(numbers, table["_rowid"].to_numpy())))
+        signals[name] = _scores_of_holders(ranges.append_column("_score", table["_score"]), facts)
     if of_documents is not None:
         at = pc.index_in(facts["document"], value_set=of_documents["id"].combine_chunks())
         signals["document_bm25"] = of_documents["_score"].take(at.combine_chunks()).to_numpy().astype(np.float64)
     pairs = _pairs(facts, place)
     shares = {"similarity": DENSE_SHARE, "bm25": TEXT_SHARE}
-    heard = {
+    raised = {
         name: with_neighbours(scores, pairs, shares[name]) if name in shares else scores
         for name, scores in signals.items()
     }
     own = {name: ranks(scores) for name, scores in signals.items()}
-    fused = fuse([own[name] if scores is signals[name] else ranks(scores) for name, scores in heard.items()])
+    fused = fuse([own[name] if scores is signals[name] else ranks(scores) for name, scores in raised.items()])
     order = np.lexsort((facts["id"].to_numpy(), -fused))
     order = order[fused[order] > 0]
     new_place = {old: new for new, old in enumerate(order.tolist())}
@@ -134,30 +135,30 @@ def workers() -> ThreadPoolExecutor:
 
 
 def _with_neighbours(
-    events: Snapshot, known: pa.Table, hits: dict[str, pa.Table], level: str | None, rows: str | None
+    events: Snapshot, read: pa.Table, hits: dict[str, pa.Table], level: str | None, rows: str | None
 ) -> pa.Table:
     """The rows of ``hits``, each once, and those before and after the best ones.
 
     Neighbours are of the same document; they must be of the level too, and satisfy ``rows``, None where they do.
     """
-    numbers = known["_rowid"].to_numpy()
+    numbers = read["_rowid"].to_numpy()
     hit = np.unique(np.concatenate([table["_rowid"].to_numpy() for table in hits.values()]))
     best = np.unique(np.concatenate([table["_rowid"].to_numpy()[:HEARD] for table in hits.values()]))
-    facts = known if len(hit) == len(numbers) else known.take(pa.array(np.searchsorted(numbers, hit)))
-    loudest = known.select(["previous", "next"]).take(pa.array(np.searchsorted(numbers, best)))
-    wanted = {*loudest["previous"].to_pylist(), *loudest["next"].to_pylist()} - {"", *facts["id"].to_pylist()}
-    if not wanted:
+    facts = read if len(hit) == len(numbers) else read.take(pa.array(np.searchsorted(numbers, hit)))
+    loudest = read.select(["previous", "next"]).take(pa.array(np.searchsorted(numbers, best)))
+    missing = {*loudest["previous"].to_pylist(), *loudest["next"].to_pylist()} - {"", *facts["id"].to_pylist()}
+    if not missing:
         return facts
     names = [name for name in facts.schema.names if name != "_rowid"]
     if rows is None:
-        numbers, there = rows_of_ids(events, "id", sorted(wanted))
+        numbers, there = rows_of_ids(events, "id", sorted(missing))
         numbers = numbers[there]
         at = [name for name in ("level", "leaf") if name in events.schema.names]
         near = read_rows(events, numbers, [*names, *at]).append_column("_rowid", pa.array(numbers))
         if at:
             near = near.filter(near["leaf"] if level is None else pc.equal(near["level"], level))
     else:
-        quoted = ", ".join(f"'{identity}'" for identity in sorted(wanted))
+        quoted = ", ".join(f"'{identity}'" for identity in sorted(missing))
         near = pa.Table.from_batches(
             list(events.scan(names, both(rows, f"id IN ({quoted})"), row_ids=True)), facts.schema
         )
@@ -177,14 +178,14 @@ def _scores_of(table: pa.Table, facts: pa.Table) -> Floats:
 
 def _scores_of_holders(table: pa.Table, facts: pa.Table) -> Floats:
     """For each row the score of the range of ``table`` that holds it; NaN where none was found."""
-    held: dict[str, list[tuple[int, int, float]]] = {}
+    ranges: dict[str, list[tuple[int, int, float]]] = {}
     columns = [table[name].to_pylist() for name in ("document", "first_unit", "end_unit", "_score")]
     for document, first, end, score in zip(*columns, strict=True):
-        held.setdefault(document, []).append((first, end, score))
+        ranges.setdefault(document, []).append((first, end, score))
     scores = np.full(len(facts), np.nan)
     rows = zip(*(facts[name].to_pylist() for name in ("document", "first_unit")), strict=True)
     for number, (document, unit) in enumerate(rows):
-        holding = [score for first, end, score in held.get(document, ()) if first <= unit < end]
+        holding = [score for first, end, score in ranges.get(document, ()) if first <= unit < end]
         if holding:
             scores[number] = max(holding)
     return scores

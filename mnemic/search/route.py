@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from mnemic.dataset import Snapshot
 from mnemic.errors import QueryError
+from mnemic.vectors import vectors
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class RouteTree:
         children: list[list[int]] = [[] for _ in paths]
         for number, parent in enumerate(parents[1:], start=1):
             children[place[parent]].append(number)
-        centroids = nodes["centroid"].combine_chunks().flatten().to_numpy().reshape(len(paths), -1)
+        centroids = vectors(nodes["centroid"], copy=False)
         return cls(paths, centroids, nodes["size"].to_numpy(), children)
 
     def route(self, vector: npt.NDArray[Any], leaves: int) -> Route:
@@ -53,10 +54,10 @@ class RouteTree:
         """
         if leaves < 1:
             raise QueryError(f"A route to {leaves} leaves leads nowhere; set route to at least 1.")
-        kept = [0]
-        while any(self.children[node] for node in kept):
-            below = np.array([child for node in kept for child in self.children[node] or [node]])
+        nodes = [0]
+        while any(self.children[node] for node in nodes):
+            below = np.array([child for node in nodes for child in self.children[node] or [node]])
             distances = ((self.centroids[below] - vector) ** 2).sum(axis=1)
-            kept = below[np.lexsort((below, distances))[:leaves]].tolist()
-        share = float(self.sizes[kept].sum() / max(int(self.sizes[0]), 1))
-        return Route(tuple(sorted(self.paths[node] for node in kept)), share)
+            nodes = below[np.lexsort((below, distances))[:leaves]].tolist()
+        share = float(self.sizes[nodes].sum() / max(int(self.sizes[0]), 1))
+        return Route(tuple(sorted(self.paths[node] for node in nodes)), share)

@@ -1,7 +1,7 @@
 """Events to a tree of clusters: balanced hierarchical k-means, built from the root to the leaves.
 
 The tree is the one of hierarchical memory banks (Pouransari et al., arXiv 2510.02375): 16 children a node, each node
-trained on up to 20 steps of 6,400 examples, every event then assigned by greedy descent.
+trained on up to 20 steps of 6,400 examples. Every event is then assigned by greedy descent.
 
 * ``sample``   which events are trained on: those of smallest draw, whoever looks at them
 * ``train``    balanced k-means of a node, in numbers that add up exactly

@@ -1,4 +1,4 @@
-"""What a node is: how many events it has and how far they are from its centroid, its words, its nearest events.
+"""Descriptions of nodes: the number of events, their distance from the centroid, the words, the nearest events.
 
 Everything is counted in whole numbers (a squared distance in parts of 2^-32), so parts of a corpus can be described
 anywhere and added up in any order.
@@ -14,14 +14,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic.arrays import Floats, Integers, Vectors
 from mnemic.compiled import compiled
 from mnemic.schema import clusters
+from mnemic.vectors import column, vectors
 from operators.cluster.labels import labels, words_of
-from operators.cluster.nearest import Integers, Vectors
 from operators.cluster.sample import chosen
 from operators.cluster.tree import Tree
-
-Floats = npt.NDArray[np.float64]
 
 EXAMPLES = 3
 COUNTED = 131_072
@@ -33,7 +32,7 @@ _PARTS = 2.0**32
 
 @dataclasses.dataclass(frozen=True)
 class NearestEvents:
-    """The events nearest to the centroid of each node: node, squared distance and id, sorted so, three a node."""
+    """The events nearest to each node's centroid, three a node, sorted by (node, squared distance, id): [n] each."""
 
     node: Integers
     distance: Floats
@@ -54,7 +53,8 @@ class NearestEvents:
 
 @dataclasses.dataclass(frozen=True)
 class Measures:
-    """Of every node, level after level: its events, the sum of their squared distances in parts, and their nearest."""
+    """Of every node, level after level: ``sizes`` int64 [nodes], events; ``squares`` int64 [nodes], the sums of their
+    squared distances in parts of 2^-32; and the nearest events."""
 
     sizes: Integers
     squares: Integers
@@ -65,14 +65,14 @@ class Measures:
 
     @property
     def radii(self) -> Floats:
-        """Root mean square distance to the centroid; 0 for a node without events."""
+        """Root mean square distance to the centroid, float64 [nodes]; 0 for a node without events."""
         radii: Floats = np.sqrt(self.squares / _PARTS / np.maximum(self.sizes, 1))
         return radii
 
 
 @dataclasses.dataclass(frozen=True)
 class NodeDescription:
-    """Measures of the nodes, and how often which word occurs in which leaf: a term is leaf * words + word."""
+    """Measures of the nodes, and ``counts`` int64 [n] of ``terms`` int64 [n], each leaf * words + word."""
 
     measures: Measures
     terms: Integers
@@ -83,8 +83,8 @@ class NodeDescription:
 class Describing:
     """Describes the nodes of ``tree`` by all events of a corpus of ``rows``: a `Reduction`.
 
-    Batches hold ``id``, ``vector``, ``cluster`` and ``text``, which may be null but where `reads` says so. Labels are
-    made of ``words``, which are in alphabetical order.
+    Batches have ``id``, ``vector``, ``cluster`` and ``text``; a text may be null except in the rows of `reads`. Labels
+    are made of ``words``, which are in alphabetical order.
     """
 
     tree: Tree
@@ -93,24 +93,24 @@ class Describing:
     rows: int
 
     def reads(self, ids: pa.Array) -> Integers:
-        """Places of the events whose texts are read."""
+        """Places of the events whose texts are read, int64."""
         return chosen(ids, self.seed, COUNTED, self.rows)
 
     @property
     def nothing(self) -> NodeDescription:
-        """Of no events."""
+        """The description of no events."""
         return NodeDescription(nothing(self.tree), *(np.empty(0, np.int64),) * 2)
 
     def partial(self, batch: pa.RecordBatch) -> NodeDescription:
         leaves = leaves_of(self.tree, batch.column("cluster"))
         measures = measured(self.tree, leaves, batch)
         number = {word: index for index, word in enumerate(self.words)}
-        found = []
+        occurrences = []
         places = self.reads(batch.column("id"))
         for leaf, text in zip(leaves[places].tolist(), batch.column("text").take(places).to_pylist(), strict=True):
             counted = collections.Counter(number[word] for word in words_of(text) if word in number)
-            found += [(leaf * len(self.words) + word, count) for word, count in counted.items()]
-        pairs = np.array(found, np.int64).reshape(-1, 2)
+            occurrences += [(leaf * len(self.words) + word, count) for word, count in counted.items()]
+        pairs = np.array(occurrences, np.int64).reshape(-1, 2)
         return NodeDescription(measures, *_added_up(pairs[:, 0], pairs[:, 1]))
 
     def merge(self, one: NodeDescription, other: NodeDescription) -> NodeDescription:
@@ -147,21 +147,21 @@ class Describing:
 
 
 def table_of(columns: dict[str, list[object]], centroids: Vectors) -> pa.Table:
-    """`clusters` of these columns, and float32 [nodes, d]."""
+    """The table `clusters` of these columns, and of ``centroids`` float32 [nodes, d]."""
     schema = clusters(centroids.shape[1])
     arrays = {name: pa.array(values, schema.field(name).type) for name, values in columns.items()}
-    arrays["centroid"] = pa.FixedSizeListArray.from_arrays(pa.array(centroids.reshape(-1)), centroids.shape[1])
+    arrays["centroid"] = column(centroids)
     return pa.Table.from_arrays([arrays[name] for name in schema.names], schema=schema)
 
 
 def bare(tree: Tree) -> pa.Table:
-    """`clusters` of a tree that nothing was looked at with yet: paths and centroids, and no events."""
+    """The table `clusters` of a tree before any event was counted: paths and centroids, and no events."""
     describing = Describing(tree, (), 0, 1)
     return describing.finish(describing.nothing)
 
 
 def leaves_of(tree: Tree, paths: pa.Array) -> Integers:
-    """The leaf that each path names, int64."""
+    """The leaf that each path names, int64 [paths]."""
     leaves: Integers = pc.index_in(paths, value_set=pa.array(tree.names[-1], pa.string())).to_numpy().astype(np.int64)
     return leaves
 
@@ -175,24 +175,27 @@ def nothing(tree: Tree) -> Measures:
 
 
 def measured(tree: Tree, leaves: Integers, batch: pa.RecordBatch) -> Measures:
-    """Measures of the events of a batch (``id``, ``vector``) that are in ``leaves``."""
+    """Measures of the events of a batch (``id``, ``vector``), whose leaves are ``leaves`` int64 [rows]."""
     vectors, ids = vectors_of(batch), np.array(batch.column("id").to_pylist(), np.bytes_)
-    found, first = nothing(tree), 0
+    measures, first = nothing(tree), 0
     for above, centroids in zip(tree.ancestors(), tree.centroids, strict=True):
         node = above[leaves]
         distance = np.empty(len(node))
         squared_distances(vectors, centroids, node, distance)
-        np.add.at(found.sizes, first + node, 1)
-        np.add.at(found.squares, first + node, np.rint(distance * _PARTS).astype(np.int64))
+        np.add.at(measures.sizes, first + node, 1)
+        np.add.at(measures.squares, first + node, np.rint(distance * _PARTS).astype(np.int64))
         near = NearestEvents.of(first + node, distance, ids)
-        found = dataclasses.replace(found, nearest=found.nearest + near)
+        measures = dataclasses.replace(measures, nearest=measures.nearest + near)
         first += len(centroids)
-    return found
+    return measures
 
 
 @compiled
 def squared_distances(vectors: Vectors, centroids: Vectors, node: Integers, distance: Floats) -> None:
-    """Write each row's squared distance to the centroid of its node; summed up in float64, in four sums by turns."""
+    """Write each row's squared distance to the centroid of its node, ``distance`` float64 [rows], in four running sums.
+
+    ``vectors`` float32 [rows, d], ``centroids`` float32 [nodes, d], ``node`` int64 [rows].
+    """
     length = vectors.shape[1]
     for row in range(vectors.shape[0]):
         vector, centroid = vectors[row], centroids[node[row]]
@@ -209,9 +212,7 @@ def squared_distances(vectors: Vectors, centroids: Vectors, node: Integers, dist
 
 def vectors_of(batch: pa.RecordBatch) -> Vectors:
     """The column ``vector``, float32 [rows, d]."""
-    column = batch.column("vector")
-    flat: Vectors = column.flatten().to_numpy().astype(np.float32, copy=False)
-    return flat.reshape(len(column), column.type.list_size)
+    return vectors(batch.column("vector"), np.float32, copy=False)
 
 
 def _named(tree: Tree) -> tuple[list[str], list[int]]:

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic.arrays import Integers
 from operators.cluster.describe import Measures, leaves_of, measured, nothing
-from operators.cluster.nearest import Integers
 from operators.cluster.tree import Tree
 
 DUE = 1.25
@@ -30,7 +30,7 @@ LOPSIDED = 8.0
 
 @dataclasses.dataclass(frozen=True)
 class Count:
-    """Events now in each leaf, those of them that came since the tree was fitted, and the examples still there."""
+    """Events of each leaf, int64 [leaves], those added since the tree was fitted, and examples still there."""
 
     sizes: Integers
     added: Measures
@@ -41,8 +41,8 @@ class Count:
 class Counting:
     """Counts the events of ``tree`` again after a corpus has changed: a `Reduction`.
 
-    Batches hold ``id`` and ``cluster``, and those of events that came since the tree was fitted ``vector`` too.
-    ``nodes`` is the table `clusters` as it stands.
+    Batches have ``id`` and ``cluster``, and those of events added since the tree was fitted ``vector`` too. ``nodes``
+    is the stored table `clusters`.
     """
 
     tree: Tree
@@ -52,15 +52,15 @@ class Counting:
         leaves = leaves_of(self.tree, batch.column("cluster"))
         sizes = np.bincount(leaves, minlength=self.tree.leaves)
         added = measured(self.tree, leaves, batch) if "vector" in batch.schema.names else nothing(self.tree)
-        known = pc.list_flatten(self.nodes["examples"].combine_chunks())
-        there = batch.column("id").filter(pc.is_in(batch.column("id"), value_set=known))
+        examples = pc.list_flatten(self.nodes["examples"].combine_chunks())
+        there = batch.column("id").filter(pc.is_in(batch.column("id"), value_set=examples))
         return Count(sizes, added, frozenset(there.to_pylist()))
 
     def merge(self, one: Count, other: Count) -> Count:
         return Count(one.sizes + other.sizes, one.added + other.added, one.examples | other.examples)
 
     def finish(self, whole: Count) -> pa.Table:
-        """`clusters` with the sizes of now, the added events, and no example that has gone."""
+        """The table `clusters` with current sizes, the added events, and no example that has gone."""
         sizes = []
         for above, names in zip(self.tree.ancestors(), self.tree.names, strict=True):
             sizes.append(np.bincount(above, whole.sizes, len(names)).astype(np.int64))
@@ -95,7 +95,7 @@ def imbalance(nodes: pa.Table) -> float:
 
 
 def why_due(nodes: pa.Table, depth: int) -> str:
-    """Why the tree should be fitted anew, "" where it need not; ``depth`` is what a tree fitted now would have."""
+    """Why the tree should be fitted anew, "" where it need not; ``depth`` is that of a tree fitted now."""
     leaves = _leaves(nodes)
     fitted, added = (int(np.asarray(leaves[name]).sum()) for name in ("fitted", "added"))
     events, had = int(np.asarray(leaves["size"]).sum()), int(leaves["level"][0].as_py())

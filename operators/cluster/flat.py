@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from mnemic.arrays import Vectors
 from mnemic.errors import MissingExtra
-from operators.cluster.nearest import Vectors
 
 
 def faiss_centroids(vectors: Vectors, clusters: int, iterations: int, seed: int) -> Vectors:
-    """Centroids, float32 [clusters, d], of faiss' k-means over all ``vectors``; on its GPUs where it has some.
+    """Centroids, float32 [clusters, d], of faiss' k-means over ``vectors`` float32 [n, d]; on its GPUs if it has some.
 
     Their bits depend on the version of faiss and on its threads. Raises `MissingExtra` where faiss is not installed.
     """
@@ -30,5 +30,5 @@ def faiss_centroids(vectors: Vectors, clusters: int, iterations: int, seed: int)
         max_points_per_centroid=len(vectors),
     )
     k_means.train(np.ascontiguousarray(vectors))
-    made: Vectors = np.asarray(k_means.centroids, np.float32).reshape(clusters, -1)
-    return made
+    centroids: Vectors = np.asarray(k_means.centroids, np.float32).reshape(clusters, -1)
+    return centroids

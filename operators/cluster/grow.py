@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnemic.arrays import Integers, Vectors
 from mnemic.threads import side_by_side
 from operators.cluster.kmeans import KMeansSettings, add_up, moved, steps_of_a_unit, trained
-from operators.cluster.nearest import Integers, Vectors, longest
+from operators.cluster.nearest import longest
 from operators.cluster.tree import STRIDE, Tree, TreeLevel, chunk_rows, root
 from operators.contracts import Progress
 
@@ -39,7 +40,7 @@ class Grower:
     how: KMeansSettings
     device: str = "cpu"
 
-    def grown(self, depth: int, min_leaf: int, full: bool, told: Progress | None = None) -> Tree:
+    def grown(self, depth: int, min_leaf: int, full: bool, progress: Progress | None = None) -> Tree:
         """The tree with ``depth`` levels below the root.
 
         No node has fewer than ``min_leaf`` rows, in proportion where the corpus has more rows than the sample. With
@@ -50,46 +51,49 @@ class Grower:
         for level in range(depth):
             below = min_leaf * (self.how.branching ** (depth - level - 1) if full else 1)
             sizes = np.bincount(node, minlength=len(tree.names[-1]))
-            wanted = np.clip(sizes * self.rows // len(self.vectors) // below, 1, self.how.branching)
+            children = np.clip(sizes * self.rows // len(self.vectors) // below, 1, self.how.branching)
             how = self.how
-            if level and wanted.sum() <= STRIDE:  # what comes of it is only a beginning
+            if level and children.sum() <= STRIDE:  # the result is only a start
                 how = dataclasses.replace(how, iterations=-(-how.iterations // 4))
-            made = self._centroids(node, sizes, wanted, tree.names[-1], how)
-            if sum(map(len, made)) > STRIDE:
-                tree, node = self._divided(tree, node, made, floor)
+            centroids = self._centroids(node, sizes, children, tree.names[-1], how)
+            if sum(map(len, centroids)) > STRIDE:
+                tree, node = self._divided(tree, node, centroids, floor)
             else:
-                tree, node = self._strode(tree, made, floor)
-            if told is not None:
-                told(level + 1, depth)
+                tree, node = self._strode(tree, centroids, floor)
+            if progress is not None:
+                progress(level + 1, depth)
         return tree
 
     def _centroids(
-        self, node: Integers, sizes: Integers, wanted: Integers, names: list[str], how: KMeansSettings
+        self, node: Integers, sizes: Integers, children: Integers, names: list[str], how: KMeansSettings
     ) -> list[Vectors]:
-        """The children of every node, before small ones are dropped."""
+        """The centroids of the children of every node, float32 [children, d], before small ones are dropped.
+
+        ``node`` int64 [n] are the nodes of the vectors, ``sizes`` and ``children`` int64 [nodes].
+        """
         members = np.split(np.argsort(node, kind="stable"), np.cumsum(sizes)[:-1])
-        made: list[Vectors] = [np.empty((0, 0), np.float32)] * len(sizes)
-        for alone in np.flatnonzero(wanted == 1).tolist():
-            made[alone] = mean(self.vectors[members[alone]])
+        centroids_of: list[Vectors] = [np.empty((0, 0), np.float32)] * len(sizes)
+        for single in np.flatnonzero(children == 1).tolist():
+            centroids_of[single] = mean(self.vectors[members[single]])
         step = steps_of_a_unit(self.vectors)
-        divided = np.flatnonzero(wanted > 1)
-        held = np.minimum(sizes, how.examples)
+        divided = np.flatnonzero(children > 1)
+        examples = np.minimum(sizes, how.examples)
 
         def train(group: Integers) -> None:
-            points = self._points([members[one][: held[one]] for one in group], step)
-            found = trained(points, held[group], wanted[group], [names[one] for one in group], how)
-            for one, centroids in zip(group.tolist(), found, strict=True):
-                made[one] = centroids / np.float32(step)
+            points = self._points([members[one][: examples[one]] for one in group], step)
+            children_of = trained(points, examples[group], children[group], [names[one] for one in group], how)
+            for one, centroids in zip(group.tolist(), children_of, strict=True):
+                centroids_of[one] = centroids / np.float32(step)
 
-        side_by_side(train, self._groups(divided[np.argsort(-held[divided], kind="stable")], held), self.device)
-        return made
+        side_by_side(train, self._groups(divided[np.argsort(-examples[divided], kind="stable")], examples), self.device)
+        return centroids_of
 
-    def _groups(self, nodes: Integers, held: Integers) -> Iterator[Integers]:
-        """Nodes, largest first, that are trained together; one with more than a step's examples is alone."""
+    def _groups(self, nodes: Integers, examples: Integers) -> Iterator[Integers]:
+        """Groups of nodes that are trained together, largest first; one with more than a step's examples is single."""
         most = (_TOGETHER if self.device == "cpu" else _TOGETHER_GPU) // (4 * self.vectors.shape[1])
         start = 0
         while start < len(nodes):
-            largest = int(held[nodes[start]])
+            largest = int(examples[nodes[start]])
             count = 1 if largest > self.how.sample else max(1, most // largest)
             yield nodes[start : start + count]
             start += count
@@ -109,32 +113,31 @@ class Grower:
             place[len(rows) :] = 0
         return points.mul_(step).round_()
 
-    def _strode(self, tree: Tree, made: list[Vectors], floor: int) -> tuple[Tree, Integers]:
-        """The tree with one more level, of at most 256 nodes, to which rows go from the root; and their nodes there.
+    def _strode(self, tree: Tree, parts: list[Vectors], floor: int) -> tuple[Tree, Integers]:
+        """The tree with one more level, of at most 256 nodes, reached from the root; and the rows' nodes, int64 [n].
 
-        The nodes are moved to the means of the rows that go to them, wherever those were before, and the levels above
-        after them. Then nodes with fewer rows than ``floor`` go, one at a time, the smallest, and among equals the
-        first.
+        The nodes move to the means of the rows that go to them, wherever those were, and the levels above follow.
+        Then nodes with fewer rows than ``floor`` go, one at a time, the smallest, and among equals the first.
         """
-        parent = np.repeat(np.arange(len(made)), [len(one) for one in made])
-        centroids = np.concatenate(made)
-        if len(made) > 1:
+        parent = np.repeat(np.arange(len(parts)), [len(one) for one in parts])
+        centroids = np.concatenate(parts)
+        if len(parts) > 1:
             centroids = self._refined(centroids)
         everyone = np.arange(len(self.vectors))
         node = self._nearest(centroids, everyone)
-        sizes, kept = np.bincount(node, minlength=len(centroids)), np.arange(len(centroids))
-        while len(kept) > 1 and sizes[kept].min() < floor:
-            gone = kept[sizes[kept].argmin()]
-            kept = kept[kept != gone]
+        sizes, remaining = np.bincount(node, minlength=len(centroids)), np.arange(len(centroids))
+        while len(remaining) > 1 and sizes[remaining].min() < floor:
+            gone = remaining[sizes[remaining].argmin()]
+            remaining = remaining[remaining != gone]
             rows = np.flatnonzero(node == gone)
-            node[rows] = kept[self._nearest(centroids[kept], rows)]
+            node[rows] = remaining[self._nearest(centroids[remaining], rows)]
             sizes = np.bincount(node, minlength=len(centroids))
         place = np.empty(len(centroids), np.int64)
-        place[kept] = np.arange(len(kept))
-        return self._regrown(tree, centroids[kept], parent[kept], place[node]), place[node]
+        place[remaining] = np.arange(len(remaining))
+        return self._regrown(tree, centroids[remaining], parent[remaining], place[node]), place[node]
 
     def _regrown(self, tree: Tree, centroids: Vectors, parent: Integers, node: Integers) -> Tree:
-        """``tree`` above these nodes, which know their parents, and without nodes that are no one's parent."""
+        """``tree`` above these nodes, whose parents are ``parent`` int64, without nodes that have no child."""
         levels = [(centroids, parent)]
         for level in reversed(range(1, tree.depth + 1)):
             still, index = np.unique(levels[0][1], return_inverse=True)
@@ -143,19 +146,19 @@ class Grower:
             above = tree.ancestors(level)[level - 1][still]
             levels.insert(0, (self._means(node, len(still)), above))
         grown = root(tree.centroids[0])
-        for made, above in levels:
-            grown = grown.extended([made[above == one] for one in range(grown.leaves)], self.how.branching)
+        for means, above in levels:
+            grown = grown.extended([means[above == one] for one in range(grown.leaves)], self.how.branching)
         return grown
 
     def _refined(self, centroids: Vectors) -> Vectors:
-        """After some steps of k-means from there, on the first examples."""
+        """``centroids`` float32 [k, d] after some steps of k-means, on the first examples."""
         import torch
 
         step = steps_of_a_unit(self.vectors)
         some = min(len(self.vectors), self.how.examples, EXAMPLES * len(centroids))
         points = self._points([np.arange(some)], step)
-        found = torch.from_numpy(centroids * np.float32(step))[None].to(points.device)
-        return (moved(points, found, STEPS)[0].cpu().numpy() / np.float32(step)).astype(np.float32)
+        start = torch.from_numpy(centroids * np.float32(step))[None].to(points.device)
+        return (moved(points, start, STEPS)[0].cpu().numpy() / np.float32(step)).astype(np.float32)
 
     def _means(self, node: Integers, nodes: int) -> Vectors:
         sums, sizes = np.zeros((1, nodes, self.vectors.shape[1])), np.zeros((1, nodes), np.int64)
@@ -167,28 +170,28 @@ class Grower:
         tree = root(centroids[:1]).extended([centroids], len(centroids))
         return self._sent(tree, np.zeros(len(rows), np.int64), rows)
 
-    def _divided(self, tree: Tree, node: Integers, made: list[Vectors], floor: int) -> tuple[Tree, Integers]:
+    def _divided(self, tree: Tree, node: Integers, parts: list[Vectors], floor: int) -> tuple[Tree, Integers]:
         """The tree with one more level, and the rows' nodes there; children with fewer rows than ``floor`` go.
 
-        One goes at a time, the smallest and among equals the first, and its rows go to the nearest that remain. One
-        child always remains.
+        One child goes at a time, the smallest and among equals the first, and its rows go to the nearest that remain.
+        One child always remains.
         """
-        grown = tree.extended(made, self.how.branching)
+        grown = tree.extended(parts, self.how.branching)
         below = self._sent(grown, node, np.arange(len(node)))
         sizes = np.bincount(below, minlength=grown.leaves)
         below_floor = (grown.children[-1] >= 0) & (sizes[grown.children[-1]] < floor)
         small = np.flatnonzero(below_floor.any(axis=1))
-        small = small[[len(made[one]) > 1 for one in small]]
+        small = small[[len(parts[one]) > 1 for one in small]]
         if len(small) == 0:
             return grown, below
         order = np.argsort(node, kind="stable")
-        starts = np.searchsorted(node[order], np.arange(len(made) + 1))
+        starts = np.searchsorted(node[order], np.arange(len(parts) + 1))
         for one in small.tolist():
             rows = order[starts[one] : starts[one + 1]]
-            made[one] = self._without_small(made[one], rows, below[rows] - grown.children[-1][one, 0], floor)
-        if sum(map(len, made)) <= STRIDE:  # now descent begins here
-            return self._strode(tree, made, floor)
-        grown = tree.extended(made, self.how.branching)
+            parts[one] = self._without_small(parts[one], rows, below[rows] - grown.children[-1][one, 0], floor)
+        if sum(map(len, parts)) <= STRIDE:  # now descent begins here
+            return self._strode(tree, parts, floor)
+        grown = tree.extended(parts, self.how.branching)
         return grown, self._sent(grown, node, np.arange(len(node)))
 
     def _without_small(self, centroids: Vectors, rows: Integers, choice: Integers, floor: int) -> Vectors:
@@ -200,12 +203,12 @@ class Grower:
         return centroids
 
     def _sent(self, tree: Tree, node: Integers, rows: Integers) -> Integers:
-        """The nodes of the last level that ``rows`` of the sample go to from ``node``, of the level before."""
+        """The nodes of the last level, int64 [rows], that ``rows`` go to from ``node``, of the level before."""
         import torch
 
         level = TreeLevel(tree.centroids[-1], tree.children[-1], self.device)
         order = np.argsort(node, kind="stable")
-        found, size = np.empty(len(rows), np.int64), min(chunk_rows(self.device), len(rows))
+        children, size = np.empty(len(rows), np.int64), min(chunk_rows(self.device), len(rows))
         vectors = torch.from_numpy(self.vectors)
         rooms: queue.SimpleQueue[torch.Tensor] = queue.SimpleQueue()
         for _ in range(torch.get_num_threads() if len(rows) > size else 1):
@@ -215,14 +218,14 @@ class Grower:
             part, room = order[start : start + size], rooms.get()
             some = torch.index_select(vectors, 0, torch.from_numpy(rows[part]), out=room[: len(part)]).to(self.device)
             there = level.below(some, torch.from_numpy(node[part]).to(self.device), longest(some))
-            found[part] = there.cpu().numpy()
+            children[part] = there.cpu().numpy()
             rooms.put(room)
 
         side_by_side(send, range(0, len(rows), size or 1), self.device)
-        return found
+        return children
 
 
 def mean(vectors: Vectors) -> Vectors:
-    """float32 [1, d]; summed up in float64, row after row."""
-    made: Vectors = vectors.mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32)
-    return made
+    """The mean of ``vectors`` [n, d], float32 [1, d]; the sum is float64, row after row."""
+    average: Vectors = vectors.mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32)
+    return average

@@ -1,15 +1,15 @@
 """Balanced k-means of several nodes at once, in numbers that add up exactly.
 
 One node of the tree is trained as in hierarchical memory banks (Pouransari et al., arXiv 2510.02375, clustering tree):
-k-means++ start, then expectation-maximisation steps on fresh examples, and when a cluster holds more than ``share`` / k
-of a step's assignments (0.094 = 1.5 / 16 in the paper), they are split evenly with the smallest one. Without it one
-cluster of a corpus takes a third of the events and its memory block is trained on everything. The paper splits at
-random; here the points come in the order of a seeded hash and every other one goes, which is as random and always the
-same. One last step takes all examples and splits nothing, so that a centroid is the mean of what descends to it.
+k-means++ start, then expectation-maximisation steps on fresh examples. A cluster with more than ``share`` / k of a
+step's assignments (0.094 = 1.5 / 16 in the paper) is split evenly with the smallest one. Without that, one cluster of a
+corpus takes a third of the events, and its memory block is trained on everything. The paper splits at random; here the
+points come in the order of a seeded hash and every other one goes, which is as random and always the same. One last
+step takes all examples and splits nothing, so that a centroid is the mean of the examples that descend to it.
 
 Points are rounded to whole steps, of which the longest has at most 2^11 (a power of two of them is a unit). Then all
-products, distances and sums are whole numbers below 2^24, which float32 holds exactly in whatever order they are added:
-the centroids are the same bits with any number of threads and on any device. A step is 0.0005 of a unit vector's
+products, distances and sums are whole numbers below 2^24, which float32 holds exactly in any order of addition. So the
+centroids are the same bits with any number of threads and on any device. A step is 0.0005 of a unit vector's
 length; that blurs the mean squared distance by 0.00001, where clusters of sentences have 0.5.
 """
 
@@ -20,17 +20,15 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from mnemic.arrays import Floats, Hashes, Integers, Vectors
 from mnemic.compiled import compiled
 from mnemic.ids import hash_parts
-from operators.cluster.nearest import Integers, Vectors
-from operators.cluster.sample import mixed
+from mnemic.splitmix import GAMMA, mixed
 
 if TYPE_CHECKING:
     import torch
 
-Sums = npt.NDArray[np.float64]
 
 LONGEST = 1 << 11
 """Steps of the longest vector."""
@@ -46,7 +44,7 @@ _CANDIDATES = 4  # points tried for each centroid of the start (greedy k-means++
 
 @dataclasses.dataclass(frozen=True)
 class KMeansSettings:
-    """How a node is trained: the fields of `operators.cluster.Cluster` of these names."""
+    """Settings of a node's training: the fields of `operators.cluster.Cluster` of these names."""
 
     branching: int
     iterations: int
@@ -56,31 +54,31 @@ class KMeansSettings:
 
     @property
     def examples(self) -> int:
-        """Rows of a node that are used at most."""
+        """The most rows of a node that are used."""
         return self.iterations * self.sample
 
 
 def steps_of_a_unit(vectors: Vectors) -> float:
-    """A power of two by which the longest of ``vectors`` has at most 2^11 steps."""
+    """A power of two by which the longest of ``vectors`` float32 [n, d] has at most 2^11 steps."""
     longest = math.sqrt(max((float(np.einsum("ij,ij->i", part, part).max()) for part in _parts(vectors)), default=0.0))
     return float(LONGEST / 2.0 ** math.ceil(math.log2(longest))) if longest > 0 else 1.0
 
 
 def trained(
-    points: torch.Tensor, valid: Integers, wanted: Integers, names: list[str], how: KMeansSettings
+    points: torch.Tensor, valid: Integers, clusters: Integers, names: list[str], how: KMeansSettings
 ) -> list[Vectors]:
     """Centroids in steps, float32 [k, d], of each of several nodes.
 
     ``points`` float32 [nodes, m, d] are whole numbers in random order, zeros from row ``valid[i]`` on. The i-th node
-    gets ``wanted[i]`` centroids, at most ``how.branching``, or one for each distinct point of the start if those are
-    less; ``names`` tell the nodes' draws apart.
+    gets ``clusters[i]`` centroids, at most ``how.branching``, or one for each distinct point of the start if those are
+    less. ``valid`` and ``clusters`` are int64 [nodes]; ``names`` seed the nodes' draws.
     """
     import torch
 
-    centroids, distinct = _start(points, valid, int(wanted.max()), names, how)
+    centroids, distinct = _start(points, valid, int(clusters.max()), names, how)
     device, (_, m, _) = points.device, points.shape
-    wanted = np.minimum(wanted, distinct)
-    missing = torch.arange(centroids.shape[1], device=device) >= torch.from_numpy(wanted).to(device)[:, None]
+    clusters = np.minimum(clusters, distinct)
+    missing = torch.arange(centroids.shape[1], device=device) >= torch.from_numpy(clusters).to(device)[:, None]
     outside = torch.arange(m, device=device) >= torch.from_numpy(valid).to(device)[:, None]
     slices = max(1, round(m / how.sample))
     before, settled = None, torch.zeros(len(valid), dtype=torch.bool, device=device)
@@ -89,9 +87,9 @@ def trained(
         part = points[:, first:end]
         choice = _nearest(part, centroids, missing).masked_fill_(outside[:, first:end], -1)
         if not math.isinf(how.share):
-            kept = choice.cpu()
-            balance(kept.numpy(), np.minimum(valid, end) - first, wanted, how.share)
-            choice = kept.to(device)
+            balanced = choice.cpu()
+            balance(balanced.numpy(), np.minimum(valid, end) - first, clusters, how.share)
+            choice = balanced.to(device)
         means = _means(part, choice, centroids).round_().float()
         centroids = torch.where(settled[:, None, None], centroids, means)
         if slices == 1:
@@ -102,11 +100,11 @@ def trained(
             before = choice
     choice = _nearest(points, centroids, missing).masked_fill_(outside, -1)
     exact = (_means(points, choice, centroids) * _FINE).round_() / _FINE
-    return [one[:count] for one, count in zip(exact.float().cpu().numpy(), wanted.tolist(), strict=True)]
+    return [one[:count] for one, count in zip(exact.float().cpu().numpy(), clusters.tolist(), strict=True)]
 
 
 def moved(points: torch.Tensor, centroids: torch.Tensor, steps: int) -> torch.Tensor:
-    """Centroids after so many steps of plain k-means, float32 [nodes, k, d], of ``points`` [nodes, m, d], in steps."""
+    """Centroids, float32 [nodes, k, d], after so many steps of plain k-means over ``points`` float32 [nodes, m, d]."""
     import torch
 
     missing = torch.zeros(centroids.shape[:2], dtype=torch.bool, device=points.device)
@@ -153,8 +151,10 @@ def _means(points: torch.Tensor, choice: torch.Tensor, centroids: torch.Tensor) 
 
 
 @compiled
-def add_up(points: Vectors, choice: Integers, sums: Sums, sizes: Integers) -> None:
-    """Add every point to the sum of its cluster, if it has one.
+def add_up(points: Vectors, choice: Integers, sums: Floats, sizes: Integers) -> None:
+    """Add every point float32 [nodes, m, d] to the sum of its cluster, float64 [nodes, k, d], if it has one.
+
+    ``choice`` int64 [nodes, m] are the clusters, -1 for none; ``sizes`` int64 [nodes, k] are counted too.
 
     A product with a matrix of zeros and ones, as on a GPU, takes four times as long on a CPU.
     """
@@ -169,15 +169,15 @@ def add_up(points: Vectors, choice: Integers, sums: Sums, sizes: Integers) -> No
 
 
 @compiled
-def balance(choice: Integers, rows: Integers, wanted: Integers, share: float) -> None:
+def balance(choice: Integers, rows: Integers, clusters_of: Integers, share: float) -> None:
     """Move points out of clusters that hold more than ``share`` / k of a node's points, until none does.
 
-    ``choice`` int64 [nodes, m] is changed; a node has ``rows`` points and ``wanted`` = k clusters. The largest and the
-    smallest cluster end up with equally many; each time the points that move are spread evenly over the order of the
-    points.
+    ``choice`` int64 [nodes, m] is changed; a node has ``rows`` points and ``clusters_of`` = k clusters, int64
+    [nodes]. The largest and the smallest cluster end up with equally many; each time the points that move are spread
+    evenly over the order of the points.
     """
     for node in range(len(rows)):
-        count, clusters = rows[node], wanted[node]
+        count, clusters = rows[node], clusters_of[node]
         sizes = np.zeros(clusters, np.int64)
         for row in range(count):
             sizes[choice[node, row]] += 1
@@ -230,11 +230,11 @@ def _start(
     return points[node[:, None], torch.stack(chosen, 1)], distinct.cpu().numpy()
 
 
-def _uniform(seed: int, names: list[str], clusters: int) -> Sums:
+def _uniform(seed: int, names: list[str], clusters: int) -> Floats:
     """Numbers in [0, 1), float64 [nodes, clusters, candidates], that depend on the seed and the node's name alone."""
     begin = np.array([int(hash_parts("k-means++", seed, name)[:16], 16) for name in names], np.uint64)
-    counter = np.arange(clusters * _CANDIDATES, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    bits = mixed(begin[:, None] + counter) >> np.uint64(11)
+    counter = np.arange(clusters * _CANDIDATES, dtype=np.uint64) * GAMMA
+    bits: Hashes = mixed(begin[:, None] + counter) >> np.uint64(11)
     return (bits.astype(np.float64) * 2.0**-53).reshape(len(names), clusters, _CANDIDATES)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from operators.cluster.nearest import Integers
+from mnemic.arrays import Integers
 from operators.cluster.tree import Tree
 
 TERMS = 4
@@ -41,7 +41,7 @@ def words_of(text: str) -> Iterator[str]:
 
 
 def vocabulary(frequency: Mapping[str, int], leaves: int) -> list[str]:
-    """The most frequent words, as many as can be counted in every leaf, in alphabetical order."""
+    """The most frequent words, as many as counters allow in every leaf, in alphabetical order."""
     size = min(VOCABULARY, COUNTERS // leaves)
     return sorted(sorted(frequency, key=lambda word: (-frequency[word], word))[:size])
 
@@ -49,18 +49,18 @@ def vocabulary(frequency: Mapping[str, int], leaves: int) -> list[str]:
 def labels(tree: Tree, leaves: Integers, terms: Integers, counts: Integers, words: list[str]) -> list[list[str]]:
     """The four most distinctive words of every node, by level, joined by commas.
 
-    ``counts`` [n] says how often the word with the number ``terms`` [n] occurs in the leaf ``leaves`` [n].
+    ``counts`` [n] are the occurrences of the word with the number ``terms`` [n] in the leaf ``leaves`` [n]; all int64.
     """
     table = np.zeros((tree.leaves, len(words)), np.int32)
     np.add.at(table, (leaves, terms), counts)
     frequency = np.maximum(table.sum(axis=0, dtype=np.int64), 1)
-    found = []
+    by_level = []
     for level in reversed(range(tree.depth + 1)):
         if level < tree.depth:
             table = _above(table, tree.children[level])
         weight = np.log1p(table.sum(dtype=np.int64) / len(table) / frequency)
-        found.append([_label(row * weight, words) for row in table])
-    return found[::-1]
+        by_level.append([_label(row * weight, words) for row in table])
+    return by_level[::-1]
 
 
 def _above(table: npt.NDArray[np.int32], children: Integers) -> npt.NDArray[np.int32]:

@@ -1,12 +1,12 @@
-"""The nearest centroid, exactly: a matrix product in float32, and float64 where that cannot tell.
+"""The nearest centroid, exactly: a matrix product in float32, and float64 where that cannot decide.
 
-A matrix library's products differ in their last bits with the shape, the threads and the machine. Whether that moves a
-row to another cluster must not depend on what it is computed with, or beside. So a product decides only where the best
-distance is smaller than all others by more than the product can be wrong, and where it is not, the distances of the
-centroids in question are summed up in float64. A sum of d products is wrong by more than 8 sqrt(d) roundings of 2^-24
-with a probability of 10^-13 (Higham and Mary, SIAM J. Sci. Comput. 2019, theorem 3.1). On sentence vectors that leaves
-one row in two thousand in doubt a level. What is found is a function of the row and the centroids alone, the same in
-any batch, with any number of threads, on a CPU and on a GPU. Equal distances go to the first centroid.
+A matrix library's products differ in their last bits with the shape, the threads and the machine, and a row's cluster
+must not. So a product decides only where the best distance is smaller than all others by more than the product's error.
+Elsewhere the distances of the centroids in question are summed up in float64. A sum of d products is wrong by more than
+8 sqrt(d) roundings of 2^-24 with a probability of 10^-13 (Higham and Mary, SIAM J. Sci. Comput. 2019, theorem 3.1). On
+sentence vectors that leaves one row in two thousand in doubt a level. The result is a function of the row and the
+centroids alone: the same in any batch, with any number of threads, on a CPU and on a GPU. Equal distances go to the
+first centroid.
 """
 
 from __future__ import annotations
@@ -17,18 +17,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from mnemic.arrays import Integers, Vectors
 from mnemic.compiled import compiled
 
 if TYPE_CHECKING:
     import torch
 
-Integers = npt.NDArray[np.int64]
-Vectors = npt.NDArray[np.float32]
 
 _LIKELY = 8
 
 _PAIRS = 16_384
-"""Rows and centroids that are looked at again at once: 50 MB each in float64 at 384 components."""
+"""Pairs of a row and a centroid that are compared again at once: 50 MB each in float64 at 384 components."""
 
 
 def squared_norms(centroids: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
@@ -40,7 +39,7 @@ def squared_norms(centroids: torch.Tensor, present: torch.Tensor) -> torch.Tenso
 
 
 def longest(rows: torch.Tensor) -> float:
-    """Length of the longest row."""
+    """Length of the longest of ``rows`` [n, d]."""
     import torch
 
     return float(torch.linalg.vector_norm(rows, dim=-1).max()) if rows.shape[0] else 0.0
@@ -84,7 +83,7 @@ def settled(
 def best_of(
     products: Vectors, squares: Vectors, node: Integers, wrong: float, choice: Integers, near: npt.NDArray[np.bool_]
 ) -> None:
-    """Write the nearest centroid of each row, and whether another one is less than ``wrong`` farther."""
+    """Write each row's nearest centroid, ``choice`` int64 [n]; ``near`` where another is at most ``wrong`` farther."""
     for row in range(products.shape[0]):
         own = squares[node[row]]
         best = second = np.float32(np.inf)
@@ -102,13 +101,13 @@ def best_of(
 def _again(
     within: torch.Tensor, rows: torch.Tensor, doubtful: torch.Tensor, centroids: torch.Tensor, node: torch.Tensor
 ) -> torch.Tensor:
-    """The first of the nearest centroids by float64, of those marked in ``within`` [n, k]."""
+    """The first of the nearest centroids by float64, of those marked in ``within`` bool [n, k]: int64 [n]."""
     import torch
 
     place, which = within.nonzero().unbind(1)
-    found = np.full(tuple(within.shape), np.inf)
+    exact = np.full(tuple(within.shape), np.inf)
     for start in range(0, len(place), _PAIRS):
         part, child = place[start : start + _PAIRS], which[start : start + _PAIRS]
         difference = rows[doubtful[part]].double() - centroids[node[part], child].double()
-        found[part.cpu().numpy(), child.cpu().numpy()] = difference.square_().sum(1).cpu().numpy()
-    return torch.from_numpy(found.argmin(1)).to(rows.device)
+        exact[part.cpu().numpy(), child.cpu().numpy()] = difference.square_().sum(1).cpu().numpy()
+    return torch.from_numpy(exact.argmin(1)).to(rows.device)

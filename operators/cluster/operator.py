@@ -1,8 +1,8 @@
 """The operator: its settings, and the tree of a corpus as two reductions with the training between them.
 
-`Cluster.sampling` finds the events to train on, `Cluster.grown` trains the tree on their vectors in one process, and
-`Cluster.describing` looks at every event once more for the table `clusters`. `Cluster.fit` does all of it here; the
-step (`pipelines.steps.cluster`) has the same done by any number of workers, with the same result.
+`Cluster.sampling` draws the events to train on, `Cluster.grown` trains the tree on their vectors in one process, and
+`Cluster.describing` reads every event once more for the table `clusters`. `Cluster.fit` does all of it here; the step
+(`pipelines.steps.cluster`) uses any number of workers, with the same result.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from mnemic.arrays import RowIds, Vectors
 from mnemic.catalogue import CATALOGUE
 from mnemic.errors import RecipeError, StepError
 from operators.cluster.describe import Describing, vectors_of
@@ -23,10 +24,9 @@ from operators.cluster.flat import faiss_centroids
 from operators.cluster.grow import Grower, mean
 from operators.cluster.kmeans import KMeansSettings
 from operators.cluster.labels import vocabulary
-from operators.cluster.nearest import Vectors
 from operators.cluster.sample import Sample, Sampling
 from operators.cluster.tree import Descent, Tree, root, tree_of
-from operators.contracts import Corpus, Numbers, Progress, Reduction, Resources
+from operators.contracts import Corpus, Progress, Reduction, Resources
 from operators.sections import Driven, Section
 
 PartT = TypeVar("PartT")
@@ -51,14 +51,14 @@ class Cluster:
     ``share`` / branching of them into one cluster. The paper's share is 1.5; with 1.2 the leaves are more even, and
     held-out events nearer to their centroids.
 
-    Every node holds at least ``min_leaf`` events of the corpus if that has so many, whether or not ``depth`` is given.
-    Trained on are all events of a corpus of up to 131,072, of a larger one 64 a leaf, at most 1,048,576. Where those
-    are not all, what holds is a node's part of them: at least ``min_leaf`` * trained / rows, rounded up; in the whole
-    corpus that is about ``min_leaf``, and can be fewer. A node that cannot be divided so has one child. ``min_leaf`` 1
-    only leaves out empty nodes.
+    Every node has at least ``min_leaf`` events of the corpus if that has so many, with or without a ``depth``. The
+    training takes all events of a corpus of up to 131,072, of a larger one 64 a leaf, at most 1,048,576. Where those
+    are not all events, the bound is on a node's part of them: at least ``min_leaf`` * trained / rows, rounded up. In
+    the whole corpus that is about ``min_leaf``, and can be fewer. A node that cannot be divided so has one child.
+    ``min_leaf`` 1 only leaves out empty nodes.
 
-    With ``method`` "flat" there are no levels but one of ``clusters`` leaves, made by plain k-means without a bound on
-    shares or sizes; "faiss" has faiss do that, where it is installed, with bits that depend on its version.
+    ``method`` "flat" makes one level of ``clusters`` leaves by plain k-means, without a bound on shares or sizes;
+    "faiss" has faiss do that, where it is installed, with bits that depend on its version.
     """
 
     version: ClassVar[int] = 5
@@ -114,27 +114,27 @@ class Cluster:
         return min(rows, max(FEWEST_TRAINED, min(TRAINED_A_LEAF * leaves, MOST_TRAINED)))
 
     def sampling(self, rows: int) -> Sampling:
-        """Finds the events of a corpus of ``rows`` that are trained on."""
+        """The draw of the events to train on, of a corpus of ``rows``."""
         if rows == 0:
             raise StepError("There are no events to cluster; check that the sources hold documents with text.")
         return Sampling(self.seed, self.trained(rows), rows)
 
-    def grown(self, vectors: Vectors, rows: int, device: str = "cpu", told: Progress | None = None) -> Tree:
+    def grown(self, vectors: Vectors, rows: int, device: str = "cpu", progress: Progress | None = None) -> Tree:
         """The tree of a corpus of ``rows``, trained on ``vectors``: float32 [n, d] in the order of their draws."""
         depth = self.levels(rows)
         if self.method == "faiss" and len(vectors) > 1:
             clusters = min(self.clusters or 1, len(vectors))
-            made = faiss_centroids(vectors, clusters, FLAT_STEPS, self.seed)
-            return root(mean(vectors)).extended([made], clusters)
+            centroids = faiss_centroids(vectors, clusters, FLAT_STEPS, self.seed)
+            return root(mean(vectors)).extended([centroids], clusters)
         if self.method == "flat":
             how = KMeansSettings(self.clusters or 1, FLAT_STEPS, len(vectors), math.inf, self.seed)
             return Grower(vectors, rows, how, device).grown(1, 1, False)
         how = KMeansSettings(self.branching, self.iterations, self.sample, self.share, self.seed)
         grower = Grower(vectors, rows, how, device)
-        return grower.grown(depth, self.min_leaf, self.depth is None, told)
+        return grower.grown(depth, self.min_leaf, self.depth is None, progress)
 
     def describing(self, tree: Tree, sample: Sample, rows: int) -> Describing:
-        """Makes the table `clusters` of a corpus of ``rows``."""
+        """The reduction that makes the table `clusters` of a corpus of ``rows``."""
         return Describing(tree, tuple(vocabulary(sample.words, tree.leaves)), self.seed, rows)
 
     def read(self, nodes: pa.Table) -> Tree:
@@ -160,7 +160,7 @@ class Cluster:
             columns = [*batch.columns, numbers]
             parts.append(sampling.partial(pa.RecordBatch.from_arrays(columns, names=["id", "text", "number"])))
         sample = reduced(sampling, parts)
-        tree = self.grown(drawn_vectors(sample, functools.partial(_taken, corpus)), rows, device)
+        tree = self.grown(drawn_vectors(sample, functools.partial(_vectors_in_parts, corpus)), rows, device)
         paths = ClusterPaths({}, tree)
         describing = self.describing(tree, sample, rows)
         described = (
@@ -170,7 +170,7 @@ class Cluster:
         return ClusterPaths({"clusters": describing.finish(reduced(describing, described))}, tree)
 
     def restore(self, state: pa.Table, corpus: Corpus, device: str) -> ClusterPaths:
-        """The tree again, from the paths and centroids of its nodes."""
+        """The fitted tree, from the paths and centroids of its nodes."""
         return ClusterPaths({"clusters": state}, self.read(state), device)
 
 
@@ -187,23 +187,23 @@ def reduced(reduction: Reduction[PartT, Any], parts: Iterable[PartT]) -> PartT:
     return functools.reduce(reduction.merge, parts)
 
 
-def drawn_vectors(sample: Sample, take: Callable[[Numbers], Iterable[tuple[Numbers, Vectors]]]) -> Vectors:
+def drawn_vectors(sample: Sample, take: Callable[[RowIds], Iterable[tuple[RowIds, Vectors]]]) -> Vectors:
     """The vectors of a sample, float32 [n, d] in the order of their draws.
 
-    ``take`` is given numbers of rows in ascending order and yields some of them at a time, with their vectors.
+    ``take`` gets numbers of rows in ascending order and yields some at a time, uint64 [m], with their vectors.
     """
     order = np.argsort(sample.numbers, kind="stable")
     ascending = sample.numbers[order]
     vectors: Vectors | None = None
-    for numbers, found in take(ascending):
+    for numbers, some in take(ascending):
         if vectors is None:
-            vectors = np.empty((len(ascending), found.shape[1]), np.float32)
-        vectors[order[np.searchsorted(ascending, numbers)]] = found
+            vectors = np.empty((len(ascending), some.shape[1]), np.float32)
+        vectors[order[np.searchsorted(ascending, numbers)]] = some
     assert vectors is not None
     return vectors
 
 
-def _taken(corpus: Corpus, numbers: Numbers) -> Iterable[tuple[Numbers, Vectors]]:
+def _vectors_in_parts(corpus: Corpus, numbers: RowIds) -> Iterable[tuple[RowIds, Vectors]]:
     for start in range(0, len(numbers), 8192):
         some = numbers[start : start + 8192]
         table = corpus.take(some.astype(np.int64).tolist(), ["vector"])
@@ -212,7 +212,7 @@ def _taken(corpus: Corpus, numbers: Numbers) -> Iterable[tuple[Numbers, Vectors]
 
 @dataclasses.dataclass(frozen=True)
 class ClusterPaths:
-    """What `Cluster.fit` learned: the table `clusters`, and the leaf of any event with a ``vector``."""
+    """The result of `Cluster.fit`: the table `clusters`, and the leaf of any event with a ``vector``."""
 
     tables: Mapping[str, pa.Table]
     tree: Tree

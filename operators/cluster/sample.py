@@ -1,7 +1,7 @@
 """Which events a tree is trained on: those of smallest draw, whoever looks at them first.
 
-A draw is 64 bits that depend on the seed and an event's id alone, so the events of smallest draw are a random sample
-that any split of the corpus finds again: the smallest of two parts are among the smallest of each ("bottom-k", Cohen
+A draw is 64 bits that depend on the seed and an event's id alone. So the events of smallest draw are a random sample,
+which any split of the corpus finds again: the smallest of two parts are among the smallest of each ("bottom-k", Cohen
 and Kaplan 2007). What travels is a draw and a row number, 16 bytes an event, and no vector.
 """
 
@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from mnemic.arrays import Hashes, RowIds
 from mnemic.ids import hash_parts
+from mnemic.splitmix import mixed
 from operators.cluster.labels import words_of
-from operators.contracts import Numbers
 
 READ = 8_192
 """Events whose words make the vocabulary of labels, in the mean."""
@@ -26,8 +27,8 @@ READ = 8_192
 class Sample:
     """``draws`` ascending, uint64 [n]; ``numbers`` uint64 [n] of their rows; how often words occur in some texts."""
 
-    draws: Numbers
-    numbers: Numbers
+    draws: Hashes
+    numbers: RowIds
     words: collections.Counter[str]
 
 
@@ -43,7 +44,7 @@ class Sampling:
     rows: int
 
     def reads(self, ids: pa.Array) -> npt.NDArray[np.int64]:
-        """Places of the events whose texts are read."""
+        """Places of the events whose texts are read, int64."""
         return chosen(ids, self.seed, READ, self.rows)
 
     def partial(self, batch: pa.RecordBatch) -> Sample:
@@ -59,19 +60,19 @@ class Sampling:
     def finish(self, whole: Sample) -> Sample:
         return whole
 
-    def _smallest(self, drawn: Numbers, numbers: Numbers, words: collections.Counter[str]) -> Sample:
+    def _smallest(self, drawn: Hashes, numbers: RowIds, words: collections.Counter[str]) -> Sample:
         order = np.argsort(drawn, kind="stable")[: self.size]
         return Sample(drawn[order], numbers[order], words)
 
 
-def chosen(ids: pa.Array, seed: int, wanted: int, rows: int) -> npt.NDArray[np.int64]:
-    """Places of the events whose draws are so small that of ``rows`` about ``wanted`` have such."""
-    if wanted >= rows:
+def chosen(ids: pa.Array, seed: int, count: int, rows: int) -> npt.NDArray[np.int64]:
+    """Places of the events with the smallest draws, int64: about ``count`` of a corpus of ``rows``."""
+    if count >= rows:
         return np.arange(len(ids))
-    return np.flatnonzero(draws(ids, seed) < np.uint64((wanted << 64) // rows))
+    return np.flatnonzero(draws(ids, seed) < np.uint64((count << 64) // rows))
 
 
-def draws(ids: pa.Array, seed: int) -> Numbers:
+def draws(ids: pa.Array, seed: int) -> Hashes:
     """A number for every id, uint64 [n], that depends on the seed and the id alone."""
     encoded = ids.cast(pa.large_binary())
     _, offsets, data = encoded.buffers()
@@ -89,11 +90,3 @@ def draws(ids: pa.Array, seed: int) -> Numbers:
             state = mixed(state ^ word)
         drawn[rows] = state
     return drawn
-
-
-def mixed(state: Numbers) -> Numbers:
-    """The next output of splitmix64 (Steele, Lea and Flood 2014) from ``state``."""
-    state = state + np.uint64(0x9E3779B97F4A7C15)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))

@@ -1,14 +1,13 @@
 """The tree of clusters, and the greedy descent of rows through it.
 
 A row goes to the nearest of its node's children (Euclidean), 16 distances a level instead of one for every leaf
-(Pouransari et al., arXiv 2510.02375, clustering tree). Only the upper levels are taken in one stride: a row begins at
-the nearest node of the deepest level that has at most 256. By single steps a fourth of held-out sentences take another
-way from the root than to the leaf nearest to them, and lie 10 % further (squared) from their leaf than from that of
-flat k-means with as many; in a stride 6 %.
+(Pouransari et al., arXiv 2510.02375, clustering tree). The upper levels are one stride: a row begins at the nearest
+node of the deepest level that has at most 256. By single steps a fourth of held-out sentences leave the way to the leaf
+nearest to them. They lie 10 % further (squared) from their leaf than from that of flat k-means with as many clusters;
+with a stride 6 %.
 
 Rows of one node are multiplied with its children together. To that end a chunk of rows is put into the order of its
-nodes at each level; a chunk is small enough to stay in a processor's cache meanwhile, so that this costs less than the
-products do.
+nodes at each level. A chunk is small enough to stay in a processor's cache, so this costs less than the products.
 """
 
 from __future__ import annotations
@@ -21,8 +20,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from mnemic.arrays import Integers, Vectors
 from mnemic.threads import side_by_side
-from operators.cluster.nearest import Integers, Vectors, longest, settled, squared_norms
+from mnemic.vectors import vectors
+from operators.cluster.nearest import longest, settled, squared_norms
 
 if TYPE_CHECKING:
     import torch
@@ -65,13 +66,13 @@ class Tree:
         """The tree with one more level: ``centroids[i]``, at most ``branching`` of them, below the i-th last node."""
         names: list[str] = []
         children = np.full((len(centroids), branching), -1, np.int64)
-        for node, (name, made) in enumerate(zip(self.names[-1], centroids, strict=True)):
-            children[node, : len(made)] = len(names) + np.arange(len(made))
-            names += [f"{name}.{child}" if name else str(child) for child in range(len(made))]
+        for node, (name, below) in enumerate(zip(self.names[-1], centroids, strict=True)):
+            children[node, : len(below)] = len(names) + np.arange(len(below))
+            names += [f"{name}.{child}" if name else str(child) for child in range(len(below))]
         return Tree([*self.names, names], [*self.centroids, np.concatenate(centroids)], [*self.children, children])
 
     def ancestors(self, below: int | None = None) -> list[Integers]:
-        """For every level the node that each node of level ``below`` (the leaves) is, or is below: int64 [nodes]."""
+        """For every level the node that is, or is above, each node of level ``below`` (the leaves): int64 [nodes]."""
         below = self.depth if below is None else below
         above = [np.arange(len(self.names[below]))]
         for level in reversed(range(below)):
@@ -82,7 +83,7 @@ class Tree:
         return above
 
     def descend(self, vectors: Vectors, device: str = "cpu") -> list[Integers]:
-        """Index of each row's node at every level; see `Descent`."""
+        """Index of each row's node, int64 [rows], at every level; see `Descent`."""
         return Descent(self, device)(vectors)
 
 
@@ -93,8 +94,7 @@ def root(centroid: Vectors) -> Tree:
 
 def tree_of(nodes: pa.Table, branching: int) -> Tree:
     """The tree whose nodes are the rows of ``nodes`` (path, centroid), in any order."""
-    column = nodes["centroid"].combine_chunks()
-    centroids = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+    centroids = vectors(nodes["centroid"], copy=False)
     place = {tuple(map(int, filter(None, path.split(".")))): row for row, path in enumerate(nodes["path"].to_pylist())}
     levels: list[list[tuple[int, ...]]] = [[] for _ in range(max(map(len, place)) + 1)]
     for path in sorted(place):
@@ -135,16 +135,18 @@ class TreeLevel:
         if self.nodes > 1:
             choice = self._nearest(products(rows, node, self._factors), rows, node, norm)
             return self.children[node, choice]
-        found = torch.empty_like(node)
+        children = torch.empty_like(node)
         block = chunk_rows(rows.device.type) * 16 // max(16, self.children.shape[1])
         for start in range(0, len(rows), block):
             part = rows[start : start + block]
             choice = self._nearest(torch.mm(part, self._factors[0]), part, node[start : start + block], norm)
-            found[start : start + block] = self.children[0, choice]
-        return found
+            children[start : start + block] = self.children[0, choice]
+        return children
 
-    def _nearest(self, made: torch.Tensor, rows: torch.Tensor, node: torch.Tensor, norm: float) -> torch.Tensor:
-        return settled(made, self._squares, rows, self._centroids, node, (norm, self._norm))
+    def _nearest(
+        self, scalar_products: torch.Tensor, rows: torch.Tensor, node: torch.Tensor, norm: float
+    ) -> torch.Tensor:
+        return settled(scalar_products, self._squares, rows, self._centroids, node, (norm, self._norm))
 
 
 class Descent:
@@ -181,13 +183,13 @@ class Descent:
         return [*(above[paths[0]] for above in self._above[:-1]), *paths]
 
     def _paths(self, vectors: Vectors, room: torch.Tensor) -> list[Integers]:
-        """Nodes of one chunk of rows, from where descent begins; ``room`` [2, chunk, d] is written over."""
+        """Nodes of one chunk of rows, from the first level of the descent; ``room`` [2, chunk, d] is written over."""
         import torch
 
         rows = torch.from_numpy(np.require(vectors, requirements=["C", "W"])).to(self._device)
         norm = longest(rows)
         node = torch.zeros(len(rows), dtype=torch.int64, device=self._device)
-        place, found = torch.arange(len(rows), device=self._device), []
+        place, path = torch.arange(len(rows), device=self._device), []
         for number, level in enumerate(self._levels):
             if number:
                 order = grouped(node, level.nodes)
@@ -197,8 +199,8 @@ class Descent:
             node = level.below(rows, node, norm)
             nodes = torch.empty_like(node)
             nodes[place] = node
-            found.append(nodes.cpu().numpy())
-        return found
+            path.append(nodes.cpu().numpy())
+        return path
 
 
 def chunk_rows(device: str) -> int:
@@ -207,7 +209,7 @@ def chunk_rows(device: str) -> int:
 
 
 def grouped(node: torch.Tensor, nodes: int) -> torch.Tensor:
-    """A stable order of the rows by node, of which there are ``nodes``."""
+    """A stable order of the rows by ``node`` int64 [rows], of which there are ``nodes``: int64 [rows]."""
     import torch
 
     if node.device.type != "cpu":
@@ -220,10 +222,10 @@ def products(rows: torch.Tensor, node: torch.Tensor, factors: torch.Tensor) -> t
     """Rows, in the order of their nodes, times the factors [nodes, d, k] of their node: float32 [rows, k]."""
     import torch
 
-    made = rows.new_empty(rows.shape[0], factors.shape[2])
+    out = rows.new_empty(rows.shape[0], factors.shape[2])
     present, counts = torch.unique_consecutive(node, return_counts=True)
     start = 0
     for one, count in zip(present.tolist(), counts.tolist(), strict=True):
-        torch.mm(rows[start : start + count], factors[one], out=made[start : start + count])
+        torch.mm(rows[start : start + count], factors[one], out=out[start : start + count])
         start += count
-    return made
+    return out

@@ -1,13 +1,13 @@
-"""Bloom filters for band keys: the memory of what was seen, at about 30 bits a key for one false hit in a million.
+"""Bloom filters for band keys: a memory of seen keys, at about 30 bits a key for one false hit in a million.
 
-Bloom 1970; one filter per band is LSHBloom's idea (arXiv 2411.04257), each with the error 1 - (1 - error)^(1 / bands),
-so that a document is flagged falsely with the probability ``error`` over all bands. Keys are mixing 64-bit hashes of a
-band's components: the published code adds them up, and sums of small minima collide. A filter knows its capacity, how
-many distinct keys it holds and how full it is, and refuses more. Filters of one shape merge by OR, and the result is
-bit for bit that of one filter which saw all keys.
+The filters are Bloom's (1970). One filter per band is LSHBloom's idea (arXiv 2411.04257), each with the error 1 - (1 -
+error)^(1 / bands), so a document is flagged falsely with the probability ``error`` over all bands. Keys are mixing
+64-bit hashes of a band's components: the published code adds them up, and sums of small minima collide. A filter counts
+its distinct keys and its set bits, and refuses keys beyond its capacity. Filters of one shape merge by OR, and the
+result is bit for bit the filter that saw all keys.
 
-The bits are those of the classic filter, not of one blocked by cache lines: at 32 bits a key a blocked one had 50 times
-the false hits that were asked for. Most look-ups of new keys end after two probes.
+This is the classic filter, not one blocked by cache lines: at 32 bits a key a blocked one had 50 times the configured
+rate of false hits. Most look-ups of new keys end after two probes.
 """
 
 from __future__ import annotations
@@ -17,20 +17,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from mnemic.arrays import Flags, Hashes
 from mnemic.compiled import compiled
 from mnemic.errors import StepError
 from operators.deduplicate.words import mix
-
-Hashes = npt.NDArray[np.uint64]
-Flags = npt.NDArray[np.bool_]
 
 LARGEST = 1 << 32
 """Bits of one filter at most; more keys are split by key range over several."""
 
 _MARGIN = 0.7
-"""The error that a filter is made for, as a share of the one that is asked for."""
+"""The error that a filter is sized for, as a share of the configured error."""
 
 
 def share_of_error(error: float, bands: int) -> float:
@@ -45,11 +42,15 @@ def bits_for(capacity: int, error: float) -> int:
 
 @dataclass(eq=False)
 class BloomFilter:
-    """A set of up to ``capacity`` 64-bit keys that says "surely new" or "seen, with an error of ``error``"."""
+    """A set of up to ``capacity`` 64-bit keys, of which ``count`` are in it.
+
+    A key that it does not contain is surely new; one that it contains was added, but for a share of ``error``.
+    ``bits`` are uint64 [words].
+    """
 
     capacity: int
     error: float
-    held: int = 0
+    count: int = 0
     bits: Hashes = field(default_factory=lambda: np.zeros(0, np.uint64))
 
     def __post_init__(self) -> None:
@@ -81,41 +82,44 @@ class BloomFilter:
 
     @property
     def observed_error(self) -> float:
-        """Probability that a key which was never added is found now."""
+        """The current probability that it contains a key which was never added."""
         return self.fill**self.probes
 
     def add(self, keys: Hashes) -> Flags:
-        """Add keys in order; for each, whether it (or, with the error, none) was there before it.
+        """Add ``keys`` uint64 [n] in order; for each, whether it was there before it (with the error): bool [n].
 
         Raises StepError, with nothing added, where they may not fit.
         """
-        if self.held + len(keys) > self.capacity:
-            known = self.contains(keys)
-            fresh = len(np.unique(keys[~known]))
-            if self.held + fresh > self.capacity:
+        if self.count + len(keys) > self.capacity:
+            present = self.contains(keys)
+            fresh = len(np.unique(keys[~present]))
+            if self.count + fresh > self.capacity:
                 raise StepError(
-                    f"The Bloom filter holds {self.held:,} of {self.capacity:,} keys, and {fresh:,} more do not fit "
-                    "without more false hits than were asked for; add another filter."
+                    f"The Bloom filter holds {self.count:,} of {self.capacity:,} keys, and {fresh:,} more do not fit "
+                    "without more false hits than its error allows; add another filter."
                 )
         seen = np.empty(len(keys), np.bool_)
-        self.held += _add(self.bits, keys, self.probes, seen)
+        self.count += _add(self.bits, keys, self.probes, seen)
         return seen
 
     def contains(self, keys: Hashes) -> Flags:
-        """Whether each key may have been added; no is certain."""
-        found = np.empty(len(keys), np.bool_)
-        _find(self.bits, keys, self.probes, found)
-        return found
+        """Whether each of ``keys`` uint64 [n] may have been added: bool [n]; False is certain."""
+        present = np.empty(len(keys), np.bool_)
+        _find(self.bits, keys, self.probes, present)
+        return present
 
     def merge(self, other: BloomFilter) -> BloomFilter:
-        """Both together, bit for bit the filter that saw the keys of both; its ``held`` is an upper bound."""
+        """The filter that saw the keys of both, bit for bit; its ``count`` is an upper bound.
+
+        Reference code: tests compare the filters of shards with that of the whole, and no step merges any.
+        """
         if (self.capacity, self.error) != (other.capacity, other.error):
             raise StepError(
                 f"Bloom filters of another shape do not merge: {self.capacity:,} keys with the error {self.error:g}, "
                 f"and {other.capacity:,} with {other.error:g}."
             )
-        held = min(self.held + other.held, self.capacity)
-        return BloomFilter(self.capacity, self.error, held, self.bits | other.bits)
+        count = min(self.count + other.count, self.capacity)
+        return BloomFilter(self.capacity, self.error, count, self.bits | other.bits)
 
 
 @compiled
@@ -129,26 +133,26 @@ def _position(key: Any, probe: int, size: Any) -> Any:
 def _add(bits: Any, keys: Any, probes: int, seen: Any) -> int:
     size, fresh = np.uint64(64 * len(bits)), 0
     for i in range(len(keys)):
-        key, known = mix(keys[i]), True
+        key, present = mix(keys[i]), True
         for probe in range(probes):
             position = _position(key, probe, size)
             bit = np.uint64(1) << (position & np.uint64(63))
             word = position >> np.uint64(6)
-            known &= bits[word] & bit != 0
+            present &= bits[word] & bit != 0
             bits[word] |= bit
-        seen[i] = known
-        fresh += not known
+        seen[i] = present
+        fresh += not present
     return fresh
 
 
 @compiled
-def _find(bits: Any, keys: Any, probes: int, found: Any) -> None:
+def _find(bits: Any, keys: Any, probes: int, flags: Any) -> None:
     size = np.uint64(64 * len(bits))
     for i in range(len(keys)):
-        key, known = mix(keys[i]), True
+        key, present = mix(keys[i]), True
         for probe in range(probes):
             position = _position(key, probe, size)
             if bits[position >> np.uint64(6)] >> (position & np.uint64(63)) & np.uint64(1) == 0:
-                known = False
+                present = False
                 break
-        found[i] = known
+        flags[i] = present

@@ -1,9 +1,9 @@
-"""Which documents share a key with another one: by sorting, or with Bloom filters where memory is short.
+"""The documents that share a key with another one: by sorting, or with Bloom filters where memory is short.
 
-Both find the same, in any order of arrival. Sorting holds every key of a shard. The filters take two passes, because
-one alone depends on the order: the first fills "seen", and what "seen" held already goes into "seen twice"; the second
-sends every key that hits "seen twice" on. A key that stands twice always hits; a false hit of either filter only sends
-on a key that turns out to stand alone, and is dropped then.
+Both give the same result, in any order of arrival. Sorting holds every key of a shard. The filters take two passes,
+because one alone depends on the order. The first pass fills "seen", and a key that "seen" had already goes into "seen
+twice". The second pass sends on every key that hits "seen twice". A key that stands twice always hits; a false hit of
+either filter only sends on a key that turns out to stand once, and is dropped then.
 """
 
 from __future__ import annotations
@@ -16,16 +16,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mnemic.arrays import Hashes, Integers, RowIds
 from mnemic.compiled import compiled
 from operators.deduplicate.bands import BAND_SHIFT, Bounds, by_band, keys_in
 from operators.deduplicate.bloom import LARGEST, BloomFilter, bits_for, share_of_error
-from operators.deduplicate.shingles import Hashes
 
-Integers = npt.NDArray[np.int64]
-Rows = npt.NDArray[np.uint64]
-
-Runs = Callable[[], Iterator[tuple[Hashes, Rows]]]
-"""Gives the keys of a shard, band after band within each run, and the row of each; again and again."""
+Runs = Callable[[], Iterator[tuple[Hashes, RowIds]]]
+"""Gives the keys of a shard, uint64 [n], band after band in each run, and their rows, uint64 [n]; at every call."""
 
 SHAPES = ((20, 6), (14, 8))
 """Bands and rows from wide to narrow. With an exact judge a wide one wins: of the duplicates among 111,930 technical
@@ -35,7 +32,7 @@ SEEN_ERROR, TWICE_ERROR = 1e-3, 1e-2
 """Of filters that only save memory: a false hit costs a few bytes, not an answer."""
 
 ERROR = 1e-5
-"""Of the filters that are kept, all bands together: how often a document that is new in all is looked up in vain."""
+"""Of the stored filters, all bands together: the share of new documents that are looked up in vain."""
 
 KEY_BYTES = 16
 """Of a key and its row, at rest; sorting takes twice that."""
@@ -43,15 +40,15 @@ KEY_BYTES = 16
 
 @dataclass(frozen=True)
 class Shared:
-    """Keys that stand more than once, ascending, and the row of each of their documents."""
+    """Keys that stand more than once, uint64 [n], ascending, and the rows of their documents, uint64 [n]."""
 
     keys: Hashes
-    rows: Rows
+    rows: RowIds
 
 
 @dataclass(frozen=True)
 class BandPlan:
-    """How the shared keys are found: ``method`` "sort" or "filter", in how many shards of ``bytes`` of memory each."""
+    """The search for shared keys: ``method`` "sort" or "filter", ``shards``, and the ``bytes`` of memory of each."""
 
     method: str
     bands: int
@@ -61,21 +58,21 @@ class BandPlan:
 
 
 def plan(documents: int, memory: int, method: str, shape: tuple[int, int] | None) -> BandPlan:
-    """Choose the shape (unless it is given), and so many shards that each stays within ``memory`` bytes.
+    """Choose ``shape`` unless it is set, and so many shards that each stays within ``memory`` bytes.
 
     The shape is the widest whose keys fit into the memory together. One shard is sorted if it fits; else filters are
     filled, which take about a sixth, in as many shards as they need. "minhash" always sorts, "lshbloom" never does.
-    The filters that are kept for later runs count too, and none of them may have more than 2^32 bits.
+    The filters that later runs read count too, and none of them may have more than 2^32 bits.
     """
     documents = max(documents, 1)
     if shape is None:
         shape = next((one for one in SHAPES if KEY_BYTES * (1 + one[0]) * documents <= memory), SHAPES[-1])
     bands, rows = (0, 0) if method == "exact" else shape
-    kept = bits_for(documents, share_of_error(ERROR, 1 + bands))
-    fewest = 1 if 1.01 * kept <= LARGEST else math.ceil(1.01 * kept * (1 + bands) / LARGEST)
-    sorting = (1 + bands) * (2 * KEY_BYTES * documents + kept // 8)
+    stored = bits_for(documents, share_of_error(ERROR, 1 + bands))
+    fewest = 1 if 1.01 * stored <= LARGEST else math.ceil(1.01 * stored * (1 + bands) / LARGEST)
+    sorting = (1 + bands) * (2 * KEY_BYTES * documents + stored // 8)
     passes = bits_for(documents, SEEN_ERROR) + bits_for(-(-documents // 2), TWICE_ERROR)
-    filters = (1 + bands) * (passes + kept) // 8
+    filters = (1 + bands) * (passes + stored) // 8
     if method in ("exact", "minhash") or (method == "auto" and sorting <= memory):
         shards = max(fewest, -(-sorting // memory))
         return BandPlan("sort", bands, rows, shards, sorting // shards)
@@ -87,51 +84,51 @@ def shared_keys(runs: Runs, bounds: Bounds, method: str, documents: int) -> Shar
     """The keys of the range ``bounds`` that more than one of ``documents`` have."""
     if method == "filter":
         return standing_twice(*_hits_of_filters(runs, bounds, documents))
-    parts: dict[int, list[tuple[Hashes, Rows]]] = {}
+    parts: dict[int, list[tuple[Hashes, RowIds]]] = {}
     for keys, rows in runs():
         for band, part in by_band(keys):
             parts.setdefault(band, []).append((keys[part], rows[part]))
-    found = [standing_twice(*joined(iter(parts.pop(band)))) for band in sorted(parts)]
-    return Shared(*joined((one.keys, one.rows) for one in found))
+    shared = [standing_twice(*concatenated(iter(parts.pop(band)))) for band in sorted(parts)]
+    return Shared(*concatenated((one.keys, one.rows) for one in shared))
 
 
 def shared_with_earlier(
-    new: tuple[Hashes, Rows], seen: Callable[[Hashes], npt.NDArray[np.bool_]], earlier: Runs
+    new: tuple[Hashes, RowIds], seen: Callable[[Hashes], npt.NDArray[np.bool_]], earlier: Runs
 ) -> Shared:
     """The keys of ``new`` documents (in any order) that another of them has, or one of the ``earlier`` runs.
 
-    ``earlier`` runs are ascending. ``seen`` says of ascending keys which may be in them; without a
-    hit they are not read.
+    ``new`` are keys and rows, uint64 [n] each. ``earlier`` runs are ascending. ``seen`` flags ascending keys that may
+    be in them; without a hit no run is read.
     """
     order = np.argsort(new[0])
     keys, rows = new[0][order], new[1][order]
     distinct = np.unique(keys)
     hits = distinct[seen(distinct)]
-    found = []
+    matches = []
     for theirs, owners in earlier() if len(hits) else ():
         first, last = np.searchsorted(theirs, hits, "left"), np.searchsorted(theirs, hits, "right")
         places = np.repeat(first, last - first) + _ramp(last - first)
-        found.append((theirs[places], owners[places]))
-    old_keys, old_rows = joined(iter(found))
+        matches.append((theirs[places], owners[places]))
+    old_keys, old_rows = concatenated(iter(matches))
     old = np.unique(old_keys)
-    wanted = np.isin(keys, old) if len(old) else np.zeros(len(keys), np.bool_)
+    chosen = np.isin(keys, old) if len(old) else np.zeros(len(keys), np.bool_)
     same = np.zeros(len(keys) + 1, np.bool_)
     if len(keys):
         np.equal(keys[1:], keys[:-1], out=same[1:-1])
-    wanted |= same[1:] | same[:-1]
-    every = np.concatenate([keys[wanted], old_keys])
+    chosen |= same[1:] | same[:-1]
+    every = np.concatenate([keys[chosen], old_keys])
     order = np.argsort(every)
-    return Shared(every[order], np.concatenate([rows[wanted], old_rows])[order])
+    return Shared(every[order], np.concatenate([rows[chosen], old_rows])[order])
 
 
 def _ramp(sizes: Integers) -> Integers:
-    """0, 1, ... for every size."""
+    """0, 1, ... size - 1 for every one of ``sizes`` int64 [n]: int64 [sum]."""
     starts = np.cumsum(sizes) - sizes
     return np.arange(int(sizes.sum())) - np.repeat(starts, sizes)
 
 
-def joined(runs: Iterator[tuple[Hashes, Rows]]) -> tuple[Hashes, Rows]:
-    """All runs one after another."""
+def concatenated(runs: Iterator[tuple[Hashes, RowIds]]) -> tuple[Hashes, RowIds]:
+    """The keys and rows of all runs, one after another: uint64 [n] each."""
     keys, rows = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
     for some, theirs in runs:
         keys.append(some)
@@ -139,8 +136,8 @@ def joined(runs: Iterator[tuple[Hashes, Rows]]) -> tuple[Hashes, Rows]:
     return np.concatenate(keys), np.concatenate(rows)
 
 
-def standing_twice(keys: Hashes, rows: Rows) -> Shared:
-    """Of keys in any order, those that stand more than once."""
+def standing_twice(keys: Hashes, rows: RowIds) -> Shared:
+    """Those of ``keys`` uint64 [n], in any order, that stand more than once, with their ``rows``."""
     order = np.argsort(keys)
     keys = keys[order]
     same = np.zeros(len(keys) + 1, np.bool_)
@@ -151,12 +148,12 @@ def standing_twice(keys: Hashes, rows: Rows) -> Shared:
 
 
 def room_for(documents: int, bounds: Bounds) -> int:
-    """How many keys of one band a shard may get: they spread evenly over the ranges, give or take."""
+    """The most keys of one band that a shard may get: they spread evenly over the ranges, but for chance."""
     share = min(documents, -(-documents * keys_in(bounds) // (1 << BAND_SHIFT)))
     return int(share + 10 * share**0.5 + 64)
 
 
-def _hits_of_filters(runs: Runs, bounds: Bounds, documents: int) -> tuple[Hashes, Rows]:
+def _hits_of_filters(runs: Runs, bounds: Bounds, documents: int) -> tuple[Hashes, RowIds]:
     room = room_for(documents, bounds)
     seen: dict[int, BloomFilter] = {}
     twice: dict[int, BloomFilter] = {}
@@ -165,7 +162,7 @@ def _hits_of_filters(runs: Runs, bounds: Bounds, documents: int) -> tuple[Hashes
             if band not in seen:
                 seen[band], twice[band] = BloomFilter(room, SEEN_ERROR), BloomFilter(room // 2 + 1, TWICE_ERROR)
             twice[band].add(keys[part][seen[band].add(keys[part])])
-    return joined(
+    return concatenated(
         (keys[part][hits], rows[part][hits])
         for keys, rows in runs()
         for band, part in by_band(keys)
@@ -176,8 +173,8 @@ def _hits_of_filters(runs: Runs, bounds: Bounds, documents: int) -> tuple[Hashes
 class Components:
     """Documents linked by shared keys: union-find over the rows that share any, 24 bytes each."""
 
-    def __init__(self, rows: Iterable[Rows]) -> None:
-        """Of the rows of several shards, each of which may come again and again."""
+    def __init__(self, rows: Iterable[RowIds]) -> None:
+        """From ``rows`` uint64 of several shards; a row may come in more than one."""
         self.rows = np.empty(0, np.uint64)
         for some in rows:
             self.rows = np.union1d(self.rows, some)
@@ -188,15 +185,15 @@ class Components:
         _link(shared.keys, np.searchsorted(self.rows, shared.rows), self._parent)
 
     def packs(self, size: int) -> Integers:
-        """The pack of every row: whole components, in the order of their first rows, about ``size`` rows a pack."""
+        """The pack of every row, int64 [rows]: whole components by their first rows, about ``size`` rows a pack."""
         _, label, counts = np.unique(_roots(self._parent), return_inverse=True, return_counts=True)
         before = np.cumsum(counts) - counts
         number: Integers = np.unique(before // max(size, 1), return_inverse=True)[1][label]
         return number
 
 
-def divided(shared: Shared, rows: Rows, pack: Integers) -> list[tuple[int, Shared]]:
-    """The part of ``shared`` that is each pack's, where ``pack`` says it of every one of ``rows``."""
+def divided(shared: Shared, rows: RowIds, pack: Integers) -> list[tuple[int, Shared]]:
+    """The part of ``shared`` of each pack; ``pack`` int64 [n] are the packs of ``rows`` uint64 [n]."""
     number = pack[np.searchsorted(rows, shared.rows)]
     order = np.argsort(number, kind="stable")
     cuts = np.flatnonzero(np.diff(number[order])) + 1

@@ -25,22 +25,20 @@ from mnemic.words import UNSPACED
 CLASS_SHIFT = 21
 WORD, SPACE, CHECK, ALONE = (1 << bit for bit in range(29, 33))
 
-Table = npt.NDArray[np.uint64]
-
 
 _SIMPLE = re.compile("[\u3400-\u9fff\uac00-\ud7a3\ue000-\uf8ff\U00020000-\U0002f7ff\U0002fa20-\U0010ffff]+")
 """Code points without case, combining class or canonical decomposition that is not algorithmic."""
 
 
 @cache
-def code_points() -> Table:
+def code_points() -> npt.NDArray[np.uint64]:
     """The table, uint64[0x110000]; lone surrogates are no word characters."""
     every = "".join(map(chr, range(sys.maxunicode + 1)))
     table = np.arange(len(every), dtype=np.uint64)
-    for found in re.finditer(r"\w+", every):
-        table[found.start() : found.end()] |= np.uint64(WORD)
-    for found in re.finditer(r"\s", every):
-        table[found.start()] |= np.uint64(SPACE)
+    for match in re.finditer(r"\w+", every):
+        table[match.start() : match.end()] |= np.uint64(WORD)
+    for match in re.finditer(r"\s", every):
+        table[match.start()] |= np.uint64(SPACE)
     for start, end in UNSPACED:
         for code in range(start, end + 1):
             if unicodedata.category(every[code])[0] in "LMN":

@@ -1,4 +1,4 @@
-"""Which candidates are worth an exact comparison, by how much of their signatures agrees.
+"""The candidates that are worth an exact comparison, by the agreement of their signatures.
 
 Thresholds that lose one pair in a thousand of those that are just similar enough, and none of the others. The number
 of shared bands is binomial with threshold ** rows, that of equal components with the threshold itself; the variance of
@@ -14,7 +14,7 @@ MISSED = 1e-3
 
 
 def least_shared(threshold: float, bands: int, rows: int) -> int:
-    """How many bands two documents must share to be compared; at least one."""
+    """The number of bands that two documents must share to be compared; at least one."""
     chance, missed, least = threshold**rows, 0.0, 0
     while least < bands:
         missed += math.comb(bands, least) * chance**least * (1 - chance) ** (bands - least)
@@ -25,5 +25,5 @@ def least_shared(threshold: float, bands: int, rows: int) -> int:
 
 
 def least_agreeing(threshold: float, size: int) -> int:
-    """In how many of the ``size`` components of their signatures two documents must agree to be compared."""
+    """The number of the ``size`` components of two signatures that must agree for a comparison."""
     return max(0, math.floor(threshold * size - 3.1 * math.sqrt(threshold * (1 - threshold) * size)))

@@ -1,8 +1,8 @@
-"""What earlier runs have seen, kept as Bloom filters beside the bank: one for every band, and range of keys.
+"""The keys that earlier runs have seen, as Bloom filters beside the bank: one for every band and range of keys.
 
-A later run asks them first: a key that no filter has is surely new and needs no look-up. They carry the scheme of the
-signatures, and refuse keys of another. Where a filter is full, another one of twice its size is put beside it, so the
-error of a look-up grows by that of one filter, not without bound.
+A later run looks into them first: a key that no filter has is surely new and needs no look-up. They carry the scheme of
+the signatures, and refuse keys of another. Beside a full filter stands another one of twice its size, so the error of a
+look-up grows by that of one filter, not without bound.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from mnemic.arrays import Flags, Hashes
 from mnemic.errors import StepError
 from mnemic.schema import FILTERS
 from operators.deduplicate.bands import Bounds, by_band, within
-from operators.deduplicate.bloom import BloomFilter, Flags, share_of_error
+from operators.deduplicate.bloom import BloomFilter, share_of_error
 from operators.deduplicate.candidates import ERROR, room_for
-from operators.deduplicate.shingles import Hashes
 
 
 @dataclass(eq=False)
 class BandFilters:
-    """The filters of one range of keys. ``generations`` of a band are asked all, and the last is added to."""
+    """The filters of one range of keys. A look-up reads all ``generations`` of a band; new keys go into the last."""
 
     bounds: Bounds
     scheme: str
@@ -32,30 +32,33 @@ class BandFilters:
     generations: dict[int, list[BloomFilter]] = field(default_factory=dict)
 
     def contains(self, keys: Hashes) -> Flags:
-        """Whether each of these ascending keys may have been added; no is certain."""
-        found = np.zeros(len(keys), np.bool_)
+        """Whether each of ``keys`` uint64 [n], ascending, may have been added: bool [n]; False is certain."""
+        present = np.zeros(len(keys), np.bool_)
         for band, part in by_band(keys):
             for one in self.generations.get(band, ()):
-                found[part] |= one.contains(keys[part])
-        return found
+                present[part] |= one.contains(keys[part])
+        return present
 
     def add(self, keys: Hashes) -> None:
-        """Add ascending keys; a key that may be there already is left out."""
+        """Add ``keys`` uint64 [n], ascending; a key that may be there already is left out."""
         for band, part in by_band(keys):
-            known = self.generations.setdefault(band, [])
+            filters = self.generations.setdefault(band, [])
             fresh = keys[part]
-            if not known:
-                known.append(self._new(max(room_for(self.documents, self.bounds), len(fresh))))
-            if len(known) > 1 or known[-1].held + len(fresh) > known[-1].capacity:
+            if not filters:
+                filters.append(self._new(max(room_for(self.documents, self.bounds), len(fresh))))
+            if len(filters) > 1 or filters[-1].count + len(fresh) > filters[-1].capacity:
                 fresh = np.unique(fresh[~self.contains(fresh)])
-            room = known[-1].capacity - known[-1].held
-            known[-1].add(fresh[:room])
+            room = filters[-1].capacity - filters[-1].count
+            filters[-1].add(fresh[:room])
             if len(fresh) > room:
-                known.append(self._new(max(2 * known[-1].capacity, len(fresh) - room)))
-                known[-1].add(fresh[room:])
+                filters.append(self._new(max(2 * filters[-1].capacity, len(fresh) - room)))
+                filters[-1].add(fresh[room:])
 
     def merge(self, other: BandFilters) -> BandFilters:
-        """Both together: bit for bit the filters that saw the keys of both, where they are of one shape."""
+        """The filters that saw the keys of both, bit for bit where they are of one shape.
+
+        Reference code: tests compare the filters of shards with those of the whole, and no step merges any.
+        """
         if (self.scheme, self.bounds) != (other.scheme, other.bounds):
             raise StepError(
                 f"Filters of different keys do not merge: those of {self.scheme}, and those of {other.scheme}."
@@ -76,7 +79,7 @@ class BandFilters:
                 "last": self.bounds[1],
                 "generation": generation,
                 "capacity": one.capacity,
-                "held": one.held,
+                "held": one.count,
                 "error": one.error,
                 "observed_error": one.observed_error,
                 "scheme": self.scheme,
@@ -93,7 +96,7 @@ class BandFilters:
 
 def filters_of(table: pa.Table, scheme: str, bands: int, documents: int) -> list[BandFilters]:
     """The filters in rows of `FILTERS`, by range. Raises StepError where they were made of other signatures."""
-    made: dict[Bounds, BandFilters] = {}
+    by_range: dict[Bounds, BandFilters] = {}
     for row in sorted(table.to_pylist(), key=lambda row: (row["first"], row["band"], row["generation"])):
         if row["scheme"] != scheme:
             raise StepError(
@@ -102,15 +105,15 @@ def filters_of(table: pa.Table, scheme: str, bands: int, documents: int) -> list
             )
         bounds = (row["first"], row["last"])
         one = BloomFilter(row["capacity"], row["error"], row["held"], np.frombuffer(row["bits"], np.uint64).copy())
-        group = made.setdefault(bounds, BandFilters(bounds, scheme, bands, documents))
+        group = by_range.setdefault(bounds, BandFilters(bounds, scheme, bands, documents))
         group.generations.setdefault(row["band"], []).append(one)
-    return list(made.values())
+    return list(by_range.values())
 
 
 def seen_by(filters: Sequence[BandFilters], keys: Hashes) -> Flags:
-    """Whether each of these ascending keys may be in one of the filters."""
-    found = np.zeros(len(keys), np.bool_)
+    """Whether each of ``keys`` uint64 [n], ascending, may be in one of the filters: bool [n]."""
+    seen = np.zeros(len(keys), np.bool_)
     for one in filters:
         part = within(keys, one.bounds)
-        found[part] |= one.contains(keys[part])
-    return found
+        seen[part] |= one.contains(keys[part])
+    return seen

@@ -1,7 +1,7 @@
 """A column that a corpus operator decided for every row, handed out batch by batch.
 
-Deciding needs the whole corpus, writing does not: what is decided is held as the sorted ids of the rows with one value
-each, and a batch finds its own by binary search.
+Deciding needs the whole corpus, writing does not. The decisions are the sorted ids of the rows with one value each, and
+a batch looks up its own by binary search.
 """
 
 from __future__ import annotations
@@ -62,19 +62,19 @@ class ColumnById:
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """One column, in the order of ``batch``'s `id`. Raises StepError for an id that was not in the corpus."""
-        wanted = _bytes(batch.column("id"))
-        places = np.searchsorted(self.ids, wanted)
-        known = places < len(self.ids)
-        known[known] = self.ids[places[known]] == wanted[known]
-        if not known.all() and self.otherwise is None:
-            missing = wanted[np.flatnonzero(~known)[0]].decode()
+        keys = _bytes(batch.column("id"))
+        places = np.searchsorted(self.ids, keys)
+        present = places < len(self.ids)
+        present[present] = self.ids[places[present]] == keys[present]
+        if not present.all() and self.otherwise is None:
+            missing = keys[np.flatnonzero(~present)[0]].decode()
             raise StepError(
                 f"The row {missing} was not there when `{self.name}` was decided for the corpus; "
                 "run the step again so that it sees all rows."
             )
         schema = pa.schema([pa.field(self.name, pa.string(), nullable=False)])
-        found = self.values.take(pa.array(places, mask=~known)).fill_null(self.otherwise or "")
-        return pa.RecordBatch.from_arrays([found], schema=schema)
+        values = self.values.take(pa.array(places, mask=~present)).fill_null(self.otherwise or "")
+        return pa.RecordBatch.from_arrays([values], schema=schema)
 
 
 def _bytes(ids: pa.Array) -> npt.NDArray[np.bytes_]:

@@ -13,12 +13,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from mnemic.compiled import compiled
 from operators.deduplicate.words import mix
-
-Signatures = npt.NDArray[np.uint32]
 
 NO_SHINGLES = np.uint32(0xFFFFFFFF)
 """Every component of the signature of a document that is too short to have shingles."""
@@ -30,13 +27,16 @@ _ROUND = np.uint64(0x9E3779B97F4A7C15)
 
 
 @compiled
-def sketch(shingles: Any, count: int, seed: Any, held: Any, signature: Any) -> None:
-    """Write the ``signature``, uint32[k], of ``shingles[:count]`` (repeats do not matter); ``held`` is uint64[k]."""
+def sketch(shingles: Any, count: int, seed: Any, minima: Any, signature: Any) -> None:
+    """Write the ``signature`` uint32 [k] of ``shingles[:count]`` uint64 (repeats do not matter).
+
+    ``minima`` uint64 [k] is room for the sketch.
+    """
     size = len(signature)
     if count == 0:
         signature[:] = NO_SHINGLES
         return
-    held[:] = _EMPTY
+    minima[:] = _EMPTY
     width = np.uint64(size)
     for turn in range(2 * size):
         salt = mix(seed ^ (np.uint64(turn) * _ROUND))
@@ -48,21 +48,21 @@ def sketch(shingles: Any, count: int, seed: Any, held: Any, signature: Any) -> N
                 value ^= value >> _HALF
                 place = ((value * _ROUND) >> _HALF) * width >> _HALF
                 value = level | value & _LOW
-                held[place] = min(held[place], value)
+                minima[place] = min(minima[place], value)
         else:
             smallest = _EMPTY
             for i in range(count):
                 value = (shingles[i] ^ salt) * factor
                 value ^= value >> _HALF
                 smallest = min(smallest, level | value & _LOW)
-            held[turn - size] = min(held[turn - size], smallest)
+            minima[turn - size] = min(minima[turn - size], smallest)
         filled = True
         for place in range(size):
-            filled &= held[place] != _EMPTY
+            filled &= minima[place] != _EMPTY
         if filled:
             break
     for place in range(size):
-        value = held[place]
+        value = minima[place]
         turn = value >> _HALF
         if turn:  # a value of another round is another value
             value = mix(value)

@@ -3,12 +3,12 @@
 Bands alone remove far too much (precision 0.49 for 20 x 6 on 111,930 technical documents); judged exactly the same
 candidates give precision 1.000 at a recall of 0.999. Every document that falls points at a document that is kept, and
 every pair that was compared is a row of `pairs`, rejected ones too, so each removal can be explained. The answer
-depends on the set of documents, the shape of the bands and what an earlier release kept; never on order, batches or
-workers, and on memory only where that is to choose the shape.
-Documents of two tenants are never compared: a tenant must find what it said, whoever else said it.
+depends on the set of documents, the shape of the bands and the documents that an earlier release kept. It never depends
+on order, batches or workers, and on memory only where that chooses the shape. Documents of two tenants are never
+compared: a tenant must find what it said, whoever else said it.
 
-The work is cut twice, so that no process holds all documents: shards are ranges of keys, in which the shared ones are
-found; packs are whole components of documents that share keys, about which everything can be decided.
+The work is cut twice, so that no process holds all documents. Shards are ranges of keys, in which the shared ones are
+found. Packs are whole components of documents that share keys, about which everything can be decided.
 """
 
 from __future__ import annotations
@@ -22,18 +22,28 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic.arrays import Hashes, RowIds, Signatures
 from mnemic.catalogue import CATALOGUE
 from mnemic.errors import RecipeError, StepError
 from mnemic.schema import PAIRS
-from operators.contracts import Numbers, Progress, Resources, RowCorpus, refuse
+from mnemic.vectors import vectors
+from operators.contracts import Progress, Resources, RowCorpus, refuse
 from operators.deduplicate.bands import MOST_BANDS, Bounds, keys_of, run_of, shard_bounds, tenant_salts, within
-from operators.deduplicate.candidates import SHAPES, BandPlan, Components, Shared, divided, joined, plan, shared_keys
+from operators.deduplicate.candidates import (
+    SHAPES,
+    BandPlan,
+    Components,
+    Shared,
+    concatenated,
+    divided,
+    plan,
+    shared_keys,
+)
 from operators.deduplicate.estimate import least_shared
 from operators.deduplicate.lookup import ColumnById
-from operators.deduplicate.minhash import Signatures
 from operators.deduplicate.protect import Protected
 from operators.deduplicate.resolve import NEW, PROTECTED, SETTLED, resolve
-from operators.deduplicate.shingles import Hashes, Shingler
+from operators.deduplicate.shingles import Shingler
 from operators.deduplicate.signature import from_hexadecimal
 from operators.sections import Driven, Section, shared_field
 
@@ -50,8 +60,8 @@ class Deduplicate:
     """Adds `duplicate_of` to documents: the id of the kept document that a row duplicates, "" for a kept one.
 
     ``method`` "exact" compares normalised texts only. "minhash", "lshbloom" and "auto" also drop a document whose
-    shingle set has a Jaccard similarity of at least ``threshold`` to a better-ranked kept one: the first finds the
-    candidates by sorting keys, the second with Bloom filters, the third by sorting where ``memory_gb`` allows it; the
+    shingle set has a Jaccard similarity of at least ``threshold`` to a better-ranked kept one. "minhash" finds the
+    candidates by sorting keys, "lshbloom" with Bloom filters, "auto" by sorting where ``memory_gb`` allows it; the
     answer is the same. Without ``bands`` and ``rows`` their shape depends on the number of documents and on
     ``memory_gb``, wide where it can be. Protected documents are never dropped: those with one of ``protected_ids``,
     whose `locator` matches a pattern of ``protected_locators``, or whose text a regular expression of
@@ -126,13 +136,13 @@ class Deduplicate:
 
     @property
     def columns(self) -> list[str]:
-        """What `keys` reads."""
+        """The columns that `keys` reads."""
         return ["tenant", "normalised", *([] if self.method == "exact" else ["signature"])]
 
     def keys(
-        self, batch: pa.RecordBatch, rows: Numbers, chosen: BandPlan, ascending: bool = True
-    ) -> tuple[Hashes, Numbers]:
-        """The keys of the documents of a batch, band after band, and which of ``rows`` has each."""
+        self, batch: pa.RecordBatch, rows: RowIds, chosen: BandPlan, ascending: bool = True
+    ) -> tuple[Hashes, RowIds]:
+        """The keys of a batch's documents, uint64 [n], band after band, and the one of ``rows`` that has each."""
         if batch.column("normalised").null_count:
             raise StepError(_UNSIGNED)
         signatures = _signatures(batch.column("signature"), chosen) if chosen.bands else None
@@ -155,7 +165,7 @@ class Deduplicate:
         protected, signed = self.protected, ["signature"] if chosen.bands else []
         documents = corpus.take_rows(rows, [*_RANKED, *signed, *protected.columns])
         standing = np.full(len(rows), NEW, np.int64)
-        standing[protected.found(documents)] = PROTECTED
+        standing[protected.flags(documents)] = PROTECTED
         if earlier is not None:
             standing[np.asarray(pc.is_valid(earlier), np.bool_)] = SETTLED
 
@@ -169,23 +179,23 @@ class Deduplicate:
         )
 
     def fit(self, corpus: RowCorpus, device: str, progress: Progress) -> ColumnById:
-        """All of it in this process, about all documents at once.
+        """Decide about all documents at once, in this process.
 
         The result has the table `pairs` (mnemic.schema.PAIRS); for ``summary`` see `summary_of`.
         """
         chosen = self.plan(len(corpus))
 
-        def runs(bounds: Bounds) -> Iterator[tuple[Hashes, Numbers]]:
+        def runs(bounds: Bounds) -> Iterator[tuple[Hashes, RowIds]]:
             for rows, batch in corpus.rows(self.columns):
                 keys, owners = self.keys(batch, rows, chosen, chosen.shards > 1)
                 part = within(keys, bounds) if chosen.shards > 1 else slice(None)
                 yield keys[part], owners[part]
 
-        found = [
+        by_shard = [
             shared_keys(partial(runs, bounds), bounds, chosen.method, len(corpus))
             for bounds in shard_bounds(chosen.bands, chosen.shards)
         ]
-        shared = Shared(*joined((one.keys, one.rows) for one in found))
+        shared = Shared(*concatenated((one.keys, one.rows) for one in by_shard))
         linked = Components([shared.rows])
         linked.link(shared)
         packs = divided(shared, linked.rows, linked.packs(PACK))
@@ -213,7 +223,7 @@ def duplicates_of(
     """The column `duplicate_of` that follows from judged pairs: "" but for documents that fell.
 
     A document falls to the other one of its pair with the verdict "duplicate". A copy of a document that has itself
-    fallen falls to what that fell to.
+    fallen falls to the keeper of that.
     """
     fallen = pairs.filter(pc.equal(pairs["verdict"], "duplicate"))
     documents, others = fallen["document"].combine_chunks(), fallen["other"].combine_chunks()
@@ -245,4 +255,4 @@ def _signatures(column: pa.Array, chosen: BandPlan) -> Signatures:
         )
     if column.null_count:
         raise StepError(_UNSIGNED)
-    return np.asarray(column.flatten(), dtype=np.uint32).reshape(-1, length)
+    return vectors(column, np.uint32, copy=False)

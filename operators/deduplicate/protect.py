@@ -26,11 +26,11 @@ class Protected:
 
     @property
     def columns(self) -> list[str]:
-        """What `found` reads beside `id`."""
-        return [name for name, wanted in (("locator", self.locators), ("text", self.texts)) if wanted]
+        """The columns that `flags` reads beside `id`."""
+        return [name for name, patterns in (("locator", self.locators), ("text", self.texts)) if patterns]
 
-    def found(self, documents: pa.Table) -> npt.NDArray[np.bool_]:
-        """Which of the documents are protected."""
+    def flags(self, documents: pa.Table) -> npt.NDArray[np.bool_]:
+        """Whether each of the documents is protected, bool [n]."""
         marks = np.asarray(pc.is_in(documents["id"], value_set=pa.array(self.ids, pa.string())), np.bool_).copy()
         for pattern in self.locators:
             marks |= np.asarray(pc.match_substring_regex(documents["locator"], _expression(pattern)), np.bool_)

@@ -1,4 +1,4 @@
-"""The repetition gate: how often each text of the corpus repeats, and what share of the text is seen more than N times.
+"""The repetition gate: how often each text of the corpus repeats, and the share of text that repeats over N times.
 
 Models memorise what repeats, more than in proportion to the count (Kandpal, Wallace and Raffel, "Deduplicating training
 data mitigates privacy risks in language models", 2022; Carlini et al. 2023). A text counts with all documents that are

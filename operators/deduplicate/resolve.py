@@ -1,7 +1,7 @@
-"""Decide about documents that share keys: copies first, then near-duplicates, each with the pairs that say why.
+"""Decide about documents that share keys: copies first, then near-duplicates, with the pairs that are the reasons.
 
-What is decided together is a pack of whole components (documents linked by shared keys), so no pack depends on
-another, and any division into packs gives the same answer.
+A pack of whole components (documents linked by shared keys) is decided together, so no pack depends on another, and
+any division into packs gives the same answer.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic.arrays import Integers, Signatures
 from mnemic.schema import PAIRS
 from operators.contracts import Progress
 from operators.deduplicate.bands import BAND_SHIFT
 from operators.deduplicate.estimate import least_agreeing
-from operators.deduplicate.judge import Buckets, Integers, Judgement, ShingleSets, judge
-from operators.deduplicate.minhash import Signatures
-from operators.deduplicate.rank import Positions, exact_representatives, rank
+from operators.deduplicate.judge import Buckets, Judgement, ShingleSets, judge
+from operators.deduplicate.rank import exact_representatives, rank
 from operators.deduplicate.shingles import Shingler, normalise
 
 Texts = Callable[[Sequence[int]], pa.Array]
@@ -28,7 +28,7 @@ Texts = Callable[[Sequence[int]], pa.Array]
 _TEXTS = 256  # read at once
 
 NEW, SETTLED, PROTECTED = 2, 0, 1
-"""How a document ranks before all else: not yet decided about, kept by an earlier release, or never to be dropped."""
+"""First rank of a document: not yet decided about, kept by an earlier release, or never to be dropped."""
 
 
 def resolve(
@@ -45,9 +45,9 @@ def resolve(
 ) -> pa.Table:
     """Decide about ``documents`` (id, tenant, content, time, length, normalised); number ``places[i]`` has ``keys[i]``.
 
-    ``standing`` says of each whether it is `NEW`, or `SETTLED` or `PROTECTED` and kept whatever it resembles. Without
-    ``signatures`` only copies fall; with them, documents are compared that share at least ``least`` bands and agree in
-    enough components.
+    ``places`` int64 [n] and ``keys`` uint64 [n]. ``standing`` int64 [documents] is `NEW`, or else `SETTLED` or
+    `PROTECTED` for a document that stays whatever it resembles. Without ``signatures`` only copies fall; with them,
+    documents are compared that share at least ``least`` bands and agree in enough components.
     """
     ids = documents.column("id").combine_chunks()
     order = rank(documents, standing)
@@ -69,8 +69,8 @@ def resolve(
     return pa.concat_tables(pairs)
 
 
-def _confirmed(documents: pa.Table, copies: Positions, others: Positions, texts: Texts) -> npt.NDArray[np.bool_]:
-    """Which copies really are: a hash proposes, the text decides, unless the contents are the same anyway."""
+def _confirmed(documents: pa.Table, copies: Integers, others: Integers, texts: Texts) -> npt.NDArray[np.bool_]:
+    """Whether each copy is one, bool [n]: a hash proposes, the text decides unless the contents are the same."""
     content = documents.column("content").combine_chunks()
     equal = np.asarray(pc.equal(content.take(pa.array(copies)), content.take(pa.array(others))), dtype=np.bool_)
     unsure = np.flatnonzero(~equal)
@@ -87,7 +87,7 @@ def _form(text: str) -> list[str]:
 
 def _judge(
     documents: pa.Table,
-    originals: Positions,
+    originals: Integers,
     places: Integers,
     keys: npt.NDArray[np.uint64],
     standing: Integers,
@@ -98,7 +98,7 @@ def _judge(
     least: int,
     tell: Progress,
 ) -> Judgement:
-    """Judge the documents at these positions, best first, by what they share beside the whole text."""
+    """Judge the documents at the positions ``originals`` int64, best first, by the bands that they share."""
     number = np.full(len(documents), -1, np.int64)
     number[originals] = np.arange(len(originals))
     banded = (keys >> np.uint64(BAND_SHIFT) != 0) & (number[places] >= 0)
@@ -114,8 +114,8 @@ def _judge(
 
 def _pairs(
     ids: pa.Array,
-    documents: Positions,
-    others: Positions,
+    documents: Integers,
+    others: Integers,
     similarity: npt.NDArray[np.float64],
     bands: Integers,
     duplicate: npt.NDArray[np.bool_],

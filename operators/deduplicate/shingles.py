@@ -1,9 +1,9 @@
 """Documents as sets of shingles: n-grams of words, as 64-bit hashes, straight from Arrow text.
 
 A document is its set of word 5-grams (Broder, "On the resemblance and containment of documents", 1997) of the text in
-NFC and lower case, so case, Unicode form, punctuation and white space do not count. In scripts that are written
-without spaces every letter counts as a word, unless the tokenizer says otherwise. Almost every text is read as it
-stands; the few that may change under NFC are normalised by Python first.
+NFC and lower case. So case, Unicode form, punctuation and white space do not count. In scripts that are written without
+spaces every letter counts as a word, unless the tokenizer says otherwise. Almost every text is read as it stands; the
+few that may change under NFC are normalised by Python first.
 
 A document of fewer than n words has no shingles, so two short texts are the same only if they are equal.
 """
@@ -20,13 +20,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from mnemic.arrays import Hashes, Integers, Signatures
 from mnemic.compiled import compiled
 from operators.contracts import refuse
-from operators.deduplicate.minhash import Signatures, sketch
+from operators.deduplicate.minhash import sketch
 from operators.deduplicate.words import combine, read_words, tables
-
-Hashes = npt.NDArray[np.uint64]
-Offsets = npt.NDArray[np.int64]
 
 VERSION = 2
 """Of the numbers below: another tokenizer or another sketch is another version."""
@@ -39,7 +37,7 @@ def normalise(text: str) -> str:
 
 @dataclass(frozen=True)
 class Shingler:
-    """What a shingle is: ``ngram`` words; ``unspaced`` scripts are cut into "characters", or not at all ("words")."""
+    """Shingles are of ``ngram`` words; ``unspaced`` scripts are cut into "characters", or not at all ("words")."""
 
     ngram: int = 5
     unspaced: str = "characters"
@@ -60,34 +58,37 @@ class Shingler:
         """The tokenizer in one line; hashes of two names are never compared."""
         return f"{self.ngram}-grams of NFC lower-case words, unspaced {self.unspaced}, version {VERSION}"
 
-    def shingles(self, texts: pa.Array) -> tuple[Hashes, Offsets]:
-        """The n-grams of each text in reading order, with repeats; of text i they are ``[bounds[i]:bounds[i + 1]]``."""
+    def shingles(self, texts: pa.Array) -> tuple[Hashes, Integers]:
+        """The n-grams of each text in reading order, with repeats: (uint64 [n], bounds int64 [texts + 1]).
+
+        Those of text i are ``[bounds[i]:bounds[i + 1]]``.
+        """
         return self._read(texts, False)
 
     def distinct(self, texts: pa.Array) -> list[Hashes]:
-        """The set of n-grams of each text, in the order of first occurrence."""
+        """The set of n-grams of each text, uint64 [n], in the order of first occurrence."""
         hashes, bounds = self._read(texts, True)
         return [hashes[start:end] for start, end in pairwise(bounds.tolist())]
 
-    def _read(self, texts: pa.Array, distinct: bool) -> tuple[Hashes, Offsets]:
+    def _read(self, texts: pa.Array, distinct: bool) -> tuple[Hashes, Integers]:
         data, offsets = buffers(texts)
         kernel_tables, alone = tables(), self.unspaced == "characters"
-        found, bounds, checks = _shingles(data, offsets, kernel_tables, alone, False, self.ngram, distinct)
+        hashes, bounds, checks = _shingles(data, offsets, kernel_tables, alone, False, self.ngram, distinct)
         unsure = np.flatnonzero(checks)
         if len(unsure) == 0:
-            return found, bounds
+            return hashes, bounds
         again = _normalised(texts, unsure)
         other, inner, _ = _shingles(*buffers(again), kernel_tables, alone, True, self.ngram, distinct)
         sizes = np.diff(bounds)
         sizes[unsure] = np.diff(inner)
-        joined = np.concatenate([[0], np.cumsum(sizes)])
-        merged = np.empty(joined[-1], np.uint64)
+        all_bounds = np.concatenate([[0], np.cumsum(sizes)])
+        merged = np.empty(all_bounds[-1], np.uint64)
         sure = ~np.repeat(checks, sizes)
-        merged[sure], merged[~sure] = found, other
-        return merged, joined
+        merged[sure], merged[~sure] = hashes, other
+        return merged, all_bounds
 
     def signatures(self, texts: pa.Array, components: int, seed: int) -> tuple[Hashes, Signatures]:
-        """Hash of each whole text, uint64 (texts, 2), and its MinHash signature, uint32 (texts, components).
+        """Hash of each whole text, uint64 [texts, 2], and its MinHash signature, uint32 [texts, components].
 
         The whole text is that in NFC and lower case with runs of white space as one space; punctuation counts.
         """
@@ -105,8 +106,8 @@ class Shingler:
         return forms, signatures
 
 
-def buffers(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], Offsets]:
-    """The bytes of an Arrow array of strings and the offsets of its values in them, without a copy of the bytes."""
+def buffers(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], Integers]:
+    """The bytes of an Arrow array of strings, uint8, not copied, and the offsets of its values, int64 [texts + 1]."""
     width = np.int64 if pa.types.is_large_string(texts.type) else np.int32
     _, offsets, data = texts.buffers()
     if len(texts) == 0 or data is None:
@@ -134,7 +135,7 @@ def _shingles(
     data: Any, offsets: Any, tables: Any, alone: bool, checked: bool, n: int, distinct: bool
 ) -> tuple[Any, Any, Any]:
     texts = len(offsets) - 1
-    found = np.empty((offsets[texts] - offsets[0]) // 2 + 2 * texts + 2, np.uint64)
+    shingles = np.empty((offsets[texts] - offsets[0]) // 2 + 2 * texts + 2, np.uint64)
     bounds = np.zeros(texts + 1, np.int64)
     checks = np.zeros(texts, np.bool_)
     words = np.empty(1024, np.uint64)
@@ -148,33 +149,33 @@ def _shingles(
             while len(table) < 2 * count:
                 table = np.zeros(2 * len(table), np.uint64)
             count = keep_distinct(words, count, table)
-        found[start : start + count] = words[:count]
+        shingles[start : start + count] = words[:count]
         bounds[text + 1] = start + count
-    return found[: bounds[texts]].copy(), bounds, checks
+    return shingles[: bounds[texts]].copy(), bounds, checks
 
 
 @compiled
 def keep_distinct(values: Any, count: int, table: Any) -> int:
     """Move the distinct ones of ``values[:count]`` to the front; ``table`` (zeros; a power of two) stays empty."""
     mask = np.uint64(len(table) - 1)
-    kept = 0
+    distinct = 0
     for i in range(count):
         value = values[i]
         place = value & mask
         while table[place] != 0 and table[place] != value:
             place = (place + np.uint64(1)) & mask
-        values[kept] = value
-        kept += table[place] == 0
+        values[distinct] = value
+        distinct += table[place] == 0
         table[place] = value
-    if 4 * kept > len(table):
+    if 4 * distinct > len(table):
         table[:] = 0
     else:
-        for i in range(kept):
+        for i in range(distinct):
             place = values[i] & mask
             while table[place] != 0:
                 table[place] = 0
                 place = (place + np.uint64(1)) & mask
-    return kept
+    return distinct
 
 
 @compiled
@@ -191,11 +192,11 @@ def _sign(
     checks: Any,
 ) -> None:
     words = np.empty(1024, np.uint64)
-    held = np.empty(signatures.shape[1], np.uint64)
+    minima = np.empty(signatures.shape[1], np.uint64)
     for text in range(len(offsets) - 1):
         words, count, check, whole = read_words(data, offsets[text], offsets[text + 1], tables, alone, checked, words)
         if not checked:
             checks[text] = check
         count, every = combine(words, count, n)
-        sketch(words, count, seed, held, signatures[text])
+        sketch(words, count, seed, minima, signatures[text])
         forms[text, 0], forms[text, 1] = whole, every

@@ -8,8 +8,10 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
+from mnemic.arrays import Hashes
+from mnemic.vectors import column
 from operators.contracts import NO_REJECTS, BatchFunction, Resources, refuse
-from operators.deduplicate.shingles import VERSION, Hashes, Shingler, buffers, slices
+from operators.deduplicate.shingles import VERSION, Shingler, buffers, slices
 from operators.sections import Grow, Section
 
 _HEXADECIMAL = np.frombuffer(b"0123456789abcdef", np.uint8)
@@ -73,9 +75,7 @@ class Signature:
                 signatures.append(signature)
             columns = [
                 hexadecimal(np.concatenate(forms)),
-                pa.FixedSizeListArray.from_arrays(
-                    pa.array(np.concatenate(signatures).ravel()), type=added.field("signature").type
-                ),
+                column(np.concatenate(signatures)),
             ]
             return pa.RecordBatch.from_arrays(columns, schema=added), NO_REJECTS
 

@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from mnemic.arrays import Hashes
 from mnemic.compiled import compiled, inlined
-from operators.deduplicate.characters import ALONE, CHECK, CLASS_SHIFT, SPACE, WORD, Table, code_points
+from mnemic.splitmix import GAMMA, finalised_in_kernels
+from operators.deduplicate.characters import ALONE, CHECK, CLASS_SHIFT, SPACE, WORD, code_points
 
 _WORD, _SPACE, _CHECK, _ALONE = (np.uint64(flag) for flag in (WORD, SPACE, CHECK, ALONE))
 _CODE = np.uint64(0x1FFFFF)
@@ -35,11 +37,8 @@ _RARE = _CHECK | _CLASS << _CLASS_SHIFT
 
 @inlined
 def mix(value: Any) -> Any:
-    """Finaliser of splitmix64 (Steele, Lea and Flood 2014): a bijection on 64 bits that spreads every input bit."""
-    value += np.uint64(0x9E3779B97F4A7C15)
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
+    """The next output of splitmix64 from ``value``, uint64."""
+    return finalised_in_kernels(value + GAMMA)
 
 
 @compiled
@@ -49,9 +48,9 @@ def read_words(
     """Hashes of the words of ``data[start:end]``, and of the whole text.
 
     ``words`` is room for them; where it does not suffice, a larger array is returned in its place. Returns (words,
-    count, check, text): ``check`` says that the text may not be in NFC, or has letters whose lower case depends on
-    their place, so that it must be normalised first and read with ``checked``; then the rest means nothing. The words
-    are to be given to `combine`, also where they are wanted by themselves (n = 1).
+    count, check, text): ``check`` is set where the text may not be in NFC, or has letters whose lower case depends on
+    their place. Such a text must be normalised first and read with ``checked``; the other values mean nothing then. The
+    words are to be given to `combine`, also where they are wanted by themselves (n = 1).
 
     Where words end cannot be foreseen, so the loop takes the same way through every character: a branch that the
     processor guesses wrong costs more than all the arithmetic of a word.
@@ -147,7 +146,7 @@ def combine(words: Any, count: int, n: int) -> tuple[int, Any]:
 
 
 @cache
-def tables() -> tuple[Table, Table]:
+def tables() -> tuple[Hashes, Hashes]:
     """What `read_words` looks up: `code_points`, and for every ASCII character what it does to the two sums."""
     codes = code_points()
     values = mix_all(codes[:128] & _CODE)

@@ -6,13 +6,13 @@ stands in `operators.train`.
 
 * ``mlp``      the student that reads one hidden vector: an MLP memory
 * ``decoder``  the student that reads the text itself: a Memory Decoder
-* ``texts``    that text as tokens, the rows of the datastore in it, and what a decoder says of them
+* ``texts``    that text as tokens, with the teacher of each row (`mnemic.memories.texts`)
 * ``rows``     what is trained on
 """
 
 from operators.imitate.decoder import Decode
 from operators.imitate.mlp import Imitate
 from operators.imitate.rows import TrainingRows
-from operators.imitate.texts import TextRows, Texts, decoder_log_probs
+from operators.imitate.texts import TextRows
 
-__all__ = ["Decode", "Imitate", "TextRows", "Texts", "TrainingRows", "decoder_log_probs"]
+__all__ = ["Decode", "Imitate", "TextRows", "TrainingRows"]

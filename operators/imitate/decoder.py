@@ -2,8 +2,8 @@
 
 Memory Decoder (arXiv 2508.09874) starts from a trained small model and weighs the teacher by .5. Ours starts from the
 language model itself where that is a Llama: its first blocks, with its last norm, its input embedding and its output
-rows. Of SmolLM2 four such blocks guess documentation at 7.0 nats a token before any training, four that are evenly
-spaced at 8.5, the first two and the last two at 8.7: a block understands what the ones right below it say. Windows are
+rows. Four such blocks of SmolLM2 predict documentation at 7.0 nats a token before any training, four evenly spaced ones
+at 8.5, the first two and the last two at 8.7. A block understands the output of the blocks right below it. Windows are
 shuffled, those of a step are packed by length, and only positions that are rows of the store count; the rest are
 context.
 """
@@ -19,14 +19,16 @@ from numpy.typing import NDArray
 
 from mnemic import languagemodel
 from mnemic.errors import StepError
-from operators.contracts import Member, Progress, Resources
-from operators.imitate.texts import ScoredWindow, TextRows, decoder_log_probs
+from mnemic.memories.texts import ScoredWindow, decoder_log_probs
+from operators.contracts import ProcessRank, Progress, Resources, bounds
+from operators.imitate.texts import TextRows
+from operators.reading.settings import window_fault
 from operators.sections import Learn, Section, shared_field
-from operators.train.checkpoint import Checkpoint, unpack_memory
+from operators.train.checkpoint import Checkpoint, finished_weights
 from operators.train.cost import attention_flops, matrix_flops
-from operators.train.group import joined
+from operators.train.group import process_group
 from operators.train.labels import Labels, LabelTable
-from operators.train.loop import calm, train
+from operators.train.loop import rescale_final_norm, train
 from operators.train.settings import Training
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from mnemic.memories.decoder import MemoryDecoder
 
 _LLAMA_LIKE = ("llama", "mistral")
-_CALMED = 512
+_RESCALING_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -57,14 +59,12 @@ class Decode(Training):
     pass_tokens: int = 4096
 
     def _problems(self) -> list[str]:
-        problems = super()._problems()
-        if not 1 <= self.stride < self.window:
-            problems.append(
-                f"Windows of {self.window} tokens cannot advance by {self.stride}; choose 1 <= stride < window."
-            )
-        if self.pass_tokens < 1:
-            problems.append(f"The training's pass_tokens is {self.pass_tokens}; give a number such as 4096.")
-        return problems
+        rules = (("pass_tokens", self.pass_tokens >= 1, "a number such as 4096"),)
+        return [
+            *super()._problems(),
+            window_fault(self.window, self.stride),
+            *bounds(self, "The training's {name} is {value}; give {bound}.", rules),
+        ]
 
     def config(self, layers: int) -> dict[str, Any]:
         return {"window": self.window, "stride": self.stride, "tokens": self.max_document_tokens}
@@ -75,15 +75,18 @@ class Decode(Training):
         checkpoint: bytes | None,
         device: str,
         progress: Progress,
-        member: Member | None = None,
+        process: ProcessRank | None = None,
     ) -> Iterator[Checkpoint]:
+        from mnemic.memories.decoder import MemoryDecoder
+
         if not len(rows.store.document):
             raise StepError(
                 "There are no rows of split 'store' to train on; give documents to the store in the recipe."
             )
-        with joined(member or Member(size=self.processes), device) as group:
-            memory = self._start(rows, device) if checkpoint is None else unpack_memory(checkpoint)
-            student = DecoderStudent(self, rows, memory.to(device), device)  # type: ignore[arg-type]
+        with process_group(process or ProcessRank(size=self.processes), device) as group:
+            resumed = None if checkpoint is None else MemoryDecoder.from_bytes(finished_weights(checkpoint))
+            memory = resumed or self._start(rows, device)
+            student = DecoderStudent(self, rows, memory.to(device), device)
             yield from train(self, student, checkpoint, device, progress, group)
 
     def _start(self, rows: TextRows, device: str) -> MemoryDecoder:
@@ -91,16 +94,16 @@ class Decode(Training):
 
         model, _ = languagemodel.shared(self.model, self.dtype, device)
         memory = start(model, torch.from_numpy(np.unique(rows.store.token)), self.blocks, self.seed)
-        some = sorted(rows.store.pieces(self.window, self.stride), key=lambda piece: len(piece.rows))
+        pieces = sorted(rows.store.pieces(self.window, self.stride), key=lambda piece: len(piece.rows))
         drawn: list[ScoredWindow] = []
-        while some and sum(len(piece.rows) for piece in drawn) < _CALMED:
-            drawn.append(some.pop(len(some) // 2))
-        ids, read = rows.store.lay(drawn, (len(drawn), self.window))
+        while pieces and sum(len(piece.rows) for piece in drawn) < _RESCALING_ROWS:
+            drawn.append(pieces.pop(len(pieces) // 2))
+        ids, read = rows.store.padded(drawn, (len(drawn), self.window))
         with torch.inference_mode():
             logits = memory.head(memory.trunk(torch.from_numpy(ids)).flatten(0, 1)[torch.from_numpy(read)])
-            asked = rows.store.token[np.concatenate([piece.rows for piece in drawn])]
-            place, _ = memory.index(torch.from_numpy(asked))
-        calm(memory.body.norm, logits, place)
+            tokens = rows.store.token[np.concatenate([piece.rows for piece in drawn])]
+            place, _ = memory.index(torch.from_numpy(tokens))
+        rescale_final_norm(memory.body.norm, logits, place)
         return memory
 
 
@@ -113,7 +116,10 @@ SECTION = Section(
 
 
 def start(model: Any, tokens: torch.Tensor, blocks: int, seed: int) -> MemoryDecoder:
-    """A decoder of ``blocks`` blocks that begins with what it can take from the language model, on the CPU."""
+    """A decoder of ``blocks`` blocks that begins with weights of the language model where they fit, on the CPU.
+
+    ``tokens`` int64 [tokens] are those of its head, ascending.
+    """
     import torch
 
     from mnemic.memories.decoder import DecoderConfig, MemoryDecoder
@@ -145,10 +151,10 @@ def start(model: Any, tokens: torch.Tensor, blocks: int, seed: int) -> MemoryDec
         memory.head.weight.copy_(rows[tokens.to(rows.device)])
         memory.body.norm.weight.copy_(scale)
         for block, source in zip(memory.body.layers, stack if alike else [], strict=False):
-            held = source.state_dict()
+            weights = source.state_dict()
             own = block.state_dict()
-            if {name: value.shape for name, value in held.items()} == {n: value.shape for n, value in own.items()}:
-                block.load_state_dict({name: value.float() for name, value in held.items()})
+            if {name: value.shape for name, value in weights.items()} == {n: value.shape for n, value in own.items()}:
+                block.load_state_dict({name: value.float() for name, value in weights.items()})
     return memory
 
 
@@ -188,7 +194,7 @@ class DecoderStudent:
         )
 
     def batches(self, order: NDArray[np.int64], rows: int) -> list[NDArray[np.int64]]:
-        """Of about so many rows each: a document's windows do not all have as many."""
+        """Batches of windows, int64, of about ``rows`` rows each: windows have different numbers of rows."""
         steps = min(len(order), max(1, round(self.rows / rows)))
         return [np.sort(part) for part in np.array_split(order, steps)]
 
@@ -203,7 +209,7 @@ class DecoderStudent:
             length = pieces[0].part.end - pieces[0].part.begin
             count = max(1, self._settings.pass_tokens // length)
             some, pieces = pieces[:count], pieces[count:]
-            ids, read = self._texts.store.lay(some, (len(some), length))
+            ids, read = self._texts.store.padded(some, (len(some), length))
             inputs = (torch.from_numpy(ids).to(self._device), torch.from_numpy(read).to(self._device))
             yield inputs, self._labels.take(np.concatenate([piece.rows for piece in some]), self._device)
 

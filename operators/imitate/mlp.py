@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from mnemic import languagemodel
 from mnemic.errors import StepError
-from operators.contracts import Member, Progress
+from operators.contracts import ProcessRank, Progress
 from operators.imitate.rows import TrainingRows
 from operators.sections import Learn, Section, shared_field, shared_fields
-from operators.train.checkpoint import Checkpoint, unpack_memory
+from operators.train.checkpoint import Checkpoint, finished_weights
 from operators.train.cost import matrix_flops
-from operators.train.group import joined
+from operators.train.group import process_group
 from operators.train.labels import Labels, LabelTable
-from operators.train.loop import calm, train
+from operators.train.loop import rescale_final_norm, train
 from operators.train.settings import Training
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from mnemic.memories.mlp import MLPMemory
 
-_CALMED = 512
+_RESCALING_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -49,19 +49,22 @@ class Imitate(Training):
         checkpoint: bytes | None,
         device: str,
         progress: Progress,
-        member: Member | None = None,
+        process: ProcessRank | None = None,
     ) -> Iterator[Checkpoint]:
+        from mnemic.memories.mlp import MLPMemory
+
         if not len(rows.token):
             raise StepError(
                 "There are no rows of split 'store' to train on; give documents to the store in the recipe."
             )
-        with joined(member or Member(size=self.processes), device) as group:
-            memory = self._start(rows, device) if checkpoint is None else unpack_memory(checkpoint)
-            student = MLPStudent(rows, memory.to(device), self.alpha, device, self.half(device))  # type: ignore[arg-type]
+        with process_group(process or ProcessRank(size=self.processes), device) as group:
+            resumed = None if checkpoint is None else MLPMemory.from_bytes(finished_weights(checkpoint))
+            memory = resumed or self._start(rows, device)
+            student = MLPStudent(rows, memory.to(device), self.alpha, device, self.half(device))
             yield from train(self, student, checkpoint, device, progress, group)
 
     def _start(self, rows: TrainingRows, device: str) -> MLPMemory:
-        """A memory that begins with the language model's last norm and head; its blocks say nothing yet."""
+        """A memory that begins with the language model's final norm and head; its blocks add nothing yet."""
         import torch
 
         from mnemic.memories.mlp import MemoryConfig, MLPMemory
@@ -79,11 +82,11 @@ class Imitate(Training):
             torch.manual_seed(self.seed)
             memory = MLPMemory(MemoryConfig(width, width, len(tokens), self.blocks, norm=norm), tokens)
         memory.start_from(scale, bias, languagemodel.output_embedding(model)[tokens])
-        drawn = np.sort(np.random.default_rng(0).permutation(len(rows.token))[:_CALMED])
+        drawn = np.sort(np.random.default_rng(0).permutation(len(rows.token))[:_RESCALING_ROWS])
         with torch.inference_mode():
             logits = memory(torch.from_numpy(rows.input[drawn]).float())
             place, _ = memory.index(torch.from_numpy(rows.token[drawn]))
-        calm(memory.norm, logits, place)
+        rescale_final_norm(memory.norm, logits, place)
         return memory
 
 

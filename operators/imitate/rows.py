@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mnemic.errors import StepError
+from mnemic.vectors import vectors
 
 
 @dataclass(frozen=True)
@@ -28,29 +29,25 @@ class TrainingRows:
     def from_arrow(cls, store: pa.Table, validation: pa.Table) -> TrainingRows:
         """From tables with the datastore's columns; raises `StepError` where the teacher has not seen a store row."""
         return cls(
-            matrix(store, "input", np.float16),
+            vectors(store["input"], np.float16),
             vector(store, "token", np.int32),
             *taught(store),
-            matrix(validation, "input", np.float16),
+            vectors(validation["input"], np.float16),
             vector(validation, "token", np.int32),
             vector(validation, "base_logprob", np.float32),
         )
 
 
 def taught(store: pa.Table) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-    """The teacher's tokens and their probabilities, as stored. Raises `StepError` where it has not seen a row."""
+    """The teacher's tokens int32 [n, m] and their probabilities uint8 [n, m], as stored.
+
+    Raises `StepError` where it has not seen a row.
+    """
     if store.column("teacher_ids").null_count or store.column("teacher_probs").null_count:
         raise StepError("Some rows of the store have no teacher yet; run the teacher step on all rows first.")
-    return matrix(store, "teacher_ids", np.int32), matrix(store, "teacher_probs", np.uint8)
-
-
-def matrix(table: pa.Table, name: str, dtype: Any) -> NDArray[Any]:
-    """A column of lists of one size, as a matrix."""
-    column = table.column(name).combine_chunks()
-    flat = column.flatten().to_numpy(zero_copy_only=False)
-    return np.array(flat, dtype=dtype).reshape(len(column), column.type.list_size)
+    return vectors(store["teacher_ids"], np.int32), vectors(store["teacher_probs"], np.uint8)
 
 
 def vector(table: pa.Table, name: str, dtype: Any) -> NDArray[Any]:
-    """A column of numbers."""
+    """A column of numbers as an array [n] of ``dtype``."""
     return np.array(table.column(name).to_numpy(), dtype=dtype)

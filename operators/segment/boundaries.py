@@ -18,21 +18,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mnemic.arrays import Flags, Floats, Integers, Vectors
 from operators.segment import changepoint, divisive, posterior
-from operators.segment.cost import Vectors, cost_blocks, costs
+from operators.segment.cost import cost_blocks, costs
 from operators.segment.limits import every, in_passing, keep_apart, limit
 from operators.segment.refine import refine
-from operators.segment.select import (
-    Flags,
-    Floats,
-    Integers,
-    at_rank,
-    local_maxima,
-    over_all_gaps,
-    over_gaps_before,
-    percentile,
-    spans,
-)
+from operators.segment.select import at_rank, local_maxima, over_all_gaps, over_gaps_before, percentile, spans
 from operators.segment.settings import CURVES, SegmentSettings
 from operators.segment.similarity import depth, gap_similarity
 
@@ -54,8 +45,8 @@ _POWER = 0.75
 class Units:
     """Units in order, of any number of documents.
 
-    ``vectors`` is float32 [n, d]; ``weights`` float64 [n], how much each counts; ``ends`` bool [n - 1], gaps that no
-    event crosses; ``signals`` the columns of a language model by name, float64 [n], NaN where there is none.
+    ``vectors`` is float32 [n, d]; ``weights`` float64 [n] are how much each counts. ``ends`` bool [n - 1] are gaps that
+    no event crosses. ``signals`` are the columns of a language model by name, float64 [n], NaN where there is none.
     """
 
     vectors: Vectors
@@ -87,16 +78,16 @@ def weights_of(words: Integers) -> Floats:
 
 
 def find_boundaries(units: Units, settings: SegmentSettings) -> Boundaries:
-    """Score, select and refine. Of `fixed` with a stride only the beginnings of blocks are cuts."""
+    """Score, select and refine. For `fixed` with a stride only the beginnings of blocks are cuts."""
     if settings.method in ("fixed", "unit"):
         size = (settings.stride or settings.size) if settings.method == "fixed" else 1
         nothing = np.full(len(units.ends), np.nan)
         return Boundaries(every(size, units.ends), nothing, nothing, np.zeros(len(units.ends), np.bool_))
-    found = _by_curve(units, settings) if settings.method in CURVES else _by_optimisation(units, settings)
+    boundaries = _by_curve(units, settings) if settings.method in CURVES else _by_optimisation(units, settings)
     if settings.refine is None:
-        return found
-    moved = refine(units.vectors, found.cuts, units.ends, settings.refine, min_units=settings.min_units)
-    return replace(found, cuts=_within(moved, found.score, settings), topic=moved & ~units.ends)
+        return boundaries
+    moved = refine(units.vectors, boundaries.cuts, units.ends, settings.refine, min_units=settings.min_units)
+    return replace(boundaries, cuts=_within(moved, boundaries.score, settings), topic=moved & ~units.ends)
 
 
 def curve(units: Units, settings: SegmentSettings) -> Floats:
@@ -131,7 +122,7 @@ def _by_curve(units: Units, settings: SegmentSettings) -> Boundaries:
 
 
 def _within(cuts: Flags, scores: Floats, settings: SegmentSettings) -> Flags:
-    """With cuts more where an event has too many units."""
+    """The cuts, and more where an event has too many units."""
     ones = np.ones(len(cuts) + 1, np.int64)
     return limit(cuts, scores, ones, settings.max_units, len(ones), min_units=settings.min_units)
 
@@ -142,9 +133,9 @@ def _by_optimisation(units: Units, settings: SegmentSettings) -> Boundaries:
     threshold = scores.copy()
     for first, last in spans(units.ends):
         vectors, weights = units.vectors[first : last + 1], units.weights[first : last + 1]
-        together = solve if at_the_end(settings) else _in_stretches
-        found = together(vectors, weights, settings)
-        cuts[first:last], scores[first:last], threshold[first:last] = found
+        solve_piece = solve if at_the_end(settings) else _in_stretches
+        solution = solve_piece(vectors, weights, settings)
+        cuts[first:last], scores[first:last], threshold[first:last] = solution
     return Boundaries(cuts, scores, threshold, cuts & ~units.ends)
 
 
@@ -158,7 +149,7 @@ def at_the_end(settings: SegmentSettings) -> bool:
 
 
 def standing(cuts: Flags) -> int:
-    """Units of a full stretch that its ``cuts`` decide: up to the last cut in its first three quarters.
+    """Units of a full stretch that its ``cuts`` bool [n - 1] decide: up to the last cut in its first three quarters.
 
     Where there is none, up to the first one after, or the whole stretch: then the event is full.
     """
@@ -170,16 +161,16 @@ def standing(cuts: Flags) -> int:
 
 
 def _in_stretches(vectors: Vectors, weights: Floats, settings: SegmentSettings) -> Solution:
-    """Solve as the units would come in a stream: a stretch at a time, each from the last cut that stands."""
+    """Solve as for a stream of units: a stretch at a time, each from the last cut that stands."""
     count = len(vectors)
     whole = np.zeros(count - 1, np.bool_), np.full(count - 1, np.nan), np.full(count - 1, np.nan)
     start = 0
     while True:
         end = min(start + STRETCH, count)
-        found = SOLVERS[settings.method](vectors[start:end], weights[start:end], settings)
-        stands = end - start if end == count else standing(found[0])
+        solution = SOLVERS[settings.method](vectors[start:end], weights[start:end], settings)
+        stands = end - start if end == count else standing(solution[0])
         decided = min(stands, end - start - 1)
-        for values, part in zip(whole, found, strict=True):
+        for values, part in zip(whole, solution, strict=True):
             values[start : start + decided] = part[:decided]
         if end == count:
             return whole
@@ -188,7 +179,7 @@ def _in_stretches(vectors: Vectors, weights: Floats, settings: SegmentSettings) 
 
 
 def _segments(settings: SegmentSettings, units: int) -> int:
-    """The number of events asked for of ``units`` units."""
+    """The number of events that the settings ask of ``units`` units."""
     if settings.count is not None:
         return settings.count
     return max(1, round(units / (settings.mean_units or units)))
@@ -198,10 +189,10 @@ def _posterior(vectors: Vectors, weights: Floats, settings: SegmentSettings) -> 
     table = costs(vectors, _normalised(weights), settings.max_units)
     least = changepoint.possible_shortest(len(vectors), settings.min_units, settings.max_units)
     if settings.mean_units is None:
-        found = posterior.at_its_own_granularity(table, least)
+        result = posterior.at_its_own_granularity(table, least)
     else:
-        found = posterior.near_length(table, settings.mean_units, least)
-    return found.cuts, found.probability, np.full(len(found.cuts), np.nan)
+        result = posterior.near_length(table, settings.mean_units, least)
+    return result.cuts, result.probability, np.full(len(result.cuts), np.nan)
 
 
 def _changepoint(vectors: Vectors, weights: Floats, settings: SegmentSettings) -> Solution:
@@ -217,21 +208,21 @@ def _changepoint(vectors: Vectors, weights: Floats, settings: SegmentSettings) -
 
 
 def _divisive(vectors: Vectors, weights: Floats, settings: SegmentSettings) -> Solution:
-    asked = None if settings.count is None and settings.mean_units is None else _segments(settings, len(vectors))
-    made = divisive.divisions(
+    segments = None if settings.count is None and settings.mean_units is None else _segments(settings, len(vectors))
+    divided = divisive.divisions(
         vectors,
         _normalised(weights),
-        segments=asked,
+        segments=segments,
         penalty=settings.penalty or PENALTY,
         shortest=settings.min_units,
         longest=settings.max_units,
     )
-    cuts, gains = divisive.cuts_of(made, len(vectors))
-    return cuts, gains, np.full(len(cuts), np.nan if asked is not None else settings.penalty or PENALTY)
+    cuts, gains = divisive.cuts_of(divided, len(vectors))
+    return cuts, gains, np.full(len(cuts), np.nan if segments is not None else settings.penalty or PENALTY)
 
 
 def _normalised(weights: Floats) -> Floats:
-    """With a mean of 1, so that a penalty means the same for every text."""
+    """The weights with a mean of 1, so that a penalty means the same for every text."""
     scaled: Floats = weights / weights.mean()
     return scaled
 

@@ -12,13 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 
+from mnemic.arrays import Flags, Floats, Integers
 from mnemic.compiled import compiled
-from operators.segment.cost import Floats
-
-Flags = npt.NDArray[np.bool_]
-Integers = npt.NDArray[np.int64]
 
 
 def possible_shortest(count: int, shortest: int, longest: int) -> int:
@@ -48,15 +44,15 @@ def with_count(table: Floats, segments: int, shortest: int = 1) -> Flags:
     """
     count, longest = table.shape
     fewest, most = -(-count // longest), max(1, count // shortest)
-    wanted = min(max(segments, fewest), most)
+    count_of_segments = min(max(segments, fewest), most)
     best = np.full(count + 1, np.inf)
     best[0] = 0.0
-    steps = np.zeros((wanted, count + 1), np.int64)
-    for step in range(wanted):
+    steps = np.zeros((count_of_segments, count + 1), np.int64)
+    for step in range(count_of_segments):
         best = _one_more(table, best, shortest, steps[step])
     cuts = np.zeros(count - 1, np.bool_)
     end = count
-    for step in range(wanted - 1, 0, -1):
+    for step in range(count_of_segments - 1, 0, -1):
         end -= int(steps[step, end])
         cuts[end - 1] = True
     return cuts

@@ -12,12 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
+from mnemic.arrays import Floats, Vectors
 from mnemic.compiled import compiled
-
-Floats = npt.NDArray[np.float64]
-Vectors = npt.NDArray[np.float32]
 
 _BLOCK = 64
 """Units whose inner products are made at once."""

@@ -13,10 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mnemic.arrays import Flags, Floats
 from mnemic.compiled import compiled
-
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -58,21 +56,21 @@ def divisions(
             heapq.heappush(waiting, (not overlong, -gain, first, middle, end))
 
     look_at(0, count)
-    made: list[Division] = []
+    done: list[Division] = []
     while waiting:
         short_enough, loss, first, middle, end = heapq.heappop(waiting)
-        if short_enough and (len(made) + 1 >= segments if segments is not None else -loss <= penalty):
+        if short_enough and (len(done) + 1 >= segments if segments is not None else -loss <= penalty):
             break
-        made.append(Division(first, middle, end, -loss))
+        done.append(Division(first, middle, end, -loss))
         look_at(first, middle)
         look_at(middle, end)
-    return made
+    return done
 
 
-def cuts_of(made: list[Division], count: int) -> tuple[Flags, Floats]:
+def cuts_of(divisions: list[Division], count: int) -> tuple[Flags, Floats]:
     """Cuts, and at each the gain of its division (NaN elsewhere): bool and float64 [count - 1]."""
     cuts, gains = np.zeros(count - 1, np.bool_), np.full(count - 1, np.nan)
-    for division in made:
+    for division in divisions:
         cuts[division.middle - 1] = True
         gains[division.middle - 1] = division.gain
     return cuts, gains

@@ -1,7 +1,7 @@
 """Rows of `events` from units and the ranges of them that are events.
 
 A row's vector is the mean of its units' vectors, L2-normalised: no text is encoded twice. Its text joins the units by a
-line break, or by nothing where they touch; its id is a hash of document, unit range, level and segmenter, so the same
+line break, or by nothing where they touch. Its id is a hash of document, unit range, level and segmenter, so the same
 cut always has the same id. Neighbours are linked within a document for sessions and within a session for what they
 hold.
 """
@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from mnemic.arrays import Flags, Floats, Integers, Vectors
 from mnemic.ids import hash_parts
 from mnemic.schema import TIME, events
-from operators.segment.cost import Vectors
+from mnemic.vectors import column
 from operators.segment.levels import CAUSES, Level
 from operators.segment.ranges import mean_vectors, medoids
-from operators.segment.select import Flags, Floats, Integers
 
 _LATEST = np.iinfo(np.int64).max
 
@@ -51,14 +51,14 @@ def make_events(
         means = mean_vectors(vectors, level.firsts, level.ends)
         facts |= _content(units, texts, words, level)
         facts["representatives"] = _ordinals(units, medoids(vectors, means, level.firsts, level.ends, representatives))
-        facts["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(means.reshape(-1)), vectors.shape[1])
+        facts["vector"] = column(means)
         arrays = [_array(facts[field.name], field.type) for field in schema]
         batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
     return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
 
 
-def _array(values: Any, wanted: pa.DataType) -> pa.Array:
-    return values if isinstance(values, pa.Array) else pa.array(values, wanted)
+def _array(values: Any, dtype: pa.DataType) -> pa.Array:
+    return values if isinstance(values, pa.Array) else pa.array(values, dtype)
 
 
 def _ids(document: list[str], ordinal: Integers, level: Level, above: list[str], segmenter: str) -> dict[str, Any]:
@@ -138,11 +138,11 @@ def _time_spans(times: pa.Array, firsts: Integers, ends: Integers) -> tuple[pa.A
     if times.null_count == len(times) or not len(firsts):
         nothing = pa.nulls(len(firsts), TIME)
         return nothing, nothing
-    known = times.is_valid().to_numpy(zero_copy_only=False)
+    present = times.is_valid().to_numpy(zero_copy_only=False)
     values = times.cast(pa.int64()).fill_null(0).to_numpy()
-    missing = ~_reduced(np.logical_or, known, firsts, ends)
-    earliest = _reduced(np.minimum, np.where(known, values, _LATEST), firsts, ends)
-    latest = _reduced(np.maximum, np.where(known, values, -_LATEST), firsts, ends)
+    missing = ~_reduced(np.logical_or, present, firsts, ends)
+    earliest = _reduced(np.minimum, np.where(present, values, _LATEST), firsts, ends)
+    latest = _reduced(np.maximum, np.where(present, values, -_LATEST), firsts, ends)
     return (
         pa.array(earliest, pa.int64(), mask=missing).cast(TIME),
         pa.array(latest, pa.int64(), mask=missing).cast(TIME),
@@ -160,9 +160,9 @@ def _mean_surprisal(units: pa.RecordBatch, firsts: Integers, ends: Integers) -> 
     if "surprisal" not in units.schema.names or not len(firsts):
         return pa.nulls(len(firsts), pa.float32())
     column: Floats = units.column("surprisal").cast(pa.float64()).to_numpy(zero_copy_only=False)
-    known = ~np.isnan(column)
-    counts = _reduced(np.add, known.astype(np.int64), firsts, ends)
-    sums = _reduced(np.add, np.where(known, column, 0.0), firsts, ends)
+    present = ~np.isnan(column)
+    counts = _reduced(np.add, present.astype(np.int64), firsts, ends)
+    sums = _reduced(np.add, np.where(present, column, 0.0), firsts, ends)
     means = np.divide(sums, counts, out=np.full(len(firsts), np.nan), where=counts > 0)
     return pa.array(means.astype(np.float32), from_pandas=True)
 

@@ -1,11 +1,11 @@
 """The levels of events: passages inside turns inside events inside sessions, each a list of ranges of units.
 
 A *session* is what lies between hard cuts: a document, or a part of one between long pauses. An *event* is what the
-segmenter found in it. A *turn* is what one speaker of a conversation says at once, or what an event has of it. An
-event without turns, or a turn, of more words than a reader or an encoder takes at once also comes in *passages*, cut
-where the units on either side differ most: at an event's granularity no gap inside it is worth a word. What has no
-smaller rows below it but units is a leaf: leaves tile the units of every document once, so they are what one
-searches and clusters. (Blocks with a stride overlap, and so do their passages.)
+segmenter found in it. A *turn* is what one speaker of a conversation says at once, or what an event has of it. An event
+without turns, or a turn, of more words than a reader or an encoder takes at once also comes in *passages*, cut where
+the units on either side differ most. (At an event's granularity no gap inside it is a boundary.) What has no smaller
+rows below it but units is a leaf: leaves tile the units of every document once, so they are what one searches and
+clusters. (Blocks with a stride overlap, and so do their passages.)
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mnemic.arrays import Flags, Floats, Integers, Vectors
 from operators.segment.boundaries import Boundaries
-from operators.segment.cost import Vectors
 from operators.segment.limits import limit
-from operators.segment.select import Flags, Floats, Integers
 from operators.segment.settings import SegmentSettings
 from operators.segment.similarity import depth, gap_similarity
 
@@ -46,8 +45,8 @@ class HardCuts:
 class Level:
     """Ranges of units [first, end) in order, and for each: what begins it, what holds it, whether it is a leaf.
 
-    ``parent`` is the range that holds it, by its place among all ranges of the levels above, -1 at the top; ``cause``
-    indexes `CAUSES`; ``score`` and ``threshold`` belong to the gap before it, NaN where there is none.
+    ``parent`` is the range that holds it, by its place among all ranges of the levels above, -1 at the top. ``cause``
+    indexes `CAUSES`. ``score`` and ``threshold`` belong to the gap before it, NaN where there is none.
     """
 
     name: str
@@ -61,7 +60,12 @@ class Level:
 
 
 def make_levels(
-    found: Boundaries, hard: HardCuts, vectors: Vectors, words: Integers, turns: Integers, settings: SegmentSettings
+    boundaries: Boundaries,
+    hard: HardCuts,
+    vectors: Vectors,
+    words: Integers,
+    turns: Integers,
+    settings: SegmentSettings,
 ) -> list[Level]:
     """Sessions, events, turns and passages.
 
@@ -71,10 +75,10 @@ def make_levels(
     count = len(words)
     starts = _starts(hard.sessions)
     stops = np.append(starts[1:], count)
-    firsts = _starts(found.cuts)
+    firsts = _starts(boundaries.cuts)
     ends = np.append(firsts[1:], count)
     session = np.searchsorted(starts, firsts, side="right") - 1
-    turn_firsts, turn_ends = _turns(turns, _starts(hard.all if settings.stride is not None else found.cuts))
+    turn_firsts, turn_ends = _turns(turns, _starts(hard.all if settings.stride is not None else boundaries.cuts))
     if settings.method == "fixed" and settings.stride is not None:
         ends = np.minimum(firsts + settings.size, _hard_ends(firsts, hard.all, count))
         needed = np.ones(len(firsts), np.bool_)  # a block within the one before it says nothing more
@@ -87,12 +91,12 @@ def make_levels(
     )
     leaf = smallest.copy()
     leaf[holder] = False
-    cause, block = _causes(found, hard), "block" if settings.method in ("fixed", "unit") else "length"
+    cause, block = _causes(boundaries, hard), "block" if settings.method in ("fixed", "unit") else "length"
 
     def level(name: str, ranges: tuple[Integers, Integers], parent: Integers, leaf: Flags, otherwise: str) -> Level:
         at, gap = ranges[0], ranges[0] - 1
         cause[at] = np.where(cause[at] >= 0, cause[at], CAUSES.index(otherwise))  # a smaller range begins there as well
-        score, threshold = (np.append(values, np.nan)[gap] for values in (found.score, found.threshold))
+        score, threshold = (np.append(values, np.nan)[gap] for values in (boundaries.score, boundaries.threshold))
         return Level(name, *ranges, parent, leaf, cause[at], score, threshold)
 
     sessions, events = len(starts), len(firsts)
@@ -125,12 +129,12 @@ def _hard_ends(firsts: Integers, hard: Flags, count: int) -> Integers:
     return ends
 
 
-def _causes(found: Boundaries, hard: HardCuts) -> Integers:
+def _causes(boundaries: Boundaries, hard: HardCuts) -> Integers:
     """For each unit why something begins with it, -1 where the gap before it is no topic's and no hard cut."""
-    cause = np.full(len(found.cuts) + 1, -1)
+    cause = np.full(len(boundaries.cuts) + 1, -1)
     cause[0] = CAUSES.index("start")
     for name, gaps in (
-        ("topic", found.topic),
+        ("topic", boundaries.topic),
         ("speaker", hard.speakers),
         ("pause", hard.pauses),
         ("start", hard.documents),
@@ -156,5 +160,5 @@ def _passages(
         stops.append(np.append(starts[1:], end))
         holder.append(np.full(len(starts), place))
     nothing = np.empty(0, np.int64)
-    made = [np.concatenate([nothing, *parts]) for parts in (begins, stops, holder)]
-    return (made[0], made[1]), made[2]
+    columns = [np.concatenate([nothing, *parts]) for parts in (begins, stops, holder)]
+    return (columns[0], columns[1]), columns[2]

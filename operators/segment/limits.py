@@ -1,9 +1,10 @@
 """Lengths that hold: no event of fewer than the shortest units where it can be helped, none of more than the longest.
 
 Of cuts nearer to each other than the shortest event the higher score stays. A piece that is too long is cut from its
-left, each time at the highest score in the second half of what still fits: linear in the document, and no piece is cut
-much smaller than it needs to be. Only the maximum is a promise; a unit is never divided. `in_passing` decides from left
-to right, as a stream must: a cut too soon after the last one is passed over, and one is made when an event is full.
+left, each time at the highest score in the second half of the units that still fit. That is linear in the document, and
+no piece is cut much smaller than it needs to be. Only the maximum is a promise; a unit is never divided. `in_passing`
+decides from left to right, as a stream must: a cut too soon after the last one is passed over, and one is made when an
+event is full.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import bisect
 
 import numpy as np
 
+from mnemic.arrays import Flags, Floats, Integers
 from mnemic.compiled import compiled
-from operators.segment.select import Flags, Floats, Integers
 
 
 def every(size: int, ends: Flags) -> Flags:
@@ -26,39 +27,39 @@ def every(size: int, ends: Flags) -> Flags:
 
 
 def keep_apart(cuts: Flags, scores: Floats, ends: Flags, min_units: int) -> Flags:
-    """Drop cuts that leave a piece of fewer than ``min_units`` units, lowest scores first."""
+    """Drop cuts, bool [n - 1], that leave a piece of fewer than ``min_units`` units, lowest scores first."""
     if min_units <= 1:
         return cuts
-    kept = ends.copy()
+    apart = ends.copy()
     bounds = [0, *(np.flatnonzero(ends) + 1).tolist(), len(cuts) + 1]
     candidates = np.flatnonzero(cuts & ~ends)
     for gap in candidates[np.argsort(-scores[candidates], kind="stable")].tolist():
         place = bisect.bisect(bounds, gap + 1)
         if gap + 1 - bounds[place - 1] >= min_units and bounds[place] - (gap + 1) >= min_units:
             bounds.insert(place, gap + 1)
-            kept[gap] = True
-    return kept
+            apart[gap] = True
+    return apart
 
 
 def in_passing(cuts: Flags, ends: Flags, min_units: int, max_units: int) -> Flags:
-    """The cuts that are left, and made, when one goes through the units once (EM-LLM's lengths: 8 to 128 tokens)."""
+    """The cuts, bool [n - 1], after one pass that drops and adds some (EM-LLM's lengths: 8 to 128 tokens)."""
     return passing(cuts, ends, min_units, max_units, 0)[0]
 
 
 def passing(cuts: Flags, ends: Flags, min_units: int, max_units: int, length: int) -> tuple[Flags, int]:
-    """`in_passing` in parts: the cuts that are left, and the units of the event that is open after them.
+    """`in_passing` in parts: the remaining cuts, bool [n - 1], and the units of the event that is open after them.
 
     ``length`` units of an event were open before the unit ahead of the first gap.
     """
-    kept = np.zeros(len(cuts), np.bool_)
-    return kept, _pass(cuts, ends, min_units, max_units, length, kept)
+    remaining = np.zeros(len(cuts), np.bool_)
+    return remaining, _pass(cuts, ends, min_units, max_units, length, remaining)
 
 
 def limit(cuts: Flags, scores: Floats, words: Integers, max_units: int, max_words: int, *, min_units: int = 1) -> Flags:
     """Add cuts until no piece has more than ``max_units`` units or, unless it is a single unit, ``max_words`` words.
 
-    ``scores`` [n - 1] says where to cut; where it is NaN for a whole piece, pieces are filled as far as they go.
-    ``words`` [n] counts each unit's words.
+    A piece is cut where ``scores`` float64 [n - 1] is highest; where it is NaN for a whole piece, pieces are filled as
+    far as they go. ``words`` int64 [n] are each unit's words.
     """
     bounds = np.concatenate([[0], np.flatnonzero(cuts) + 1, [len(words)]])
     total = np.concatenate([[0], np.cumsum(words)])
@@ -80,10 +81,10 @@ def limit(cuts: Flags, scores: Floats, words: Integers, max_units: int, max_word
 
 
 @compiled
-def _pass(cuts: Flags, ends: Flags, min_units: int, max_units: int, length: int, kept: Flags) -> int:
+def _pass(cuts: Flags, ends: Flags, min_units: int, max_units: int, length: int, remaining: Flags) -> int:
     for gap in range(len(cuts)):
         length += 1
         if ends[gap] or length >= max_units or (cuts[gap] and length >= min_units):
-            kept[gap] = True
+            remaining[gap] = True
             length = 0
     return length

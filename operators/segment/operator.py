@@ -10,15 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mnemic import schema as bank_schema
+from mnemic.arrays import Flags, Integers
 from mnemic.catalogue import CATALOGUE
 from mnemic.ids import hash_parts
+from mnemic.vectors import vectors
 from mnemic.words import count_words
 from operators.contracts import NO_REJECTS, BatchFunction, Resources
 from operators.sections import Derive, Section
 from operators.segment.boundaries import Units, find_boundaries, weights_of
 from operators.segment.events import make_events
 from operators.segment.levels import HardCuts, make_levels
-from operators.segment.select import Flags, Integers
 from operators.segment.settings import SegmentSettings
 
 _MICROSECONDS = 1_000_000
@@ -48,8 +49,7 @@ class Segment(SegmentSettings):
 
     def _segment(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
         units = batch.take(pc.sort_indices(batch, sort_keys=[("document", "ascending"), ("ordinal", "ascending")]))
-        dimension = batch.schema.field("embedding").type.list_size
-        vectors = units.column("embedding").flatten().to_numpy().reshape(-1, dimension).astype(np.float32)
+        embeddings = vectors(units.column("embedding"), np.float32)
         words = np.array([count_words(text) for text in units.column("text").to_pylist()], np.int64)
         levels = []
         if units.num_rows:
@@ -58,12 +58,12 @@ class Segment(SegmentSettings):
                 name: units.column(name).cast(pa.float64()).to_numpy(zero_copy_only=False)
                 for name in ([self.signal] if self.signal else [])
             }
-            found = find_boundaries(Units(vectors, weights_of(words), hard.all, signals), self)
-            levels = make_levels(found, hard, vectors, words, _turn_numbers(units), self)
-        made = make_events(
-            units, vectors, words, levels, segmenter=self.fingerprint, representatives=self.representatives
+            boundaries = find_boundaries(Units(embeddings, weights_of(words), hard.all, signals), self)
+            levels = make_levels(boundaries, hard, embeddings, words, _turn_numbers(units), self)
+        events = make_events(
+            units, embeddings, words, levels, segmenter=self.fingerprint, representatives=self.representatives
         )
-        return made, NO_REJECTS
+        return events, NO_REJECTS
 
     def _hard_cuts(self, units: pa.RecordBatch) -> HardCuts:
         documents = _changes(units.column("document"))
@@ -104,11 +104,11 @@ def _pauses(times: pa.Array, documents: Flags, longest: float | None) -> Flags:
     """Gaps of more than ``longest`` seconds to the last unit of the document whose time is known."""
     if longest is None or times.null_count == len(times):
         return np.zeros_like(documents)
-    known = times.is_valid().to_numpy(zero_copy_only=False)
+    timed = times.is_valid().to_numpy(zero_copy_only=False)
     values = times.cast(pa.int64()).fill_null(0).to_numpy()
     places: Integers = np.arange(len(values))
-    last_known = np.maximum.accumulate(np.where(known, places, -1))[:-1]
+    last_timed = np.maximum.accumulate(np.where(timed, places, -1))[:-1]
     opening = np.maximum.accumulate(np.where(np.concatenate([[True], documents]), places, 0))[1:]
-    waited = values[1:] - values[np.maximum(last_known, 0)]
-    paused: Flags = known[1:] & (last_known >= opening) & (waited > longest * _MICROSECONDS)
+    waited = values[1:] - values[np.maximum(last_timed, 0)]
+    paused: Flags = timed[1:] & (last_timed >= opening) & (waited > longest * _MICROSECONDS)
     return paused

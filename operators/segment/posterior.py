@@ -1,8 +1,8 @@
 """Where a text turns, and how sure one can be: the posterior of its boundaries, and the cuts with the least risk.
 
 Least squares gives every segmentation a cost (`operators.segment.cost`). Read as an energy, exp(-sharpness * (costs +
-penalty * segments)) is a distribution over all segmentations at once, and forward and backward sums over it (Fearnhead,
-Statistics and Computing 2006) give the probability of every boundary and of any two units to be of one event,
+penalty * segments)) is a distribution over all segmentations at once. Forward and backward sums over it (Fearnhead,
+Statistics and Computing 2006) give the probability of every boundary, and of any two units to be of one event, in
 O(longest) a unit. Two things follow that the single best segmentation does not give:
 
 * *Cuts with the least risk*: those that minimise the expected share of pairs of units, half an event apart, that are
@@ -22,10 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mnemic.arrays import Flags, Floats
 from mnemic.compiled import compiled
-from operators.segment.cost import Floats
-
-Flags = npt.NDArray[np.bool_]
 
 SHARPNESS = 8.0
 """Energy of a cost of 1, which is the squared distance of one average unit to a mean without relation to it."""
@@ -60,7 +58,7 @@ class Posterior:
 
 
 def at_penalty(table: Floats, penalty: float, shortest: int = 1) -> Posterior:
-    """The posterior for ``table`` (`costs` of the units) at one penalty.
+    """The posterior for ``table`` (`costs` of the units, float64 [n, longest]) at one penalty.
 
     No event has fewer than ``shortest`` units, which must be a `changepoint.possible_shortest`. Between the units of a
     pair is half the length of an event that is expected at this penalty.
@@ -81,16 +79,16 @@ def at_penalty(table: Floats, penalty: float, shortest: int = 1) -> Posterior:
 
 
 def at_its_own_granularity(table: Floats, shortest: int = 1) -> Posterior:
-    """The posterior at the penalty where the text is most sure of itself, not far from the usual one."""
+    """The posterior of `costs` float64 [n, longest] at the penalty of least doubt, not far from the usual one."""
     usual = 1.0 + USUAL * len(table)
     return _most_sure(table, usual, shortest, lambda one: one.penalty / usual)
 
 
 def near_length(table: Floats, length: float, shortest: int = 1) -> Posterior:
-    """The posterior where the text is most sure of itself with events of about ``length`` units on average."""
-    wanted = min(max(len(table) / length, 1.0 + 1e-3), len(table) / shortest)
-    start = _penalty_for(table, wanted, shortest)
-    return _most_sure(table, start, shortest, lambda one: one.segments / wanted)
+    """The posterior of `costs` float64 [n, longest] of least doubt with about ``length`` units an event."""
+    segments = min(max(len(table) / length, 1.0 + 1e-3), len(table) / shortest)
+    start = _penalty_for(table, segments, shortest)
+    return _most_sure(table, start, shortest, lambda one: one.segments / segments)
 
 
 def _most_sure(table: Floats, start: float, shortest: int, excess: Callable[[Posterior], float]) -> Posterior:

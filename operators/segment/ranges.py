@@ -7,11 +7,9 @@ not depend on what else is in the batch.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from mnemic.arrays import Floats, Integers, Vectors
 from mnemic.compiled import compiled
-from operators.segment.cost import Vectors
-from operators.segment.select import Floats, Integers
 
 
 def mean_vectors(vectors: Vectors, firsts: Integers, ends: Integers) -> Vectors:
@@ -31,36 +29,6 @@ def medoids(vectors: Vectors, means: Vectors, firsts: Integers, ends: Integers, 
     chosen = np.full((len(firsts), most), -1)
     _nearest(vectors, means, firsts, ends, chosen)
     return [row[row >= 0] for row in chosen]
-
-
-def most_attended(
-    queries: npt.NDArray[np.floating], keys: npt.NDArray[np.floating], window: int, block: int = 512
-) -> Floats:
-    """Attention that each token receives from itself and the ``window`` - 1 tokens after it, added up: float64 [n].
-
-    ``queries`` and ``keys`` are [n, d] of one head; attention is causal softmax(q . k / sqrt(d)) within the window.
-    EM-LLM (arXiv 2407.09450, section 3.3) takes the four tokens of an event that received most to stand for it; give
-    the result to `most_of_each`.
-    """
-    count, width = keys.shape
-    received = np.zeros(count)
-    for first in range(0, count, block):
-        end = min(first + block, count)
-        low = max(0, first - window + 1)
-        scores = (queries[first:end].astype(np.float64) @ keys[low:end].astype(np.float64).T) / np.sqrt(width)
-        apart = np.arange(first, end)[:, None] - np.arange(low, end)[None, :]
-        scores[(apart < 0) | (apart >= window)] = -np.inf
-        shares = np.exp(scores - scores.max(axis=1, keepdims=True))
-        received[low:end] += (shares / shares.sum(axis=1, keepdims=True)).sum(axis=0)
-    return received
-
-
-def most_of_each(values: Floats, firsts: Integers, ends: Integers, most: int) -> list[Integers]:
-    """For each range the up to ``most`` places with the highest values, best first; the first of equals."""
-    return [
-        first + np.argsort(-values[first:end], kind="stable")[:most]
-        for first, end in zip(firsts.tolist(), ends.tolist(), strict=True)
-    ]
 
 
 @compiled

@@ -1,18 +1,18 @@
 """Boundaries moved to where the likeness of the units says that one event ends and the next begins.
 
-EM-LLM (arXiv 2407.09450, section 3.2) takes the units around a boundary as a graph with weights A_ij = k_i . k_j and
+EM-LLM (arXiv 2407.09450, section 3.2) takes the units around a boundary as a graph with weights A_ij = k_i . k_j. It
 moves the boundary to the split of best modularity or conductance (equations 3 and 4, Algorithm 1). Its code builds the
 T x T matrix of expected edges anew for each of T splits. But A = K K^T: with S_t the sum of the first t vectors and S
 that of all, the weight inside the first block is |S_t|^2, and its volume S_t . S. One walk over the window gives all
-splits in O(T d), and A is never formed: 512 keys of 128 numbers take 0.1 ms, some 300 times less than vectorised numpy
+splits in O(T d), and A is never formed. 512 keys of 128 numbers take 0.1 ms, some 300 times less than vectorised numpy
 that is given A (mean gap 16; more with longer events) and 2,000 times less than the published code.
 
 There is no branch that forms A once by a matrix product. The bare product alone was slower at every T > 2 and d from
-128 to 12,288 (there 5 times at T = 16, 10 times at T = 64): a unit costs the walk two products, and A costs it T / 2.
+128 to 12,288 (there 5 times at T = 16, 10 times at T = 64). A unit costs the walk two products, and A costs it T / 2.
 
 Every window is summed from zero in float64, in an order that T and d alone decide, and nothing is fused or
-reassociated: a document has the same boundaries on every machine and in every batch. These rules are for key vectors.
-On embeddings of sentences they move boundaries away from those of people (Choi: Pk 18.7 -> 21.2).
+reassociated. So a document has the same boundaries on every machine and in every batch. These rules are for key
+vectors. On embeddings of sentences they move boundaries away from those of people (Choi: Pk 18.7 -> 21.2).
 """
 
 from __future__ import annotations
@@ -20,13 +20,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from mnemic.arrays import AnyVectors, Flags, Floats
 from mnemic.compiled import compiled, inlined
-
-Flags = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
-Vectors = npt.NDArray[np.float32 | np.float64]
 
 OBJECTIVES = ("modularity", "conductance", "similarity", "least_squares")
 VOLUMES = ("degree", "within")
@@ -58,7 +54,7 @@ class Curves(NamedTuple):
     """Equation 5: mean similarity inside the two blocks over that between them. Higher is better."""
 
 
-def curves(window: Vectors, volume: str = "degree") -> Curves:
+def curves(window: AnyVectors, volume: str = "degree") -> Curves:
     """Modularity, conductance and intra/inter similarity of every split of ``window``, float32 or float64 [T, d].
 
     A is ``window @ window.T``, its diagonal included. A block's volume is the sum of its units' degrees (``"degree"``),
@@ -77,7 +73,7 @@ def curves(window: Vectors, volume: str = "degree") -> Curves:
 
 
 def refine(
-    vectors: Vectors,
+    vectors: AnyVectors,
     cuts: Flags,
     ends: Flags,
     objective: str = "modularity",
@@ -92,14 +88,14 @@ def refine(
     Those in ``ends`` stay, and nothing is seen across them: the result for the units between two of them depends on
     those units alone.
 
-    Modularity, conductance and similarity follow Algorithm 1: from left to right, with the boundary p before the
+    Modularity, conductance and similarity follow Algorithm 1, from left to right. With the boundary p before the
     candidate e already refined (or p where the document begins) and h = (e - p) // 2, the window [p - h, e + h) is
-    split at every t from p + ``min_units`` to e. A boundary only moves left. ``exclude_candidate`` ends the search at
-    e - 1 as the published code does, so that every boundary must move. ``volume`` is that of `curves`. Where p is more
+    split at every t from p + ``min_units`` to e. A boundary only moves left. ``exclude_candidate`` ends the search at e
+    - 1 as the published code does, so that every boundary must move. ``volume`` is that of `curves`. Where p is more
     than `REACH` units back, so far as it ran away from its own candidate, that candidate stands in for it.
 
     Least squares moves a boundary to the split of the two events beside it that leaves least squared error to their
-    means, again and again until all stay or `PASSES` are over; the error never grows.
+    means, again and again until all stay or `PASSES` are over. The error never grows.
 
     A boundary moves for a strictly better split only, of equally good ones to the first. It stays where it is nearer
     than ``min_units`` to its neighbour already, and where no split has a defined objective; nothing comes nearer.
@@ -131,7 +127,7 @@ def refine(
     return refined
 
 
-def _readable(vectors: Vectors) -> Vectors:
+def _readable(vectors: AnyVectors) -> AnyVectors:
     if vectors.ndim != 2 or vectors.dtype not in (np.float32, np.float64):
         raise ValueError(
             f"Vectors are float32 or float64 [units, dimensions], not {vectors.dtype} of shape {vectors.shape}; "

@@ -1,25 +1,21 @@
 """Which gaps become event boundaries, given a score for each.
 
-A cut-off is always a document's own, for scores of different documents are not on one scale: mean + ``deviations``
-standard deviations over all its gaps or, as EM-LLM does it (arXiv 2407.09450, equation 1), over those before; a
-percentile (LangChain's and LlamaIndex's rule); or the score of the k-th best, for a number of events or a mean length.
-Of neighbouring gaps above it only the local maximum is cut where the score is a *depth*, or one change of topic would
-be cut two or three times (300 TIAGE dialogues, mean + 0.5 deviations: Pk 43.1 instead of 43.9).
+A cut-off is always a document's own, for scores of different documents are not on one scale. It is mean +
+``deviations`` standard deviations over all its gaps or, as EM-LLM does it (arXiv 2407.09450, equation 1), over those
+before. Or it is a percentile (LangChain's and LlamaIndex's rule), or the score of the k-th best, for a number of events
+or a mean length. Of neighbouring gaps above it only the local maximum is cut where the score is a *depth*. Else one
+change of topic would be cut two or three times (300 TIAGE dialogues, mean + 0.5 deviations: Pk 43.1 instead of 43.9).
 
 Functions take ``scores`` float64 [n - 1], NaN at hard cuts, and ``ends`` bool [n - 1], the hard cuts, of any number of
-documents in order; cut-offs are float64 [n - 1], NaN at hard cuts.
+documents in order. Cut-offs are float64 [n - 1], NaN at hard cuts.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from mnemic.arrays import Flags, Floats, Integers
 from mnemic.compiled import compiled
-
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-Integers = npt.NDArray[np.int64]
 
 WARM_UP = 8
 """Gaps that a trailing cut-off must have seen before it cuts."""
@@ -96,10 +92,10 @@ def spans(ends: Flags) -> list[tuple[int, int]]:
 @compiled
 def _trailing(scores: Floats, ends: Flags, deviations: float, window: int, running: Floats, threshold: Floats) -> int:
     """Fills ``running`` and ``threshold``; the row of ``running`` at which the last document begins."""
-    known = len(running) - 1 - len(scores)
+    earlier = len(running) - 1 - len(scores)
     first = 0
     for gap in range(len(scores)):
-        here = known + gap
+        here = earlier + gap
         if ends[gap]:
             first = here + 1
             continue

@@ -6,8 +6,8 @@ import dataclasses
 import math
 
 from operators.contracts import refuse
+from operators.reading.scoring import SIGNALS
 from operators.segment.refine import OBJECTIVES
-from operators.surprise import SIGNALS
 
 CURVES = ("texttiling", "cosine", *SIGNALS)
 """Methods that score every gap from its neighbourhood; a rule of selection then cuts."""
@@ -29,16 +29,16 @@ _RULES = {
 class SegmentSettings:
     """How units become events.
 
-    ``method`` says how gaps are looked at: "posterior" (change points weighed by their probability), "changepoint"
-    (least squares by dynamic programming), "divisive" (greedy bisection), "texttiling" (similarity of ``window`` units
-    on either side), "cosine" (of neighbours), "surprisal", "entropy" or "bayesian_surprise" (of a language model),
-    "fixed" (blocks of ``size`` units that begin every ``stride`` units), "unit" (every unit an event).
+    ``method`` decides about gaps: "posterior" (change points weighted by their probability), "changepoint" (least
+    squares by dynamic programming), "divisive" (greedy bisection), "texttiling" (similarity of ``window`` units on
+    either side), "cosine" (of neighbours), "surprisal", "entropy" or "bayesian_surprise" (of a language model), "fixed"
+    (blocks of ``size`` units that begin every ``stride`` units), "unit" (every unit an event).
 
-    What is cut: of the settings ``mean_units`` (events of that many units on average), ``count`` (that many events a
-    document), ``penalty`` (the squared distance that one more event must save, in average units), ``percentile`` (of
-    a document's scores) and ``deviations`` (standard deviations above their mean; with ``trailing``, above that of so
-    many gaps before) at most one may be given, and none need be: the posterior finds its own granularity, the others
-    take a penalty of 1.2 or one standard deviation.
+    At most one of five settings chooses the cuts: ``mean_units`` (events of that many units on average), ``count``
+    (that many events a document), ``penalty`` (the squared distance that one more event must save, in average units),
+    ``percentile`` (of a document's scores) or ``deviations`` (standard deviations above their mean; with ``trailing``,
+    above that of so many gaps before). Without any, the posterior finds its own granularity, and the others take a
+    penalty of 1.2 or one standard deviation.
 
     ``refine`` moves boundaries afterwards: "modularity", "conductance", "similarity" or "least_squares". Events never
     cross the end of a document, a pause of more than ``max_pause`` seconds, or with ``by_speaker`` a change of speaker.
@@ -103,15 +103,17 @@ class SegmentSettings:
     def _at_odds(self) -> list[str]:
         if self.method not in METHODS:
             return []
-        given = [name for name in ("mean_units", "count", "penalty", "percentile", "deviations") if self._has(name)]
+        chosen = [name for name in ("mean_units", "count", "penalty", "percentile", "deviations") if self._has(name)]
         rules, problems = _RULES[self.method], []
-        for name in given:
+        for name in chosen:
             if name not in rules:
                 offered = f"it takes {', '.join(rules)}" if rules else "it takes no rule of selection"
                 problems.append(f"The segmenter {self.method} has no use for `{name}`: {offered}.")
-        if len(given) > 1:
-            problems.append(f"A segmenter cannot follow {' and '.join(given)} at once; keep one of them.")
-        if self.trailing is not None and (self.method not in (*SIGNALS, "cosine") or given not in ([], ["deviations"])):
+        if len(chosen) > 1:
+            problems.append(f"A segmenter cannot follow {' and '.join(chosen)} at once; keep one of them.")
+        if self.trailing is not None and (
+            self.method not in (*SIGNALS, "cosine") or chosen not in ([], ["deviations"])
+        ):
             problems.append(
                 "`trailing` goes with `deviations` of the methods cosine, surprisal, entropy and bayesian_surprise, "
                 "whose scores do not look ahead; leave it out, or choose one of them."

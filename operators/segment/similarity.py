@@ -1,10 +1,10 @@
 """How much the topic changes at each gap between units, seen by their vectors: cosine and TextTiling (Hearst 1997).
 
-The similarity at a gap is the cosine of the mean vectors of ``window`` units on either side; with a window of 1 that is
+The similarity at a gap is the cosine of the mean vectors of ``window`` units on either side. With a window of 1 that is
 the cosine of neighbours, the rule of LangChain's, LlamaIndex's and an untrained H-Net's chunkers. A gap's *depth* is
 how far similarity rises to the left of it plus how far it rises to the right, each climbed while it does not fall (the
 rule of SceneTiling in VideoLLaMB too). With window 3 and the cut-off mean + 1 standard deviation this untrained rule
-reaches Pk 9.9 on Choi's documents and 27.2 on DialSeg711, level with the trained CSM (27.8), where nltk's TextTiling
+reaches Pk 9.9 on Choi's documents and 27.2 on DialSeg711, level with the trained CSM (27.8). There nltk's TextTiling
 over words is at chance (49.7).
 
 A scorer takes the units of many documents at once, in order, and scores all n - 1 gaps between them; hard cuts
@@ -16,13 +16,9 @@ bits.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from mnemic.arrays import Flags, Floats, Vectors
 from mnemic.compiled import compiled
-
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-Vectors = npt.NDArray[np.float32]
 
 
 def gap_similarity(vectors: Vectors, ends: Flags, window: int) -> Floats:
@@ -42,7 +38,7 @@ def gap_similarity(vectors: Vectors, ends: Flags, window: int) -> Floats:
 
 
 def depth(similarity: Floats, ends: Flags) -> Floats:
-    """Left peak + right peak - 2 * similarity of each gap, in two linear scans."""
+    """Left peak + right peak - 2 * similarity of each gap, float64 [n - 1], in two linear scans."""
     left = _peak(similarity, ends)
     right = _peak(similarity[::-1], ends[::-1])[::-1]
     return left + right - 2.0 * similarity

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mnemic.arrays import Flags, Floats, Vectors
 from mnemic.errors import RecipeError
 from operators.segment.boundaries import DEVIATIONS, SOLVERS, STRETCH, at_the_end, standing
-from operators.segment.cost import Vectors
 from operators.segment.limits import passing
-from operators.segment.select import Flags, Floats, trailing
+from operators.segment.select import trailing
 from operators.segment.settings import CURVES, SegmentSettings
 from operators.segment.similarity import gap_similarity
 
@@ -61,14 +61,14 @@ class Stream:
     ) -> list[StreamedEvent]:
         """The events that these units decide.
 
-        ``vectors`` is float32 [n, d]; ``weights`` float64 [n], 1 by default; ``signal`` float64 [n] the surprise of
-        each unit for the methods that cut by it, which need no vectors; ``breaks`` bool [n] says before which units
-        there is a hard cut.
+        ``vectors`` is float32 [n, d]; ``weights`` float64 [n] are 1 by default. ``signal`` float64 [n] is the surprise
+        of each unit, for the methods that cut by it and need no vectors. ``breaks`` bool [n] marks units with a hard
+        cut before them.
         """
-        given = signal if vectors is None else vectors
-        if given is None:
+        units = signal if vectors is None else vectors
+        if units is None:
             raise RecipeError("A stream needs the vectors of its units, or their surprise as `signal`; give one.")
-        count = len(given)
+        count = len(units)
         return list(
             self._state.push(
                 np.zeros((count, 1), np.float32) if vectors is None else vectors,
@@ -79,7 +79,7 @@ class Stream:
         )
 
     def finish(self) -> list[StreamedEvent]:
-        """The events that were open."""
+        """The events that are still open."""
         return list(self._state.finish())
 
 
@@ -88,7 +88,7 @@ def _decides_in_passing(settings: SegmentSettings) -> bool:
 
 
 class _Passing:
-    """A cut is decided when its unit comes."""
+    """Decides a cut when its unit comes."""
 
     def __init__(self, settings: SegmentSettings) -> None:
         self._settings = settings
@@ -101,10 +101,10 @@ class _Passing:
     def push(self, vectors: Vectors, weights: Floats, signal: Floats, breaks: Flags) -> Iterator[StreamedEvent]:
         if not len(vectors):
             return
-        known = 0 if self._last is None else 1
+        earlier = 0 if self._last is None else 1
         joined = vectors if self._last is None else np.concatenate([self._last, vectors])
-        ends, incoming = breaks[1 - known :], signal[1 - known :]
-        before = self._units - known  # the first of ``joined``
+        ends, incoming = breaks[1 - earlier :], signal[1 - earlier :]
+        before = self._units - earlier  # the first of ``joined``
         cuts, scores = self._decide(joined, incoming, ends)
         for gap in np.flatnonzero(cuts).tolist():
             yield StreamedEvent(self._first, before + gap + 1, self._score)

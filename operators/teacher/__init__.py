@@ -1,12 +1,12 @@
 """The retriever to imitate: nearest neighbours of every scored token and the distribution that they vote for.
 
 kNN-LM (arXiv 1911.00172) predicts by the next tokens of the nearest keys. Distances are exact, because quantised ones
-cost 0.44 perplexity (16.50 against 16.06 in its section 5), and k = 256 keeps 95 % of the gain of k = 1024 (MLP Memory,
+cost 0.44 perplexity (16.50 against 16.06 in its section 5). k = 256 keeps 95 % of the gain of k = 1024 (MLP Memory,
 arXiv 2508.01832, table 9). Rows of the query's own document, the row itself included, are masked *by id*: dropping the
 first hit drops a random one where keys repeat, and an index that leaks the document teaches copying.
 
-Two operators, because neighbours cost hours and the rest seconds: what a temperature, a support or a mask changes is
-computed from the neighbours that stand. `mnemic.neighbours` searches; here are
+There are two operators, because neighbours cost hours and the rest seconds: another temperature, support or mask is
+computed from the stored neighbours. `mnemic.neighbours` searches; here are
 
 * ``neighbours``    the columns of the search, of a store in memory or of a part of it
 * ``store``         the keys of a datastore, read as they are needed
@@ -14,8 +14,8 @@ computed from the neighbours that stand. `mnemic.neighbours` searches; here are
 * ``operator``      the columns of the distribution
 * ``copies``        documents so alike that they must not vote for one another
 * ``temperature``   the scale of the distances
-* ``distribution``  what the neighbours vote for
-* ``targets``       how that is stored
+* ``distribution``  the distribution that the neighbours vote for
+* ``targets``       the stored form of that
 """
 
 from operators.teacher.distribution import Distribution, distribution

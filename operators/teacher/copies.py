@@ -1,8 +1,8 @@
 """Documents so alike that they must not vote for one another.
 
-Deduplication keeps documents that are half the same, and one of them beside the other in the store teaches copying as
-the document itself would (MemoryDecoder's "trivial retrieval", at the scale of documents). Its judged pairs say which
-they are: what is joined by pairs is one group, and a group is masked as a document is, by its number.
+Deduplication keeps documents that are half the same. One of them beside the other in the store teaches copying as the
+document itself would (MemoryDecoder's "trivial retrieval", at the scale of documents). Its judged pairs name them:
+documents that pairs connect are one group, and a group is masked by its number, as a document is.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class Groups:
 
     @classmethod
     def of(cls, documents: pa.Array, pairs: pa.Table) -> Groups:
-        """Of ``documents`` and of all that ``pairs`` (columns document, other) name; the order of pairs is nothing."""
+        """The groups of ``documents`` and all others that ``pairs`` (document, other) name, in any order of pairs."""
         ids = pa.chunked_array([documents, *pairs["document"].chunks, *pairs["other"].chunks]).unique()
         one, other = (places_of(pairs[name].combine_chunks(), ids) for name in ("document", "other"))
         return cls(ids, _components(len(ids), one, other))
 
     def numbers(self, column: pa.Array) -> NDArray[np.int64]:
-        """The groups of documents by their ids; -1 for those that are in none with a document that is known."""
+        """The groups of documents by their ids, int64 [n]; -1 for ids that `ids` does not have."""
         place = places_of(column, self.ids)
         return np.where(place < 0, -1, self.group[place])
 
@@ -43,7 +43,7 @@ class Groups:
 
 
 def _components(count: int, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The smallest number that each of ``count`` is connected with by the edges (one, other)."""
+    """The smallest number that each of ``count`` is connected with by edges (one, other) int64 [m]: int64 [count]."""
     label = np.arange(count)
     while True:
         least = np.minimum(label[one], label[other])

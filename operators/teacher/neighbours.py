@@ -24,7 +24,9 @@ from mnemic.neighbours.exact import ExactSearch
 from mnemic.neighbours.layout import InMemoryKeys, Layout, centroids_of, coder_of, lists_of, measured
 from mnemic.neighbours.lists import Lists
 from mnemic.neighbours.parts import Part, Partial, Range, candidates_of, merged, ranges
-from operators.contracts import Corpus, Progress, Resources, refuse
+from mnemic.splits import STORED
+from mnemic.vectors import column, vectors
+from operators.contracts import Corpus, Progress, Resources, bounds, refuse
 from operators.sections import Driven, Section
 from operators.teacher.quantised import Quantised
 from operators.teacher.store import StoredKeys
@@ -61,14 +63,16 @@ class Neighbours:
 
     def __post_init__(self) -> None:
         refuse(
-            f"The {name} of the neighbours is {getattr(self, name)!r}; give {wanted}."
-            for name, right, wanted in (
-                ("k", self.k >= 1, "a number of at least 1, such as 256"),
-                ("search", self.search in ("auto", "exact", "lists", "ivfpq"), "auto, exact, lists or ivfpq"),
-                ("recall", 0 < self.recall <= 1, "a share above 0 and at most 1, such as 0.98"),
-                ("memory_gb", self.memory_gb > 0, "a number above 0, such as 8"),
+            bounds(
+                self,
+                "The {name} of the neighbours is {value!r}; give {bound}.",
+                (
+                    ("k", self.k >= 1, "a number of at least 1, such as 256"),
+                    ("search", self.search in ("auto", "exact", "lists", "ivfpq"), "auto, exact, lists or ivfpq"),
+                    ("recall", 0 < self.recall <= 1, "a share above 0 and at most 1, such as 0.98"),
+                    ("memory_gb", self.memory_gb > 0, "a number above 0, such as 8"),
+                ),
             )
-            if not right
         )
 
     def output(self, schema: pa.Schema) -> pa.Schema:
@@ -80,72 +84,74 @@ class Neighbours:
         )
 
     def way(self, rows: int) -> str:
-        """How a store of so many rows is searched: exact, lists or ivfpq."""
+        """The search of a store with so many rows: exact, lists or ivfpq."""
         if self.search != "auto":
             return self.search
         return "exact" if rows <= EXACT_ROWS else "lists"
 
     def parts(self, rows: int, width: int) -> int:
-        """Into how many parts a store of keys of this width is divided."""
+        """The number of parts of a store of ``rows`` keys of this width."""
         bytes_of = rows * (_KEY_BYTES * width + _ROW_BYTES)
         return max(1, math.ceil(bytes_of / (self.memory_gb * 1e9))) if self.way(rows) == "lists" else 1
 
     def fit(self, corpus: Corpus, device: str, progress: Progress) -> FittedNeighbours:
-        """Choose lists, and how many are looked at; hold the store, where it fits, and check the search on itself."""
+        """Choose the lists and the number of probes; read the store where it fits, and check the search on itself."""
         keys = StoredKeys.of(corpus, device, progress)
         rows, width, way = len(keys), keys.take(np.zeros(1, np.int64))[0].shape[1], self.way(len(keys))
-        found: dict[str, Any] = {"search": way, "keys": rows}
+        summary: dict[str, Any] = {"search": way, "keys": rows}
         empty = {"lists": schema.lists(width).empty_table()}
         if way == "ivfpq":
             quantised, chosen = Quantised.fit(keys, self.k, self.recall)
             _self_test(quantised, *_sampled(keys), self.k)
-            return FittedNeighbours(self, keys, quantised, empty, {**found, **chosen})
+            return FittedNeighbours(self, keys, quantised, empty, {**summary, **chosen})
         if way == "exact":
-            held = keys.held()
-            exact = ExactSearch(held.keys, held.document)
-            _self_test(exact, *_sampled(held), self.k)
-            return FittedNeighbours(self, keys, exact, empty, found)
+            in_memory = keys.in_memory()
+            exact = ExactSearch(in_memory.keys, in_memory.document)
+            _self_test(exact, *_sampled(in_memory), self.k)
+            return FittedNeighbours(self, keys, exact, empty, summary)
         whole = self.parts(rows, width) == 1
-        store: StoredKeys | InMemoryKeys = keys.held() if whole else keys
+        store: StoredKeys | InMemoryKeys = keys.in_memory() if whole else keys
         coder = coder_of(store)
         if isinstance(store, InMemoryKeys):
             store = replace(store, codes=coder.codes(store.keys))
         centroids = centroids_of(store, coder)
-        told = measured(store, coder, centroids, self.recall)
-        found |= {"lists": len(centroids), "probes": told.probes, "recall": told.recall}
+        measurement = measured(store, coder, centroids, self.recall)
+        summary |= {"lists": len(centroids), "probes": measurement.probes, "recall": measurement.recall}
         lists = None
         if isinstance(store, InMemoryKeys):
-            lists = Lists(store.keys, store.document, Layout(centroids, told.probes), coder, codes=store.codes)
+            lists = Lists(store.keys, store.document, Layout(centroids, measurement.probes), coder, codes=store.codes)
             _self_test(lists, *_sampled(store), self.k)
-        return FittedNeighbours(self, keys, lists, {"lists": _table(centroids, told.sizes)}, found)
+        return FittedNeighbours(self, keys, lists, {"lists": _table(centroids, measurement.sizes)}, summary)
 
     def restore(self, state: pa.Table, corpus: Corpus, device: str) -> FittedNeighbours:
-        """Hold the store in another process: its rows are read again, what was chosen is given."""
+        """Read the store in another process, with the lists and probes that `fit` chose."""
         keys = StoredKeys.of(corpus, device)
         if self.way(len(keys)) == "ivfpq":
             return FittedNeighbours(self, keys, Quantised.restore(state, keys))
-        held = keys.held()
+        in_memory = keys.in_memory()
         if self.way(len(keys)) == "exact":
-            return FittedNeighbours(self, keys, ExactSearch(held.keys, held.document))
+            return FittedNeighbours(self, keys, ExactSearch(in_memory.keys, in_memory.document))
         centroids, _ = _layout(corpus.table("lists"), device)
-        return FittedNeighbours(self, keys, Lists(held.keys, held.document, Layout(centroids, _probes(state))))
+        return FittedNeighbours(
+            self, keys, Lists(in_memory.keys, in_memory.document, Layout(centroids, _probes(state)))
+        )
 
     def part(self, state: pa.Table, corpus: Corpus, device: str, lists: Range) -> PartOfStore:
-        """Hold the rows of a range of lists; the other keys are only looked at."""
+        """Read the rows of a range of lists; all other keys are only assigned to their lists."""
         import torch
 
         keys = StoredKeys.of(corpus, device)
         centroids, sizes = _layout(corpus.table("lists"), device)
         coder, layout = coder_of(keys), Layout(centroids, _probes(state))
         heads = rounded(centroids)
-        held: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         read = 0
         for key, document in keys.batches():
             nearest = lists_of(heads, coder.codes(key))
             here = torch.nonzero((nearest >= lists[0]) & (nearest < lists[1])).flatten()
-            held.append((key[here], document[here], here + read))
+            parts.append((key[here], document[here], here + read))
             read += len(key)
-        stored, document, rows = (torch.cat(column) for column in zip(*held, strict=True))
+        stored, document, rows = (torch.cat(column) for column in zip(*parts, strict=True))
         searched = Lists(stored, document, layout, coder, rows)
         _self_test(searched, *_sampled(InMemoryKeys(stored, document)), self.k, rows)
         return PartOfStore(self, keys, Part(searched, lists, sizes))
@@ -156,20 +162,21 @@ class Neighbours:
         sizes, width = ordered["rows"].to_numpy(), ordered.schema.field("centroid").type.list_size
         return ranges(sizes, self.parts(int(sizes.sum()), width))
 
-    def merge(self, said: Sequence[pa.RecordBatch], rows: pa.Array) -> pa.RecordBatch:
-        """The columns for the rows with these ids, from what all parts ``said`` of them, and of others."""
-        known = []
-        for batch in said:
+    def merge(self, answers: Sequence[pa.RecordBatch], rows: pa.Array) -> pa.RecordBatch:
+        """The columns for the rows with these ids, from the ``answers`` of all parts about these and other rows."""
+        partials = []
+        for batch in answers:
             place = places_in(batch["row"].to_numpy(), rows.to_numpy())
             here = place >= 0
-            known.append(Partial(place[here], _matrix(batch["order"])[here], _matrix(batch["named"])[here]))
-        return self.columns(*merged(known, len(rows), self.k))
+            order, named = (vectors(batch[name], copy=False) for name in ("order", "named"))
+            partials.append(Partial(place[here], order[here], named[here]))
+        return self.columns(*merged(partials, len(rows), self.k))
 
     def columns(self, distances: NDArray[np.float32], rows: NDArray[np.int64]) -> pa.RecordBatch:
-        """Distances [b, k] and rows [b, k], -1 for none, as they are stored."""
+        """The stored form of distances float32 [b, k] and rows int64 [b, k], -1 for none."""
         neighbours = np.where(rows < 0, NO_NEIGHBOUR, rows).astype(np.uint32)
-        made = [_column(neighbours), _column(distances)]
-        return pa.RecordBatch.from_arrays(made, schema=self.output(pa.schema([])))
+        arrays = [column(neighbours), column(distances)]
+        return pa.RecordBatch.from_arrays(arrays, schema=self.output(pa.schema([])))
 
 
 SECTION = Section(
@@ -192,7 +199,7 @@ class FittedNeighbours:
 
     @property
     def state(self) -> pa.Table:
-        """How many lists are looked at; where the lists lie stands in the table `lists`."""
+        """The number of probes; the lists themselves are in the table `lists`."""
         if isinstance(self.store, Quantised):
             return self.store.state
         return pa.table({"probes": [self.summary.get("probes", 0)]})
@@ -205,25 +212,25 @@ class FittedNeighbours:
 
 @dataclass(frozen=True)
 class PartOfStore:
-    """Some lists of a store, in memory; called with all rows of some documents it says what it knows of them."""
+    """Some lists of a store, in memory; called with all rows of some documents it gives their partial answers."""
 
     settings: Neighbours
     keys: StoredKeys
-    held: Part
+    part: Part
 
     def __call__(self, batch: pa.RecordBatch) -> pa.Table:
-        """Columns as `partials` has them, for the rows (by ``_rowid``) that look into these lists."""
+        """Columns as `partials` has them, for the rows (by ``_rowid``) that probe these lists."""
         import torch
 
         queries, document = self.keys.queries(batch["key"]), self.keys.numbers(batch["document"])
-        stored = np.array(batch["split"].cast(pa.string())) == "store"
-        found = self.held.search(queries, document, torch.from_numpy(stored).to(document.device), self.settings.k)
-        columns = [batch["_rowid"].take(pa.array(found.queries)), _column(found.order), _column(found.named)]
+        stored = np.array(batch["split"].cast(pa.string())) == STORED
+        partial = self.part.search(queries, document, torch.from_numpy(stored).to(document.device), self.settings.k)
+        columns = [batch["_rowid"].take(pa.array(partial.queries)), column(partial.order), column(partial.named)]
         return pa.Table.from_arrays(columns, schema=partials(self.settings.k, len(self.keys)))
 
 
 def partials(k: int, rows: int) -> pa.Schema:
-    """What a part says of a row of the datastore, of a store with so many ``rows``."""
+    """Schema of a part's answer about rows of the datastore, for a store with so many ``rows``."""
     count = candidates_of(k, rows)
     return pa.schema(
         [
@@ -234,44 +241,34 @@ def partials(k: int, rows: int) -> pa.Schema:
     )
 
 
-def places_in(wanted: NDArray[np.uint64], ids: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """The place of each wanted id among ``ids``, of which there are some; -1 where it is none of them."""
+def places_in(values: NDArray[np.uint64], ids: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The place of each of ``values`` uint64 [n] among ``ids`` uint64 [m], m at least 1: int64 [n], -1 for none."""
     order = np.argsort(ids)
-    place = order[np.searchsorted(ids[order], wanted).clip(max=len(ids) - 1)]
-    return np.where(ids[place] == wanted, place, -1)
+    place = order[np.searchsorted(ids[order], values).clip(max=len(ids) - 1)]
+    return np.where(ids[place] == values, place, -1)
 
 
 def _table(centroids: torch.Tensor, sizes: NDArray[np.int64]) -> pa.Table:
     values = centroids.cpu().numpy()
-    columns = [pa.array(np.arange(len(values), dtype=np.int32)), pa.array(sizes), _column(values)]
+    columns = [pa.array(np.arange(len(values), dtype=np.int32)), pa.array(sizes), column(values)]
     return pa.Table.from_arrays(columns, schema=schema.lists(values.shape[1]))
 
 
 def _layout(lists: pa.Table, device: str) -> tuple[torch.Tensor, NDArray[np.int64]]:
-    """Centroids and sizes of a table of lists."""
+    """Centroids float32 [lists, d] and sizes int64 [lists] of a table of lists."""
     import torch
 
     ordered = lists.sort_by("list").combine_chunks()
-    centroid = ordered["centroid"].combine_chunks()
-    values = centroid.flatten().to_numpy().reshape(-1, centroid.type.list_size)
-    return torch.from_numpy(np.array(values, np.float32)).to(device), ordered["rows"].to_numpy().copy()
+    centroids = vectors(ordered["centroid"], np.float32)
+    return torch.from_numpy(centroids).to(device), ordered["rows"].to_numpy().copy()
 
 
 def _probes(state: pa.Table) -> int:
     return int(state["probes"][0].as_py())
 
 
-def _column(values: NDArray[np.generic]) -> pa.Array:
-    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
-
-
-def _matrix(column: pa.Array) -> NDArray[np.int64]:
-    found: NDArray[np.int64] = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
-    return found
-
-
 def _sampled(keys: StoredKeys | InMemoryKeys) -> tuple[torch.Tensor, NDArray[np.int64]]:
-    """Some keys, and their rows."""
+    """Some keys float16 [s, d], and their rows int64 [s]."""
     rows = np.sort(np.random.default_rng(0).permutation(len(keys))[:_SELF_TEST])
     return keys.take(rows)[0], rows
 
@@ -286,9 +283,9 @@ def _self_test(
     """Every one of 256 stored rows must find itself, or k copies of itself, at distance 0."""
     import torch
 
-    wanted = rows if names is None else names.cpu().numpy()[rows]
-    distances, found = store.search(keys, torch.full((len(keys),), -1, device=keys.device), k)
-    itself = (found == wanted[:, None]).any(1)
+    expected = rows if names is None else names.cpu().numpy()[rows]
+    distances, nearest = store.search(keys, torch.full((len(keys),), -1, device=keys.device), k)
+    itself = (nearest == expected[:, None]).any(1)
     if not ((distances[:, 0] == 0) & (itself | (distances[:, -1] == 0))).all():
         raise StepError(
             "The search does not find stored rows of the datastore at distance 0, so its keys are damaged or not "

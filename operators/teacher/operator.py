@@ -2,8 +2,8 @@
 
 Everything follows from the columns of the search, so that another temperature, support or mask costs seconds. Masks are
 applied here for the same reason: a search that left out near copies would have to be made again for another similarity.
-What they take away is not replaced, and need not be: of 256 neighbours 64 keep 90 % of the gain (MLP Memory, arXiv
-2508.01832, table 9), and a row that has only copies of itself has nothing to teach but its own token.
+Masked neighbours are not replaced, and need not be: 64 of 256 neighbours keep 90 % of the gain (MLP Memory, arXiv
+2508.01832, table 9). A row that has only copies of itself has nothing to teach but its own token.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from operators.contracts import Corpus, Progress, Resources, refuse
+from mnemic.splits import STORED, VALIDATION_PREFIX
+from mnemic.vectors import vectors
+from operators.contracts import Corpus, Progress, Resources, bounds, refuse
 from operators.sections import Driven, Section
 from operators.teacher.copies import Groups
 from operators.teacher.distribution import distribution
@@ -49,21 +51,23 @@ class Teacher:
     def __post_init__(self) -> None:
         temperature, similarity = self.temperature, self.mask_similarity
         refuse(
-            f"The teacher's {name} is {getattr(self, name)!r}; give {wanted}."
-            for name, right, wanted in (
-                ("support", self.support >= 1, "a number of tokens of at least 1, such as 64"),
+            bounds(
+                self,
+                "The teacher's {name} is {value!r}; give {bound}.",
                 (
-                    "temperature",
-                    temperature is None or 0 < temperature < float("inf"),
-                    "a number above 0, or leave it out to have it chosen",
-                ),
-                (
-                    "mask_similarity",
-                    similarity is None or 0 < similarity <= 1,
-                    "a similarity above 0 and at most 1, such as 0.5, or null to mask a document's own rows alone",
+                    ("support", self.support >= 1, "a number of tokens of at least 1, such as 64"),
+                    (
+                        "temperature",
+                        temperature is None or 0 < temperature < float("inf"),
+                        "a number above 0, or leave it out to have it chosen",
+                    ),
+                    (
+                        "mask_similarity",
+                        similarity is None or 0 < similarity <= 1,
+                        "a similarity above 0 and at most 1, such as 0.5, or null to mask a document's own rows alone",
+                    ),
                 ),
             )
-            if not right
         )
 
     def output(self, schema: pa.Schema) -> pa.Schema:
@@ -73,27 +77,27 @@ class Teacher:
         """Choose the temperature, on samples of the store's rows and of the validation rows."""
         store = _Store.read(self, corpus, progress)
         places = _sample(store.places, _GEOMETRY_ROWS)
-        distances, votes, found = store.votes(corpus.take(places.tolist(), _COLUMNS))
-        there = (found != NO_NEIGHBOUR).sum(axis=1)
-        told: dict[str, Any] = {"keys": len(store.token), "alike": store.groups.alike}
-        told["masked"] = round(1.0 - float((votes >= 0).sum() / max(1, there.sum())), 4)
-        told["alone"] = round(float(((votes >= 0).sum(axis=1) == 0).mean()), 4)
+        distances, votes, neighbours = store.votes(corpus.take(places.tolist(), _COLUMNS))
+        there = (neighbours != NO_NEIGHBOUR).sum(axis=1)
+        summary: dict[str, Any] = {"keys": len(store.token), "alike": store.groups.alike}
+        summary["masked"] = round(1.0 - float((votes >= 0).sum() / max(1, there.sum())), 4)
+        summary["alone"] = round(float(((votes >= 0).sum(axis=1) == 0).mean()), 4)
         temperature = self.temperature
         if temperature is None:
-            temperature = told["geometry"] = by_geometry(distances, votes)
+            temperature = summary["geometry"] = by_geometry(distances, votes)
         if len(store.validation):
-            held = corpus.take(_sample(store.validation, _VALIDATION_ROWS).tolist(), (*_COLUMNS, "base_logprob"))
-            distances, votes, _ = store.votes(held)
-            token, base = (held[name].to_numpy() for name in ("token", "base_logprob"))
+            held_out = corpus.take(_sample(store.validation, _VALIDATION_ROWS).tolist(), (*_COLUMNS, "base_logprob"))
+            distances, votes, _ = store.votes(held_out)
+            token, base = (held_out[name].to_numpy() for name in ("token", "base_logprob"))
             factors = (1.0,) if self.temperature is not None else FACTORS
             best = tuned(distances, votes, token.astype(np.int32), base, temperature, factors)
             temperature = best.temperature
-            told |= {"weight": best.weight, "base_perplexity": best.base_perplexity, "perplexity": best.perplexity}
-            told["validation_rows"] = len(held)
-        return FittedTeacher(self, store, temperature, {"temperature": temperature, **told})
+            summary |= {"weight": best.weight, "base_perplexity": best.base_perplexity, "perplexity": best.perplexity}
+            summary["validation_rows"] = len(held_out)
+        return FittedTeacher(self, store, temperature, {"temperature": temperature, **summary})
 
     def restore(self, state: pa.Table, corpus: Corpus, device: str) -> FittedTeacher:
-        """In another process: the tokens are read again, the temperature is given."""
+        """Read the tokens in another process, with the temperature that `fit` chose."""
         store = _Store.read(self, corpus, lambda done, total: None)
         return FittedTeacher(self, store, state["temperature"][0].as_py())
 
@@ -124,16 +128,19 @@ class FittedTeacher:
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         label = batch["token"].to_numpy(zero_copy_only=False).astype(np.int32)
         distances, votes, _ = self.store.votes(pa.table(batch))
-        made = distribution(distances, votes, label, self.temperature, self.settings.support)
+        teacher = distribution(distances, votes, label, self.temperature, self.settings.support)
         schema = self.settings.output(batch.schema)
         return pa.RecordBatch.from_arrays(
-            target_columns(made, schema.field("teacher_ids").type.value_type), schema=schema
+            target_columns(teacher, schema.field("teacher_ids").type.value_type), schema=schema
         )
 
 
 @dataclass(frozen=True)
 class _Store:
-    """Token int32 [n] and group int64 [n] of every row of the store; where store and validation are in the corpus."""
+    """Token int32 [n] and group int64 [n] of every row of the store.
+
+    ``places`` and ``validation`` int64 are the places of the store's and the validation rows in the corpus.
+    """
 
     token: NDArray[np.int32]
     group: NDArray[np.int64]
@@ -147,27 +154,27 @@ class _Store:
         stored, held_out = [], []
         read = 0
         for batch in corpus.batches(("document", "token", "split")):
-            here = pc.equal(batch["split"], "store")
+            here = pc.equal(batch["split"], STORED)
             columns.append((batch["document"].filter(here), batch["token"].filter(here)))
             stored.append(here.to_numpy(zero_copy_only=False))
-            held_out.append(pc.starts_with(batch["split"], "validation-").to_numpy(zero_copy_only=False))
+            held_out.append(pc.starts_with(batch["split"], VALIDATION_PREFIX).to_numpy(zero_copy_only=False))
             read += batch.num_rows
             progress(read, len(corpus))
         documents = ids_of(document for document, _ in columns)
-        given = corpus.table("pairs") if settings.mask_similarity is not None else _NO_PAIRS
-        groups = Groups.of(documents, given)
+        pairs = corpus.table("pairs") if settings.mask_similarity is not None else _NO_PAIRS
+        groups = Groups.of(documents, pairs)
         token = np.concatenate([token.to_numpy(zero_copy_only=False).astype(np.int32) for _, token in columns])
         group = groups.group[np.concatenate([places_of(document, documents) for document, _ in columns])]
         places, validation = (np.flatnonzero(np.concatenate(flags)) for flags in (stored, held_out))
         return cls(token, group, groups, places, validation)
 
     def votes(self, rows: pa.Table) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.uint32]]:
-        """Distances, next tokens and rows of their neighbours [b, k]; a token is -1 where one is none, or masked."""
+        """Distances float32, next tokens int32 and rows uint32 of the neighbours of ``rows``, each [b, k].
+
+        A token is -1 where there is no neighbour, or where it is masked.
+        """
         table = rows.select(["document", "neighbours", "distances"]).combine_chunks()
-        neighbours, distances = (
-            table[name].combine_chunks().flatten().to_numpy().reshape(len(rows), table[name].type.list_size)
-            for name in ("neighbours", "distances")
-        )
+        neighbours, distances = (vectors(table[name], copy=False) for name in ("neighbours", "distances"))
         own = self.groups.numbers(table["document"].combine_chunks())
         place = np.where(neighbours == NO_NEIGHBOUR, 0, neighbours)
         silent = (neighbours == NO_NEIGHBOUR) | (self.group[place] == own[:, None])
@@ -178,5 +185,5 @@ _NO_PAIRS = pa.schema([("document", pa.string()), ("other", pa.string())]).empty
 
 
 def _sample(places: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """Some of them, ascending; always the same ones."""
+    """A fixed sample of ``places``, int64 [size], ascending."""
     return np.sort(np.random.default_rng(0).permutation(places)[:size])

@@ -1,9 +1,9 @@
 """The search by faiss's inverted file of product codes, for stores whose keys fit no memory: 64 bytes a row are held.
 
-Codes propose four times the neighbours that are wanted, and these are scored again by their stored keys, which are read
-as they are needed: ranking by the codes' own distances costs 0.44 perplexity (kNN-LM, arXiv 1911.00172, section 5),
-and exact scores of the candidates win back nine tenths of it. What is done for large stores without being asked, lists
-in parts (`mnemic.neighbours.parts`), finds more and needs no other package.
+Codes propose four times k candidates, which are scored again by their stored keys, read as they are needed. Ranking by
+the codes' own distances costs 0.44 perplexity (kNN-LM, arXiv 1911.00172, section 5), and exact scores of the candidates
+win back nine tenths of it. The default for large stores, lists in parts (`mnemic.neighbours.parts`), finds more and
+needs no other package.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Quantised:
 
     @classmethod
     def fit(cls, keys: Keys, k: int, recall: float) -> tuple[Quantised, dict[str, Any]]:
-        """Train on a sample, add all keys, and look at as many lists as hold this share of the 64 nearest."""
+        """Train on a sample, add all keys, and probe as many lists as reach this recall of the 64 nearest."""
         import torch
 
         faiss = _faiss()
@@ -63,14 +63,14 @@ class Quantised:
             documents.append(document.cpu().numpy())
             nearest.look_at(key, document, torch.arange(read, read + len(key), device=key.device))
             read += len(key)
-        made = cls(index, keys, np.concatenate(documents))
+        quantised = cls(index, keys, np.concatenate(documents))
         reached = 0.0
         for probes in sorted({min(lists, 1 << step) for step in range(lists.bit_length() + 1)}):
             index.nprobe = probes
-            reached = _share(nearest, made.search(nearest.queries, nearest.document, k)[1])
+            reached = _share(nearest, quantised.search(nearest.queries, nearest.document, k)[1])
             if reached >= recall:
                 break
-        return made, {"lists": lists, "probes": index.nprobe, "recall": round(reached, 4), "code_bytes": code}
+        return quantised, {"lists": lists, "probes": index.nprobe, "recall": round(reached, 4), "code_bytes": code}
 
     @classmethod
     def restore(cls, state: pa.Table, keys: Keys) -> Quantised:
@@ -82,7 +82,7 @@ class Quantised:
 
     @property
     def state(self) -> pa.Table:
-        """The index in pieces, with how many lists are looked at."""
+        """The index in pieces, with the number of probes."""
         data = _faiss().serialize_index(self.index).tobytes()
         pieces = [data[at : at + _PIECE] for at in range(0, len(data), _PIECE)]
         return pa.table({"probes": [self.index.nprobe] * len(pieces), "index": pa.array(pieces, pa.large_binary())})
@@ -90,7 +90,7 @@ class Quantised:
     def search(
         self, queries: torch.Tensor, document: torch.Tensor, k: int
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """As `mnemic.neighbours.lists.Lists.search`, among the candidates of the codes."""
+        """(distances float32 [b, k], rows int64 [b, k]) as `mnemic.neighbours.lists.Lists.search` gives them."""
         distances, rows = self._search(queries, document, k, self.index.nprobe)
         short = np.flatnonzero(rows[:, min(k, len(self.document)) - 1] < 0)
         if len(short) and self.index.nprobe < self.index.nlist:
@@ -107,28 +107,28 @@ class Quantised:
         owner = document.cpu().numpy()
         for begin in range(0, len(queries), _TOGETHER):
             part = queries[begin : begin + _TOGETHER]
-            found = np.sort(self.index.search(_floats(part), count, params=looking)[1], axis=1)
-            unknown = (found < 0) | (self.document[found] == owner[begin : begin + _TOGETHER, None])
-            near = self._distances(part, found, unknown)
+            candidates = np.sort(self.index.search(_floats(part), count, params=looking)[1], axis=1)
+            unknown = (candidates < 0) | (self.document[candidates] == owner[begin : begin + _TOGETHER, None])
+            near = self._distances(part, candidates, unknown)
             order = np.argsort(near, axis=1, kind="stable")[:, :k]  # rows ascend, so equal distances do too
-            near, found = np.take_along_axis(near, order, 1), np.take_along_axis(found, order, 1)
+            near, candidates = np.take_along_axis(near, order, 1), np.take_along_axis(candidates, order, 1)
             distances[begin : begin + _TOGETHER, : near.shape[1]] = near
-            rows[begin : begin + _TOGETHER, : near.shape[1]] = np.where(np.isfinite(near), found, -1)
+            rows[begin : begin + _TOGETHER, : near.shape[1]] = np.where(np.isfinite(near), candidates, -1)
         return distances, rows
 
     def _distances(
-        self, queries: torch.Tensor, found: npt.NDArray[np.int64], unknown: npt.NDArray[np.bool_]
+        self, queries: torch.Tensor, candidates: npt.NDArray[np.int64], unknown: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.float32]:
-        """Exact squared distances to the rows ``found``, infinite where they are ``unknown``."""
+        """Squared distances float32 [b, c] to ``candidates`` int64 [b, c], infinite where ``unknown`` bool [b, c]."""
         import torch
 
-        near = np.full(found.shape, np.inf, np.float32)
-        wanted = np.unique(found[~unknown])
-        if not len(wanted):
+        near = np.full(candidates.shape, np.inf, np.float32)
+        rows = np.unique(candidates[~unknown])
+        if not len(rows):
             return near
-        stored, _ = self.keys.take(wanted)
-        place = torch.from_numpy(np.searchsorted(wanted, found).clip(max=len(wanted) - 1)).to(stored.device)
-        step = max(1, _ELEMENTS // (found.shape[1] * stored.shape[1]))
+        stored, _ = self.keys.take(rows)
+        place = torch.from_numpy(np.searchsorted(rows, candidates).clip(max=len(rows) - 1)).to(stored.device)
+        step = max(1, _ELEMENTS // (candidates.shape[1] * stored.shape[1]))
         for begin in range(0, len(queries), step):
             part = stored[place[begin : begin + step]].float() - queries[begin : begin + step, None].float()
             near[begin : begin + step] = part.square_().sum(2).cpu().numpy()
@@ -136,14 +136,14 @@ class Quantised:
         return near
 
 
-def _share(nearest: NearestKeys, found: npt.NDArray[np.int64]) -> float:
-    """The share of the nearest, or of as many as there are, that is among the rows ``found`` [s, k]."""
+def _share(nearest: NearestKeys, answers: npt.NDArray[np.int64]) -> float:
+    """The share of the nearest keys that is among the rows ``answers`` int64 [s, k]."""
     import torch
 
-    wanted = found.shape[1]
-    there = torch.isfinite(nearest.best[:, :wanted]).cpu().numpy()
-    rows = nearest.named[:, :wanted].cpu().numpy()
-    hits = sum(int(np.isin(rows[i][there[i]], found[i]).sum()) for i in range(len(rows)))
+    k = answers.shape[1]
+    there = torch.isfinite(nearest.best[:, :k]).cpu().numpy()
+    rows = nearest.named[:, :k].cpu().numpy()
+    hits = sum(int(np.isin(rows[i][there[i]], answers[i]).sum()) for i in range(len(rows)))
     return hits / max(1, int(there.sum()))
 
 

@@ -53,15 +53,15 @@ class StoredKeys:
         table = self.corpus.take(rows.tolist(), ("document", "key"))
         return self.queries(table["key"].combine_chunks()), self.numbers(table["document"].combine_chunks())
 
-    def held(self) -> InMemoryKeys:
-        """All of them, in memory."""
+    def in_memory(self) -> InMemoryKeys:
+        """All keys, in memory."""
         import torch
 
         keys, documents = zip(*self.batches(), strict=True)
         return InMemoryKeys(torch.cat(keys), torch.cat(documents))
 
     def numbers(self, column: pa.Array) -> torch.Tensor:
-        """The numbers of the documents with these ids; -1 for those that the store does not have. int64 [b]."""
+        """The numbers of the documents with these ids, int64 [b]; -1 for documents that the store does not have."""
         import torch
 
         return torch.from_numpy(places_of(column, self.documents)).to(self.device)
@@ -75,13 +75,13 @@ class StoredKeys:
 
 def ids_of(columns: Iterator[pa.Array]) -> pa.Array:
     """The distinct ids of documents that come in ascending order."""
-    found = pa.chunked_array([column.cast(pa.string()).unique() for column in columns], pa.string()).unique()
-    if not len(found):
+    ids = pa.chunked_array([column.cast(pa.string()).unique() for column in columns], pa.string()).unique()
+    if not len(ids):
         raise StepError("The datastore has no row of split 'store'; give documents to the store in the recipe.")
-    return found
+    return ids
 
 
 def places_of(column: pa.Array, ids: pa.Array) -> NDArray[np.int64]:
-    """The place of each value among ``ids``, -1 where it is none of them."""
-    found = pc.fill_null(pc.index_in(column.cast(pa.string()), ids), -1)
-    return found.to_numpy(zero_copy_only=False).astype(np.int64)  # type: ignore[no-any-return]
+    """The place of each value among ``ids``, int64 [n]; -1 where it is none of them."""
+    places = pc.fill_null(pc.index_in(column.cast(pa.string()), ids), -1)
+    return places.to_numpy(zero_copy_only=False).astype(np.int64)  # type: ignore[no-any-return]

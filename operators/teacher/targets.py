@@ -1,4 +1,4 @@
-"""How a distribution is stored: 198 bytes for 64 tokens.
+"""The stored form of a distribution: 198 bytes for 64 tokens.
 
 A probability is one byte, in steps of 1/16 in its logarithm: 3 % of itself at most from what it was, before the kept
 ones are brought back to a sum of 1. That moves a student's target by 0.0001 nats (documentation, SmolLM2); 64
@@ -11,15 +11,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mnemic.vectors import column
 from operators.teacher.distribution import Distribution
 
 STEPS = 16
 """Steps of a byte in a factor of e."""
 
-NOTHING = 255
-"""The byte of no token; what is less probable than e^-15.9 of the heaviest is none."""
+ZERO = 255
+"""The byte of probability 0; what is less probable than e^-15.9 of the heaviest is none."""
 
-_VALUES = np.append(np.exp(-np.arange(NOTHING) / STEPS), 0.0).astype(np.float32)
+_VALUES = np.append(np.exp(-np.arange(ZERO) / STEPS), 0.0).astype(np.float32)
 
 
 def target_fields(token: pa.DataType, support: int) -> list[pa.Field]:
@@ -32,23 +33,22 @@ def target_fields(token: pa.DataType, support: int) -> list[pa.Field]:
     ]
 
 
-def target_columns(made: Distribution, token: pa.DataType) -> list[pa.Array]:
-    """The values of `target_fields` for the rows of ``made``."""
+def target_columns(teacher: Distribution, token: pa.DataType) -> list[pa.Array]:
+    """The values of `target_fields` for the rows of ``teacher``."""
     with np.errstate(divide="ignore"):
-        steps = np.rint(-STEPS * np.log(made.probs))
-    codes = np.where((made.ids < 0) | ~(steps < NOTHING), NOTHING, np.maximum(steps, 0)).astype(np.uint8)
-    ids = np.where(codes == NOTHING, 0, made.ids).astype(token.to_pandas_dtype())
-    support = made.ids.shape[1]
+        steps = np.rint(-STEPS * np.log(teacher.probs))
+    codes = np.where((teacher.ids < 0) | ~(steps < ZERO), ZERO, np.maximum(steps, 0)).astype(np.uint8)
+    ids = np.where(codes == ZERO, 0, teacher.ids).astype(token.to_pandas_dtype())
     return [
-        pa.FixedSizeListArray.from_arrays(pa.array(ids.reshape(-1)), support),
-        pa.FixedSizeListArray.from_arrays(pa.array(codes.reshape(-1)), support),
-        pa.array(made.rest.astype(np.float16)),
-        pa.array(made.label),
+        column(ids),
+        column(codes),
+        pa.array(teacher.rest.astype(np.float16)),
+        pa.array(teacher.label),
     ]
 
 
 def probabilities(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What the bytes [n, m] say, each row summing to 1, or to 0 where it says nothing."""
+    """The probabilities of bytes uint8 [n, m], float32 [n, m]: each row sums to 1, or to 0 where it has no token."""
     values: NDArray[np.float32] = _VALUES[codes]
     total = values.sum(1, keepdims=True)
     np.divide(values, total, out=values, where=total > 0)

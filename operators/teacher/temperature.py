@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mnemic.mixture import best_weight, perplexity
+from mnemic.mixture import NOTHING, best_weight, perplexity
 from operators.teacher.distribution import distribution
 
 SHARE = 0.2
@@ -23,9 +23,6 @@ SHARE = 0.2
 
 FACTORS = tuple(2.0 ** (step / 2) for step in range(-4, 5))
 """Of the geometry's temperature that are tried: a quarter to four, in steps of the root of two."""
-
-NOTHING = 1e-38
-"""Probability of a token that no neighbour has; its logarithm is finite, which keeps the mixture's arithmetic plain."""
 
 
 def by_geometry(distances: NDArray[np.float32], votes: NDArray[np.int32]) -> float:

@@ -1,7 +1,7 @@
 """Training of a memory against a teacher, whatever the memory reads.
 
 Training is stateless between epochs: the order of the rows is drawn from (seed, epoch), learning rates follow from the
-step, and a checkpoint holds model and moments, so a training that was killed and resumed ends with the same bytes.
+step, and a checkpoint holds model and moments. So a training that was killed and resumed ends with the same bytes.
 
 * ``settings``    what all students have in common
 * ``loop``        epochs, and when to stop

@@ -13,13 +13,11 @@ if TYPE_CHECKING:
 
     import torch
 
-    from mnemic.memories.decoder import MemoryDecoder
-    from mnemic.memories.mlp import MLPMemory
-
-    Memory = MLPMemory | MemoryDecoder
+    from mnemic.memories.student import Student
 
 _FORMAT = "mnemic-imitate-3"
 _MEMORY = "memory."
+_CLASSES = {"MLPMemory": "mnemic-mlp-1", "MemoryDecoder": "mnemic-decoder-1"}
 
 
 @dataclass(frozen=True)
@@ -44,27 +42,27 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Course:
-    """How far a training is: ``epoch`` epochs done, the best of them by validation, and its perplexity."""
+class TrainingState:
+    """The progress of a training: ``epoch`` epochs done, the best of them by validation, and its perplexity."""
 
     epoch: int = 0
     best: int = 0
     perplexity: float = float("inf")
 
-    def after(self, perplexity: float | None) -> Course:
+    def after(self, perplexity: float | None) -> TrainingState:
         """One epoch later; without validation the last epoch is the best."""
         epoch = self.epoch + 1
         if perplexity is None:
-            return Course(epoch, epoch, self.perplexity)
+            return TrainingState(epoch, epoch, self.perplexity)
         if perplexity < self.perplexity:
-            return Course(epoch, epoch, perplexity)
-        return Course(epoch, self.best, self.perplexity)
+            return TrainingState(epoch, epoch, perplexity)
+        return TrainingState(epoch, self.best, self.perplexity)
 
 
 def pack_state(
-    memory: Memory, optimisers: Sequence[torch.optim.Optimizer], course: Course, settings: dict[str, Any]
+    memory: Student, optimisers: Sequence[torch.optim.Optimizer], progress: TrainingState, settings: dict[str, Any]
 ) -> bytes:
-    """Weights, the optimisers' moments, and how far the training is."""
+    """Weights, the optimisers' moments, and the progress of the training."""
     from mnemic.memories.weights import pack
 
     tensors = {_MEMORY + name: value for name, value in memory.state_dict().items()}
@@ -72,44 +70,24 @@ def pack_state(
     for optimiser in optimisers:
         for parameter, moments in optimiser.state.items():
             tensors |= {f"{moment}.{names[parameter]}": value for moment, value in moments.items()}
-    held = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    done = [course.epoch, course.best, course.perplexity if math.isfinite(course.perplexity) else None]
-    kind = type(memory).__name__
-    metadata = {"format": _FORMAT, "course": done, "settings": settings, "kind": kind, "config": asdict(memory.config)}
-    return pack(held, metadata)
+    on_cpu = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    counts = [progress.epoch, progress.best, progress.perplexity if math.isfinite(progress.perplexity) else None]
+    metadata = {"format": _FORMAT, "course": counts, "settings": settings}
+    return pack(on_cpu, {**metadata, "memory": memory.format, "config": asdict(memory.config)})
 
 
-def unpack_memory(state: bytes) -> Memory:
-    """The memory in a state, on the CPU."""
-    from safetensors.torch import load
-
-    from mnemic.memories.decoder import DecoderConfig, MemoryDecoder
-    from mnemic.memories.mlp import MemoryConfig, MLPMemory
-    from mnemic.memories.weights import unpack_metadata
-
-    metadata = unpack_metadata(state)
-    weights = {name[len(_MEMORY) :]: value for name, value in load(state).items() if name.startswith(_MEMORY)}
-    memory: Memory
-    if metadata["kind"] == MemoryDecoder.__name__:
-        memory = MemoryDecoder(DecoderConfig(**metadata["config"]), weights["tokens"])
-    else:
-        memory = MLPMemory(MemoryConfig(**metadata["config"]), weights["tokens"])
-    memory.load_state_dict(weights)
-    return memory
-
-
-def unpack_course(state: bytes, settings: dict[str, Any]) -> Course:
-    """How far the training of a state is. Raises `StepError` for one of other settings."""
+def unpack_training_state(state: bytes, settings: dict[str, Any]) -> TrainingState:
+    """The progress of the training in a state. Raises `StepError` for a state of other settings."""
     from mnemic.memories.weights import unpack_metadata
 
     metadata = unpack_metadata(state)
     if metadata.get("format") != _FORMAT or metadata.get("settings") != settings:
         raise StepError("The checkpoint is of a training with other settings; drop it and start from the first epoch.")
     epoch, best, perplexity = metadata["course"]
-    return Course(epoch, best, float("inf") if perplexity is None else perplexity)
+    return TrainingState(epoch, best, float("inf") if perplexity is None else perplexity)
 
 
-def restore_moments(state: bytes, memory: Memory, optimisers: Sequence[torch.optim.Optimizer]) -> None:
+def restore_moments(state: bytes, memory: Student, optimisers: Sequence[torch.optim.Optimizer]) -> None:
     """Give the optimisers of ``memory`` the moments of a state."""
     from safetensors.torch import load
 
@@ -121,12 +99,23 @@ def restore_moments(state: bytes, memory: Memory, optimisers: Sequence[torch.opt
     for optimiser in optimisers:
         for group in optimiser.param_groups:
             for parameter in group["params"]:
-                held = moments[names[parameter]]
+                stored = moments[names[parameter]]
                 optimiser.state[parameter] = {
-                    moment: value.to(parameter.device) for moment, value in held.items() if moment + "." != _MEMORY
+                    moment: value.to(parameter.device) for moment, value in stored.items() if moment + "." != _MEMORY
                 }
 
 
 def finished_weights(state: bytes) -> bytes:
-    """The loadable memory in a checkpoint's ``state``; what its ``weights`` were."""
-    return unpack_memory(state).to_bytes()
+    """The memory in a checkpoint's ``state`` as `Student.to_bytes` writes it: the checkpoint's ``weights``."""
+    from safetensors.torch import load
+
+    from mnemic.memories.weights import pack, unpack_metadata
+
+    metadata = unpack_metadata(state)
+    tensors = {name[len(_MEMORY) :]: value for name, value in load(state).items() if name.startswith(_MEMORY)}
+    return pack(tensors, {"format": _memory_format(metadata), "config": metadata["config"]})
+
+
+def _memory_format(metadata: dict[str, Any]) -> str:
+    """The `Student.format` of the memory in a state; the states of before had the name of its class in its place."""
+    return str(metadata.get("memory") or _CLASSES[metadata["kind"]])

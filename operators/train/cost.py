@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def matrix_flops(matrices: Iterable[torch.Tensor], rows: int) -> float:
-    """Of training these weights on so many rows; an embedding that is looked up is no product."""
+    """Operations of training these weights, [n, m] each, on so many rows; an embedding look-up is no product."""
     return 6.0 * sum(matrix.numel() for matrix in matrices) * rows
 
 
 def attention_flops(width: int, lengths: Iterable[int]) -> float:
-    """Of one causal attention layer over sequences of these lengths; ``width`` is heads times their width.
+    """Operations of one causal attention layer over sequences of these lengths; ``width`` is heads times their width.
 
     Scores and mixing are two products of length x length x width, of which causality needs half; their gradients twice
     as much again.

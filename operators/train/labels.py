@@ -1,4 +1,4 @@
-"""The labels of training rows: the true token of each, and what the teacher says beside it."""
+"""The labels of training rows: the true token of each, and the teacher's distribution beside it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.teacher.targets import NOTHING, probabilities
+from operators.teacher.targets import ZERO, probabilities
 
 if TYPE_CHECKING:
     import torch
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Labels:
-    """What some rows are to say, on the device: the first id of each is its true token, the others the teacher's."""
+    """Labels of some rows, on the device: the first id of each is its true token, the others are the teacher's."""
 
     ids: torch.Tensor  # int64 [b, m + 1], places in the student's head
     target: torch.Tensor  # float32 [b, m + 1], summing to 1
-    probs: torch.Tensor  # float32 [b, m], the teacher's, summing to 1, or to 0 where it says nothing
+    probs: torch.Tensor  # float32 [b, m], the teacher's, summing to 1, or to 0 where it has none
 
     def losses(self, scores: torch.Tensor) -> torch.Tensor:
-        """Sums of KL(p || q) and cross-entropy over the rows, of log q of the ids; float64 [2]."""
+        """Sums of KL(p || q) and cross-entropy over the rows, float64 [2]; ``scores``, [b, m + 1], are log q of ids."""
         import torch
 
         scores = scores.double()
@@ -49,12 +49,15 @@ class LabelTable:
         head: torch.Tensor,
         alpha: float,
     ) -> LabelTable:
-        """``head`` are the head's tokens: all of the store, so the teacher's are among them."""
+        """From tokens, int32 [n], and the teacher's, int32 and uint8 [n, m]; ``head``, int64 [tokens], are the head's.
+
+        The head has all tokens of the store, so the teacher's are among them.
+        """
         tokens = head.cpu().numpy()
         places = np.empty((len(token), 1 + teacher_ids.shape[1]), np.int32)
         places[:, 0] = np.searchsorted(tokens, token)
         places[:, 1:] = np.searchsorted(tokens, teacher_ids)
-        places[:, 1:][teacher_probs == NOTHING] = 0
+        places[:, 1:][teacher_probs == ZERO] = 0
         return cls(places, teacher_probs, alpha)
 
     def take(self, chosen: NDArray[np.int64], device: str) -> Labels:

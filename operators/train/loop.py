@@ -1,8 +1,8 @@
 """The epochs of a training: one loop for all students.
 
-A student says what is shuffled (rows of the datastore, or windows of text), which of it are a step's batch, and what
-its memory's head reads there; everything else is the same for all: the loss, the optimisers and their rates, what is
-measured, when to stop, and how a checkpoint is made.
+A student gives the units that are shuffled (rows of the datastore, or windows of text), the batch of a step, and the
+hidden states that its memory's head reads. Everything else is the same for all students: the loss, the optimisers and
+their rates, the measurements, when to stop, and how a checkpoint is made.
 """
 
 from __future__ import annotations
@@ -17,15 +17,22 @@ from numpy.typing import NDArray
 from mnemic.errors import StepError
 from mnemic.mixture import best_weight, perplexity
 from operators.contracts import Progress
-from operators.train.checkpoint import Checkpoint, Course, Point, pack_state, restore_moments, unpack_course
-from operators.train.group import Group
+from operators.train.checkpoint import (
+    Checkpoint,
+    Point,
+    TrainingState,
+    pack_state,
+    restore_moments,
+    unpack_training_state,
+)
+from operators.train.group import ProcessGroup
 from operators.train.labels import Labels
 from operators.train.settings import Training
 
 if TYPE_CHECKING:
     import torch
 
-    from operators.train.checkpoint import Memory
+    from mnemic.memories.student import Student
 
 POINTS = 20
 """Points of a curve in an epoch."""
@@ -42,7 +49,7 @@ class Learner(Protocol):
     """A memory and what it is trained on, on one device."""
 
     @property
-    def memory(self) -> Memory: ...
+    def memory(self) -> Student: ...
 
     @property
     def rows(self) -> int:
@@ -50,7 +57,7 @@ class Learner(Protocol):
 
     @property
     def units(self) -> int:
-        """How many things are shuffled."""
+        """The number of things that are shuffled."""
 
     @property
     def matrices(self) -> Sequence[torch.nn.Parameter]:
@@ -62,52 +69,52 @@ class Learner(Protocol):
 
     @property
     def base_logprob(self) -> NDArray[np.float32]:
-        """What the language model says of the validation rows."""
+        """The language model's log-probabilities of the validation tokens, float32 [v]."""
 
     def batches(self, order: NDArray[np.int64], rows: int) -> list[NDArray[np.int64]]:
-        """The shuffled units as steps of about so many rows; as many for any order."""
+        """The shuffled units, int64 [units], as batches of about ``rows`` rows; any order gives as many."""
 
     def rows_in(self, batch: NDArray[np.int64]) -> int: ...
 
     def passes(self, batch: NDArray[np.int64]) -> Iterator[tuple[Any, Labels]]:
-        """What is computed at a time: what `trunk` takes, and the labels of its rows."""
+        """The forward passes of a batch: the inputs of `trunk`, and the labels of its rows."""
 
     def trunk(self, inputs: Any) -> torch.Tensor:
-        """What the head reads for each row: [rows, width]."""
+        """The hidden states that the head reads, one a row: float [rows, width]."""
 
     def held_out(self) -> NDArray[np.float32]:
-        """The memory's log-probabilities of the validation rows."""
+        """The memory's log-probabilities of the validation tokens, float32 [v]."""
 
 
 def train(
-    settings: Training, student: Learner, checkpoint: bytes | None, device: str, progress: Progress, group: Group
+    settings: Training, student: Learner, checkpoint: bytes | None, device: str, progress: Progress, group: ProcessGroup
 ) -> Iterator[Checkpoint]:
-    """Yield a checkpoint after each epoch that ``checkpoint`` does not cover; only the first of a group yields."""
+    """Yield a checkpoint after each epoch that ``checkpoint`` does not cover; only rank 0 of a group yields."""
     optimisers = make_optimisers(settings, student, device)
-    course = Course()
+    state = TrainingState()
     if checkpoint is not None:
-        course = unpack_course(checkpoint, settings.identity())
+        state = unpack_training_state(checkpoint, settings.identity())
         restore_moments(checkpoint, student.memory, optimisers)
     else:
-        group.start_alike(student.memory)
-    while course.epoch < settings.epochs and course.epoch - course.best < settings.patience:
-        metrics, curve = _epoch(settings, student, optimisers, course.epoch, device, progress, group)
+        group.broadcast_weights(student.memory)
+    while state.epoch < settings.epochs and state.epoch - state.best < settings.patience:
+        metrics, curve = _epoch(settings, student, optimisers, state.epoch, device, progress, group)
         if len(student.base_logprob):
-            found = validate(student.base_logprob, student.held_out()) if group.first else {}
+            measured = validate(student.base_logprob, student.held_out()) if group.first else {}
             names = ("weight", "validation_perplexity", "validation_base_perplexity")
-            measured = dict(zip(names, group.agree([found.get(name, 0.0) for name in names]), strict=True))
+            agreed = dict(zip(names, group.broadcast([measured.get(name, 0.0) for name in names]), strict=True))
             end = curve[-1]
-            curve += [Point(end.step, end.rows, name, measured[name]) for name in names[:2]]
-            metrics |= measured
-        course = course.after(metrics.get("validation_perplexity"))
+            curve += [Point(end.step, end.rows, name, agreed[name]) for name in names[:2]]
+            metrics |= agreed
+        state = state.after(metrics.get("validation_perplexity"))
         if group.first:
-            state = pack_state(student.memory, optimisers, course, settings.identity())
+            packed = pack_state(student.memory, optimisers, state, settings.identity())
             cost = {
                 "parameters": float(sum(weight.numel() for weight in student.memory.parameters())),
-                "trained_tokens": float(student.rows * course.epoch),
-                "training_flops": student.flops * course.epoch,
+                "trained_tokens": float(student.rows * state.epoch),
+                "training_flops": student.flops * state.epoch,
             }
-            yield Checkpoint(course.epoch, student.memory.to_bytes(), state, metrics | cost, tuple(curve))
+            yield Checkpoint(state.epoch, student.memory.to_bytes(), packed, metrics | cost, tuple(curve))
 
 
 def _epoch(
@@ -117,7 +124,7 @@ def _epoch(
     epoch: int,
     device: str,
     progress: Progress,
-    group: Group,
+    group: ProcessGroup,
 ) -> tuple[dict[str, float], list[Point]]:
     """Every row once, in an order drawn from (seed, epoch)."""
     import torch
@@ -129,24 +136,22 @@ def _epoch(
     batches = student.batches(order, size)
     steps = len(batches)
     sums = torch.zeros(2, dtype=torch.float64, device=device)
-    seen, told, curve = 0, np.zeros(3), list[Point]()  # told: the two sums and the rows at the last point
+    seen, last, curve = 0, np.zeros(3), list[Point]()  # last: the two sums and the rows at the last point
     for index, batch in enumerate(batches):
         step = epoch * steps + index
         share = _set_rates(settings, optimisers, step, steps * settings.epochs)
         sums += training_step(student, optimisers, batch, settings.half(device), device, group)
         seen += student.rows_in(batch)
         if (index + 1) * POINTS // steps != index * POINTS // steps:
-            now = np.array([*group.total(sums.clone()).tolist(), seen])
-            kl, cross_entropy = (now - told)[:2] / (now - told)[2]
-            told = now
+            now = np.array([*group.all_reduce(sums.clone()).tolist(), seen])
+            kl, cross_entropy = (now - last)[:2] / (now - last)[2]
+            last = now
             values = {**_losses(settings, kl, cross_entropy), "learning_rate": settings.learning_rate * share}
             curve += [Point(step + 1, epoch * count + seen, name, value) for name, value in values.items()]
         progress(step + 1, steps * settings.epochs)
-    metrics = _losses(settings, *(told[:2] / count))
+    metrics = _losses(settings, *(last[:2] / count))
     if not math.isfinite(metrics["train_cross_entropy"]):
-        raise StepError(
-            f"The training has left all numbers in epoch {epoch + 1}; lower its matrix_rate and learning_rate."
-        )
+        raise StepError(f"The loss became NaN or infinite in epoch {epoch + 1}; lower matrix_rate or learning_rate.")
     return metrics, curve
 
 
@@ -156,7 +161,7 @@ def training_step(
     batch: NDArray[np.int64],
     half: bool,
     device: str,
-    group: Group,
+    group: ProcessGroup,
 ) -> torch.Tensor:
     """One step on a batch; the sums of KL and cross-entropy over this process's rows, float64 [2]."""
     import torch
@@ -167,22 +172,24 @@ def training_step(
     sums = torch.zeros(2, dtype=torch.float64, device=device)
     for optimiser in optimisers:
         optimiser.zero_grad(set_to_none=True)
-    for share in group.shares(batch):
-        for inputs, labels in student.passes(share):
+    for shard in group.shards(batch):
+        for inputs, labels in student.passes(shard):
             with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=half):
                 state = student.trunk(inputs)
             state = state.bfloat16() if half else state
             loss, scores = head_loss(state, memory.head.weight, labels.ids, labels.target)
             torch.autograd.backward(loss * (len(state) / count))
             sums += labels.losses(scores)
-    group.add([weight for optimiser in optimisers for part in optimiser.param_groups for weight in part["params"]])
+    group.sum_gradients(
+        [weight for optimiser in optimisers for part in optimiser.param_groups for weight in part["params"]]
+    )
     for optimiser in optimisers:
         optimiser.step()
     return sums
 
 
 def make_optimisers(settings: Training, student: Learner, device: str) -> list[torch.optim.Optimizer]:
-    """Each with its peak rate, of which a step takes a share; frozen weights have none."""
+    """The optimisers of all weights that are not frozen, each at its peak rate; a step takes a share of it."""
     import torch
 
     from operators.train.muon import Muon
@@ -190,7 +197,7 @@ def make_optimisers(settings: Training, student: Learner, device: str) -> list[t
     matrices = list(student.matrices) if settings.optimiser == "muon" else []
     inside = set(matrices)
     others = [weight for weight in student.memory.parameters() if weight.requires_grad and weight not in inside]
-    made: list[torch.optim.Optimizer] = [
+    optimisers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(
             others,
             lr=settings.learning_rate,
@@ -202,12 +209,12 @@ def make_optimisers(settings: Training, student: Learner, device: str) -> list[t
     ]
     if matrices:
         dtype = torch.bfloat16 if settings.half(device) else torch.float32
-        made.append(Muon(matrices, settings.matrix_rate, settings.weight_decay, dtype))
-    return made
+        optimisers.append(Muon(matrices, settings.matrix_rate, settings.weight_decay, dtype))
+    return optimisers
 
 
 def _set_rates(settings: Training, optimisers: Sequence[torch.optim.Optimizer], step: int, steps: int) -> float:
-    """Set the rates of a step, and return which share of their peaks they are."""
+    """Set the rates of a step, and return their share of the peak rates."""
     share = (1.0 - step / steps) * min(1.0, (step + 1) / max(1, settings.warmup))
     for optimiser, peak in zip(optimisers, (settings.learning_rate, settings.matrix_rate), strict=False):
         for group in optimiser.param_groups:
@@ -224,18 +231,18 @@ def _losses(settings: Training, kl: float, cross_entropy: float) -> dict[str, fl
 
 
 def validate(base_logprob: NDArray[np.float32], scores: NDArray[np.float32]) -> dict[str, float]:
-    """Perplexity of the base, and of the mixture with the best weight, of the validation rows' log-probabilities."""
+    """Perplexity of the base, and of the mixture with the best weight, from log-probabilities of tokens, [v] each."""
     weight, mixed = best_weight(base_logprob, scores)
     base = perplexity(-base_logprob.astype(np.float64))
     return {"weight": weight, "validation_perplexity": mixed, "validation_base_perplexity": base}
 
 
-def calm(norm: torch.nn.Module, logits: torch.Tensor, place: torch.Tensor) -> None:
-    """Scale the last norm so that the untrained memory is no surer than it is right, by some of the store's rows.
+def rescale_final_norm(norm: torch.nn.Module, logits: torch.Tensor, place: torch.Tensor) -> None:
+    """Scale the final norm so that the untrained memory is no surer than it is right, by some of the store's rows.
 
-    ``logits`` [n, tokens] are what it says before, ``place`` [n] the true tokens. The head reads a hidden state from
-    further below than it was made for: its first guesses are worse than uniform ones (14 nats for 8.4 on
-    documentation), and the first steps would go into unsaying them.
+    ``logits``, float32 [n, tokens], are the memory's before the scaling, ``place``, int64 [n], the true tokens. The
+    head reads a hidden state from further below than it was made for. Its first guesses are worse than uniform ones
+    (14 nats against 8.4 on documentation), and the first steps would go into undoing them.
     """
     import torch
 

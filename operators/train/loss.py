@@ -1,10 +1,10 @@
 """The loss of imitation: cross-entropy against a sparse soft label, with its gradient, a piece of the logits at a time.
 
 alpha KL(p || q) + (1 - alpha) CE with a fixed teacher p is, up to a constant, one cross-entropy against t = alpha p +
-(1 - alpha) onehot: logsumexp(z) - sum_j t_j z_j, whose gradient in z is softmax(z) - t (MLP Memory, arXiv 2508.01832,
-section 3). So no dense [rows, tokens] target is ever made. Logits and their gradient exist for some rows at a time,
-small enough to stay in a processor's cache between the passes over them; the products of the head's two gradients wait
-until there are enough rows for them.
+(1 - alpha) onehot. It is logsumexp(z) - sum_j t_j z_j, whose gradient in z is softmax(z) - t (MLP Memory, arXiv
+2508.01832, section 3). So no dense [rows, tokens] target is ever made. Logits and their gradient exist for some rows at
+a time, small enough to stay in a processor's cache between the passes over them. The products of the head's two
+gradients wait until there are enough rows for them.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ class _HeadLoss(torch.autograd.Function):
             gradient = torch.empty((part.stop - begin, tokens), dtype=hidden.dtype, device=hidden.device)
             for at in range(begin, part.stop, rows):
                 some = slice(at, min(at + rows, part.stop))
-                said = torch.log_softmax(hidden[some] @ weight.T, 1, dtype=torch.float32)
-                scores[some] = said.gather(1, ids[some])
+                log_probs = torch.log_softmax(hidden[some] @ weight.T, 1, dtype=torch.float32)
+                scores[some] = log_probs.gather(1, ids[some])
                 total -= (scores[some] * target[some]).sum()
                 if with_gradient:
-                    said.exp_().scatter_add_(1, ids[some], -target[some])
-                    gradient[at - begin : some.stop - begin] = said
+                    log_probs.exp_().scatter_add_(1, ids[some], -target[some])
+                    gradient[at - begin : some.stop - begin] = log_probs
             if of_hidden is not None:
                 of_hidden[part] = gradient @ weight
                 product = (gradient.T @ hidden[part]).float()

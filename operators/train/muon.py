@@ -2,7 +2,7 @@
 
 An update is the nearest orthogonal matrix to the momentum, so that directions which few examples ask for are learnt as
 fast as those that many do; on rare facts that helps most (arXiv 2509.26030). The five steps of Newton's iteration with
-the published coefficients bring all singular values near 1. In bfloat16 they multiply the matrix itself: the shorter
+the published coefficients bring all singular values near 1. In bfloat16 they multiply the matrix itself. The shorter
 way over its Gram matrix alone ends in noise for momenta of low rank, since the factors of their smallest singular
 values, near 500, are rounded before they meet the largest.
 """
@@ -29,8 +29,8 @@ def orthogonal(matrix: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     for _ in range(STEPS):
         gram = state @ state.T
         state = torch.addmm(state, B * gram + C * (gram @ gram), state, beta=A)
-    found: Tensor = state.float()
-    return found if wide is matrix else found.T
+    orthogonalised: Tensor = state.float()
+    return orthogonalised if wide is matrix else orthogonalised.T
 
 
 class Muon(torch.optim.Optimizer):

@@ -1,4 +1,4 @@
-"""How a memory is trained, whichever student it is."""
+"""Settings that all students share."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from mnemic.hardware import dtype_fault, resolve_dtype
-from operators.contracts import Member, Progress, Resources, model_field, refuse
+from operators.contracts import ProcessRank, Progress, Resources, bounds, model_field, refuse
 from operators.sections import dtype_field
 from operators.train.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
 class Training(abc.ABC):
-    """Settings that all students share. ``batch`` is in rows (None: a twentieth of them, from 128 to 2,048).
+    """How a memory is trained. ``batch`` is in rows (None: a twentieth of them, from 128 to 2,048).
 
     Learning rates rise over ``warmup`` steps and fall linearly to 0. ``alpha`` is the weight of the teacher's
     distribution against the true token, ``blocks`` the memory's depth. ``optimiser`` is "muon" (the blocks' matrices by
     Muon with ``matrix_rate``, everything else by AdamW with ``learning_rate``) or "adamw" (everything). A training ends
     after ``epochs``, or once ``patience`` epochs have not made the mixture better on validation rows; the best epoch is
-    what remains. ``processes`` train together, each on its share of every batch: that moves float bits, so it is part
-    of what a memory is.
+    what remains. ``processes`` is the size of the process group, which computes every batch in as many shards. It
+    changes float rounding, so it is part of the fingerprint.
     """
 
     version: ClassVar[int]
@@ -48,9 +48,10 @@ class Training(abc.ABC):
         refuse([*self._problems(), dtype_fault(self.dtype)])
 
     def _problems(self) -> list[str]:
-        return [
-            f"The training's {name} is {getattr(self, name)}; give {wanted}."
-            for name, right, wanted in (
+        return bounds(
+            self,
+            "The training's {name} is {value}; give {bound}.",
+            (
                 ("blocks", self.blocks >= 1, "a number of at least 1"),
                 ("epochs", self.epochs >= 1, "a number of at least 1"),
                 ("patience", self.patience >= 1, "a number of epochs of at least 1"),
@@ -63,17 +64,16 @@ class Training(abc.ABC):
                 ("weight_decay", 0 <= self.weight_decay < math.inf, "a number of at least 0"),
                 ("seed", 0 <= self.seed < 2**64, "a number between 0 and 18446744073709551615"),
                 ("processes", self.processes >= 1, "a number of at least 1"),
-            )
-            if not right
-        ]
+            ),
+        )
 
     @abc.abstractmethod
     def train(
-        self, rows: Any, checkpoint: bytes | None, device: str, progress: Progress, member: Member | None = None
+        self, rows: Any, checkpoint: bytes | None, device: str, progress: Progress, process: ProcessRank | None = None
     ) -> Iterator[Checkpoint]:
         """Yield a checkpoint after each epoch that ``checkpoint`` (the ``state`` of the last one) does not cover.
 
-        ``member`` is this process's place among those that train together; only the first of them yields.
+        ``process`` is the rank of this process among those that train together; only rank 0 yields.
         """
 
     @abc.abstractmethod

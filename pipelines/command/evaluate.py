@@ -7,6 +7,7 @@ import json
 import sys
 
 from mnemic.bank import open_bank
+from mnemic.memories.kinds import is_known, kind
 from mnemic.schema import LEVELS
 from pipelines.evaluate.bank import COSTS, PARTS, Evaluation, Perplexity, evaluate
 from pipelines.evaluate.bootstrap import Comparison
@@ -19,14 +20,6 @@ EXAMPLES = """  mnemic eval memory/python-environment
   mnemic eval memory/chats --questions questions.jsonl
   mnemic eval memory/chats --questions locomo10.json --level turn --level event
   mnemic eval memory/python-environment --json"""
-
-NAMES = {
-    "knn": "kNN-LM",
-    "mlp": "MLP memory",
-    "cross-entropy": "same, cross-entropy",
-    "decoder": "Memory Decoder",
-}
-"""What memories are called here; another one is called what it is called in the bank."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,18 +42,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.questions is None:
-        found = evaluate(arguments.bank, release=arguments.release, speed=arguments.speed)
-        print(json.dumps(found.as_json()) if arguments.json else shown(found))
+        evaluation = evaluate(arguments.bank, release=arguments.release, speed=arguments.speed)
+        print(json.dumps(evaluation.as_json()) if arguments.json else shown(evaluation))
         return 0
     questions, skipped = read_questions(arguments.questions)
     bank = open_bank(arguments.bank, arguments.release)
-    measured = [evidence_recall(bank, questions, level, _progress) for level in arguments.level or [None]]
+    recalls = [evidence_recall(bank, questions, level, _progress) for level in arguments.level or [None]]
     if arguments.json:
-        told = {"bank": bank.path, "release": bank.release.name, "skipped": [vars(one) for one in skipped]}
-        print(json.dumps({**told, "recall": [one.as_json() for one in measured]}))
+        facts = {"bank": bank.path, "release": bank.release.name, "skipped": [vars(one) for one in skipped]}
+        print(json.dumps({**facts, "recall": [one.as_json() for one in recalls]}))
     else:
         print(f"{bank.path}  release {bank.release.name}")
-        print("\n\n".join([*(shown_recall(one) for one in measured), *_shown_skipped(skipped)]))
+        print("\n\n".join([*(shown_recall(one) for one in recalls), *_shown_skipped(skipped)]))
     return 0
 
 
@@ -69,23 +62,23 @@ def _progress(done: int, total: int) -> None:
         print(f"\r{done:,} of {total:,} questions", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
 
-def shown_recall(found: Recalls) -> str:
+def shown_recall(recalls: Recalls) -> str:
     """Recall of evidence as lines for a person."""
-    level = "leaves: turns, passages and undivided events" if found.level == "leaf" else f"{found.level}s"
-    lines = [f"{found.questions:,} questions, searched are {level}", ""]
-    lines += [_shown_line("under", one) for one in found.under_words]
-    lines += [_shown_line("best", one) for one in found.at_k]
-    categories = sorted(found.under_words[0].categories)
+    level = "leaves: turns, passages and undivided events" if recalls.level == "leaf" else f"{recalls.level}s"
+    lines = [f"{recalls.questions:,} questions, searched are {level}", ""]
+    lines += [_shown_line("under", one) for one in recalls.under_words]
+    lines += [_shown_line("best", one) for one in recalls.at_k]
+    categories = sorted(recalls.under_words[0].categories)
     if categories:
-        lines += ["", "  by category            " + "  ".join(f"{one.name:>11}" for one in found.under_words)]
+        lines += ["", "  by category            " + "  ".join(f"{one.name:>11}" for one in recalls.under_words)]
         for category in categories:
-            values = "  ".join(f"{one.categories[category]:>10.1%} " for one in found.under_words)
+            values = "  ".join(f"{one.categories[category]:>10.1%} " for one in recalls.under_words)
             lines.append(f"  {category:<22} {values}")
-    if found.left_out:
-        lines += ["", f"left out: {found.left_out:,} questions whose evidence the bank does not hold"]
-    if found.unknown:
-        shown_ids = ", ".join(found.unknown[:5]) + (", ..." if len(found.unknown) > 5 else "")
-        lines += [f"unknown evidence: {len(found.unknown):,} ids ({shown_ids})"]
+    if recalls.left_out:
+        lines += ["", f"left out: {recalls.left_out:,} questions whose evidence the bank does not hold"]
+    if recalls.unknown:
+        shown_ids = ", ".join(recalls.unknown[:5]) + (", ..." if len(recalls.unknown) > 5 else "")
+        lines += [f"unknown evidence: {len(recalls.unknown):,} ids ({shown_ids})"]
     return "\n".join(lines)
 
 
@@ -105,33 +98,33 @@ def _shown_skipped(skipped: list[Skipped]) -> list[str]:
     return ["\n".join(lines)]
 
 
-def _shares(found: Evaluation) -> list[tuple[str, float]]:
+def _shares(evaluation: Evaluation) -> list[tuple[str, float]]:
     """Of how often a text may repeat, the shares that are not nothing."""
-    return [(n, share) for n, share in found.repetition["share_over"].items() if share > 0]
+    return [(n, share) for n, share in evaluation.repetition["share_over"].items() if share > 0]
 
 
-def shown(found: Evaluation) -> str:
+def shown(evaluation: Evaluation) -> str:
     """An evaluation as lines for a person."""
-    lines = [f"{found.bank}  release {found.release}  corpus {found.digest}", ""]
-    lines += [f"  {name:<20} {count:>12,}" for name, count in found.funnel.items()]
-    shares = [f"{share:.1%} more than {'once' if n == '1' else n + ' times'}" for n, share in _shares(found)]
+    lines = [f"{evaluation.bank}  release {evaluation.release}  corpus {evaluation.digest}", ""]
+    lines += [f"  {name:<20} {count:>12,}" for name, count in evaluation.funnel.items()]
+    shares = [f"{share:.1%} more than {'once' if n == '1' else n + ' times'}" for n, share in _shares(evaluation)]
     lines += ["", f"repetition: of the text before deduplication {', '.join(shares)}"] if shares else []
-    if not found.weights:
+    if not evaluation.weights:
         lines += ["", "no parametric memory: the recipe names no `language_model`, so there is no perplexity to tell"]
         return "\n".join(lines)
-    weights = ", ".join(f"{_name(name)} {weight:g}" for name, weight in found.weights.items())
+    weights = ", ".join(f"{_name(name)} {weight:g}" for name, weight in evaluation.weights.items())
     lines += ["", f"mixing weights chosen on validation text: {weights}"]
-    lines += _shown_training(found)
-    if not found.perplexities:
+    lines += _shown_training(evaluation)
+    if not evaluation.perplexities:
         lines.append("no text was held out for a test; give the recipe more text, or lower `split.min_characters`")
-    for part in found.perplexities:
+    for part in evaluation.perplexities:
         lines += ["", f"perplexity on {PARTS[part.part]} ({part.documents} documents, {part.tokens:,} tokens)"]
         lines.append(f"  {'base':<22} {part.base:8.2f}")
         lines += [_shown_comparison(name, comparison, part) for name, comparison in part.comparisons.items()]
         lines += _shown_frequencies(part)
-    if found.speeds:
+    if evaluation.speeds:
         lines += ["", "generating, one text at a time, here and now"]
-    for speed in found.speeds:
+    for speed in evaluation.speeds:
         name = "base" if speed.name == "base" else f"+ {_name(speed.name)}"
         lines.append(
             f"  {name:<22} {speed.tokens_per_second:8.1f} tokens/s, {speed.times_base:.2f} times the base's time, "
@@ -141,7 +134,8 @@ def shown(found: Evaluation) -> str:
 
 
 def _name(memory: str) -> str:
-    return NAMES.get(memory, memory)
+    """The title of the kind that a memory is named after; a memory with a name of its own is called by that."""
+    return kind(memory).title if is_known(memory) else memory
 
 
 def _shown_comparison(name: str, comparison: Comparison, part: Perplexity) -> str:
@@ -156,11 +150,11 @@ def _shown_comparison(name: str, comparison: Comparison, part: Perplexity) -> st
     return line + f"; {share.value:.0%} of kNN-LM's gain ({share.low:.0%} to {share.high:.0%})"
 
 
-def _shown_training(found: Evaluation) -> list[str]:
+def _shown_training(evaluation: Evaluation) -> list[str]:
     return [
         f"training of {_name(name)}: {cost['trained_tokens']:,.0f} tokens, {cost['training_flops']:.3g} operations, "
         f"{cost['parameters'] / 1e6:.1f} M parameters"
-        for name, cost in found.training.items()
+        for name, cost in evaluation.training.items()
         if len(cost) == len(COSTS)
     ]
 
@@ -172,8 +166,8 @@ def _shown_frequencies(part: Perplexity) -> list[str]:
     lines = ["  nats a token, by how often the store has it"]
     names = list(part.frequencies[0].losses)
     ends = [*(bucket.least - 1 for bucket in part.frequencies[1:]), None]
-    told = [_times(bucket.least, end) for bucket, end in zip(part.frequencies, ends, strict=True)]
-    lines.append(f"    {'':<20} " + " ".join(f"{head:>11}" for head in told))
+    heads = [_times(bucket.least, end) for bucket, end in zip(part.frequencies, ends, strict=True)]
+    lines.append(f"    {'':<20} " + " ".join(f"{head:>11}" for head in heads))
     lines.append(f"    {'tokens':<20} " + " ".join(f"{bucket.tokens:>11,}" for bucket in part.frequencies))
     for name in names:
         values = " ".join(f"{bucket.losses[name]:>11.3f}" for bucket in part.frequencies)

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 from mnemic.errors import MnemicError, StepError
-from operators.contracts import Member, Progress, Resources
+from operators.contracts import ProcessRank, Progress, Resources
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -73,14 +73,14 @@ class Engine(Protocol):
         When the worker dies, another one begins the job anew: what it yields must follow from what is committed.
         """
 
-    def gang(
-        self, job: Job[Callable[[Progress, Member], Iterator[ResultT]]], size: int, progress: Progress
+    def group(
+        self, job: Job[Callable[[Progress, ProcessRank], Iterator[ResultT]]], size: int, progress: Progress
     ) -> ResultStream[ResultT]:
-        """What ``size`` workers yield that work on one thing together, all at once; each is told its place.
+        """What ``size`` workers yield that form a process group, all at once; each gets its `ProcessRank`.
 
-        They speak with one another themselves, at the address in their `Member`; by custom the first yields for all.
-        When one dies the others cannot go on: all are ended, and a new gang begins the job anew, as with `stream`. An
-        engine of one process makes one worker, whose `Member` has no address: it does the shares of all.
+        They speak with one another themselves, at the rendezvous in their `ProcessRank`; by custom rank 0 yields for
+        all. When one dies the others cannot go on: all are ended, and a new group begins the job anew, as with
+        `stream`. An engine of one process makes one worker without a rendezvous: it computes the shards of all ranks.
         """
 
 

@@ -18,9 +18,9 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from mnemic.errors import MnemicError, StepError, Unreachable
 from operators.contracts import Progress, Resources
+from pipelines.engine.code import code_digest, shared_packages
 from pipelines.engine.contracts import ItemT, Job, ResultT, failed, last_lines
 from pipelines.engine.pool import RESTARTS, Pool, Slot, last_words
-from pipelines.engine.worker import code_digest
 
 IN_FLIGHT = 2
 WATCH_SECONDS = 2.0
@@ -285,11 +285,11 @@ def check_cluster(job: Job[Any]) -> None:
 def check_code(slot: Slot) -> None:
     """Raise when a worker runs other code than this process."""
     identity = slot.identity()
-    if identity is not None and identity.code != code_digest():
+    if identity is not None and identity.code != code_digest(shared_packages()):
         raise StepError(
-            f"The workers on {identity.host} have another mnemic than this process, so their results would not be what "
-            "this code makes. Install the same version in the cluster's image, or build from a checkout, which is "
-            "shipped to the workers."
+            f"The workers on {identity.host} have another mnemic than this process, or another version of a package "
+            f"that joined it ({', '.join(shared_packages())}), so their results would not be what this code makes. "
+            "Install the same versions in the cluster's image, or build from checkouts: those are shipped to workers."
         )
 
 

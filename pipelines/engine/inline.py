@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Generic
 
 from mnemic.errors import MnemicError
-from operators.contracts import Member, Progress
+from operators.contracts import ProcessRank, Progress
 from pipelines.engine.contracts import ItemT, Job, ResultStream, ResultT, failed
 
 
@@ -29,10 +29,10 @@ class InlineEngine:
     def stream(self, job: Job[Callable[[Progress], Iterator[ResultT]]], progress: Progress) -> ResultStream[ResultT]:
         return _Cancellable(job, _streamed(job, progress))
 
-    def gang(
-        self, job: Job[Callable[[Progress, Member], Iterator[ResultT]]], size: int, progress: Progress
+    def group(
+        self, job: Job[Callable[[Progress, ProcessRank], Iterator[ResultT]]], size: int, progress: Progress
     ) -> ResultStream[ResultT]:
-        return _Cancellable(job, _alone(job, Member(size=size), progress))
+        return _Cancellable(job, _single_process(job, ProcessRank(size=size), progress))
 
 
 def _mapped(job: Job[Callable[[ItemT], ResultT]], items: Iterable[ItemT]) -> Iterator[ResultT]:
@@ -50,10 +50,10 @@ def _streamed(job: Job[Callable[[Progress], Iterator[ResultT]]], progress: Progr
     yield from job.factory()(progress)
 
 
-def _alone(
-    job: Job[Callable[[Progress, Member], Iterator[ResultT]]], member: Member, progress: Progress
+def _single_process(
+    job: Job[Callable[[Progress, ProcessRank], Iterator[ResultT]]], process: ProcessRank, progress: Progress
 ) -> Iterator[ResultT]:
-    yield from job.factory()(progress, member)
+    yield from job.factory()(progress, process)
 
 
 class _Cancellable(Generic[ResultT]):

@@ -17,6 +17,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from operators.contracts import Resources
+from pipelines.engine.code import shared_packages
 from pipelines.engine.worker import Identity, Worker, tail, wait_for_output
 
 RESTARTS = 2
@@ -81,7 +82,7 @@ class Pool:
         """Begin to arm the slot's actor with a job (a reference to its bytes); it is made if there is none."""
         if slot.actor is None:
             slot.actor = self._class.remote(self.threads)
-            slot.hello = slot.actor.identity.remote()
+            slot.hello = slot.actor.identity.remote(shared_packages())
         slot.job = job
         slot.arming = slot.actor.arm.remote(job, threads)
 

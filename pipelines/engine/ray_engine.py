@@ -12,11 +12,9 @@ import dataclasses
 import logging
 import os
 import signal
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -24,13 +22,13 @@ import cloudpickle
 import ray
 
 from mnemic.errors import StepError, Unreachable
-from operators.contracts import Member, Progress, Resources
+from operators.contracts import ProcessRank, Progress, Resources
+from pipelines.engine.code import shared_packages, shipped_code
 from pipelines.engine.contracts import ItemT, Job, ResultStream, ResultT
 from pipelines.engine.dispatch import Mapped, Streamed, no_room, own_node_lives
-from pipelines.engine.gang import Ganged
 from pipelines.engine.inline import InlineEngine
 from pipelines.engine.pool import Pool
-from pipelines.engine.worker import CODE
+from pipelines.engine.process_group import GroupStream
 
 LARGEST_JOB = 64 << 20
 """Bytes that may travel with a job; more belongs into a dataset."""
@@ -87,13 +85,13 @@ class RayEngine:
     def stream(self, job: Job[Callable[[Progress], Iterator[ResultT]]], progress: Progress) -> ResultStream[ResultT]:
         return Streamed(self._pool_for(job), job, self._shipped(job), progress)
 
-    def gang(
-        self, job: Job[Callable[[Progress, Member], Iterator[ResultT]]], size: int, progress: Progress
+    def group(
+        self, job: Job[Callable[[Progress, ProcessRank], Iterator[ResultT]]], size: int, progress: Progress
     ) -> ResultStream[ResultT]:
         pool = self._pool_for(job)
         if pool.size < size and self.distributed and self._workers is None:
             pool.resize(size, pool.wide)  # a cluster may grow when more is asked of it
-        return Ganged(pool, job, self._shipped(job), size, progress)
+        return GroupStream(pool, job, self._shipped(job), size, progress)
 
     def _shipped(self, job: Job[Any]) -> Any:
         """The job's factory, pickled; or a reference to it, which workers fetch once per node."""
@@ -172,7 +170,7 @@ class RayEngine:
                     if "RAY_AUTH_TOKEN" in os.environ:
                         os.environ.setdefault("RAY_AUTH_MODE", "token")
                     try:
-                        ray.init(self._address, runtime_env=_shipped_code(), **quiet)
+                        ray.init(self._address, runtime_env=shipped_code(shared_packages()), **quiet)
                     except (ConnectionError, RuntimeError, ValueError) as error:
                         raise Unreachable(
                             f"No Ray cluster answers at {self._address} ({str(error).splitlines()[0][:200]}). Start "
@@ -188,14 +186,6 @@ def _covers(pool: Resources, wanted: Resources) -> bool:
 
 def _largest_node(name: str) -> float:
     return max((node["Resources"].get(name, 0.0) for node in ray.nodes() if node["Alive"]), default=1.0)
-
-
-def _shipped_code() -> dict[str, Any] | None:
-    """A checkout is shipped to the workers of a cluster; an installed mnemic is expected in their image."""
-    packages = [Path(sys.modules[name].__file__ or "").parent for name in CODE]
-    if "site-packages" in packages[0].parts:
-        return None
-    return {"py_modules": [str(package) for package in packages]}
 
 
 @contextlib.contextmanager

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import functools
-import hashlib
 import os
 import socket
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
+from pipelines.engine.code import code_digest
 
 _POOLS = (
     "OMP_NUM_THREADS",
@@ -27,8 +26,6 @@ _POOLS = (
     "LANCE_CPU_THREADS",
     "LANCE_IO_THREADS",
 )
-CODE = ("mnemic", "operators", "pipelines")
-"""Packages that workers must have exactly as the driver has them."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +51,14 @@ class Worker:
         self._work: Any = None
         self._told = (0, 0)
 
-    def identity(self) -> Identity:
+    def identity(self, packages: tuple[str, ...]) -> Identity:
+        """Where this actor runs, and what it has of the code of ``packages``."""
         import ray
 
         outputs = [os.path.realpath(f"/proc/self/fd/{number}") for number in (2, 1)]
         files = tuple(output for output in outputs if os.path.isfile(output))
         node = ray.get_runtime_context().get_node_id()
-        return Identity(node, socket.gethostname(), os.getpid(), files, code_digest())
+        return Identity(node, socket.gethostname(), os.getpid(), files, code_digest(packages))
 
     def arm(self, job: bytes, threads: int) -> None:
         """Take up the job of a step; a model is loaded here. The job before it is forgotten first."""
@@ -82,8 +80,8 @@ class Worker:
         self._told = (0, 0)
         yield from self._work(self._tell)
 
-    def meeting(self) -> str:
-        """An address at which the members of a gang can find this one; its port is free at this moment."""
+    def rendezvous(self) -> str:
+        """An address at which the other processes of a group can find this one; its port is free at this moment."""
         import ray
 
         host = ray.util.get_node_ip_address()
@@ -92,10 +90,10 @@ class Worker:
             port = probe.getsockname()[1]
         return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
 
-    def join(self, member: Any) -> Iterator[Any]:
-        """`stream`, as a member of a gang."""
+    def join(self, process: Any) -> Iterator[Any]:
+        """`stream`, as one process of a group."""
         self._told = (0, 0)
-        yield from self._work(self._tell, member)
+        yield from self._work(self._tell, process)
 
     def _tell(self, done: int, total: int) -> None:
         self._told = (done, total)
@@ -103,18 +101,6 @@ class Worker:
     def progress(self) -> tuple[int, int]:
         """(done, total) as last told; answered while `stream` runs."""
         return self._told
-
-
-@functools.cache
-def code_digest() -> str:
-    """Digest of our own source as this process imports it."""
-    digest = hashlib.sha256()
-    for name in CODE:
-        root = Path(__import__(name).__file__ or "").parent
-        for file in sorted(root.rglob("*.py")):
-            digest.update(f"{name}/{file.relative_to(root)}\0".encode())
-            digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def tail(paths: tuple[str, ...], lines: int) -> list[str]:

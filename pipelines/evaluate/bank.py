@@ -22,12 +22,14 @@ import pyarrow.compute as pc
 
 from mnemic.bank import Bank, open_bank
 from mnemic.funnel import funnel
-from mnemic.mixture import perplexity
+from mnemic.memories.datastore import NAME as RETRIEVER
+from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION, perplexity
+from mnemic.splits import STORE, VALIDATION, in_part
 from operators.deduplicate.repetition import repetition
 from pipelines.corpus_reader import corpus_digest
 from pipelines.evaluate.bootstrap import Comparison, Interval, bootstrap
 from pipelines.evaluate.gain import Bucket, by_frequency, recovered
-from pipelines.evaluate.held_out import RETRIEVER, VALIDATION, HeldOut, trained
+from pipelines.evaluate.held_out import HeldOut, loaded
 from pipelines.evaluate.speed import Speed, speeds
 
 COSTS = ("parameters", "trained_tokens", "training_flops")
@@ -84,38 +86,39 @@ def evaluate(
     opened = bank if isinstance(bank, Bank) else open_bank(bank, release, storage_options)
     digest = corpus_digest(opened.dataset("documents"), ("id",))[0]
     counts, repeats = funnel(opened), _repetition(opened)
-    if "memories" not in opened.release.versions or not opened.memories():
+    infos = opened.memories()
+    if not infos:
         return Evaluation(opened.path, opened.release.name, digest, counts, repeats, {}, {}, ())
-    memories = trained(opened)
+    memories = loaded(opened)
     validation = HeldOut.read(opened, VALIDATION, memories)
-    stored = {row["name"]: row["metrics"] for row in opened.memories()}
-    known = {name: metrics["weight"] for name, metrics in stored.items() if "weight" in metrics}
-    weights = validation.weights() if len(validation) else {name: known.get(name, 0.25) for name in validation.memories}
-    training = {name: {cost: row[cost] for cost in COSTS if cost in row} for name, row in stored.items()}
-    tokens = opened.table("datastore", ["token"], "split = 'store'")["token"].to_numpy().astype(np.int32)
+    tuned = {info.name: info.metrics.get("weight", WEIGHT_WITHOUT_VALIDATION) for info in infos}
+    weights = validation.weights() if len(validation) else {name: tuned[name] for name in validation.memories}
+    training = {info.name: {cost: info.metrics[cost] for cost in COSTS if cost in info.metrics} for info in infos}
+    tokens = opened.table("datastore", ["token"], STORE)["token"].to_numpy().astype(np.int32)
     perplexities = []
     for part in PARTS:
-        held = HeldOut.read(opened, f"split = 'test-{part}'", memories)
-        if len(held):
-            perplexities.append(_measured(part, held, weights, tokens))
-    measured = tuple(speeds(opened, list(stored))) if speed else ()
+        rows = HeldOut.read(opened, in_part(f"test-{part}"), memories)
+        if len(rows):
+            perplexities.append(_measured(part, rows, weights, tokens))
+    measured = tuple(speeds(opened, [info.name for info in infos])) if speed else ()
     return Evaluation(
         opened.path, opened.release.name, digest, counts, repeats, weights, training, tuple(perplexities), measured
     )
 
 
-def _measured(part: str, held: HeldOut, weights: dict[str, float], stored: npt.NDArray[np.int32]) -> Perplexity:
-    losses = held.losses(weights)
-    base, retriever = losses["base"], losses[RETRIEVER]
-    shares = {name: recovered(base, retriever, losses[name], held.document) for name in held.memories}
+def _measured(part: str, rows: HeldOut, weights: dict[str, float], stored: npt.NDArray[np.int32]) -> Perplexity:
+    losses = rows.losses(weights)
+    base = losses["base"]
+    others = [name for name in rows.memories if name != RETRIEVER] if RETRIEVER in losses else []
+    shares = {name: recovered(base, losses[RETRIEVER], losses[name], rows.document) for name in others}
     return Perplexity(
         part,
-        len(np.unique(held.document)),
-        len(held),
+        len(np.unique(rows.document)),
+        len(rows),
         perplexity(base),
-        {name: bootstrap(base, losses[name], held.document) for name in held.memories},
-        {name: share for name, share in shares.items() if name != RETRIEVER and math.isfinite(share.high)},
-        tuple(by_frequency(held.token, stored, losses)),
+        {name: bootstrap(base, losses[name], rows.document) for name in rows.memories},
+        {name: share for name, share in shares.items() if math.isfinite(share.high)},
+        tuple(by_frequency(rows.token, stored, losses)),
     )
 
 
@@ -124,14 +127,14 @@ def _repetition(bank: Bank) -> dict[str, Any]:
     documents = bank.dataset("documents")
     fallen = documents.table(["duplicate_of", "length"], "duplicate_of <> ''").rename_columns(["keeper", "length"])
     ids, lengths, characters = [], [], 0
-    wanted = fallen["keeper"].combine_chunks().unique()
+    keepers = fallen["keeper"].combine_chunks().unique()
     for batch in documents.scan(["id", "length"], batch_size=65536):
         characters += int(pc.sum(batch["length"]).as_py() or 0)
-        kept = pc.is_in(batch["id"], value_set=wanted)
-        ids.append(batch["id"].filter(kept))
-        lengths.append(batch["length"].filter(kept))
-    found = pc.index_in(
+        is_keeper = pc.is_in(batch["id"], value_set=keepers)
+        ids.append(batch["id"].filter(is_keeper))
+        lengths.append(batch["length"].filter(is_keeper))
+    places = pc.index_in(
         fallen["keeper"].combine_chunks(), value_set=pa.chunked_array(ids, pa.string()).combine_chunks()
     )
-    of_keeper = pa.chunked_array(lengths, pa.int64()).combine_chunks().take(found)
+    of_keeper = pa.chunked_array(lengths, pa.int64()).combine_chunks().take(places)
     return repetition(fallen.append_column("keeper_length", of_keeper), characters)

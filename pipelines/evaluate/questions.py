@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mnemic.errors import SourceError
-from pipelines.sources import Reject, is_blank, resolve_inside, text_fault
+from pipelines.sources.contracts import Reject
 from pipelines.sources.conversations import CONVERSATIONS
 from pipelines.sources.json_values import (
     JSON_LINES,
@@ -37,6 +37,7 @@ from pipelines.sources.json_values import (
 )
 from pipelines.sources.locomo import is_sample, sample_name, sessions
 from pipelines.sources.session import IDS
+from pipelines.sources.text import is_blank, resolve_inside, text_fault
 
 TEXTS = ("question", "query")
 EVIDENCE = ("evidence", "ids", "relevant")
@@ -84,21 +85,25 @@ def read_questions(path: str | Path) -> tuple[list[Question], list[Skipped]]:
     skipped: list[Skipped] = []
     mistakes: list[str] = []
     seen: dict[str, str] = {}
-    for found in _found(path):
-        if isinstance(found, Unusable):
-            mistakes.append(str(found))
-        elif isinstance(found, Skipped):
-            skipped.append(found)
-        elif found[0].id in seen:
-            id, earlier = shown(found[0].id), seen[found[0].id]
-            mistakes.append(f"The id {id} of {found[1]} is the id of {earlier} too; give questions ids that differ.")
+    for entry in _entries(path):
+        if isinstance(entry, Unusable):
+            mistakes.append(str(entry))
+        elif isinstance(entry, Skipped):
+            skipped.append(entry)
+        elif entry[0].id in seen:
+            question, place = entry
+            earlier = seen[question.id]
+            mistakes.append(
+                f"The id {shown(question.id)} of {place} is the id of {earlier} too; give questions ids that differ."
+            )
         else:
-            seen[found[0].id] = found[1]
-            questions.append(found[0])
+            question, place = entry
+            seen[question.id] = place
+            questions.append(question)
     if mistakes:
         more = [f"and {len(mistakes) - TOLD:,} more"] if len(mistakes) > TOLD else []
-        told = "\n  ".join([*mistakes[:TOLD], *more])
-        raise SourceError(f"The questions in {path} cannot be used:\n  {told}\nMend these and run again.")
+        lines = "\n  ".join([*mistakes[:TOLD], *more])
+        raise SourceError(f"The questions in {path} cannot be used:\n  {lines}\nMend these and run again.")
     if not questions:
         raise SourceError(
             f"No question in {path} has evidence ({len(skipped):,} have none); write JSON Lines such as"
@@ -107,7 +112,7 @@ def read_questions(path: str | Path) -> tuple[list[Question], list[Skipped]]:
     return questions, skipped
 
 
-def _found(path: str | Path) -> Iterator[tuple[Question, str] | Skipped | Unusable]:
+def _entries(path: str | Path) -> Iterator[tuple[Question, str] | Skipped | Unusable]:
     for subject, number, value in _values(os.path.expanduser(path)):
         if isinstance(value, Unusable):
             yield value
@@ -165,16 +170,16 @@ def _sample(
     record: Mapping[str, Any], number: int, subject: str
 ) -> Iterator[tuple[Question, str] | Skipped | Unusable]:
     tenant = sample_name(record, number, subject)
-    known = _known(record, subject)
+    turns = _turns_of(record, subject)
     if not isinstance(record["qa"], list):
         raise Unusable(f"The field 'qa' of {subject} is {kind_of(record['qa'])}, not an array of questions.")
     for count, value in enumerate(record["qa"], start=1):
         place = f"question {count} of {shown(tenant)}"
         try:
-            asked = record_of(value, place)
-            text = _text(asked, place)
-            category = first_label(asked, ("category",), place)
-            ids, unreadable = _turns(_ids(asked, place), known)
+            question = record_of(value, place)
+            text = _text(question, place)
+            category = first_label(question, ("category",), place)
+            ids, unreadable = _turns(_ids(question, place), turns)
         except Unusable as error:
             yield error
             continue
@@ -186,7 +191,7 @@ def _sample(
             yield Skipped(place, "The question names no evidence.")
 
 
-def _known(record: Mapping[str, Any], subject: str) -> frozenset[str]:
+def _turns_of(record: Mapping[str, Any], subject: str) -> frozenset[str]:
     """The ids of the turns that stand in a sample beside its questions."""
     turns = (
         turn
@@ -197,13 +202,13 @@ def _known(record: Mapping[str, Any], subject: str) -> frozenset[str]:
     return frozenset(str(turn[field]) for turn in turns for field in IDS if isinstance(turn.get(field), str | int))
 
 
-def _turns(ids: list[str], known: frozenset[str]) -> tuple[frozenset[str], list[str]]:
+def _turns(ids: list[str], turns: frozenset[str]) -> tuple[frozenset[str], list[str]]:
     """The ids of turns that LoCoMo's evidence can only mean, and what of it means none."""
     good: set[str] = set()
     bad: list[str] = []
-    for part in (part for id in ids for part in ([id] if id in known else re.split(r"[\s;,]+", id)) if part):
+    for part in (part for id in ids for part in ([id] if id in turns else re.split(r"[\s;,]+", id)) if part):
         match = _TURN.fullmatch(part[:_LONGEST])
-        if part in known:
+        if part in turns:
             good.add(part)
         elif match is None or len(part) > _LONGEST:
             bad.append(part)

@@ -63,38 +63,40 @@ def evidence_recall(
     Evidence may be the id of a turn, session, event or document, or a locator. ``settings`` go to `Bank.search`. Raises
     `QueryError` where no question has evidence in the bank.
     """
-    known = _known_evidence(bank)
-    asked, unknown = [], []
+    evidence_ids = _known_evidence(bank)
+    measured, unknown = [], []
     for question in questions:
-        evidence = {one for one in question.evidence if (question.tenant, one) in known or (None, one) in known}
+        evidence = {
+            one for one in question.evidence if (question.tenant, one) in evidence_ids or (None, one) in evidence_ids
+        }
         unknown += sorted(question.evidence - evidence)
         if evidence:
-            asked.append((question, evidence))
-    if not asked:
+            measured.append((question, evidence))
+    if not measured:
         raise QueryError(
             f"None of the evidence of {len(questions)} questions is in {bank.path}: its ids are of turns, sessions, "
             "events or documents (`mnemic export` shows them), of the tenant that the question names."
         )
-    vectors = bank.encoder.encode_queries([question.text for question, _ in asked])
-    shape = (len(asked), len(BUDGETS) + len(COUNTS))
+    vectors = bank.encoder.encode_queries([question.text for question, _ in measured])
+    shape = (len(measured), len(BUDGETS) + len(COUNTS))
     shares, words = np.zeros(shape), np.zeros(shape)
-    for row, (question, evidence) in enumerate(asked):
+    for row, (question, evidence) in enumerate(measured):
         where = None if question.tenant is None else {"tenant": question.tenant}
         common = {"where": where, "level": level, "vector": vectors[row], **settings}
-        found: list[list[Hit]] = [bank.search(question.text, words=budget, **common) for budget in BUDGETS]
+        searches: list[list[Hit]] = [bank.search(question.text, words=budget, **common) for budget in BUDGETS]
         best = bank.search(question.text, words=None, k=max(COUNTS), **common)
         best_first = sorted(best, key=lambda event: (-event.score, event.id))
-        found += [best_first[:count] for count in COUNTS]
-        for column, events in enumerate(found):
+        searches += [best_first[:count] for count in COUNTS]
+        for column, events in enumerate(searches):
             shares[row, column] = len(evidence & _names(events)) / len(evidence)
             words[row, column] = sum(event.words for event in events)
-        progress(row + 1, len(asked))
-    categories = [question.category for question, _ in asked]
+        progress(row + 1, len(measured))
+    categories = [question.category for question, _ in measured]
     names = [*(f"{budget:,} words" for budget in BUDGETS), *(f"{count} events" for count in COUNTS)]
     recalls = tuple(_recall(name, shares[:, column], words[:, column], categories) for column, name in enumerate(names))
-    left_out = len(questions) - len(asked)
+    left_out = len(questions) - len(measured)
     return Recalls(
-        level or "leaf", len(asked), left_out, tuple(unknown), recalls[: len(BUDGETS)], recalls[len(BUDGETS) :]
+        level or "leaf", len(measured), left_out, tuple(unknown), recalls[: len(BUDGETS)], recalls[len(BUDGETS) :]
     )
 
 
@@ -107,17 +109,17 @@ def _names(events: Sequence[Hit]) -> set[str]:
 
 
 def _known_evidence(bank: Bank) -> set[tuple[str | None, str]]:
-    """(tenant, id) of everything that the bank was given; tenant None for ids that are the same for all."""
+    """(tenant, id) of everything in the bank; tenant None for ids that are the same for all."""
     documents = bank.dataset("documents")
-    known: set[tuple[str | None, str]] = set()
+    pairs: set[tuple[str | None, str]] = set()
     columns = [name for name in ("id", "locator", "tenant", "session", "turns") if name in documents.schema.names]
     for batch in documents.scan(columns):
         for row in batch.to_pylist():
             ids = [row["id"], row["locator"], row["session"], *(turn["id"] for turn in row.get("turns") or ())]
-            known.update((tenant, one) for one in ids if one for tenant in (None, row["tenant"]))
+            pairs.update((tenant, one) for one in ids if one for tenant in (None, row["tenant"]))
     for batch in bank.dataset("events").scan(["id"]):
-        known.update((None, one) for one in batch["id"].to_pylist())
-    return known
+        pairs.update((None, one) for one in batch["id"].to_pylist())
+    return pairs
 
 
 def _recall(name: str, shares: npt.NDArray[np.float64], words: npt.NDArray[np.float64], kinds: list[Any]) -> Recall:

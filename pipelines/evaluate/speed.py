@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnemic import languagemodel
-from mnemic.attach import attach, detach
 from mnemic.bank import Bank
 from mnemic.errors import BankError
-from mnemic.memories.stored import lock_of
+from mnemic.memories.entering import enter, leave
+from mnemic.memories.stored import StoredMemories
+from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION
+from mnemic.splits import TEST
 
 if TYPE_CHECKING:
     import torch
@@ -43,25 +45,26 @@ def speeds(bank: Bank, memories: Sequence[str]) -> list[Speed]:
         )
     model, tokenizer = languagemodel.load(address, bank.release.recipe["datastore"]["dtype"])
     prompts = _prompts(bank, tokenizer)
-    loaded = {name: bank.memory(name) for name in memories}
-    sizes = {"base": _bytes(model)} | {name: _bytes(memory) for name, (memory, _) in loaded.items()}
+    stored = StoredMemories(bank.view)
+    loaded = {name: stored.load(name) for name in memories}
+    sizes = {"base": _bytes(model)} | {name: _bytes(memory.module) for name, memory in loaded.items()}
     seconds: dict[str, list[float]] = {name: [] for name in sizes}
     for _ in range(ROUNDS):
         for name, measured in seconds.items():
             if name != "base":
-                memory, row = loaded[name]
-                layer = row["config"].get("student_layer")
-                attach(model, memory, row["metrics"]["weight"], lock_of(bank, [row]), layer, tokenizer=tokenizer)
+                info = loaded[name].info
+                weight = info.metrics.get("weight", WEIGHT_WITHOUT_VALIDATION)
+                enter(model, [loaded[name]], [weight], stored.lock([info]), tokenizer=tokenizer)
             measured.append(_seconds(model, prompts))
-            detach(model)
+            leave(model)
     median = {name: statistics.median(measured) for name, measured in seconds.items()}
     generated = len(prompts) * GENERATED
     return [Speed(name, generated / median[name], median[name] / median["base"], sizes[name]) for name in sizes]
 
 
 def _prompts(bank: Bank, tokenizer: Any) -> list[torch.Tensor]:
-    held = bank.table("documents", ["id", "text"], "split LIKE 'test-%'").sort_by("id")
-    texts = held["text"].to_pylist()[:DOCUMENTS]
+    documents = bank.table("documents", ["id", "text"], TEST).sort_by("id")
+    texts = documents["text"].to_pylist()[:DOCUMENTS]
     if not texts:
         raise BankError(f"{bank.path} holds no text out, and its speed is measured on such; give the recipe more text.")
     return [tokenizer(text, return_tensors="pt")["input_ids"][:, :PROMPT] for text in texts]
@@ -88,13 +91,13 @@ def _bytes(memory: Any) -> int:
     return sum(one.numel() * one.element_size() for one in tensors.values())
 
 
-def _tensors(held: Any) -> Iterator[torch.Tensor]:
+def _tensors(holder: Any) -> Iterator[torch.Tensor]:
     import torch
 
-    if isinstance(held, torch.Tensor):
-        yield held
-    elif isinstance(held, torch.nn.Module):
-        yield from (*held.parameters(), *held.buffers())
+    if isinstance(holder, torch.Tensor):
+        yield holder
+    elif isinstance(holder, torch.nn.Module):
+        yield from (*holder.parameters(), *holder.buffers())
     else:
-        for value in vars(held).values() if hasattr(held, "__dict__") else ():
+        for value in vars(holder).values() if hasattr(holder, "__dict__") else ():
             yield from _tensors(value)

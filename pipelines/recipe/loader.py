@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from mnemic.errors import RecipeError
 from pipelines.recipe.model import Recipe, SectionedRecipe
 from pipelines.recipe.problems import sentence
-from pipelines.sources import find_source
+from pipelines.sources.kinds import find_source
 
 SHIPPED = Path(__file__).parent.parent / "recipes"
 """Folder of the recipes that come with mnemic; a bare name such as `demo` means one of them."""

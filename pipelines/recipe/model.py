@@ -26,7 +26,8 @@ from mnemic.dataset.options import Options, checked
 from operators.sections import Section
 from pipelines.recipe.section import SectionCheck
 from pipelines.sections import sections
-from pipelines.sources import SOURCES, Source, find_source
+from pipelines.sources.contracts import Source
+from pipelines.sources.kinds import SOURCES, find_source
 
 
 def _source(entry: Any) -> Source:

@@ -10,7 +10,7 @@ from typing import Any
 from mnemic.errors import RecipeError
 from pipelines.recipe.model import SectionedRecipe
 from pipelines.sections import sections
-from pipelines.sources import SOURCES, find_source
+from pipelines.sources.kinds import SOURCES, find_source
 
 
 def sentence(problem: Any, content: Mapping[str, Any]) -> str:

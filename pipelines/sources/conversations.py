@@ -25,7 +25,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from pipelines.sources import Document, Item, Reject
+from pipelines.sources.contracts import Document, Item, Reject
 from pipelines.sources.files import Files
 from pipelines.sources.json_values import (
     JSON_LINES,

@@ -16,7 +16,8 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mnemic.errors import SourceError
-from pipelines.sources import Item, Reject, resolve_inside
+from pipelines.sources.contracts import Item, Reject
+from pipelines.sources.text import resolve_inside
 
 MAGIC = frozenset("*?[")
 

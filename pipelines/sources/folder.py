@@ -15,9 +15,10 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from mnemic.ids import hash_parts
-from pipelines.sources import Document, Item, Reject, decode_text, is_blank, read_bytes, text_fault
+from pipelines.sources.contracts import Document, Item, Reject
 from pipelines.sources.files import Files
 from pipelines.sources.json_values import JSON_LINES, Unusable, json_lines, kind_of, label, shown
+from pipelines.sources.text import decode_text, is_blank, read_bytes, text_fault
 
 
 class Folder(Files):

@@ -12,7 +12,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
-from pipelines.sources import Reject, open_failed, text_fault
+from pipelines.sources.contracts import Reject
+from pipelines.sources.text import open_failed, text_fault
 
 JSON_LINES = (".jsonl", ".ndjson")
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")

@@ -28,8 +28,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mnemic.errors import SourceError
 from mnemic.ids import hash_parts, unit_draw
-from pipelines.sources import Document, Item, Reject, decode_text, read_bytes, text_fault
+from pipelines.sources.contracts import Document, Item, Reject
 from pipelines.sources.docstrings import UnreadableCode, docstrings
+from pipelines.sources.text import decode_text, read_bytes, text_fault
 
 DOCSTRING_SHARE = 0.19
 """Characters of docstring to expect of a byte of code."""

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pipelines.sources import Document, Reject, Turn, is_blank, text_fault, too_large
+from pipelines.sources.contracts import Document, Reject, Turn
 from pipelines.sources.json_values import Unusable, first_label, first_value, kind_of, record_of, shown
+from pipelines.sources.text import is_blank, text_fault, too_large
 from pipelines.sources.times import FORMS, read_time
 
 IDS = ("dia_id", "turn_id", "id")

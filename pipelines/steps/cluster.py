@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from mnemic.arrays import RowIds, Vectors
 from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import add_fields
@@ -35,10 +36,9 @@ from operators.cluster import Cluster, ClusterPaths, Tree
 from operators.cluster.describe import COUNTED, Describing, bare, vectors_of
 from operators.cluster.drift import Counting, drift, imbalance, why_due
 from operators.cluster.labels import vocabulary
-from operators.cluster.nearest import Vectors
 from operators.cluster.operator import drawn_vectors
 from operators.cluster.sample import Sample, chosen
-from operators.contracts import Numbers, Progress, Reduction, Resources
+from operators.contracts import Progress, Reduction, Resources
 from operators.deduplicate.semantic import Semantic
 from pipelines import faults
 from pipelines.corpus_reader import corpus_digest
@@ -337,7 +337,7 @@ def _texts(pinned: Snapshot, batch: pa.RecordBatch, places: np.ndarray[Any, Any]
     return texts.take(pa.array(index, mask=index < 0))
 
 
-def _vectors(pinned: Snapshot, numbers: Numbers) -> Iterator[tuple[Numbers, Vectors]]:
+def _vectors(pinned: Snapshot, numbers: RowIds) -> Iterator[tuple[RowIds, Vectors]]:
     for start in range(0, len(numbers), AT_ONCE):
         table = pinned.take_rows(numbers[start : start + AT_ONCE], ["vector"]).combine_chunks()
         yield table["_rowid"].to_numpy(), vectors_of(table.to_batches()[0])

@@ -23,10 +23,10 @@ def known_datasets(steps: Iterable[Step]) -> dict[str, DatasetSpec]:
     Raises ``StepError`` where a step makes or grows a dataset that nobody declares, or declares what is taken.
     """
     steps = list(steps)
-    known = dict(CATALOGUE)
+    specs = dict(CATALOGUE)
     for step in steps:
         for spec in step.specs:
-            if known.setdefault(spec.name, spec) != spec:
+            if specs.setdefault(spec.name, spec) != spec:
                 owner = "mnemic has one" if spec.name in CATALOGUE else "another step declares one"
                 raise StepError(
                     f"The step {step.name} declares a dataset {spec.name}, and {owner} of that name that is not the "
@@ -39,12 +39,12 @@ def known_datasets(steps: Iterable[Step]) -> dict[str, DatasetSpec]:
                 )
     for step in steps:
         for name in step.datasets:
-            if name not in known:
+            if name not in specs:
                 raise StepError(
                     f"The step {step.name} writes a dataset {name} that nobody declares. Declare it with a DatasetSpec "
                     "in the step's section, so that releases, `mnemic digest` and `mnemic export` know it."
                 )
-    return {name: known[name] for name in in_order(known)}
+    return {name: specs[name] for name in in_order(specs)}
 
 
 def made_datasets(steps: Sequence[Step]) -> list[DatasetSpec]:
@@ -54,14 +54,14 @@ def made_datasets(steps: Sequence[Step]) -> list[DatasetSpec]:
 
 
 class DeclaredStore(Store):
-    """A bank whose steps reach no dataset but the ``known`` ones: what nobody declared would be in no release."""
+    """A bank whose steps reach no dataset but the ``declared`` ones: what nobody declared would be in no release."""
 
-    def __init__(self, store: Store, known: Iterable[str]) -> None:
+    def __init__(self, store: Store, declared: Iterable[str]) -> None:
         self.root, self.storage_options = store.root, store.storage_options
-        self._known = frozenset(known)
+        self._declared = frozenset(declared)
 
     def __getitem__(self, name: str) -> Dataset:
-        if name not in self._known:
+        if name not in self._declared:
             raise StepError(
                 f"A step reaches for a dataset {name} that no step of this recipe declares. Declare it with a "
                 "DatasetSpec in the section of the step that writes it."

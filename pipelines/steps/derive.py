@@ -36,7 +36,7 @@ class DerivedRows:
     fragment: int  # of the origin
     fragments: tuple[WrittenFragment, ...]
     rejects: pa.Table  # and marks
-    taken: frozenset[str]  # ids of the inputs that have rows
+    answered: frozenset[str]  # ids of the inputs that have rows
     rows: int
     inputs: int
     seconds: float
@@ -92,18 +92,18 @@ class DeriveStep:
         origin, target = store[self.origin].snapshot(), store[self.target.name].snapshot()
         if origin is None or any(column not in origin.schema.names for column in self.needs):
             return Status("new")
-        wanted = self._wanted(origin)
+        inputs = self._inputs(origin)
         if target is None:
-            return Status("new", len(wanted), len(wanted), self.unit)
+            return Status("new", len(inputs), len(inputs), self.unit)
         stale = self.record.changes_from(target.record or {})
         if stale:
-            return Status("stale", len(wanted), len(wanted), self.unit, tuple(stale))
-        missing, vanished = self._difference(store, wanted, target)
+            return Status("stale", len(inputs), len(inputs), self.unit, tuple(stale))
+        missing, vanished = self._difference(store, inputs, target)
         if not missing and not vanished:
-            return Status("done", 0, len(wanted), self.unit)
+            return Status("done", 0, len(inputs), self.unit)
         reasons = [f"{len(missing):,} without {self.target.name}"] if missing else []
         reasons += [f"{len(vanished):,} no longer wanted"] if vanished else []
-        return Status("pending", len(missing) + len(vanished), len(wanted), self.unit, tuple(reasons))
+        return Status("pending", len(missing) + len(vanished), len(inputs), self.unit, tuple(reasons))
 
     def run(self, context: Context) -> None:
         origin = context.store[self.origin].require()
@@ -113,17 +113,17 @@ class DeriveStep:
             rows = self._schema(origin)
             context.commit(lambda: forget_rejects(context.store, f"step = '{self.name}'"))
             context.commit(lambda: dataset.create(rows, self.record.as_json(), context.properties(self.record)))
-        wanted = self._wanted(origin)
-        missing, vanished = self._difference(context.store, wanted, dataset.require())
+        inputs = self._inputs(origin)
+        missing, vanished = self._difference(context.store, inputs, dataset.require())
         if vanished:
             context.commit(lambda: self._forget(context.store, dataset, vanished))
-            missing, _ = self._difference(context.store, wanted, dataset.require())
+            missing, _ = self._difference(context.store, inputs, dataset.require())
         done = 0
 
         def commit(wave: list[DerivedRows]) -> None:
             nonlocal done
-            taken = frozenset().union(*(outcome.taken for outcome in wave))
-            context.reject(self.record, pa.concat_tables([outcome.rejects for outcome in wave]), taken)
+            answered = frozenset().union(*(outcome.answered for outcome in wave))
+            context.reject(self.record, pa.concat_tables([outcome.rejects for outcome in wave]), answered)
             fragments = [fragment for outcome in wave for fragment in outcome.fragments]
             if fragments:
                 context.commit(lambda: append(dataset, fragments, context.properties(self.record)))
@@ -135,10 +135,10 @@ class DeriveStep:
             context.emit("fragment", fragment=outcome.fragment, done=outcome.rows, seconds=outcome.seconds)
 
         work = self._work(origin, missing)
-        job = context.job(self._worker(context, origin.version, dataset), self.operator.resources, self._told)
+        job = context.job(self._worker(context, origin.version, dataset), self.operator.resources, self._item_in_words)
         context.in_waves(context.engine.map(job, work), commit, seen)
 
-    def _told(self, item: tuple[int, list[Key]]) -> str:
+    def _item_in_words(self, item: tuple[int, list[Key]]) -> str:
         fragment, keys = item
         return f"fragment {fragment} of {self.origin} ({len(keys):,} {self.unit}, the first is {keys[0][0]})"
 
@@ -153,17 +153,17 @@ class DeriveStep:
             )
         return declared(schema, self.target)
 
-    def _wanted(self, origin: Snapshot) -> set[Key]:
+    def _inputs(self, origin: Snapshot) -> set[Key]:
         return set(_distinct(origin.scan(self.key, self.where, batch_size=65536), self.key))
 
-    def _difference(self, store: Store, wanted: set[Key], target: Snapshot) -> tuple[set[Key], set[Key]]:
+    def _difference(self, store: Store, inputs: set[Key], target: Snapshot) -> tuple[set[Key], set[Key]]:
         """Keys of the inputs that are to be asked, and of those that are no longer wanted."""
         standing = set(_distinct(target.scan(self.target_key, batch_size=65536), self.target_key))
         standing |= marked_keys(store, self.record)
         rejected = rejected_inputs(store, self.record)
-        missing = {key for key in wanted - standing if key[0] not in rejected}
-        inputs = {key[0] for key in wanted}
-        return missing, (standing - wanted) | {(key,) for key in rejected - inputs}
+        missing = {key for key in inputs - standing if key[0] not in rejected}
+        ids = {key[0] for key in inputs}
+        return missing, (standing - inputs) | {(key,) for key in rejected - ids}
 
     def _forget(self, store: Store, dataset: Dataset, keys: set[Key]) -> None:
         """Rejects first: a kill between the two leaves rows, by which the next build knows what to forget."""
@@ -202,17 +202,17 @@ class DeriveStep:
                 table = table.filter(_is_one_of(table, self.key, keys))
                 rows, rejects = process(table.combine_chunks().to_batches()[0])
                 faults.reach(self.name, "before-write")
-                made = pa.Table.from_batches([rows])
-                fragments = write_rows(dataset.uri, made, schema, dataset.storage_options)
+                derived = pa.Table.from_batches([rows])
+                fragments = write_rows(dataset.uri, derived, schema, dataset.storage_options)
                 faults.reach(self.name, "after-write")
                 standing = _distinct([rows], self.target_key)
-                taken = frozenset(key[0] for key in standing)
+                answered = frozenset(key[0] for key in standing)
                 return DerivedRows(
                     fragment,
                     tuple(fragments),
-                    _with_marks(rejects, keys, standing, taken),
-                    taken,
-                    len(made),
+                    _with_marks(rejects, keys, standing, answered),
+                    answered,
+                    len(derived),
                     len(keys),
                     time.monotonic() - started,
                 )
@@ -222,9 +222,9 @@ class DeriveStep:
         return factory
 
 
-def _with_marks(rejects: pa.RecordBatch, keys: list[Key], standing: Iterable[Key], taken: Iterable[str]) -> pa.Table:
+def _with_marks(rejects: pa.RecordBatch, keys: list[Key], standing: Iterable[Key], answered: Iterable[str]) -> pa.Table:
     """``rejects``, and a mark for each of the ``keys`` that is in neither of the two tables."""
-    rejected = set(rejects["input"].to_pylist()) - set(taken)
+    rejected = set(rejects["input"].to_pylist()) - set(answered)
     there = set(standing)
     marks = [mark_of(key) for key in keys if key not in there and key[0] not in rejected]
     return pa.concat_tables([pa.Table.from_batches([rejects]), pa.Table.from_pylist(marks, schema=REJECTED)])
@@ -235,8 +235,8 @@ def _is_one_of(table: pa.Table, columns: Sequence[str], keys: list[Key]) -> pa.A
     ids = pa.array([key[0] for key in keys], table.schema.field(columns[0]).type)
     if len(columns) == 1:
         return pc.is_in(table[columns[0]], value_set=ids)
-    wanted = set(keys)
-    return pa.array([key in wanted for key in zip(*(table[name].to_pylist() for name in columns), strict=True)])
+    chosen = set(keys)
+    return pa.array([key in chosen for key in zip(*(table[name].to_pylist() for name in columns), strict=True)])
 
 
 def _distinct(batches: Iterable[pa.RecordBatch], columns: Sequence[str]) -> dict[Key, None]:

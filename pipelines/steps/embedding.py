@@ -23,6 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic.arrays import Hashes
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import pending
 from mnemic.release import releases
@@ -30,8 +31,6 @@ from operators.embed import Embed
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context
 from pipelines.steps.grow import Compute, GrowStep
-
-Hashes = npt.NDArray[np.uint64]
 
 _BASE = 0x9E3779B97F4A7C15  # odd, so it has an inverse modulo 2**64
 _INVERSE = pow(_BASE, -1, 1 << 64)

@@ -97,14 +97,14 @@ class FitStep:
         digest, rows = self._digest(store, snapshot)
         if rows == 0:
             snapshots = (store[table.name].snapshot() for table in self.tables)
-            left = any(made is not None and made.count() for made in snapshots)
+            left = any(table is not None and table.count() for table in snapshots)
             return Status("due" if left else "done", 0, 0, self.dataset, ("no rows",))
         if any(column not in snapshot.schema.names for column in self.columns):
             return Status("new", rows, rows)
         status = growth_state(snapshot, self.record, list(self.operator.output(snapshot.schema).names), digest)
         for table in self.tables if status.done else ():
-            made = store[table.name].snapshot()
-            if made is None or (made.record or {}).get("state") != replace(self.record, corpus=digest).state:
+            written = store[table.name].snapshot()
+            if written is None or (written.record or {}).get("state") != replace(self.record, corpus=digest).state:
                 total, reason = snapshot.count(), f"{table.name} is missing"
                 return Status("pending", total, total, self.dataset, (reason,))
         return replace(status, total=rows) if status.kind == "due" else status
@@ -122,8 +122,8 @@ class FitStep:
         """What ``fit`` looks at, and `restore` again with the tables that ``fit`` made."""
         where = self.where if self.also is None else f"({self.where}) OR ({self.also})"
         beside = {name: partial(read, store) for name, read in self.beside.items()}
-        made = {table.name: partial(_whole, store, table.name) for table in self.tables}
-        return KeyOrder(store[self.dataset].require(version), self.key, where, {**beside, **made})
+        tables = {table.name: partial(_whole, store, table.name) for table in self.tables}
+        return KeyOrder(store[self.dataset].require(version), self.key, where, {**beside, **tables})
 
     def run(self, context: Context) -> None:
         dataset = context.store[self.dataset]
@@ -182,11 +182,11 @@ class FitStep:
 
             return decide
 
-        found: list[Decision] = []
+        decisions: list[Decision] = []
         job = context.job(factory, operator.resources)
         results = context.engine.stream(job, partial(context.progress, unit="rows looked at"))
-        context.in_waves(results, lambda wave: None, found.append)
-        return found[-1]
+        context.in_waves(results, lambda wave: None, decisions.append)
+        return decisions[-1]
 
     def _filler(self, context: Context, version: int, state: str, carried: pa.Table | None) -> Callable[[], Compute]:
         """What a worker computes the columns with."""
@@ -206,16 +206,16 @@ class FitStep:
     def _empty(self, context: Context) -> None:
         """Without rows to look at, nothing stays in the tables."""
         for table in self.tables:
-            made = context.store[table.name].snapshot()
-            if made is not None and made.count():
+            written = context.store[table.name].snapshot()
+            if written is not None and written.count():
                 record = replace(self.record, corpus="no rows")
-                self._commit_table(context, record, table.name, Written(made.schema.remove_metadata(), ()))
+                self._commit_table(context, record, table.name, Written(written.schema.remove_metadata(), ()))
 
     def _commit_table(self, context: Context, record: Record, name: str, table: Written) -> None:
         """Put a written table in the place of what stands, unless that is the same."""
         dataset = context.store[name]
-        made = dataset.snapshot()
-        if made is None or (made.record or {}).get("state") != record.state:
+        current = dataset.snapshot()
+        if current is None or (current.record or {}).get("state") != record.state:
             stored, properties = record.as_json(), context.properties(record)
             specs = {spec.name: spec for spec in self.tables}
             schema = declared(table.schema, specs[name]) if name in specs else table.schema
@@ -223,8 +223,8 @@ class FitStep:
 
 
 def _whole(store: Store, name: str) -> pa.Table:
-    made = store[name].require()
-    return made.table(made.schema.names)
+    snapshot = store[name].require()
+    return snapshot.table(snapshot.schema.names)
 
 
 def _written(store: Store, name: str, rows: pa.Table) -> Written:

@@ -165,25 +165,25 @@ def grow_columns(
             batches = list(pinned.scan(columns, fragments=[fragment], row_ids=True))
             rows = pa.Table.from_batches(batches).combine_chunks()
             place = pa.array([fragment] * len(rows), pa.int32())
-            given = rows.append_column("_fragment", place) if located else rows.drop_columns(["_rowid"])
+            inputs = rows.append_column("_fragment", place) if located else rows.drop_columns(["_rowid"])
 
-            def computed(asked: pa.Table) -> pa.Table:
-                parts = asked.combine_chunks().to_batches(max_chunksize=rows_at_once)
-                made = pa.Table.from_batches([compute(part) for part in parts]).select(names)
-                if len(made) != len(asked):
+            def computed(part: pa.Table) -> pa.Table:
+                batches = part.combine_chunks().to_batches(max_chunksize=rows_at_once)
+                values = pa.Table.from_batches([compute(batch) for batch in batches]).select(names)
+                if len(values) != len(part):
                     raise StepError(
-                        f"The operator of step {step} returned {len(made)} rows for {len(asked)}. "
+                        f"The operator of step {step} returned {len(values)} rows for {len(part)}. "
                         "An operator that adds columns returns one row for each it gets, in the same order."
                     )
-                return made
+                return values
 
             if where is None:
-                made = computed(given)
+                values = computed(inputs)
             else:
-                made = _completed(pinned, fragment, where, names, given, rows["_rowid"], computed, step)
+                values = _completed(pinned, fragment, where, names, inputs, rows["_rowid"], computed, step)
             faults.reach(step, "before-write")
             grown = grow(
-                dataset.uri, version, fragment, made.append_column("_rowid", rows["_rowid"]), dataset.storage_options
+                dataset.uri, version, fragment, values.append_column("_rowid", rows["_rowid"]), dataset.storage_options
             )
             faults.reach(step, "after-write")
             reused = getattr(compute, "reused", 0) - before
@@ -192,11 +192,11 @@ def grow_columns(
         return work
 
     def seen(outcome: GrownFragmentRows) -> None:
-        """Tell how many rows are computed; what is committed is told by the commit."""
+        """Report the rows that are computed; the commit reports those that are committed."""
         nonlocal computed
-        kept = outcome.reused
-        told = f"computed {outcome.rows - kept:,} rows, reused {kept:,} of an earlier release" if kept else ""
-        context.emit("fragment", fragment=outcome.fragment, done=outcome.rows, seconds=outcome.seconds, message=told)
+        reused = outcome.reused
+        note = f"computed {outcome.rows - reused:,} rows, reused {reused:,} of an earlier release" if reused else ""
+        context.emit("fragment", fragment=outcome.fragment, done=outcome.rows, seconds=outcome.seconds, message=note)
         computed += outcome.rows
         context.progress(computed, total)
 
@@ -217,7 +217,7 @@ def _completed(
     fragment: int,
     where: str,
     names: list[str],
-    given: pa.Table,
+    inputs: pa.Table,
     row_ids: pa.ChunkedArray,
     computed: Callable[[pa.Table], pa.Table],
     step: str,
@@ -232,10 +232,10 @@ def _completed(
         list(snapshot.scan(names, f"({where}) AND {first} IS NOT NULL", [fragment], row_ids=True)), schema.append(rowid)
     )
     batches = snapshot.scan([], f"({where}) AND {first} IS NULL", [fragment], row_ids=True)
-    unanswered = pa.chunked_array([batch["_rowid"] for batch in batches], pa.uint64())
-    is_open = pc.is_in(row_ids, value_set=unanswered)
-    asked = given.filter(is_open)
-    fresh = computed(asked).cast(schema) if len(asked) else schema.empty_table()
+    open_ids = pa.chunked_array([batch["_rowid"] for batch in batches], pa.uint64())
+    is_open = pc.is_in(row_ids, value_set=open_ids)
+    open_rows = inputs.filter(is_open)
+    fresh = computed(open_rows).cast(schema) if len(open_rows) else schema.empty_table()
     if fresh[first].null_count:
         raise StepError(
             f"The operator of step {step} left {first} null for a row that it was asked about. Null says there that "

@@ -81,11 +81,11 @@ def _update(context: Context, name: str, plan: IndexPlan) -> dict[str, Any]:
 
 def records(snapshot: Snapshot, plan: IndexPlan = EVENT_INDEXES) -> dict[str, Any]:
     """What a release says about its indexes. A vector column without an index is searched exactly."""
-    found: dict[str, Any] = {
+    indexes: dict[str, Any] = {
         column: {"kind": index.kind, "rows": index.rows, "bytes": index.bytes}
         for column, index in sorted(built(snapshot).items())
     }
     if plan.vector in snapshot.schema.names:
         exact = {"kind": "exact", "rows": snapshot.count(), "recall_at_10": 1.0}
-        found[plan.vector] = record_of_index(snapshot, plan.vector) or found.get(plan.vector, exact)
-    return found
+        indexes[plan.vector] = record_of_index(snapshot, plan.vector) or indexes.get(plan.vector, exact)
+    return indexes

@@ -29,6 +29,7 @@ from mnemic.dataset.write import WrittenFragment, append, write_rows
 from mnemic.hardware import default_device
 from mnemic.kept import KEPT
 from mnemic.neighbours.parts import Range
+from mnemic.splits import STORE, VALIDATION
 from operators.contracts import Resources
 from operators.teacher import Neighbours, Teacher
 from operators.teacher.neighbours import partials as partials_schema
@@ -38,8 +39,6 @@ from pipelines.steps.contracts import Context
 from pipelines.steps.fit import PARTIALS, Decision, FitStep, Written
 from pipelines.steps.grow import Compute, grow_columns
 
-STORE = "split = 'store'"
-VALIDATION = "split LIKE 'validation-%'"
 MERGED_ROWS = 16_384
 """Rows of a fragment that are merged together: of each, every part may have said 4 KB."""
 

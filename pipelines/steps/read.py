@@ -25,7 +25,7 @@ from mnemic.schema import DOCUMENTS
 from operators.contracts import REJECTED, Resources
 from pipelines import faults
 from pipelines.identity import Record
-from pipelines.sources import Item, Reject, Source
+from pipelines.sources.contracts import Item, Reject, Source
 from pipelines.steps.contracts import Context, Status
 from pipelines.steps.rejects import check_rejects, rejected_inputs
 

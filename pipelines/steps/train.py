@@ -2,7 +2,7 @@
 
 Several steps share the two datasets, each with the rows of one memory: a row carries the record of the step that made
 it (`pipelines.steps.owners`), so that what changes for one memory leaves the others as they are. One worker trains, or
-a gang of them, and the first writes each row; this process commits it. Every epoch ends with a checkpoint row, so a
+a process group, and the first writes each row; this process commits it. Every epoch ends with a checkpoint row, so a
 kill costs at most one epoch; the last two and the best are kept while the training runs. The finished memory is the
 best epoch, as one row with its lock on the model, its metrics and its weights; then the checkpoints go. Curves stay.
 """
@@ -26,7 +26,8 @@ from mnemic.hardware import default_device
 from mnemic.ids import hash_parts
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION
 from mnemic.schema import MEMORIES, METRICS
-from operators.contracts import Member, Progress
+from mnemic.splits import STORE, VALIDATION
+from operators.contracts import ProcessRank, Progress
 from operators.train import Checkpoint, Training, finished_weights
 from pipelines import faults
 from pipelines.corpus_reader import corpus_digest
@@ -34,7 +35,7 @@ from pipelines.engine import ResultStream
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context, Status
 from pipelines.steps.owners import owned_rows
-from pipelines.steps.training_rows import STORE, VALIDATION, training_rows
+from pipelines.steps.training_rows import training_rows
 
 CHECKPOINTS_KEPT = 2
 COST = ("trained_tokens", "training_flops")
@@ -175,34 +176,34 @@ class TrainStep:
         worker, processes = self._worker(context, record, version), self.operator.processes
         progress = partial(context.progress, unit="batches")
         if processes > 1:
-            return context.engine.gang(context.job(worker, self.operator.resources), processes, progress)
+            return context.engine.group(context.job(worker, self.operator.resources), processes, progress)
 
         def alone() -> Callable[[Progress], Iterator[Trained]]:
             train = worker()
-            return lambda progress: train(progress, Member())
+            return lambda progress: train(progress, ProcessRank())
 
         return context.engine.stream(context.job(alone, self.operator.resources), progress)
 
     def _worker(
         self, context: Context, record: Record, version: int
-    ) -> Callable[[], Callable[[Progress, Member], Iterator[Trained]]]:
+    ) -> Callable[[], Callable[[Progress, ProcessRank], Iterator[Trained]]]:
         step, store, wanted_device = self, context.store, context.device
 
-        def factory() -> Callable[[Progress, Member], Iterator[Trained]]:
+        def factory() -> Callable[[Progress, ProcessRank], Iterator[Trained]]:
             device = wanted_device or default_device()
 
-            def train(progress: Progress, member: Member) -> Iterator[Trained]:
+            def train(progress: Progress, process: ProcessRank) -> Iterator[Trained]:
                 rows, count = training_rows(store, version, step.operator, device, step.rows)
                 memories = store["memories"].require()
                 saved = step._checkpoint(memories, step._last_epoch(memories))
                 final = step._checkpoint(memories, step._best_epoch(memories))
                 state = saved.state if saved else None
-                for made in step.operator.train(rows, state, device, progress, member):
+                for made in step.operator.train(rows, state, device, progress, process):
                     saved = made
                     final = made if final is None or not _better(final, made) else final
                     yield step._write(store, step._row(record, made, made.state), made, record, count)
-                if member.rank:
-                    return  # the first of the gang tells for all
+                if process.rank:
+                    return  # rank 0 yields for all
                 assert final is not None and saved is not None  # an operator trains for at least one epoch
                 model, tokenizer = languagemodel.shared(step.operator.model, step.operator.dtype, device)
                 whole = replace(final, metrics=final.metrics | {name: saved.metrics[name] for name in COST})

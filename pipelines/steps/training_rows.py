@@ -11,12 +11,10 @@ from mnemic import languagemodel
 from mnemic.catalogue import CATALOGUE
 from mnemic.dataset import Snapshot, Store
 from mnemic.errors import StepError
+from mnemic.splits import STORE, VALIDATION
 from operators.imitate import TextRows, TrainingRows
 from operators.train import Training
 from pipelines.corpus_reader import KeyOrder
-
-STORE = "split = 'store'"
-VALIDATION = "split LIKE 'validation-%'"
 
 _TAUGHT = ("token", "teacher_ids", "teacher_probs")
 _HELD_OUT = ("token", "base_logprob")

@@ -2,6 +2,7 @@
 
 import gc
 import signal
+import sys
 
 import pytest
 from prefect.exceptions import TerminationSignal
@@ -29,13 +30,15 @@ def test_a_termination_in_a_destructor_stops_at_the_next_event_and_once():
         cancellation(ProgressEvent("progress", "run"))  # what is under way can be finished
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_other_errors_of_destructors_stop_nothing():
+def test_other_errors_of_destructors_stop_nothing_and_are_told_as_before(monkeypatch):
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda dropped: told.append(str(dropped.exc_value)))
     with Cancellation() as cancellation:
         dropper = Dropper(ValueError("not ours"))
         del dropper
         gc.collect()
         cancellation(ProgressEvent("progress", "run"))
+    assert told == ["not ours"]
 
 
 def test_a_termination_is_known_under_what_others_made_of_it():

@@ -6,24 +6,21 @@ import sqlite3
 
 import pyarrow.parquet as pq
 import pytest
-from tiny_bank import tiny_recipe, write_corpus
 
 import mnemic
 from mnemic.command import main
+from mnemic.dataset import commit
 from mnemic.errors import BankError, ModelError, QueryError
 
 
 @pytest.fixture(scope="module")
-def recipe(tmp_path_factory):
-    root = tmp_path_factory.mktemp("bank")
-    made = tiny_recipe(root, write_corpus(root / "corpus"))
-    mnemic.build(made, device="cpu")
-    return made
+def recipe(tiny):
+    return tiny.recipe
 
 
 @pytest.fixture(scope="module")
-def bank(recipe):
-    return mnemic.open_bank(recipe["bank"])
+def bank(tiny):
+    return tiny.open()
 
 
 def test_searching_by_words_and_by_meaning(bank):
@@ -99,7 +96,8 @@ def test_another_model_is_refused(bank, tmp_path):
         bank.attach(other)
 
 
-def test_paths_that_are_not_banks(tmp_path):
+def test_paths_that_are_not_banks(tmp_path, monkeypatch):
+    monkeypatch.setattr(commit, "ATTEMPTS", 1)  # Lance itself tries a broken path for seconds
     with pytest.raises(BankError, match="does not exist"):
         mnemic.open_bank(tmp_path / "nowhere")
     with pytest.raises(BankError, match="is not a bank"):
@@ -229,6 +227,8 @@ def test_searching_on_the_command_line(recipe, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("lease of a bank\n\n  \ntable\n"))
     assert main(["search", recipe["bank"], "--words", "40"]) == 0
     assert capsys.readouterr().out.count("from release") == 2
+    assert main(["search", recipe["bank"], "lease of a bank", "--text"]) == 0
+    assert capsys.readouterr().out.startswith('<passage n="1" source="folder" locator="')
     assert main(["search", recipe["bank"], "lease of a bank", "--json"]) == 0
     assert all(json.loads(line)["reason"] for line in capsys.readouterr().out.splitlines())
 

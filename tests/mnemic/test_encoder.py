@@ -36,7 +36,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
-    torch.set_num_threads(1)  # threads cost more than they bring for layers this small
     folder = tmp_path_factory.mktemp("bert")
     (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]))
     BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
@@ -99,23 +98,23 @@ def test_batches_have_one_shape_and_padded_ones_one_for_each_length(
 ) -> None:
     streams, batches = set(), {}
     packed = load(model)
-    forward = packed._body.forward
+    forward = packed.body.forward
 
     def seen(stream: Any) -> Any:
         streams.add(len(stream.ids))
         return forward(stream)
 
-    packed._body.forward = seen
+    packed.body.forward = seen
     monkeypatch.setattr(mnemic.encoder, "is_packable", lambda config, device: False)
     padded = load(model)
-    module = padded._body._model.forward
+    module = padded.body._model.forward
 
     def recorded(**inputs: Any) -> Any:
         rows, length = inputs["input_ids"].shape
         batches.setdefault(length, set()).add(rows)
         return module(**inputs)
 
-    padded._body._model.forward = recorded
+    padded.body._model.forward = recorded
     for encoder in (packed, padded):
         encoder.encode(TEXTS)
         encoder.encode(TEXTS[:3])

@@ -211,8 +211,8 @@ def test_streams_are_full_and_hold_every_sequence_once(folders: dict[str, Path])
     encoder = TextEncoder.load(str(folders["bert"]), "float32", batch_tokens=1024)
     generator = np.random.default_rng(0)
     texts = [" ".join(generator.choice(WORDS, size=size)) for size in 1 + generator.poisson(4, 4000)]
-    tokens = encoder._tokenizer(texts)
-    streams = list(encoder._body.streams(tokens))  # type: ignore[attr-defined]
+    tokens = encoder.tokenizer(texts)
+    streams = list(encoder.body.streams(tokens))  # type: ignore[attr-defined]
     assert {len(stream.ids) for stream in streams} == {1024}
     assert sorted(np.concatenate([stream.rows for stream in streams]).tolist()) == list(range(len(tokens)))
     assert 1 - tokens.counts.sum() / (1024 * len(streams)) < 0.01, "of the tokens are padding"
@@ -235,7 +235,7 @@ def test_tokens_are_counted_beyond_the_limit(folders: dict[str, Path]) -> None:
     encoder = TextEncoder.load(str(folders["bert"]), max_tokens=8)
     assert encoder.count_tokens("abc def " * 10) == 60
     assert encoder.count_tokens("") == 0
-    assert isinstance(encoder._tokenizer, EncoderTokenizer)
+    assert isinstance(encoder.tokenizer, EncoderTokenizer)
 
 
 def test_the_revision_of_a_model_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

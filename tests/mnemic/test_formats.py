@@ -29,8 +29,9 @@ def test_an_old_bank_is_read(version, tmp_path):
     assert bank.release.counts["documents"] == bank.table("documents", ["id"]).num_rows > 10
     events = bank.table("events", ["id", "text", "vector"])
     assert bank.find(events["id"][0].as_py())[0] == "event"
-    memory, row = bank.memory()
-    assert row["lock"]["weights"] and sum(parameter.numel() for parameter in memory.parameters()) > 0
+    memory = bank.memory()
+    assert memory.info.lock["weights"] and sum(parameter.numel() for parameter in memory.module.parameters()) > 0
+    assert [(info.name, info.owner) for info in bank.memories()] == [("mlp", "imitate"), ("knn", "teacher")]
 
 
 @pytest.mark.parametrize("version", DIGESTS)

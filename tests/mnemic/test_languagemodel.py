@@ -61,7 +61,7 @@ def test_head_norm_and_softcap_rebuild_the_models_logits(family: str, tmp_path: 
     model, tokenizer = languagemodel.load(save_tiny_model(tmp_path, family), "float32")
     ids = torch.tensor([tokenizer(SENTENCES[1])["input_ids"]])
     norm_input: list[torch.Tensor] = []
-    decoder = languagemodel._decoder(model)
+    decoder = languagemodel.taps._decoder(model)
     norm = decoder.ln_f if family == "gpt2" else decoder.norm
     hook = norm.register_forward_pre_hook(lambda module, inputs: norm_input.append(inputs[0]))
     with torch.inference_mode():

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -10,16 +13,17 @@ from tiny_models import SENTENCES, save_tiny_model
 
 from mnemic import languagemodel, schema
 from mnemic.errors import RecipeError, StepError
+from mnemic.languagemodel.head import label_log_probs
+from mnemic.languagemodel.windows import bucket_lengths, windows
 from mnemic.vectors import vectors
 from operators.contracts import BatchFunction
-from operators.datastore import Datastore, bucket_lengths, label_log_probs, windows
+from operators.datastore import Datastore
 
 SHORT = {"window": 24, "stride": 8, "max_document_tokens": 60, "batch_tokens": 96}
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    torch.set_num_threads(2)
     return save_tiny_model(tmp_path_factory.mktemp("llama"))
 
 
@@ -102,28 +106,36 @@ def test_a_later_window_gives_its_tokens_the_context_of_that_window(worker: Batc
             np.testing.assert_allclose(vectors(rows.column("input"))[row], taps[3][0, at].numpy(), atol=5e-3)
 
 
+def check_batches(worker: BatchFunction, expected: list[Any], order: list[int], size: int) -> None:
+    """Documents in this order, so many at a time, have the rows that they have together."""
+    batch = documents(TEXTS)
+    rows: list[Any] = []
+    for begin in range(0, len(order), size):
+        rows += worker(batch.take(pa.array(order[begin : begin + size])))[0].to_pylist()
+    assert sorted(rows, key=lambda row: (row["document"], row["position"])) == expected
+
+
 @settings(max_examples=12, deadline=None)
 @given(st.permutations(range(len(TEXTS))), st.integers(1, len(TEXTS)))
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_row_is_bit_equal_in_any_batch(address: str, dtype: str, order: list[int], size: int) -> None:
-    worker = _worker(address, dtype)
-    batch = documents(TEXTS)
-    expected = worker(batch)[0].to_pylist()
-    made: list[dict[str, object]] = []
-    for begin in range(0, len(order), size):
-        made += worker(batch.take(pa.array(order[begin : begin + size])))[0].to_pylist()
-    made.sort(key=lambda row: (row["document"], row["position"]))
-    assert made == expected
+    check_batches(*_worker(address, dtype), order, size)
 
 
-_workers: dict[tuple[str, str], BatchFunction] = {}
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_row_is_bit_equal_with_two_threads(address: str, dtype: str, two_threads: None) -> None:
+    check_batches(*_worker(address, dtype), [4, 2, 0, 5, 1, 3, 6], 2)
 
 
-def _worker(address: str, dtype: str) -> BatchFunction:
-    key = (address, dtype)
-    if key not in _workers:
-        _workers[key] = Datastore(model=address, dtype=dtype, **SHORT).open("cpu")
-    return _workers[key]
+@functools.cache
+def _worker(address: str, dtype: str) -> tuple[BatchFunction, list[Any]]:
+    """A worker, and the rows of all documents together, with one thread."""
+    worker = Datastore(model=address, dtype=dtype, **SHORT).open("cpu")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    rows = worker(documents(TEXTS))[0].to_pylist()
+    torch.set_num_threads(threads)
+    return worker, rows
 
 
 @settings(max_examples=10, deadline=None)

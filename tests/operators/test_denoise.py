@@ -16,14 +16,13 @@ from tiny_models import SENTENCES, save_tiny_model
 from mnemic import languagemodel
 from mnemic.errors import RecipeError, StepError
 from operators.denoise import Denoise, PerplexityCompressor, denoise
-from operators.surprise import TextScorer
+from operators.reading.scoring import TextScorer
 
 READING = {"window": 64, "stride": 32, "batch_tokens": 256}
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    torch.set_num_threads(2)
     return save_tiny_model(tmp_path_factory.mktemp("llama"))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -14,22 +16,22 @@ from tiny_models import SENTENCES, save_tiny_model
 
 from mnemic import languagemodel
 from mnemic.errors import RecipeError, StepError
+from mnemic.languagemodel.head import label_log_probs
+from mnemic.languagemodel.windows import windows
 from operators.contracts import BatchFunction
-from operators.datastore import label_log_probs, windows
-from operators.surprise import SIGNALS, Surprise, distribution_signals, token_surprise
+from operators.reading.scoring import SIGNALS, distribution_signals, token_surprise
+from operators.surprise import Surprise
 
 SHORT = {"window": 24, "stride": 8, "batch_tokens": 96}
 
 
 @pytest.fixture(scope="module", params=["llama", "gpt2"])
 def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
-    torch.set_num_threads(2)
     return languagemodel.load(save_tiny_model(tmp_path_factory.mktemp("model"), request.param), "float32")
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    torch.set_num_threads(2)
     return save_tiny_model(tmp_path_factory.mktemp("llama"))
 
 
@@ -129,29 +131,43 @@ def test_equal_distributions_do_not_surprise() -> None:
 TEXTS = [[SENTENCES[0], SENTENCES[4], SENTENCES[1]], ["x"], SENTENCES * 2, ["ab", ""], [SENTENCES[3]], [""]]
 
 
-@settings(max_examples=12, deadline=None)
-@given(st.permutations(range(len(TEXTS))), st.integers(1, len(TEXTS)), st.randoms(use_true_random=False))
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_row_is_bit_equal_in_any_batch(address: str, dtype: str, order: list[int], size: int, random: Any) -> None:
-    worker = _worker(address, dtype)
-    documents = [units(texts, document=f"d{number}") for number, texts in enumerate(TEXTS)]
-    expected = [worker(batch)[0].to_pylist() for batch in documents]
+def documents() -> list[pa.RecordBatch]:
+    return [units(texts, document=f"d{number}") for number, texts in enumerate(TEXTS)]
+
+
+def check_batches(worker: BatchFunction, expected: list[Any], order: list[int], size: int, random: Random) -> None:
+    """Documents in this order, so many at a time and their units shuffled, have the rows that each has alone."""
+    batches = documents()
     for begin in range(0, len(order), size):
-        mixed = pa.Table.from_batches([documents[number] for number in order[begin : begin + size]])
+        mixed = pa.Table.from_batches([batches[number] for number in order[begin : begin + size]])
         shuffled = mixed.take(pa.array(random.sample(range(len(mixed)), len(mixed)))).combine_chunks().to_batches()[0]
         rows, _ = worker(shuffled)
         for unit, row in zip(shuffled.to_pylist(), rows.to_pylist(), strict=True):
             assert row == expected[int(unit["document"][1:])][unit["ordinal"]]
 
 
-_workers: dict[tuple[str, str], BatchFunction] = {}
+@settings(max_examples=12, deadline=None)
+@given(st.permutations(range(len(TEXTS))), st.integers(1, len(TEXTS)), st.randoms(use_true_random=False))
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_row_is_bit_equal_in_any_batch(address: str, dtype: str, order: list[int], size: int, random: Random) -> None:
+    worker, expected = _worker(address, dtype)
+    check_batches(worker, expected, order, size, random)
 
 
-def _worker(address: str, dtype: str) -> BatchFunction:
-    key = (address, dtype)
-    if key not in _workers:
-        _workers[key] = Surprise(model=address, dtype=dtype, signals=SIGNALS, **SHORT).open("cpu")
-    return _workers[key]
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_row_is_bit_equal_with_two_threads(address: str, dtype: str, two_threads: None) -> None:
+    check_batches(*_worker(address, dtype), [4, 2, 0, 5, 1, 3], 2, Random(0))
+
+
+@functools.cache
+def _worker(address: str, dtype: str) -> tuple[BatchFunction, list[Any]]:
+    """A worker, and the rows of each document alone, with one thread."""
+    worker = Surprise(model=address, dtype=dtype, signals=SIGNALS, **SHORT).open("cpu")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    rows = [worker(batch)[0].to_pylist() for batch in documents()]
+    torch.set_num_threads(threads)
+    return worker, rows
 
 
 def test_a_unit_has_the_mean_of_the_tokens_that_begin_in_it(worker: BatchFunction, address: str) -> None:
@@ -208,7 +224,7 @@ def test_no_units_give_no_rows(worker: BatchFunction) -> None:
 def test_settings_that_cannot_work_are_sentences(address: str) -> None:
     for settings_, sentence in (
         ({"window": 16, "stride": 16}, "cannot advance by 16; choose 1 <= stride < window"),
-        ({"batch_tokens": 0}, "batch_tokens 0; give at least 1"),
+        ({"batch_tokens": 0}, "batch_tokens is 0; give a number of at least 1"),
         ({"dtype": "int4"}, "use auto, bfloat16 or float32"),
         ({"signals": ()}, "surprise are none; give"),
         ({"signals": ("surprisal", "surprisal")}, "each at most once"),

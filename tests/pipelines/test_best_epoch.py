@@ -33,8 +33,7 @@ def build(tmp_path, monkeypatch):
 
 def test_the_best_epoch_remains_whenever_the_training_was_interrupted(build):
     whole = build("whole", 5.0, 3.0, 4.0, 4.0, 3.5)  # three epochs after the best one it ends
-    memory = whole.memory_row()
-    assert memory["metrics"]["validation_perplexity"] == 3.0
+    assert whole.memory_info().metrics["validation_perplexity"] == 3.0
     assert whole.dataset("memories").count() == 1
     with pytest.raises(KeyboardInterrupt):
         build("parts", 5.0, 3.0, 4.0, 4.0, None)  # the best is no longer among the last two

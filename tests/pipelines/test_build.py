@@ -3,41 +3,25 @@
 import contextlib
 import io
 import json
-import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
-from tiny_bank import COLLECTIONS, tiny_recipe, write_corpus
+from tiny_bank import COLLECTIONS
 
 import mnemic
 from mnemic.errors import BankError, BankInUse, ModelError, OtherRecipe, RecipeError, SourceError, TooManyRejects
 from pipelines.command.build import Interruption
 from pipelines.plan import plan
-from pipelines.progress import ProgressEvent, TerminalLines
+from pipelines.progress import TerminalLines
 from pipelines.run import build
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """A tiny bank, its recipe and what its build said."""
-    root = tmp_path_factory.mktemp("built")
-    recipe = tiny_recipe(root, write_corpus(root / "corpus"))
-    events: list[ProgressEvent] = []
-    result = build(recipe, device="cpu", sinks=[events.append])
-    return recipe, result, events
-
-
 @pytest.fixture
-def copy(built, tmp_path):
-    """A copy of that bank and of its corpus, to change."""
-    recipe = built[0]
-    shutil.copytree(recipe["bank"], tmp_path / "bank")
-    corpus = recipe["sources"][0]["path"]
-    shutil.copytree(corpus, tmp_path / "corpus", copy_function=shutil.copy2)
-    source = {**recipe["sources"][0], "path": str(tmp_path / "corpus")}
-    return {**recipe, "bank": str(tmp_path / "bank"), "sources": [source]}, tmp_path / "corpus"
+def copy(tiny, tmp_path):
+    """A copy of the tiny bank and of its corpus, to change."""
+    return tiny.copy_with_corpus(tmp_path)
 
 
 def kinds(recipe) -> dict[str, str]:
@@ -55,8 +39,8 @@ def small(tmp_path, text: str = "A first sentence about tables. A second one abo
     }
 
 
-def test_a_build_walks_through_all_steps_and_ends_with_a_release(built):
-    recipe, result, events = built
+def test_a_build_walks_through_all_steps_and_ends_with_a_release(tiny):
+    recipe, result, events = tiny.recipe, tiny.result, tiny.events
     assert [step.step for step in result.steps] == [
         "read", "signature", "deduplicate", "units", "embed", "segment", "cluster", "split", "datastore", "neighbours",
         "teacher", "imitate", "release",
@@ -70,8 +54,8 @@ def test_a_build_walks_through_all_steps_and_ends_with_a_release(built):
     assert {event.kind for event in events} >= {"run-start", "step-start", "progress", "step-end", "run-end", "reject"}
 
 
-def test_every_event_belongs_to_a_document_and_every_unit_to_an_event(built):
-    bank = mnemic.open_bank(built[0]["bank"])
+def test_every_event_belongs_to_a_document_and_every_unit_to_an_event(tiny):
+    bank = tiny.open()
     events = bank.table("events").drop_columns(["vector"]).to_pylist()
     units = bank.table("units", ["document", "ordinal"]).to_pylist()
     assert {event["level"] for event in events} == {"session", "event", "passage"}
@@ -90,8 +74,8 @@ def test_every_event_belongs_to_a_document_and_every_unit_to_an_event(built):
         assert event["text"].split() == texts[event["document"]][event["start"] : event["end"]].split()
 
 
-def test_a_second_build_runs_nothing_and_writes_no_release(built):
-    recipe, first, _ = built
+def test_a_second_build_runs_nothing_and_writes_no_release(tiny):
+    recipe, first = tiny.recipe, tiny.result
     before = mnemic.open_bank(recipe["bank"]).release.name
     again = build(recipe, device="cpu")
     assert again.steps == ()
@@ -160,10 +144,10 @@ def test_an_edited_document_replaces_the_old_one(copy):
     assert mnemic.open_bank(recipe["bank"], old.release.name).digest() == old.digest(), "the old release stays"
 
 
-def test_commits_in_other_waves_and_fragments_of_other_size_give_the_same_digest(built, tmp_path):
-    recipe = {**built[0], "bank": str(tmp_path / "bank"), "fragment_characters": 1500}
+def test_commits_in_other_waves_and_fragments_of_other_size_give_the_same_digest(tiny, tmp_path):
+    recipe = {**tiny.recipe, "bank": str(tmp_path / "bank"), "fragment_characters": 1500}
     build(recipe, device="cpu", commit_every=1)
-    assert mnemic.open_bank(recipe["bank"]).digest() == mnemic.open_bank(built[0]["bank"]).digest()
+    assert mnemic.open_bank(recipe["bank"]).digest() == tiny.open().digest()
 
 
 def test_until_stops_without_a_release(tmp_path):
@@ -192,8 +176,8 @@ def test_a_bank_in_use_is_refused(copy, monkeypatch):
         build(recipe)
 
 
-def test_rejects_keep_locator_and_reason(built):
-    bank = mnemic.open_bank(built[0]["bank"])
+def test_rejects_keep_locator_and_reason(tiny):
+    bank = tiny.open()
     rows = bank.store["rejects"].require().table(["step", "locator", "reason"]).to_pylist()
     told = {row["locator"]: row["reason"] for row in rows if row["step"] == "read"}
     assert "UTF-8" in told["delta/broken.txt"]
@@ -247,17 +231,16 @@ def test_an_unknown_model_is_told_before_anything_runs(tmp_path):
     assert not (tmp_path / "bank").exists()
 
 
-def test_a_corpus_without_anything_to_train_on_still_becomes_a_bank(built, tmp_path):
-    tiny = built[0]
-    recipe = {**tiny, "bank": str(tmp_path / "bank"), "sources": small(tmp_path)["sources"]}
+def test_a_corpus_without_anything_to_train_on_still_becomes_a_bank(tiny, tmp_path):
+    recipe = {**tiny.recipe, "bank": str(tmp_path / "bank"), "sources": small(tmp_path)["sources"]}
     build(recipe, device="cpu")
     bank = mnemic.open_bank(recipe["bank"])
     assert bank.release.counts["events"] >= 1
     assert bank.search("tables", words=50)[0].text.startswith("A first sentence")
 
 
-def test_the_corpus_has_the_collections_that_the_split_needs(built):
-    collections = set(mnemic.open_bank(built[0]["bank"]).table("documents", ["collection"])["collection"].to_pylist())
+def test_the_corpus_has_the_collections_that_the_split_needs(tiny):
+    collections = set(tiny.open().table("documents", ["collection"])["collection"].to_pylist())
     assert collections >= set(COLLECTIONS)
 
 
@@ -295,12 +278,12 @@ def test_an_interruption_that_was_lost_is_raised_again(tmp_path, monkeypatch):
     assert kinds(recipe)["deduplicate"] == "done" and kinds(recipe)["units"] == "new"
 
 
-def test_planning_a_built_bank_imports_no_torch(built):
+def test_planning_a_built_bank_imports_no_torch(tiny):
     code = (
         "import json, sys; from pipelines.plan import plan; found = plan(json.load(sys.stdin));"
         "print(found.nothing_to_do, 'torch' in sys.modules, 'transformers' in sys.modules)"
     )
     told = subprocess.run(
-        [sys.executable, "-c", code], input=json.dumps(built[0]), capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], input=json.dumps(tiny.recipe), capture_output=True, text=True, check=True
     )
     assert told.stdout.split() == ["True", "False", "False"]

@@ -85,18 +85,16 @@ def test_a_corpus_that_shrinks_leaves_nothing_behind(recipe, corpus, tmp_path):
     assert mnemic.open_bank(recipe["bank"]).digest() == as_built_at_once(recipe, tmp_path)
 
 
-def test_what_a_recipe_no_longer_makes_is_no_longer_released(tmp_path, corpus):
-    full = tiny_recipe(tmp_path, write_corpus(corpus))
-    build(full, device="cpu")
+def test_what_a_recipe_no_longer_makes_is_no_longer_released(tiny, tmp_path):
+    full = tiny.copy(tmp_path)
     without = {name: value for name, value in full.items() if name not in ("language_model", "split", "datastore")}
     result = build(without, device="cpu")
     assert "memories" not in result.release.versions and "datastore" not in result.release.versions
     assert plan(without).nothing_to_do
 
 
-def test_a_store_that_runs_empty_has_no_memory(tmp_path, corpus):
-    full = tiny_recipe(tmp_path, write_corpus(corpus))
-    build(full, device="cpu")
+def test_a_store_that_runs_empty_has_no_memory(tiny, tmp_path):
+    full, corpus = tiny.copy_with_corpus(tmp_path)
     shutil.rmtree(corpus)
     corpus.mkdir()
     (corpus / "only.txt").write_text("Too short to be learned from.")
@@ -117,9 +115,8 @@ def test_the_log_tells_every_fragment_and_commit(recipe, corpus):
     assert {event.step for event in events if event.kind == "commit"} >= {"read", "units", "embed"}
 
 
-def test_lineage_knows_what_a_corpus_step_found(tmp_path, corpus):
-    build(tiny_recipe(tmp_path, write_corpus(corpus)), device="cpu")
-    lineage = mnemic.open_bank(tmp_path / "bank").release.lineage
+def test_lineage_knows_what_a_corpus_step_found(tiny):
+    lineage = tiny.open().release.lineage
     assert lineage["deduplicate"]["found"]["exact"] == 2
     assert lineage["teacher"]["found"]["temperature"] > 0
     assert lineage["cluster"]["found"]["leaves"] > 1

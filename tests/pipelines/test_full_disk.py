@@ -3,7 +3,6 @@
 import subprocess
 
 import pytest
-from tiny_bank import tiny_recipe, write_corpus
 
 import mnemic
 from mnemic.errors import NoSpace
@@ -26,12 +25,8 @@ def disk(tmp_path):
     subprocess.run(["umount", "--lazy", place], check=True)
 
 
-def test_a_disk_that_fills_up_loses_nothing(disk, tmp_path):
-    recipe = tiny_recipe(tmp_path, write_corpus(tmp_path / "corpus"))
-    mnemic.build(recipe)
-    undisturbed = mnemic.open_bank(recipe["bank"]).digest()
-
-    crowded = {**recipe, "bank": str(disk / "bank")}
+def test_a_disk_that_fills_up_loses_nothing(disk, tiny):
+    crowded = {**tiny.recipe, "bank": str(disk / "bank")}
     done = []
     for size in SIZES:
         subprocess.run(["mount", "-o", f"remount,size={size}", disk], check=True)
@@ -43,4 +38,4 @@ def test_a_disk_that_fills_up_loses_nothing(disk, tmp_path):
 
     subprocess.run(["mount", "-o", "remount,size=100m", disk], check=True)
     mnemic.build(crowded)
-    assert mnemic.open_bank(crowded["bank"]).digest() == undisturbed
+    assert mnemic.open_bank(crowded["bank"]).digest() == tiny.open().digest()

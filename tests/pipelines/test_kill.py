@@ -6,28 +6,21 @@ from pathlib import Path
 
 import pytest
 from nursery import Nursery
-from tiny_bank import tiny_recipe, write_corpus
+from tiny_bank import EVERYTHING, tiny_recipe, write_corpus
 
 import mnemic
 from mnemic.catalogue import CATALOGUE
 from mnemic.dataset import Store
 from mnemic.dataset.digest import digest_datasets
 from pipelines.faults import POINTS
+from pipelines.recipe import load_recipe
+from pipelines.sections import BUILT_IN
+from pipelines.steps import steps_of
 
-STEPS = (
-    "read",
-    "signature",
-    "deduplicate",
-    "units",
-    "embed",
-    "segment",
-    "cluster",
-    "split",
-    "datastore",
-    "neighbours",
-    "teacher",
-    "imitate",
-)
+STEPS = ("read", *(section.step_called for section in BUILT_IN))
+PAIRS = (("before-write", "after-commit"), ("after-write", "before-commit"))
+"""What a step is killed at where all four points would take too long: one in a worker, one at a commit."""
+
 SEED = 20261121
 KILLS = 20
 
@@ -57,21 +50,36 @@ def undisturbed(nursery, recipe, place):
     return mnemic.open_bank(recipe["bank"]).digest(), seconds
 
 
-def test_killed_at_every_fault_point_of_every_step(nursery, recipe, undisturbed, place):
+@pytest.fixture(scope="module")
+def everything(nursery, recipe, place):
+    """A recipe of all sections, and the digest of its bank."""
+    whole = {**recipe, **EVERYTHING, "bank": str(place / "everything")}
+    assert nursery.build(whole)[0] == 0
+    return whole, mnemic.open_bank(whole["bank"]).digest()
+
+
+def killed_at(nursery, everything, bank, points):
     """One bank goes through all of them: each build carries on from where the one before was killed."""
-    disturbed = {**recipe, "bank": str(place / "points")}
-    reached = []
-    for step in STEPS:
-        for point in POINTS:
+    whole, digest = everything
+    disturbed = {**whole, "bank": str(bank)}
+    for number, step in enumerate(STEPS):
+        for point in points(number):
             code, _ = nursery.build(disturbed, fault=f"{step}:{point}")
             assert code == -9, f"{step}:{point} was not passed"
-            reached.append(point)
-    assert len(reached) == len(STEPS) * len(POINTS)
     for point in ("before-commit", "after-commit"):
         assert nursery.build(disturbed, fault=f"release:{point}")[0] == -9
-    nursery.build(disturbed)
-    assert mnemic.open_bank(disturbed["bank"]).digest() == undisturbed[0]
+    assert nursery.build(disturbed)[0] == 0
+    assert mnemic.open_bank(disturbed["bank"]).digest() == digest
     assert orphans(disturbed["bank"]) == 0
+
+
+def test_killed_in_a_worker_and_at_a_commit_of_every_step(nursery, everything, place):
+    killed_at(nursery, everything, place / "pairs", lambda number: PAIRS[number % 2])
+
+
+@pytest.mark.slow
+def test_killed_at_every_fault_point_of_every_step(nursery, everything, place):
+    killed_at(nursery, everything, place / "points", lambda number: POINTS)
 
 
 @pytest.mark.slow
@@ -123,7 +131,7 @@ def test_killed_while_it_carries_a_changed_corpus_into_a_bank(nursery, recipe, p
     assert nursery.build(fresh)[0] == 0
     wanted = mnemic.open_bank(fresh["bank"]).digest()
     kills = 0
-    for number, step in enumerate(STEPS):
+    for number, step in enumerate(step.name for step in steps_of(load_recipe(before), "cpu")):
         shutil.rmtree(place / "changed", ignore_errors=True)
         changed = {**after, "bank": str(shutil.copytree(before["bank"], place / "changed"))}
         for point, passing in (

@@ -1,19 +1,20 @@
 """Several memories share the datasets `memories` and `metrics`; each has a step of its own."""
 
+import numpy as np
 import pytest
-from tiny_bank import tiny_recipe, write_corpus
 
 import mnemic
 from mnemic import languagemodel
 from mnemic.errors import RecipeError
-from mnemic.memories.decoder import MemoryDecoder
-from mnemic.mixture import best_weight
-from operators.imitate import Texts, decoder_log_probs
+from mnemic.memories.held_out import HeldOutRows
+from mnemic.memories.texts import Texts, decoder_log_probs
+from mnemic.mixture import best_shares, best_weight
 
 
 @pytest.fixture
-def recipe(tmp_path):
-    return tiny_recipe(tmp_path, write_corpus(tmp_path / "corpus", documents=18))
+def recipe(tiny, tmp_path):
+    """Of a bank that has the memory `mlp`."""
+    return tiny.copy(tmp_path)
 
 
 def build(recipe):
@@ -25,14 +26,14 @@ def planned(recipe):
 
 
 def test_a_memory_comes_and_goes_and_leaves_the_others_as_they_are(recipe, tmp_path):
-    build(recipe)
     alone = mnemic.open_bank(recipe["bank"])
     with_control = {**recipe, "control": True}
     assert build(with_control) == ["control", "release"]
     both = mnemic.open_bank(recipe["bank"])
-    kinds = {row["name"]: row["kind"] for row in both.memories()}
-    assert kinds == {"mlp": "mlp", "cross-entropy": "mlp", "knn": "knn"}
-    assert both.memory()[0].to_bytes() == alone.memory()[0].to_bytes() != both.memory("cross-entropy")[0].to_bytes()
+    kinds = {info.name: (info.kind, info.owner) for info in both.memories()}
+    assert kinds == {"mlp": ("mlp", "imitate"), "cross-entropy": ("mlp", "control"), "knn": ("knn", "teacher")}
+    weights = [memory.module.to_bytes() for memory in (both.memory(), alone.memory(), both.memory("cross-entropy"))]
+    assert weights[0] == weights[1] != weights[2]
 
     changed = {**with_control, "imitate": {**recipe["imitate"], "alpha": 0.7}}
     assert planned(changed)["imitate"] == ("stale", ("imitate.alpha: 0.4 -> 0.7",))
@@ -53,7 +54,7 @@ def test_a_memory_that_the_recipe_no_longer_makes_is_cleared_away(recipe):
     assert build(recipe) == ["release"]
     assert planned(recipe)["release"] == ("done", ())
     bank = mnemic.open_bank(recipe["bank"])
-    assert [row["name"] for row in bank.memories()] == ["mlp", "knn"]
+    assert [info.name for info in bank.memories()] == ["mlp", "knn"]
     assert set(bank.table("metrics", ["memory"])["memory"].to_pylist()) == {"mlp"}
 
 
@@ -70,26 +71,26 @@ def test_curves_are_rows(recipe):
         assert len(losses) == 20 and losses[-1]["step"] == epoch * steps and losses[-1]["rows"] == epoch * trained
         (last,) = [row for row in of_epoch if row["metric"] == "validation_perplexity"]
         assert last["step"] == epoch * steps
-    memory = bank.memory_row("mlp")
+    metrics = bank.memory_info("mlp").metrics
     rates = [row["value"] for row in rows if row["metric"] == "learning_rate"]
     assert max(rates) < 2e-3 and rates[-1] == min(rates) > 0
-    assert memory["metrics"]["trained_tokens"] == 3 * trained
-    assert memory["metrics"]["parameters"] == sum(part.numel() for part in bank.memory()[0].parameters())
+    assert metrics["trained_tokens"] == 3 * trained
+    assert metrics["parameters"] == sum(part.numel() for part in bank.memory().module.parameters())
     last = [row["value"] for row in rows if row["epoch"] == 3 and row["metric"] == "train_loss"]
-    assert sum(last) / 20 == pytest.approx(memory["metrics"]["train_loss"], rel=0.05)
+    assert sum(last) / 20 == pytest.approx(metrics["train_loss"], rel=0.05)
 
 
 DECODER = {"epochs": 2, "blocks": 1, "batch": 128, "dtype": "float32", "pass_tokens": 256}
 
 
 def test_a_decoder_is_trained_on_the_text_beside_the_others(recipe):
-    build(recipe)
     with_decoder = {**recipe, "decoder": DECODER}
     assert build(with_decoder) == ["decode", "release"]
     bank = mnemic.open_bank(recipe["bank"])
-    row = next(row for row in bank.memories() if row["name"] == "decoder")
-    assert row["kind"] == "decoder" and row["config"] == {"window": 64, "stride": 32, "tokens": 64}
-    assert row["metrics"]["validation_perplexity"] < row["metrics"]["validation_base_perplexity"]
+    info = bank.memory_info("decoder")
+    assert info.kind == "decoder" and info.config == {"window": 64, "stride": 32, "tokens": 64}
+    assert info.owner == "decode" and info.lock == bank.memory_info("mlp").lock
+    assert info.metrics["validation_perplexity"] < info.metrics["validation_base_perplexity"]
 
     changed = {**with_decoder, "decoder": {**DECODER, "learning_rate": 0.01}}
     assert planned(changed)["decode"] == ("stale", ("decode.learning_rate: 0.001 -> 0.01",))
@@ -97,17 +98,19 @@ def test_a_decoder_is_trained_on_the_text_beside_the_others(recipe):
     assert build(changed) == ["decode", "release"]
 
 
-def test_what_a_decoder_says_of_held_out_rows_is_what_its_training_measured(recipe):
+def test_a_decoder_is_scored_in_one_way_by_training_tuning_and_evaluation(recipe):
     build({**recipe, "decoder": DECODER})
     bank = mnemic.open_bank(recipe["bank"])
-    row = next(row for row in bank.memories() if row["name"] == "decoder")
-    weights = bank.dataset("memories").table(["weights"], "name = 'decoder'")["weights"][0].as_py()
-    held = bank.table("datastore", ["document", "position", "token", "base_logprob"], "split LIKE 'validation-%'")
-    _, tokenizer = languagemodel.load(recipe["language_model"], "float32")
-    texts = Texts.from_arrow(bank.table("documents", ["id", "text"]), held, tokenizer, row["config"]["tokens"])
-    scores = decoder_log_probs(MemoryDecoder.from_bytes(weights), texts, row["config"]["window"], 32)
-    weight, mixed = best_weight(held["base_logprob"].to_numpy(), scores)
-    assert (weight, mixed) == (row["metrics"]["weight"], pytest.approx(row["metrics"]["validation_perplexity"]))
+    rows, memory = HeldOutRows.read(bank.view), bank.memory("decoder")
+    texts = Texts.from_arrow(rows.documents, rows.table, languagemodel.tokenizer(recipe["language_model"]), 64)
+    scores = decoder_log_probs(memory.module, texts, window=64, stride=32)
+    assert np.array_equal(memory.scores(rows), scores) and len(scores) == len(rows) > 0
+    weight, mixed = best_weight(rows.base, scores)
+    metrics = memory.info.metrics
+    assert (weight, mixed) == (metrics["weight"], pytest.approx(metrics["validation_perplexity"]))
+    assert mnemic.evaluate(bank).weights["decoder"] == weight
+    assert bank.tune(["decoder"])["decoder"] == pytest.approx(best_shares(rows.base, [scores])[0][0])
+    assert np.isfinite(scores[rows.table["position"].to_numpy() == 1]).any(), "the first row of a document counts too"
 
 
 def test_a_misspelt_setting_of_a_decoder_names_the_nearest(recipe):

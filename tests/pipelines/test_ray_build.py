@@ -64,16 +64,16 @@ def test_ray_builds_the_bank_that_one_process_builds(nursery, recipe, inline, pl
 
 @pytest.mark.slow
 def test_a_training_of_two_processes_survives_the_death_of_one(nursery, recipe, place):
-    """The engine inline does the shares of both in one process: the same memory but for rounding."""
+    """The engine inline does the shards of both in one process: the same memory but for rounding."""
     two = {**recipe, "imitate": {**recipe["imitate"], "processes": 2}}
-    assert nursery.build({**two, "bank": str(place / "shares")})[0] == 0
+    assert nursery.build({**two, "bank": str(place / "shards")})[0] == 0
     once = place / "died-in-training"
     environment = {"MNEMIC_FAULT": "imitate:after-write:2", "MNEMIC_FAULT_ONCE": str(once)}
-    gang = {**two, "bank": str(place / "gang")}
-    assert nursery.build(gang, engine="ray", workers=2, environment=environment)[0] == 0
+    group = {**two, "bank": str(place / "group")}
+    assert nursery.build(group, engine="ray", workers=2, environment=environment)[0] == 0
     assert once.exists()
-    banks = [mnemic.open_bank(place / name) for name in ("shares", "gang")]
-    one, other = (bank.memories()[0]["metrics"] for bank in banks)
+    banks = [mnemic.open_bank(place / name) for name in ("shards", "group")]
+    one, other = (bank.memories()[0].metrics for bank in banks)
     assert one == pytest.approx(other, rel=1e-3)
     key = [(name, "ascending") for name in ("step", "metric")]
     curves = [bank.table("metrics", ["epoch", "step", "rows", "metric"]).sort_by(key) for bank in banks]

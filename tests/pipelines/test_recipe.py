@@ -53,13 +53,16 @@ def test_the_mistakes_of_all_sections_come_at_once_in_sentences():
         ("`signature`: A signature needs permutations", "but they are 0"),
         ("`deduplicate.ngram` is said by `signature.ngram`", "set that instead."),
         ("`deduplicate`: The threshold of deduplication is 7.0", "such as 0.8."),
-        ("`embed`: The dtype 'int3'", "use auto, bfloat16 or float32."),
+        ("`embed`: Unknown dtype 'int3'", "use auto, bfloat16 or float32."),
         ("`segment`: There is no segmenter 'magic'", "size is 0; give a number of at least 1"),
         ("`cluster`: A tree cannot have branching 1", "at least 2"),
         ("`datastore.model` is said by `language_model`", "set that instead."),
         ("`datastore`: The datastore's student_depth is -3.0", "between 0 and 1, such as 0.7."),
         ("`teacher`: The teacher's temperature is 0", "or leave it out to have it chosen."),
-        ("`imitate`: The training's epochs is 0", "alpha is 7.0; give a share between 0 and 1, such as 0.4. The dtype"),
+        (
+            "`imitate`: The training's epochs is 0",
+            "alpha is 7.0; give a share between 0 and 1, such as 0.4. Unknown dtype",
+        ),
     ):
         (line,) = [line for line in lines if line.startswith(f"  {beginning}")]
         assert holds in line

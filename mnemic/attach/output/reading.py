@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 class HiddenMemory(Protocol):
     """A memory that answers one hidden vector: `mnemic.memories.mlp.MLPMemory`, `mnemic.memories.knn.KNNMemory`."""
 
-    reads: Literal["hidden"]
     tokens: torch.Tensor  # int64 [m], the ids that it knows
+
+    @property
+    def reads(self) -> Literal["hidden"]: ...
 
     def placed(self, device: torch.device, dtype: torch.dtype) -> HiddenMemory:
         """The memory in this device and dtype, ready to answer: itself where it is there, else a copy."""
@@ -37,9 +39,14 @@ class HiddenMemory(Protocol):
 class TextMemory(Protocol):
     """A memory that reads token ids: `mnemic.memories.decoder.MemoryDecoder`."""
 
-    reads: Literal["text"]
     tokens: torch.Tensor
-    cache_layers: int  # layers of keys and values that it keeps of the text
+
+    @property
+    def reads(self) -> Literal["text"]: ...
+
+    @property
+    def cache_layers(self) -> int:
+        """Layers of keys and values that it keeps of the text."""
 
     def placed(self, device: torch.device, dtype: torch.dtype) -> TextMemory: ...
 

@@ -60,9 +60,9 @@ class Unrolling:
 
 def schedules(weights: Sequence[float | Schedule]) -> list[Schedule]:
     """Numbers become `Constant`. Raises `ModelError` where they are no weights, or sum to more than 1."""
-    made = [_schedule(weight) for weight in weights]
-    shares(made, None)
-    return made
+    functions = [_schedule(weight) for weight in weights]
+    shares(functions, None)
+    return functions
 
 
 def shares(weights: Sequence[Schedule], positions: torch.Tensor | None) -> list[float | torch.Tensor]:
@@ -72,10 +72,10 @@ def shares(weights: Sequence[Schedule], positions: torch.Tensor | None) -> list[
     """
     import torch
 
-    found: list[float | torch.Tensor] = []
+    parts: list[float | torch.Tensor] = []
     for schedule in weights:
         if isinstance(schedule, Constant):
-            found.append(schedule.weight)
+            parts.append(schedule.weight)
         elif positions is not None:
             weight = torch.as_tensor(schedule(positions), dtype=torch.float32, device=positions.device)
             if weight.dim() and weight.shape != positions.shape:
@@ -85,15 +85,15 @@ def shares(weights: Sequence[Schedule], positions: torch.Tensor | None) -> list[
                 )
             if not bool(((weight >= 0.0) & (weight <= 1.0)).all()):  # also where it is not a number
                 raise ModelError("A schedule gave a weight that is not between 0 and 1; clamp what it computes.")
-            found.append(weight.expand(positions.shape)[:, None])
-    total = sum(found)
+            parts.append(weight.expand(positions.shape)[:, None])
+    total = sum(parts)
     if bool(total > 1.0 + _ROUNDING if isinstance(total, int | float) else (total > 1.0 + _ROUNDING).any()):
-        told = " + ".join(f"{weight:g}" for weight in found if isinstance(weight, float))
+        each = " + ".join(f"{weight:g}" for weight in parts if isinstance(weight, float))
         raise ModelError(
-            f"The weights of the memories sum to more than 1 ({told or 'by their schedules'}), and nothing is left for "
+            f"The weights of the memories sum to more than 1 ({each or 'by their schedules'}), and nothing is left for "
             "the model; lower them, or leave them out to have them tuned together."
         )
-    return found
+    return parts
 
 
 def _schedule(weight: float | Schedule) -> Schedule:

@@ -37,6 +37,7 @@ from mnemic.dataset.index.plan import (
     uncovered,
 )
 from mnemic.dataset.store import Dataset, Snapshot
+from mnemic.vectors import vectors
 
 ROWS_PER_PART = 250_000
 SAMPLE_PER_PARTITION, TURNS = 64, 20
@@ -64,8 +65,7 @@ class TrainCentroids:
                 sample_rate=max(1, min(SAMPLE_PER_PARTITION, rows // self.partitions)),
                 max_iters=TURNS,
             )
-        centroids: np.ndarray[Any, Any] = model.centroids.flatten().to_numpy(zero_copy_only=False)
-        return centroids.reshape(self.partitions, -1).astype(np.float32)
+        return vectors(model.centroids, np.float32)
 
 
 @dataclass(frozen=True)

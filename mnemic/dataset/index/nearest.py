@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from mnemic.arrays import RowIds
 from mnemic.dataset.failures import readable_errors
 from mnemic.dataset.index.plan import VectorSettings, search_settings
-from mnemic.dataset.index.rows import RowIds
 from mnemic.dataset.index.ties import MARGIN, best_rows, flagged, names_of
 from mnemic.dataset.store import Snapshot
 from mnemic.kept import expand
+from mnemic.vectors import vectors
 
 EXACT_ROWS = 2_000
 """A condition that leaves no more rows than this is answered exactly: reading them is not slower than the index."""
@@ -109,8 +110,7 @@ def search_exact(
     rows = np.zeros((len(unit), k), np.uint64)
     distances = np.full((len(unit), k), np.inf, np.float32)
     for batch in snapshot.scan([column], where=where, fragments=fragments, row_ids=True):
-        vectors = _unit(batch[column].flatten().to_numpy(zero_copy_only=False).reshape(batch.num_rows, -1))
-        near = (1.0 - unit @ vectors.T).astype(np.float32)
+        near = (1.0 - unit @ _unit(vectors(batch[column], copy=False)).T).astype(np.float32)
         here = np.broadcast_to(batch["_rowid"].to_numpy(), near.shape)
         rows, distances = nearest_of(np.hstack([rows, here]), np.hstack([distances, near]), k)
     return rows, distances
@@ -125,7 +125,7 @@ def nearest_of(rows: RowIds, distances: npt.NDArray[np.float32], k: int) -> tupl
     return np.take_along_axis(rows, order, 1), np.take_along_axis(distances, order, 1)
 
 
-def _unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: npt.NDArray[np.float32] = (vectors / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
+def _unit(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit: npt.NDArray[np.float32] = (rows / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
     return unit

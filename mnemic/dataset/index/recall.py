@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mnemic.arrays import RowIds
 from mnemic.dataset.index.build import Workers, in_this_process, partitions_of, parts
 from mnemic.dataset.index.nearest import nearest_of, search_exact, search_vector
 from mnemic.dataset.index.plan import VectorSettings, built
-from mnemic.dataset.index.rows import RowIds
 from mnemic.dataset.index.ties import IDENTITY
 from mnemic.dataset.store import Snapshot
+from mnemic.vectors import vectors
 
 K = 10
 SAMPLE = 200
@@ -96,10 +97,9 @@ def sample_queries(snapshot: Snapshot, column: str, count: int = SAMPLE) -> npt.
         here = np.concatenate([rows, batch["_rowid"].to_numpy()])
         order = np.argsort(ids, kind="stable")[:count]
         smallest, rows = ids[order], here[order]
-    vectors = snapshot.take_rows(rows, [column])[column].combine_chunks()
-    vectors = vectors.flatten().to_numpy(zero_copy_only=False).reshape(len(rows), -1).astype(np.float32)
-    noise = np.random.default_rng(len(rows)).standard_normal(vectors.shape, np.float32)
-    moved = vectors + noise * (NOISE / vectors.shape[1] ** 0.5)
+    stored = vectors(snapshot.take_rows(rows, [column])[column], np.float32)
+    noise = np.random.default_rng(len(rows)).standard_normal(stored.shape, np.float32)
+    moved = stored + noise * (NOISE / stored.shape[1] ** 0.5)
     unit: npt.NDArray[np.float32] = (moved / np.linalg.norm(moved, axis=1, keepdims=True)).astype(np.float32)
     return unit
 

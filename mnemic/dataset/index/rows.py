@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from mnemic.arrays import RowIds
 from mnemic.dataset.failures import readable_errors
 from mnemic.dataset.store import Snapshot
 
@@ -27,8 +28,6 @@ PATIENCE = 2_000
 
 MOST_ROWS = 8_000_000
 """Rows of a dataset from which its columns are never held: they would take more than a gigabyte."""
-
-RowIds = npt.NDArray[np.uint64]
 
 
 def read_rows(snapshot: Snapshot, row_ids: Sequence[int] | RowIds, columns: Sequence[str]) -> pa.Table:

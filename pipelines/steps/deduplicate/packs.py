@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from mnemic.arrays import RowIds
 from mnemic.dataset import Store
 from mnemic.dataset.write import WrittenFragment, append, write_rows
-from operators.deduplicate.candidates import Components, Rows, Shared, divided, joined
+from operators.deduplicate.candidates import Components, Shared, concatenated, divided
 from pipelines.steps.contracts import Context
 from pipelines.steps.fit import PARTIALS
 
@@ -44,7 +45,7 @@ class PackPart:
             return self.shared
         partials = store[PARTIALS].require(self.version)
         tables = [partials.part(fragment, ["key", "row"], start, count) for fragment, start, count in self.places]
-        return Shared(*joined((table["key"].to_numpy(), table["row"].to_numpy()) for table in tables))
+        return Shared(*concatenated((table["key"].to_numpy(), table["row"].to_numpy()) for table in tables))
 
 
 def spilled(store: Store, part: int, shared: Shared, limit: int) -> tuple[WrittenFragment, ...]:
@@ -82,7 +83,7 @@ def pieces_of_shards(store: Store, in_hand: dict[int, Shared | None]) -> list[Pa
 
 
 def divide(
-    context: Context, found: Sequence[PackPart], there: Callable[[Rows], np.ndarray], size: int
+    context: Context, found: Sequence[PackPart], there: Callable[[RowIds], np.ndarray], size: int
 ) -> list[PackPart]:
     """Divide what shards found into packs of about ``size`` documents, leaving out rows that are not ``there``."""
 
@@ -98,14 +99,14 @@ def divide(
     pack = linked.packs(size)
     documents = np.bincount(pack, minlength=1)
     if all(piece.shared is not None for piece in found):
-        every = Shared(*joined((shared.keys, shared.rows) for shared in shards()))
+        every = Shared(*concatenated((shared.keys, shared.rows) for shared in shards()))
         return [PackPart(int(documents[number]), part) for number, part in divided(every, linked.rows, pack)]
     before = {fragment.id for fragment in context.store[PARTIALS].require().fragments}
     layout: list[list[tuple[int, int]]] = []
     for shared in shards():
         parts = divided(shared, linked.rows, pack)
         layout.append([(number, len(part.keys)) for number, part in parts])
-        ordered = Shared(*joined((part.keys, part.rows) for _, part in parts))
+        ordered = Shared(*concatenated((part.keys, part.rows) for _, part in parts))
         commit_spilled(context, spilled(context.store, -1, ordered, -1))
     partials = context.store[PARTIALS].require()
     fragments = [fragment.id for fragment in partials.fragments if fragment.id not in before]

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from mnemic.arrays import Hashes, RowIds
 from mnemic.dataset import Dataset, Snapshot
 from mnemic.dataset.write import WrittenFragment, append, write_rows
 from mnemic.schema import BANDS
-from operators.contracts import Numbers
 from operators.deduplicate import Deduplicate
 from operators.deduplicate.bands import Bounds, within
 from operators.deduplicate.candidates import BandPlan
-from operators.deduplicate.shingles import Hashes
 from pipelines import faults
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context
@@ -115,7 +114,7 @@ class Runs:
         return sorted(found, key=lambda run: run.source)
 
 
-def read_runs(bands: Snapshot, runs: Sequence[Run], bounds: Bounds) -> Iterator[tuple[Hashes, Numbers]]:
+def read_runs(bands: Snapshot, runs: Sequence[Run], bounds: Bounds) -> Iterator[tuple[Hashes, RowIds]]:
     """The keys of a range in each of these runs, ascending, with their rows; a large run comes in several pieces."""
     small = [run.fragment for run in runs if run.keys <= LARGE]
     for batch in bands.scan(["key", "row"], fragments=small, batch_size=LARGE) if small else ():
@@ -128,7 +127,7 @@ def read_runs(bands: Snapshot, runs: Sequence[Run], bounds: Bounds) -> Iterator[
                 yield part["key"].to_numpy(), part["row"].to_numpy()
 
 
-def cut(run: tuple[Hashes, Numbers], bounds: Bounds) -> tuple[Hashes, Numbers]:
+def cut(run: tuple[Hashes, RowIds], bounds: Bounds) -> tuple[Hashes, RowIds]:
     """The part of ascending keys that lies in a range."""
     part = within(run[0], bounds)
     return run[0][part], run[1][part]

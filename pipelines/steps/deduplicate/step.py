@@ -28,20 +28,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic.arrays import Flags, Hashes, RowIds
 from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import add_fields, drop_fields
 from mnemic.dataset.write import WrittenFragment, append, write_rows, write_whole
 from mnemic.release import releases
 from mnemic.schema import FILTERS, PAIRS
-from operators.contracts import Numbers
 from operators.deduplicate import Deduplicate
 from operators.deduplicate.bands import shard_bounds
-from operators.deduplicate.bloom import Flags
-from operators.deduplicate.candidates import BandPlan, Shared, joined, shared_keys, shared_with_earlier
+from operators.deduplicate.candidates import BandPlan, Shared, concatenated, shared_keys, shared_with_earlier
 from operators.deduplicate.filters import BandFilters, filters_of, seen_by
 from operators.deduplicate.operator import PACK, duplicates_of, summary_of
-from operators.deduplicate.shingles import Hashes
 from pipelines import faults
 from pipelines.corpus_reader import RowOrder, corpus_digest
 from pipelines.identity import Record
@@ -74,7 +72,7 @@ class Base:
     pairs_version: int
     gone: pa.Array  # ids
     again: pa.Array  # ids of documents that fell to one that has gone
-    rows_again: Numbers
+    rows_again: RowIds
 
     @property
     def documents(self) -> Snapshot:
@@ -227,7 +225,7 @@ class DeduplicateStep:
             added = _keys_of_rows(operator, reader(), again, chosen)
 
             def work(shard: int) -> ShardOutcome:
-                def fresh() -> Iterator[tuple[Hashes, Numbers]]:
+                def fresh() -> Iterator[tuple[Hashes, RowIds]]:
                     yield from read(new, bounds[shard])
                     yield cut(added, bounds[shard])
 
@@ -240,7 +238,7 @@ class DeduplicateStep:
                     shared = shared_keys(fresh, bounds[shard], chosen.method, rows)
                 else:
                     seen = partial(seen_by, known) if known else _all
-                    shared = shared_with_earlier(joined(fresh()), seen, partial(read, old, bounds[shard]))
+                    shared = shared_with_earlier(concatenated(fresh()), seen, partial(read, old, bounds[shard]))
                 mine = next((one for one in known if one.bounds == bounds[shard]), None)
                 into = mine or BandFilters(bounds[shard], scheme, chosen.bands, rows)
                 for keys, _ in read(new if mine else index, bounds[shard]):
@@ -344,7 +342,7 @@ def _all(keys: Hashes) -> Flags:
     return np.ones(len(keys), np.bool_)
 
 
-def _keys_of_rows(operator: Deduplicate, reader: RowOrder, rows: Numbers, chosen: BandPlan) -> tuple[Hashes, Numbers]:
+def _keys_of_rows(operator: Deduplicate, reader: RowOrder, rows: RowIds, chosen: BandPlan) -> tuple[Hashes, RowIds]:
     """The keys of single documents."""
     if len(rows) == 0:
         return np.empty(0, np.uint64), rows
@@ -366,7 +364,7 @@ def _gone(before: Snapshot, now: Snapshot) -> pa.Array:
     return pa.concat_arrays(found)
 
 
-def _again(documents: Snapshot, pairs: Snapshot, gone: pa.Array) -> tuple[pa.Array, Numbers]:
+def _again(documents: Snapshot, pairs: Snapshot, gone: pa.Array) -> tuple[pa.Array, RowIds]:
     """Documents that fell to one that has gone, or to a copy of it: their ids and rows."""
     if len(gone) == 0:
         return gone, np.empty(0, np.uint64)

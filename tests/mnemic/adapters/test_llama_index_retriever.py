@@ -6,9 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from tiny_bank import tiny_recipe, write_corpus
 
-import mnemic
 from mnemic.errors import QueryError
 
 pytest.importorskip("llama_index.core", reason="LlamaIndex is not installed (extra `llama-index`)")
@@ -24,11 +22,8 @@ QUERY = "table index version"
 
 
 @pytest.fixture(scope="module")
-def bank(tmp_path_factory):
-    root = tmp_path_factory.mktemp("bank")
-    recipe = tiny_recipe(root, write_corpus(root / "corpus"))
-    mnemic.build(recipe, device="cpu")
-    return mnemic.open_bank(recipe["bank"])
+def bank(tiny):
+    return tiny.open()
 
 
 def ids(nodes):

@@ -9,6 +9,7 @@ from mnemic.catalogue import CATALOGUE
 from mnemic.dataset import Store
 from mnemic.dataset.digest import digest_dataset, digest_datasets
 from mnemic.dataset.write import append, append_rows, write_rows
+from mnemic.schema import TURN
 
 SCHEMA = pa.schema(
     [
@@ -17,6 +18,7 @@ SCHEMA = pa.schema(
         pa.field("vector", pa.list_(pa.float16(), 2)),
         pa.field("names", pa.list_(pa.string())),
         pa.field("time", pa.timestamp("us", tz="UTC")),
+        pa.field("turns", pa.list_(TURN)),
         pa.field("item", pa.string()),
     ]
 )
@@ -30,10 +32,15 @@ def rows(n: int = 9) -> list[dict]:
             "vector": [float(i), 0.5],
             "names": ["a", "b"][: i % 3],
             "time": i,
+            "turns": [turn(f"{i}-{place}", None if place else i) for place in range(i % 4)] if i % 2 else None,
             "item": f"run-dependent {np.random.random()}",
         }
         for i in range(n)
     ]
+
+
+def turn(name: str, time: int | None) -> dict:
+    return {"id": name, "start": 0, "end": 4, "speaker": "Ada", "time": time}
 
 
 def digest(folder, content: list[dict], cuts: tuple[int, ...] = ()) -> str:
@@ -56,7 +63,14 @@ def test_order_and_fragments_do_not_show(tmp_path_factory, random, cut):
 
 def test_every_value_counts(tmp_path):
     plain = digest(tmp_path / "plain", rows())
-    changes = {"id": "999", "text": "other", "vector": [3.0, 0.25], "names": ["ab"], "time": 77}
+    changes = {
+        "id": "999",
+        "text": "other",
+        "vector": [3.0, 0.25],
+        "names": ["ab"],
+        "time": 77,
+        "turns": [turn("3-0", 3)],
+    }
     seen = {plain}
     for field, value in changes.items():
         changed = rows()
@@ -70,6 +84,17 @@ def test_every_value_counts(tmp_path):
     seen.add(digest(tmp_path / "moved", moved))
     seen.add(digest(tmp_path / "fewer", rows(8)))
     assert len(seen) == 3 + len(changes) + (moved[1]["names"] != rows()[1]["names"])
+
+
+def test_every_part_of_a_turn_counts(tmp_path):
+    plain = digest(tmp_path / "plain", rows())
+    assert digest(tmp_path / "again", rows()) == plain
+    seen = {plain}
+    for field, value in {"id": "other", "start": 1, "end": 5, "speaker": "Bob", "time": None}.items():
+        changed = rows()
+        changed[5]["turns"][0][field] = value
+        seen.add(digest(tmp_path / field, changed))
+    assert len(seen) == 6
 
 
 def test_a_deleted_row_does_not_count(tmp_path):

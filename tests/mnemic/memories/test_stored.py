@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from tiny_bank import tiny_recipe, write_corpus
 from tiny_models import save_tiny_model
 
 import mnemic
@@ -19,17 +19,14 @@ from mnemic.dataset.write import append_rows
 from mnemic.errors import BankError, ModelError
 from mnemic.memories import datastore, knn
 from mnemic.memories.decoder import DecoderConfig, MemoryDecoder
-from mnemic.memories.stored import lock
+from mnemic.memories.held_out import HeldOutRows
 from mnemic.mixture import best_weight
 from mnemic.neighbours.lists import Lists
 
 
 @pytest.fixture(scope="module")
-def recipe(tmp_path_factory):
-    root = tmp_path_factory.mktemp("bank")
-    made = tiny_recipe(root, write_corpus(root / "corpus"))
-    mnemic.build(made, device="cpu", engine="inline")
-    return made
+def recipe(tiny, tmp_path_factory):
+    return tiny.copy(tmp_path_factory.mktemp("stored"))
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +45,10 @@ def model(loaded):
     detach(loaded[0])
 
 
+READ = {"window": 64, "stride": 32, "tokens": 64}
+"""How the recipe reads documents, as the config of a decoder says it."""
+
+
 def with_datasets(bank, *without, **versions):
     """The bank as another release would pin it."""
     kept = {name: version for name, version in bank.release.versions.items() if name not in without}
@@ -61,7 +62,13 @@ def with_decoder(bank):
     tokens = torch.from_numpy(np.unique(bank.table("datastore", ["token"])["token"].to_numpy().astype(np.int64)))
     torch.manual_seed(0)
     decoder = MemoryDecoder(DecoderConfig(320, 32, len(tokens), 2, 48, 4, 2), tokens)
-    row |= {"id": "decoder", "name": "decoder", "kind": "decoder", "config": "{}", "weights": decoder.to_bytes()}
+    row |= {
+        "id": "decoder",
+        "name": "decoder",
+        "kind": "decoder",
+        "config": json.dumps(READ),
+        "weights": decoder.to_bytes(),
+    }
     dataset = bank.store["memories"]
     schema = dataset.require().schema
     append_rows(dataset, pa.Table.from_pylist([row], schema=schema), schema, {})
@@ -69,17 +76,18 @@ def with_decoder(bank):
 
 
 def held_out(bank):
-    return datastore.validation_rows(bank, ["token", "key", "base_logprob", "teacher_label"])
+    return HeldOutRows.read(bank.view, columns=["token", "key", "base_logprob", "teacher_label"])
 
 
 def test_the_retriever_is_one_of_the_memories(bank):
     trained, own = bank.memories()
-    assert trained["name"] == trained["kind"] == "mlp" and own["name"] == own["kind"] == "knn"
-    assert own["lock"] == trained["lock"] and own["config"]["neighbours"] == 16
-    assert own["config"]["rows"] == bank.dataset("datastore").count("split = 'store'")
+    assert trained.name == trained.kind == "mlp" and own.name == own.kind == "knn"
+    assert own.lock == trained.lock and own.config["neighbours"] == 16
+    assert (trained.owner, own.owner) == ("imitate", "teacher")
+    assert own.config["rows"] == bank.dataset("datastore").count("split = 'store'")
     rows = held_out(bank)
-    expected = best_weight(rows["base_logprob"].to_numpy(), datastore.label_log_prob(rows))[0]
-    assert own["metrics"]["weight"] == expected > 0
+    expected = best_weight(rows.base, datastore.label_log_prob(rows))[0]
+    assert own.metrics["weight"] == expected > 0
     with pytest.raises(BankError, match=r"no memory 'other'. It has: mlp, knn"):
         bank.memory("other")
 
@@ -88,9 +96,9 @@ def test_the_retriever_is_one_of_the_memories(bank):
 def test_it_says_what_the_teacher_said_of_held_out_rows(bank, way, monkeypatch):
     """Their documents are not in the store, so nothing was masked for them."""
     monkeypatch.setattr(knn, "EXACT_ROWS", 20_000 if way == "exact" else 50)
-    memory, _ = bank.memory("knn")
+    memory = bank.memory("knn").module
     assert isinstance(memory.store, Lists) == (way == "lists")
-    rows = held_out(bank)
+    rows = held_out(bank).table
     keys = torch.from_numpy(datastore.vectors(rows["key"].combine_chunks()))
     found = memory.token_log_prob(keys, torch.from_numpy(rows["token"].to_numpy().astype(np.int64))).exp().numpy()
     same = np.isclose(found, rows["teacher_label"].to_numpy(), atol=1e-4)
@@ -102,7 +110,7 @@ def test_it_says_what_the_teacher_said_of_held_out_rows(bank, way, monkeypatch):
 
 def test_lists_of_the_release_are_used(bank, monkeypatch):
     monkeypatch.setattr(knn, "EXACT_ROWS", 50)
-    made = bank.memory("knn")[0].store
+    made = bank.memory("knn").module.store
     width = made.centroids.shape[1]
     centroid = pa.FixedSizeListArray.from_arrays(pa.array(made.centroids.numpy().reshape(-1)), width)
     count = len(centroid)
@@ -111,7 +119,7 @@ def test_lists_of_the_release_are_used(bank, monkeypatch):
     append_rows(bank.store["lists"], table.take(list(range(count))[::-1]), table.schema, {})
     pinned = with_datasets(bank, lists=bank.store["lists"].require().version)
     monkeypatch.setattr(Lists, "measure", lambda self, recall: pytest.fail("it was measured by the teacher"))
-    found = datastore.load(pinned, {**pinned.memory_row("knn")["config"], "probes": 1}).store
+    found = datastore.load(pinned.view, {**pinned.memory_info("knn").config, "probes": 1}).store
     assert torch.equal(found.centroids, made.centroids) and found.probes == 1
 
 
@@ -132,19 +140,18 @@ def test_attaching_the_retriever_and_several_together(bank, loaded, model):
 
 def test_several_are_tuned_together_on_validation_rows(with_decoder):
     names = ["mlp", "knn", "decoder"]
-    assert [row["name"] for row in with_decoder.memories()] == ["mlp", "decoder", "knn"]
+    assert [info.name for info in with_decoder.memories()] == ["mlp", "decoder", "knn"]
     weights = with_decoder.tune(names)
     assert list(weights) == names and 0 < sum(weights.values()) <= 1
     rows = held_out(with_decoder)
     alone = with_decoder.tune(["knn"])["knn"]
-    assert alone == pytest.approx(
-        best_weight(rows["base_logprob"].to_numpy(), datastore.label_log_prob(rows))[0], abs=0.05
-    )
+    assert alone == pytest.approx(best_weight(rows.base, datastore.label_log_prob(rows))[0], abs=0.05)
 
 
 def test_a_decoder_of_a_bank_is_attached(with_decoder, loaded, model):
-    decoder, row = with_decoder.memory("decoder")
-    assert isinstance(decoder, MemoryDecoder) and row["kind"] == "decoder"
+    memory = with_decoder.memory("decoder")
+    decoder = memory.module
+    assert isinstance(decoder, MemoryDecoder) and memory.info.kind == "decoder"
     inputs = loaded[1]("The table of a column", return_tensors="pt")
     with torch.inference_mode():
         found = with_decoder.attach(model, "decoder", weight=1.0)(**inputs).logits
@@ -158,6 +165,7 @@ def test_names_and_weights_that_do_not_fit_are_told(bank, model):
         (({"mlp": 0.3}, 0.3), "come with their weights"),
         ((["mlp", "mlp"], None), "attached once"),
         (([], None), "at least one"),
+        (({"mlp": 0.3, "knn": None}, None), "a weight between 0 and 1"),
         (({"mlp": 0.7, "knn": 0.7}, None), "sum to more than 1"),
     ):
         with pytest.raises(ModelError, match=told):
@@ -169,9 +177,9 @@ def test_names_and_weights_that_do_not_fit_are_told(bank, model):
 def test_the_retriever_knows_its_model_without_a_trained_memory(bank, recipe, tmp_path):
     """Then the model that the recipe names is read, if it is still the one that the keys are of."""
     alone = with_datasets(bank, "memories")
-    assert [row["name"] for row in alone.memories()] == ["knn"] and alone.memories()[0]["lock"] == {}
+    assert [info.name for info in alone.memories()] == ["knn"] and alone.memories()[0].lock == {}
     expected = languagemodel.lock(*languagemodel.load(recipe["language_model"], "float32"))
-    assert lock(alone) == expected == lock(bank)
+    assert datastore.lock(alone.view) == expected == datastore.lock(bank.view)
     other, _ = languagemodel.load(save_tiny_model(tmp_path / "other", seed=7), "float32")
     for opened in (alone, bank):
         with pytest.raises(ModelError, match="other weights"):

@@ -80,7 +80,7 @@ def test_an_answer_does_not_depend_on_what_else_is_asked(clustered, order, size,
 def test_tiles_and_blocks_do_not_show(clustered, monkeypatch):
     keys, document, searched = clustered
     expected = searched.search(keys[:500], document[:500], 30, 5)
-    monkeypatch.setattr(lists, "_TILE", 7)
+    monkeypatch.setattr(lists, "TILE", 7)
     monkeypatch.setattr(lists, "_QUERIES", 64)
     for found, whole in zip(searched.search(keys[:500], document[:500], 30, 5), expected, strict=True):
         np.testing.assert_array_equal(found, whole)

@@ -31,13 +31,13 @@ def test_what_was_added_is_found_and_what_was_not_seldom_is() -> None:
     false = one.contains(others).mean()
     assert false < 1e-3 and one.observed_error < 1e-3
     assert false == pytest.approx(one.observed_error, rel=0.25)
-    assert 0.45 < one.fill < 0.55 and abs(one.held - 50_000) <= 50
+    assert 0.45 < one.fill < 0.55 and abs(one.count - 50_000) <= 50
 
 
 def test_a_key_is_seen_the_second_time_also_in_one_call() -> None:
     one = BloomFilter(10, 1e-6)
     assert one.add(np.array([5, 6, 5, 7, 6], np.uint64)).tolist() == [False, False, True, False, True]
-    assert one.held == 3
+    assert one.count == 3
 
 
 def test_a_full_filter_refuses_and_is_left_as_it_was() -> None:
@@ -58,7 +58,7 @@ def test_merged_filters_are_the_single_one() -> None:
     other.add(theirs)
     both.add(np.concatenate([mine, theirs]))
     merged = one.merge(other)
-    assert np.array_equal(merged.bits, both.bits) and merged.held == 600
+    assert np.array_equal(merged.bits, both.bits) and merged.count == 600
     with pytest.raises(StepError, match="another shape"):
         one.merge(BloomFilter(1001, 1e-4))
 

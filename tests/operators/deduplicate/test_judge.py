@@ -18,14 +18,14 @@ def quiet(done: int, total: int) -> None:
     pass
 
 
-def sets_of(texts: list[str], ngram: int = 2, hashes_held: int = 10**6) -> tuple[ShingleSets, list[int]]:
+def sets_of(texts: list[str], ngram: int = 2, most_hashes: int = 10**6) -> tuple[ShingleSets, list[int]]:
     read: list[int] = []
 
     def texts_of(numbers):
         read.extend(numbers)
         return pa.array([texts[number] for number in numbers], pa.large_string())
 
-    return ShingleSets(texts_of, Shingler(ngram), hashes_held), read
+    return ShingleSets(texts_of, Shingler(ngram), most_hashes), read
 
 
 def test_jaccard_against_sets() -> None:
@@ -44,7 +44,7 @@ def test_jaccard_against_sets() -> None:
 
 def test_shingle_sets_are_equal_when_little_is_held() -> None:
     texts = [f"{i} " + " ".join(f"w{j}" for j in range(i, i + 20)) for i in range(30)]
-    sets, read = sets_of(texts, hashes_held=40)
+    sets, read = sets_of(texts, most_hashes=40)
     wanted = [3, 29, 0, 3, 7, 8, 9, 3]
     expected = Shingler(2).distinct(pa.array(texts))
     for _ in range(2):
@@ -68,7 +68,7 @@ def test_candidates_share_enough_buckets_and_components() -> None:
         buckets.keep(document)
     others, shared = buckets.candidates(3)
     assert others.tolist() == [0, 2] and shared.tolist() == [1, 1]  # the most alike first
-    assert buckets.wanted(3, 4).tolist() == [0, 2, 3]
+    assert buckets.needed(3, 4).tolist() == [0, 2, 3]
 
 
 @settings(max_examples=40, deadline=None)

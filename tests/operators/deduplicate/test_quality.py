@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 from test_deduplicate import corpus, duplicates, fit
 
-from bench.dedup_corpus import plant, split
-from bench.dedup_truth import jaccard, kept_by_rule, shingles, similar_pairs
+from bench.deduplicate.debian import split
+from bench.deduplicate.edits import plant
+from bench.deduplicate.truth import jaccard, kept_by_rule, shingles, similar_pairs
 from mnemic.ids import content_hash
 from operators.deduplicate import Deduplicate
 from operators.deduplicate.shingles import Shingler

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.dedup_truth import word
+from bench.deduplicate.truth import word
 from mnemic.errors import RecipeError
 from operators.deduplicate.characters import code_points
 from operators.deduplicate.shingles import Shingler, normalise, slices

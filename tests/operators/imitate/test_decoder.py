@@ -13,9 +13,10 @@ from tiny_models import SENTENCES, save_tiny_model
 from mnemic import languagemodel
 from mnemic.errors import StepError
 from mnemic.memories.decoder import MemoryDecoder
+from mnemic.memories.texts import Texts, decoder_log_probs
 from mnemic.mixture import best_weight, perplexity
 from operators.datastore import Datastore
-from operators.imitate import Decode, TextRows, Texts, decoder_log_probs
+from operators.imitate import Decode, TextRows
 from operators.imitate.decoder import start
 from operators.teacher import distribution, target_columns
 from operators.train import Checkpoint
@@ -23,7 +24,6 @@ from operators.train import Checkpoint
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    torch.set_num_threads(1)
     return save_tiny_model(tmp_path_factory.mktemp("llama"))
 
 

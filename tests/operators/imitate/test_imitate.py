@@ -8,24 +8,25 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load
 from tiny_models import save_tiny_model
 
 from mnemic import languagemodel
 from mnemic.errors import StepError
 from mnemic.memories.mlp import MLPMemory
+from mnemic.memories.weights import pack, unpack_metadata
 from mnemic.mixture import best_weight, perplexity
 from operators.imitate import Imitate, TrainingRows
 from operators.imitate.mlp import MLPStudent
 from operators.teacher import distribution, probabilities, target_columns
 from operators.train import Checkpoint
-from operators.train.checkpoint import pack_state, restore_moments, unpack_course, unpack_memory
+from operators.train.checkpoint import finished_weights, pack_state, restore_moments, unpack_training_state
 from operators.train.loop import make_optimisers
 from operators.train.loss import soft_label_loss
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    torch.set_num_threads(2)
     return save_tiny_model(tmp_path_factory.mktemp("llama"))
 
 
@@ -190,19 +191,33 @@ def test_moments_go_back_to_the_parameter_that_they_are_of(address: str) -> None
     rows, _ = repeated_facts(rows=100, held_out=5)
     operator = Imitate(model=address, epochs=1, dtype="float32")
     state = run(operator, rows)[0].state
-    memory = unpack_memory(state)
+    memory = MLPMemory.from_bytes(finished_weights(state))
     optimisers = make_optimisers(operator, MLPStudent(rows, memory, 0.4, "cpu", half=False), "cpu")
     restore_moments(state, memory, optimisers)
     assert [{tuple(sorted(held)) for held in one.state.values()} for one in optimisers] == [
         {("exp_avg", "exp_avg_sq", "step")},
         {("momentum",)},
     ]
-    assert pack_state(memory, optimisers, unpack_course(state, operator.identity()), operator.identity()) == state
+    assert (
+        pack_state(memory, optimisers, unpack_training_state(state, operator.identity()), operator.identity()) == state
+    )
+
+
+def test_a_state_that_names_the_class_of_its_memory_is_read(address: str) -> None:
+    """As states were before they named the memory's format; a training that was killed then goes on now."""
+    rows, _ = repeated_facts(rows=100, held_out=5)
+    operator = Imitate(model=address, epochs=2, dtype="float32")
+    first, last = run(operator, rows)
+    metadata = unpack_metadata(first.state)
+    assert metadata.pop("memory") == MLPMemory.format
+    before = pack(load(first.state), {**metadata, "kind": "MLPMemory"})
+    assert finished_weights(before) == first.weights
+    assert run(operator, rows, before) == [last]
 
 
 def test_a_training_that_diverges_is_a_sentence(address: str) -> None:
     rows, _ = repeated_facts(rows=200, held_out=5)
-    with pytest.raises(StepError, match="lower its matrix_rate and learning_rate"):
+    with pytest.raises(StepError, match="lower matrix_rate or learning_rate"):
         run(Imitate(model=address, batch=20, dtype="float32", learning_rate=1e30, matrix_rate=1e30), rows)
 
 

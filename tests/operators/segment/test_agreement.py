@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.segment.agreement import boundary_f1, density, half_mean_length, pk, window_diff
+from bench.segment.agreement import boundary_f1, density, half_mean_length, pk, window_diff
 
 
 def flags(text: str) -> np.ndarray:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.segment.agreement import pk
 from operators.segment import posterior
-from operators.segment.agreement import pk
 from operators.segment.changepoint import penalised, possible_shortest, with_count
 from operators.segment.cost import cost_blocks, costs
 from operators.segment.divisive import cuts_of, divisions

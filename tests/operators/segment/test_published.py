@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from operators.segment.published import CHUNK, INITIAL, LOCAL, LONGEST, SHORTEST, chunk_cutoffs, published_cuts
+from bench.segment.published import CHUNK, INITIAL, LOCAL, LONGEST, SHORTEST, chunk_cutoffs, published_cuts
 
 
 def surprise(seed: int, count: int) -> np.ndarray:

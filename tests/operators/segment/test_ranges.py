@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.segment.ranges import mean_vectors, medoids, most_attended, most_of_each
+from bench.segment.published import most_attended, most_of_each
+from operators.segment.ranges import mean_vectors, medoids
 
 
 @given(st.integers(0, 10**6), st.integers(1, 30), st.integers(1, 11), st.integers(1, 5))

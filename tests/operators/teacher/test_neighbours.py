@@ -20,7 +20,6 @@ from operators.teacher import NO_NEIGHBOUR, FittedNeighbours, Neighbours
 
 def fit(operator: Neighbours, rows: pa.RecordBatch) -> FittedNeighbours:
     """Of the rows of split "store", as the step gives them."""
-    torch.set_num_threads(2)
     return operator.fit(Rows(rows.filter(pc.equal(rows["split"], "store"))), "cpu", lambda done, total: None)
 
 
@@ -128,6 +127,21 @@ def test_another_process_computes_the_same_from_the_state(search: str) -> None:
     fitted = fit(operator, _STORE)
     restored = operator.restore(fitted.state, Rows(_STORE, **fitted.tables), "cpu")
     assert restored(_STORE.slice(0, 200)).equals(fitted(_STORE.slice(0, 200)))
+
+
+@pytest.mark.parametrize("memory_gb", [8.0, len(_STORE) * (6 * 48 + 64) / 2e9 * 1.001])
+def test_threads_do_not_show(memory_gb: float, two_threads: None) -> None:
+    operator = Neighbours(24, search="lists", recall=0.9, memory_gb=memory_gb)
+    torch.set_num_threads(1)
+    one = fit(operator, _STORE)
+    lists = one.tables["lists"]
+    (first, *_), rows = operator.ranges(lists), _STORE.append_column("_rowid", pa.array(range(1500), pa.uint64()))
+    part = operator.part(one.state, Rows(_STORE, lists=lists), "cpu", first)
+    answers = part(rows)
+    torch.set_num_threads(2)
+    two = fit(operator, _STORE)
+    assert two.summary == one.summary and two.tables["lists"].equals(lists)
+    assert operator.part(two.state, Rows(_STORE, lists=lists), "cpu", first)(rows).equals(answers)
 
 
 @pytest.mark.parametrize("count", [2, 4])

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.teacher import Distribution, probabilities, target_columns
-from operators.teacher.targets import NOTHING, target_fields
+from operators.teacher.targets import ZERO, target_fields
 
 
 @settings(max_examples=40, deadline=None)
@@ -24,7 +24,7 @@ def test_probabilities_come_back_within_a_step(seed: int, support: int, held: in
     assert [column.type for column in columns] == [field.type for field in target_fields(pa.uint16(), support)]
     codes = columns[1].flatten().to_numpy().reshape(3, support)
     found = probabilities(codes)
-    kept = codes < NOTHING
+    kept = codes < ZERO
     assert (columns[0].flatten().to_numpy().reshape(3, support)[kept] == ids[kept]).all()
     assert (probs[~kept] < 1.3e-7).all() and (found[~kept] == 0).all()
     np.testing.assert_allclose(found[kept], probs[kept], rtol=0.07)

@@ -1,4 +1,4 @@
-"""Processes that train together make the memory of one that does the shares of all, and never wait for a dead one."""
+"""A process group makes the memory of one process that computes all shards, and never waits for a dead process."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from tiny_models import save_tiny_model
 
 from mnemic.memories.decoder import MemoryDecoder
 from mnemic.memories.mlp import MLPMemory
-from operators.contracts import LostMember, Member
-from operators.imitate import Decode, Imitate, TextRows, Texts, TrainingRows
+from mnemic.memories.texts import Texts
+from operators.contracts import LostProcess, ProcessRank
+from operators.imitate import Decode, Imitate, TextRows, TrainingRows
 from operators.train import Checkpoint, Training
 
 
@@ -51,13 +52,13 @@ def texts(documents: int = 12) -> TextRows:
     return TextRows(made, ids, probs, made, np.full(count, -np.log(60.0), np.float32))
 
 
-def train(operator: Training, member: Member | None = None, state: bytes | None = None) -> list[Checkpoint]:
+def train(operator: Training, process: ProcessRank | None = None, state: bytes | None = None) -> list[Checkpoint]:
     rows = texts() if isinstance(operator, Decode) else vectors()
-    return list(operator.train(rows, state, "cpu", lambda done, total: None, member))
+    return list(operator.train(rows, state, "cpu", lambda done, total: None, process))
 
 
 def member_of_a_gang(
-    operator: Training, member: Member, answers: Any, dies_at: int | None, state: bytes | None
+    operator: Training, process: ProcessRank, answers: Any, dies_at: int | None, state: bytes | None
 ) -> None:
     torch.set_num_threads(1)
 
@@ -67,14 +68,14 @@ def member_of_a_gang(
 
     rows = texts() if isinstance(operator, Decode) else vectors()
     try:
-        made = list(operator.train(rows, state, "cpu", progress, member))
-        answers.put((member.rank, made[-1] if made else None))
-    except LostMember as error:
-        answers.put((member.rank, str(error)))
+        made = list(operator.train(rows, state, "cpu", progress, process))
+        answers.put((process.rank, made[-1] if made else None))
+    except LostProcess as error:
+        answers.put((process.rank, str(error)))
 
 
 @pytest.fixture
-def gang() -> Iterator[Any]:
+def process_group() -> Iterator[Any]:
     """Train with two processes; returns what each answered. ``dies_at`` is the step after which the second dies."""
     context = get_context("spawn")
     processes: list[Any] = []
@@ -82,16 +83,16 @@ def gang() -> Iterator[Any]:
     def trained(operator: Training, dies_at: int | None = None, state: bytes | None = None) -> dict[int, Any]:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            meeting = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+            rendezvous = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
         answers = context.Queue()
         for rank in range(2):
-            work = (operator, Member(rank, 2, meeting), answers, dies_at if rank else None, state)
+            work = (operator, ProcessRank(rank, 2, rendezvous), answers, dies_at if rank else None, state)
             processes.append(context.Process(target=member_of_a_gang, args=work))
             processes[-1].start()
         try:
             return dict(answers.get(timeout=240) for _ in range(1 if dies_at else 2))
         except queue.Empty:
-            pytest.fail("the members of the gang wait for one another")
+            pytest.fail("the processes of the group wait for one another")
 
     yield trained
     for process in processes:
@@ -103,11 +104,11 @@ def weights(made: Checkpoint, kind: type[MLPMemory] | type[MemoryDecoder]) -> li
     return [value.float().numpy() for value in kind.from_bytes(made.weights).state_dict().values()]
 
 
-def test_two_processes_make_the_memory_of_one(address: str, gang: Any) -> None:
+def test_two_processes_make_the_memory_of_one(address: str, process_group: Any) -> None:
     operator = Imitate(model=address, epochs=3, batch=128, dtype="float32", processes=2)
-    together = gang(operator)
+    together = process_group(operator)
     assert together[1] is None  # the first tells for all
-    alone = train(operator)  # one process does the shares of both
+    alone = train(operator)  # one process computes the shards of both
     for one, other in zip(weights(together[0], MLPMemory), weights(alone[-1], MLPMemory), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
     for one, other in zip(together[0].curve, alone[-1].curve, strict=True):
@@ -125,16 +126,16 @@ def test_the_shares_of_a_batch_are_the_batch(address: str) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_carry_on_from_a_checkpoint_of_one(address: str, gang: Any) -> None:
+def test_two_processes_carry_on_from_a_checkpoint_of_one(address: str, process_group: Any) -> None:
     operator = Decode(model=address, epochs=2, batch=64, dtype="float32", blocks=1, window=16, stride=8, processes=2)
     first, alone = train(operator)
-    together = gang(operator, state=first.state)[0]
+    together = process_group(operator, state=first.state)[0]
     assert together.epoch == 2
     for one, other in zip(weights(together, MemoryDecoder), weights(alone, MemoryDecoder), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
     assert together.metrics["validation_perplexity"] == pytest.approx(alone.metrics["validation_perplexity"], rel=1e-3)
 
 
-def test_who_loses_the_others_says_so(address: str, gang: Any) -> None:
+def test_who_loses_the_others_says_so(address: str, process_group: Any) -> None:
     operator = Imitate(model=address, epochs=3, batch=128, dtype="float32", processes=2)
-    assert "The processes of the training lost one another" in gang(operator, dies_at=4)[0]
+    assert "The processes of the training lost one another" in process_group(operator, dies_at=4)[0]

@@ -261,7 +261,7 @@ def test_a_job_of_more_than_64_megabytes_is_refused(ray_engine):
 
 
 def test_workers_with_other_code_are_refused(ray_engine, monkeypatch):
-    monkeypatch.setattr(dispatch, "code_digest", lambda: "another")
+    monkeypatch.setattr(dispatch, "code_digest", lambda packages: "another")
     _, error = drained(ray_engine.map(job(lambda item: item), [1]))
     assert "have another mnemic than this process" in str(error)
 

@@ -7,22 +7,17 @@ import json
 import numpy as np
 import pytest
 import torch
-from tiny_bank import tiny_recipe, write_corpus
 
 import mnemic
 from mnemic.command import main
 from pipelines.evaluate import speed
 from pipelines.evaluate.bank import Evaluation
-from pipelines.evaluate.held_out import HeldOut, trained
+from pipelines.evaluate.held_out import HeldOut, loaded
 
 
 @pytest.fixture(scope="module")
-def bank(tmp_path_factory):
-    root = tmp_path_factory.mktemp("bank")
-    decoder = {"blocks": 1, "epochs": 1, "dtype": "float32", "pass_tokens": 256}
-    recipe = tiny_recipe(root, write_corpus(root / "corpus"), control=True, decoder=decoder)
-    mnemic.build(recipe, device="cpu")
-    return mnemic.open_bank(recipe["bank"])
+def bank(tiny_full):
+    return tiny_full.open()
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +27,7 @@ def found(bank) -> Evaluation:
 
 def rows_of(bank, where):
     rows = bank.table("datastore", ["token", "base_logprob", "teacher_label", "input", "document"], where)
-    memory, _ = bank.memory()
+    memory = bank.memory().module
     hidden = torch.from_numpy(np.array(rows["input"].to_pylist(), np.float16))
     with torch.inference_mode():
         said = memory.token_log_prob(hidden, torch.from_numpy(rows["token"].to_numpy().astype(np.int64)))
@@ -62,8 +57,8 @@ def test_every_memory_of_the_recipe_is_measured(bank, found):
 
 
 def test_what_a_decoder_says_does_not_depend_on_which_rows_are_asked_for(bank):
-    every = HeldOut.read(bank, "split LIKE 'test-%'", trained(bank))
-    some = HeldOut.read(bank, "split = 'test-collection'", trained(bank))
+    every = HeldOut.read(bank, "split LIKE 'test-%'", loaded(bank))
+    some = HeldOut.read(bank, "split = 'test-collection'", loaded(bank))
     rows = np.flatnonzero(np.isin(every.document, some.document))
     np.testing.assert_array_equal(every.memories["decoder"][rows], some.memories["decoder"])
     assert np.isfinite(some.memories["decoder"]).any()
@@ -112,7 +107,7 @@ def test_speed_is_told_of_the_model_alone_and_with_each_memory(bank, capsys, mon
     monkeypatch.setattr(speed, "GENERATED", 4)
     monkeypatch.setattr(speed, "DOCUMENTS", 1)
     found = mnemic.evaluate(bank, speed=True).speeds
-    assert [one.name for one in found] == ["base", *(row["name"] for row in bank.memories())]
+    assert [one.name for one in found] == ["base", *(info.name for info in bank.memories())]
     assert found[0].times_base == 1.0 and all(one.tokens_per_second > 0 for one in found)
     sizes = {one.name: one.bytes for one in found}
     keys = bank.table("datastore", ["key"], "split = 'store'")["key"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mnemic.errors import SourceError
 from pipelines.evaluate.questions import Question, Skipped, read_questions
-from pipelines.sources import Document
+from pipelines.sources.contracts import Document
 from pipelines.sources.conversations import Conversations
 
 LOCOMO = Path(__file__).parents[3] / "shared" / "data" / "locomo_dev.json"

@@ -15,8 +15,8 @@ from conversation_files import documents, everything, rejects, said
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.sources import is_blank
 from pipelines.sources.conversations import Conversations
+from pipelines.sources.text import is_blank
 
 SLOW_FOLDER = [HealthCheck.function_scoped_fixture]
 

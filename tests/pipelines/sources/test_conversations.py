@@ -17,7 +17,7 @@ from hypothesis import HealthCheck
 from mnemic.command import main
 from mnemic.errors import RecipeError, SourceError
 from pipelines.recipe import load_recipe
-from pipelines.sources import Document, Reject, Turn
+from pipelines.sources.contracts import Document, Reject, Turn
 from pipelines.sources.conversations import Conversations
 
 LOCOMO = Path(__file__).parents[4] / "shared" / "data" / "locomo_dev.json"

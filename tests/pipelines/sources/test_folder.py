@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from mnemic.errors import SourceError
-from pipelines.sources import Document, Item, Reject
+from pipelines.sources.contracts import Document, Item, Reject
 from pipelines.sources.folder import Folder
 
 Found = Document | Reject

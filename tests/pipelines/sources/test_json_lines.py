@@ -14,8 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.sources import Document, Reject, is_blank
+from pipelines.sources.contracts import Document, Reject
 from pipelines.sources.folder import Folder
+from pipelines.sources.text import is_blank
 
 Found = Document | Reject
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mnemic.errors import SourceError
-from pipelines.sources import Document, Item, Reject
+from pipelines.sources.contracts import Document, Item, Reject
 from pipelines.sources.python_environment import PythonEnvironment
 
 LONG = "A sentence that is long enough to be worth a document"

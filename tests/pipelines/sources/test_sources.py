@@ -11,16 +11,18 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from mnemic.errors import RecipeError
-from pipelines.sources import SOURCES, Reject, decode_text, find_source, read_bytes, text_fault
+from pipelines.sources.contracts import Reject
 from pipelines.sources.folder import Folder
+from pipelines.sources.kinds import SOURCES, find_source
 from pipelines.sources.python_environment import PythonEnvironment
+from pipelines.sources.text import decode_text, read_bytes, text_fault
 
 Offer = Callable[[str, str], None]
 
 MAILBOX = """
 from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
-from pipelines.sources import Document, Item
+from pipelines.sources.contracts import Document, Item
 
 class Mailbox(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)

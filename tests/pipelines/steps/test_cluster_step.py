@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 from nursery import Nursery
-from tiny_bank import WORDS, tiny_recipe, write_corpus
+from tiny_bank import WORDS, TinyBank
 
 import mnemic
 from mnemic.dataset import Store
@@ -14,17 +14,26 @@ from pipelines.plan import plan
 from pipelines.run import build
 
 
-@pytest.fixture
-def corpus(tmp_path):
-    return write_corpus(tmp_path / "corpus")
+@pytest.fixture(scope="module")
+def clustered(tmp_path_factory):
+    """A bank without a language model, whose tree is fitted."""
+    sections = ("name", "bank", "sources", "fragment_characters", "embed", "segment", "cluster")
+    return TinyBank.build(tmp_path_factory.mktemp("clustered"), sections)
 
 
 @pytest.fixture
-def recipe(tmp_path, corpus):
-    """Without a language model: a build takes a second."""
-    full = tiny_recipe(tmp_path, corpus)
-    names = ("name", "bank", "sources", "fragment_characters", "embed", "segment", "cluster")
-    return {name: full[name] for name in names}
+def copy(clustered, tmp_path):
+    return clustered.copy_with_corpus(tmp_path)
+
+
+@pytest.fixture
+def recipe(copy):
+    return copy[0]
+
+
+@pytest.fixture
+def corpus(copy):
+    return copy[1]
 
 
 def add_documents(corpus, numbers=range(4)) -> None:
@@ -49,7 +58,6 @@ def cluster_line(recipe):
 
 
 def test_a_tree_stays_when_documents_come(recipe, corpus):
-    build(recipe, device="cpu")
     before = mnemic.open_bank(recipe["bank"])
     first, tree = paths(before), nodes(before)
     assert set(tree["added"].to_pylist()) == {0}
@@ -73,7 +81,6 @@ def test_a_tree_stays_when_documents_come(recipe, corpus):
 
 
 def test_any_way_to_add_the_same_documents_gives_one_bank(recipe, corpus, tmp_path):
-    build(recipe, device="cpu")
     at_once = {**recipe, "bank": str(shutil.copytree(recipe["bank"], tmp_path / "at-once"))}
     add_documents(corpus, range(2))
     build(recipe, device="cpu", commit_every=1)
@@ -84,7 +91,6 @@ def test_any_way_to_add_the_same_documents_gives_one_bank(recipe, corpus, tmp_pa
 
 
 def test_reclustering_gives_the_bank_that_a_fresh_build_gives(recipe, corpus, tmp_path):
-    build(recipe, device="cpu")
     add_documents(corpus)
     build(recipe, device="cpu")
     fresh = {**recipe, "bank": str(tmp_path / "fresh")}
@@ -100,7 +106,6 @@ def test_reclustering_gives_the_bank_that_a_fresh_build_gives(recipe, corpus, tm
 
 
 def test_what_goes_only_changes_sizes(recipe, corpus):
-    build(recipe, device="cpu")
     before = nodes(mnemic.open_bank(recipe["bank"]))
     for file in sorted(corpus.glob("alpha/0*.txt"))[1:4]:
         file.unlink()
@@ -118,7 +123,6 @@ def test_what_goes_only_changes_sizes(recipe, corpus):
 
 
 def test_that_a_new_tree_is_due_is_told_until_there_is_one(recipe, corpus):
-    build(recipe, device="cpu")
     assert dues(mnemic.open_bank(recipe["bank"]).release.lineage) == []
     add_documents(corpus, range(60))
     build(recipe, device="cpu")
@@ -132,7 +136,6 @@ def test_that_a_new_tree_is_due_is_told_until_there_is_one(recipe, corpus):
 
 
 def test_a_changed_setting_fits_anew(recipe):
-    build(recipe, device="cpu")
     changed = {**recipe, "cluster": {**recipe["cluster"], "seed": 1}}
     planned = cluster_line(changed)
     assert planned.kind == "stale" and planned.reasons == ("cluster.seed: 0 -> 1",)
@@ -162,7 +165,6 @@ def test_events_that_say_the_same_are_looked_for_again_in_a_new_tree(recipe, cor
 
 
 def test_a_corpus_that_shrinks_keeps_its_tree_until_another_is_asked_for(recipe, corpus):
-    build(recipe, device="cpu")
     shutil.rmtree(corpus)
     corpus.mkdir()
     (corpus / "only.txt").write_text("Word.")
@@ -176,6 +178,7 @@ def test_a_corpus_that_shrinks_keeps_its_tree_until_another_is_asked_for(recipe,
 
 @pytest.mark.slow
 def test_killed_at_any_commit_and_write_it_carries_on(recipe, tmp_path):
+    recipe = {**recipe, "bank": str(tmp_path / "whole")}
     with Nursery() as nursery:
         assert nursery.build(recipe, until="segment")[0] == 0
         start = shutil.copytree(recipe["bank"], tmp_path / "start")

@@ -1,0 +1,1 @@
+"""Retriever imitation, measured."""

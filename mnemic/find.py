@@ -1,0 +1,31 @@
+"""A row by the beginning of its id, as `mnemic why` is asked for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mnemic.errors import BankError
+from mnemic.view import View
+
+
+def find(view: View, prefix: str) -> tuple[str, dict[str, Any]]:
+    """("document" or "event", row) whose id begins with ``prefix``. Raises ``BankError`` for none, or several."""
+    if not prefix or not all(character in "0123456789abcdef" for character in prefix):
+        raise BankError(
+            f"{prefix!r} is no id. Ids are hexadecimal; `mnemic search --json` and `mnemic export` show them."
+        )
+    matches: list[tuple[str, str]] = []
+    for kind in ("document", "event"):
+        if f"{kind}s" in view:
+            ids = view.dataset(f"{kind}s").table(["id"], f"id LIKE '{prefix}%'")["id"].to_pylist()
+            matches += [(kind, identity) for identity in sorted(ids)[:3]]
+    if not matches:
+        raise BankError(f"No document or event of {view.path} has an id that begins with {prefix}.")
+    if len(matches) > 1:
+        raise BankError(
+            f"Several ids begin with {prefix}: {', '.join(identity for _, identity in matches[:3])}. Give more of it."
+        )
+    kind, identity = matches[0]
+    rows = view.dataset(f"{kind}s")
+    columns = [name for name in rows.schema.names if name not in ("signature", "vector")]
+    return kind, rows.table(columns, f"id = '{identity}'").to_pylist()[0]

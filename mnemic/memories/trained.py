@@ -1,0 +1,119 @@
+"""Trained memories: rows of the dataset `memories`, each with the weights of a `Student`.
+
+* ``MLP``      reads one hidden vector of the model, at the block that its config names as ``student_layer``
+* ``DECODER``  reads the text itself, in windows of ``window`` tokens that advance by ``stride``, up to ``tokens``
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnemic.memories.held_out import HeldOutRows
+from mnemic.memories.kinds import Memory, MemoryInfo
+from mnemic.memories.texts import Texts, decoder_log_probs
+from mnemic.vectors import vectors
+from mnemic.view import View
+
+if TYPE_CHECKING:
+    from mnemic.attach.host import Entry, Host
+    from mnemic.attach.output.schedules import Schedule
+    from mnemic.memories.decoder import MemoryDecoder
+    from mnemic.memories.mlp import MLPMemory
+
+_COLUMNS = ("id", "name", "kind", "epoch", "config", "lock", "metrics")
+
+
+@dataclass(frozen=True)
+class TrainedKind:
+    """A kind whose memories are rows of `memories`; ``read`` makes one of its info and its weights."""
+
+    name: str
+    title: str
+    read: Callable[[MemoryInfo, bytes], Memory]
+
+    def described(self, view: View) -> Iterable[MemoryInfo]:
+        return [info for info in stored_rows(view) if info.kind == self.name]
+
+    def load(self, view: View, info: MemoryInfo) -> Memory:
+        weights = view.dataset("memories").table(["weights"], f"id = '{info.id}'")["weights"][0].as_py()
+        return self.read(info, weights)
+
+    def lock(self, view: View, info: MemoryInfo) -> Mapping[str, str]:
+        return info.lock
+
+
+def stored_rows(view: View) -> list[MemoryInfo]:
+    """The finished memories in the dataset `memories`, of whatever kind, in the order of its rows."""
+    if "memories" not in view:
+        return []
+    dataset = view.dataset("memories")
+    own = "record" in dataset.schema.names  # banks before several memories have one record for all rows
+    rows = dataset.table([*_COLUMNS, "record"] if own else list(_COLUMNS), "final = true").to_pylist()
+    infos = []
+    for row in rows:
+        record = json.loads(row.pop("record")) if own else dataset.record or {}
+        parsed = {name: json.loads(row[name]) for name in ("config", "lock", "metrics")}
+        infos.append(MemoryInfo(**{**row, **parsed}, owner=record.get("step", "")))
+    return infos
+
+
+@dataclass(frozen=True)
+class VectorMemory:
+    """A memory that reads the feed-forward input of the block ``student_layer`` (None: the last)."""
+
+    info: MemoryInfo
+    module: MLPMemory
+
+    def enter(self, host: Host, weight: float | Schedule) -> Entry:
+        return host.mix(self.module, weight, layer=self.info.config.get("student_layer"))
+
+    def scores(self, rows: HeldOutRows) -> NDArray[np.float64]:
+        import torch
+
+        with torch.inference_mode():
+            hidden = torch.from_numpy(vectors(rows.table["input"]))
+            logs = self.module.token_log_prob(hidden, torch.from_numpy(rows.token))
+        return logs.double().numpy()
+
+
+@dataclass(frozen=True)
+class DecoderMemory:
+    """A memory that reads the text beside the model."""
+
+    info: MemoryInfo
+    module: MemoryDecoder
+
+    def enter(self, host: Host, weight: float | Schedule) -> Entry:
+        return host.mix(self.module, weight)
+
+    def scores(self, rows: HeldOutRows) -> NDArray[np.float64]:
+        """log p of each row's token, read in the windows of the training: the one way in which a decoder is scored.
+
+        Tuning and evaluation both call it, so a weight is chosen by the numbers that are then reported. It needs the
+        documents' texts and the tokenizer of the recipe's model. Raises `StepError` where a row is not in its text.
+        """
+        config = self.info.config
+        texts = Texts.from_arrow(rows.documents, rows.table, rows.tokenizer, config["tokens"])
+        return decoder_log_probs(self.module, texts, config["window"], config["stride"]).astype(np.float64)
+
+
+def _mlp(info: MemoryInfo, weights: bytes) -> Memory:
+    from mnemic.memories.mlp import MLPMemory
+
+    return VectorMemory(info, MLPMemory.from_bytes(weights))
+
+
+def _decoder(info: MemoryInfo, weights: bytes) -> Memory:
+    from mnemic.memories.decoder import MemoryDecoder
+
+    return DecoderMemory(info, MemoryDecoder.from_bytes(weights))
+
+
+MLP = TrainedKind("mlp", "MLP memory", _mlp)
+DECODER = TrainedKind("decoder", "Memory Decoder", _decoder)

@@ -1,0 +1,101 @@
+"""Search of one release: its encoder, its tree of clusters, and the way from a question to events within a budget."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnemic.dataset.index import built, search_settings
+from mnemic.errors import ModelError, QueryError
+from mnemic.models import weights_hash
+from mnemic.schema import LEVELS
+from mnemic.search.answer import Budget, hits_of, sizes_of, token_counter
+from mnemic.search.buffers import cut, reading_order, take
+from mnemic.search.condition import Where, condition, of_documents, within_documents
+from mnemic.search.hybrid import EVENTS_HEARD, rank_events
+from mnemic.search.results import Results
+from mnemic.search.route import RouteTree
+from mnemic.view import View, readable_condition
+
+if TYPE_CHECKING:
+    from mnemic.encoder import TextEncoder
+
+
+class Searcher:
+    """Searches the events of ``view``. Encoder and tree are loaded when they are first needed."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+
+    @cached_property
+    def encoder(self) -> TextEncoder:
+        """The encoder that made the event vectors, loaded on first use and checked against its recorded hash."""
+        from mnemic.encoder import TextEncoder
+
+        settings = self.view.release.recipe["embed"]
+        fields = self.view.record("embed")["fields"]
+        if weights_hash(settings["model"]) != fields["model"]:
+            raise ModelError(
+                f"The encoder {settings['model']} is not the one that this bank was built with (its weights differ), "
+                "so its vectors cannot be compared. Install the version it was built with, or build the bank again."
+            )
+        return TextEncoder.of_recipe(settings, fields)
+
+    @cached_property
+    def probed(self) -> float:
+        """The share of the vectors that a search without conditions looks at: of an index some partitions, else all."""
+        settings = search_settings(self.view.dataset("events"), "vector")
+        return 1.0 if settings is None else min(1.0, settings.nprobes / settings.partitions)
+
+    @cached_property
+    def tree(self) -> RouteTree:
+        """The tree of clusters, for routing."""
+        return RouteTree.of(self.view.dataset("clusters"))
+
+    def search(
+        self,
+        query: str,
+        budget: Budget,
+        *,
+        where: Where = None,
+        level: str | None = None,
+        route: int | None = None,
+        vector: np.ndarray[Any, Any] | None = None,
+    ) -> Results:
+        """See `mnemic.bank.Bank.search`; ``vector`` is the query's, float32 [d]."""
+        if not query.strip():
+            raise QueryError("The query is empty. Ask for something, as in bank.search('how do I tag a version?').")
+        query = query.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no meaning to search for
+        view, events = self.view, self.view.dataset("events")
+        names = events.schema.names
+        allowed = condition(where, names)
+        if level is not None and level not in LEVELS:
+            raise QueryError(f"There is no level {level!r} of events; choose one of {', '.join(LEVELS)}.")
+        query_vector = self.encoder.encode_queries([query])[0] if vector is None else np.asarray(vector, np.float32)
+        indexed = level != "session" and "text" in built(view.dataset("documents"))
+        routed = None if route is None else self.tree.route(query_vector, route)
+        budget = budget if budget.words or budget.tokens or budget.k else dataclasses.replace(budget, k=10)
+        with readable_condition(allowed, events, "events"):
+            ranked = rank_events(
+                events,
+                query,
+                query_vector,
+                allowed,
+                level,
+                view.dataset("documents") if indexed else None,
+                of_documents(where),
+                events_heard=level not in ("session", "event") and "leaf" in names and events.count() <= EVENTS_HEARD,
+                varying=within_documents(where) is not None,
+                near=routed.condition if routed else None,
+                pool=budget.pool,
+            )
+        count = None if budget.tokens is None else token_counter(budget.tokenizer, lambda: self.encoder)
+        sizes = sizes_of(view, ranked.facts, count)
+        places = take(sizes, ranked.neighbours, budget.tokens or budget.words, budget.k, budget.contiguity, budget.fit)
+        hits = hits_of(view, ranked, places)
+        if budget.words is not None and len(hits) == 1 and budget.fit == "within":
+            hits = [cut(hits[0], budget.words)]
+        return Results(reading_order(hits), self.probed if routed is None else routed.share)

@@ -1,0 +1,80 @@
+"""One release of a bank as snapshots, without behaviour: what search, memories and evaluation read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+
+from mnemic.dataset import Snapshot, Store
+from mnemic.dataset.digest import digest_datasets
+from mnemic.errors import BankError, QueryError
+from mnemic.release import Release, releases
+from mnemic.terminal import plain
+
+
+class View:
+    """The datasets of ``store`` at the versions that ``release`` pins."""
+
+    def __init__(self, store: Store, release: Release) -> None:
+        self.store = store
+        self.release = release
+
+    @property
+    def path(self) -> str:
+        """The root of the store: a folder, or an address such as s3://bucket/bank."""
+        return self.store.root
+
+    @cached_property
+    def _snapshots(self) -> dict[str, Snapshot]:
+        return {name: self.store[name].require(version) for name, version in self.release.versions.items()}
+
+    def __contains__(self, dataset: str) -> bool:
+        """Whether the release pins a version of ``dataset``."""
+        return dataset in self.release.versions
+
+    def dataset(self, name: str) -> Snapshot:
+        """The snapshot of a dataset that this release pins. Raises ``BankError`` when the release has none of it."""
+        if name not in self:
+            raise BankError(
+                f"Release {self.release.name} of {self.path} has no {name}. "
+                f"It holds: {', '.join(self.release.versions)}."
+            )
+        return self._snapshots[name]
+
+    def table(self, dataset: str, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
+        """Rows of a dataset of this release as an Arrow table. Raises ``QueryError`` for a condition that is no SQL."""
+        snapshot = self.dataset(dataset)
+        with readable_condition(where, snapshot, dataset):
+            return snapshot.table(list(columns or snapshot.schema.names), where)
+
+    def record(self, step: str) -> Mapping[str, Any]:
+        """The record of a step in the release's lineage; empty where the release has no such step."""
+        record: Mapping[str, Any] = self.release.lineage.get(step) or {}
+        return record
+
+    def releases(self) -> list[Release]:
+        """All releases of the bank, oldest first."""
+        return releases(self.store)
+
+    def digest(self) -> dict[str, str]:
+        """Content hash per dataset, and of the whole bank under "bank"."""
+        return digest_datasets(self._snapshots)
+
+
+@contextmanager
+def readable_condition(where: str | None, snapshot: Snapshot, dataset: str) -> Iterator[None]:
+    """Turn Lance's refusal of the condition ``where`` into a ``QueryError`` that gives its reason and the columns."""
+    try:
+        yield
+    except ValueError as error:
+        if where is None:
+            raise
+        reason = plain(str(error)).split(", /")[0].split("\n")[0]
+        raise QueryError(
+            f"The condition {where!r} cannot be applied to {dataset} ({reason}). Write SQL over "
+            f"{', '.join(snapshot.schema.names)}; times as start_time > date '2026-01-31', text in single quotes."
+        ) from error

@@ -1,0 +1,82 @@
+"""What a source promises, and what it gives: items, documents, rejects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar, Protocol
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something that a source can read. Equal (locator, size, stamp) means: nothing new here."""
+
+    locator: str  # relative to the source's root
+    size: int  # bytes
+    stamp: str  # modification time in nanoseconds, version, etag
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one speaker says at once in a conversation: ``text[start:end]`` of its document, the speaker's name with it.
+
+    ``id`` is the source's own, or the turn's number in its session.
+    """
+
+    id: str
+    start: int
+    end: int
+    speaker: str = ""
+    time: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text, and what the source itself says about it. ``time`` has a zone and is never a file's modification time.
+
+    ``turns`` are a conversation's, in order and without overlap; what is between two of them is white space.
+    """
+
+    locator: str
+    text: str
+    collection: str = ""
+    tenant: str = ""
+    session: str = ""
+    speaker: str = ""
+    time: datetime | None = None
+    turns: tuple[Turn, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reject:
+    """What could not become a document, and why."""
+
+    locator: str
+    reason: str
+    severity: str = "reject"  # "empty": nothing to take, nothing wrong; "note": taken, but for what the reason tells
+
+
+class Source(Protocol):
+    """A frozen pydantic model that forbids unknown fields; a literal field ``kind`` names it in a recipe."""
+
+    version: ClassVar[int]
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def name(self) -> str:
+        """Names the source in the recipe; part of the ids of its documents."""
+
+    def identity(self) -> Mapping[str, object]:
+        """The fields that decide what is read, as JSON values. No absolute paths: a corpus may move."""
+
+    def manifest(self) -> list[Item]:
+        """What there is to read, sorted by locator, read from listings alone.
+
+        Raises `SourceError` if the source is missing or unreadable, or holds nothing that it can read.
+        """
+
+    def read(self, item: Item, max_document_bytes: int) -> Iterator[Document | Reject]:
+        """The documents of an item, in an order that depends on the item alone; bad content is rejected, not raised."""

@@ -1,0 +1,50 @@
+"""Which sources there are: the built-in ones, and those that other packages offer."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.metadata
+from typing import cast
+
+from mnemic.errors import RecipeError
+from pipelines.sources.contracts import Source
+from pipelines.sources.conversations import Conversations
+from pipelines.sources.folder import Folder
+from pipelines.sources.python_environment import PythonEnvironment
+
+ENTRY_POINTS = "mnemic.sources"
+"""Entry-point group in which other packages offer sources."""
+
+SOURCES: dict[str, type] = {"folder": Folder, "conversations": Conversations, "python-environment": PythonEnvironment}
+"""The built-in sources by kind."""
+
+
+def find_source(kind: str) -> type[Source]:
+    """The class of a source: a built-in one, or one that another package offers.
+
+    Raises `RecipeError` for an unknown kind, naming the nearest known one, and for an entry point that cannot be used.
+    """
+    if kind in SOURCES:
+        return cast(type[Source], SOURCES[kind])
+    offered = {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+    known = sorted({*SOURCES, *offered})
+    if kind not in offered:
+        nearest = difflib.get_close_matches(kind, known, n=1)
+        hint = f"did you mean '{nearest[0]}'?" if nearest else "is the package that offers it installed?"
+        raise RecipeError(f"There is no source of kind '{kind}', only {', '.join(known)}; {hint}")
+    point = offered[kind]
+    try:
+        found = point.load()
+    except Exception as error:
+        raise RecipeError(
+            f"The source '{kind}' ({point.value}) cannot be imported ({type(error).__name__}: {error}); repair or"
+            " uninstall the package that offers it."
+        ) from error
+    wanted = ("model_validate", "version", "identity", "manifest", "read")
+    missing = [member for member in wanted if not hasattr(found, member)]
+    if not isinstance(found, type) or missing:
+        raise RecipeError(
+            f"The source '{kind}' ({point.value}) is not a pydantic model with {', '.join(wanted[1:])}; see `Source` in"
+            " pipelines/sources/contracts.py for what a source must have."
+        )
+    return cast(type[Source], found)
