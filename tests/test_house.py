@@ -199,16 +199,3 @@ def test_foreign_folders_of_the_same_names_do_not_hide_ours(tmp_path):
         pytest.skip("mnemic is not installed into this environment as a command")
     done = subprocess.run([script, "init", "r.yaml"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-def test_a_folder_that_does_hide_ours_is_told_in_a_sentence(tmp_path):
-    (tmp_path / "pipelines").mkdir()
-    (tmp_path / "pipelines" / "__init__.py").write_text("")
-    code = (
-        "import sys; from mnemic.command import main\n"
-        "sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]; sys.path.insert(0, '')\n"
-        "sys.exit(main(['init']))"
-    )
-    done = run_python(code, cwd=tmp_path)
-    assert done.returncode == 11
-    assert "hides mnemic's own package" in done.stderr
