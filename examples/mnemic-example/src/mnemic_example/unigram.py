@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnemic.contracts import HeldOutRows, Memory, MemoryInfo, View
-from mnemic.memories.datastore import STORE, lock
+from mnemic.memories.datastore import lock
 from mnemic.mixture import best_weight
+from mnemic.splits import STORE
 
 if TYPE_CHECKING:
     import torch
