@@ -44,17 +44,17 @@ class ProgressPages:
             self._page = _Page(event.step, self._every)
         elif event.kind == "progress" and self._page is not None and event.total:
             rate = event.done / max(event.at - self._page.started, 1e-3)
-            told = f"{event.done:,} of {event.total:,} {event.unit}, {rate:,.0f} a second"
+            amount = f"{event.done:,} of {event.total:,} {event.unit}, {rate:,.0f} a second"
             left = f", {(event.total - event.done) / rate:,.0f} s left" if 0 < event.done < event.total else ""
-            self._page.latest = (round(100.0 * event.done / event.total, 1), told + left)
+            self._page.latest = (round(100.0 * event.done / event.total, 1), amount + left)
         elif event.kind == "step-end" and self._page is not None:
             self._page.latest = (100.0, self._page.latest[1])
             counted = f"{event.done:,} {event.unit} in " if event.done else ""
             self._close(f"{counted}{event.seconds:.1f} s")
 
-    def _close(self, told: str) -> None:
+    def _close(self, words: str) -> None:
         if self._page is not None:
-            self._page.close(told)
+            self._page.close(words)
             self._page = None
 
 
@@ -72,8 +72,8 @@ class _Page:
         self._thread = threading.Thread(target=run, args=(self._post,), name=f"progress of {step}", daemon=True)
         self._thread.start()
 
-    def close(self, told: str) -> None:
-        self.latest = (self.latest[0], told)
+    def close(self, words: str) -> None:
+        self.latest = (self.latest[0], words)
         self._closing.set()
         if not self._failed:
             self._thread.join(PATIENCE_SECONDS)

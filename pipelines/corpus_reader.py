@@ -36,9 +36,9 @@ class KeyOrder:
         batches = [batch.select(schema.names) for batch in snapshot.scan(key, where, row_ids=True)]
         rows = pa.Table.from_batches(batches, None if batches else schema)
         order = pc.sort_indices(rows, sort_keys=[(column, "ascending") for column in key])
-        wanted = rows["_rowid"].take(order).to_numpy()
+        ids = rows["_rowid"].take(order).to_numpy()
         by_id = np.argsort(everything, kind="stable")
-        self._positions = by_id[np.searchsorted(everything[by_id], wanted)]
+        self._positions = by_id[np.searchsorted(everything[by_id], ids)]
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -84,17 +84,17 @@ class RowOrder:
     def earlier(self, numbers: np.ndarray[Any, Any]) -> pa.Array | None:
         if self._earlier is None:
             return None
-        held = self._earlier.take_rows(numbers, [self._column])
-        held = held.filter(pc.invert(pc.is_in(held["_rowid"], value_set=self._again)))
-        place = pc.index_in(pa.array(numbers, pa.uint64()), value_set=held["_rowid"].combine_chunks())
-        return held[self._column].combine_chunks().take(place)
+        earlier = self._earlier.take_rows(numbers, [self._column])
+        earlier = earlier.filter(pc.invert(pc.is_in(earlier["_rowid"], value_set=self._again)))
+        place = pc.index_in(pa.array(numbers, pa.uint64()), value_set=earlier["_rowid"].combine_chunks())
+        return earlier[self._column].combine_chunks().take(place)
 
     def there(self, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Which of these rows are in the snapshot."""
         distinct = np.unique(numbers)
         lots = [distinct[start : start + _LOOKED_UP] for start in range(0, len(distinct), _LOOKED_UP)]
-        found = [self._snapshot.take_rows(lot, [])["_rowid"].to_numpy() for lot in lots]
-        return np.isin(numbers, np.concatenate([distinct[:0], *found]))
+        there = [self._snapshot.take_rows(lot, [])["_rowid"].to_numpy() for lot in lots]
+        return np.isin(numbers, np.concatenate([distinct[:0], *there]))
 
 
 def corpus_digest(snapshot: Snapshot, key: Sequence[str], where: str | None = None) -> tuple[str, int]:

@@ -26,10 +26,10 @@ def reach(step: str, point: str) -> None:
     if log:
         with open(log, "a", encoding="utf-8") as file:
             file.write(f"{name}\n")
-    wanted, _, victim = os.environ.get("MNEMIC_FAULT", "").partition("@")
-    if not wanted:
+    fault, _, victim = os.environ.get("MNEMIC_FAULT", "").partition("@")
+    if not fault:
         return
-    target, _, count = wanted.rpartition(":") if wanted.count(":") == 2 else (wanted, "", "1")
+    target, _, count = fault.rpartition(":") if fault.count(":") == 2 else (fault, "", "1")
     if target == name:
         _passed[name] = _passed.get(name, 0) + 1
         if _passed[name] == int(count) and _first():

@@ -53,5 +53,5 @@ class BuildOptions:
     @property
     def computed_anew(self) -> tuple[str, ...]:
         """The steps that are computed again, each once."""
-        asked = [*self.anew, *["deduplicate"] * self.rebalance, *["cluster"] * self.recluster]
-        return tuple(dict.fromkeys(asked))
+        names = [*self.anew, *["deduplicate"] * self.rebalance, *["cluster"] * self.recluster]
+        return tuple(dict.fromkeys(names))

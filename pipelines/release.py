@@ -97,10 +97,10 @@ def _records(store: Store, specs: Sequence[DatasetSpec]) -> dict[str, dict[str, 
     return stored
 
 
-def _next_name(now: datetime, known: list[str]) -> str:
+def _next_name(now: datetime, names: list[str]) -> str:
     day = now.strftime("%Y.%m.%d")
     name, number = day, 1
-    while name in known:
+    while name in names:
         number += 1
         name = f"{day}-{number}"
     return name

@@ -143,14 +143,14 @@ class Building:
                 write_release(context, self.recipe, self._all_steps, results)
 
             self._run("release", RELEASE.fingerprint, write)
-        found = releases(self.store)
-        return found[-1] if found else None
+        written = releases(self.store)
+        return written[-1] if written else None
 
     def result(self) -> BuildResult:
-        found = releases(self.store)
+        written = releases(self.store)
         seconds = time.monotonic() - self._started
         self._emit(ProgressEvent("run-end", self.run_id, seconds=seconds))
-        return BuildResult(self.store.root, self.run_id, tuple(self.done), found[-1] if found else None, seconds)
+        return BuildResult(self.store.root, self.run_id, tuple(self.done), written[-1] if written else None, seconds)
 
     def _remove_orphans(self) -> None:
         for spec in known_datasets(self._all_steps).values():

@@ -54,10 +54,10 @@ def _document(bank: Bank, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _locators(bank: Bank, ids: set[str]) -> dict[str, str]:
-    wanted = sorted(ids - {""})
-    if not wanted:
+    documents = sorted(ids - {""})
+    if not documents:
         return {}
-    quoted = ",".join(f"'{value}'" for value in wanted)
+    quoted = ",".join(f"'{value}'" for value in documents)
     rows = bank.table("documents", ["id", "locator"], f"id IN ({quoted})").to_pylist()
     return {row["id"]: f"{plain(row['locator'])} ({row['id'][:12]})" for row in rows}
 
@@ -111,17 +111,17 @@ def _times(row: dict[str, Any]) -> str:
 def _boundary(row: dict[str, Any], settings: dict[str, Any]) -> str:
     """Why an event begins where it does."""
     cause, score, threshold = row.get("cause"), row["score"], row["threshold"]
-    known = "" if score is None else f" ({_meaning(settings.get('method', 'texttiling'), score, threshold)})"
+    measured = "" if score is None else f" ({_meaning(settings.get('method', 'texttiling'), score, threshold)})"
     if cause is None:  # banks of before causes were kept
         cause = "start" if score is None else "topic" if threshold is not None and score > threshold else "length"
     return {
         "start": "the document begins",
         "pause": f"nobody spoke for more than {settings.get('max_pause')} seconds",
         "speaker": "another speaker begins",
-        "topic": f"the topic turns{known}",
+        "topic": f"the topic turns{measured}",
         "block": "a block of fixed length begins",
         "turn": "somebody begins to speak",
-        "length": f"a length limit cut here{known}",
+        "length": f"a length limit cut here{measured}",
     }[str(cause)]
 
 

@@ -84,18 +84,18 @@ class KNNMemory:
         owner = torch.full((len(bounded),), -1, dtype=torch.int64, device=device)
         if document is not None:
             owner = document.reshape(-1).to(owner)
-        distances, rows = (torch.from_numpy(found) for found in self._search(bounded.to(torch.float16), owner))
+        distances, rows = (torch.from_numpy(side) for side in self._search(bounded.to(torch.float16), owner))
         votes = torch.softmax(-distances.to(device) / self.temperature, dim=1).nan_to_num_(0.0)  # no neighbour at all
         rows = rows.to(device)
-        made = torch.zeros(len(bounded), len(self.tokens), device=device)
-        made.scatter_add_(1, self.place[rows.clamp(min=0)], votes.masked_fill(rows < 0, 0.0))
-        return made.log_().view(*hidden.shape[:-1], -1)
+        probs = torch.zeros(len(bounded), len(self.tokens), device=device)
+        probs.scatter_add_(1, self.place[rows.clamp(min=0)], votes.masked_fill(rows < 0, 0.0))
+        return probs.log_().view(*hidden.shape[:-1], -1)
 
     def token_log_prob(self, hidden: Tensor, token: Tensor, document: Tensor | None = None) -> Tensor:
         """log p(token) for each row: float32 [n], -inf where no neighbour has it."""
         place = torch.searchsorted(self.tokens, token.to(self.tokens)).clamp(max=len(self.tokens) - 1)
-        said = self.log_probs(hidden, document).gather(1, place[:, None])[:, 0]
-        return said.masked_fill(self.tokens[place] != token.to(self.tokens), -torch.inf)
+        logs = self.log_probs(hidden, document).gather(1, place[:, None])[:, 0]
+        return logs.masked_fill(self.tokens[place] != token.to(self.tokens), -torch.inf)
 
     def _search(self, queries: Tensor, owner: Tensor) -> tuple[Any, Any]:
         return self.store.search(queries, owner, min(self.k, len(self)))
@@ -116,10 +116,10 @@ class KNNMemory:
         return moved
 
 
-def _moved(held: T, device: torch.device | str) -> T:
+def _moved(owner: T, device: torch.device | str) -> T:
     """A copy of an object that has its tensors on the device."""
-    moved = copy.copy(held)
-    for name, value in vars(held).items():
+    moved = copy.copy(owner)
+    for name, value in vars(owner).items():
         if isinstance(value, Tensor):
             object.__setattr__(moved, name, value.to(device))  # some are frozen
     return moved

@@ -92,23 +92,23 @@ class MLPMemory(Student):
 
     def token_log_prob(self, hidden: Tensor, token: Tensor, chunk: int = 1024) -> Tensor:
         """log p(token) for each row: float32 [n], -inf where the head does not know the token."""
-        place, known = self.index(token)
-        found = [
+        place, is_known = self.index(token)
+        logs = [
             self.log_probs(rows).gather(1, at[:, None])[:, 0]
             for rows, at in zip(torch.split(hidden, chunk), torch.split(place, chunk), strict=True)
         ]
-        return torch.cat(found).masked_fill(~known, -torch.inf) if found else torch.zeros(0, device=hidden.device)
+        return torch.cat(logs).masked_fill(~is_known, -torch.inf) if logs else torch.zeros(0, device=hidden.device)
 
 
 def _product(layer: nn.Linear, rows: Tensor) -> Tensor:
     """``layer(rows)``. One row in bfloat16, as in generation, is a product with a vector: half the time on a CPU."""
     alone = rows.numel() == layer.in_features and rows.dtype == torch.bfloat16 and rows.device.type == "cpu"
     if not alone or torch.is_grad_enabled():
-        made: Tensor = layer(rows)
-        return made
+        logits: Tensor = layer(rows)
+        return logits
     row = rows.reshape(-1)
-    found = torch.mv(layer.weight, row) if layer.bias is None else torch.addmv(layer.bias, layer.weight, row)
-    return found.view(*rows.shape[:-1], layer.out_features)
+    logits = torch.mv(layer.weight, row) if layer.bias is None else torch.addmv(layer.bias, layer.weight, row)
+    return logits.view(*rows.shape[:-1], layer.out_features)
 
 
 def _norm(config: MemoryConfig) -> nn.Module:

@@ -40,8 +40,8 @@ class Student(nn.Module):
     def index(self, token: Tensor) -> tuple[Tensor, Tensor]:
         """Place of each token id in the head, and whether it is there (place 0 where it is not)."""
         place = torch.searchsorted(self.tokens, token.to(torch.int64).contiguous()).clamp(max=len(self.tokens) - 1)
-        known = self.tokens[place] == token
-        return place.masked_fill(~known, 0), known
+        is_known = self.tokens[place] == token
+        return place.masked_fill(~is_known, 0), is_known
 
     def placed(self, device: torch.device, dtype: torch.dtype) -> Self:
         """The memory in this device and dtype, ready to answer: itself where it is there already, else a copy.

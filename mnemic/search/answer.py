@@ -84,14 +84,14 @@ def token_counter(tokenizer: Any, encoder: Callable[[], TextEncoder]) -> Callabl
     return tokenizer or encoder().count_tokens  # type: ignore[no-any-return]
 
 
-def hits_of(view: View, ranked: Ranked, taken: Mapping[int, int | None]) -> list[Hit]:
-    """The rows at the places ``taken`` of ``ranked``, best first, with their texts and documents.
+def hits_of(view: View, ranked: Ranked, chosen: Mapping[int, int | None]) -> list[Hit]:
+    """The rows at the places ``chosen`` of ``ranked``, best first, with their texts and documents.
 
     The value of a place is the place of the hit that it was taken for as a neighbour, None for a hit of its own.
     """
     events, documents = view.dataset("events"), view.dataset("documents")
     ids = ranked.facts["id"].to_pylist()
-    places = sorted(taken)
+    places = sorted(chosen)
     numbers = ranked.facts["_rowid"].to_numpy()[places]
     light, heavy = ([name for name in names if name in events.schema.names] for names in (_FACTS, _TEXTS))
     texts = workers().submit(events.take_rows, numbers, heavy)
@@ -113,7 +113,7 @@ def hits_of(view: View, ranked: Ranked, taken: Mapping[int, int | None]) -> list
                 time=row["start_time"],
                 score=float(ranked.scores[place]),
                 **scores,
-                reason=_reason(ranked, place, taken[place], ids),
+                reason=_reason(ranked, place, chosen[place], ids),
             )
         )
     return hits

@@ -45,8 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     shipped = arguments.shipped or ("conversations" if conversations else "folder")
     template = SHIPPED / f"{shipped}.yaml"
     if not template.is_file():
-        known = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.yaml")))
-        raise RecipeError(f"No recipe {shipped!r} ships with mnemic. Choose one of: {known}.")
+        names = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.yaml")))
+        raise RecipeError(f"No recipe {shipped!r} ships with mnemic. Choose one of: {names}.")
     if target.exists() and not arguments.force:
         raise RecipeError(f"{target} exists. Name another file, or overwrite it with --force.")
     text = template.read_text(encoding="utf-8")

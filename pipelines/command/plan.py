@@ -35,12 +35,12 @@ def shown(planned: Plan) -> str:
             lines.append(f"  {name:<12} {rows:>12,} rows  {size / 1e6:>10,.1f} MB")
     if planned.free_bytes is not None:
         lines.append(f"  {'free disk':<12} {planned.free_bytes / 1e9:>28,.1f} GB")
-    known = [step.seconds for step in planned.steps if step.seconds]
+    estimates = [step.seconds for step in planned.steps if step.seconds]
     lines.append("")
     if planned.nothing_to_do:
         lines.append("nothing to do")
-    elif known:
-        lines.append(f"about {sum(known):,.0f} s by the rates of past runs, as far as sizes are known")
+    elif estimates:
+        lines.append(f"about {sum(estimates):,.0f} s by the rates of past runs, as far as sizes are estimates")
     return "\n".join(lines)
 
 

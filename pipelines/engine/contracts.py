@@ -24,13 +24,13 @@ class Job(Generic[MadeT]):
     """What the workers of a step do.
 
     ``factory`` is called once in each worker, and what it returns is the work. It may be sent to another process: what
-    it closes over must be small and picklable. ``told`` says in words what an item is.
+    it closes over must be small and picklable. ``describe`` says in words what an item is.
     """
 
     step: str
     factory: Callable[[], MadeT]
     resources: Resources = field(default_factory=Resources)
-    told: Callable[[Any], str] = str
+    describe: Callable[[Any], str] = str
 
 
 class ResultStream(Protocol[ResultT_co]):

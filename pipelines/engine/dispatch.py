@@ -103,7 +103,7 @@ class Mapped(Generic[ResultT]):
                 return
             result = ray.get(slot.in_flight[0][0])
         except RayTaskError as error:
-            self._fail(of_operator(self._job, "" if number is None else self._told(number), error, slot))
+            self._fail(of_operator(self._job, "" if number is None else self._in_words(number), error, slot))
             slot.arming = None
             if number is None:
                 slot.deaths = RESTARTS + 1  # what it was armed with fails in every actor
@@ -130,10 +130,10 @@ class Mapped(Generic[ResultT]):
         if number is not None:
             self._deaths[number] += 1
         if slot.given_up or (number is not None and self._deaths[number] > RESTARTS):
-            self._fail(of_death(self._job, self._told(number), error, last_words(identity)))
+            self._fail(of_death(self._job, self._in_words(number), error, last_words(identity)))
 
-    def _told(self, number: int | None) -> str:
-        return "" if number is None else self._job.told(self._items[number])
+    def _in_words(self, number: int | None) -> str:
+        return "" if number is None else self._job.describe(self._items[number])
 
     def _fail(self, error: MnemicError) -> None:
         self._failure = self._failure or error
@@ -176,9 +176,9 @@ class Streamed(Generic[ResultT]):
                 self._slot.deaths = 0
                 return result
             except RayTaskError as error:
-                found = of_operator(self._job, "", error, self._slot)
+                failure = of_operator(self._job, "", error, self._slot)
                 self._pool.drop(self._slot)
-                raise found from error
+                raise failure from error
             except RayError as error:
                 self._died(error)
 
@@ -197,11 +197,11 @@ class Streamed(Generic[ResultT]):
     def _ask(self) -> None:
         """Pass on how far the actor is, as it last told."""
         if self._asked is not None and answered([self._asked], 0):
-            told = ray.get(self._asked)
+            progress = ray.get(self._asked)
             self._asked = None
-            if told != self._told:
-                self._told = told
-                self._progress(*told)
+            if progress != self._told:
+                self._told = progress
+                self._progress(*progress)
         if self._asked is None:
             self._asked = self._slot.actor.progress.options(concurrency_group="watch").remote()
 
@@ -234,28 +234,28 @@ def answered(references: list[Any], seconds: float) -> list[Any]:
 def of_operator(job: Job[Any], item: str, error: RayTaskError, slot: Slot) -> MnemicError:
     """The operator's own error, with its traceback in the worker and what the worker printed."""
     cause = error.cause if isinstance(error.cause, BaseException) else error
-    found = failed(job, item, cause)
-    found.log = (*last_lines(error), *last_words(slot.identity()))
-    return found
+    failure = failed(job, item, cause)
+    failure.log = (*last_lines(error), *last_words(slot.identity()))
+    return failure
 
 
 def of_death(job: Job[Any], item: str, error: RayError, words: tuple[str, ...]) -> MnemicError:
     """An item, or a job, that no actor survives."""
-    said = str(error)
-    if "memory" in said.lower() and "oom" in said.lower() and "killed due to" in said.lower():
+    message = str(error)
+    if "memory" in message.lower() and "oom" in message.lower() and "killed due to" in message.lower():
         cause = "the node ran out of memory"
     else:
         crash = next((line for line in words if "SIG" in line and "received" in line), "")
         fatal = next((line for line in words if line.startswith("Fatal Python error")), "")
         cause = fatal or crash or "it was killed from outside, or ran out of memory"
     on = f" on {item}" if item else ""
-    found = StepError(
+    failure = StepError(
         f"The step {job.step} lost {RESTARTS + 1} workers{on}: {cause}. `mnemic show BANK --failures` has the last "
         "lines of the worker. What was committed is kept: leave that input out of the source or mend it, or give the "
         "build fewer workers if memory was short, and run the same build again."
     )
-    found.log = (*said.splitlines()[:8], *words)
-    return found
+    failure.log = (*message.splitlines()[:8], *words)
+    return failure
 
 
 def lost_node(error: RayError) -> bool:

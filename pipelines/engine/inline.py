@@ -42,7 +42,7 @@ def _mapped(job: Job[Callable[[ItemT], ResultT]], items: Iterable[ItemT]) -> Ite
         try:
             result = worker(item)
         except Exception as error:
-            raise failed(job, job.told(item), error) from error
+            raise failed(job, job.describe(item), error) from error
         yield result
 
 

@@ -43,8 +43,8 @@ class Slot:
         """Where the actor runs; None if it died before it could tell."""
         if self.hello is not None:
             with contextlib.suppress(RayError):
-                found: Identity = ray.get(self.hello, timeout=5.0)
-                return found
+                identity: Identity = ray.get(self.hello, timeout=5.0)
+                return identity
         return None
 
 
@@ -67,16 +67,16 @@ class Pool:
     def resize(self, size: int, wide: int) -> None:
         self.size, self.wide = size, max(wide, self.threads)
 
-    def slots(self, wanted: int) -> list[Slot]:
-        """``wanted`` places for a new job, or as many as there are; one that was given up gets another chance."""
-        while len(self._slots) < min(wanted, self.size):
+    def slots(self, number: int) -> list[Slot]:
+        """``number`` places for a new job, or as many as there are; one that was given up gets another chance."""
+        while len(self._slots) < min(number, self.size):
             self._slots.append(Slot())
         for slot in self._slots:
             if slot.in_flight:  # of a job that was abandoned
                 self.drop(slot)
             slot.job = slot.arming = None
             slot.deaths = 0
-        return self._slots[:wanted]
+        return self._slots[:number]
 
     def arm(self, slot: Slot, job: Any, threads: int) -> None:
         """Begin to arm the slot's actor with a job (a reference to its bytes); it is made if there is none."""

@@ -139,7 +139,7 @@ class RayEngine:
             if node["Alive"]:
                 there = node["Resources"]
                 wants = (("CPU", shape.cpus), ("GPU", shape.gpus), ("memory", shape.memory))
-                count += int(min(there.get(name, 0.0) // wanted for name, wanted in wants if wanted))
+                count += int(min(there.get(name, 0.0) // amount for name, amount in wants if amount))
         return count
 
     def _connect(self) -> None:
@@ -180,8 +180,8 @@ class RayEngine:
         self._connected = True
 
 
-def _covers(pool: Resources, wanted: Resources) -> bool:
-    return pool.cpus >= wanted.cpus and pool.gpus == wanted.gpus and pool.memory >= wanted.memory
+def _covers(pool: Resources, shape: Resources) -> bool:
+    return pool.cpus >= shape.cpus and pool.gpus == shape.gpus and pool.memory >= shape.memory
 
 
 def _largest_node(name: str) -> float:
@@ -205,12 +205,12 @@ def _signals_kept() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     # Ray's programs inherit the mask: a SIGTERM to the whole process group, with which Prefect cancels, spares them.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         yield
     finally:
-        for number, handler in kept.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -105,12 +105,12 @@ class Worker:
 
 def tail(paths: tuple[str, ...], lines: int) -> list[str]:
     """The last lines of the files of an actor's output, as far as they can be read here."""
-    found: list[str] = []
+    output: list[str] = []
     for path in paths:
         with contextlib.suppress(OSError), open(path, "rb") as file:
             file.seek(max(0, os.path.getsize(path) - 200 * lines))
-            found += file.read().decode("utf-8", "replace").splitlines()[-lines:]
-    return found[-lines:]
+            output += file.read().decode("utf-8", "replace").splitlines()[-lines:]
+    return output[-lines:]
 
 
 def _free_memory() -> None:

@@ -26,10 +26,10 @@ def find_recipe(name: str | Path) -> Path:
     shipped = SHIPPED / f"{name}.yaml"
     if shipped.is_file():
         return shipped
-    known = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
+    names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
     raise RecipeError(
         f"There is no recipe {str(name)!r}. Give the path of a YAML file (`mnemic init` writes one), "
-        f"or one of: {known}."
+        f"or one of: {names}."
     )
 
 

@@ -138,10 +138,10 @@ def recipe_model() -> type[Recipe]:
     Those that are completed by others come last: a field sees those before it.
     """
     fields: dict[str, Any] = {}
-    known = sections()
-    for section in sorted(known, key=lambda section: section.complete is not None):
+    pipeline = sections()
+    for section in sorted(pipeline, key=lambda section: section.complete is not None):
         default = section.operator() if section.on else None
-        check = WrapValidator(SectionCheck(section, known, default))
+        check = WrapValidator(SectionCheck(section, pipeline, default))
         fields[section.name] = (
             Annotated[section.operator | None, check],
             Field(default=default, validate_default=True),

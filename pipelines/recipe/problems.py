@@ -17,22 +17,22 @@ def sentence(problem: Any, content: Mapping[str, Any]) -> str:
     """One problem that pydantic has with ``content`` as a phrase with the way out."""
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
     place = place.removeprefix(".")
-    given = str(problem["input"])[:60]
+    value = str(problem["input"])[:60]
     if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        known = _fields_at(problem["loc"][:-1], content)
-        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(sorted(known))}."
+        names = _fields_at(problem["loc"][:-1], content)
+        near = difflib.get_close_matches(str(problem["loc"][-1]), names, n=1, cutoff=0.5)
+        hint = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(sorted(names))}."
         return f"`{place}` is not a setting: {hint}"
     if problem["type"] == "missing":
         return f"`{place}` is missing."
     if problem["type"] == "said_once":
         return f"`{place}` is said by `{problem['msg']}`; set that instead."
     if problem["type"] == "dataclass_type":
-        return f"`{place}` is {given}, not settings; write them below it as `setting: value`, or leave it out."
+        return f"`{place}` is {value}, not settings; write them below it as `setting: value`, or leave it out."
     if problem["type"] == "value_error":  # a sentence of ours: it says itself what was given
         phrase = problem["msg"].removeprefix("Value error, ")
         return f"`{place}`: {phrase}" + ("" if phrase.endswith((".", "?")) else ".")
-    return f"`{place}`: {problem['msg']} (given: {given})."
+    return f"`{place}`: {problem['msg']} (given: {value})."
 
 
 def _fields_at(location: tuple[Any, ...], content: Mapping[str, Any]) -> list[str]:

@@ -16,11 +16,11 @@ from operators.sections import Section, preset_fields
 class SectionCheck:
     """Validator of a recipe's field: settings in, operator out, or None where the section is off.
 
-    ``known`` are all sections, ``default`` what the field has where the recipe does not name the section.
+    ``pipeline`` are all sections, ``default`` what the field has where the recipe does not name the section.
     """
 
     section: Section
-    known: tuple[Section, ...]
+    pipeline: tuple[Section, ...]
     default: Any
 
     def __call__(self, value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
@@ -49,8 +49,9 @@ class SectionCheck:
             problems += error.errors()
         if problems:
             raise ValidationError.from_exception_data(self.section.name, problems)
-        said = {name: said_at(info.data, place) for name, place in shared.items()}
-        return dataclasses.replace(operator, **{name: setting for name, setting in said.items() if setting is not None})
+        values = {name: said_at(info.data, place) for name, place in shared.items()}
+        settled = {name: value for name, value in values.items() if value is not None}
+        return dataclasses.replace(operator, **settled)
 
     def _settings(self, value: Any, before: Mapping[str, Any]) -> Any:
         """What the section runs with: a mapping, or an operator as it was given; None where it is off."""
@@ -76,15 +77,15 @@ class SectionCheck:
 
     def _missing(self, before: Mapping[str, Any]) -> str | None:
         """A section that is off and without which this one cannot run: the first, which the others wait for."""
-        return _off(self.section, {section.step_called: section for section in self.known}, before)
+        return _off(self.section, {section.step_called: section for section in self.pipeline}, before)
 
 
-def _off(section: Section, known: Mapping[str, Section], before: Mapping[str, Any]) -> str | None:
+def _off(section: Section, steps: Mapping[str, Section], before: Mapping[str, Any]) -> str | None:
     """The first section that is off of those that ``section`` needs, and that these need."""
     for name in section.needed_steps:
-        needed = known.get(name)
+        needed = steps.get(name)
         if needed is not None and before.get(needed.name, needed) is None:
-            return _off(needed, known, before) or needed.name
+            return _off(needed, steps, before) or needed.name
     return None
 
 

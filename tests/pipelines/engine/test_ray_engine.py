@@ -39,7 +39,7 @@ def engine(request, ray_engine):
 
 
 def job(work, **settings):
-    return Job("embed", lambda: work, told="fragment {} of units".format, **settings)
+    return Job("embed", lambda: work, describe="fragment {} of units".format, **settings)
 
 
 def drained(results):
