@@ -1,7 +1,8 @@
 """Releases: one row pins a version of every dataset of a bank.
 
 A release is written last, so a reader never sees a half-built bank. Its name is the day, with a number from the second
-of a day on: `2026.11.21`, `2026.11.21-2`.
+of a day on: `2026.11.21`, `2026.11.21-2`. Names are for people: the order of releases is that of their commits, as the
+clock of a builder may have been wrong.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ class Release:
 
 
 def releases(store: Store) -> list[Release]:
-    """All releases, oldest first; empty when the bank has none."""
+    """All releases in the order of their commits, oldest first; empty when the bank has none."""
     snapshot = store["releases"].snapshot()
     if snapshot is None:
         return []
-    rows = snapshot.table(snapshot.schema.names).sort_by("created").to_pylist()
+    rows = snapshot.in_commit_order(snapshot.schema.names).to_pylist()
     return [
         Release(
             row["release"],

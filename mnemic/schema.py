@@ -264,6 +264,8 @@ LEASES = pa.schema(
         pa.field("host", pa.string(), nullable=False),
         pa.field("pid", pa.int64(), nullable=False),
         pa.field("run", pa.string(), nullable=False),
-        pa.field("heartbeat", pa.float64(), nullable=False),  # seconds since the epoch
+        pa.field("heartbeat", pa.float64(), nullable=False),  # seconds since the epoch; asked only whether it changed
+        pa.field("number", pa.int64(), nullable=False),  # of the claim; one more at each
+        pa.field("uptime", pa.float64(), nullable=False),  # of the heartbeat, in seconds since the holder's host booted
     ]
 )

@@ -1,11 +1,12 @@
-"""Named fault points: where a test kills a build to prove that nothing is lost or doubled.
+"""Named fault points: where a test kills, or stops, a build to prove that nothing is lost or doubled.
 
 Every step passes `STEP:before-write` and `STEP:after-write` in its workers, `STEP:before-commit` and
 `STEP:after-commit` in the process that commits. With ``MNEMIC_FAULT=embed:after-write`` in the environment the process
 kills itself there as `kill -9` would; ``embed:after-write:3`` waits for the third passing in one process, and
-``embed:after-write@parent`` kills the parent instead, which for an actor is Ray's node. ``MNEMIC_FAULT_ONCE`` names a
-file that the first process to die makes, and that keeps others alive; ``MNEMIC_FAULT_LOG`` one that gets a line for
-every passing. Without these variables a fault point costs one comparison.
+``embed:after-write@parent`` kills the parent instead, which for an actor is Ray's node. ``MNEMIC_FAULT_SIGNAL=STOP``
+stops the process instead, until somebody has it go on. ``MNEMIC_FAULT_ONCE`` names a file that the first process to die
+makes, and that keeps others alive; ``MNEMIC_FAULT_LOG`` one that gets a line for every passing. Without these variables
+a fault point costs one comparison.
 """
 
 from __future__ import annotations
@@ -33,8 +34,11 @@ def reach(step: str, point: str) -> None:
     if target == name:
         _passed[name] = _passed.get(name, 0) + 1
         if _passed[name] == int(count) and _first():
-            os.kill(os.getppid() if victim == "parent" else os.getpid(), signal.SIGKILL)
-            time.sleep(60)  # the parent takes its children along
+            stops = os.environ.get("MNEMIC_FAULT_SIGNAL") == "STOP"
+            victim_id = os.getppid() if victim == "parent" else os.getpid()
+            os.kill(victim_id, signal.SIGSTOP if stops else signal.SIGKILL)
+            if not stops:
+                time.sleep(60)  # the parent takes its children along
 
 
 def _first() -> bool:

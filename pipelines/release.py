@@ -52,6 +52,7 @@ def write_release(context: Context, recipe: Recipe, steps: Sequence[Step], resul
     specs = made_datasets(steps)
     indexes = update_indexes(context, specs)
     versions = current_versions(context.store, specs)
+    context.own(versions)
     created = datetime.now(UTC)
     name = _next_name(created, [release.name for release in releases(context.store)])
     for dataset, version in versions.items():
@@ -75,7 +76,12 @@ def write_release(context: Context, recipe: Recipe, steps: Sequence[Step], resul
         "lineage": json.dumps(lineage, sort_keys=True, default=str),
     }
     table = pa.Table.from_pylist([row], schema=RELEASES)
-    context.commit(lambda: append_rows(context.store["releases"], table, RELEASES, context.properties(RECORD)))
+
+    def commit() -> None:
+        context.lease.confirm()
+        append_rows(context.store["releases"], table, RELEASES, context.properties(RECORD))
+
+    context.commit(commit)
     return releases(context.store)[-1]
 
 

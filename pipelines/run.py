@@ -20,7 +20,8 @@ from typing import Any
 import pyarrow as pa
 
 import mnemic
-from mnemic.dataset import Store
+from mnemic.dataset import Dataset, Store
+from mnemic.dataset.fence import Fence
 from mnemic.dataset.lease import Lease
 from mnemic.dataset.write import append_rows
 from mnemic.errors import OtherRecipe, Unreachable
@@ -102,7 +103,10 @@ class Building:
         if "://" not in self.store.root:
             Path(self.store.root).mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as opened:
-            lease = opened.enter_context(Lease(self.store["leases"], self.run_id))
+            lease = opened.enter_context(Lease(self.store["leases"], self.run_id, self._tell_waiting))
+            self._fence = Fence(lease)
+            self.store = self.store.guarded(self._fence)
+            self._fence.take_over(self._guarded())
             running = opened.enter_context(self._engine)
             _check_owner(self.store, self.recipe, self.run_id, self.options.replace)
             self._context = Context(
@@ -118,6 +122,9 @@ class Building:
             self._remove_orphans()
             self._exit = opened.pop_all()
         return self
+
+    def _tell_waiting(self, sentence: str) -> None:
+        self._emit(ProgressEvent("waiting", self.run_id, message=sentence))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -152,12 +159,18 @@ class Building:
         self._emit(ProgressEvent("run-end", self.run_id, seconds=seconds))
         return BuildResult(self.store.root, self.run_id, tuple(self.done), written[-1] if written else None, seconds)
 
+    def _guarded(self) -> list[Dataset]:
+        """All datasets of the bank but that of the lease."""
+        return [self.store[name] for name in known_datasets(self._all_steps) if name != "leases"]
+
     def _remove_orphans(self) -> None:
+        """Delete files that no version names: at once where nobody can be left who would commit them, else when old."""
         for spec in known_datasets(self._all_steps).values():
             if spec.cleaned:
-                self.store[spec.name].remove_orphans()
+                self.store[spec.name].remove_orphans(self._context.lease.settled)
 
     def _run(self, name: str, fingerprint: str, action: Callable[[Context], None]) -> StepResult:
+        self._fence.undo(self._guarded())
         mine = self._context.of(name)
         started, clock = datetime.now(UTC), time.monotonic()
         mine.emit("step-start")
@@ -220,9 +233,9 @@ def _until(steps: list[Step], until: str | None) -> list[Step]:
 def _check_owner(store: Store, recipe: Recipe, run: str, replace: bool) -> None:
     """One bank, one recipe."""
     snapshot = store["runs"].snapshot()
-    owners = [] if snapshot is None else snapshot.table(["started", "record"], f"step = '{OWNER}'").to_pylist()
+    owners = [] if snapshot is None else snapshot.in_commit_order(["record"], f"step = '{OWNER}'").to_pylist()
     if owners:
-        owner = json.loads(max(owners, key=lambda row: row["started"])["record"])["name"]
+        owner = json.loads(owners[-1]["record"])["name"]
         if owner == recipe.name:
             return
         if not replace:

@@ -87,9 +87,10 @@ def _index(index: dict[str, Any]) -> str:
 def _failed_steps(store: Store, newest: int = 5) -> list[dict[str, Any]]:
     """The newest steps that failed, oldest first, with the last lines of their workers."""
     snapshot = store["runs"].snapshot()
-    rows = [] if snapshot is None else snapshot.table(["run", "step", "started", "record"]).to_pylist()
+    columns = ["run", "step", "started", "record"]
+    rows = [] if snapshot is None else snapshot.in_commit_order(columns).to_pylist()
     failed = []
-    for row in sorted(rows, key=lambda row: row["started"]):
+    for row in rows:
         record = json.loads(row["record"])
         if "failed" in record:
             started = f"{row['started']:%Y-%m-%d %H:%M:%S} UTC"

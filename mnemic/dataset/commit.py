@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import lance
+from lance.commit import CommitConflictError
 
 from mnemic.dataset.failures import disk_is_full, missing, readable_errors, told
-from mnemic.errors import Unreachable
+from mnemic.errors import BankError, Unreachable
 
 StorageOptions = Mapping[str, str]
 ResultT = TypeVar("ResultT")
@@ -24,6 +25,18 @@ COMMIT_KEY = "mnemic.commit"
 ATTEMPTS = 3
 PATIENCE = 20.0
 """Seconds after which nothing is tried again: an object store that hangs costs a minute an attempt."""
+
+_CONFLICTS = ("Incompatible transaction", "ommit conflict", "Too many concurrent writers", "_versions/0.manifest")
+"""How Lance says that another commit was in the way; the last, that a dataset to be made is there by now."""
+
+
+class Conflict(BankError):
+    """Another writer was in the way of a commit; trying it again on the newest version may succeed."""
+
+
+def conflicting(error: Exception) -> bool:
+    """Whether Lance refused a commit because of another one."""
+    return isinstance(error, CommitConflictError) or any(phrase in str(error) for phrase in _CONFLICTS)
 
 
 def retried(action: Callable[[], ResultT], uri: str, settled: Callable[[], ResultT | None] = lambda: None) -> ResultT:
@@ -52,7 +65,7 @@ def retried(action: Callable[[], ResultT], uri: str, settled: Callable[[], Resul
 
 def _passing(error: OSError | ValueError, uri: str) -> bool:
     """Whether another attempt may succeed. Lance tells errors of reading as ValueError too, and names them."""
-    if missing(error) or disk_is_full(error):
+    if missing(error) or disk_is_full(error) or conflicting(error):
         return False
     if "://" in uri:
         sentence = told(error, uri)
@@ -61,13 +74,13 @@ def _passing(error: OSError | ValueError, uri: str) -> bool:
     return isinstance(error, OSError) or "LanceError(IO)" in str(error)
 
 
-def landed(dataset: lance.LanceDataset, key: str, since: int) -> bool:
-    """Whether a commit with this key is among the transactions after version ``since``."""
+def landed(dataset: lance.LanceDataset, key: str, since: int) -> int | None:
+    """The version that a commit with this key made, of those after version ``since``."""
     for version in range(since + 1, dataset.version + 1):
         transaction = dataset.read_transaction(version)
         if transaction is not None and (transaction.transaction_properties or {}).get(COMMIT_KEY) == key:
-            return True
-    return False
+            return version
+    return None
 
 
 def commit(
@@ -76,10 +89,13 @@ def commit(
     read_version: int,
     properties: Mapping[str, str],
     storage_options: StorageOptions | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> lance.LanceDataset:
     """Commit ``operation`` exactly once and return the dataset at the new version.
 
     Raises ``lance``'s conflict error when another writer changed the same fragments; I/O errors are tried three times.
+    An ``Overwrite`` conflicts with whatever was committed after ``read_version``: Lance would put it in the place of
+    that. ``check`` is called before every attempt; what it raises ends the commit.
     """
     key = uuid.uuid4().hex
     transaction = lance.Transaction(
@@ -88,9 +104,20 @@ def commit(
         transaction_properties={**properties, COMMIT_KEY: key},
     )
     options = dict(storage_options) if storage_options else None
+    strict = {"max_retries": 0} if isinstance(operation, lance.LanceOperation.Overwrite) else {}
 
     def attempt() -> lance.LanceDataset:
-        return lance.LanceDataset.commit(uri, transaction, storage_options=options, enable_stable_row_ids=True)
+        check()
+        try:
+            return lance.LanceDataset.commit(
+                uri, transaction, storage_options=options, enable_stable_row_ids=True, **strict
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            # Lance repeats a request whose answer was lost, and then meets its own version
+            own = already_landed() if strict and conflicting(error) else None
+            if own is None:
+                raise
+            return own
 
     def already_landed() -> lance.LanceDataset | None:
         """Raises where that cannot be found out: a commit that may have landed is never repeated."""
@@ -100,6 +127,7 @@ def commit(
             if missing(error):
                 return None
             raise
-        return current if landed(current, key, read_version) else None
+        version = landed(current, key, read_version)
+        return None if version is None else current.checkout_version(version)
 
     return retried(attempt, uri, already_landed)

@@ -15,7 +15,7 @@ import lance
 import pyarrow as pa
 from lance.fragment import FragmentMetadata
 
-from mnemic.dataset.commit import StorageOptions, commit
+from mnemic.dataset.commit import StorageOptions
 from mnemic.dataset.failures import readable_errors
 from mnemic.dataset.store import STEP_KEY, Dataset, Snapshot
 
@@ -28,18 +28,15 @@ def add_fields(dataset: Dataset, fields: pa.Schema, record: Mapping[str, Any]) -
     current = dataset.require()
     drop_fields(dataset, [name for name in fields.names if name in current.schema.names])
     metadata = {STEP_KEY: json.dumps(record, sort_keys=True).encode()}
-    with readable_errors(dataset.uri):
-        dataset.require().native.add_columns(
-            pa.schema([field.with_nullable(True).with_metadata(metadata) for field in fields])
-        )
+    schema = pa.schema([field.with_nullable(True).with_metadata(metadata) for field in fields])
+    dataset.change(lambda native: native.add_columns(schema))
     return dataset.require()
 
 
 def drop_fields(dataset: Dataset, names: Sequence[str]) -> None:
     """Drop columns; their field ids are never used again."""
     if names:
-        with readable_errors(dataset.uri):
-            dataset.require().native.drop_columns(list(names))
+        dataset.change(lambda native: native.drop_columns(list(names)))
 
 
 def pending(snapshot: Snapshot, columns: Sequence[str]) -> list[int]:
@@ -70,4 +67,4 @@ def commit_growth(
         updated_fragments=[FragmentMetadata.from_json(json.dumps(part["fragment"])) for part in parts],
         fields_modified=sorted({field for part in parts for field in part["fields"]}),
     )
-    return Snapshot(commit(dataset.uri, operation, version, properties, dataset.storage_options))
+    return dataset.commit(operation, version, properties)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, Protocol, Self
 
 import lance
 import numpy as np
@@ -16,9 +17,10 @@ import pyarrow as pa
 from lance.fragment import FragmentMetadata
 
 from mnemic.catalogue import DECLARATION
-from mnemic.dataset.commit import StorageOptions, commit, retried
+from mnemic.dataset.commit import StorageOptions, commit, conflicting, retried
 from mnemic.dataset.failures import missing, readable_errors
 from mnemic.dataset.options import Options, opening
+from mnemic.dataset.orphans import delete_files, orphaned
 from mnemic.errors import BankError
 from mnemic.kept import expand
 from mnemic.schema import FORMAT_VERSION
@@ -28,6 +30,9 @@ FORMAT_KEY = b"mnemic.format"
 STEP_KEY = b"mnemic.step"
 FILE_VERSION = "2.2"
 """Lance file version; large binary values need 2.2 or later."""
+
+NUMBER = "mnemic.number"
+"""Property of a commit: the number of the claim under which it was made."""
 
 
 def with_record(schema: pa.Schema, record: Mapping[str, Any]) -> pa.Schema:
@@ -61,8 +66,9 @@ class FragmentInfo:
 class Snapshot:
     """One version of a dataset, for reading. Conditions may say `mnemic.kept.KEPT`."""
 
-    def __init__(self, dataset: lance.LanceDataset) -> None:
+    def __init__(self, dataset: lance.LanceDataset, home: Dataset) -> None:
         self._dataset = dataset
+        self.home = home
 
     @property
     def version(self) -> int:
@@ -141,6 +147,13 @@ class Snapshot:
         with readable_errors(self.uri):
             return self._dataset.to_table(columns=list(columns), filter=expand(where, self.schema.names))
 
+    def in_commit_order(self, columns: Sequence[str], where: str | None = None) -> pa.Table:
+        """All rows of ``columns`` in the order of their commits, whatever the clocks of the writers said."""
+        with readable_errors(self.uri):
+            filtered = expand(where, self.schema.names)
+            rows = self._dataset.to_table(columns=list(columns), filter=filtered, with_row_id=True)
+            return rows.sort_by("_rowid").drop_columns(["_rowid"])
+
     def take(self, positions: Sequence[int] | np.ndarray[Any, Any], columns: Sequence[str]) -> pa.Table:
         """Rows by their position in storage order, in the order asked for."""
         with readable_errors(self.uri):
@@ -158,12 +171,30 @@ class Snapshot:
             scanner = self._dataset.get_fragment(fragment).scanner(columns=list(columns), offset=start, limit=count)
             return scanner.to_table()
 
+    def change(self, version: int) -> tuple[int, lance.LanceOperation.BaseOperation | None]:
+        """The number of the claim under which an earlier version was made (0 for none), and the operation, if known."""
+        try:
+            with readable_errors(self.uri):
+                transaction = self._dataset.read_transaction(version)
+        except (OSError, ValueError) as error:
+            if not missing(error):
+                raise
+            transaction = None  # of a version that was dropped
+        if transaction is None:
+            return 0, None
+        return int((transaction.transaction_properties or {}).get(NUMBER, "0")), transaction.operation
+
     def properties_backwards(self) -> Iterator[Mapping[str, str]]:
-        """Transaction properties of the commits that led here, the newest first."""
-        for number in range(self.version, 0, -1):
+        """Transaction properties of the commits that led here, the newest first; those that were undone are none."""
+        number = self.version
+        while number > 0:
             with readable_errors(self.uri):
                 transaction = self._dataset.read_transaction(number)
+            if transaction is not None and isinstance(transaction.operation, lance.LanceOperation.Restore):
+                number = transaction.operation.version
+                continue
             yield (transaction.transaction_properties or {}) if transaction is not None else {}
+            number -= 1
 
     @property
     def native(self) -> lance.LanceDataset:
@@ -171,12 +202,43 @@ class Snapshot:
         return self._dataset
 
 
-class Dataset:
-    """A dataset of a bank by name. Holds no state: every call looks at the newest committed version."""
+class Guard(Protocol):
+    """What a change of a dataset asks, so that a builder without the lease changes nothing (`mnemic.dataset.fence`)."""
 
-    def __init__(self, uri: str, storage_options: StorageOptions | None = None) -> None:
+    @property
+    def number(self) -> int:
+        """Of the claim."""
+
+    def check(self) -> None:
+        """Raise when the lease was lost."""
+
+    def confirm(self) -> None:
+        """The same, by asking the row of the lease itself."""
+
+    def expect(self, dataset: Dataset, version: int) -> None:
+        """Raise when something on the way to ``version`` was done by a builder without the lease."""
+
+    def landed(self, uri: str, version: int) -> None:
+        """Note a version that was made under this guard."""
+
+    def refused(self, dataset: Dataset, error: Exception) -> NoReturn:
+        """Raise the sentence for a commit that another one was in the way of."""
+
+
+class Dataset:
+    """A dataset of a bank by name. Holds no state: every call looks at the newest committed version.
+
+    While a bank is being built, ``guard`` is asked before and after every change. It stays in the process that holds
+    the lease: workers get the dataset without it, and commit nothing.
+    """
+
+    def __init__(self, uri: str, storage_options: StorageOptions | None = None, guard: Guard | None = None) -> None:
         self.uri = uri
         self.storage_options = Options(storage_options) if storage_options else None
+        self.guard = guard
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "guard": None}
 
     def snapshot(self, version: int | str | None = None) -> Snapshot | None:
         """The newest version, or the one named by number or tag; None when the dataset does not exist.
@@ -199,7 +261,7 @@ class Dataset:
                     f"{self.uri} has no version {version}. `mnemic show` lists the releases that can be opened."
                 ) from error
             return None
-        snapshot = Snapshot(dataset)
+        snapshot = Snapshot(dataset, self)
         found = int((snapshot.schema.metadata or {}).get(FORMAT_KEY, b"0"))
         if found > FORMAT_VERSION:
             raise BankError(
@@ -225,18 +287,54 @@ class Dataset:
         previous = self.snapshot()
         written = [FragmentMetadata.from_json(fragment) for fragment in fragments]
         operation = lance.LanceOperation.Overwrite(with_record(schema, record), written)
-        version = 0 if previous is None else previous.version
-        return Snapshot(commit(self.uri, operation, version, properties, self.storage_options))
+        return self.commit(operation, 0 if previous is None else previous.version, properties)
 
     def annotate(self, record: Mapping[str, Any]) -> None:
         """Write another step record beside rows that it leaves valid."""
-        with readable_errors(self.uri):
-            value = json.dumps(record, sort_keys=True)
-            self.require().native.update_schema_metadata({STEP_KEY.decode(): value})
+        stored = lance.LanceOperation.UpdateMap({STEP_KEY.decode(): json.dumps(record, sort_keys=True)})
+        self.commit(lance.LanceOperation.UpdateConfig(schema_metadata_updates=stored), self.require().version, {})
+
+    def commit(
+        self, operation: lance.LanceOperation.BaseOperation, read_version: int, properties: Mapping[str, str]
+    ) -> Snapshot:
+        """Commit an operation that was prepared on ``read_version``, and return the dataset at the new version."""
+        guard = self.guard
+        if guard is None:
+            return Snapshot(commit(self.uri, operation, read_version, properties, self.storage_options), self)
+        guard.expect(self, read_version)
+        numbered = {**properties, NUMBER: str(guard.number)}
+        try:
+            made = commit(self.uri, operation, read_version, numbered, self.storage_options, guard.check)
+        except (OSError, ValueError, RuntimeError) as error:
+            if not conflicting(error):
+                raise
+            guard.refused(self, error)
+        guard.landed(self.uri, made.version)
+        guard.check()
+        return Snapshot(made, self)
+
+    def change(self, action: Callable[[lance.LanceDataset], object]) -> None:
+        """Let ``action`` change the newest version in a way for which pylance takes no transaction."""
+        native, guard = self.require().native, self.guard
+        if guard is None:
+            with readable_errors(self.uri):
+                action(native)
+            return
+        guard.expect(self, native.version)
+        guard.check()
+        try:
+            with readable_errors(self.uri):
+                action(native)
+        except (OSError, ValueError, RuntimeError) as error:
+            if not conflicting(error):
+                raise
+            guard.refused(self, error)
+        guard.landed(self.uri, native.version)
+        guard.check()
 
     def delete(self, where: str) -> None:
         """Delete rows; harmless when it is repeated."""
-        retried(lambda: self.require().native.delete(where), self.uri)
+        retried(lambda: self.change(lambda native: native.delete(where)), self.uri)
 
     def delete_keys(self, column: str, values: Sequence[str], chunk: int = 2000) -> None:
         """Delete the rows whose ``column`` (ids and hashes: no quoting needed) is one of ``values``."""
@@ -247,38 +345,75 @@ class Dataset:
     def tag(self, name: str, version: int) -> None:
         """Point the tag ``name`` to ``version``; repeating it is harmless."""
         tags = self.require().native.tags
+        if self.guard is not None:
+            self.guard.check()
         with readable_errors(self.uri):
             if name in tags.list():
                 tags.update(name, version)
             else:
                 tags.create(name, version)
 
-    def remove_orphans(self) -> int:
-        """Delete files that no version names (left by a killed writer) and return their bytes.
+    def retag(self, versions: Mapping[str, int]) -> None:
+        """Point tags to these versions where they do not: one that was moved protects its version no more."""
+        with readable_errors(self.uri):
+            there = {name: tag["version"] for name, tag in self.require().native.tags.list().items()}
+        for name, version in versions.items():
+            if there.get(name) != version and self.exists(version):
+                self.tag(name, version)
 
-        Only safe while this process holds the bank's lease. All versions stay.
+    def exists(self, version: int) -> bool:
+        """Whether this version can be opened."""
+        try:
+            return self.snapshot(version) is not None
+        except BankError:
+            return False
+
+    def remove_orphans(self, of_any_age: bool = True) -> int:
+        """Delete files that no version names (left by a killed writer) and return their bytes. All versions stay.
+
+        Only safe while this process holds the bank's lease: the files are listed, the lease is asked, and what was
+        listed is deleted, so that nothing goes that a later holder writes. Files of a former holder who may still
+        commit them have to stay, unless ``of_any_age`` is false: then those go that have lain there for seven days by
+        the clock of the disk or of the object store.
         """
         snapshot = self.snapshot()
         if snapshot is None:
             return 0
         with readable_errors(self.uri):
-            statistics = snapshot.native.cleanup_old_versions(
-                older_than=timedelta(days=36500), delete_unverified=True, error_if_tagged_old_versions=False
-            )
-        return int(statistics.bytes_removed)
+            files, size = orphaned(snapshot.native, of_any_age)
+        if files:
+            if self.guard is not None:
+                self.guard.confirm()
+            with readable_errors(self.uri):
+                delete_files(self.uri, files, self.storage_options)
+        return size
 
     def forget_before(self, age: timedelta) -> None:
         """Drop untagged versions older than ``age``; for bookkeeping datasets that nobody pins."""
+        native = self.require().native
+        if self.guard is not None:
+            self.guard.confirm()
         with readable_errors(self.uri):
-            self.require().native.cleanup_old_versions(older_than=age, error_if_tagged_old_versions=False)
+            native.cleanup_old_versions(older_than=age, error_if_tagged_old_versions=False)
 
 
 class Store:
     """The datasets under one root: a local folder or an object-store address, which ``storage_options`` open."""
+
+    guard: Guard | None = None
 
     def __init__(self, root: str | Path, storage_options: StorageOptions | None = None) -> None:
         self.root = str(root).rstrip("/")
         self.storage_options = opening(self.root, storage_options)
 
     def __getitem__(self, name: str) -> Dataset:
-        return Dataset(f"{self.root}/{name}.lance", self.storage_options)
+        return Dataset(f"{self.root}/{name}.lance", self.storage_options, self.guard)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "guard": None}
+
+    def guarded(self, guard: Guard) -> Self:
+        """The same bank, each change of which asks ``guard``."""
+        store = copy.copy(self)
+        store.guard = guard
+        return store

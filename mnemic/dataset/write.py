@@ -12,7 +12,7 @@ import lance
 import pyarrow as pa
 from lance.fragment import FragmentMetadata, write_fragments
 
-from mnemic.dataset.commit import StorageOptions, commit
+from mnemic.dataset.commit import StorageOptions
 from mnemic.dataset.failures import readable_errors
 from mnemic.dataset.store import FILE_VERSION, Dataset, Snapshot
 
@@ -64,7 +64,7 @@ def append(dataset: Dataset, fragments: Sequence[WrittenFragment], properties: M
     """Commit written fragments in one transaction."""
     current = dataset.require()
     operation = lance.LanceOperation.Append([FragmentMetadata.from_json(fragment) for fragment in fragments])
-    return Snapshot(commit(dataset.uri, operation, current.version, properties, dataset.storage_options))
+    return dataset.commit(operation, current.version, properties)
 
 
 def append_rows(dataset: Dataset, rows: pa.Table, schema: pa.Schema, properties: Mapping[str, str]) -> None:

@@ -7,7 +7,7 @@ but in the committed datasets themselves.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from mnemic.catalogue import NOTHING, DatasetSpec
 from mnemic.dataset import Store
+from mnemic.dataset.commit import Conflict
 from mnemic.dataset.lease import Lease
 from mnemic.dataset.write import append_rows
 from mnemic.errors import BankError, MnemicError
@@ -97,12 +98,25 @@ class Context:
         self.emit("progress", done=done, total=total, unit=unit)
 
     def commit(self, action: Callable[[], ResultT]) -> ResultT:
-        """Run a commit between its fault points, if the lease is still ours."""
+        """Run a commit between its fault points, if the lease is still ours.
+
+        One that a builder without the lease was in the way of is run once more: what that one did is undone by then.
+        """
         self.lease.check()
         faults.reach(self.step, "before-commit")
-        result = action()
+        try:
+            result = action()
+        except Conflict:
+            result = action()
         faults.reach(self.step, "after-commit")
         return result
+
+    def own(self, versions: Mapping[str, int]) -> None:
+        """Raise where a builder that had lost the lease made one of these versions of datasets."""
+        for name, version in versions.items():
+            dataset = self.store[name]
+            if dataset.guard is not None:
+                dataset.guard.expect(dataset, version)
 
     def job(self, factory: Callable[[], WorkT], resources: Resources, told: Callable[[Any], str] = str) -> Job[WorkT]:
         """What workers are to do in this step, once they are sure that they see the bank."""

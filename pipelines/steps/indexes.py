@@ -71,7 +71,7 @@ def _update(context: Context, name: str, plan: IndexPlan) -> dict[str, Any]:
 
     if needs_indexing(snapshot, plan):
         context.commit(lambda: build_indexes(dataset, plan, workers))
-        dataset.remove_orphans()  # segments stay behind where they were merged
+        dataset.remove_orphans(context.lease.settled)  # segments stay behind where they were merged
         snapshot = dataset.require()
         if plan.vector in built(snapshot) and record_of_index(snapshot, plan.vector) is None:
             record = measure_recall(snapshot, plan.vector, workers)

@@ -25,6 +25,7 @@ from mnemic.dataset.write import WrittenFragment, append, write_rows
 from mnemic.hardware import default_device
 from mnemic.ids import hash_parts
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION
+from mnemic.release import releases
 from mnemic.schema import MEMORIES, METRICS
 from mnemic.splits import STORE, VALIDATION
 from operators.contracts import ProcessRank, Progress
@@ -143,7 +144,7 @@ class TrainStep:
                 context.tally.rows = trained.rows
 
             context.in_waves(self._results(context, record, datastore.version), lambda wave: None, keep)
-        context.commit(lambda: self._forget_checkpoints(memories))
+        context.commit(lambda: self._forget_checkpoints(context.store))
 
     def _clear(self, context: Context, record: Record) -> None:
         """Make the datasets, and drop what no longer holds: rows of another state, and points of no checkpoint.
@@ -258,9 +259,13 @@ class TrainStep:
             "weights": weights,
         }
 
-    def _forget_checkpoints(self, memories: Dataset) -> None:
+    def _forget_checkpoints(self, store: Store) -> None:
+        """Delete them, and drop the versions that hold their bytes. Releases keep their own, by their tags."""
+        memories = store["memories"]
         memories.delete(f"{self._mine(memories.require())} AND NOT final")
-        memories.forget_before(timedelta(0))  # the bytes of the checkpoints; releases keep their own versions
+        pinned = {release.name: release.versions for release in releases(store)}
+        memories.retag({name: versions["memories"] for name, versions in pinned.items() if "memories" in versions})
+        memories.forget_before(timedelta(0))
 
     def _last_epoch(self, memories: Snapshot) -> int:
         epochs = memories.table(["epoch"], f"{self._mine(memories)} AND NOT final")["epoch"].to_pylist()

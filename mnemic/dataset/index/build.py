@@ -24,7 +24,6 @@ from lance.indices import IndicesBuilder
 from lance.lance import indices as lance_indices
 
 from mnemic.catalogue import EVENT_INDEXES, IndexPlan
-from mnemic.dataset.commit import commit
 from mnemic.dataset.failures import readable_errors
 from mnemic.dataset.index.plan import (
     CODE_BITS,
@@ -138,8 +137,8 @@ def _make(
     workers: Workers,
 ) -> None:
     for column in kinds.keys() & have.keys():
-        with readable_errors(dataset.uri):
-            dataset.require().native.drop_index(have[column].name)
+        name = have[column].name
+        dataset.change(lambda native, name=name: native.drop_index(name))  # type: ignore[misc]
     snapshot = dataset.require()
     groups = parts(snapshot)
     centroids = None
@@ -160,14 +159,15 @@ def _make(
             for segments in of_column.values()
         ]
     operation = lance.LanceOperation.CreateIndex(new_indices=merged, removed_indices=[])
-    commit(dataset.uri, operation, snapshot.version, {}, dataset.storage_options)
+    dataset.commit(operation, snapshot.version, {})
 
 
 def _add(dataset: Dataset, index: Built) -> None:
     """Add the fragments that an index does not cover, as a segment, or by merging all of its segments."""
     merge = 0 if len(index.segments) < MOST_SEGMENTS else len(index.segments) + 1
-    with readable_errors(dataset.uri):
-        dataset.require().native.optimize.optimize_indices(num_indices_to_merge=merge, index_names=[index.name])
+    dataset.change(
+        lambda native: native.optimize.optimize_indices(num_indices_to_merge=merge, index_names=[index.name])
+    )
 
 
 def _outgrown(snapshot: Snapshot, index: Built, kind: str) -> bool:

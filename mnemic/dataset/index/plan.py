@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import lance
 import pyarrow as pa
 
 from mnemic.catalogue import EVENT_INDEXES, IndexPlan
@@ -132,8 +133,8 @@ def record_of_index(snapshot: Snapshot, column: str) -> dict[str, Any] | None:
 def write_record(snapshot: Snapshot, column: str, record: Mapping[str, Any]) -> None:
     """Write the record of the vector index of ``column``; it holds as long as the index has these segments."""
     value = json.dumps({**record, "segments": list(built(snapshot)[column].segments)}, sort_keys=True)
-    with readable_errors(snapshot.uri):
-        snapshot.native.update_config({RECORD.format(column): value})
+    stored = lance.LanceOperation.UpdateMap({RECORD.format(column): value})
+    snapshot.home.commit(lance.LanceOperation.UpdateConfig(config_updates=stored), snapshot.version, {})
 
 
 def search_settings(snapshot: Snapshot, column: str) -> VectorSettings | None:

@@ -1,17 +1,21 @@
 """One writer a bank."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 
+import pyarrow as pa
 import pytest
 
 from mnemic.dataset import Store
 from mnemic.dataset import lease as module
 from mnemic.dataset.lease import EXPIRES, Lease
+from mnemic.dataset.write import append_rows, write_whole
 from mnemic.errors import BankInUse
+from mnemic.schema import LEASES
 
 
 @pytest.fixture
@@ -68,35 +72,130 @@ def test_a_claimant_that_saw_no_row_yet_does_not_replace_one_that_is_held(datase
         assert len(looks) > 2
 
 
-def test_the_lease_of_a_killed_builder_on_this_host_is_free_at_once(dataset, tmp_path):
+def holding_elsewhere(place):
+    """Another process that holds the lease."""
     code = (
         "import sys, time; from mnemic.dataset import Store; from mnemic.dataset.lease import Lease\n"
-        f"lease = Lease(Store({str(tmp_path)!r})['leases'], 'dies'); lease.__enter__(); "
+        f"lease = Lease(Store({str(place)!r})['leases'], 'dies'); lease.__enter__(); "
         "print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline().strip() == "held"
+    return process
+
+
+def test_the_lease_of_a_killed_builder_on_this_host_is_free_at_once(dataset, tmp_path):
+    process = holding_elsewhere(tmp_path)
+    began = time.monotonic()
     with pytest.raises(BankInUse), Lease(dataset, "early"):
         pass
     process.kill()
     process.wait()
-    with Lease(dataset, "heir"):
-        pass
+    with Lease(dataset, "heir") as heir:
+        assert heir.settled
+    assert time.monotonic() - began < 10
 
 
-def test_the_lease_of_a_builder_elsewhere_expires(dataset, monkeypatch):
-    monkeypatch.setattr(module, "host_identity", lambda: "elsewhere")
-    other = Lease(dataset, "far away")
-    other.__enter__()
-    monkeypatch.undo()
-    with pytest.raises(BankInUse, match="elsewhere"), Lease(dataset, "near"):
+@pytest.fixture
+def elsewhere(dataset, monkeypatch):
+    """A lease that is held on another host; whether its heart beats is the test's matter."""
+    held = []
+
+    def claim(beat):
+        with monkeypatch.context() as there:
+            there.setattr(module, "host_identity", lambda: "elsewhere/boot/pids")
+            held.append(Lease(dataset, "far away"))
+        monkeypatch.setattr(module, "HEARTBEAT", beat)
+        held[0].__enter__()
+        return held[0]
+
+    yield claim
+    held[0].__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("skew", [-600, -130, 0, 130, 600])
+def test_a_builder_elsewhere_that_lives_is_left_alone_whatever_the_clocks_say(dataset, elsewhere, monkeypatch, skew):
+    lease = elsewhere(beat=0.1)
+    real, told = time.time, []
+    monkeypatch.setattr(module.time, "time", lambda: real() + skew)
+    with pytest.raises(BankInUse, match=r"elsewhere \(run far away"), Lease(dataset, "near", told.append):
         pass
-    clock = time.time
-    monkeypatch.setattr(module.time, "time", lambda: clock() + EXPIRES + 1)
-    with Lease(dataset, "near"):
+    assert "taken over in 120 s if no sign of life comes" in told[0]
+    lease.confirm()
+
+
+@pytest.mark.parametrize("skew", [-600, 0, 600])
+def test_the_lease_of_a_builder_elsewhere_that_gives_no_sign_of_life_expires(dataset, elsewhere, monkeypatch, skew):
+    lease = elsewhere(beat=3600.0)
+    real = time.time
+    monkeypatch.setattr(module, "EXPIRES", 0.5)
+    monkeypatch.setattr(module.time, "time", lambda: real() + skew)
+    began = time.monotonic()
+    with Lease(dataset, "near") as near:
+        assert time.monotonic() - began >= 0.5
+        assert not near.settled, "nobody knows whether it is dead"
+        assert near.number == lease.number + 1
+        with pytest.raises(BankInUse, match="has claimed it since"):
+            lease.confirm()
+        with pytest.raises(BankInUse, match="expired"):
+            lease.check()
+
+
+def test_a_claimant_that_waits_gets_a_lease_that_is_given_back(dataset, elsewhere):
+    lease = elsewhere(beat=3600.0)
+    threading.Timer(0.5, lambda: lease.__exit__(None, None, None)).start()
+    module_beat, module.HEARTBEAT = module.HEARTBEAT, 0.5  # looks at the row five times in that time
+    try:
+        with Lease(dataset, "near") as near:
+            assert near.settled
+    finally:
+        module.HEARTBEAT = module_beat
+
+
+def test_a_builder_that_was_suspended_goes_on_where_nobody_has_claimed(dataset, monkeypatch):
+    """The time in which it was stopped counts; then the row is asked."""
+    monkeypatch.setattr(module, "HEARTBEAT", 3600.0)
+    with Lease(dataset, "sleeper") as lease:
+        before = dataset.require().version
+        lease.check()
+        assert dataset.require().version == before, "no question to the row while the lease is fresh"
+        real = module.clock
+        monkeypatch.setattr(module, "clock", lambda: real() + EXPIRES)
+        lease.check()
+        assert dataset.require().version == before + 1
+        dataset.require().native.update({"holder": "'another'"})
+        monkeypatch.setattr(module, "clock", lambda: real() + 2 * EXPIRES)
+        with pytest.raises(BankInUse, match="expired"):
+            lease.check()
+
+
+def test_the_lease_of_a_stopped_process_of_this_host_expires_too(dataset, tmp_path, monkeypatch):
+    process = holding_elsewhere(tmp_path)
+    with pytest.raises(BankInUse, match="run dies"), Lease(dataset, "early"):
         pass
-    monkeypatch.undo()
-    other.__exit__(None, None, None)
+    os.kill(process.pid, signal.SIGSTOP)
+    monkeypatch.setattr(module, "EXPIRES", 0.5)
+    with Lease(dataset, "heir") as heir:
+        assert not heir.settled
+    process.kill()
+    process.wait()
+
+
+def test_a_row_of_before_there_were_numbers_gets_them(dataset):
+    old = pa.schema([field for field in LEASES if field.name not in ("number", "uptime")])
+    row = {"name": "bank", "holder": "", "host": "", "pid": 0, "run": "", "heartbeat": 0.0}
+    append_rows(dataset, pa.Table.from_pylist([row], schema=old), old, {})
+    for number in (1, 2):
+        with Lease(dataset, f"run {number}") as lease:
+            assert (lease.number, lease.settled) == (number, True)
+    held = {**row, "holder": "ended@1@1", "host": "elsewhere", "run": "old", "pid": 1, "heartbeat": 7.0}
+    dataset.replace(old, write_whole(dataset, pa.Table.from_pylist([held], schema=old)), {}, {})
+    module_expires, module.EXPIRES = module.EXPIRES, 0.3
+    try:
+        with Lease(dataset, "heir") as heir:
+            assert not heir.settled
+    finally:
+        module.EXPIRES = module_expires
 
 
 def test_a_builder_whose_heartbeat_fails_may_not_commit(dataset, monkeypatch):
