@@ -18,6 +18,7 @@ from lance.fragment import FragmentMetadata
 from mnemic.catalogue import DECLARATION
 from mnemic.dataset.commit import StorageOptions, commit, retried
 from mnemic.dataset.failures import missing, readable_errors
+from mnemic.dataset.folders import plain_path
 from mnemic.dataset.options import Options, opening
 from mnemic.errors import BankError
 from mnemic.kept import expand
@@ -251,7 +252,8 @@ class Dataset:
             if name in tags.list():
                 tags.update(name, version)
             else:
-                tags.create(name, version)
+                with plain_path(self.uri) as path:
+                    lance.dataset(path, storage_options=self.storage_options).tags.create(name, version)
 
     def remove_orphans(self) -> int:
         """Delete files that no version names (left by a killed writer) and return their bytes.
