@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from mnemic.conditions import Conditions, Where
 from mnemic.dataset import Snapshot, Store
 from mnemic.errors import BankError
 from mnemic.find import find
@@ -19,7 +20,6 @@ from mnemic.memories.stored import StoredMemories
 from mnemic.memories.tuning import named_weights, tune, weights_for
 from mnemic.release import Release, find_release
 from mnemic.search import CONTIGUITY, Budget, Results, Searcher
-from mnemic.search.condition import Where
 from mnemic.search.route import RouteTree
 from mnemic.view import View
 
@@ -69,9 +69,12 @@ class Bank:
         """The snapshot of a dataset that this release pins. Raises ``BankError`` when the release has none of it."""
         return self.view.dataset(name)
 
-    def table(self, dataset: str, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
-        """Rows of a dataset of this release as an Arrow table. Raises ``QueryError`` for a condition that is no SQL."""
-        return self.view.table(dataset, columns, where)
+    def table(self, dataset: str, columns: Sequence[str] | None = None, where: Where = None) -> pa.Table:
+        """Rows of a dataset of this release as an Arrow table.
+
+        ``where`` is as in `search`, over the columns of ``dataset``. Raises ``QueryError`` where it is no condition.
+        """
+        return self.view.table(dataset, columns, Conditions.of(where).sql(self.dataset(dataset).schema, dataset))
 
     def releases(self) -> list[Release]:
         """All releases of the bank, oldest first."""
@@ -125,13 +128,18 @@ class Bank:
         budget or "nearest" to it (see `mnemic.search.buffers`).
 
         ``where`` decides before the search which rows there are: SQL over the columns of `events` (such as ``start_time
-        > date '2026-01-31'``), or a mapping with tenant, source, collection, session, document, speaker, after, before;
-        of a list of such conditions all must hold.
+        > date '2026-01-31'``), or a mapping with tenant, source, collection, session, document, speaker (each a value,
+        or a list of which one must hold), after, before; of a list of such conditions all must hold. So a tenant is a
+        boundary: in ``where=[{"tenant": "team"}, sql]`` no ``sql`` finds a row of another. SQL is one expression,
+        parsed alone: comparisons, AND, OR, NOT, IN, BETWEEN, LIKE, ILIKE, IS NULL, IS DISTINCT FROM, arithmetic, dates
+        and timestamps in quotes, and the functions of `mnemic.conditions.functions`. ``{"tenant": None}`` is an error,
+        as are bytes and iterators, and ``{"tenant": []}`` finds nothing.
         ``level`` is "session", "event", "turn" or "passage"; by default the leaves are searched: turns of
         conversations, passages where an event of other text has several, and events elsewhere.
 
         ``route`` compares only the vectors of so many leaves of the cluster tree; the share of vectors that was looked
-        at is in the results. ``vector`` is the query's, for whoever has it already. Equal queries give equal results.
+        at is in the results. ``vector`` is the query's, for whoever has it already, [d]. Equal queries
+        give equal results.
         """
         budget = Budget(None if tokens else words, tokens, k, contiguity, fit, tokenizer)
         return self._searcher.search(query, budget, where=where, level=level, route=route, vector=vector)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from mnemic.conditions.values import shown, text
 from mnemic.errors import BankError
 from mnemic.view import View
 
 
 def find(view: View, prefix: str) -> tuple[str, dict[str, Any]]:
     """("document" or "event", row) whose id begins with ``prefix``. Raises ``BankError`` for none, or several."""
-    if not prefix or not all(character in "0123456789abcdef" for character in prefix):
+    if not isinstance(prefix, str) or not re.fullmatch("[0-9a-f]+", prefix):
         raise BankError(
-            f"{prefix!r} is no id. Ids are hexadecimal; `mnemic search --json` and `mnemic export` show them."
+            f"{shown(prefix)} is no id. Ids are hexadecimal; `mnemic search --json` and `mnemic export` show them."
         )
     matches: list[tuple[str, str]] = []
     for kind in ("document", "event"):
@@ -28,4 +30,4 @@ def find(view: View, prefix: str) -> tuple[str, dict[str, Any]]:
     kind, identity = matches[0]
     rows = view.dataset(f"{kind}s")
     columns = [name for name in rows.schema.names if name not in ("signature", "vector")]
-    return kind, rows.table(columns, f"id = '{identity}'").to_pylist()[0]
+    return kind, rows.table(columns, f"id = {text(identity)}").to_pylist()[0]

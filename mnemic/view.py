@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.digest import digest_datasets
-from mnemic.errors import BankError, QueryError
+from mnemic.errors import BankError, MnemicError, QueryError
 from mnemic.release import Release, releases
-from mnemic.terminal import plain
+from mnemic.terminal import one_line
 
 
 class View:
@@ -46,7 +46,10 @@ class View:
         return self._snapshots[name]
 
     def table(self, dataset: str, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
-        """Rows of a dataset of this release as an Arrow table. Raises ``QueryError`` for a condition that is no SQL."""
+        """Rows of a dataset of this release as an Arrow table; ``where`` is SQL of mnemic's own, or written by it.
+
+        Raises ``QueryError`` for a condition that Lance refuses.
+        """
         snapshot = self.dataset(dataset)
         with readable_condition(where, snapshot, dataset):
             return snapshot.table(list(columns or snapshot.schema.names), where)
@@ -71,10 +74,10 @@ def readable_condition(where: str | None, snapshot: Snapshot, dataset: str) -> I
     try:
         yield
     except ValueError as error:
-        if where is None:
+        if where is None or isinstance(error, MnemicError):
             raise
-        reason = plain(str(error)).split(", /")[0].split("\n")[0]
+        reason = one_line(str(error).split(", /")[0].split("\n")[0], 200)
         raise QueryError(
-            f"The condition {where!r} cannot be applied to {dataset} ({reason}). Write SQL over "
+            f"The condition {one_line(where, 200)!r} cannot be applied to {dataset} ({reason}). Write SQL over "
             f"{', '.join(snapshot.schema.names)}; times as start_time > date '2026-01-31', text in single quotes."
         ) from error

@@ -18,6 +18,7 @@ from typing import Any
 
 from mnemic.adapters import ask, facts, not_installed
 from mnemic.bank import Bank, open_bank
+from mnemic.conditions import Where
 from mnemic.errors import QueryError
 from mnemic.search import CONTIGUITY, Hit
 
@@ -61,7 +62,7 @@ class BankRetriever(BaseRetriever):  # type: ignore[misc]
         bank: Bank,
         words: int | None = 500,
         k: int | None = None,
-        where: str | Mapping[str, Any] | None = None,
+        where: Where = None,
         level: str | None = None,
         *,
         tokens: int | None = None,

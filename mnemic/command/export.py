@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from mnemic.bank import Bank, open_bank
 from mnemic.catalogue import CATALOGUE, spec_of
+from mnemic.conditions import Conditions, all_of
 from mnemic.dataset import Snapshot
 from mnemic.errors import QueryError
 from mnemic.kept import KEPT
@@ -41,12 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     snapshot = _snapshot(open_bank(arguments.bank, arguments.release), arguments.dataset)
     columns = [name for name in snapshot.schema.names if arguments.all or name not in INTERNAL]
-    conditions = [f"({arguments.where})"] if arguments.where else []
-    if arguments.dataset == "documents" and not arguments.duplicates:
-        conditions.append(KEPT)
-    where = " AND ".join(conditions) or None
+    rows = KEPT if arguments.dataset == "documents" and not arguments.duplicates else None
+    where = all_of(Conditions.of(arguments.where).sql(snapshot.schema, arguments.dataset), rows)
     if arguments.file == "-":
-        with readable_condition(arguments.where, snapshot, arguments.dataset):
+        with readable_condition(where if arguments.where else None, snapshot, arguments.dataset):
             for line in _lines(snapshot, columns, where, ascii_only=sys.stdout.isatty()):
                 sys.stdout.write(line)
         return 0
@@ -56,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     partial = target.with_name(target.name + ".partial")
     try:
-        with readable_condition(arguments.where, snapshot, arguments.dataset):
+        with readable_condition(where if arguments.where else None, snapshot, arguments.dataset):
             rows = _write(snapshot, columns, where, partial, target.suffix)
         partial.replace(target)
     finally:

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         "words": arguments.words,
         "tokens": arguments.tokens,
         "k": arguments.k,
-        "where": _where(arguments, bank),
+        "where": [arguments.where, _named(arguments)],
         "level": arguments.level,
         "route": arguments.route,
     }
@@ -69,12 +69,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _where(arguments: argparse.Namespace, bank: Bank) -> str | None:
-    """The conditions of all options at once."""
-    from mnemic.search.condition import both, condition
-
-    named = {name: getattr(arguments, name) for name in (*_FILTERS, "after", "before")}
-    return both(arguments.where, condition(named, bank.dataset("events").schema.names))
+def _named(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The conditions by name that were given."""
+    options = {name: getattr(arguments, name) for name in (*_FILTERS, "after", "before")}
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _questions() -> Iterator[str]:

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from mnemic.bank import Bank, open_bank
+from mnemic.conditions.values import text
 from mnemic.terminal import one_line, plain
 
 SUMMARY = "why a document was dropped, or why an event begins and ends where it does"
@@ -30,7 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _document(bank: Bank, row: dict[str, Any]) -> dict[str, Any]:
-    pairs = bank.table("pairs", where=f"document = '{row['id']}' OR other = '{row['id']}'").to_pylist()
+    identity = text(row["id"])
+    pairs = bank.view.table("pairs", where=f"document = {identity} OR other = {identity}").to_pylist()
     pairs.sort(key=lambda pair: -pair["similarity"])
     names = _locators(bank, {pair[side] for pair in pairs for side in ("document", "other")} | {row["duplicate_of"]})
     lines = [
@@ -57,14 +59,13 @@ def _locators(bank: Bank, ids: set[str]) -> dict[str, str]:
     documents = sorted(ids - {""})
     if not documents:
         return {}
-    quoted = ",".join(f"'{value}'" for value in documents)
-    rows = bank.table("documents", ["id", "locator"], f"id IN ({quoted})").to_pylist()
+    rows = bank.view.table("documents", ["id", "locator"], f"id IN ({','.join(map(text, documents))})").to_pylist()
     return {row["id"]: f"{plain(row['locator'])} ({row['id'][:12]})" for row in rows}
 
 
 def _event(bank: Bank, row: dict[str, Any]) -> dict[str, Any]:
     columns = [name for name in _SHOWN if name in bank.dataset("events").schema.names]
-    around = bank.table("events", columns, f"document = '{row['document']}'").to_pylist()
+    around = bank.view.table("events", columns, f"document = {text(row['document'])}").to_pylist()
     level = row["level"]
     same = sorted((event for event in around if event["level"] == level), key=lambda event: event["ordinal"])
     place = next(place for place, event in enumerate(same) if event["id"] == row["id"])

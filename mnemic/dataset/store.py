@@ -19,6 +19,7 @@ from lance.fragment import FragmentMetadata
 from mnemic.catalogue import DECLARATION
 from mnemic.dataset.commit import StorageOptions, commit, conflicting, retried
 from mnemic.dataset.failures import missing, readable_errors
+from mnemic.dataset.folders import plain_path
 from mnemic.dataset.options import Options, opening
 from mnemic.dataset.orphans import delete_files, orphaned
 from mnemic.errors import BankError
@@ -351,7 +352,8 @@ class Dataset:
             if name in tags.list():
                 tags.update(name, version)
             else:
-                tags.create(name, version)
+                with plain_path(self.uri) as path:
+                    lance.dataset(path, storage_options=self.storage_options).tags.create(name, version)
 
     def retag(self, versions: Mapping[str, int]) -> None:
         """Point tags to these versions where they do not: one that was moved protects its version no more."""

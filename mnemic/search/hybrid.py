@@ -18,9 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mnemic.arrays import Floats, Integers
+from mnemic.conditions import all_of
 from mnemic.dataset import Snapshot
 from mnemic.dataset.index import read_rows, rows_of_ids, search_text, search_vector
-from mnemic.search.condition import both, of_level
+from mnemic.search.condition import of_level
 from mnemic.search.fusion import DENSE_SHARE, TEXT_SHARE, fuse, ranks, with_neighbours
 
 POOL = 200
@@ -82,9 +83,9 @@ def rank_events(
         "bm25": functools.partial(search_text, events, "text", (), query, pool, rows)
     }
     if vector is not None:
-        queries["similarity"] = functools.partial(search_vector, events, "vector", (), vector, pool, both(rows, near))
+        queries["similarity"] = functools.partial(search_vector, events, "vector", (), vector, pool, all_of(rows, near))
     if events_heard:
-        holders = both(where, "level = 'event'")
+        holders = all_of(where, "level = 'event'")
         queries["event_bm25"] = functools.partial(search_text, events, "text", (), query, pool, holders)
     if documents is not None:
         queries["document_bm25"] = functools.partial(search_text, documents, "text", "id", query, pool, within)
@@ -160,7 +161,7 @@ def _with_neighbours(
     else:
         quoted = ", ".join(f"'{identity}'" for identity in sorted(missing))
         near = pa.Table.from_batches(
-            list(events.scan(names, both(rows, f"id IN ({quoted})"), row_ids=True)), facts.schema
+            list(events.scan(names, all_of(rows, f"id IN ({quoted})"), row_ids=True)), facts.schema
         )
     return pa.concat_tables([facts, near.select(facts.schema.names)])
 

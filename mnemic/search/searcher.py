@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnemic.arrays import Floats32
+from mnemic.conditions import Conditions, Where
 from mnemic.dataset.index import built, search_settings
 from mnemic.errors import ModelError, QueryError
 from mnemic.models import weights_hash
 from mnemic.schema import LEVELS
 from mnemic.search.answer import Budget, hits_of, sizes_of, token_counter
 from mnemic.search.buffers import cut, reading_order, take
-from mnemic.search.condition import Where, condition, of_documents, within_documents
 from mnemic.search.hybrid import EVENTS_HEARD, rank_events
 from mnemic.search.results import Results
 from mnemic.search.route import RouteTree
+from mnemic.search.vector import query_vector
 from mnemic.view import View, readable_condition
 
 if TYPE_CHECKING:
@@ -55,6 +57,19 @@ class Searcher:
         """The tree of clusters, for routing."""
         return RouteTree.of(self.view.dataset("clusters"))
 
+    def _query_vector(self, query: str, given: object) -> Floats32:
+        """The vector of the query, float32 [d]: ``given`` where the caller has it, else the encoder's."""
+        size = self.view.dataset("events").schema.field("vector").type.list_size
+        if given is not None:
+            return query_vector(given, size)
+        encoded = self.encoder.encode_queries([query])[0]
+        if not np.isfinite(encoded).all():
+            raise ModelError(
+                "The encoder gives no finite vector for this query (NaN or infinite). Try other words, or "
+                "dtype=float32 under embed and build the bank again."
+            )
+        return encoded
+
     def search(
         self,
         query: str,
@@ -71,24 +86,25 @@ class Searcher:
         query = query.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no meaning to search for
         view, events = self.view, self.view.dataset("events")
         names = events.schema.names
-        allowed = condition(where, names)
+        asked = Conditions.of(where)
+        allowed = asked.sql(events.schema, "events")
         if level is not None and level not in LEVELS:
             raise QueryError(f"There is no level {level!r} of events; choose one of {', '.join(LEVELS)}.")
-        query_vector = self.encoder.encode_queries([query])[0] if vector is None else np.asarray(vector, np.float32)
+        sought = self._query_vector(query, vector)
         indexed = level != "session" and "text" in built(view.dataset("documents"))
-        routed = None if route is None else self.tree.route(query_vector, route)
+        routed = None if route is None else self.tree.route(sought, route)
         budget = budget if budget.words or budget.tokens or budget.k else dataclasses.replace(budget, k=10)
         with readable_condition(allowed, events, "events"):
             ranked = rank_events(
                 events,
                 query,
-                query_vector,
+                sought,
                 allowed,
                 level,
                 view.dataset("documents") if indexed else None,
-                of_documents(where),
+                asked.of_documents(),
                 events_heard=level not in ("session", "event") and "leaf" in names and events.count() <= EVENTS_HEARD,
-                varying=within_documents(where) is not None,
+                varying=asked.vary,
                 near=routed.condition if routed else None,
                 pool=budget.pool,
             )

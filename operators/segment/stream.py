@@ -14,12 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from mnemic.arrays import Flags, Floats, Vectors
-from mnemic.errors import RecipeError
+from mnemic.errors import QueryError, RecipeError
 from operators.segment.boundaries import DEVIATIONS, SOLVERS, STRETCH, at_the_end, standing
 from operators.segment.limits import passing
 from operators.segment.select import trailing
 from operators.segment.settings import CURVES, SegmentSettings
 from operators.segment.similarity import gap_similarity
+
+LARGEST = 1e15
+"""Largest component of a vector: squares of larger ones overflow in float32."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Stream:
 
     def __init__(self, settings: SegmentSettings) -> None:
         self._settings = settings
+        self._begun = False
+        self._width: int | None = None
         self._state: _Passing | _Stretching
         if settings.method in SOLVERS and not at_the_end(settings) and settings.refine is None:
             self._state = _Stretching(settings)
@@ -63,24 +68,68 @@ class Stream:
 
         ``vectors`` is float32 [n, d]; ``weights`` float64 [n] are 1 by default. ``signal`` float64 [n] is the surprise
         of each unit, for the methods that cut by it and need no vectors. ``breaks`` bool [n] marks units with a hard
-        cut before them.
+        cut before them. Raises `QueryError` for other shapes and for NaN and infinite numbers, and takes no unit then.
         """
         units = signal if vectors is None else vectors
         if units is None:
             raise RecipeError("A stream needs the vectors of its units, or their surprise as `signal`; give one.")
         count = len(units)
+        hard = np.zeros(count, np.bool_) if breaks is None else np.asarray(breaks)
+        if vectors is not None:
+            vectors = self._checked(np.asarray(vectors))
+        weights = np.ones(count) if weights is None else _numbers("weights", weights, count)
+        if signal is not None:
+            signal = np.asarray(signal)
+            used = ~hard  # nothing compares the surprise of a unit with a hard cut before it, nor that of the first
+            used[: 0 if self._begun else 1] = False
+            _numbers("signal", np.where(used, signal, 0.0) if signal.shape == hard.shape else signal, count)
+        if hard.shape != (count,):
+            raise QueryError(f"`breaks` has the shape {list(hard.shape)} for {count} units; give one for each.")
+        self._begun = self._begun or count > 0
         return list(
             self._state.push(
                 np.zeros((count, 1), np.float32) if vectors is None else vectors,
-                np.ones(count) if weights is None else weights,
+                weights,
                 np.zeros(count) if signal is None else signal,
-                np.zeros(count, np.bool_) if breaks is None else breaks,
+                hard,
             )
         )
+
+    def _checked(self, vectors: Vectors) -> Vectors:
+        """``vectors``, if they can be compared with each other and with those before. Raises `QueryError` if not."""
+        if vectors.ndim != 2 or vectors.dtype.kind not in "iuf":
+            raise QueryError(
+                f"Units of a stream have vectors of {vectors.dtype} in the shape {list(vectors.shape)}; "
+                "give numbers [units, components]."
+            )
+        if not len(vectors):
+            return vectors
+        if self._width not in (None, vectors.shape[1]):
+            raise QueryError(
+                f"Units of this stream have {self._width} components, and now {vectors.shape[1]}; give one kind of "
+                "vectors, or begin another stream."
+            )
+        largest = np.abs(vectors).max(axis=1, initial=0.0)
+        wrong = np.flatnonzero(~(largest <= LARGEST))
+        if len(wrong):
+            raise QueryError(
+                f"The vector of unit {int(wrong[0])} of these {len(vectors)} holds NaN, infinite or numbers over "
+                f"{LARGEST:.0e}; leave the unit out, or look at how it was computed. None of them was taken."
+            )
+        self._width = vectors.shape[1]
+        return vectors
 
     def finish(self) -> list[StreamedEvent]:
         """The events that are still open."""
         return list(self._state.finish())
+
+
+def _numbers(name: str, values: Floats, count: int) -> Floats:
+    """``values``, if they are one finite number for each of ``count`` units. Raises `QueryError` if not."""
+    numbers = np.asarray(values)
+    if numbers.shape != (count,) or numbers.dtype.kind not in "iufb" or not np.isfinite(numbers).all():
+        raise QueryError(f"`{name}` is not one finite number for each of {count} units; give these, without NaN.")
+    return numbers
 
 
 def _decides_in_passing(settings: SegmentSettings) -> bool:
