@@ -123,6 +123,7 @@ FILTERS = pa.schema(
     ]
 )
 
+# Of a document's distinct pairs only the most similar are there, where it has many (operators.deduplicate.listing).
 PAIRS = pa.schema(
     [
         pa.field("document", pa.string(), nullable=False),  # the worse-ranked of the two

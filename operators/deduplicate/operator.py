@@ -1,8 +1,9 @@
-"""Deduplication of a corpus: keys propose, the exact Jaccard similarity decides, and every comparison is kept.
+"""Deduplication of a corpus: keys propose, the exact Jaccard similarity decides, and comparisons are kept.
 
 Bands alone remove far too much (precision 0.49 for 20 x 6 on 111,930 technical documents); judged exactly the same
 candidates give precision 1.000 at a recall of 0.999. Every document that falls points at a document that is kept, and
-every pair that was compared is a row of `pairs`, rejected ones too, so each removal can be explained. The answer
+the pairs that were compared are rows of `pairs`, so each removal can be explained. (Of a document's rejected ones they
+are the nearest, which are all unless it is one of many of a template: `operators.deduplicate.listing`.) The answer
 depends on the set of documents, the shape of the bands and the documents that an earlier release kept. It never depends
 on order, batches or workers, and on memory only where that chooses the shape. Documents of two tenants are never
 compared: a tenant must find what it said, whoever else said it.
@@ -42,7 +43,7 @@ from operators.deduplicate.candidates import (
 from operators.deduplicate.estimate import least_shared
 from operators.deduplicate.lookup import ColumnById
 from operators.deduplicate.protect import Protected
-from operators.deduplicate.resolve import NEW, PROTECTED, SETTLED, resolve
+from operators.deduplicate.resolve import NEW, PROTECTED, SETTLED, JudgedPairs, resolve
 from operators.deduplicate.shingles import Shingler
 from operators.deduplicate.signature import from_hexadecimal
 from operators.sections import Driven, Section, shared_field
@@ -149,8 +150,8 @@ class Deduplicate:
         salts, forms = tenant_salts(batch.column("tenant")), from_hexadecimal(batch.column("normalised"))
         return run_of(keys_of(forms, signatures, salts, chosen.bands, chosen.rows), rows, ascending)
 
-    def decide(self, corpus: RowCorpus, pack: Shared, chosen: BandPlan, progress: Progress) -> pa.Table:
-        """Decide about the documents of a pack; returns the pairs that were judged, mnemic.schema.PAIRS.
+    def decide(self, corpus: RowCorpus, pack: Shared, chosen: BandPlan, progress: Progress) -> JudgedPairs:
+        """Decide about the documents of a pack; returns the pairs that were judged.
 
         Every document that falls has one pair with the verdict "duplicate"; for what it falls to see `keepers`.
         """
@@ -200,9 +201,13 @@ class Deduplicate:
         linked.link(shared)
         packs = divided(shared, linked.rows, linked.packs(PACK))
         decided = [self.decide(corpus, pack, chosen, progress) for _, pack in packs]
-        pairs = pa.concat_tables([PAIRS.empty_table(), *decided])
+        pairs = pa.concat_tables([PAIRS.empty_table(), *(judged.pairs for judged in decided)])
         pairs = pairs.sort_by([("document", "ascending"), ("other", "ascending")]).combine_chunks()
-        return duplicates_of(pairs, {"pairs": pairs}, summary_of(len(corpus), pairs, chosen))
+        fallen = pairs.filter(pc.equal(pairs["verdict"], "duplicate"))
+        exact = int(pc.sum(pc.equal(fallen["rule"], "exact")).as_py() or 0)
+        unlisted = sum(judged.unlisted for judged in decided)
+        summary = summary_of(len(corpus), len(fallen), exact, len(pairs), unlisted, chosen)
+        return duplicates_of(pairs, {"pairs": pairs}, summary)
 
 
 SECTION = Section(
@@ -232,16 +237,19 @@ def duplicates_of(
     return ColumnById.build("duplicate_of", documents, keeper, tables or {}, summary or {}, otherwise="")
 
 
-def summary_of(documents: int, pairs: pa.Table, chosen: BandPlan) -> dict[str, Any]:
-    """Counts of documents, of those kept, of exact copies, near-duplicates and pairs; and the shape of the bands."""
-    fallen = pairs.filter(pc.equal(pairs["verdict"], "duplicate"))
-    exact = int(pc.sum(pc.equal(fallen["rule"], "exact")).as_py() or 0)
+def summary_of(documents: int, fallen: int, exact: int, pairs: int, unlisted: int, chosen: BandPlan) -> dict[str, Any]:
+    """Counts of documents, of those kept, of exact copies, near-duplicates and pairs; and the shape of the bands.
+
+    Of ``documents`` so many have ``fallen``, ``exact`` of them as exact copies. ``unlisted`` comparisons are no pairs,
+    and are told where there are some.
+    """
     return {
         "documents": documents,
-        "kept": documents - len(fallen),
+        "kept": documents - fallen,
         "exact": exact,
-        "near": len(fallen) - exact,
-        "pairs": len(pairs),
+        "near": fallen - exact,
+        "pairs": pairs,
+        **({"unlisted": unlisted} if unlisted else {}),
         "shape": [chosen.bands, chosen.rows],
     }
 

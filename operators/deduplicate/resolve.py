@@ -6,7 +6,10 @@ any division into packs gives the same answer.
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,18 +20,31 @@ from mnemic.arrays import Integers, Signatures
 from mnemic.schema import PAIRS
 from operators.contracts import Progress
 from operators.deduplicate.bands import BAND_SHIFT
+from operators.deduplicate.buckets import Buckets
 from operators.deduplicate.estimate import least_agreeing
-from operators.deduplicate.judge import Buckets, Judgement, ShingleSets, judge
+from operators.deduplicate.judge import Judgement, judge
 from operators.deduplicate.rank import exact_representatives, rank
+from operators.deduplicate.shingle_sets import ShingleSets
 from operators.deduplicate.shingles import Shingler, normalise
 
 Texts = Callable[[Sequence[int]], pa.Array]
 """The texts of documents by their place in a pack."""
 
-_TEXTS = 256  # read at once
+_CHARACTERS = 8_000_000
+"""Characters of copies that are read at once, and as many of what they may be copies of."""
+
+_WORD = re.compile(r"\S+")
 
 NEW, SETTLED, PROTECTED = 2, 0, 1
 """First rank of a document: not yet decided about, kept by an earlier release, or never to be dropped."""
+
+
+@dataclass(frozen=True)
+class JudgedPairs:
+    """Pairs that were judged, mnemic.schema.PAIRS; ``unlisted`` is the number of those, all distinct, that are not."""
+
+    pairs: pa.Table
+    unlisted: int
 
 
 def resolve(
@@ -42,7 +58,7 @@ def resolve(
     threshold: float,
     least: int,
     tell: Progress,
-) -> pa.Table:
+) -> JudgedPairs:
     """Decide about ``documents`` (id, tenant, content, time, length, normalised); number ``places[i]`` has ``keys[i]``.
 
     ``places`` int64 [n] and ``keys`` uint64 [n]. ``standing`` int64 [documents] is `NEW`, or else `SETTLED` or
@@ -58,7 +74,8 @@ def resolve(
     original = np.ones(len(order), np.bool_)
     original[copies] = False
     ones = np.ones(len(copies))
-    pairs = [_pairs(ids, copies, representative[copies], ones, ones.astype(np.int64) * 0, ones > 0, "exact")]
+    pairs, unlisted = [], 0
+    pairs.append(_pairs(ids, copies, representative[copies], ones, ones.astype(np.int64) * 0, ones > 0, "exact"))
     if signatures is not None:
         originals = order[original[order]]
         judgement = _judge(
@@ -66,7 +83,8 @@ def resolve(
         )
         judged = (originals[judgement.document], originals[judgement.other], judgement.similarity, judgement.bands)
         pairs.append(_pairs(ids, *judged, judgement.similarity >= threshold, "jaccard"))
-    return pa.concat_tables(pairs)
+        unlisted = int(judgement.unlisted.sum())
+    return JudgedPairs(pa.concat_tables(pairs), unlisted)
 
 
 def _confirmed(documents: pa.Table, copies: Integers, others: Integers, texts: Texts) -> npt.NDArray[np.bool_]:
@@ -74,15 +92,18 @@ def _confirmed(documents: pa.Table, copies: Integers, others: Integers, texts: T
     content = documents.column("content").combine_chunks()
     equal = np.asarray(pc.equal(content.take(pa.array(copies)), content.take(pa.array(others))), dtype=np.bool_)
     unsure = np.flatnonzero(~equal)
-    for start in range(0, len(unsure), _TEXTS):
-        part = unsure[start : start + _TEXTS]
+    lengths = np.asarray(documents.column("length"), dtype=np.int64)[copies[unsure]]
+    parts = np.split(unsure, np.flatnonzero(np.diff(np.cumsum(lengths) // _CHARACTERS)) + 1)
+    for part in parts if len(unsure) else ():
         pairs = zip(texts(copies[part].tolist()), texts(others[part].tolist()), strict=True)
-        equal[part] = [one == other or _form(one.as_py()) == _form(other.as_py()) for one, other in pairs]
+        equal[part] = [one == other or _same_words(one.as_py(), other.as_py()) for one, other in pairs]
     return equal
 
 
-def _form(text: str) -> list[str]:
-    return normalise(text).split()
+def _same_words(one: str, other: str) -> bool:
+    """Whether two texts are equal in NFC and lower case, but for the white space between words."""
+    words = itertools.zip_longest(_WORD.finditer(normalise(one)), _WORD.finditer(normalise(other)))
+    return all(mine is not None and its is not None and mine[0] == its[0] for mine, its in words)
 
 
 def _judge(

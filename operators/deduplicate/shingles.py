@@ -30,9 +30,30 @@ VERSION = 2
 """Of the numbers below: another tokenizer or another sketch is another version."""
 
 
+_MARKS = 1024
+"""Combining marks in a row that are put in order together, which costs the square of their number; nobody writes so."""
+
+
 def normalise(text: str) -> str:
     """The form in which texts are compared: NFC, lower case, without a byte order mark."""
-    return unicodedata.normalize("NFC", text.removeprefix("\ufeff")).lower()
+    pieces = _between_marks(text.removeprefix("\ufeff"))
+    return "".join(unicodedata.normalize("NFC", piece) for piece in pieces).lower()
+
+
+def _between_marks(text: str) -> Iterator[str]:
+    """``text`` as it is, but cut wherever `_MARKS` combining marks have followed one another."""
+    start, at = 0, _MARKS
+    while at < len(text):
+        first = last = at
+        while first > start and at - first < _MARKS and unicodedata.combining(text[first - 1]):
+            first -= 1
+        while last < len(text) and last - first < _MARKS and unicodedata.combining(text[last]):
+            last += 1
+        if last - first == _MARKS:
+            yield text[start:last]
+            start = last
+        at = last + _MARKS
+    yield text[start:]
 
 
 @dataclass(frozen=True)

@@ -23,60 +23,38 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from mnemic.arrays import Flags, Hashes, RowIds
 from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import add_fields, drop_fields
 from mnemic.dataset.write import WrittenFragment, append, write_rows, write_whole
-from mnemic.release import releases
 from mnemic.schema import FILTERS, PAIRS
 from operators.deduplicate import Deduplicate
 from operators.deduplicate.bands import shard_bounds
 from operators.deduplicate.candidates import BandPlan, Shared, concatenated, shared_keys, shared_with_earlier
 from operators.deduplicate.filters import BandFilters, filters_of, seen_by
 from operators.deduplicate.operator import PACK, duplicates_of, summary_of
+from operators.deduplicate.resolve import JudgedPairs
 from pipelines import faults
 from pipelines.corpus_reader import RowOrder, corpus_digest
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context, Status
 from pipelines.steps.deduplicate import packs
+from pipelines.steps.deduplicate.base import COLUMN, Base, base_of, holding
 from pipelines.steps.deduplicate.packs import PackPart
 from pipelines.steps.deduplicate.runs import Runs, cut, read_runs
 from pipelines.steps.fit import PARTIALS
 from pipelines.steps.grow import Compute, grow_columns, growth_state, must_add
 
 PARTS = "mnemic.parts"
-"""Property of the commits to `pairs`: which parts of the work they hold."""
-
-COLUMN = "duplicate_of"
+"""Property of the commits to `pairs`: which parts of the work they hold, and of each how much is not listed there."""
 
 Part = tuple[str, int]
 """A pack by its number, or a fragment of the pairs of the newest release."""
-
-
-@dataclass(frozen=True)
-class Base:
-    """The newest release, as far as it binds this step: what it decided, and what has gone since."""
-
-    store: Store
-    documents_version: int
-    pairs_version: int
-    gone: pa.Array  # ids
-    again: pa.Array  # ids of documents that fell to one that has gone
-    rows_again: RowIds
-
-    @property
-    def documents(self) -> Snapshot:
-        return self.store["documents"].require(self.documents_version)
-
-    @property
-    def pairs(self) -> Snapshot:
-        return self.store["pairs"].require(self.pairs_version)
 
 
 @dataclass(frozen=True)
@@ -91,7 +69,7 @@ class ShardOutcome:
 class PackOutcome:
     part: Part
     fragments: tuple[WrittenFragment, ...]
-    pairs: int
+    unlisted: int  # comparisons that are no rows of `pairs`
 
 
 @dataclass(frozen=True)
@@ -158,7 +136,7 @@ class DeduplicateStep:
 
     def _resolve(self, context: Context, record: Record, snapshot: Snapshot, rows: int) -> None:
         """Find what shares keys, decide about it, and leave `pairs` whole."""
-        base = None if self.anew else self._base(context.store, snapshot)
+        base = None if self.anew else base_of(context.store, snapshot, self.record)
         runs = Runs(context.store["bands"], self.record, self.operator)
         chosen = runs.plan(rows, self.anew)
         runs.extend(context, snapshot, chosen)
@@ -172,25 +150,19 @@ class DeduplicateStep:
             packs.make_room(context)
             context.store[PARTIALS].forget_before(timedelta(0))
         pairs = context.store["pairs"]
-        summary = summary_of(rows, pairs.require().table(["verdict", "rule"]), chosen)
-        whole = replace(record, found=summary).as_json()
+        whole = replace(record, found=self._summary(pairs.require(), rows, chosen, base)).as_json()
         context.commit(lambda: pairs.annotate(whole))
+
+    def _summary(self, pairs: Snapshot, rows: int, chosen: BandPlan, base: Base | None) -> dict[str, Any]:
+        """The numbers of ``pairs``, which are counted where they lie: this process never reads them."""
+        fallen = "verdict = 'duplicate'"
+        earlier = ((base.pairs.record or {}).get("found", {}) if base else {}).get("unlisted", 0)
+        unlisted = earlier + sum(_finished(pairs).values())
+        exact = pairs.count(f"{fallen} AND rule = 'exact'")
+        return summary_of(rows, pairs.count(fallen), exact, pairs.count(), unlisted, chosen)
 
     def _at(self, corpus: str) -> Record:
         return replace(self.record, corpus=corpus)
-
-    def _base(self, store: Store, snapshot: Snapshot) -> Base | None:
-        """The newest release, where its decisions were made by the same rules."""
-        found = releases(store)
-        if not found or not {"documents", "pairs"} <= found[-1].versions.keys():
-            return None
-        newest = found[-1]
-        documents = store["documents"].require(newest.versions["documents"])
-        if (documents.column_record(COLUMN) or {}).get("fingerprint") != self.record.fingerprint:
-            return None
-        pairs = store["pairs"].require(newest.versions["pairs"])
-        gone = _gone(documents, snapshot)
-        return Base(store, documents.version, pairs.version, gone, *_again(documents, pairs, gone))
 
     def _shared(
         self,
@@ -280,7 +252,7 @@ class DeduplicateStep:
         if made is None or made.record != under_way:
             context.commit(lambda: pairs.replace(PAIRS, (), under_way, context.properties(record)))
             made = pairs.require()
-        finished, listed = _finished(made), list[Part]()
+        finished, listed = _finished(made), list[tuple[str, int, int]]()
         parts: list[Part] = [("earlier", fragment.id) for fragment in base.pairs.fragments] if base else []
         parts += [("pack", number) for number in range(len(pieces))]
         todo = [part for part in parts if part not in finished]
@@ -292,21 +264,23 @@ class DeduplicateStep:
             def work(item: tuple[Part, PackPart | None]) -> PackOutcome:
                 part, pack = item
                 if pack is not None:
-                    rows = operator.decide(documents, pack.load(store), chosen, lambda done, total: None)
+                    judged = operator.decide(documents, pack.load(store), chosen, lambda done, total: None)
                 else:
                     assert base is not None
-                    rows = _holding(base, part[1])
+                    judged = JudgedPairs(holding(base, part[1]), 0)
                 faults.reach(step, "before-write")
-                written = write_rows(pairs.uri, rows, PAIRS, pairs.storage_options)
+                written = write_rows(pairs.uri, judged.pairs, PAIRS, pairs.storage_options)
                 faults.reach(step, "after-write")
-                return PackOutcome(part, tuple(written), len(rows))
+                return PackOutcome(part, tuple(written), judged.unlisted)
 
             return work
 
         def commit(wave: list[PackOutcome]) -> None:
             nonlocal done
             fragments = [fragment for outcome in wave for fragment in outcome.fragments]
-            listed.extend(outcome.part for outcome in wave)  # parts without pairs wait for the next that has some
+            listed.extend(
+                (*outcome.part, outcome.unlisted) for outcome in wave
+            )  # parts without pairs wait for the next that has some
             if fragments:
                 properties = {**context.properties(record), PARTS: json.dumps(listed)}
                 context.commit(lambda: append(pairs, fragments, properties))
@@ -346,51 +320,11 @@ def _keys_of_rows(operator: Deduplicate, reader: RowOrder, rows: RowIds, chosen:
     return operator.keys(batch, batch["_rowid"].to_numpy(), chosen)
 
 
-def _gone(before: Snapshot, now: Snapshot) -> pa.Array:
-    """Ids of the documents that are there no more; only fragments that lost rows are read."""
-    left = {fragment.id: fragment.rows for fragment in now.fragments}
-    found = [pa.array([], pa.string())]
-    for fragment in before.fragments:
-        if left.get(fragment.id) == fragment.rows:
-            continue
-        there = [batch["id"] for batch in now.scan(["id"], fragments=[fragment.id])] if fragment.id in left else []
-        held = pa.chunked_array(there, pa.string()).combine_chunks()
-        for batch in before.scan(["id"], fragments=[fragment.id]):
-            found.append(batch["id"].filter(pc.invert(pc.is_in(batch["id"], value_set=held))))
-    return pa.concat_arrays(found)
-
-
-def _again(documents: Snapshot, pairs: Snapshot, gone: pa.Array) -> tuple[pa.Array, RowIds]:
-    """Documents that fell to one that has gone, or to a copy of it: their ids and rows."""
-    if len(gone) == 0:
-        return gone, np.empty(0, np.uint64)
-    ids, rows = [gone.slice(0, 0)], [np.empty(0, np.uint64)]
-    for batch in pairs.scan(["document", "other"], "verdict = 'duplicate'"):
-        ids.append(batch["document"].filter(pc.is_in(batch["other"], value_set=gone)))
-    fallen = pa.concat_arrays(ids)
-    for batch in documents.scan(["id", COLUMN], f"{COLUMN} <> ''", row_ids=True):
-        again = pc.or_(pc.is_in(batch["id"], value_set=fallen), pc.is_in(batch[COLUMN], value_set=gone))
-        again = pc.and_(again, pc.invert(pc.is_in(batch["id"], value_set=gone)))
-        ids.append(batch["id"].filter(again))
-        rows.append(batch["_rowid"].filter(again).to_numpy())
-    return pa.concat_arrays(ids).unique(), np.concatenate(rows)
-
-
-def _holding(base: Base, fragment: int) -> pa.Table:
-    """The pairs of a fragment of the release whose two documents are there, and whose verdict was not taken back."""
-    rows = pa.Table.from_batches(list(base.pairs.scan(PAIRS.names, fragments=[fragment])), PAIRS)
-    lost = pc.or_(
-        pc.is_in(rows["other"], value_set=base.gone),
-        pc.is_in(rows["document"], value_set=pa.concat_arrays([base.gone, base.again])),
-    )
-    return rows.filter(pc.invert(lost))
-
-
-def _finished(pairs: Snapshot) -> set[Part]:
-    """The parts whose pairs were committed since `pairs` was emptied."""
-    found: set[Part] = set()
+def _finished(pairs: Snapshot) -> dict[Part, int]:
+    """The parts whose pairs were committed since `pairs` was emptied, and how many comparisons of each are unlisted."""
+    finished: dict[Part, int] = {}
     for properties in pairs.properties_backwards():
         if PARTS not in properties:
             break
-        found |= {(kind, number) for kind, number in json.loads(properties[PARTS])}
-    return found
+        finished |= {(kind, number): sum(unlisted) for kind, number, *unlisted in json.loads(properties[PARTS])}
+    return finished

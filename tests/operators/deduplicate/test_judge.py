@@ -9,8 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.deduplicate import judge as module
+from operators.deduplicate import listing
+from operators.deduplicate.buckets import Buckets
 from operators.deduplicate.estimate import least_agreeing, least_shared
-from operators.deduplicate.judge import Buckets, ShingleSets, jaccard, judge
+from operators.deduplicate.judge import judge
+from operators.deduplicate.shingle_sets import ShingleSets, jaccard
 from operators.deduplicate.shingles import Shingler
 
 
@@ -89,9 +92,73 @@ def test_little_memory_and_small_chunks_change_nothing(seed: int, held: int, tex
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_TEXTS", texts_at_once)
         found = judge(Buckets(documents, groups, signatures), 2, lengths, sets_of(texts, 2, held)[0], 0.7, quiet)
-    for name in ("keeper", "document", "other", "similarity", "bands"):
+    for name in ("keeper", "unlisted", "document", "other", "similarity", "bands"):
         assert np.array_equal(getattr(found, name), getattr(expected, name)), name
     assert (expected.keeper[:2] == -1).all() and (expected.keeper >= 0).any()
+
+
+def letters(generator: np.random.Generator, count: int) -> list[str]:
+    """Letters of a few templates, some of them nearly copies of another one."""
+    templates = [[f"t{w}" for w in generator.integers(0, 60, 40)] for _ in range(3)]
+    written = []
+    for _ in range(count):
+        words = list(templates[generator.integers(3)])
+        for place in generator.integers(0, 40, generator.integers(1, 12)):
+            words[place] = f"name{generator.integers(30)}"
+        written.append(" ".join(words))
+    return written
+
+
+def groups_at(level: float, document: np.ndarray, other: np.ndarray, similarity: np.ndarray, count: int) -> list[int]:
+    group = list(range(count))
+    for one, two in zip(document[similarity >= level], other[similarity >= level], strict=True):
+        least, gone = sorted((group[one], group[two]))
+        group = [least if label == gone else label for label in group]
+    return group
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([60, 10**6]), st.integers(1, 6))
+def test_of_many_distinct_ones_the_nearest_are_listed_and_those_that_link(seed: int, held: int, nearest: int) -> None:
+    texts = letters(np.random.default_rng(seed), 40)
+    signatures, lengths = np.zeros((40, 4), np.uint32), np.array([len(text) for text in texts])
+
+    def judged(nearest: int):
+        buckets = Buckets(np.arange(40), np.zeros(40, np.int64), signatures)
+        return judge(buckets, 0, lengths, sets_of(texts, 2, held)[0], 0.7, quiet, nearest)
+
+    every, some = judged(10**6), judged(nearest)
+    assert np.array_equal(some.keeper, every.keeper) and not every.unlisted.any()
+    assert np.array_equal(
+        np.bincount(some.document, minlength=40) + some.unlisted, np.bincount(every.document, minlength=40)
+    )
+    rows = set(zip(every.document.tolist(), every.other.tolist(), every.similarity.tolist(), strict=True))
+    listed = set(zip(some.document.tolist(), some.other.tolist(), some.similarity.tolist(), strict=True))
+    assert listed <= rows
+    for document in range(40):
+        distinct = sorted((-s, o) for d, o, s in rows if d == document and s < 0.7)
+        assert {(document, o, -s) for s, o in distinct[:nearest]} <= listed
+        assert {row for row in rows if row[0] == document and row[2] >= 0.7} <= listed
+    stays = every.keeper < 0
+    for level in range(1, 21):
+        both = [
+            groups_at(level / 20, one.document[chosen], one.other[chosen], one.similarity[chosen], 40)
+            for one in (every, some)
+            for chosen in [stays[one.document]]
+        ]
+        assert both[0] == both[1], level
+
+
+def test_letters_of_one_template_cost_rows_as_they_are_many() -> None:
+    generator = np.random.default_rng(1)
+    body = " ".join(f"w{i}" for i in range(60))
+    texts = [f"{body} {' '.join(f'n{k}' for k in generator.integers(0, 10**6, 20))}" for _ in range(600)]
+    buckets = Buckets(np.arange(600), np.zeros(600, np.int64), np.zeros((600, 4), np.uint32))
+    lengths = np.array([len(text) for text in texts])
+    judgement = judge(buckets, 0, lengths, sets_of(texts)[0], 0.8, quiet)
+    assert (judgement.keeper < 0).all()
+    assert len(judgement.document) + judgement.unlisted.sum() == 600 * 599 // 2
+    assert len(judgement.document) <= 600 * (listing.NEAREST + 1)
 
 
 def test_what_is_left_out_is_one_in_a_thousand_of_the_just_similar() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from bench.deduplicate.truth import word
 from mnemic.errors import RecipeError
+from operators.deduplicate import shingles
 from operators.deduplicate.characters import code_points
 from operators.deduplicate.shingles import Shingler, normalise, slices
 from operators.deduplicate.words import mix_all
@@ -183,3 +184,21 @@ def test_impossible_tokenizers_are_refused() -> None:
         Shingler(0)
     with pytest.raises(RecipeError, match='use "characters"'):
         Shingler(5, "letters")
+
+
+@given(st.text(st.sampled_from("aé\u0316\u0301\u0323 ")), st.integers(0, 4))
+def test_marks_are_put_in_order_unless_there_are_very_many(text: str, repeats: int) -> None:
+    assert normalise(text * repeats) == unicodedata.normalize("NFC", text * repeats).lower()
+
+
+@given(st.lists(st.text(st.sampled_from("a\u0316\u0301"), max_size=30), max_size=12), st.integers(1, 7))
+def test_runs_of_marks_are_cut_where_they_are_too_long(parts: list[str], longest: int) -> None:
+    text = "".join(parts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shingles, "_MARKS", longest)
+        pieces = list(shingles._between_marks(text))
+        assert normalise(text) == "".join(unicodedata.normalize("NFC", piece) for piece in pieces).lower()
+    assert "".join(pieces) == text
+    assert not any(re.search(f"[\u0316\u0301]{{{2 * longest}}}", piece) for piece in pieces)
+    for before, after in pairwise(pieces):
+        assert re.search(f"[\u0316\u0301]{{{longest}}}$", before), (before, after)

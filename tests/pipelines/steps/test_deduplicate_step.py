@@ -265,3 +265,25 @@ def test_events_that_say_the_same_are_marked_within_a_tenant(place, recipe):
     assert all(event["tenant"] == owner[event["same_as"]] for event in events if event["same_as"])
     said_it = [event for event in events if event["text"] == doubled and event["tenant"] == "two"]
     assert [bool(event["same_as"]) for event in said_it].count(False) == 1, "each tenant keeps one of its own"
+
+
+def test_letters_of_one_template_are_rows_of_the_nearest_whatever_the_order(place, recipe, monkeypatch):
+    drawn, body = random.Random(5), [f"w{number}" for number in range(90)]
+    letters = [" ".join([*body, *(f"n{drawn.randrange(10**6)}" for _ in range(14))]) for _ in range(70)]
+    write(place, {f"{number}.txt": letter for number, letter in enumerate(letters)})
+    build(recipe, until="deduplicate")
+    counts = (Store(recipe["bank"])["pairs"].require().record or {})["found"]
+    rows = Store(recipe["bank"])["pairs"].require().table(["document", "similarity"])
+    assert counts["kept"] == 70 and counts["pairs"] == len(rows) and counts["unlisted"] > 500
+    assert len(rows) + counts["unlisted"] > 70 * 69 // 3 and len(rows) <= 70 * 40
+    monkeypatch.setattr(step, "PACK", 3)
+    for name in sorted((place / "corpus").iterdir()):  # the order of reading is that of names
+        name.rename(name.with_name(f"{drawn.random()}.txt"))
+    for fragment_characters, commit_every in ((700, 1), (5000, 3)):
+        other = {**recipe, "bank": str(place / f"other-{commit_every}"), "fragment_characters": fragment_characters}
+        build(other, until="deduplicate", commit_every=commit_every)
+        found = (Store(other["bank"])["pairs"].require().record or {})["found"]
+        assert {**found, "shape": counts["shape"]} == counts
+        assert sorted(rows["similarity"].to_pylist()) == sorted(
+            Store(other["bank"])["pairs"].require().table(["similarity"])["similarity"].to_pylist()
+        )
