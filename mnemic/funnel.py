@@ -24,7 +24,9 @@ def funnel(bank: Bank) -> dict[str, int]:
     documents = bank.dataset("documents")
     counts = {"documents": documents.count()}
     if "pairs" in bank.release.versions:
-        exact = bank.dataset("pairs").count("rule = 'exact' AND verdict = 'duplicate'")  # of a copy there is one such pair
+        exact = bank.dataset("pairs").count(
+            "rule = 'exact' AND verdict = 'duplicate'"
+        )  # of a copy there is one such pair
         near = documents.count("duplicate_of <> ''") - exact
         counts |= {"exact duplicates": exact, "near duplicates": near}
     counts["kept"] = documents.count(KEPT)

@@ -12,11 +12,14 @@ import dataclasses
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mnemic.encoder import BATCH_TOKENS, LONG_TEXTS, POOLINGS, TextEncoder, resolve_settings, revision, vector_size
+from mnemic.errors import ModelError
 from mnemic.hardware import dtype_fault
+from mnemic.terminal import one_line
 from mnemic.vectors import column
 from operators.contracts import NO_REJECTS, BatchFunction, Resources, bounds, model_field, refuse
 from operators.sections import Driven, Section, dtype_field
@@ -33,8 +36,9 @@ class Embed:
     search. "auto" and None are what the model's folder states (`mnemic.encoder.settings`). ``normalize`` gives vectors
     of length 1, also for models that leave that to the reader: searching and segmenting compare directions.
 
-    A row's vector does not depend on the rows around it. ``query_prompt`` changes no vector of a bank and is no part of
-    its identity; a bank is searched with the one of its release.
+    A row's vector does not depend on the rows around it. One without a direction, such as NaN, ends the step.
+    ``query_prompt`` changes no vector of a bank and is no part of its identity; a bank is searched with the one of its
+    release.
     """
 
     version: ClassVar[int] = 2
@@ -117,11 +121,28 @@ class Embed:
 
         def embed(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
             texts = pc.dictionary_encode(batch.column("text"))
-            embeddings = encoder.encode(texts.dictionary.to_pylist()).astype(np.float16)
+            embeddings = self._directions(encoder.encode(texts.dictionary.to_pylist()), texts.dictionary)
             embedded = column(embeddings[texts.indices.to_numpy()])
             return pa.RecordBatch.from_arrays([embedded], schema=schema), NO_REJECTS
 
         return embed
+
+    def _directions(self, vectors: npt.NDArray[np.float32], texts: pa.Array) -> npt.NDArray[np.float16]:
+        """``vectors`` float32 [texts, d] as they are stored. Raises `ModelError` where one has no direction.
+
+        One that is zero, infinite or no number is compared with nothing, so its text would be lost without a word.
+        """
+        with np.errstate(over="ignore"):
+            stored = vectors.astype(np.float16)
+        lost = np.flatnonzero(~np.isfinite(stored).all(axis=1) | ~stored.any(axis=1))
+        if len(lost):
+            text = one_line(texts[int(lost[0])].as_py(), 80)
+            raise ModelError(
+                f"The text encoder {self.model!r} gives {len(lost):,} of {len(texts):,} texts a vector that is zero or "
+                f"no number in float16, the first of them {text!r}. Check its weights, set `embed.dtype` to float32 or "
+                "`embed.normalize` to true, or give another encoder; a single text can be taken out of its source."
+            )
+        return stored
 
 
 SECTION = Section("embed", Embed, Driven("pipelines.steps.embedding:embedding_step", after=("units",)), on=True)

@@ -10,13 +10,22 @@ import numpy as np
 
 from mnemic.arrays import Floats, Integers, Vectors
 from mnemic.compiled import compiled
+from mnemic.errors import StepError
 
 
 def mean_vectors(vectors: Vectors, firsts: Integers, ends: Integers) -> Vectors:
-    """L2-normalised means of the rows [first, end) of ``vectors``: float32 [ranges, d]; zero where they cancel out."""
+    """L2-normalised means of the rows [first, end) of ``vectors``: float32 [ranges, d]; zero where they cancel out.
+
+    Raises `StepError` for vectors that are no numbers.
+    """
     sums = np.zeros((len(firsts), vectors.shape[1]))
     _add_up(vectors, firsts, ends, sums)
     lengths = np.sqrt(np.einsum("ij,ij->i", sums, sums))[:, None]
+    if not np.isfinite(lengths).all():
+        raise StepError(
+            "Some units have vectors that are no numbers (NaN), as an earlier mnemic stored them. Change the encoder, or "
+            "a setting of `embed`, so that the vectors are made anew."
+        )
     means: Vectors = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0).astype(np.float32)
     return means
 

@@ -37,7 +37,7 @@ from pipelines.sources.json_values import (
 )
 from pipelines.sources.locomo import is_sample, sample_name, sessions
 from pipelines.sources.session import IDS
-from pipelines.sources.text import is_blank, resolve_inside, text_fault
+from pipelines.sources.text import is_blank, open_file, text_fault
 
 TEXTS = ("question", "query")
 EVIDENCE = ("evidence", "ids", "relevant")
@@ -130,7 +130,7 @@ def _entries(path: str | Path) -> Iterator[tuple[Question, str] | Skipped | Unus
 def _values(path: str) -> Iterator[tuple[str, int, object]]:
     """What a sentence calls a value, its number, and the value: an `Unusable` where it is no JSON."""
     name = os.path.basename(path)
-    file = resolve_inside(path, None, name)
+    file = open_file(path, None, name)
     if isinstance(file, Reject):
         raise SourceError(f"The questions in {path} cannot be read. {file.reason}")
     if name.lower().endswith(JSON_LINES):

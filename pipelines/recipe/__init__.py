@@ -6,7 +6,10 @@ once its names and types are right. A misspelt key names the nearest known one.
 
 * ``model``     the fields of a recipe, made of the sections
 * ``loader``    recipes from files
+* ``yaml_text`` YAML as plain values, bounded
+* ``limits``    what a recipe may hold at all
 * ``problems``  mistakes as sentences
+* ``secrets``   what no sentence quotes
 """
 
 from __future__ import annotations

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from mnemic.errors import RecipeError
+from mnemic.opening import open_regular
+from pipelines.recipe.limits import MOST_BYTES, fault
 from pipelines.recipe.model import Recipe, SectionedRecipe
-from pipelines.recipe.problems import sentence
+from pipelines.recipe.problems import sentences
+from pipelines.recipe.yaml_text import NotYaml, read_yaml
 from pipelines.sources.kinds import find_source
 
 SHIPPED = Path(__file__).parent.parent / "recipes"
@@ -20,16 +23,21 @@ SHIPPED = Path(__file__).parent.parent / "recipes"
 
 def find_recipe(name: str | Path) -> Path:
     """The file of a recipe: a path, or the bare name of one that ships with mnemic."""
-    path = Path(name).expanduser()
-    if path.is_file():
-        return path
-    shipped = SHIPPED / f"{name}.yaml"
-    if shipped.is_file():
-        return shipped
-    names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
+    try:
+        path = Path(name).expanduser()
+        if path.is_file():
+            return path
+        stands = path.exists()
+    except (OSError, RuntimeError, ValueError):  # a name that is too long, or of a home that nobody has
+        path, stands = Path(name), False
+    if stands:
+        raise RecipeError(f"{path} is a folder, a pipe or a device; give the path of a YAML file.")
+    shipped = {file.stem: file for file in SHIPPED.glob("*.yaml")}
+    if str(name) in shipped:
+        return shipped[str(name)]
     raise RecipeError(
-        f"There is no recipe {str(name)!r}. Give the path of a YAML file (`mnemic init` writes one), "
-        f"or one of: {names}."
+        f"There is no recipe {str(name)[:200]!r}. Give the path of a YAML file (`mnemic init` writes one), "
+        f"or one of: {', '.join(sorted(shipped))}."
     )
 
 
@@ -38,15 +46,12 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
     if isinstance(recipe, Recipe):
         return recipe
     if isinstance(recipe, Mapping):
-        return _checked(dict(recipe), "the recipe")
+        return _checked(recipe, "the recipe")
     path = find_recipe(recipe)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" at line {where.line + 1} ({getattr(error, 'problem', '')})" if where else ""
-        # The parser's own error quotes the line, which may hold a secret.
-        raise RecipeError(f"{path} is not readable as YAML{line}: mend it, or begin with `mnemic init`.") from None
+        content = read_yaml(_text(path))
+    except NotYaml as error:
+        raise RecipeError(f"{path} is not readable as YAML{error}: mend it, or begin with `mnemic init`.") from None
     if not isinstance(content, dict):
         raise RecipeError(f"{path} holds no settings. `mnemic init` writes a recipe to begin with.")
     sources = content.get("sources")
@@ -56,30 +61,36 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
     return _checked(content, str(path))
 
 
+def _text(path: Path) -> str:
+    """The text of a recipe's file. Raises `NotYaml` where it is no UTF-8."""
+    try:
+        with open_regular(os.path.realpath(path)) as file:
+            data = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise RecipeError(
+            f"{path} cannot be read ({error.strerror}); check the path, and your right to read it."
+        ) from None
+    if len(data) > MOST_BYTES:
+        raise RecipeError(f"{path} is larger than a recipe may be ({MOST_BYTES:,} bytes); give the path of a recipe.")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise NotYaml(f" (byte {error.start} is not UTF-8)") from None
+
+
 def _has_root(kind: Any) -> bool:
     """Whether a source of this kind reads relative paths from a ``root``; the recipe's folder is the default."""
     try:
-        return "root" in find_source(str(kind)).model_fields  # type: ignore[attr-defined]
+        return isinstance(kind, str) and "root" in find_source(kind).model_fields  # type: ignore[attr-defined]
     except RecipeError:
         return False  # told when the recipe is checked
 
 
-class _Loader(yaml.SafeLoader):
-    """The safe loader, which refuses a key that stands twice: YAML would take the last one in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise yaml.constructor.ConstructorError(None, None, f"`{twice}` stands twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def _checked(content: dict[str, Any], place: str) -> Recipe:
+def _checked(content: Mapping[str, Any], place: str) -> Recipe:
+    if reason := fault(content):
+        raise RecipeError(f"{place} cannot be used: {reason}")
     try:
-        return SectionedRecipe.model_validate(content)
+        return SectionedRecipe.model_validate(dict(content))
     except ValidationError as error:
-        problems = [sentence(problem, content) for problem in error.errors()]
-        raise RecipeError(
-            f"{place} cannot be used:\n  " + "\n  ".join(problems) + "\nMend these and run again."
-        ) from error
+        lines = "\n  ".join(sentences(error.errors(), content))
+    raise RecipeError(f"{place} cannot be used:\n  {lines}\nMend these and run again.")

@@ -24,6 +24,7 @@ from pydantic import (
 
 from mnemic.dataset.options import Options, checked
 from operators.sections import Section
+from pipelines.recipe.limits import kind
 from pipelines.recipe.section import SectionCheck
 from pipelines.sections import sections
 from pipelines.sources.contracts import Source
@@ -34,10 +35,13 @@ def _source(entry: Any) -> Source:
     if not isinstance(entry, Mapping):
         if hasattr(entry, "manifest"):
             return entry  # type: ignore[no-any-return]
-        raise ValueError(f"{str(entry)[:60]!r} is not a source; write `kind: folder` and its `path`")
+        given = repr(entry[:60]) if isinstance(entry, str) else kind(entry)
+        raise ValueError(f"{given} is not a source; write `kind: folder` and its `path`")
     if "kind" not in entry:
         raise ValueError(f"a source needs a `kind`: {' or '.join(SOURCES)}")
-    source: Source = find_source(str(entry["kind"])).model_validate(dict(entry))  # type: ignore[attr-defined]
+    if not isinstance(entry["kind"], str):
+        raise ValueError(f"the `kind` of a source is a word: {' or '.join(SOURCES)}")
+    source: Source = find_source(entry["kind"]).model_validate(dict(entry))  # type: ignore[attr-defined]
     return source
 
 

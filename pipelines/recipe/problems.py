@@ -8,19 +8,32 @@ from collections.abc import Mapping
 from typing import Any
 
 from mnemic.errors import RecipeError
+from pipelines.recipe.limits import kind
 from pipelines.recipe.model import SectionedRecipe
+from pipelines.recipe.secrets import without_secrets
 from pipelines.sections import sections
 from pipelines.sources.kinds import SOURCES, find_source
 
+_WORDS = 60
+"""Characters of a key that a sentence shows."""
+
+MOST = 20
+"""Mistakes that one error names."""
+
+
+def sentences(problems: list[Any], content: Mapping[str, Any]) -> list[str]:
+    """What pydantic finds wrong with ``content``, each with the way out; no text that may be a secret is quoted."""
+    lines = [without_secrets(sentence(problem, content), content) for problem in problems[:MOST]]
+    return lines + ([f"and {len(problems) - MOST:,} more."] if len(problems) > MOST else [])
+
 
 def sentence(problem: Any, content: Mapping[str, Any]) -> str:
-    """One problem that pydantic has with ``content`` as a phrase with the way out."""
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
+    """One problem that pydantic has with ``content`` as a phrase with the way out. It quotes no text that was given."""
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part[:_WORDS]}" for part in problem["loc"])
     place = place.removeprefix(".")
-    value = str(problem["input"])[:60]
     if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         names = _fields_at(problem["loc"][:-1], content)
-        near = difflib.get_close_matches(str(problem["loc"][-1]), names, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(str(problem["loc"][-1])[:_WORDS], names, n=1, cutoff=0.5)
         hint = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(sorted(names))}."
         return f"`{place}` is not a setting: {hint}"
     if problem["type"] == "missing":
@@ -28,11 +41,11 @@ def sentence(problem: Any, content: Mapping[str, Any]) -> str:
     if problem["type"] == "said_once":
         return f"`{place}` is said by `{problem['msg']}`; set that instead."
     if problem["type"] == "dataclass_type":
-        return f"`{place}` is {value}, not settings; write them below it as `setting: value`, or leave it out."
+        return f"`{place}` is {kind(problem['input'])}, not settings; write them below it as `setting: value`, or leave it out."
     if problem["type"] == "value_error":  # a sentence of ours: it says itself what was given
         phrase = problem["msg"].removeprefix("Value error, ")
         return f"`{place}`: {phrase}" + ("" if phrase.endswith((".", "?")) else ".")
-    return f"`{place}`: {problem['msg']} (given: {value})."
+    return f"`{place}`: {problem['msg']} (given: {kind(problem['input'])})."
 
 
 def _fields_at(location: tuple[Any, ...], content: Mapping[str, Any]) -> list[str]:

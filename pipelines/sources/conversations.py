@@ -21,7 +21,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, BinaryIO, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -80,13 +80,13 @@ class Conversations(Files):
             yield from [value] if isinstance(value, Reject) else reading.take(value)
         yield from reading.close()
 
-    def _values(self, path: str, locator: str) -> Iterator[_Value | Reject]:
+    def _values(self, file: BinaryIO, locator: str) -> Iterator[_Value | Reject]:
         if locator.lower().endswith(JSON_LINES):
-            for line in json_lines(path, locator, self.max_json_bytes, "a line", "max_json_bytes", once):
+            for line in json_lines(file, locator, self.max_json_bytes, "a line", "max_json_bytes", once):
                 yield line if isinstance(line, Reject) else _Value(line[1], line[0], f"line {line[0]}")
             return
         try:
-            content = json_file(path, self.max_json_bytes, "max_json_bytes", once)
+            content = json_file(file, self.max_json_bytes, "max_json_bytes", once)
         except Unusable as error:
             yield Reject(locator, str(error), error.severity)
             return

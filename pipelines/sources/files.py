@@ -11,13 +11,13 @@ import os
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
-from typing import ClassVar
+from typing import BinaryIO, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mnemic.errors import SourceError
 from pipelines.sources.contracts import Item, Reject
-from pipelines.sources.text import resolve_inside
+from pipelines.sources.text import open_file
 
 MAGIC = frozenset("*?[")
 
@@ -67,9 +67,11 @@ class Files(BaseModel):
                 if not os.access(base, os.R_OK):
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), base)
         except OSError as error:
+            long = error.errno == errno.ENAMETOOLONG
+            way_out = "shorten the names of its folders" if long else "give yourself the right to read it"
             raise SourceError(
-                f"The path '{error.filename}' of the source '{self.name}' cannot be read ({error.strerror}); give"
-                " yourself the right to read it, or take it out of the source."
+                f"The path '{error.filename}' of the source '{self.name}' cannot be read ({error.strerror}); {way_out},"
+                " or take it out of the source."
             ) from error
         if not items:
             raise SourceError(
@@ -78,17 +80,19 @@ class Files(BaseModel):
             )
         return sorted(items, key=lambda item: item.locator)
 
-    def file(self, item: Item) -> str | Reject:
-        """The regular file of an item; a `Reject` where there is none, or none that may be read."""
+    def file(self, item: Item) -> BinaryIO | Reject:
+        """The regular file of an item, open; a `Reject` where there is none, or none that may be read."""
         base, _ = self._place()
         named = not os.path.isdir(base)  # the person named the file, so where it links to is their choice
         path = base if named else os.path.join(base, item.locator)
         root = None if named else os.path.realpath(base)
         if item.locator.endswith("/"):
             return Reject(item.locator, "The file's name is not UTF-8; rename it.")
-        if os.path.isdir(path):
-            return _folder_link(path, root or "", item.locator)
-        return resolve_inside(path, root, item.locator)
+        if named and item.locator != os.path.basename(base):
+            return Reject(item.locator, "The folder that it was in is not there; restore it, and build again.")
+        if root is not None and os.path.islink(path) and os.path.isdir(path):
+            return _folder_link(path, root, item.locator)
+        return open_file(path, root, item.locator)
 
     def _place(self) -> tuple[str, str]:
         """The path of the source's folder or file, and the glob's pattern below it ("" for none)."""
@@ -129,12 +133,19 @@ def _walk(base: str, pattern: str, suffixes: tuple[str, ...]) -> Iterator[Item]:
 
 
 def _fits(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
-    """Whether a file's path fits a glob, where `**` stands for any number of folders (and, at the end, any file)."""
-    if not pattern or not path:
-        return not pattern and not path
-    if pattern[0] == "**":
-        return len(pattern) == 1 or any(_fits(path[skip:], pattern[1:]) for skip in range(len(path)))
-    return fnmatchcase(path[0], pattern[0]) and _fits(path[1:], pattern[1:])
+    """Whether a file's path fits a glob, where `**` stands for any number of folders (and, at the end, any file).
+
+    The beginnings of the path that a beginning of the pattern fits are carried along, so that many `**` cost no more
+    than their number times that of the names.
+    """
+    fitting = {0}  # names of the path that the pattern has used up so far
+    for index, part in enumerate(pattern):
+        if part == "**":
+            last = index == len(pattern) - 1
+            fitting = set(range(min(fitting) + last, len(path) + last)) if fitting else set()
+        else:
+            fitting = {used + 1 for used in fitting if used < len(path) and fnmatchcase(path[used], part)}
+    return len(path) in fitting
 
 
 def _may_hold(folder: tuple[str, ...], pattern: tuple[str, ...]) -> bool:

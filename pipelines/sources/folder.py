@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Literal
+from typing import Any, BinaryIO, ClassVar, Literal
 
 from pydantic import Field
 
@@ -18,7 +18,7 @@ from mnemic.ids import hash_parts
 from pipelines.sources.contracts import Document, Item, Reject
 from pipelines.sources.files import Files
 from pipelines.sources.json_values import JSON_LINES, Unusable, json_lines, kind_of, label, shown
-from pipelines.sources.text import decode_text, is_blank, read_bytes, text_fault
+from pipelines.sources.text import content, decode_text, is_blank, text_fault
 
 
 class Folder(Files):
@@ -48,13 +48,13 @@ class Folder(Files):
         elif item.locator.lower().endswith(JSON_LINES):
             yield from self._json_lines(file, item.locator, max_document_bytes)
         else:
-            data = read_bytes(file, None, item.locator, max_document_bytes)
+            data = content(file, item.locator, max_document_bytes)
             text = decode_text(data, item.locator) if isinstance(data, bytes) else data
             yield text if isinstance(text, Reject) else Document(item.locator, text, _first_folder(item.locator))
 
-    def _json_lines(self, path: str, locator: str, limit: int) -> Iterator[Document | Reject]:
+    def _json_lines(self, file: BinaryIO, locator: str, limit: int) -> Iterator[Document | Reject]:
         seen: set[int] = set()  # 64-bit hashes of ids: two documents at one place would be one row
-        for found in json_lines(path, locator, limit):
+        for found in json_lines(file, locator, limit):
             if isinstance(found, Reject):
                 yield found
                 continue

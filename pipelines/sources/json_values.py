@@ -9,6 +9,7 @@ in silence, so such objects can be read as `Repeated`, which says so.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
@@ -51,7 +52,7 @@ Members = Callable[[list[tuple[str, Any]]], Any]
 
 
 def json_lines(
-    path: str,
+    file: BinaryIO,
     locator: str,
     limit: int,
     of: str = "a document",
@@ -60,12 +61,13 @@ def json_lines(
 ) -> Iterator[tuple[int, Any] | Reject]:
     """(number, value) of every line that is not blank, or a `Reject` at ``locator#number`` for one that is not JSON.
 
-    ``limit`` is the most bytes that a line may have, since it holds ``of``; ``setting`` is what to raise for more.
+    Reads what the open file holds now, not what a writer adds meanwhile, and closes it. ``limit`` is the most bytes
+    that a line may have, since it holds ``of``; ``setting`` is what to raise for more.
     """
     blank = True
     try:
-        with open(path, "rb") as file:
-            for number, line in enumerate(_lines(file, limit), start=1):
+        with file:
+            for number, line in enumerate(_lines(file, limit, os.fstat(file.fileno()).st_size), start=1):
                 place = f"{locator}#{number}"
                 if number == 1 and line.startswith(UTF_16):
                     yield Reject(locator, CONVERT)
@@ -93,13 +95,13 @@ def json_lines(
         yield Reject(locator, "The file holds no lines.", "empty")
 
 
-def json_file(path: str, limit: int, setting: str, members: Members | None = None) -> Any:
-    """The value of a JSON file of at most ``limit`` bytes, ``setting`` being what to raise for more.
+def json_file(file: BinaryIO, limit: int, setting: str, members: Members | None = None) -> Any:
+    """The value of an open JSON file of at most ``limit`` bytes, ``setting`` being what to raise for more; closes it.
 
     Raises `Unusable`.
     """
     try:
-        with open(path, "rb") as file:
+        with file:
             data = file.read(limit + 1)
     except OSError as error:
         raise Unusable(open_failed(error)) from error
@@ -140,12 +142,14 @@ def parse(data: bytes, subject: str, cut: str = "", first: bool = True, members:
         raise Unusable(f"{subject} holds a number of too many digits; write it as a string.") from error
 
 
-def _lines(file: BinaryIO, limit: int) -> Iterator[bytes]:
-    """Lines with their ends. Of a line of more than ``limit`` bytes only the beginning is kept, ``limit`` + 3 bytes."""
-    while line := file.readline(limit + 3):
+def _lines(file: BinaryIO, limit: int, size: int) -> Iterator[bytes]:
+    """Lines of the first ``size`` bytes, with their ends. Of a longer one ``limit`` + 3 bytes are kept."""
+    while line := file.readline(min(limit + 3, size)):
+        size -= len(line)
         rest = line
         while len(line) == limit + 3 and rest and not rest.endswith(b"\n"):
-            rest = file.readline(1 << 16)
+            rest = file.readline(min(1 << 16, size))
+            size -= len(rest)
         yield line
 
 

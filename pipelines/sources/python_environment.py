@@ -14,6 +14,7 @@ import difflib
 import email
 import importlib
 import importlib.metadata
+import io
 import os
 import re
 import stat
@@ -22,12 +23,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import PosixPath
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from mnemic.errors import SourceError
 from mnemic.ids import hash_parts, unit_draw
+from mnemic.opening import NotRegular, Swapped, open_regular
 from pipelines.sources.contracts import Document, Item, Reject
 from pipelines.sources.docstrings import UnreadableCode, docstrings
 from pipelines.sources.text import decode_text, read_bytes, text_fault
@@ -44,6 +47,17 @@ BUILD_FILES = re.compile(r"cmakelists\.txt|(.*[-_])?requirements([-_].*)?\.txt",
 METADATA = ("METADATA", "PKG-INFO")
 METADATA_FOLDER = re.compile(r"([^/]*?)(?:-[^/-]+(?:-py[^/]*)?)?(\.(?:dist|egg)-info)(?=/|$)")
 _WITHOUT_VERSION = r"\1\2"  # an upgrade changes the content at a locator, not the locator
+
+
+class _Metadata(PosixPath):
+    """The folder of a distribution's metadata, of which regular files alone are read: no pipe that stands there."""
+
+    def read_text(self, encoding: str | None = None, errors: str | None = None) -> str:
+        try:
+            with open_regular(os.path.realpath(self)) as file:
+                return io.TextIOWrapper(file, encoding, errors).read()
+        except (NotRegular, Swapped) as error:
+            raise FileNotFoundError(str(self)) from error
 
 
 @dataclass(frozen=True)
@@ -139,6 +153,8 @@ class PythonEnvironment(BaseModel):
         if distribution is None or _item_locator(name, distribution.version) != item.locator:
             yield Reject(item.locator, "The package is no longer installed in this version; build again.")
             return
+        if not distribution.candidates:
+            yield Reject(item.locator, "The list of the package's files cannot be read any more; install it again.")
         for file in distribution.candidates:
             data = read_bytes(file.path, distribution.folder, file.locator, max_document_bytes)
             if isinstance(data, Reject):
@@ -168,7 +184,10 @@ class PythonEnvironment(BaseModel):
         chosen: dict[str, _Distribution] = {}
         for folder in self._folders():
             here: dict[str, _Distribution] = {}
-            for installed in importlib.metadata.distributions(name=name, path=[folder]):
+            for listed in importlib.metadata.distributions(name=name, path=[folder]):
+                place = getattr(listed, "_path", None)
+                guarded = isinstance(place, PosixPath)
+                installed = importlib.metadata.PathDistribution(_Metadata(place)) if guarded else listed
                 try:
                     metadata = installed.metadata
                 except UnicodeDecodeError:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import stat
 import unicodedata
+from typing import BinaryIO
 
+from mnemic.opening import NotRegular, Swapped, open_regular
 from pipelines.sources.contracts import Reject
 
 
@@ -54,6 +55,10 @@ def too_large(size: int, limit: int) -> str:
 
 def open_failed(error: OSError) -> str:
     """Why a file could not be read, as a sentence that never names an absolute path."""
+    if isinstance(error, NotRegular):
+        return "It is not a regular file; leave it out."
+    if isinstance(error, Swapped):
+        return "Something else was put in the place of the file, or of a folder above it, meanwhile; build again."
     if isinstance(error, FileNotFoundError):
         return "The file, or what it links to, is not there; restore it, or mend the link."
     if isinstance(error, PermissionError):
@@ -62,30 +67,47 @@ def open_failed(error: OSError) -> str:
     return f"The file could not be read ({reason}); check the disk, `touch` the file, and build again."
 
 
-def resolve_inside(path: str, root: str | None, locator: str) -> str | Reject:
-    """The regular file that ``path`` leads to; a `Reject` where that lies outside ``root`` (a resolved folder)."""
-    try:
-        resolved = os.path.realpath(path, strict=True)
-        if root is not None and os.path.commonpath((resolved, root)) != root:
-            return Reject(locator, "The link leads outside the folder of the source; copy the file into the folder.")
-        if not stat.S_ISREG(os.stat(resolved).st_mode):
-            return Reject(locator, "It is not a regular file; leave it out.")
-    except OSError as error:
-        return Reject(locator, open_failed(error))
-    return resolved
+def open_file(path: str, root: str | None, locator: str) -> BinaryIO | Reject:
+    """The regular file that ``path`` leads to, open; a `Reject` where that lies outside ``root`` (a resolved folder).
 
-
-def read_bytes(path: str, root: str | None, locator: str, limit: int) -> bytes | Reject:
-    """Content of the file at ``path`` (see `resolve_inside`) if it has at most ``limit`` bytes."""
+    Links are followed where they lead at first, and to nowhere else: see `mnemic.opening`.
+    """
     resolved = resolve_inside(path, root, locator)
     if isinstance(resolved, Reject):
         return resolved
     try:
-        size = os.stat(resolved).st_size
-        if size > limit:
-            return Reject(locator, too_large(size, limit))
-        with open(resolved, "rb") as file:
-            data = file.read(limit + 1)
+        return open_regular(resolved, root)
     except OSError as error:
         return Reject(locator, open_failed(error))
+
+
+def resolve_inside(path: str, root: str | None, locator: str) -> str | Reject:
+    """Where ``path`` leads, without links; a `Reject` where that lies outside ``root`` (a resolved folder)."""
+    try:
+        resolved = os.path.realpath(path, strict=True)
+    except OSError as error:
+        return Reject(locator, open_failed(error))
+    except ValueError:  # a NUL
+        return Reject(locator, "The file's name holds a NUL character, as no file's does; correct it.")
+    if root is not None and os.path.commonpath((resolved, root)) != root:
+        return Reject(locator, "The link leads outside the folder of the source; copy the file into the folder.")
+    return resolved
+
+
+def read_bytes(path: str, root: str | None, locator: str, limit: int) -> bytes | Reject:
+    """Content of the file at ``path`` (see `open_file`) if it has at most ``limit`` bytes."""
+    file = open_file(path, root, locator)
+    return file if isinstance(file, Reject) else content(file, locator, limit)
+
+
+def content(file: BinaryIO, locator: str, limit: int) -> bytes | Reject:
+    """Content of an open file if it has at most ``limit`` bytes; closes it."""
+    with file:
+        try:
+            size = os.fstat(file.fileno()).st_size
+            if size > limit:
+                return Reject(locator, too_large(size, limit))
+            data = file.read(limit + 1)
+        except OSError as error:
+            return Reject(locator, open_failed(error))
     return data if len(data) <= limit else Reject(locator, too_large(len(data), limit))

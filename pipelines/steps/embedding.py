@@ -27,6 +27,7 @@ from mnemic.arrays import Hashes
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import pending
 from mnemic.release import releases
+from mnemic.vectors import vectors
 from operators.embed import Embed
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context
@@ -113,6 +114,7 @@ class EarlierRows:
         known = np.flatnonzero(place >= 0)
         same = pc.equal(held[self._text].combine_chunks().take(pa.array(place[known])), texts.take(pa.array(known)))
         place[known[~same.to_numpy(zero_copy_only=False)]] = -1  # another text of the same hash
+        place[np.isin(place, np.flatnonzero(_without_direction(held.select(self._names))))] = -1
         return place, held.select(self._names)
 
 
@@ -138,6 +140,16 @@ class Reusing:
         return pa.RecordBatch.from_arrays(
             [rows[name].combine_chunks() for name in self._schema.names], schema=self._schema
         )
+
+
+def _without_direction(rows: pa.Table) -> npt.NDArray[np.bool_]:
+    """Rows with a vector that is zero or no number, as mnemic once stored them: they are encoded again, and told."""
+    lost = np.zeros(len(rows), bool)
+    for name in rows.column_names:
+        if pa.types.is_fixed_size_list(rows.schema.field(name).type):
+            found = vectors(rows[name], copy=False)
+            lost |= ~np.isfinite(found).all(axis=1) | ~found.any(axis=1)
+    return lost
 
 
 def text_hashes(texts: pa.Array) -> Hashes:

@@ -9,7 +9,7 @@ import pytest
 from tiny_encoder import save_tiny_encoder, write_modules
 
 from mnemic.encoder import TextEncoder
-from mnemic.errors import RecipeError
+from mnemic.errors import ModelError, RecipeError
 from operators import embed
 from operators.embed import Embed
 from pipelines.identity import resolved_fields
@@ -117,3 +117,19 @@ def test_the_packaged_model_puts_like_with_like() -> None:
     vectors = np.array(rows.column("embedding").to_pylist(), np.float32)
     assert vectors.shape == (3, 384)
     assert vectors[0] @ vectors[1] > 0.2 > vectors[0] @ vectors[2]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0, 1e6, 1e-12])
+def test_a_vector_without_a_direction_is_told(value: float) -> None:
+    """NaN of broken weights; and what float16 makes of vectors that are not normalised: 1e6 is infinite, 1e-12 zero."""
+
+    class Broken(LetterCounts):
+        def encode(self, texts: list[str]) -> np.ndarray:
+            vectors = super().encode(texts)
+            vectors[[text.startswith("c") for text in texts]] = value
+            return vectors
+
+    embedded = Embed(model="some/model").encoding(Broken())  # type: ignore[arg-type]
+    assert embedded(batch(["a", "b", "a"]))[0].num_rows == 3
+    with pytest.raises(ModelError, match=r"'some/model' gives 2 of 3 texts a vector .* the first of them 'cc first'"):
+        embedded(batch(["a", "cc first", "c", "cc first"]))

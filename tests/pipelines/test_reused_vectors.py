@@ -14,6 +14,7 @@ import mnemic
 from mnemic.dataset import Store
 from mnemic.dataset.write import append, write_rows
 from mnemic.encoder import TextEncoder
+from mnemic.vectors import column
 from pipelines.engine import choose_engine
 from pipelines.run import build
 from pipelines.steps import embedding
@@ -177,3 +178,15 @@ def test_texts_of_one_hash_are_told_apart(tmp_path, monkeypatch):
     place, held = EarlierRows(dataset.require(), "text", ["number"], pa.table({"text": wanted}).to_batches()).of(wanted)
     assert place.tolist() == [-1, 0, -1]
     assert held["number"].to_pylist() == [0]
+
+
+def test_vectors_without_a_direction_are_not_reused(tmp_path):
+    dataset = Store(tmp_path)["units"]
+    schema = pa.schema([("text", pa.large_string()), ("embedding", pa.list_(pa.float16(), 2))])
+    values = np.array([[1, 0], [np.nan, 0], [0, 0], [0, 1], [np.inf, 0]], np.float16)
+    table = pa.table({"text": pa.array(list("abcde"), pa.large_string()), "embedding": column(values)}, schema=schema)
+    dataset.create(schema, {}, {})
+    append(dataset, write_rows(dataset.uri, table, schema), {})
+    wanted = pa.array(list("edcba"), pa.large_string())
+    place, _ = EarlierRows(dataset.require(), "text", ["embedding"], pa.table({"text": wanted}).to_batches()).of(wanted)
+    assert (place >= 0).tolist() == [False, True, False, False, True]

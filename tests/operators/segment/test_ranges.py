@@ -1,10 +1,12 @@
 """Means, medoids and most attended tokens against their definitions."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.segment.published import most_attended, most_of_each
+from mnemic.errors import StepError
 from operators.segment.ranges import mean_vectors, medoids
 
 
@@ -48,3 +50,8 @@ def test_the_most_of_each_range() -> None:
     values = np.array([1.0, 5.0, 5.0, 0.0, 7.0])
     found = most_of_each(values, np.array([0, 3]), np.array([3, 5]), 2)
     assert [row.tolist() for row in found] == [[1, 2], [4, 3]]
+
+
+def test_vectors_that_are_no_numbers_are_told():
+    with pytest.raises(StepError, match="vectors that are no numbers"):
+        mean_vectors(np.array([[1, 0], [np.nan, 0]], np.float32), np.array([0]), np.array([2]))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from pydantic import ValidationError
 
 from mnemic.errors import SourceError
 from pipelines.sources.contracts import Document, Item, Reject
+from pipelines.sources.files import _fits
 from pipelines.sources.folder import Folder
 
 Found = Document | Reject
@@ -95,6 +98,29 @@ def test_a_glob_finds_what_pathlib_finds(tree: Path, pattern: str) -> None:
     fixed = tree / "x" if pattern.startswith("x/") else tree
     assert locators(source) == sorted(path.relative_to(fixed).as_posix() for path in expected)
     assert all(isinstance(found, Document) for found in everything(source))
+
+
+def test_many_stars_cost_no_more_than_a_few(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*"d" * 60)
+    deep.mkdir(parents=True)
+    (deep / "deep.txt").write_text("deep")
+    (deep / "deep.md").write_text("deep")
+    start = time.monotonic()
+    for stars in ("**/" * 8, "**/d/" * 12, "*/" * 60, "**/*/" * 20):
+        assert [item.locator[-8:] for item in Folder(path=f"{tmp_path}/{stars}*.md").manifest()] == ["/deep.md"], stars
+    assert time.monotonic() - start < 2
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(st.sampled_from("ab"), min_size=1, max_size=5),
+    st.lists(st.sampled_from(["**", "*", "a", "b"]), max_size=6),
+)
+def test_a_glob_fits_what_its_expression_fits(path: list[str], pattern: list[str]) -> None:
+    """As a regular expression over names; `**` at the end wants a name, as the files below a folder have one."""
+    names = [*pattern, "*"] if pattern[-1:] == ["**"] else pattern
+    expression = "".join({"**": "(?:[ab]/)*", "*": "[ab]/"}.get(part, f"{part}/") for part in names)
+    assert _fits(tuple(path), tuple(pattern)) == bool(re.fullmatch(expression, "".join(f"{name}/" for name in path)))
 
 
 def test_a_named_file_is_read_whatever_its_suffix_and_a_bracket_is_only_a_name(tree: Path) -> None:
