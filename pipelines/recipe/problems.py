@@ -41,7 +41,8 @@ def sentence(problem: Any, content: Mapping[str, Any]) -> str:
     if problem["type"] == "said_once":
         return f"`{place}` is said by `{problem['msg']}`; set that instead."
     if problem["type"] == "dataclass_type":
-        return f"`{place}` is {kind(problem['input'])}, not settings; write them below it as `setting: value`, or leave it out."
+        value = kind(problem["input"])
+        return f"`{place}` is {value}, not settings; write them below it as `setting: value`, or leave it out."
     if problem["type"] == "value_error":  # a sentence of ours: it says itself what was given
         phrase = problem["msg"].removeprefix("Value error, ")
         return f"`{place}`: {phrase}" + ("" if phrase.endswith((".", "?")) else ".")
