@@ -267,6 +267,7 @@ LEASES = pa.schema(
         pa.field("run", pa.string(), nullable=False),
         pa.field("heartbeat", pa.float64(), nullable=False),  # seconds since the epoch; asked only whether it changed
         pa.field("number", pa.int64(), nullable=False),  # of the claim; one more at each
+        pa.field("unfenced", pa.bool_(), nullable=False),  # whether a former holder may be alive and commit
         pa.field("uptime", pa.float64(), nullable=False),  # of the heartbeat, in seconds since the holder's host booted
     ]
 )

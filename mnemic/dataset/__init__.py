@@ -10,7 +10,10 @@ commits whose transaction properties say which step, fingerprint, run and code r
 * ``commit``  one idempotent commit with retries
 * ``write``   appends: fragments written by workers, committed in waves by the driver
 * ``growth``  columns added to existing rows, fragment by fragment
+* ``orphans`` files that no version names
+* ``process`` what a host knows of its own processes
 * ``lease``   one writer a bank
+* ``fence``   a builder that has lost its lease changes nothing
 * ``index``   full-text and vector search
 * ``digest``  the content hash by which two banks are compared
 

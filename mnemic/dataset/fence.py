@@ -52,13 +52,13 @@ class Fence:
         if all(number in own for number in range(seen + 1, version + 1)):
             self._seen[dataset.uri] = max(seen, version)
             return
-        if self._undone(dataset, dataset.require()) is not None:
+        if self._undone(dataset, dataset.require()):
             raise Conflict(_told(dataset, "It was undone"))
 
     def refused(self, dataset: Dataset, error: Exception) -> NoReturn:
         """Say why Lance refused a commit: the lease was lost, or another builder without it was in the way."""
         self.confirm()
-        undone = self._undone(dataset, dataset.require()) is not None
+        undone = self._undone(dataset, dataset.require())
         raise Conflict(_told(dataset, "It was undone" if undone else f"Nothing was changed ({error})")) from error
 
     def take_over(self, datasets: Iterable[Dataset]) -> None:
@@ -75,16 +75,18 @@ class Fence:
                 self._restored(dataset, head, before)
             elif not self._lease.settled:
                 self._fenced(dataset, head)
+        if not self._lease.settled:
+            self._lease.fenced()
 
     def undo(self, datasets: Iterable[Dataset]) -> None:
         """Undo what builders without the lease have done to these datasets since this one has held it.
 
-        Raises `Conflict` where this one has built on that already: its own versions went with it.
+        Raises `Conflict` then: this one may have taken it for what it is to build on.
         """
         for dataset in datasets:
             head = dataset.snapshot()
             if head is not None and self._undone(dataset, head):
-                raise Conflict(_told(dataset, "It was undone, with what was built on it"))
+                raise Conflict(_told(dataset, "It was undone"))
 
     def _fenced(self, dataset: Dataset, head: Snapshot) -> None:
         """Put the head in the place of itself; a commit that came in between is kept as the head that it made."""
@@ -97,21 +99,21 @@ class Fence:
         self._seen[dataset.uri] = head.version
         return dataset.commit(lance.LanceOperation.Restore(version), head.version, {})
 
-    def _undone(self, dataset: Dataset, head: Snapshot) -> set[int] | None:
-        """Undo foreign versions up to ``head``: the own ones that went with them, or None where there was none."""
+    def _undone(self, dataset: Dataset, head: Snapshot) -> bool:
+        """Undo foreign versions up to ``head``, and what came after them; whether there was one."""
         own, seen = self._own.get(dataset.uri, set()), self._seen.get(dataset.uri, 0)
         others = [version for version in range(seen + 1, head.version + 1) if version not in own]
         foreign = [version for version in others if self._is_foreign(head, version)]
         self._seen[dataset.uri] = max(seen, head.version)
         if not foreign:
-            return None
+            return False
         self.confirm()
         first = foreign[0]
         if first == 1:
             dataset.replace(head.schema, (), {}, {})  # it was born so: it stays without rows, as nobody's output
         else:
             self._restored(dataset, head, first - 1)
-        return {version for version in own if first < version <= head.version}
+        return True
 
     def _is_foreign(self, head: Snapshot, version: int) -> bool:
         """Whether another builder made this version. What has no number was refused if it was begun before a fence.

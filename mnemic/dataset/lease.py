@@ -51,8 +51,9 @@ class Lease:
     """Context manager that holds the lease of a bank; ``BankInUse`` says who holds it otherwise.
 
     ``tell`` gets a sentence now and then while it waits for the row of a holder that may be dead. Once it is held,
-    ``number`` is that of the claim, and ``settled`` says that nobody can be left who held it before: it was given back,
-    or its process is proven dead. ``begun`` says that the row was made for this claim.
+    ``number`` is that of the claim, and ``settled`` says that nobody can be left who held it before and commits: it was
+    given back, or its process is proven dead, and whoever came before that is fenced. ``begun`` says that the row was
+    made for this claim.
     """
 
     number: int
@@ -128,6 +129,11 @@ class Lease:
                 "again when that one has ended."
             )
 
+    def fenced(self) -> None:
+        """Note that no former holder can commit any more, so that the next claimant need not see to it."""
+        if not self._update({"unfenced": "false"}, self._mine):
+            self.confirm()
+
     def renumber(self, number: int) -> None:
         """Go on as ``number``, a larger one: the row was lost with the numbers of earlier claims."""
         if not self._update({"number": str(number)}, self._mine):
@@ -142,8 +148,8 @@ class Lease:
             free = self._free(row)
             if free is None and not self._expired(row):
                 continue  # it was given back, or its holder has died
-            self.settled, self.number = free is not None, row["number"] + 1
-            values = {**self._values(), "number": str(self.number)}
+            self.settled, self.number = free is not None and not row["unfenced"], row["number"] + 1
+            values = {**self._values(), "number": str(self.number), "unfenced": str(not self.settled).lower()}
             self._beaten, self._day = clock(), time.time()
             if self._update(values, f"{free or _condition(row)} AND number = {row['number']}"):
                 return
@@ -217,7 +223,7 @@ class Lease:
             self._complete(snapshot.schema.names)
             return False
         row = {"name": "bank", "holder": "", "host": "", "pid": 0, "run": "", "heartbeat": 0.0}
-        row |= {"number": 0, "uptime": 0.0}
+        row |= {"number": 0, "unfenced": False, "uptime": 0.0}
         rows = pa.Table.from_pylist([row], schema=with_record(LEASES, {}))
         try:
             written = [FragmentMetadata.from_json(fragment) for fragment in write_whole(self._dataset, rows)]
@@ -242,10 +248,10 @@ class Lease:
         missing = [name for name in LEASES.names if name not in names]
         if not missing:
             return
-        kinds = {"number": "cast(0 as bigint)", "uptime": "cast(0 as double)"}
+        values = {"number": "cast(0 as bigint)", "unfenced": "false", "uptime": "cast(0 as double)"}
         try:
             with readable_errors(self._dataset.uri):
-                self._dataset.require().native.add_columns({name: kinds[name] for name in missing})
+                self._dataset.require().native.add_columns({name: values[name] for name in missing})
         except (OSError, ValueError, RuntimeError):  # another claimant has done so meanwhile
             if set(LEASES.names) - set(self._dataset.require().schema.names):
                 raise

@@ -378,6 +378,8 @@ class Dataset:
         commit them have to stay, unless ``of_any_age`` is false: then those go that have lain there for seven days by
         the clock of the disk or of the object store.
         """
+        if self.guard is not None:
+            self.guard.check()
         snapshot = self.snapshot()
         if snapshot is None:
             return 0

@@ -1,4 +1,8 @@
-"""A build that is killed at any point, and begun again, ends with the digest of one that was never disturbed."""
+"""A build that is killed at any point, and begun again, ends with the digest of one that was never disturbed.
+
+Every kill is on this host, where the next build has proof of it: what was written and not committed goes at once. What
+stays where there is no proof, `test_two_builders` shows.
+"""
 
 import random
 import shutil

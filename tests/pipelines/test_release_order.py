@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 import mnemic
-from mnemic.__main__ import main
+from mnemic.command import main
 from mnemic.errors import OtherRecipe
 from mnemic.release import find_release
 from pipelines import release as release_module

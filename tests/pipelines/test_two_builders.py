@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import lance
+import pyarrow as pa
 import pytest
 from nursery import Nursery
 from test_kill import STEPS
@@ -20,7 +21,10 @@ from tiny_bank import EVERYTHING, tiny_recipe, write_corpus
 
 import mnemic
 from mnemic.catalogue import CATALOGUE
-from mnemic.dataset import Store
+from mnemic.dataset import Store, lease
+from mnemic.dataset.process import host_identity
+from mnemic.dataset.store import NUMBER
+from mnemic.dataset.write import write_whole
 from mnemic.errors import BankInUse
 from pipelines.faults import POINTS
 
@@ -143,8 +147,6 @@ def test_a_builder_whose_clock_is_another_is_refused_while_the_first_lives(nurse
             goes_on.wait(60)
 
     first = threading.Thread(target=lambda: mnemic.build(disturbed, device="cpu", sinks=[wait]))
-    from mnemic.dataset import lease
-
     beat, lease.HEARTBEAT = lease.HEARTBEAT, 0.3
     try:
         first.start()
@@ -162,8 +164,6 @@ def test_a_builder_whose_clock_is_another_is_refused_while_the_first_lives(nurse
 def test_a_commit_that_a_slow_store_holds_up_for_longer_than_the_lease(nurseries, recipe, place, undisturbed, tmp_path):
     """It has been asked for in time, and comes to the store when another has built on: it is refused, and told."""
     disturbed = {**recipe, "bank": str(place / "slow")}
-    from mnemic.dataset import lease
-
     real, slow, codes = lance.LanceDataset.commit, [], []
 
     def late(uri, transaction, *args, **kwargs):
@@ -187,6 +187,30 @@ def test_a_commit_that_a_slow_store_holds_up_for_longer_than_the_lease(nurseries
     assert mnemic.open_bank(disturbed["bank"]).digest() == undisturbed
 
 
+def test_a_dataset_that_a_builder_without_the_lease_makes_in_between_is_undone(recipe, place, undisturbed):
+    """Lance cannot refuse the first version of a dataset; the build undoes it, and goes on."""
+    disturbed = {**recipe, "bank": str(place / "born")}
+    real, born = lance.LanceDataset.commit, []
+
+    def late(uri, transaction, *args, **kwargs):
+        properties = getattr(transaction, "transaction_properties", None) or {}
+        if properties.get("mnemic.step") == "units" and not born:
+            born.append(uri)
+            schema = pa.schema([pa.field("other", pa.int64())])
+            stale = Store(disturbed["bank"])["units"]
+            rows = write_whole(stale, pa.table({"other": [1, 2, 3]}, schema=schema))
+            stale.replace(schema, rows, {"step": "stale"}, {NUMBER: "77"})
+        return real(uri, transaction, *args, **kwargs)
+
+    lance.LanceDataset.commit = staticmethod(late)
+    try:
+        mnemic.build(disturbed, device="cpu")
+    finally:
+        lance.LanceDataset.commit = staticmethod(real)
+    assert born
+    assert mnemic.open_bank(disturbed["bank"]).digest() == undisturbed
+
+
 def test_files_of_a_holder_who_may_live_stay_for_seven_days(nurseries, recipe, place, undisturbed):
     """By the clock of the disk; those of one that was killed on this host go at once."""
     bank = shutil.copytree(recipe["bank"], place / "old")
@@ -204,8 +228,6 @@ def test_files_of_a_holder_who_may_live_stay_for_seven_days(nurseries, recipe, p
     left_by_a_builder_on("elsewhere/boot/pids")
     assert nurseries[1].build({**recipe, "bank": str(bank)}, host={"expires": 0.5})[0] == 0
     assert young.exists() and not old.exists()
-    from mnemic.dataset.process import host_identity
-
     left_by_a_builder_on(host_identity())
     assert nurseries[1].build({**recipe, "bank": str(bank)})[0] == 0
     assert not young.exists() and not old.exists()

@@ -163,6 +163,24 @@ def test_a_claim_after_a_release_or_a_proven_death_adds_no_version(builders, fir
         builders.end()
 
 
+def test_a_fence_that_was_not_finished_is_the_next_claimants_matter(builders, first, monkeypatch):
+    """Although the one who began it gave the lease back: the builder of before may still commit."""
+    with monkeypatch.context() as broken, pytest.raises(OSError, match="not now"):
+        broken.setattr(Fence, "_fenced", refuse)
+        builders.claim("second")
+    builders._leases.pop().__exit__(None, None, None)
+    version = first["letters"].require().version
+    third = builders.claim("third")
+    assert third["letters"].require().version == version + 1
+    builders._leases.pop().__exit__(None, None, None)
+    builders.claim("fourth")
+    assert third["letters"].require().version == version + 1
+
+
+def refuse(*args):
+    raise OSError("not now")
+
+
 def test_progress_in_the_properties_of_commits_survives_a_fence(builders, first):
     letters = first["letters"]
     append(letters, write_rows(letters.uri, rows("c"), SCHEMA), {"part": "3"})
@@ -177,7 +195,8 @@ def test_a_dataset_born_of_a_lost_lease_is_emptied_before_anything_builds_on_it(
     Store(builders.place)["born"].replace(
         SCHEMA, write_whole(first["born"], rows("stale")), {"step": "stale"}, {NUMBER: "1"}
     )
-    heir.guard.undo([heir["letters"], heir["born"]])
+    with pytest.raises(Conflict, match=r"changed born at the same time. It was undone"):
+        heir.guard.undo([heir["letters"], heir["born"]])
     assert heir["born"].require().count() == 0
     assert heir["born"].require().record == {}
     append_rows(heir["born"], rows("mine"), SCHEMA, {})
