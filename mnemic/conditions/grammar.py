@@ -123,6 +123,8 @@ def _check(sql: str, tokens: list[Token], columns: Collection[str]) -> None:
         kind = token.token_type
         depth += (kind in _OPEN) - (kind in _CLOSE)
         prefixes = prefixes + 1 if kind in _PREFIXES else 0 if kind not in _OPEN else prefixes
+        if kind == TokenType.UNKNOWN:
+            raise QueryError(f"The condition {shown(sql)} has {token.text!r}, which has no place there; leave it out.")
         if depth < 0:
             raise QueryError(f"The condition {shown(sql)} closes a bracket that it did not open; balance its brackets.")
         if depth > DEEPEST or prefixes > DEEPEST:
@@ -147,7 +149,7 @@ def _unreadable(sql: str, error: SqlglotError) -> str:
     )
 
 
-def nearest(name: str, known: Collection[str], default: str) -> str:
-    """A hint at the one of ``known`` that ``name`` may have meant, else ``default``."""
+def nearest(name: str, known: Collection[str]) -> str:
+    """A hint at the one of ``known`` that ``name`` may have meant, with a comma before it; else nothing."""
     near = difflib.get_close_matches(name, sorted(known), n=1)
-    return f"did you mean {near[0]}?" if near else default
+    return f", but {near[0]}" if near else ""
