@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Collection
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
@@ -76,14 +76,14 @@ class _ConditionDialect(Dialect):  # type: ignore[misc]
         SINGLE_TOKENS: ClassVar = _SIGNS
         KEYWORDS: ClassVar = _WORDS
         COMMENTS: ClassVar = ["--", ("/*", "*/")]
-        COMMANDS: ClassVar = set()
-        NUMERIC_LITERALS: ClassVar = {}
+        COMMANDS: ClassVar[set[Any]] = set()
+        NUMERIC_LITERALS: ClassVar[dict[str, Any]] = {}
 
     class Parser(Parser):  # type: ignore[misc]
-        FUNCTIONS: ClassVar = {}
+        FUNCTIONS: ClassVar[dict[str, Any]] = {}
         FUNCTION_PARSERS: ClassVar = {"CAST": Parser.FUNCTION_PARSERS["CAST"]}
-        NO_PAREN_FUNCTIONS: ClassVar = {}
-        NO_PAREN_FUNCTION_PARSERS: ClassVar = {}
+        NO_PAREN_FUNCTIONS: ClassVar[dict[Any, Any]] = {}
+        NO_PAREN_FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {}
 
 
 _DIALECT = _ConditionDialect()
