@@ -253,7 +253,7 @@ def check_boundary(rows, sql, tenant):
 FAST = settings(
     max_examples=500, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-LONG = settings(FAST, max_examples=10_000)
+LONG = settings(FAST, max_examples=5_000)
 
 
 def sayable(sql):
