@@ -42,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     snapshot = _snapshot(open_bank(arguments.bank, arguments.release), arguments.dataset)
     columns = [name for name in snapshot.schema.names if arguments.all or name not in INTERNAL]
-    rows = KEPT if arguments.dataset == "documents" and not arguments.duplicates else None
-    where = all_of(Conditions.of(arguments.where).sql(snapshot.schema, arguments.dataset), rows)
+    only = KEPT if arguments.dataset == "documents" and not arguments.duplicates else None
+    where = all_of(Conditions.of(arguments.where).sql(snapshot.schema, arguments.dataset), only)
     if arguments.file == "-":
         with readable_condition(where if arguments.where else None, snapshot, arguments.dataset):
             for line in _lines(snapshot, columns, where, ascii_only=sys.stdout.isatty()):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Collection
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
@@ -76,14 +76,14 @@ class _ConditionDialect(Dialect):  # type: ignore[misc]
         SINGLE_TOKENS: ClassVar = _SIGNS
         KEYWORDS: ClassVar = _WORDS
         COMMENTS: ClassVar = ["--", ("/*", "*/")]
-        COMMANDS: ClassVar = set()
-        NUMERIC_LITERALS: ClassVar = {}
+        COMMANDS: ClassVar[set[Any]] = set()
+        NUMERIC_LITERALS: ClassVar[dict[str, Any]] = {}
 
     class Parser(Parser):  # type: ignore[misc]
-        FUNCTIONS: ClassVar = {}
+        FUNCTIONS: ClassVar[dict[str, Any]] = {}
         FUNCTION_PARSERS: ClassVar = {"CAST": Parser.FUNCTION_PARSERS["CAST"]}
-        NO_PAREN_FUNCTIONS: ClassVar = {}
-        NO_PAREN_FUNCTION_PARSERS: ClassVar = {}
+        NO_PAREN_FUNCTIONS: ClassVar[dict[Any, Any]] = {}
+        NO_PAREN_FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {}
 
 
 _DIALECT = _ConditionDialect()
@@ -123,6 +123,8 @@ def _check(sql: str, tokens: list[Token], columns: Collection[str]) -> None:
         kind = token.token_type
         depth += (kind in _OPEN) - (kind in _CLOSE)
         prefixes = prefixes + 1 if kind in _PREFIXES else 0 if kind not in _OPEN else prefixes
+        if kind == TokenType.UNKNOWN:
+            raise QueryError(f"The condition {shown(sql)} has {token.text!r}, which has no place there; leave it out.")
         if depth < 0:
             raise QueryError(f"The condition {shown(sql)} closes a bracket that it did not open; balance its brackets.")
         if depth > DEEPEST or prefixes > DEEPEST:
@@ -147,7 +149,7 @@ def _unreadable(sql: str, error: SqlglotError) -> str:
     )
 
 
-def nearest(name: str, known: Collection[str], default: str) -> str:
-    """A hint at the one of ``known`` that ``name`` may have meant, else ``default``."""
+def nearest(name: str, known: Collection[str]) -> str:
+    """A hint at the one of ``known`` that ``name`` may have meant, with a comma before it; else nothing."""
     near = difflib.get_close_matches(name, sorted(known), n=1)
-    return f"did you mean {near[0]}?" if near else default
+    return f", but {near[0]}" if near else ""

@@ -75,6 +75,8 @@ class _Writer:
             return values.joined(word, [self.truth(part, depth + 1, negated) for part in _parts(node)])
         if isinstance(node, exp.Boolean):
             return "true" if bool(node.this) != negated else "false"
+        if isinstance(node, exp.Is):
+            return self._is(node, depth, negated)
         sql = self._predicate(node, depth)
         return f"NOT ({sql})" if negated else sql
 
@@ -124,8 +126,6 @@ class _Writer:
             return self._like(node, depth)
         if isinstance(node, exp.Escape):
             raise QueryError("LIKE takes no ESCAPE; write \\% and \\_ for the signs themselves.")
-        if isinstance(node, exp.Is):
-            return self._is(node, depth)
         term = self.term(node, depth)
         if term.kind != TRUTH:
             raise QueryError(f"{term.sql} is {term.kind}, not true or false; compare it with a value.")
@@ -145,9 +145,9 @@ class _Writer:
         word = "LIKE" if isinstance(node, exp.Like) else "ILIKE"
         return f"{value.sql} {'NOT ' if node.args.get('negate') else ''}{word} {pattern.sql}"
 
-    def _is(self, node: exp.Is, depth: int) -> str:
+    def _is(self, node: exp.Is, depth: int, negated: bool) -> str:
         value, what = self.term(node.this, depth + 1), node.expression
-        word = "IS NOT" if node.args.get("negate") else "IS"
+        word = "IS NOT" if bool(node.args.get("negate")) != negated else "IS"
         if isinstance(what, exp.Null):
             return f"{value.sql} {word} NULL"
         if isinstance(what, exp.Boolean) and value.kind == TRUTH:
@@ -165,8 +165,11 @@ class _Writer:
             name for name in self._types if name.lower() == asked.lower()
         ]
         if len(names) != 1 or set("`'\"") & set(names[0]):
-            hint = nearest(asked, self._types, f"it has {', '.join(self._types)}.")
-            raise QueryError(f"{self._dataset} has no column {values.shown(asked)}: {hint}")
+            hint = nearest(asked, self._types)
+            raise QueryError(
+                f"there is no column {values.shown(asked)}{hint}. Write SQL over {', '.join(self._types)}; times as "
+                "start_time > date '2026-01-31', text in single quotes."
+            )
         kind = self._types[names[0]]
         return Term(f"`{names[0]}`", kind_of(kind), None, kind)
 

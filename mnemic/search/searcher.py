@@ -62,7 +62,7 @@ class Searcher:
         size = self.view.dataset("events").schema.field("vector").type.list_size
         if given is not None:
             return query_vector(given, size)
-        encoded = self.encoder.encode_queries([query])[0]
+        encoded: Floats32 = self.encoder.encode_queries([query])[0]
         if not np.isfinite(encoded).all():
             raise ModelError(
                 "The encoder gives no finite vector for this query (NaN or infinite). Try other words, or "

@@ -42,7 +42,6 @@ class Stream:
 
     def __init__(self, settings: SegmentSettings) -> None:
         self._settings = settings
-        self._begun = False
         self._width: int | None = None
         self._state: _Passing | _Stretching
         if settings.method in SOLVERS and not at_the_end(settings) and settings.refine is None:
@@ -67,25 +66,23 @@ class Stream:
         """The events that these units decide.
 
         ``vectors`` is float32 [n, d]; ``weights`` float64 [n] are 1 by default. ``signal`` float64 [n] is the surprise
-        of each unit, for the methods that cut by it and need no vectors. ``breaks`` bool [n] marks units with a hard
-        cut before them. Raises `QueryError` for other shapes and for NaN and infinite numbers, and takes no unit then.
+        of each unit (NaN where there is none), for the methods that cut by it and need no vectors. ``breaks`` bool [n]
+        marks units with a hard cut before them. Raises `QueryError` for other shapes and for NaN or infinite numbers,
+        and takes no unit then.
         """
         units = signal if vectors is None else vectors
         if units is None:
             raise RecipeError("A stream needs the vectors of its units, or their surprise as `signal`; give one.")
         count = len(units)
-        hard = np.zeros(count, np.bool_) if breaks is None else np.asarray(breaks)
+        hard = np.zeros(count, np.bool_) if breaks is None else np.asarray(breaks, np.bool_)
         if vectors is not None:
             vectors = self._checked(np.asarray(vectors))
         weights = np.ones(count) if weights is None else _numbers("weights", weights, count)
         if signal is not None:
-            signal = np.asarray(signal)
-            used = ~hard  # nothing compares the surprise of a unit with a hard cut before it, nor that of the first
-            used[: 0 if self._begun else 1] = False
-            _numbers("signal", np.where(used, signal, 0.0) if signal.shape == hard.shape else signal, count)
+            signal = np.asarray(signal, np.float64)
+            _numbers("signal", np.where(np.isnan(signal), 0.0, signal), count)
         if hard.shape != (count,):
             raise QueryError(f"`breaks` has the shape {list(hard.shape)} for {count} units; give one for each.")
-        self._begun = self._begun or count > 0
         return list(
             self._state.push(
                 np.zeros((count, 1), np.float32) if vectors is None else vectors,
@@ -128,7 +125,7 @@ def _numbers(name: str, values: Floats, count: int) -> Floats:
     """``values``, if they are one finite number for each of ``count`` units. Raises `QueryError` if not."""
     numbers = np.asarray(values)
     if numbers.shape != (count,) or numbers.dtype.kind not in "iufb" or not np.isfinite(numbers).all():
-        raise QueryError(f"`{name}` is not one finite number for each of {count} units; give these, without NaN.")
+        raise QueryError(f"`{name}` is not one finite number for each of {count} units; leave out NaN and infinite.")
     return numbers
 
 

@@ -1,7 +1,6 @@
 """Fusion, budget, order, conditions and routes, against their definitions."""
 
 from dataclasses import replace
-from datetime import UTC, date, datetime
 
 import numpy as np
 import pytest
@@ -11,9 +10,10 @@ from hypothesis import strategies as st
 from mnemic.errors import QueryError
 from mnemic.search import Hit
 from mnemic.search.buffers import cut, reading_order, take
-from mnemic.search.condition import condition, of_documents, of_level, within_documents
+from mnemic.search.condition import of_level
 from mnemic.search.fusion import fuse, ranks, with_neighbours
 from mnemic.search.route import RouteTree
+from mnemic.search.vector import query_vector
 
 EVENT = Hit(
     id="e", document="d", source="s", locator="l", collection="c", tenant="t", session="", level="event", start=0,
@@ -106,59 +106,43 @@ def test_documents_come_by_their_best_event_and_events_in_their_own_order():
     assert [event.id for event in reading_order(found)] == ["3", "1", "2"]
 
 
-COLUMNS = ("tenant", "source", "collection", "session", "document", "speakers", "level", "leaf")
+def test_a_condition_holds_beside_the_level():
+    columns = ("tenant", "level", "leaf")
+    assert of_level(None, "words > 5 OR true", columns) == "(words > 5 OR true) AND (leaf)"
+    assert of_level("turn", None, columns) == "(level = 'turn')" and of_level(None, None, ("id",)) is None
 
 
-def test_conditions_by_name_are_sql_and_quoted():
-    assert (
-        condition({"tenant": "o'neil", "source": ["a", "b"]}, COLUMNS)
-        == "tenant IN ('o''neil') AND source IN ('a', 'b')"
-    )
-    assert (
-        condition({"speaker": ["Ann", "Bob"]}, COLUMNS) == "(array_has(speakers, 'Ann') OR array_has(speakers, 'Bob'))"
-    )
-    time = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
-    assert condition({"after": time, "before": date(2026, 3, 1)}, COLUMNS) == (
-        "end_time >= timestamp '2026-01-31 09:30:00.000000' AND start_time < timestamp '2026-03-01 00:00:00'"
-    )
-    assert (
-        condition({"after": "2026-01-31T10:30:00+01:00"}, COLUMNS)
-        == "end_time >= timestamp '2026-01-31 09:30:00.000000'"
-    )
-    assert condition({"tenant": []}, COLUMNS) == "false", "nobody is not everybody"
-    assert condition([{"tenant": "a"}, "words > 5", None], COLUMNS) == "(tenant IN ('a')) AND (words > 5)"
-    assert condition({"tenant": None}, COLUMNS) is None and condition("words > 5", COLUMNS) == "words > 5"
-    assert of_level(None, "words > 5 OR true", COLUMNS) == "(words > 5 OR true) AND (leaf)"
-    assert of_level("turn", None, COLUMNS) == "(level = 'turn')" and of_level(None, None, ("id",)) is None
+SIZE = 32
 
 
-def test_what_documents_can_be_asked():
-    assert of_documents({"tenant": "a", "document": "7f", "speaker": "Ann"}) == "(tenant IN ('a')) AND (id IN ('7f'))"
-    assert of_documents([{"tenant": "a"}, "words > 5", None]) == "((tenant IN ('a')))"
-    assert of_documents("tenant = 'a'") is None and of_documents(None) is None
-
-
-def test_what_differs_within_a_document():
-    assert within_documents({"tenant": "a", "session": "b", "after": None}) is None and within_documents(None) is None
-    assert within_documents({"tenant": "a", "speaker": "Ann"}) == {"speaker": "Ann"}
-    assert within_documents([{"tenant": "a"}, None]) is None
-    assert within_documents([{"tenant": "a"}, "words > 5"]) == ["words > 5"]
-    assert within_documents("tenant = 'a'") == "tenant = 'a'", "SQL is not looked into"
+def test_a_vector_of_a_query_is_numbers_of_its_length():
+    for given_ in (np.ones(SIZE), np.ones(SIZE, np.float16), [1] * SIZE, np.zeros(SIZE)):
+        assert query_vector(given_, SIZE).tolist() == np.asarray(given_).tolist()
+        assert query_vector(given_, SIZE).dtype == np.float32
+    for scale in (1e-200, 1e-30, 1e30, 1e200):
+        ramp = np.linspace(0.1, 1, SIZE)
+        vector = query_vector(ramp * scale, SIZE)
+        assert np.allclose(vector / np.linalg.norm(vector), ramp / np.linalg.norm(ramp))
 
 
 @pytest.mark.parametrize(
-    ("where", "told"),
+    ("vector", "sentence"),
     [
-        ({"tenants": "a"}, "did you mean 'tenant'"),
-        ({"colour": "red"}, "known are tenant"),
-        ({"after": "yesterday"}, "is no time"),
-        ({"before": 5}, "is no time"),
-        ({"session": "s"}, "Build it again"),
+        (np.full(SIZE, np.nan), "NaN or infinite"),
+        (np.r_[np.ones(SIZE - 1), np.inf], "NaN or infinite"),
+        (np.ones(SIZE - 1), "have \\[32\\]"),
+        (np.ones((1, SIZE)), "one vector"),
+        (np.ones(0), "one vector"),
+        (1.0, "one vector"),
+        ("nothing", "not numbers"),
+        ([None] * SIZE, "not numbers"),
+        (np.ones(SIZE, complex), "not numbers"),
+        ([[1.0], [1.0, 2.0]], "no array of numbers"),
     ],
 )
-def test_conditions_that_mean_nothing_are_told(where, told):
-    with pytest.raises(QueryError, match=told):
-        condition(where, ("tenant",))
+def test_a_vector_that_no_query_has_is_told(vector, sentence):
+    with pytest.raises(QueryError, match=sentence):
+        query_vector(vector, SIZE)
 
 
 def grown_tree(seed: int = 0, depth: int = 3, branching: int = 4, dimension: int = 8) -> RouteTree:

@@ -8,7 +8,7 @@ from tiny_encoder import save_tiny_encoder
 
 import mnemic
 from mnemic.command import main
-from mnemic.errors import QueryError
+from mnemic.errors import BankError, QueryError
 from pipelines.evaluate.questions import Question
 from pipelines.evaluate.recall import evidence_recall
 
@@ -125,3 +125,64 @@ def test_the_search_command_knows_tenants(bank, capsys):
     assert main(["search", bank.path, "tuned 4", "--tenant", "north", "--words", "30"]) == 0
     told = capsys.readouterr().out
     assert "north.json#north/violin" in told and "2026-03-01" in told and "document " in told and "south" not in told
+
+
+OUT_OF_BRACKETS = [
+    "true) OR (true",
+    "1=1) OR (1=1",
+    "true) OR (true --",
+    "') OR ('1'='1",
+    "tenant IS NOT NULL) OR (leaf",
+]
+
+
+@pytest.mark.parametrize("sql", [*OUT_OF_BRACKETS, "true OR true", "tenant = 'south' OR words > 0 -- all"])
+def test_no_condition_widens_a_tenant_whichever_way_it_comes(bank, sql, capsys):
+    pytest.importorskip("langchain_core")
+    from mnemic.adapters.langchain import BankRetriever
+
+    settings = [{}, {"level": "session"}, {"level": "turn"}, {"route": 1}, {"route": 64, "level": "event"}]
+    for setting in settings:
+        for where in ([{"tenant": "north"}, sql], [sql, [[{"tenant": "north"}]]]):
+            try:
+                hits = bank.search("a piston broke", words=None, k=100, where=where, **setting)
+            except QueryError as error:
+                assert sql in OUT_OF_BRACKETS and "The condition" in str(error)
+            else:
+                assert sql not in OUT_OF_BRACKETS and hits and {event.tenant for event in hits} == {"north"}
+    retriever = BankRetriever(bank=bank, words=None, k=100, where={"tenant": "north"})
+    try:
+        documents = retriever.invoke("a piston broke", where=sql)
+        assert {document.metadata["tenant"] for document in documents} == {"north"}
+    except QueryError:
+        assert sql in OUT_OF_BRACKETS
+    code = main(["search", bank.path, "a piston broke", "-k", "100", "--tenant", "north", "--where", sql, "--json"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert code == (2 if sql in OUT_OF_BRACKETS else 0) and {line["tenant"] for line in lines} <= {"north"}
+
+
+def test_an_export_leaves_out_what_it_leaves_out_whatever_the_condition_says(bank, capsys):
+    for sql in OUT_OF_BRACKETS:
+        assert main(["export", bank.path, "documents", "-", "--where", sql]) == 2
+        assert capsys.readouterr().out == ""
+    assert main(["export", bank.path, "documents", "-", "--where", "tenant = 'north' OR kept()"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == bank.dataset("documents").count("kept()")
+
+
+def test_rows_of_a_table_are_asked_for_as_a_search_is(bank):
+    turns = bank.table("events", ["tenant"], [{"tenant": "north"}, "leaf OR true"])
+    assert set(turns["tenant"].to_pylist()) == {"north"}
+    assert len(bank.table("documents", ["id"], {"tenant": "south"})) == 3
+    for where in ("true) OR (true", {"speaker": "Ada"}, {"tenant": None}, b"true"):
+        with pytest.raises(QueryError):
+            bank.table("documents", ["id"], where)
+    for prefix in ("", "' OR '1'='1", "%", ["a"], b"aa", None):
+        with pytest.raises(BankError, match="is no id"):
+            bank.find(prefix)
+
+
+@pytest.mark.parametrize("vector", [np.full(32, np.nan), np.full(32, np.inf), np.ones(31), np.ones((1, 32))])
+def test_a_vector_that_no_query_has_is_told(bank, vector):
+    for setting in ({}, {"route": 2}):
+        with pytest.raises(QueryError, match="The vector of the query"):
+            bank.search("piston", vector=vector, **setting)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnemic.errors import RecipeError
+from mnemic.errors import QueryError, RecipeError
 from operators.segment import boundaries
 from operators.segment.boundaries import Units, find_boundaries
 from operators.segment.settings import SegmentSettings
@@ -114,3 +114,37 @@ def test_events_of_surprise_need_no_vectors() -> None:
 def test_what_is_decided_at_the_end_is_refused(chosen: SegmentSettings) -> None:
     with pytest.raises(RecipeError, match="cannot follow a stream: give it whole documents"):
         Stream(chosen)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e30])
+def test_a_unit_that_cannot_be_compared_is_told_and_leaves_the_stream_as_it_was(wrong):
+    generator = np.random.default_rng(7)
+    vectors = generator.standard_normal((40, 8)).astype(np.float32)
+    stream, twin = Stream(SegmentSettings()), Stream(SegmentSettings())
+    decided = stream.push(vectors[:20])
+    broken = vectors[20:].copy()
+    broken[3, 2] = wrong
+    with pytest.raises(QueryError, match="unit 3 of these 20 holds NaN, infinite"):
+        stream.push(broken)
+    decided += [*stream.push(vectors[20:]), *stream.finish()]
+    assert repr(decided) == repr([*twin.push(vectors), *twin.finish()])
+
+
+@pytest.mark.parametrize(
+    ("units", "sentence"),
+    [
+        ({"vectors": np.ones(8, np.float32)}, "in the shape"),
+        ({"vectors": np.ones((2, 9), np.float32)}, "8 components, and now 9"),
+        ({"vectors": np.array([["a"] * 8])}, "give numbers"),
+        ({"vectors": np.ones((2, 8), np.float32), "weights": np.ones(3)}, "`weights` is not one finite number"),
+        ({"vectors": np.ones((2, 8), np.float32), "weights": np.array([1, np.nan])}, "`weights` is not one finite"),
+        ({"vectors": np.ones((2, 8), np.float32), "breaks": np.ones(3, bool)}, "`breaks` has the shape"),
+        ({"signal": np.array([1.0, np.inf])}, "`signal` is not one finite number"),
+        ({"signal": np.ones((2, 2))}, "`signal` is not one finite number"),
+    ],
+)
+def test_units_of_another_shape_are_told(units, sentence):
+    stream = Stream(SegmentSettings())
+    stream.push(np.ones((3, 8), np.float32))
+    with pytest.raises(QueryError, match=sentence):
+        stream.push(**units)
