@@ -18,6 +18,7 @@ from lance.fragment import FragmentMetadata
 from mnemic.catalogue import DECLARATION
 from mnemic.dataset.commit import StorageOptions, commit, retried
 from mnemic.dataset.failures import missing, readable_errors
+from mnemic.dataset.forks import using_lance
 from mnemic.dataset.options import Options, opening
 from mnemic.errors import BankError
 from mnemic.kept import expand
@@ -62,7 +63,13 @@ class Snapshot:
     """One version of a dataset, for reading. Conditions may say `mnemic.kept.KEPT`."""
 
     def __init__(self, dataset: lance.LanceDataset) -> None:
-        self._dataset = dataset
+        self._opened = dataset
+        self.uri = str(dataset.uri)
+
+    @property
+    def _dataset(self) -> lance.LanceDataset:
+        using_lance(self.uri)
+        return self._opened
 
     @property
     def version(self) -> int:
@@ -81,10 +88,6 @@ class Snapshot:
         """The record of the step that grew ``column``; None when it does not exist or is a base column."""
         index = self.schema.get_field_index(column)
         return record_of(self.schema.field(index).metadata) if index >= 0 else None
-
-    @property
-    def uri(self) -> str:
-        return str(self._dataset.uri)
 
     @cached_property
     def fragments(self) -> tuple[FragmentInfo, ...]:
