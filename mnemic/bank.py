@@ -50,6 +50,11 @@ class Bank:
         self._searcher = Searcher(self.view)
         self._memories = StoredMemories(self.view)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, also by pickle, opens the same release at the same path; encoders and caches it makes itself."""
+        path = self.path if "://" in self.path else os.path.abspath(self.path)
+        return open_bank, (path, self.release.name, self.store.storage_options)
+
     def __repr__(self) -> str:
         return f"Bank({self.path!r}, release={self.release.name!r})"
 

@@ -6,6 +6,8 @@ than they multiply, the more so on a machine that does other things too; two thr
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -26,3 +28,15 @@ def side_by_side(work: Callable[[PieceT], ResultT], pieces: Iterable[PieceT], de
             return list(pool.map(work, pieces))
         finally:
             torch.set_num_threads(threads)  # what the threads set for themselves is what later threads begin with
+
+
+@functools.cache
+def survive_forks() -> None:
+    """From now on a process that is forked off computes with one thread of torch.
+
+    It has none of its parent's threads, and would wait for them for ever.
+    """
+    import torch
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=functools.partial(torch.set_num_threads, 1))

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.digest import digest_datasets
+from mnemic.dataset.forks import using_lance
 from mnemic.errors import BankError, MnemicError, QueryError
 from mnemic.release import Release, releases
 from mnemic.terminal import one_line
@@ -22,6 +23,10 @@ class View:
     def __init__(self, store: Store, release: Release) -> None:
         self.store = store
         self.release = release
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without open datasets: a copy opens them itself, at the versions that the release pins."""
+        return {"store": self.store, "release": self.release}
 
     @property
     def path(self) -> str:
@@ -38,6 +43,7 @@ class View:
 
     def dataset(self, name: str) -> Snapshot:
         """The snapshot of a dataset that this release pins. Raises ``BankError`` when the release has none of it."""
+        using_lance(self.path)
         if name not in self:
             raise BankError(
                 f"Release {self.release.name} of {self.path} has no {name}. "

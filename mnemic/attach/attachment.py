@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnemic.attach.host import Host
-from mnemic.attach.output.mixture import reader_of, refuse_skip
+from mnemic.attach.output.mixture import checked_skip, reader_of
 from mnemic.attach.output.schedules import Schedule, schedules
 from mnemic.errors import ModelError
 
@@ -44,7 +44,7 @@ def attach(
             f"There are {len(memories)} memories, {len(weights)} weights and {len(layers)} layers; give a list of one "
             "length of each."
         )
-    refuse_skip(skip)
+    checked_skip(skip)
     verify(lock, host.lock(tokenizer))
     for one, layer in zip(memories, layers, strict=True):
         reader_of(one, layer, len(host.blocks))  # before anything is replaced

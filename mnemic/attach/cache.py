@@ -7,7 +7,7 @@ grow by it in each pass; the model's own cache holds the text alone (`prefixed`)
 
 from __future__ import annotations
 
-import itertools
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,6 @@ from mnemic.errors import ModelError
 
 if TYPE_CHECKING:
     import torch
-
-_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +60,9 @@ class Prefix:
 class Prefixed(Entry):
     """A prefix of every pass; ``choose`` gives it for a prompt."""
 
-    def __init__(self, place: Place, number: int, choose: Callable[[Prompt], Prefix | None]) -> None:
+    def __init__(self, place: Place, choose: Callable[[Prompt], Prefix | None]) -> None:
         super().__init__(place)
-        self.number, self.choose = number, choose
+        self.number, self.choose = uuid.uuid4().hex, choose  # no other process has one of this number
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ class Prefixes:
         self._rotation: Rotation | None = None
 
     @property
-    def numbers(self) -> tuple[int, ...]:
+    def numbers(self) -> tuple[str, ...]:
         """What tells these prefixes from those of another time."""
         return tuple(entry.number for entry in self.entries)
 
@@ -115,7 +113,7 @@ class Prefixes:
             self._refuse(choose.prefix)
             if not choose.prefix.size:
                 return Entry()
-        entry = Prefixed(self, next(_numbers), choose)
+        entry = Prefixed(self, choose)
         self.entries.append(entry)
         self.settle()
         return entry

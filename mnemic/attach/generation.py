@@ -29,7 +29,7 @@ class Prompt:
     mask: torch.Tensor | None
     batch: int
     width: int
-    prefixes: tuple[int, ...] = ()
+    prefixes: tuple[str, ...] = ()
     _choices: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     @classmethod

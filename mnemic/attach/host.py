@@ -15,10 +15,11 @@ from mnemic.attach.cache import Always, Prefix, Prefixes
 from mnemic.attach.entry import Entry
 from mnemic.attach.feedforward import Beside, Groups, Path, Projections, Rows, widened
 from mnemic.attach.generation import Generate, Prompt, Running
-from mnemic.attach.output.mixture import Mixture, refuse_skip
+from mnemic.attach.output.mixture import Mixture, checked_skip
 from mnemic.attach.output.passing import Arguments, Tapped, cache_of
 from mnemic.attach.prompt import Contexts, Render
 from mnemic.errors import ModelError
+from mnemic.threads import survive_forks
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +46,7 @@ class Host:
                 f"A memory is attached to a loaded transformers causal model, not to {type(model).__name__}; "
                 "`mnemic.languagemodel.load` gives one."
             )
+        survive_forks()
         self.model = model
         parameters = inspect.signature(model.forward).parameters.values()
         self.names = [one.name for one in parameters if one.kind is not one.VAR_KEYWORD]
@@ -81,8 +83,7 @@ class Host:
 
     @skip.setter
     def skip(self, skip: float | None) -> None:
-        refuse_skip(skip)
-        self.mixture.skip = skip
+        self.mixture.skip = checked_skip(skip)
 
     @property
     def idle(self) -> bool:

@@ -7,6 +7,7 @@ commits whose transaction properties say which step, fingerprint, run and code r
 * ``options`` what opens an object store, how long it is waited for, and secrets that nothing shows
 * ``failures`` the sentences for errors of the disk and of an object store
 * ``folders`` folders whose names Lance would write otherwise
+* ``forks``   no use of Lance in a process that was forked from one that used it
 * ``commit``  one idempotent commit with retries
 * ``write``   appends: fragments written by workers, committed in waves by the driver
 * ``growth``  columns added to existing rows, fragment by fragment

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+from mnemic.dataset.forks import using_lance
 from mnemic.errors import BankError, MnemicError, NoSpace, Unreachable
 from mnemic.terminal import one_line
 
@@ -24,7 +25,11 @@ _SAFE = "Everything committed so far is kept"
 
 @contextmanager
 def readable_errors(uri: str) -> Iterator[None]:
-    """Turn errors of the disk and of the object store that hold ``uri`` into sentences that say what to do."""
+    """Turn errors of the disk and of the object store that hold ``uri`` into sentences that say what to do.
+
+    Everything that Lance is asked is asked within it, so it also refuses a process in which Lance cannot be used.
+    """
+    using_lance(uri)
     try:
         yield
     except MnemicError:

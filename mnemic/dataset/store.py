@@ -20,6 +20,7 @@ from mnemic.catalogue import DECLARATION
 from mnemic.dataset.commit import StorageOptions, commit, conflicting, retried
 from mnemic.dataset.failures import missing, readable_errors
 from mnemic.dataset.folders import plain_path
+from mnemic.dataset.forks import using_lance
 from mnemic.dataset.options import Options, opening
 from mnemic.dataset.orphans import delete_files, orphaned
 from mnemic.errors import BankError
@@ -68,8 +69,14 @@ class Snapshot:
     """One version of a dataset, for reading. Conditions may say `mnemic.kept.KEPT`."""
 
     def __init__(self, dataset: lance.LanceDataset, home: Dataset) -> None:
-        self._dataset = dataset
+        self._opened = dataset
         self.home = home
+        self.uri = str(dataset.uri)
+
+    @property
+    def _dataset(self) -> lance.LanceDataset:
+        using_lance(self.uri)
+        return self._opened
 
     @property
     def version(self) -> int:
@@ -88,10 +95,6 @@ class Snapshot:
         """The record of the step that grew ``column``; None when it does not exist or is a base column."""
         index = self.schema.get_field_index(column)
         return record_of(self.schema.field(index).metadata) if index >= 0 else None
-
-    @property
-    def uri(self) -> str:
-        return str(self._dataset.uri)
 
     @cached_property
     def fragments(self) -> tuple[FragmentInfo, ...]:

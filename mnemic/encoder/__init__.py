@@ -35,6 +35,7 @@ from mnemic.encoder.settings import (
 from mnemic.encoder.tokens import EncoderTokenizer, Tokens, mean_of_windows
 from mnemic.errors import ModelError
 from mnemic.hardware import resolve_dtype
+from mnemic.threads import survive_forks
 
 __all__ = ["BATCH_TOKENS", "LONG_TEXTS", "POOLINGS", "EncoderSettings", "TextEncoder", "resolve_settings", "revision"]
 __all__ += ["vector_size"]
@@ -166,6 +167,7 @@ def _load(address: str, dtype: str, device: str, max_tokens: int, batch_tokens: 
     import torch
     import transformers
 
+    survive_forks()
     folder = encoder_folder(address)
     target = getattr(torch, dtype)
     try:

@@ -70,6 +70,13 @@ class DatastoreMemory:
     view: View
     info: MemoryInfo
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the keys, which a copy reads itself when it needs them."""
+        return {"view": self.view, "info": self.info}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
     @cached_property
     def module(self) -> KNNMemory:
         return load(self.view, self.info.config)

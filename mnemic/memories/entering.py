@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mnemic.attach.attachment import verify
 from mnemic.attach.entry import Entries, Entry
 from mnemic.attach.host import Host
-from mnemic.attach.output.mixture import refuse_skip
+from mnemic.attach.output.mixture import checked_skip
 
 if TYPE_CHECKING:
     from mnemic.attach.output.schedules import Schedule
@@ -43,7 +43,7 @@ def enter(
     ``lock`` is that of the model that they need; empty for any. Raises `ModelError` where the model is another one or
     the weights do not fit together; then the memories that were there before stay.
     """
-    refuse_skip(skip)
+    checked_skip(skip)
     host = Host.of(model)
     try:
         if lock:

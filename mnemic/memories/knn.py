@@ -80,16 +80,17 @@ class KNNMemory:
         all do.
         """
         device = self.place.device
-        bounded = hidden.reshape(-1, hidden.shape[-1]).to(device).clamp(-_LARGEST_FLOAT16, _LARGEST_FLOAT16)
-        owner = torch.full((len(bounded),), -1, dtype=torch.int64, device=device)
+        queries = hidden.detach().reshape(-1, hidden.shape[-1]).to(device)  # which neighbours there are has no gradient
+        queries = queries.clamp(-_LARGEST_FLOAT16, _LARGEST_FLOAT16).to(torch.float16)
+        owner = torch.full((len(queries),), -1, dtype=torch.int64, device=device)
         if document is not None:
             owner = document.reshape(-1).to(owner)
-        distances, rows = (torch.from_numpy(side) for side in self._search(bounded.to(torch.float16), owner))
+        distances, rows = (torch.from_numpy(part) for part in self._search(queries, owner))
         votes = torch.softmax(-distances.to(device) / self.temperature, dim=1).nan_to_num_(0.0)  # no neighbour at all
         rows = rows.to(device)
-        probs = torch.zeros(len(bounded), len(self.tokens), device=device)
-        probs.scatter_add_(1, self.place[rows.clamp(min=0)], votes.masked_fill(rows < 0, 0.0))
-        return probs.log_().view(*hidden.shape[:-1], -1)
+        shares = torch.zeros(len(queries), len(self.tokens), device=device)
+        shares.scatter_add_(1, self.place[rows.clamp(min=0)], votes.masked_fill(rows < 0, 0.0))
+        return shares.log_().view(*hidden.shape[:-1], -1)
 
     def token_log_prob(self, hidden: Tensor, token: Tensor, document: Tensor | None = None) -> Tensor:
         """log p(token) for each row: float32 [n], -inf where no neighbour has it."""

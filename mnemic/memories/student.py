@@ -46,15 +46,23 @@ class Student(nn.Module):
     def placed(self, device: torch.device, dtype: torch.dtype) -> Self:
         """The memory in this device and dtype, ready to answer: itself where it is there already, else a copy.
 
-        Matrices in bfloat16 cost half the time of float32; the log-softmax is in float32 either way.
+        Matrices in bfloat16 cost half the time of float32; the log-softmax is in float32 either way. Parameters that
+        want gradients are shared with a copy whose own do not: gradients pass through an attached memory, not into it.
         """
         head = self.get_parameter("head.weight")
         if head.device == device == self.tokens.device and head.dtype == dtype:
-            return self.eval()
+            return self.eval() if not any(one.requires_grad for one in self.parameters()) else self._frozen().eval()
         copied = copy.deepcopy(self).to(device=device).eval().requires_grad_(False)
         for parameter in copied.parameters():  # not the buffers: rotary frequencies would be rounded to eight bits
             parameter.data = parameter.data.to(dtype)
         return copied
+
+    def _frozen(self) -> Self:
+        """A copy that shares every tensor, and wants no gradients."""
+        shared: dict[int, Any] = {id(one): one for one in self.buffers()}
+        for one in self.parameters():
+            shared[id(one)] = nn.Parameter(one.detach(), requires_grad=False)
+        return copy.deepcopy(self, shared)
 
     def to_bytes(self) -> bytes:
         """The whole memory as one safetensors file."""

@@ -8,6 +8,7 @@ these rank is fused (`mnemic.search.fusion`) and taken under the budget (`mnemic
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -129,9 +130,13 @@ def rank_events(
     )
 
 
-@functools.cache
 def workers() -> ThreadPoolExecutor:
-    """Threads in which Lance is asked several things at the same time."""
+    """Threads in which Lance is asked several things at the same time; a forked process has its own."""
+    return _workers(os.getpid())
+
+
+@functools.lru_cache(maxsize=1)
+def _workers(process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(8, "mnemic-search")
 
 

@@ -32,6 +32,10 @@ class Searcher:
     def __init__(self, view: View) -> None:
         self.view = view
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without encoder and tree, which a copy loads itself."""
+        return {"view": self.view}
+
     @cached_property
     def encoder(self) -> TextEncoder:
         """The encoder that made the event vectors, loaded on first use and checked against its recorded hash."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import uuid
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +10,13 @@ from mnemic.attach.entry import Entry, Place
 from mnemic.attach.output.mixing import MemoryOutput, mix_in, normalised, unsure
 from mnemic.attach.output.passing import Arguments, Pass, Tap, TapState
 from mnemic.attach.output.reading import Reader, TapReader, TextReader
-from mnemic.attach.output.schedules import Constant, Schedule, schedules, shares
+from mnemic.attach.output.schedules import Constant, Schedule, number, schedules, shares
 from mnemic.errors import ModelError
 
 if TYPE_CHECKING:
     import torch
 
 _READERS: dict[str, Callable[..., Reader]] = {"hidden": TapReader, "text": TextReader}
-_numbers = itertools.count()
 
 
 class Mixed(Entry):
@@ -75,21 +74,31 @@ class Mixture:
     def answer(self, model: Any, call: Arguments, output: Any, prompt: int | None) -> Any:
         """The model's ``output`` with the mixture in the place of the logits.
 
-        ``prompt`` is the number of tokens that `generate` began with, None outside of it.
+        ``prompt`` is the number of tokens that `generate` began with, None outside of it. The mixture needs a gradient
+        where the model's own logits do, which then flows to the model through the memories too.
         """
-        weights = [entry.weight for entry in self.entries]
+        import torch
+
+        window = getattr(model.config.get_text_config(), "sliding_window", None)
         dtype = next(model.parameters()).dtype
-        seen = Pass.of(call, output=output, taps=self.taps.take(), dtype=dtype)
+        seen = Pass.of(call, output=output, taps=self.taps.take(), dtype=dtype, window=window)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and seen.logits.requires_grad):
+            mixed = self._mixed(seen, prompt)
+            return output if mixed is None else seen.answered(model, mixed)
+
+    def _mixed(self, seen: Pass, prompt: int | None) -> torch.Tensor | None:
+        """The log-probabilities of the mixture, of the logits' shape; None where no memory has a weight."""
+        weights = [entry.weight for entry in self.entries]
         states = [entry.reader.read(seen) for entry in self.entries]
         logits = seen.logits
         now = shares(weights, seen.positions(prompt) if self.scheduled else None)
         if not any(_somewhere(weight) for weight in now):
-            return output
+            return None
         base = normalised(logits.reshape(-1, logits.shape[-1]))
         rows = self._rows(base, now)
         if rows is None or len(rows):
             mix_in(base, self._outputs(states, now, rows, seen), rows)
-        return seen.answered(model, base.view(logits.shape))
+        return base.view(logits.shape)
 
     def _rows(self, base: torch.Tensor, weights: Sequence[float | torch.Tensor]) -> torch.Tensor | None:
         """The rows that memories answer; None is all."""
@@ -121,10 +130,12 @@ class Mixture:
         return outputs
 
 
-def refuse_skip(skip: float | None) -> None:
-    """Raise `ModelError` where ``skip`` is no probability that something can be above."""
-    if skip is not None and not 0.0 < skip <= 1.0:
+def checked_skip(skip: float | None) -> float | None:
+    """``skip`` as a number. Raises `ModelError` where it is no probability that something can be above."""
+    value = None if skip is None else number(skip)
+    if skip is not None and (value is None or not 0.0 < value <= 1.0):
         raise ModelError(f"skip is a probability above 0 and at most 1, such as 0.9, got {skip!r}.")
+    return value
 
 
 def reader_of(memory: Any, layer: int | None, blocks: int) -> Reader:
@@ -141,7 +152,7 @@ def reader_of(memory: Any, layer: int | None, blocks: int) -> Reader:
         layer = blocks - 1 if layer is None else layer
         if not 0 <= layer < blocks:
             raise ModelError(f"The model has {blocks} blocks and no block {layer}; give the layer of the memory.")
-    return _READERS[reads](memory, layer, f"mnemic-{next(_numbers)}")
+    return _READERS[reads](memory, layer, f"mnemic-{uuid.uuid4().hex}")
 
 
 def _somewhere(weight: float | torch.Tensor) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnemic.attach.entry import Entry, Place
+from mnemic.attach.output.masks import padding_mask
 
 if TYPE_CHECKING:
     import torch
@@ -86,6 +87,7 @@ class Pass:
     output: Any
     taps: Mapping[int, torch.Tensor]
     dtype: torch.dtype  # of the model, in which memories compute
+    window: int | None = None  # of the model's sliding layers
 
     @classmethod
     def of(cls, call: Arguments, **seen: Any) -> Pass:
@@ -114,6 +116,12 @@ class Pass:
     def past(self) -> int:
         """Positions that the cache held before the pass."""
         return 0 if self.cache is None else int(self.cache.get_seq_length()) - self.size[1]
+
+    @property
+    def padding(self) -> torch.Tensor | None:
+        """1 where a row has text, [batch, positions], those of the cache first; None where it has it everywhere."""
+        mask = self.call.get("attention_mask")
+        return None if mask is None else padding_mask(mask, self.past, self.size[1], self.window)
 
     def kept(self, hidden: torch.Tensor) -> torch.Tensor:
         """The rows of ``hidden`` [batch, positions, d] that logits were asked for, flattened: [rows, d]."""

@@ -10,7 +10,6 @@ cache object, behind those of the model, so that whatever happens to the one hap
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -66,6 +65,10 @@ class Reader:
     name: str = ""  # of its layers in the model's cache
     _placed: tuple[Any, Any, Any] | None = field(default=None, repr=False)  # device, dtype, memory
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the memory in the model's dtype, which a copy makes itself."""
+        return {**self.__dict__, "_placed": None}
+
     def placed(self, device: torch.device, dtype: torch.dtype) -> Any:
         """The memory there, copied when the model has moved."""
         placed = self._placed
@@ -101,13 +104,13 @@ class TextReader(Reader):
     """Reads the text, beside the model."""
 
     def read(self, seen: Pass) -> torch.Tensor:
-        ids, mask = seen.call.get("input_ids"), seen.call.get("attention_mask")
-        if ids is None or (mask is not None and getattr(mask, "dim", lambda: 0)() != 2):
+        ids, device = seen.call.get("input_ids"), seen.logits.device
+        if ids is None:
             raise ModelError(
-                "A memory that reads the text needs the model's `input_ids`, and an attention mask of [batch, "
-                "positions] if any; call the model with these rather than with embeddings or prepared masks."
+                "A memory that reads the text needs the model's `input_ids`; call the model with these rather than "
+                "with embeddings."
             )
-        device = seen.logits.device
+        mask = seen.padding
         memory = self.placed(device, seen.dtype)
         mask = None if mask is None else mask.to(device)
         state: torch.Tensor = memory.trunk(ids.to(device), mask, self._companion(seen))
@@ -119,10 +122,12 @@ class TextReader(Reader):
             return None
         from transformers import DynamicCache
 
-        kind, layers = _layer(), seen.cache.layers
-        own = [layer for layer in layers if isinstance(layer, kind) and layer.owner == self.name]
+        from mnemic.attach.output.companion import CompanionLayer
+
+        layers = seen.cache.layers
+        own = [layer for layer in layers if isinstance(layer, CompanionLayer) and layer.owner == self.name]
         if not own and seen.past == 0:
-            own = [kind(self.name) for _ in range(self.memory.cache_layers)]
+            own = [CompanionLayer(self.name) for _ in range(self.memory.cache_layers)]
             layers.extend(own)
         companion = DynamicCache()
         companion.layers = own
@@ -133,19 +138,3 @@ class TextReader(Reader):
                 "text."
             )
         return companion
-
-
-@functools.cache
-def _layer() -> type[Any]:
-    from transformers.cache_utils import DynamicLayer
-
-    class CompanionLayer(DynamicLayer):  # type: ignore[misc, no-untyped-call]
-        """A layer of a decoder's keys and values among the layers of the model's cache."""
-
-        supports_early_init = False
-
-        def __init__(self, owner: str = "", **options: Any) -> None:
-            super().__init__(**options)
-            self.owner = owner
-
-    return CompanionLayer

@@ -10,6 +10,7 @@ count. Neither depends on whether there is a key-value cache.
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ class Constant:
     weight: float
 
     def __post_init__(self) -> None:
-        _refuse_weight(self.weight)
+        object.__setattr__(self, "weight", checked_weight(self.weight))
 
     def __call__(self, positions: torch.Tensor) -> float:
         return self.weight
@@ -49,10 +50,12 @@ class Unrolling:
     tokens: int = 64
 
     def __post_init__(self) -> None:
-        _refuse_weight(self.start)
-        _refuse_weight(self.end)
-        if self.tokens < 1:
-            raise ModelError(f"A weight unrolls over at least 1 token, got {self.tokens}; give a larger number.")
+        object.__setattr__(self, "start", checked_weight(self.start))
+        object.__setattr__(self, "end", checked_weight(self.end))
+        tokens = number(self.tokens)
+        if tokens is None or not tokens >= 1:
+            raise ModelError(f"A weight unrolls over at least 1 token, got {self.tokens!r}; give a larger number.")
+        object.__setattr__(self, "tokens", tokens)
 
     def __call__(self, positions: torch.Tensor) -> torch.Tensor:
         return self.start + (self.end - self.start) * (positions / self.tokens).clamp(max=1.0)
@@ -97,15 +100,28 @@ def shares(weights: Sequence[Schedule], positions: torch.Tensor | None) -> list[
 
 
 def _schedule(weight: float | Schedule) -> Schedule:
-    if callable(weight):
-        return weight
-    _refuse_weight(weight)
-    return Constant(float(weight))
+    return weight if number(weight) is None and callable(weight) else Constant(checked_weight(weight))
 
 
-def _refuse_weight(weight: Any) -> None:
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0.0 <= weight <= 1.0:
+def checked_weight(weight: Any) -> float:
+    """``weight`` as a number. Raises `ModelError` where it is none between 0 and 1."""
+    value = number(weight)
+    if value is None or not 0.0 <= value <= 1.0:
         raise ModelError(
             f"A memory is attached with a weight between 0 and 1, or a schedule of them, got {weight!r}; the release "
             "states its best."
         )
+    return float(value)
+
+
+def number(value: Any) -> float | None:
+    """A number of Python, NumPy or torch (of no dimension) as one of Python; None for anything else."""
+    if isinstance(value, numbers.Real):  # NumPy's are registered, but not its truth values
+        return None if isinstance(value, bool) else _plain(value)
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        return number(value.item())
+    return None
+
+
+def _plain(value: numbers.Real) -> float:
+    return int(value) if isinstance(value, numbers.Integral) else float(value)
