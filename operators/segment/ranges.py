@@ -11,13 +11,19 @@ import numpy as np
 from mnemic.arrays import Floats, Integers, Vectors
 from mnemic.compiled import compiled
 
+_AT_ONCE = 4096
+"""Ranges whose sums are held in float64."""
+
 
 def mean_vectors(vectors: Vectors, firsts: Integers, ends: Integers) -> Vectors:
     """L2-normalised means of the rows [first, end) of ``vectors``: float32 [ranges, d]; zero where they cancel out."""
-    sums = np.zeros((len(firsts), vectors.shape[1]))
-    _add_up(vectors, firsts, ends, sums)
-    lengths = np.sqrt(np.einsum("ij,ij->i", sums, sums))[:, None]
-    means: Vectors = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0).astype(np.float32)
+    means: Vectors = np.empty((len(firsts), vectors.shape[1]), np.float32)
+    for start in range(0, len(firsts), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        sums = np.zeros((len(firsts[part]), vectors.shape[1]))
+        _add_up(vectors, firsts[part], ends[part], sums)
+        lengths = np.sqrt(np.einsum("ij,ij->i", sums, sums))[:, None]
+        means[part] = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0)
     return means
 
 
@@ -26,9 +32,14 @@ def medoids(vectors: Vectors, means: Vectors, firsts: Integers, ends: Integers, 
 
     Of equally near ones the first.
     """
+    return [row[row >= 0] for row in nearest_units(vectors, means, firsts, ends, most)]
+
+
+def nearest_units(vectors: Vectors, means: Vectors, firsts: Integers, ends: Integers, most: int) -> Integers:
+    """As `medoids`, int64 [ranges, most]: -1 behind the last of a range."""
     chosen = np.full((len(firsts), most), -1)
     _nearest(vectors, means, firsts, ends, chosen)
-    return [row[row >= 0] for row in chosen]
+    return chosen
 
 
 @compiled
