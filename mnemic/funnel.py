@@ -22,9 +22,11 @@ def funnel(bank: Bank) -> dict[str, int]:
     Datasets of other packages come last, by their names.
     """
     documents = bank.dataset("documents")
-    duplicates = documents.count("duplicate_of <> ''")
-    exact = bank.dataset("pairs").count("rule = 'exact' AND verdict = 'duplicate'")  # of a copy there is one such pair
-    counts = {"documents": documents.count(), "exact duplicates": exact, "near duplicates": duplicates - exact}
+    counts = {"documents": documents.count()}
+    if "pairs" in bank.release.versions:
+        exact = bank.dataset("pairs").count("rule = 'exact' AND verdict = 'duplicate'")  # one for each copy
+        near = documents.count("duplicate_of <> ''") - exact
+        counts |= {"exact duplicates": exact, "near duplicates": near}
     counts["kept"] = documents.count(KEPT)
     counts["units"] = bank.release.counts.get("units", 0)
     events = bank.dataset("events") if "events" in bank.release.versions else None

@@ -7,6 +7,7 @@ import json
 
 from mnemic.bank import open_bank
 
+SUMMARY = "the content hash by which two banks are compared"
 EXAMPLES = """  mnemic digest memory/python-environment
   mnemic digest memory/python-environment --json"""
 

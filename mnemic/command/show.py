@@ -14,6 +14,7 @@ from mnemic.errors import BankError
 from mnemic.funnel import dues, funnel
 from mnemic.terminal import one_line, plain
 
+SUMMARY = "releases, datasets, lineage; --failures: what was left out and why"
 EXAMPLES = """  mnemic show memory/python-environment
   mnemic show memory/python-environment --failures
   mnemic show memory/python-environment --json"""

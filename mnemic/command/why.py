@@ -9,6 +9,7 @@ from typing import Any
 from mnemic.bank import Bank, open_bank
 from mnemic.terminal import one_line, plain
 
+SUMMARY = "why a document was dropped, or why an event begins and ends where it does"
 EXAMPLES = """  mnemic why memory/notes 3fa94c01          why this document was kept or dropped
   mnemic why memory/notes 9b02d7e4 --json   why this event begins and ends where it does"""
 

@@ -7,6 +7,7 @@ import json
 
 from pipelines.plan import Plan, PlannedStep, plan
 
+SUMMARY = "what a build would run, what is done and why"
 EXAMPLES = """  mnemic plan recipe.yaml
   mnemic plan demo --json"""
 

@@ -57,10 +57,6 @@ Part = tuple[str, int]
 """A pack by its number, or a fragment of the pairs of the newest release."""
 
 
-def deduplicate_step(record: Record, operator: Deduplicate, after: tuple[str, ...]) -> DeduplicateStep:
-    return DeduplicateStep(record, operator, after)
-
-
 @dataclass(frozen=True)
 class ShardOutcome:
     shard: int
