@@ -9,7 +9,7 @@ is a range of characters. A conversation is divided where its turns are.
 
 A document has at most `MOST_UNITS` units. Where it would have more, neighbours are joined until each has its share of
 the characters, across turns too: no prose comes near to that within the 10 MB of a document, and what does (one word a
-line, "Ab. Ab. Ab.") is worth no vector for each.
+line, "Ab. Ab. Ab.") is worth no vector for each. Below the bound nothing is joined, so it has no version of its own.
 """
 
 from __future__ import annotations
