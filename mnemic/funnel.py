@@ -24,9 +24,7 @@ def funnel(bank: Bank) -> dict[str, int]:
     documents = bank.dataset("documents")
     counts = {"documents": documents.count()}
     if "pairs" in bank.release.versions:
-        exact = bank.dataset("pairs").count(
-            "rule = 'exact' AND verdict = 'duplicate'"
-        )  # of a copy there is one such pair
+        exact = bank.dataset("pairs").count("rule = 'exact' AND verdict = 'duplicate'")  # one for each copy
         near = documents.count("duplicate_of <> ''") - exact
         counts |= {"exact duplicates": exact, "near duplicates": near}
     counts["kept"] = documents.count(KEPT)

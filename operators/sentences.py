@@ -6,19 +6,25 @@ or initial. Rules replace a learned splitter (Punkt: Kiss and Strunk 2006). They
 (lists, prompts, tables) as well as prose, and one regular expression passes over 10 million characters a second. Units
 tile the document: they are in order, do not overlap, and leave out nothing but whitespace, so that any range of units
 is a range of characters. A conversation is divided where its turns are.
+
+A document has at most `MOST_UNITS` units. Where it would have more, neighbours are joined until each has its share of
+the characters, across turns too: no prose comes near to that within the 10 MB of a document, and what does (one word a
+line, "Ab. Ab. Ab.") is worth no vector for each. Below the bound nothing is joined, so it has no version of its own.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import re
+from array import array
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from mnemic.arrays import Integers
 from mnemic.catalogue import CATALOGUE
 from mnemic.errors import RecipeError
 from mnemic.kept import KEPT
@@ -53,6 +59,10 @@ _ABBREVIATION = re.compile(
 )
 
 
+MOST_UNITS = 1 << 17
+"""Units of a document: 10 MB, what a document may have, are so many sentences of 76 characters."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Sentences:
     """Row operator from documents to units (`mnemic.schema.UNITS`).
@@ -85,57 +95,95 @@ class Sentences:
 
     def ranges(self, text: str) -> list[tuple[int, int]]:
         """Character ranges [start, end) of the units of one text, in order."""
-        cut = [
-            piece for start, end in _sentences(text) for piece in _cut_at_spaces(text, start, end, self.max_characters)
-        ]
-        return cut if self.min_characters == 1 else self._join_short(cut)
+        starts, ends = self._bounded(*self._pieces(text))[:2]
+        return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
-    def _turn_ranges(self, text: str, turns: list[dict[str, Any]]) -> list[tuple[list[tuple[int, int]], Any]]:
-        """The units of each turn of a conversation: one, or its sentences where it is longer than a unit may be."""
-        by_turn = []
-        for turn in turns:
-            start, end = turn["start"], turn["end"]
-            whole = [(start, end)] if end - start <= self.max_characters else None
-            by_turn.append((whole or [(start + a, start + b) for a, b in self.ranges(text[start:end])], turn))
-        return by_turn
+    def _pieces(self, text: str) -> tuple[Integers, Integers]:
+        """Starts and ends of the sentences of one text, int64 [n] each, however many they are."""
+        starts, ends = array("q"), array("q")
+        for start, end in _sentences(text):
+            for first, last in _cut_at_spaces(text, start, end, self.max_characters):
+                starts.append(first)
+                ends.append(last)
+        bounds = np.frombuffer(starts, np.int64), np.frombuffer(ends, np.int64)
+        if self.min_characters == 1 or not starts:
+            return bounds
+        firsts = self._joined(*bounds, self.min_characters)
+        return bounds[0][firsts], bounds[1][np.append(firsts[1:], len(bounds[1])) - 1]
 
-    def _join_short(self, ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        joined: list[tuple[int, int]] = []
-        for position, (start, end) in enumerate(ranges):
-            if joined:
-                first, last = joined[-1]
-                short = last - first < self.min_characters
-                short_at_end = position == len(ranges) - 1 and end - start < self.min_characters
-                if (short or short_at_end) and end - first <= self.max_characters:
-                    joined[-1] = (first, end)
-                    continue
-            joined.append((start, end))
-        return joined
+    def _bounded(self, starts: Integers, ends: Integers) -> tuple[Integers, Integers, Integers]:
+        """At most `MOST_UNITS` of the units, each of one or more of those given, and the first of these, int64 [n].
+
+        So far as ``max_characters`` leaves room for it.
+        """
+        if len(starts) <= MOST_UNITS:
+            return starts, ends, np.arange(len(starts))
+        firsts = self._joined(starts, ends, int(ends[-1] - starts[0]) // (MOST_UNITS - 1) + 1)
+        return starts[firsts], ends[np.append(firsts[1:], len(ends)) - 1], firsts
+
+    def _joined(self, starts: Integers, ends: Integers, shortest: int) -> Integers:
+        """The first piece of every unit, int64: pieces of fewer than ``shortest`` characters are joined."""
+        firsts, first, last = array("q"), 0, -1
+        for position, (start, end) in enumerate(zip(memoryview(starts), memoryview(ends), strict=True)):
+            short = last - first < shortest
+            short_at_end = position == len(starts) - 1 and end - start < shortest
+            if not (len(firsts) and (short or short_at_end) and end - first <= self.max_characters):
+                firsts.append(position)
+                first = start
+            last = end
+        return np.frombuffer(firsts, np.int64)
+
+    def _turns(self, text: str, starts: Integers, ends: Integers) -> tuple[Integers, Integers, Integers]:
+        """Starts and ends of the pieces of a conversation, and the turn of each: int64 [n], -1 where they are several.
+
+        A turn is one piece, or as many as it has sentences where it is longer than a unit may be.
+        """
+        pieces = starts, ends, np.arange(len(starts))
+        long = np.flatnonzero(ends - starts > self.max_characters)
+        if len(long):
+            inside = {turn: self._pieces(text[starts[turn] : ends[turn]]) for turn in long.tolist()}
+            counts = np.ones(len(starts), np.int64)
+            counts[long] = [len(inside[turn][0]) for turn in long.tolist()]
+            pieces = tuple(np.repeat(column, counts) for column in pieces)
+            places = np.cumsum(counts) - counts
+            for turn, (first, last) in inside.items():
+                here = slice(places[turn], places[turn] + counts[turn])
+                pieces[0][here], pieces[1][here] = starts[turn] + first, starts[turn] + last
+        return pieces
 
     def _split_batch(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+        said = _Turns(batch.column("turns"))
         texts: list[str] = batch.column("text").to_pylist()
-        turns: list[list[dict[str, Any]] | None] = batch.column("turns").to_pylist()
-        ranges: list[list[tuple[int, int]]] = []
-        spoken: list[dict[str, Any] | None] = []  # of each unit its turn
-        for text, conversation in zip(texts, turns, strict=True):
-            pieces_of = [(self.ranges(text), None)] if not conversation else self._turn_ranges(text, conversation)
-            ranges.append([piece for pieces, _ in pieces_of for piece in pieces])
-            spoken += [turn for pieces, turn in pieces_of for _ in pieces]
-        counts = np.array([len(pieces_of) for pieces_of in ranges], np.int64)
+        empty = np.zeros(0, np.int64)
+        columns_of = [(empty, empty, empty, empty)]  # starts, ends, first turn, last turn
+        for text, turns in zip(texts, said.by_document(), strict=True):
+            if turns is None:
+                starts, ends, _ = self._bounded(*self._pieces(text))
+                first = last = np.full(len(starts), -1)
+            else:
+                starts, ends, turn = self._turns(text, turns.starts, turns.ends)
+                starts, ends, firsts = self._bounded(starts, ends)
+                first, last = turns.first + turn[firsts], turns.first + turn[np.append(firsts[1:], len(turn)) - 1]
+            columns_of.append((starts, ends, first, last))
+        counts = np.array([len(columns[0]) for columns in columns_of[1:]], np.int64)
+        starts, ends, first, last = (np.concatenate(column) for column in zip(*columns_of, strict=True))
         rows = pa.array(np.repeat(np.arange(len(texts)), counts))
-        firsts = np.cumsum(counts) - counts
-        bounds = np.array(list(itertools.chain.from_iterable(ranges)), np.int64).reshape(-1, 2)
+        bounds = np.concatenate([[0], np.cumsum(counts)])
         columns = {
             "document": batch.column("id").take(rows),
-            "ordinal": pa.array((np.arange(len(rows)) - np.repeat(firsts, counts)).astype(np.int32)),
-            "start": pa.array(bounds[:, 0]),
-            "end": pa.array(bounds[:, 1]),
-            "speaker": _of_turns("speaker", spoken, batch.column("speaker").take(rows)),
-            "time": _of_turns("time", spoken, batch.column("time").take(rows)),
-            "turn": pa.array(["" if turn is None else turn["id"] for turn in spoken], pa.string()),
+            "ordinal": pa.array((np.arange(len(rows)) - np.repeat(bounds[:-1], counts)).astype(np.int32)),
+            "start": pa.array(starts),
+            "end": pa.array(ends),
+            "speaker": said.speakers(first, last, batch.column("speaker").take(rows)),
+            "time": said.times(first, batch.column("time").take(rows)),
+            "turn": said.ids(first, last),
             **{name: batch.column(name).take(rows) for name in ("source", "collection", "tenant", "session")},
             "text": pa.array(
-                [text[start:end] for text, pieces_of in zip(texts, ranges, strict=True) for start, end in pieces_of],
+                [
+                    text[start:end]
+                    for text, begin, stop in zip(texts, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
+                    for start, end in zip(memoryview(starts[begin:stop]), memoryview(ends[begin:stop]), strict=True)
+                ],
                 pa.large_string(),
             ),
         }
@@ -161,12 +209,52 @@ SECTION = Section(
 )
 
 
-def _of_turns(name: str, turns: list[dict[str, Any] | None], otherwise: pa.Array) -> pa.Array:
-    """For each unit what its turn says, where it says anything; ``otherwise`` is what its document says."""
-    if not any(turns):
-        return otherwise
-    values = [turn[name] or value if turn else value for turn, value in zip(turns, otherwise.to_pylist(), strict=True)]
-    return pa.array(values, otherwise.type)
+@dataclasses.dataclass(frozen=True)
+class _DocumentTurns:
+    """The turns of one conversation: character ranges int64 [n] in its text, and the number of its ``first`` turn."""
+
+    starts: Integers
+    ends: Integers
+    first: int
+
+
+class _Turns:
+    """The turns of a batch of documents, numbered from 0 over all of them; none is held as a Python object.
+
+    Units are told by the numbers of their ``first`` and ``last`` turns, int64 [units] each, -1 for a unit of none.
+    """
+
+    def __init__(self, lists: pa.Array) -> None:
+        """``lists`` are of `mnemic.schema.TURN`, null for a document that is no conversation."""
+        self._counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+        turns = lists.flatten()
+        self._field = dict(zip((field.name for field in turns.type), turns.flatten(), strict=True))
+
+    def by_document(self) -> Iterator[_DocumentTurns | None]:
+        starts, ends = (self._field[name].to_numpy(zero_copy_only=False).astype(np.int64) for name in ("start", "end"))
+        place = 0
+        for count in self._counts.tolist():
+            here = slice(place, place + count)
+            yield _DocumentTurns(starts[here], ends[here], place) if count else None
+            place += count
+
+    def ids(self, first: Integers, last: Integers) -> pa.Array:
+        """The turn that each unit is of, "" where they are several."""
+        return pc.fill_null(self._of("id", first, first != last), "")
+
+    def speakers(self, first: Integers, last: Integers, otherwise: pa.Array) -> pa.Array:
+        """Who says each unit; ``otherwise`` where its turns do not tell, or are of several speakers."""
+        codes = self._field["speaker"].dictionary_encode().indices.to_numpy(zero_copy_only=False)
+        changes = np.concatenate([[0, 0], np.cumsum(codes[1:] != codes[:-1])]) if len(codes) else np.zeros(1, np.int64)
+        speakers = pc.fill_null(self._of("speaker", first, changes[last + 1] != changes[first + 1]), "")
+        return pc.if_else(pc.equal(speakers, ""), otherwise, speakers)
+
+    def times(self, first: Integers, otherwise: pa.Array) -> pa.Array:
+        """When each unit begins, ``otherwise`` where its first turn does not tell."""
+        return pc.coalesce(self._of("time", first, first < 0), otherwise)
+
+    def _of(self, name: str, turns: Integers, without: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> pa.Array:
+        return self._field[name].take(pa.array(turns, mask=without | (turns < 0)))
 
 
 def _rejects(batch: pa.RecordBatch, empty: np.ndarray[tuple[int], np.dtype[np.int64]]) -> pa.RecordBatch:

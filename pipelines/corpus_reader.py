@@ -105,12 +105,17 @@ def corpus_digest(snapshot: Snapshot, key: Sequence[str], where: str | None = No
     total = np.zeros(2, dtype=np.uint64)
     rows = 0
     for batch in snapshot.scan(list(key), where, batch_size=65536):
-        mixed = np.zeros((batch.num_rows, 2), dtype=np.uint64)
-        for column in batch.columns:
-            mixed = _mix(mixed + _words(column))
-        total += mixed.sum(axis=0, dtype=np.uint64)
+        total += key_hashes(batch).sum(axis=0, dtype=np.uint64)
         rows += batch.num_rows
     return hash_parts("rows", rows, int(total[0]), int(total[1])), rows
+
+
+def key_hashes(batch: pa.RecordBatch) -> np.ndarray[Any, Any]:
+    """A 128-bit hash of the values of each row, uint64 [rows, 2]."""
+    mixed = np.zeros((batch.num_rows, 2), dtype=np.uint64)
+    for column in batch.columns:
+        mixed = _mix(mixed + _words(column))
+    return mixed
 
 
 def table_digest(rows: pa.Table) -> str:

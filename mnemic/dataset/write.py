@@ -27,6 +27,18 @@ def write_rows(
 
     The rows of one input (a document's units) stay in one fragment: readers of whole documents rely on it.
     """
+    return _written(uri, rows, schema, "append", storage_options)
+
+
+def write_ahead(dataset: Dataset, rows: pa.Table, schema: pa.Schema) -> list[WrittenFragment]:
+    """As `write_rows`, for a dataset that may not be there yet: whoever commits makes it, with this ``schema``."""
+    mode = "create" if dataset.snapshot() is None else "append"
+    return _written(dataset.uri, rows, schema, mode, dataset.storage_options)
+
+
+def _written(
+    uri: str, rows: pa.Table, schema: pa.Schema, mode: str, storage_options: StorageOptions | None
+) -> list[WrittenFragment]:
     if len(rows) == 0:
         return []
     with readable_errors(uri):
@@ -34,7 +46,7 @@ def write_rows(
             rows.select(schema.names).cast(schema.remove_metadata()),
             uri,
             schema=schema.remove_metadata(),
-            mode="append",
+            mode=mode,
             max_rows_per_file=2**31 - 1,
             data_storage_version=FILE_VERSION,
             enable_stable_row_ids=True,

@@ -6,7 +6,8 @@ asks. Of the others a kept document is listed only with those that link it: wher
 at least a similarity that is a multiple of 1 / `LEVELS`, as the teacher does, the listed pairs give the same groups as
 all comparisons. So no document adds more than `NEAREST` + 1 rows and, on average, `LEVELS`; the rest is counted.
 
-Nothing here changes what falls, and the choice is a rule over ranks and similarities, so no order of arrival shows.
+Where no document has more, the rows are all comparisons, as they were before this bound, so it has no version of its
+own. Nothing here changes what falls. The choice is a rule over ranks and similarities, so no order of arrival shows.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def with_count(table: Floats, segments: int, shortest: int = 1) -> Flags:
     count_of_segments = min(max(segments, fewest), most)
     best = np.full(count + 1, np.inf)
     best[0] = 0.0
-    steps = np.zeros((count_of_segments, count + 1), np.int64)
+    steps = np.zeros((count_of_segments, count + 1), np.int16 if longest <= np.iinfo(np.int16).max else np.int64)
     for step in range(count_of_segments):
         best = _one_more(table, best, shortest, steps[step])
     cuts = np.zeros(count - 1, np.bool_)

@@ -19,7 +19,7 @@ from mnemic.ids import hash_parts
 from mnemic.schema import TIME, events
 from mnemic.vectors import column
 from operators.segment.levels import CAUSES, Level
-from operators.segment.ranges import mean_vectors, medoids
+from operators.segment.ranges import mean_vectors, nearest_units
 
 _LATEST = np.iinfo(np.int64).max
 
@@ -50,7 +50,8 @@ def make_events(
         above += facts["id"]
         means = mean_vectors(vectors, level.firsts, level.ends)
         facts |= _content(units, texts, words, level)
-        facts["representatives"] = _ordinals(units, medoids(vectors, means, level.firsts, level.ends, representatives))
+        nearest = nearest_units(vectors, means, level.firsts, level.ends, representatives)
+        facts["representatives"] = _ordinals(units, nearest)
         facts["vector"] = column(means)
         arrays = [_array(facts[field.name], field.type) for field in schema]
         batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
@@ -183,6 +184,8 @@ def _turns(turns: list[str], firsts: Integers, ends: Integers) -> list[list[str]
     ]
 
 
-def _ordinals(units: pa.RecordBatch, rows: list[Integers]) -> list[Integers]:
-    ordinal = units.column("ordinal").to_numpy()
-    return [ordinal[chosen] for chosen in rows]
+def _ordinals(units: pa.RecordBatch, rows: Integers) -> pa.Array:
+    """The ordinals of the units at ``rows`` int64 [ranges, most], a list for each range; those of -1 are left out."""
+    chosen = rows >= 0
+    bounds = np.concatenate([[0], np.cumsum(chosen.sum(axis=1))]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(bounds), units.column("ordinal").take(pa.array(rows[chosen])))

@@ -48,8 +48,10 @@ class Segment(SegmentSettings):
         return self._segment
 
     def _segment(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-        units = batch.take(pc.sort_indices(batch, sort_keys=[("document", "ascending"), ("ordinal", "ascending")]))
-        embeddings = vectors(units.column("embedding"), np.float32)
+        order = pc.sort_indices(batch, sort_keys=[("document", "ascending"), ("ordinal", "ascending")])
+        there = np.array_equal(order.to_numpy(), np.arange(len(order)))  # as a rule: then no vector is copied
+        units = batch if there else batch.take(order)
+        embeddings = vectors(units.column("embedding"), np.float32, copy=False)
         words = np.array([count_words(text) for text in units.column("text").to_pylist()], np.int64)
         levels = []
         if units.num_rows:

@@ -12,21 +12,27 @@ from mnemic.arrays import Floats, Integers, Vectors
 from mnemic.compiled import compiled
 from mnemic.errors import StepError
 
+_AT_ONCE = 4096
+"""Ranges whose sums are held in float64."""
+
 
 def mean_vectors(vectors: Vectors, firsts: Integers, ends: Integers) -> Vectors:
     """L2-normalised means of the rows [first, end) of ``vectors``: float32 [ranges, d]; zero where they cancel out.
 
     Raises `StepError` for vectors that are no numbers.
     """
-    sums = np.zeros((len(firsts), vectors.shape[1]))
-    _add_up(vectors, firsts, ends, sums)
-    lengths = np.sqrt(np.einsum("ij,ij->i", sums, sums))[:, None]
-    if not np.isfinite(lengths).all():
-        raise StepError(
-            "Some units have vectors that are no numbers (NaN), as an earlier mnemic stored them. Change the encoder, "
-            "or a setting of `embed`, so that the vectors are made anew."
-        )
-    means: Vectors = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0).astype(np.float32)
+    means: Vectors = np.empty((len(firsts), vectors.shape[1]), np.float32)
+    for start in range(0, len(firsts), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        sums = np.zeros((len(firsts[part]), vectors.shape[1]))
+        _add_up(vectors, firsts[part], ends[part], sums)
+        lengths = np.sqrt(np.einsum("ij,ij->i", sums, sums))[:, None]
+        if not np.isfinite(lengths).all():
+            raise StepError(
+                "Some units have vectors that are no numbers (NaN), as an earlier mnemic stored them. Change the encoder, "
+                "or a setting of `embed`, so that the vectors are made anew."
+            )
+        means[part] = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0)
     return means
 
 
@@ -35,9 +41,14 @@ def medoids(vectors: Vectors, means: Vectors, firsts: Integers, ends: Integers, 
 
     Of equally near ones the first.
     """
+    return [row[row >= 0] for row in nearest_units(vectors, means, firsts, ends, most)]
+
+
+def nearest_units(vectors: Vectors, means: Vectors, firsts: Integers, ends: Integers, most: int) -> Integers:
+    """As `medoids`, int64 [ranges, most]: -1 behind the last of a range."""
     chosen = np.full((len(firsts), most), -1)
     _nearest(vectors, means, firsts, ends, chosen)
-    return [row[row >= 0] for row in chosen]
+    return chosen
 
 
 @compiled

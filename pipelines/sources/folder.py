@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, ClassVar, Literal
 from pydantic import Field
 
 from mnemic.ids import hash_parts
+from pipelines.seen import SeenIds
 from pipelines.sources.contracts import Document, Item, Reject
 from pipelines.sources.files import Files
 from pipelines.sources.json_values import JSON_LINES, Unusable, json_lines, kind_of, label, shown
@@ -53,7 +54,7 @@ class Folder(Files):
             yield text if isinstance(text, Reject) else Document(item.locator, text, _first_folder(item.locator))
 
     def _json_lines(self, file: BinaryIO, locator: str, limit: int) -> Iterator[Document | Reject]:
-        seen: set[int] = set()  # 64-bit hashes of ids: two documents at one place would be one row
+        seen = SeenIds()  # two documents at one place would be one row
         for found in json_lines(file, locator, limit):
             if isinstance(found, Reject):
                 yield found
@@ -65,12 +66,9 @@ class Folder(Files):
             except Unusable as error:
                 yield Reject(place, str(error), error.severity)
                 continue
-            if self.id_field is not None:
-                key = int(hash_parts(document.locator)[:16], 16)
-                if key in seen:
-                    yield Reject(place, f"Line {number} repeats the id of an earlier line; make ids unique.")
-                    continue
-                seen.add(key)
+            if self.id_field is not None and not seen.add(hash_parts(document.locator)):
+                yield Reject(place, f"Line {number} repeats the id of an earlier line; make ids unique.")
+                continue
             yield document
 
     def _document(self, record: Any, locator: str, number: int) -> Document:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
@@ -20,6 +21,14 @@ JSON_LINES = (".jsonl", ".ndjson")
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 MARK = b"\xef\xbb\xbf"
 CONVERT = "The file is UTF-16, not UTF-8; convert it with `iconv -f UTF-16 -t UTF-8`."
+
+
+_OBJECT_BYTES = {b"{": 240, b"[": 96, b",": 64}
+"""What values take in memory, by the marks that come with them: a list of empty lists takes thirty times its bytes."""
+
+_MOST_OBJECT_BYTES = 400_000_000
+
+_MARKS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{\[,]', re.DOTALL)
 
 
 class Unusable(Exception):
@@ -124,6 +133,9 @@ def parse(data: bytes, subject: str, cut: str = "", first: bool = True, members:
     Raises `Unusable`.
     """
     line = subject.startswith("Line")
+    if _holds_too_much(data):
+        instead = "split the line" if line else "write JSON Lines, which are read one by one"
+        raise Unusable(f"{subject} holds more values than are read at once; {instead}.")
     try:
         return json.loads(data.decode("utf-8-sig" if first else "utf-8"), object_pairs_hook=members)
     except UnicodeDecodeError as error:
@@ -140,6 +152,18 @@ def parse(data: bytes, subject: str, cut: str = "", first: bool = True, members:
         raise Unusable(f"{subject} is not JSON ({error.msg} {where}). {cut or mend}") from error
     except ValueError as error:
         raise Unusable(f"{subject} holds a number of too many digits; write it as a string.") from error
+
+
+def _holds_too_much(data: bytes) -> bool:
+    """Whether the values of JSON text take more memory than `_MOST_OBJECT_BYTES`, the characters of strings apart."""
+    if sum(data.count(mark) * size for mark, size in _OBJECT_BYTES.items()) <= _MOST_OBJECT_BYTES:
+        return False
+    total = 0
+    for match in _MARKS.finditer(data):  # marks in strings do not count
+        total += _OBJECT_BYTES.get(match[0], 0)
+        if total > _MOST_OBJECT_BYTES:
+            return True
+    return False
 
 
 def _lines(file: BinaryIO, limit: int, size: int) -> Iterator[bytes]:

@@ -7,26 +7,27 @@ but in the committed datasets themselves.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 
-from mnemic.catalogue import NOTHING, DatasetSpec
+from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Store
 from mnemic.dataset.commit import Conflict
 from mnemic.dataset.lease import Lease
-from mnemic.dataset.write import append_rows
+from mnemic.dataset.write import append, append_rows
 from mnemic.errors import BankError, MnemicError
-from mnemic.ids import hash_parts
 from mnemic.schema import REJECTS
 from operators.contracts import Resources
 from pipelines import faults
 from pipelines.engine import Engine, Job, ResultStream
 from pipelines.identity import Record
+from pipelines.keyset import KeySet
 from pipelines.progress import ProgressEvent, Sink
+from pipelines.steps.rejects import REJECTS_AT_ONCE, WrittenRejects, reject_rows
 
 ResultT = TypeVar("ResultT")
 WorkT = TypeVar("WorkT")
@@ -53,7 +54,7 @@ class Tally:
 
     rows: int = 0
     rejects: int = 0
-    known_rejects: set[str] | None = None  # ids that are in the bank already
+    rejected: KeySet | None = None  # ids of rejects that are in the bank already
     stopping: bool = False  # an interruption was taken note of
 
 
@@ -176,36 +177,49 @@ class Context:
         They are committed before the rows of the same inputs, so a reject alone does not say that its input is done
         with; only inputs of which nothing was ``taken`` are.
         """
-        if len(rejects) == 0:
-            return
-        step = (record.step, record.fingerprint)
-        rows = [
-            {
-                "id": hash_parts("reject", *step, row["input"], row["locator"], row["reason"]),
-                "step": record.step,
-                "fingerprint": record.fingerprint,
-                "run": self.run,
-                "whole": row["severity"] == NOTHING or row["input"] not in taken,
-                **row,
-            }
-            for row in rejects.to_pylist()
-        ]
+        for start in range(0, len(rejects), REJECTS_AT_ONCE):
+            self._reject(record, reject_rows(record, self.run, rejects.slice(start, REJECTS_AT_ONCE), taken))
+
+    def _reject(self, record: Record, rows: pa.Table) -> None:
         dataset = self.store["rejects"]
-        if self.tally.known_rejects is None:
+        if self.tally.rejected is None:
             snapshot = dataset.snapshot()
-            mine = f"step = '{record.step}'"
-            self.tally.known_rejects = set(snapshot.table(["id"], mine)["id"].to_pylist()) if snapshot else set()
-        fresh = {row["id"]: row for row in rows if row["id"] not in self.tally.known_rejects}
-        if fresh:
-            table = pa.Table.from_pylist(list(fresh.values()), schema=REJECTS)
-            self.commit(lambda: append_rows(dataset, table, REJECTS, self.properties(record)))
-            self.tally.known_rejects.update(fresh)
-        for row in fresh.values():
+            self.tally.rejected = KeySet(snapshot.scan(["id"], f"step = '{record.step}'") if snapshot else ())
+        ids = rows.select(["id"]).combine_chunks().to_batches()[0]
+        fresh = rows.filter(pa.array(~self.tally.rejected.has(ids)))
+        if len(fresh) == 0:
+            return
+        self.commit(lambda: append_rows(dataset, fresh, REJECTS, self.properties(record)))
+        self.tally.rejected |= KeySet([ids])
+        for row in fresh.select(["severity", "locator", "reason"]).to_pylist():
             if row["severity"] == "reject":
                 self.tally.rejects += 1
                 self.emit("reject", message=f"  left out: {row['locator']}: {row['reason']}")
             elif row["severity"] == "note":
                 self.emit("reject", message=f"  {row['locator']}: {row['reason']}")
+
+    def reject_written(self, record: Record, written: Sequence[WrittenRejects]) -> None:
+        """Add rejects that workers have written, since they were too many to hand over.
+
+        What an interrupted build left of the same inputs goes first, so that each is there once.
+        """
+        fragments = [fragment for one in written for fragment in one.fragments]
+        if not fragments:
+            return
+        dataset = self.store["rejects"]
+        quoted = ",".join(f"'{value}'" for value in sorted(set().union(*(one.inputs for one in written))))
+        earlier, snapshot = f"step = '{record.step}' AND input IN ({quoted})", dataset.snapshot()
+        if snapshot is None:
+            self.commit(lambda: dataset.create(REJECTS, {}, {}))
+        elif snapshot.count(earlier):
+            self.commit(lambda: dataset.delete(earlier))
+        self.commit(lambda: append(dataset, fragments, self.properties(record)))
+        self.tally.rejected = None
+        for one in written:
+            self.tally.rejects += one.rejects
+            if one.rejects:
+                message = f"  left out: {one.rejects:,} more, the first is {one.first}; `mnemic show BANK --failures`"
+                self.emit("reject", message=message)
 
 
 class Step(Protocol):

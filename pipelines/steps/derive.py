@@ -1,15 +1,17 @@
 """Make the rows of one dataset from the rows of another: documents -> units -> events, documents -> scored tokens.
 
 What is left to do is the difference of two sets read from the datasets themselves: inputs wanted, and inputs whose rows
-stand already, or whose reject, or the mark that nothing was made of them. Rows of inputs that are no longer wanted,
-such as a document that became a duplicate, are deleted. All rows of one input are written into one fragment and
-committed at once.
+stand already, or whose reject, or the mark that nothing was made of them. The process that runs the step holds 16 bytes
+of each (`pipelines.keyset`). Rows of inputs that are no longer wanted, such as a document that became a duplicate, are
+deleted. All rows of one input are written into one fragment and committed at once; a fragment of very many rows is
+worked off some inputs at a time.
 """
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,11 +26,31 @@ from mnemic.hardware import default_device
 from operators.contracts import REJECTED, RowOperator
 from pipelines import faults
 from pipelines.identity import Record
+from pipelines.keyset import KeySet
 from pipelines.steps.contracts import Context, Status
 from pipelines.steps.rejects import check_rejects, forget_rejects, mark_of, marked_keys, rejected_inputs
 
+ROWS_AT_ONCE = 1 << 17
+"""Rows of the origin that an operator gets in one batch, unless one input alone has more; bounds its memory."""
+
 Key = tuple[Any, ...]
 """The values of the columns that name an input; the first is a string, its id."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What is left to do: inputs that are ``missing``, and keys that are ``gone`` and yet have rows or marks.
+
+    ``unwanted_rejects`` are ids of inputs that were rejected and are gone.
+    """
+
+    missing: KeySet
+    gone: KeySet
+    unwanted_rejects: frozenset[str]
+
+    @property
+    def vanished(self) -> int:
+        return len(self.gone) + len(self.unwanted_rejects)
 
 
 @dataclass(frozen=True)
@@ -83,8 +105,7 @@ class DeriveStep:
         target = store[self.target.name].require()
 
         def accepted() -> int:
-            standing = _distinct(target.scan(self.target_key, batch_size=65536), self.target_key)
-            return len(standing) + len(marked_keys(store, self.record))
+            return len(self._standing(target)) + len(self._marks(store, target))
 
         check_rejects(store, self.record, accepted, max_rejects)
 
@@ -98,12 +119,12 @@ class DeriveStep:
         stale = self.record.changes_from(target.record or {})
         if stale:
             return Status("stale", len(inputs), len(inputs), self.unit, tuple(stale))
-        missing, vanished = self._difference(store, inputs, target)
-        if not missing and not vanished:
+        left = self._difference(store, origin, inputs, target)
+        if not left.missing and not left.vanished:
             return Status("done", 0, len(inputs), self.unit)
-        reasons = [f"{len(missing):,} without {self.target.name}"] if missing else []
-        reasons += [f"{len(vanished):,} no longer wanted"] if vanished else []
-        return Status("pending", len(missing) + len(vanished), len(inputs), self.unit, tuple(reasons))
+        reasons = [f"{len(left.missing):,} without {self.target.name}"] if left.missing else []
+        reasons += [f"{left.vanished:,} no longer wanted"] if left.vanished else []
+        return Status("pending", len(left.missing) + left.vanished, len(inputs), self.unit, tuple(reasons))
 
     def run(self, context: Context) -> None:
         origin = context.store[self.origin].require()
@@ -114,11 +135,11 @@ class DeriveStep:
             context.commit(lambda: forget_rejects(context.store, f"step = '{self.name}'"))
             context.commit(lambda: dataset.create(rows, self.record.as_json(), context.properties(self.record)))
         inputs = self._inputs(origin)
-        missing, vanished = self._difference(context.store, inputs, dataset.require())
-        if vanished:
-            context.commit(lambda: self._forget(context.store, dataset, vanished))
-            missing, _ = self._difference(context.store, inputs, dataset.require())
-        done = 0
+        left = self._difference(context.store, origin, inputs, dataset.require())
+        if left.vanished:
+            context.commit(lambda: self._forget(context.store, dataset, left))
+            left = self._difference(context.store, origin, inputs, dataset.require())
+        missing, done = left.missing, 0
 
         def commit(wave: list[DerivedRows]) -> None:
             nonlocal done
@@ -153,36 +174,81 @@ class DeriveStep:
             )
         return declared(schema, self.target)
 
-    def _inputs(self, origin: Snapshot) -> set[Key]:
-        return set(_distinct(origin.scan(self.key, self.where, batch_size=65536), self.key))
+    def _inputs(self, origin: Snapshot) -> KeySet:
+        return KeySet(batch.select(self.key) for batch in origin.scan(self.key, self.where, batch_size=65536))
 
-    def _difference(self, store: Store, inputs: set[Key], target: Snapshot) -> tuple[set[Key], set[Key]]:
-        """Keys of the inputs that are to be asked, and of those that are no longer wanted."""
-        standing = set(_distinct(target.scan(self.target_key, batch_size=65536), self.target_key))
-        standing |= marked_keys(store, self.record)
+    def _standing(self, target: Snapshot) -> KeySet:
+        columns = self.target_key
+        return KeySet(batch.select(columns) for batch in target.scan(columns, batch_size=65536))
+
+    def _marks(self, store: Store, target: Snapshot) -> KeySet:
+        return KeySet(marked_keys(store, self.record, pa.schema(target.schema.field(name) for name in self.target_key)))
+
+    def _difference(self, store: Store, origin: Snapshot, inputs: KeySet, target: Snapshot) -> Difference:
+        """Which inputs are to be asked, and what there is of inputs that are no longer wanted."""
+        standing = self._standing(target) | self._marks(store, target)
         rejected = rejected_inputs(store, self.record)
-        missing = {key for key in inputs - standing if key[0] not in rejected}
-        ids = {key[0] for key in inputs}
-        return missing, (standing - inputs) | {(key,) for key in rejected - ids}
+        missing, gone = inputs - standing, standing - inputs
+        if rejected:
+            names, there = pa.array(sorted(rejected), pa.string()), set[str]()
+            refused = []
+            for batch in origin.scan(self.key, self.where, batch_size=65536):
+                rows = batch.filter(pc.is_in(batch[self.key[0]].cast(pa.string()), value_set=names))
+                there.update(rows[self.key[0]].unique().to_pylist())
+                refused.append(rows.select(self.key))
+            missing, rejected = missing - KeySet(refused), rejected - there
+        return Difference(missing, gone, frozenset(rejected))
 
-    def _forget(self, store: Store, dataset: Dataset, keys: set[Key]) -> None:
+    def _forget(self, store: Store, dataset: Dataset, left: Difference) -> None:
         """Rejects first: a kill between the two leaves rows, by which the next build knows what to forget."""
-        inputs = sorted({key[0] for key in keys})
+        target, unwanted = dataset.require(), set(left.unwanted_rejects)
+        fields = pa.schema(target.schema.field(name) for name in self.target_key)
+        standing = (batch.select(self.target_key) for batch in target.scan(self.target_key, batch_size=65536))
+        for batch in itertools.chain(standing, marked_keys(store, self.record, fields)):
+            unwanted.update(batch[0].filter(pa.array(left.gone.has(batch))).unique().to_pylist())
+        inputs = sorted(unwanted)
         if store["rejects"].snapshot() is not None:
             for start in range(0, len(inputs), 2000):
                 quoted = ",".join(f"'{value}'" for value in inputs[start : start + 2000])
                 forget_rejects(store, f"step = '{self.name}' AND input IN ({quoted})")
         dataset.delete_keys(self.target_key[0], inputs)
 
-    def _work(self, origin: Snapshot, missing: set[Key]) -> list[tuple[int, list[Key]]]:
+    def _work(self, origin: Snapshot, missing: KeySet) -> Iterator[tuple[int, list[Key]]]:
         """(fragment, keys of its inputs that are missing) for every fragment that holds one."""
-        work = []
         for fragment in origin.fragments if missing else ():
-            batches = origin.scan(self.key, self.where, fragments=[fragment.id])
-            here = [key for key in _distinct(batches, self.key) if key in missing]
+            batches = (batch.select(self.key) for batch in origin.scan(self.key, self.where, fragments=[fragment.id]))
+            here = list(_distinct((batch.filter(pa.array(missing.has(batch))) for batch in batches), self.key))
             if here:
-                work.append((fragment.id, here))
-        return work
+                yield fragment.id, here
+
+    def _pieces(self, origin: Snapshot, fragment: int, keys: list[Key]) -> Iterator[list[Key]]:
+        """``keys`` of a fragment, so many at a time that they have no more than `ROWS_AT_ONCE` rows, or one of them."""
+        if next(one.rows for one in origin.fragments if one.id == fragment) <= ROWS_AT_ONCE:
+            yield keys
+            return
+        counts: dict[Key, int] = dict.fromkeys(keys, 0)
+        for batch in origin.scan(self.key, self.where, fragments=[fragment], batch_size=65536):
+            for key in zip(*(batch[name].to_pylist() for name in self.key), strict=True):
+                if key in counts:
+                    counts[key] += 1
+        piece, rows = list[Key](), 0
+        for key in keys:
+            if piece and rows + counts[key] > ROWS_AT_ONCE:
+                yield piece
+                piece, rows = [], 0
+            piece.append(key)
+            rows += counts[key]
+        yield piece
+
+    def _rows(self, origin: Snapshot, fragment: int, keys: list[Key]) -> pa.RecordBatch:
+        """The rows of the inputs ``keys``, which are all of a fragment; no more than one copy of them is made."""
+        columns = list(dict.fromkeys((*self.key, *self.columns)))
+        batches = []
+        for batch in origin.scan(columns, self.where, fragments=[fragment], batch_size=ROWS_AT_ONCE):
+            chosen = _is_one_of(pa.Table.from_batches([batch]), self.key, keys)
+            batches.append(batch if pc.all(chosen).as_py() else batch.filter(_one_chunk(chosen)))
+        batches = [batch for batch in batches if batch.num_rows] or batches[:1]
+        return batches[0] if len(batches) == 1 else pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
 
     def _worker(
         self, context: Context, version: int, dataset: Dataset
@@ -197,22 +263,23 @@ class DeriveStep:
             def work(item: tuple[int, list[Key]]) -> DerivedRows:
                 started = time.monotonic()
                 fragment, keys = item
-                columns = list(dict.fromkeys((*self.key, *self.columns)))
-                table = pa.Table.from_batches(list(snapshot.scan(columns, self.where, fragments=[fragment])))
-                table = table.filter(_is_one_of(table, self.key, keys))
-                rows, rejects = process(table.combine_chunks().to_batches()[0])
-                faults.reach(self.name, "before-write")
-                derived = pa.Table.from_batches([rows])
-                fragments = write_rows(dataset.uri, derived, schema, dataset.storage_options)
-                faults.reach(self.name, "after-write")
-                standing = _distinct([rows], self.target_key)
+                written: list[WrittenFragment] = []
+                rejects, standing, count = list[pa.RecordBatch](), dict[Key, None](), 0
+                for some in self._pieces(snapshot, fragment, keys):
+                    rows, refused = process(self._rows(snapshot, fragment, some))
+                    faults.reach(self.name, "before-write")
+                    written += write_rows(dataset.uri, pa.Table.from_batches([rows]), schema, dataset.storage_options)
+                    faults.reach(self.name, "after-write")
+                    rejects.append(refused)
+                    standing.update(_distinct([rows], self.target_key))
+                    count += rows.num_rows
                 answered = frozenset(key[0] for key in standing)
                 return DerivedRows(
                     fragment,
-                    tuple(fragments),
-                    _with_marks(rejects, keys, standing, answered),
+                    tuple(written),
+                    _with_marks(pa.Table.from_batches(rejects), keys, standing, answered),
                     answered,
-                    len(derived),
+                    count,
                     len(keys),
                     time.monotonic() - started,
                 )
@@ -222,12 +289,16 @@ class DeriveStep:
         return factory
 
 
-def _with_marks(rejects: pa.RecordBatch, keys: list[Key], standing: Iterable[Key], answered: Iterable[str]) -> pa.Table:
+def _one_chunk(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _with_marks(rejects: pa.Table, keys: list[Key], standing: Iterable[Key], answered: Iterable[str]) -> pa.Table:
     """``rejects``, and a mark for each of the ``keys`` that is in neither of the two tables."""
     rejected = set(rejects["input"].to_pylist()) - set(answered)
     there = set(standing)
     marks = [mark_of(key) for key in keys if key not in there and key[0] not in rejected]
-    return pa.concat_tables([pa.Table.from_batches([rejects]), pa.Table.from_pylist(marks, schema=REJECTED)])
+    return pa.concat_tables([rejects, pa.Table.from_pylist(marks, schema=REJECTED)])
 
 
 def _is_one_of(table: pa.Table, columns: Sequence[str], keys: list[Key]) -> pa.Array:

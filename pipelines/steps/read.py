@@ -16,21 +16,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mnemic.catalogue import CATALOGUE, DatasetSpec
-from mnemic.dataset import Snapshot, Store
+from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.dataset.growth import add_fields
 from mnemic.dataset.write import WrittenFragment, append, write_rows
 from mnemic.errors import SourceError
 from mnemic.ids import content_hash, document_id, hash_parts
 from mnemic.schema import DOCUMENTS
-from operators.contracts import REJECTED, Resources
+from operators.contracts import Resources
 from pipelines import faults
 from pipelines.identity import Record
+from pipelines.seen import SeenIds
 from pipelines.sources.contracts import Item, Reject, Source
 from pipelines.steps.contracts import Context, Status
-from pipelines.steps.rejects import check_rejects, rejected_inputs
+from pipelines.steps.rejects import RejectsWriter, WrittenRejects, check_rejects, rejected_inputs
 
 CHUNK_BYTES = 4 << 20
 CHUNK_ITEMS = 64
+
+ROWS_AT_ONCE = 1 << 16
+"""Documents that a worker holds before it writes them, however short they are."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class ReadWork:
 class ReadItem:
     fragments: tuple[WrittenFragment, ...]
     rejects: pa.Table
+    written: WrittenRejects  # before them
     documents: int
     items: int
     taken: frozenset[str]  # keys of the items that gave documents
@@ -132,6 +137,7 @@ class ReadStep:
         def commit(wave: list[ReadItem]) -> None:
             nonlocal done
             rejects = pa.concat_tables([outcome.rejects for outcome in wave])
+            context.reject_written(self.record, [outcome.written for outcome in wave])
             context.reject(self.record, rejects, frozenset().union(*(outcome.taken for outcome in wave)))
             fragments = [fragment for outcome in wave for fragment in outcome.fragments]
             if fragments:
@@ -143,7 +149,7 @@ class ReadStep:
         def told(chunk: ReadWork) -> str:
             return f"{len(chunk.items)} items, the first is {chunk.items[0][2].locator}"
 
-        job = context.job(self._worker(dataset.uri, dataset.storage_options), Resources(), told)
+        job = context.job(self._worker(dataset, context.store["rejects"], context.run), Resources(), told)
         context.in_waves(context.engine.map(job, self._work(missing)), commit)
 
     def check(self, store: Store, max_rejects: float) -> None:
@@ -181,13 +187,16 @@ class ReadStep:
         if chunk:
             yield ReadWork(tuple(chunk))
 
-    def _worker(self, uri: str, storage_options: dict[str, str] | None) -> Callable[[], Callable[[ReadWork], ReadItem]]:
+    def _worker(
+        self, dataset: Dataset, rejects_dataset: Dataset, run: str
+    ) -> Callable[[], Callable[[ReadWork], ReadItem]]:
+        record = self.record
         sources, limit, grain, step = self.sources, self.max_document_bytes, self.fragment_characters, self.name
 
         def factory() -> Callable[[ReadWork], ReadItem]:
             def work(chunk: ReadWork) -> ReadItem:
                 fragments: list[WrittenFragment] = []
-                rejects: list[dict[str, str]] = []
+                rejects = RejectsWriter(record, run, rejects_dataset)
                 rows: list[dict[str, object]] = []
                 taken: set[str] = set()
                 size = documents = 0
@@ -196,25 +205,25 @@ class ReadStep:
                     nonlocal rows, size
                     faults.reach(step, "before-write")
                     table = pa.Table.from_pylist(rows, schema=DOCUMENTS)
-                    fragments.extend(write_rows(uri, table, DOCUMENTS, storage_options))
+                    fragments.extend(write_rows(dataset.uri, table, DOCUMENTS, dataset.storage_options))
                     faults.reach(step, "after-write")
                     rows, size = [], 0
 
                 for index, key, item in chunk.items:
                     for result in _read_item(sources[index], key, item, limit):
                         if "reason" in result:
-                            rejects.append(result)  # type: ignore[arg-type]
+                            rejects.add(result, taken)  # type: ignore[arg-type]
                             continue
                         rows.append(result)
                         taken.add(key)
                         documents += 1
                         size += int(result["length"])  # type: ignore[call-overload]
-                        if size >= grain:
+                        if size >= grain or len(rows) >= ROWS_AT_ONCE:
                             flush()
                 if rows:
                     flush()
-                table = pa.Table.from_pylist(rejects, schema=REJECTED)
-                return ReadItem(tuple(fragments), table, documents, len(chunk.items), frozenset(taken))
+                left = rejects.rest()
+                return ReadItem(tuple(fragments), left, rejects.written, documents, len(chunk.items), frozenset(taken))
 
             return work
 
@@ -234,7 +243,7 @@ def _turns(documents: Snapshot) -> int:
 
 def _read_item(source: Source, key: str, item: Item, limit: int) -> Iterator[dict[str, object]]:
     """Rows and rejects of one item. An item that holds nothing says so, or it would be read again each time."""
-    seen: set[str] = set()
+    seen = SeenIds()
     empty = True
     for result in source.read(item, limit):
         empty = False
@@ -245,13 +254,12 @@ def _read_item(source: Source, key: str, item: Item, limit: int) -> Iterator[dic
         stated = [result.collection, result.tenant, result.session, result.speaker, str(result.time or "")]
         stated += [str(value or "") for turn in result.turns for value in dataclasses.astuple(turn)]
         identity = document_id(source.name, result.locator, content, *stated)
-        if identity in seen:
+        if not seen.add(identity):
             reason = (
                 "The same locator and text stand twice in this item; the first is kept. Give records ids that differ."
             )
             yield {"input": key, "locator": result.locator, "reason": reason, "severity": "reject"}
             continue
-        seen.add(identity)
         yield {
             "id": identity,
             "content": content,

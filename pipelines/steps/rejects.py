@@ -8,16 +8,71 @@ forgotten as rejects are: where the input vanishes, or the step becomes another.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from mnemic.catalogue import NOTHING
-from mnemic.dataset import Store
+from mnemic.dataset import Dataset, Store
+from mnemic.dataset.write import WrittenFragment, write_ahead
 from mnemic.errors import TooManyRejects
+from mnemic.ids import hash_parts
+from mnemic.schema import REJECTS
+from operators.contracts import REJECTED
 from pipelines.identity import Record
+
+REJECTS_AT_ONCE = 16_384
+"""Rejects that a process holds before it writes them."""
 
 ALWAYS_TOLERATED = 10
 """A step never fails for this few rejects, whatever their share."""
+
+
+@dataclass(frozen=True)
+class WrittenRejects:
+    """Rejects that a worker has written and not committed: of which inputs, how many of the severity "reject"."""
+
+    fragments: tuple[WrittenFragment, ...] = ()
+    inputs: frozenset[str] = frozenset()
+    rejects: int = 0
+    first: str = ""  # its locator
+
+
+class RejectsWriter:
+    """Takes rejects as they come, and writes them in waves where they are many.
+
+    The last one is never written, but left for the driver to commit, after the others: of an input that is not read to
+    its end nobody knows yet whether something of it is taken, and so its rejects are written without saying `whole`.
+    """
+
+    def __init__(self, record: Record, run: str, dataset: Dataset) -> None:
+        self._record, self._run, self._dataset = record, run, dataset
+        self._waiting: list[dict[str, str]] = []
+        self.written = WrittenRejects()
+
+    def add(self, reject: dict[str, str], taken: Collection[str]) -> None:
+        """``taken`` are the inputs of which something was taken so far."""
+        self._waiting.append(reject)
+        if len(self._waiting) > REJECTS_AT_ONCE:
+            *full, last = self._waiting
+            self._waiting = [last]
+            self._write(full, {*taken, last["input"]})
+
+    def rest(self) -> pa.Table:
+        """Those that were not written, `operators.contracts.REJECTED`."""
+        return pa.Table.from_pylist(self._waiting, schema=REJECTED)
+
+    def _write(self, rejects: list[dict[str, str]], taken: Collection[str]) -> None:
+        rows = reject_rows(self._record, self._run, pa.Table.from_pylist(rejects, schema=REJECTED), taken)
+        fragments = write_ahead(self._dataset, rows, REJECTS)
+        self.written = WrittenRejects(
+            (*self.written.fragments, *fragments),
+            self.written.inputs | {reject["input"] for reject in rejects},
+            self.written.rejects + sum(reject["severity"] == "reject" for reject in rejects),
+            self.written.first or rejects[0]["locator"],
+        )
 
 
 def check_rejects(store: Store, record: Record, accepted: Callable[[], int], allowed: float) -> None:
@@ -46,7 +101,10 @@ def rejected_inputs(store: Store, record: Record) -> set[str]:
     snapshot = store["rejects"].snapshot()
     if snapshot is None:
         return set()
-    return set(snapshot.table(["input"], f"{_whole(record)} AND severity <> '{NOTHING}'")["input"].to_pylist())
+    inputs: set[str] = set()
+    for batch in snapshot.scan(["input"], f"{_whole(record)} AND severity <> '{NOTHING}'", batch_size=65536):
+        inputs.update(batch["input"].unique().to_pylist())
+    return inputs
 
 
 def mark_of(key: tuple[Any, ...]) -> dict[str, str]:
@@ -58,13 +116,38 @@ def mark_of(key: tuple[Any, ...]) -> dict[str, str]:
     return {"input": key[0], "locator": locator, "reason": "The step made no row of it.", "severity": NOTHING}
 
 
-def marked_keys(store: Store, record: Record) -> set[tuple[Any, ...]]:
-    """Keys of the inputs that this step, as it stands, made nothing of."""
+def marked_keys(store: Store, record: Record, columns: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Keys of the inputs that this step, as it stands, made nothing of, as batches of their ``columns``."""
     snapshot = store["rejects"].snapshot()
     if snapshot is None:
-        return set()
-    marks = snapshot.table(["input", "locator"], f"{_whole(record)} AND severity = '{NOTHING}'").to_pylist()
-    return {(mark["input"], *(json.loads(mark["locator"]) if mark["locator"] else ())) for mark in marks}
+        return
+    for batch in snapshot.scan(["input", "locator"], f"{_whole(record)} AND severity = '{NOTHING}'"):
+        rest = [json.loads(locator) if locator else [] for locator in batch["locator"].to_pylist()]
+        others = [
+            pa.array([values[place] for values in rest], field.type) for place, field in enumerate(list(columns)[1:])
+        ]
+        yield pa.RecordBatch.from_arrays([batch["input"], *others], names=columns.names)
+
+
+def reject_rows(record: Record, run: str, rejects: pa.Table, taken: Collection[str]) -> pa.Table:
+    """``rejects`` of a step as rows of `mnemic.schema.REJECTS`; they say `whole` where nothing of the input was taken.
+
+    Each is there once.
+    """
+    step = (record.step, record.fingerprint)
+    rows = {}
+    for row in rejects.to_pylist():
+        identity = hash_parts("reject", *step, row["input"], row["locator"], row["reason"])
+        whole = row["severity"] == NOTHING or row["input"] not in taken
+        rows[identity] = {
+            "id": identity,
+            "step": record.step,
+            "fingerprint": record.fingerprint,
+            "run": run,
+            "whole": whole,
+            **row,
+        }
+    return pa.Table.from_pylist(list(rows.values()), schema=REJECTS)
 
 
 def _whole(record: Record) -> str:

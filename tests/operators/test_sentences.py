@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mnemic.errors import RecipeError
 from mnemic.schema import TIME, TURN, UNITS
+from operators import sentences
 from operators.contracts import REJECTED
 from operators.sentences import Sentences
 
@@ -180,3 +181,40 @@ def test_hostile_text_takes_linear_time(text: str) -> None:
 def test_impossible_lengths_are_refused() -> None:
     with pytest.raises(RecipeError, match=r"between 10 and 5 characters.*set min_characters"):
         Sentences(min_characters=10, max_characters=5)
+
+
+@given(TEXTS, st.integers(2, 12), st.integers(1, 30))
+@settings(max_examples=200, deadline=None)
+def test_a_document_of_very_many_units_has_neighbours_joined(text: str, most: int, longest: int) -> None:
+    unbounded = Sentences(max_characters=longest).ranges(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sentences, "MOST_UNITS", most)
+        bounded = Sentences(max_characters=longest).ranges(text)
+        roomy = Sentences().ranges(text)
+    assert len(roomy) <= most
+    if len(unbounded) <= most:
+        assert bounded == unbounded
+    assert {start for start, _ in bounded} <= {start for start, _ in unbounded}
+    assert {end for _, end in bounded} <= {end for _, end in unbounded}
+    assert all(end - start <= longest for start, end in bounded)
+    ends, starts = [0, *(end for _, end in bounded)], [*(start for start, _ in bounded), len(text)]
+    assert not "".join(text[end:start] for end, start in zip(ends, starts, strict=True)).strip()
+
+
+def test_turns_of_a_very_long_conversation_are_joined_and_say_only_what_all_of_them_say(monkeypatch) -> None:
+    monkeypatch.setattr(sentences, "MOST_UNITS", 4)
+    lines = [f"{'ABBB'[place % 4]}: {place:02d}" for place in range(16)]
+    text, turns, start = "\n".join(lines), [], 0
+    for place, line in enumerate(lines):
+        turns.append({"id": str(place), "start": start, "end": start + len(line), "speaker": line[0], "time": place})
+        start += len(line) + 1
+    units, rejects = Sentences().open("cpu")(documents([text, "B: alone"], [turns, None]))
+    rows = units.to_pylist()
+    assert rejects.num_rows == 0 and len(rows) <= 5 and rows[-1]["text"] == "B: alone"
+    assert "\n".join(row["text"] for row in rows[:-1]) == text
+    for row in rows[:-1]:
+        inside = [turn for turn in turns if row["start"] <= turn["start"] < row["end"]]
+        speakers = {turn["speaker"] for turn in inside}
+        assert row["turn"] == (inside[0]["id"] if len(inside) == 1 else "")
+        assert row["speaker"] == (speakers.pop() if len(speakers) == 1 else "speaker 0")
+        assert row["time"].microsecond == inside[0]["time"]

@@ -11,11 +11,13 @@ import pytest
 from tiny_bank import COLLECTIONS
 
 import mnemic
+from mnemic.dataset import Store
 from mnemic.errors import BankError, BankInUse, ModelError, OtherRecipe, RecipeError, SourceError, TooManyRejects
 from pipelines.command.build import Interruption
 from pipelines.plan import plan
 from pipelines.progress import TerminalLines
 from pipelines.run import build
+from pipelines.steps import contracts, rejects
 
 
 @pytest.fixture
@@ -222,6 +224,36 @@ def test_too_many_rejects_fail_the_step_and_keep_what_was_read(tmp_path):
         build(recipe, until="read")
     result = build({**recipe, "max_rejects": 0.5}, until="read")
     assert result.steps == (), "everything had been read and committed"
+
+
+@pytest.mark.parametrize("good", [(), (30,), (0, 59)])
+def test_very_many_rejects_are_written_in_waves_and_each_is_there_once(tmp_path, monkeypatch, good):
+    def rejects_of(recipe) -> list[dict]:
+        columns = ["id", "locator", "reason", "severity", "input", "whole"]
+        return Store(recipe["bank"])["rejects"].require().table(columns).sort_by("id").to_pylist()
+
+    def broken_off(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    recipe = {**small(tmp_path), "max_rejects": 1}
+    lines = [json.dumps({"text": f"A good line, {n}."} if n in good else {"text": n}) + "\n" for n in range(60)]
+    (tmp_path / "texts" / "many.jsonl").write_text("".join(lines))
+    build(recipe, until="read")
+    expected = rejects_of(recipe)
+    for module in (rejects, contracts):
+        monkeypatch.setattr(module, "REJECTS_AT_ONCE", 8)
+    waved = {**recipe, "bank": str(tmp_path / "waved")}
+    with monkeypatch.context() as patch:
+        patch.setattr(contracts.Context, "_reject", broken_off)
+        with pytest.raises(KeyboardInterrupt):
+            build(waved, until="read")
+    assert 40 < len(rejects_of(waved)) < 60 - len(good) and not any(row["whole"] for row in rejects_of(waved))
+    build(waved, until="read")
+    assert [{**row, "whole": None} for row in rejects_of(waved)] == [{**row, "whole": None} for row in expected]
+    for bank in (recipe, waved):
+        whole = {row["input"] for row in rejects_of(bank) if row["whole"]}
+        assert len(whole) == (0 if good else 1)
+    assert not build(waved, until="read").steps
 
 
 def test_an_unknown_model_is_told_before_anything_runs(tmp_path):

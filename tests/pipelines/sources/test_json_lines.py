@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipelines.sources import json_values
 from pipelines.sources.contracts import Document, Reject
 from pipelines.sources.folder import Folder
 from pipelines.sources.text import is_blank
@@ -185,6 +186,19 @@ def test_a_time_that_cannot_be_read_is_rejected(lines: Callable[..., list[Found]
     assert (
         isinstance(found, Reject) and "The time of line 1 cannot be read" in found.reason and "ISO 8601" in found.reason
     )
+
+
+def test_a_line_of_very_many_values_is_told_and_one_of_many_commas_is_read(lines, monkeypatch) -> None:
+    monkeypatch.setattr(json_values, "_MOST_OBJECT_BYTES", 6400)
+    text = ',[{"\\' * 90
+    read = lines(
+        [json.dumps({"text": text}).encode(), b'{"text": "x", "more": [' + b"[]," * 90 + b"[]]}", b'{"text": "y"}']
+    )
+    assert [one.text if isinstance(one, Document) else one.reason for one in read] == [
+        text,
+        "Line 2 holds more values than are read at once; split the line.",
+        "y",
+    ]
 
 
 def test_a_long_line_is_never_held_whole(tmp_path: Path) -> None:

@@ -1,0 +1,111 @@
+"""Peak memory of a build on input that was made to exhaust it: legal files, each as bad as the limits allow.
+
+Every case is built in a process of its own, inline, as far as segmentation, with an encoder of 32 components; so that
+process is driver and worker at once, and with Python, torch, numba, Arrow and Lance it holds about 750 MB before there
+is any data. The peak is the largest resident set by the kernel's account (`resource.getrusage`).
+
+Expected on 2 cores of an AMD EPYC, in MB (before units and pairs were bounded: in brackets): sentences 840 (1 MB of
+them: 1,100; all 10 MB: not to be had), letters 640 (840, with 12,000: not to be had), rejects 330 (480), turns 970
+(1,035), word 900, without_end 910, newlines 760, marks 660 (did not end).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.report import Row, main, tell
+
+MOST = 1000.0
+"""Megabytes that a worker may take."""
+
+LIMIT = 10_000_000
+"""Bytes of a document."""
+
+
+def _letters(count: int) -> str:
+    drawn = random.Random(3)
+    body = "Please keep this letter until the parcel has arrived, and write to us at the address below if it has not. "
+    letters = (f"Dear customer {n}, order {drawn.randrange(10**7)} left. {body * 3}" for n in range(count))
+    return "".join(json.dumps({"text": letter}) + "\n" for letter in letters)
+
+
+def _turns(count: int) -> str:
+    turns = [{"speaker": "AB"[n % 2], "text": f"Yes, {n}."} for n in range(count)]
+    return json.dumps({"conversation": "talk", "id": "long", "turns": turns})
+
+
+CASES: dict[str, tuple[str, Callable[[int], str]]] = {
+    "sentences": ("a.txt", lambda part: "Ab. " * (LIMIT // 4 // part)),
+    "letters": ("a.jsonl", lambda part: _letters(12_000 // part)),
+    "rejects": ("a.jsonl", lambda part: '{"text": 5}\n' * (200_000 // part) + '{"text": "A good one."}\n'),
+    "turns": ("a.json", lambda part: _turns(100_000 // part)),
+    "word": ("a.txt", lambda part: "a" * (LIMIT // part)),
+    "without_end": ("a.txt", lambda part: "and so on it goes " * (LIMIT // 18 // part)),
+    "newlines": ("a.txt", lambda part: "\n" * (LIMIT // part - 1) + "a"),
+    "marks": ("a.txt", lambda part: "a" + "\u0316\u0301" * (LIMIT // 4 // part - 1)),
+}
+"""The name of a file, and its content; ``part`` divides the size."""
+
+
+def measure(quick: bool) -> Sequence[Row]:
+    rows = []
+    for name in CASES:
+        command = [sys.executable, "-m", "bench.peak", "--case", name, "--part", "10" if quick else "1"]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        if ended.returncode:
+            tell(ended.stderr)
+            raise SystemExit(f"The case {name} of bench.peak failed; its last lines stand above.")
+        peak = float(ended.stdout.split()[-1])
+        tell(f"{name}: {peak:.0f} MB")
+        rows.append(Row(f"peak_{name}", f"peak of a build of {name}", peak, "MB", MOST, higher_is_better=False))
+    return rows
+
+
+def build_case(name: str, part: int) -> float:
+    """Build a case in this process; returns its peak so far in megabytes."""
+    warnings.filterwarnings("ignore")
+    from pipelines.run import build
+
+    with tempfile.TemporaryDirectory() as folder:
+        source, encoder = Path(folder) / "source", Path(folder) / "encoder"
+        source.mkdir()
+        subprocess.run([sys.executable, "-c", _ENCODER, str(encoder)], check=True)
+        file, content = CASES[name]
+        (source / file).write_text(content(part), encoding="utf-8")
+        (source / "b.txt").write_text("A small one. It is read.", encoding="utf-8")
+        kinds: dict[str, Any] = {"kind": "conversations" if file.endswith(".json") else "folder"}
+        recipe = {
+            "name": name,
+            "bank": str(Path(folder) / "bank"),
+            "max_rejects": 1,
+            "sources": [{**kinds, "path": str(source)}],
+            "embed": {"model": str(encoder), "dtype": "float32"},
+        }
+        build(recipe, engine="inline", until="segment")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+_ENCODER = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[2] / "tests" / "fixtures")!r})
+from pathlib import Path
+from tiny_encoder import save_tiny_encoder
+save_tiny_encoder(Path(sys.argv[1]))
+"""
+"""In a process of its own, so that the making of the encoder is not measured."""
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--case"]:
+        print(build_case(sys.argv[2], int(sys.argv[4])))
+    else:
+        raise SystemExit(main("peak", __doc__ or "", measure))

@@ -1,0 +1,40 @@
+"""Sets of keys of rows, and ids that were met: 16 bytes each."""
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnemic.ids import hash_parts
+from pipelines import keyset, seen
+from pipelines.keyset import KeySet
+from pipelines.seen import SeenIds
+
+KEYS = st.lists(st.tuples(st.text(st.sampled_from("ab\0é"), max_size=20), st.integers(0, 3)), max_size=30)
+
+
+def batches_of(keys: list[tuple[str, int]], size: int = 7) -> list[pa.RecordBatch]:
+    parts = [keys[start : start + size] for start in range(0, len(keys), size)]
+    return [pa.record_batch({"name": [k[0] for k in part], "number": [k[1] for k in part]}) for part in parts]
+
+
+@given(KEYS, KEYS)
+def test_it_does_what_sets_do(mine: list[tuple[str, int]], others: list[tuple[str, int]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keyset, "_MERGED", 10)
+        one, other = KeySet(batches_of(mine)), KeySet(batches_of(others))
+    assert len(one) == len(set(mine)) and len(one | other) == len({*mine, *others})
+    assert len(one - other) == len(set(mine) - set(others))
+    for some, expected in ((one - other, set(mine) - set(others)), (one | other, {*mine, *others}), (KeySet(), set())):
+        for batch in batches_of([*mine, *others]):
+            keys = zip(batch["name"].to_pylist(), batch["number"].to_pylist(), strict=True)
+            assert some.has(batch).tolist() == [key in expected for key in keys]
+
+
+@given(st.lists(st.integers(0, 20), max_size=60), st.booleans())
+def test_an_id_is_new_once(numbers: list[int], ending_in_zeros: bool) -> None:
+    ids = [f"{number:02x}" + "00" * 15 if ending_in_zeros else hash_parts(number) for number in numbers]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(seen, "_WAITING", 3)
+        met = SeenIds()
+        assert [met.add(one) for one in ids] == [one not in ids[:place] for place, one in enumerate(ids)]
