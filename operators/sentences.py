@@ -124,7 +124,7 @@ class Sentences:
     def _joined(self, starts: Integers, ends: Integers, shortest: int) -> Integers:
         """The first piece of every unit, int64: pieces of fewer than ``shortest`` characters are joined."""
         firsts, first, last = array("q"), 0, -1
-        for position, (start, end) in enumerate(zip(memoryview(starts), memoryview(ends), strict=True)):
+        for position, (start, end) in enumerate(zip(starts.data, ends.data, strict=True)):
             short = last - first < shortest
             short_at_end = position == len(starts) - 1 and end - start < shortest
             if not (len(firsts) and (short or short_at_end) and end - first <= self.max_characters):
@@ -144,7 +144,7 @@ class Sentences:
             inside = {turn: self._pieces(text[starts[turn] : ends[turn]]) for turn in long.tolist()}
             counts = np.ones(len(starts), np.int64)
             counts[long] = [len(inside[turn][0]) for turn in long.tolist()]
-            pieces = tuple(np.repeat(column, counts) for column in pieces)
+            pieces = np.repeat(pieces[0], counts), np.repeat(pieces[1], counts), np.repeat(pieces[2], counts)
             places = np.cumsum(counts) - counts
             for turn, (first, last) in inside.items():
                 here = slice(places[turn], places[turn] + counts[turn])
@@ -182,7 +182,7 @@ class Sentences:
                 [
                     text[start:end]
                     for text, begin, stop in zip(texts, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
-                    for start, end in zip(memoryview(starts[begin:stop]), memoryview(ends[begin:stop]), strict=True)
+                    for start, end in zip(starts[begin:stop].data, ends[begin:stop].data, strict=True)
                 ],
                 pa.large_string(),
             ),

@@ -78,7 +78,8 @@ def judge(
             compared.append(those)
         else:
             flat, bounds = flattened(sets.fetch(needed.tolist()))
-            compared.append(_judge(start, end, needed, flat, bounds, *deciding, *buckets.arrays))
+            arrays: tuple[Any, ...] = (*deciding, *buckets.arrays)
+            compared.append(_judge(start, end, needed, flat, bounds, *arrays))
         start = end
         pa.default_memory_pool().release_unused()  # of the texts that were read
         tell(start, count)
