@@ -11,6 +11,7 @@ commits whose transaction properties say which step, fingerprint, run and code r
 * ``commit``  one idempotent commit with retries
 * ``write``   appends: fragments written by workers, committed in waves by the driver
 * ``growth``  columns added to existing rows, fragment by fragment
+* ``guard``   what a dataset asks before it changes
 * ``orphans`` files that no version names
 * ``process`` what a host knows of its own processes
 * ``lease``   one writer a bank

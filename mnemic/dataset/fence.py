@@ -26,7 +26,7 @@ from mnemic.dataset.store import Dataset, Snapshot
 
 
 class Fence:
-    """The guard of a bank's datasets while ``lease`` is held (`mnemic.dataset.store.Guard`)."""
+    """The guard of a bank's datasets while ``lease`` is held (`mnemic.dataset.guard.Guard`)."""
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, Self
+from typing import Any, Self
 
 import lance
 import numpy as np
@@ -21,6 +21,7 @@ from mnemic.dataset.commit import StorageOptions, commit, conflicting, retried
 from mnemic.dataset.failures import missing, readable_errors
 from mnemic.dataset.folders import plain_path
 from mnemic.dataset.forks import using_lance
+from mnemic.dataset.guard import NUMBER, Guard
 from mnemic.dataset.options import Options, opening
 from mnemic.dataset.orphans import delete_files, orphaned
 from mnemic.errors import BankError
@@ -32,9 +33,6 @@ FORMAT_KEY = b"mnemic.format"
 STEP_KEY = b"mnemic.step"
 FILE_VERSION = "2.2"
 """Lance file version; large binary values need 2.2 or later."""
-
-NUMBER = "mnemic.number"
-"""Property of a commit: the number of the claim under which it was made."""
 
 
 def with_record(schema: pa.Schema, record: Mapping[str, Any]) -> pa.Schema:
@@ -206,29 +204,6 @@ class Snapshot:
         return self._dataset
 
 
-class Guard(Protocol):
-    """What a change of a dataset asks, so that a builder without the lease changes nothing (`mnemic.dataset.fence`)."""
-
-    @property
-    def number(self) -> int:
-        """Of the claim."""
-
-    def check(self) -> None:
-        """Raise when the lease was lost."""
-
-    def confirm(self) -> None:
-        """The same, by asking the row of the lease itself."""
-
-    def expect(self, dataset: Dataset, version: int) -> None:
-        """Raise when something on the way to ``version`` was done by a builder without the lease."""
-
-    def landed(self, uri: str, version: int) -> None:
-        """Note a version that was made under this guard."""
-
-    def refused(self, dataset: Dataset, error: Exception) -> NoReturn:
-        """Raise the sentence for a commit that another one was in the way of."""
-
-
 class Dataset:
     """A dataset of a bank by name. Holds no state: every call looks at the newest committed version.
 
@@ -236,7 +211,9 @@ class Dataset:
     the lease: workers get the dataset without it, and commit nothing.
     """
 
-    def __init__(self, uri: str, storage_options: StorageOptions | None = None, guard: Guard | None = None) -> None:
+    def __init__(
+        self, uri: str, storage_options: StorageOptions | None = None, guard: Guard[Dataset] | None = None
+    ) -> None:
         self.uri = uri
         self.storage_options = Options(storage_options) if storage_options else None
         self.guard = guard
@@ -407,7 +384,7 @@ class Dataset:
 class Store:
     """The datasets under one root: a local folder or an object-store address, which ``storage_options`` open."""
 
-    guard: Guard | None = None
+    guard: Guard[Dataset] | None = None
 
     def __init__(self, root: str | Path, storage_options: StorageOptions | None = None) -> None:
         self.root = str(root).rstrip("/")
@@ -419,7 +396,7 @@ class Store:
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "guard": None}
 
-    def guarded(self, guard: Guard) -> Self:
+    def guarded(self, guard: Guard[Dataset]) -> Self:
         """The same bank, each change of which asks ``guard``."""
         store = copy.copy(self)
         store.guard = guard

@@ -22,8 +22,8 @@ from tiny_bank import EVERYTHING, tiny_recipe, write_corpus
 import mnemic
 from mnemic.catalogue import CATALOGUE
 from mnemic.dataset import Store, lease
+from mnemic.dataset.guard import NUMBER
 from mnemic.dataset.process import host_identity
-from mnemic.dataset.store import NUMBER
 from mnemic.dataset.write import write_whole
 from mnemic.errors import BankInUse
 from pipelines.faults import POINTS

@@ -9,9 +9,9 @@ from mnemic.dataset import lease as lease_module
 from mnemic.dataset.commit import Conflict
 from mnemic.dataset.fence import Fence
 from mnemic.dataset.growth import add_fields, commit_growth, drop_fields, grow
+from mnemic.dataset.guard import NUMBER
 from mnemic.dataset.index import build_indexes
 from mnemic.dataset.lease import Lease
-from mnemic.dataset.store import NUMBER
 from mnemic.dataset.write import append, append_rows, write_rows, write_whole
 from mnemic.errors import BankInUse
 
