@@ -23,8 +23,8 @@ def mean_vectors(vectors: Vectors, firsts: Integers, ends: Integers) -> Vectors:
     lengths = np.sqrt(np.einsum("ij,ij->i", sums, sums))[:, None]
     if not np.isfinite(lengths).all():
         raise StepError(
-            "Some units have vectors that are no numbers (NaN), as an earlier mnemic stored them. Change the encoder, or "
-            "a setting of `embed`, so that the vectors are made anew."
+            "Some units have vectors that are no numbers (NaN), as an earlier mnemic stored them. Change the encoder, "
+            "or a setting of `embed`, so that the vectors are made anew."
         )
     means: Vectors = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0).astype(np.float32)
     return means
