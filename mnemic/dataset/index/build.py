@@ -7,7 +7,8 @@ rotation drawn once, before its segments are made. (IVF_SQ and IVF_HNSW_SQ could
 quantisation bounds, and merging keeps the codes; recall@10 fell from .95 to .79.)
 
 Fragments that were appended become a segment of their own; from the ninth on all are merged into one. A vector index is
-trained anew when most of its rows are new, or when a dataset has four times the rows that it was laid out for.
+trained anew when most of its rows are new, or when a dataset has four times the rows that it was laid out for. An index
+of words is made anew when its first rows come that are written without spaces.
 A dropped or replaced column takes its indexes with it, so vectors of two models never meet in one.
 """
 
@@ -25,6 +26,7 @@ from lance.lance import indices as lance_indices
 
 from mnemic.catalogue import EVENT_INDEXES, IndexPlan
 from mnemic.dataset.failures import readable_errors
+from mnemic.dataset.index.bm25 import SPACED, tokenizer
 from mnemic.dataset.index.plan import (
     CODE_BITS,
     MOST_SEGMENTS,
@@ -75,11 +77,12 @@ class Write:
     kind: str
     fragments: tuple[int, ...]
     centroids: np.ndarray[Any, Any] | None = None
+    tokenizer: str = SPACED
 
     def run(self, snapshot: Snapshot) -> Segment:
         options: dict[str, Any] = {}
         if self.kind == "INVERTED":
-            options = {"with_position": False}
+            options = {"with_position": False, "base_tokenizer": self.tokenizer}
         elif self.centroids is not None:
             options = {
                 "metric": "cosine",
@@ -119,7 +122,9 @@ def build_indexes(dataset: Dataset, plan: IndexPlan = EVENT_INDEXES, workers: Wo
     anew = {
         column: kind
         for column, kind in planned(snapshot, plan).items()
-        if column not in have or (column == plan.vector and _outgrown(snapshot, have[column], kind))
+        if column not in have
+        or (column == plan.vector and _outgrown(snapshot, have[column], kind))
+        or (column == plan.text and _cuts_otherwise(snapshot, have[column]))
     }
     if anew:
         _make(dataset, snapshot, plan, anew, have, workers)
@@ -145,8 +150,9 @@ def _make(
     if plan.vector in kinds:
         train = TrainCentroids(plan.vector, planned_settings(snapshot.count()).partitions)
         (centroids,) = workers(snapshot, [train])
+    words = tokenizer(snapshot, plan.text) if plan.text in kinds else SPACED
     work = [
-        Write(column, kind, group, centroids if column == plan.vector else None)
+        Write(column, kind, group, centroids if column == plan.vector else None, words)
         for column, kind in kinds.items()
         for group in groups
     ]
@@ -168,6 +174,12 @@ def _add(dataset: Dataset, index: Built) -> None:
     dataset.change(
         lambda native: native.optimize.optimize_indices(num_indices_to_merge=merge, index_names=[index.name])
     )
+
+
+def _cuts_otherwise(snapshot: Snapshot, index: Built) -> bool:
+    """Whether an index of words cuts at spaces alone, and rows that it does not cover are written without them."""
+    left_out = uncovered(snapshot, index)
+    return index.tokenizer == SPACED and bool(left_out) and tokenizer(snapshot, index.column, left_out) != SPACED
 
 
 def _outgrown(snapshot: Snapshot, index: Built, kind: str) -> bool:

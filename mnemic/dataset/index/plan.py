@@ -48,7 +48,10 @@ class VectorSettings:
 
 @dataclass(frozen=True)
 class Built:
-    """An index as it is: its segments' ids, the fragments that they cover, their rows and bytes."""
+    """An index as it is: its segments' ids, the fragments that they cover, their rows and bytes.
+
+    ``tokenizer`` is what cuts the texts of an index of words, and the queries to it; "" for the others.
+    """
 
     name: str
     column: str
@@ -57,6 +60,7 @@ class Built:
     fragments: frozenset[int]
     rows: int
     bytes: int
+    tokenizer: str = ""
 
 
 def planned_settings(rows: int) -> VectorSettings:
@@ -89,6 +93,7 @@ def built(snapshot: Snapshot) -> dict[str, Built]:
                 fragments=frozenset(part for segment in index.segments for part in segment.fragment_ids),
                 rows=index.num_rows_indexed,
                 bytes=index.total_size_bytes or 0,
+                tokenizer=index.details.get("base_tokenizer", "") if index.index_type.upper() == "INVERTED" else "",
             )
             for index in snapshot.native.describe_indices()
             if len(index.field_names) == 1
