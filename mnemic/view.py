@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.digest import digest_datasets
-from mnemic.errors import BankError, QueryError
+from mnemic.errors import BankError, MnemicError, QueryError
+from mnemic.expected import check_schema
 from mnemic.release import Release, releases
-from mnemic.terminal import plain
+from mnemic.terminal import one_line, plain
 
 
 class View:
@@ -30,7 +31,12 @@ class View:
 
     @cached_property
     def _snapshots(self) -> dict[str, Snapshot]:
-        return {name: self.store[name].require(version) for name, version in self.release.versions.items()}
+        return {name: self._checked(name, version) for name, version in self.release.versions.items()}
+
+    def _checked(self, name: str, version: int) -> Snapshot:
+        snapshot = self.store[name].require(version)
+        check_schema(name, snapshot.schema, snapshot.uri)
+        return snapshot
 
     def __contains__(self, dataset: str) -> bool:
         """Whether the release pins a version of ``dataset``."""
@@ -62,7 +68,28 @@ class View:
 
     def digest(self) -> dict[str, str]:
         """Content hash per dataset, and of the whole bank under "bank"."""
-        return digest_datasets(self._snapshots)
+        with fitting(self, "The rows"):
+            return digest_datasets(self._snapshots)
+
+
+@contextmanager
+def fitting(view: View, what: str) -> Iterator[None]:
+    """Turn errors of values that contradict each other into a ``BankError``: a damaged row may name what is not there.
+
+    ``what`` says in the plural which values they are. For code that works on the values of a bank alone: an error of a
+    caller's argument would be taken for one of the bank.
+    """
+    try:
+        yield
+    except MnemicError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, StopIteration) as error:
+        reason = f"{type(error).__name__}: {one_line(str(error), 100)}"
+        raise BankError(
+            f"{what} of release {view.release.name} of {view.path} do not fit together ({reason}). `mnemic verify "
+            f"{view.path} --deep` says whether a file changed since it was written; if none did, this is a fault of "
+            "mnemic. Another release opens with --release, and a build makes a new one."
+        ) from error
 
 
 @contextmanager

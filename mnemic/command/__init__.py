@@ -1,5 +1,5 @@
-"""The command `mnemic`. `show`, `search`, `why`, `export`, `digest` and `doctor` work on the base install; `init`,
-`plan`, `build` and `eval` join from the package `pipelines` through the entry-point group `mnemic.commands`.
+"""The command `mnemic`. `show`, `search`, `why`, `export`, `digest`, `verify`, `repair` and `doctor` work on the base
+install; `init`, `plan`, `build` and `eval` join from the package `pipelines` through the entry-point group `mnemic.commands`.
 
 A command is a module with ``SUMMARY``, ``EXAMPLES``, ``add_arguments(parser)`` and ``run(arguments) -> exit code``.
 """
@@ -30,11 +30,13 @@ COMMANDS = {
     "eval": "the numbers: duplicates, perplexity with and without memory",
     "export": "kept documents, events or pairs as Parquet or JSON Lines",
     "digest": "the content hash by which two banks are compared",
+    "verify": "whether every file of a bank is what it was when its releases were written",
+    "repair": "lets a bank that cannot be read go back to versions whose files are all there",
     "doctor": "what is installed, and what is missing for what",
 }
 """In the order in which a person meets them."""
 
-OWN = ("digest", "doctor", "export", "search", "show", "why")
+OWN = ("digest", "doctor", "export", "repair", "search", "show", "verify", "why")
 
 EXIT_CODES = """exit codes:
   0 done   1 other error   2 recipe or arguments   3 source   4 model   5 not a bank, or not readable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,12 +18,13 @@ from lance.fragment import FragmentMetadata
 
 from mnemic.catalogue import DECLARATION
 from mnemic.dataset.commit import StorageOptions, commit, retried
-from mnemic.dataset.failures import missing, readable_errors
+from mnemic.dataset.failures import damaged, missing, readable_errors, reading
+from mnemic.dataset.files import check_plain, has_versions
 from mnemic.dataset.options import Options, opening
 from mnemic.errors import BankError
+from mnemic.facts import mapping
 from mnemic.kept import expand
 from mnemic.schema import FORMAT_VERSION
-from mnemic.terminal import plain
 
 FORMAT_KEY = b"mnemic.format"
 STEP_KEY = b"mnemic.step"
@@ -45,8 +47,17 @@ def record_of(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any] | None:
     """The step record in the metadata of a schema or of a field, or None."""
     if not metadata or STEP_KEY not in metadata:
         return None
-    record: dict[str, Any] = json.loads(metadata[STEP_KEY])
-    return record
+    return mapping(metadata[STEP_KEY], "The record of a step in the bank")
+
+
+def _format(metadata: Mapping[bytes, bytes] | None, uri: str) -> int:
+    stored = (metadata or {}).get(FORMAT_KEY, b"0")
+    if not re.fullmatch(rb"\d{1,9}", stored):
+        raise BankError(
+            f"{uri} does not say which format it has, so mnemic did not write it, or it is damaged. Bring the dataset "
+            "back from a copy, or build the bank anew."
+        )
+    return int(stored)
 
 
 @dataclass(frozen=True)
@@ -89,7 +100,7 @@ class Snapshot:
     @cached_property
     def fragments(self) -> tuple[FragmentInfo, ...]:
         """All fragments, by ascending id."""
-        with readable_errors(self.uri):
+        with reading(self.uri):
             return tuple(
                 FragmentInfo(
                     fragment.fragment_id,
@@ -102,8 +113,9 @@ class Snapshot:
     @property
     def data_bytes(self) -> int:
         """Bytes of the data files of this version, by its manifest: no file is looked at."""
-        fragments = self._dataset.get_fragments()
-        return sum(file.file_size_bytes or 0 for fragment in fragments for file in fragment.metadata.files)
+        with reading(self.uri):
+            fragments = self._dataset.get_fragments()
+            return sum(file.file_size_bytes or 0 for fragment in fragments for file in fragment.metadata.files)
 
     def field_id(self, column: str) -> int:
         for field in self._dataset.lance_schema.fields():
@@ -112,7 +124,7 @@ class Snapshot:
         raise KeyError(column)
 
     def count(self, where: str | None = None) -> int:
-        with readable_errors(self.uri):
+        with reading(self.uri, where):
             return int(self._dataset.count_rows(filter=expand(where, self.schema.names)))
 
     def scan(
@@ -124,7 +136,7 @@ class Snapshot:
         batch_size: int = 8192,
     ) -> Iterator[pa.RecordBatch]:
         """Batches of ``columns`` in storage order, of the given fragments only where they are named."""
-        with readable_errors(self.uri):
+        with reading(self.uri, where):
             chosen = None if fragments is None else [self._dataset.get_fragment(index) for index in fragments]
             scanner = self._dataset.scanner(
                 columns=list(columns),
@@ -138,32 +150,42 @@ class Snapshot:
 
     def table(self, columns: Sequence[str], where: str | None = None) -> pa.Table:
         """All rows of ``columns``, in storage order."""
-        with readable_errors(self.uri):
+        with reading(self.uri, where):
             return self._dataset.to_table(columns=list(columns), filter=expand(where, self.schema.names))
 
     def take(self, positions: Sequence[int] | np.ndarray[Any, Any], columns: Sequence[str]) -> pa.Table:
         """Rows by their position in storage order, in the order asked for."""
-        with readable_errors(self.uri):
+        with reading(self.uri):
             return self._dataset.take(np.asarray(positions, dtype=np.int64).tolist(), columns=list(columns))
 
     def take_rows(self, numbers: Sequence[int] | np.ndarray[Any, Any], columns: Sequence[str]) -> pa.Table:
         """The rows with these row ids, in the order asked for, with `_rowid`; ids of no row are left out."""
-        with readable_errors(self.uri):
+        with reading(self.uri):
             wanted = np.asarray(numbers, dtype=np.uint64).tolist()
             return self._dataset._take_rows(wanted, columns=[*columns, "_rowid"])
 
     def part(self, fragment: int, columns: Sequence[str], start: int, count: int) -> pa.Table:
         """``count`` rows of a fragment from its row ``start`` on."""
-        with readable_errors(self.uri):
+        with reading(self.uri):
             scanner = self._dataset.get_fragment(fragment).scanner(columns=list(columns), offset=start, limit=count)
             return scanner.to_table()
 
     def properties_backwards(self) -> Iterator[Mapping[str, str]]:
-        """Transaction properties of the commits that led here, the newest first."""
-        for number in range(self.version, 0, -1):
-            with readable_errors(self.uri):
+        """Transaction properties of the commits that led here, the newest first; those that were undone are none."""
+        number = self.version
+        while number > 0:
+            with reading(self.uri):
                 transaction = self._dataset.read_transaction(number)
+            if transaction is not None and isinstance(transaction.operation, lance.LanceOperation.Restore):
+                number = min(number - 1, int(transaction.operation.version))
+                continue
             yield (transaction.transaction_properties or {}) if transaction is not None else {}
+            number -= 1
+
+    def tags(self) -> dict[str, int]:
+        """Version of each tag of the dataset."""
+        with reading(self.uri):
+            return {name: int(tag["version"]) for name, tag in self._dataset.tags.list().items()}
 
     @property
     def native(self) -> lance.LanceDataset:
@@ -183,30 +205,38 @@ class Dataset:
 
         Raises ``BankError`` for a dataset that is there and cannot be read: it must never be taken for a missing one.
         """
+        check_plain(self.uri)
         try:
-            dataset = retried(
-                lambda: lance.dataset(self.uri, version=version, storage_options=self.storage_options), self.uri
-            )
+            with reading(self.uri):
+                dataset = retried(
+                    lambda: lance.dataset(self.uri, version=version, storage_options=self.storage_options), self.uri
+                )
+                elsewhere = dataset.base_paths()
         except (ValueError, OSError) as error:
-            if not missing(error):
-                reason = plain(str(error)).split(", /")[0]
-                raise BankError(
-                    f"{self.uri} is there and cannot be read ({reason}). Nothing was changed: check the disk "
-                    "and the network and try again; `mnemic show` lists earlier releases."
-                ) from error
+            if version is None and self._was_committed():
+                raise damaged(self.uri, error) from error
             if version is not None:
                 raise BankError(
                     f"{self.uri} has no version {version}. `mnemic show` lists the releases that can be opened."
                 ) from error
             return None
-        snapshot = Snapshot(dataset)
-        found = int((snapshot.schema.metadata or {}).get(FORMAT_KEY, b"0"))
-        if found > FORMAT_VERSION:
+        if elsewhere:
             raise BankError(
-                f"{self.uri} has bank format {found}, and this mnemic reads up to {FORMAT_VERSION}. "
+                f"{self.uri} names files outside of the bank, which mnemic never does and does not follow. Bring the "
+                "dataset back from a copy, or build the bank anew."
+            )
+        snapshot = Snapshot(dataset)
+        version_of_format = _format(snapshot.schema.metadata, self.uri)
+        if version_of_format > FORMAT_VERSION:
+            raise BankError(
+                f"{self.uri} has bank format {version_of_format}, and this mnemic reads up to {FORMAT_VERSION}. "
                 "Upgrade mnemic (`pip install -U mnemic`) to open it."
             )
         return snapshot
+
+    def _was_committed(self) -> bool:
+        """Whether a local dataset that Lance does not find was one once: something of its versions is left."""
+        return "://" not in self.uri and has_versions(self.uri)
 
     def require(self, version: int | str | None = None) -> Snapshot:
         snapshot = self.snapshot(version)

@@ -25,7 +25,7 @@ from lance.lance import indices as lance_indices
 
 from mnemic.catalogue import EVENT_INDEXES, IndexPlan
 from mnemic.dataset.commit import commit
-from mnemic.dataset.failures import readable_errors
+from mnemic.dataset.failures import readable_errors, reading
 from mnemic.dataset.index.plan import (
     CODE_BITS,
     MOST_SEGMENTS,
@@ -182,7 +182,7 @@ def _outgrown(snapshot: Snapshot, index: Built, kind: str) -> bool:
 
 
 def partitions_of(snapshot: Snapshot, index: Built) -> int:
-    with readable_errors(snapshot.uri):
+    with reading(snapshot.uri):
         return len(snapshot.native.centroids(index_name=index.name))
 
 
