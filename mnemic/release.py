@@ -7,14 +7,15 @@ of a day on: `2026.11.21`, `2026.11.21-2`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from mnemic.catalogue import NAME, DatasetSpec
-from mnemic.dataset import Store
-from mnemic.errors import BankError
+from mnemic.dataset import Dataset, Store
+from mnemic.dataset.files import absent, files_of, needed_files
+from mnemic.errors import BankError, Unreachable
 from mnemic.expected import check_schema
 from mnemic.facts import ADVICE, check_types, mapping
 from mnemic.schema import RELEASES
@@ -98,6 +99,25 @@ def find_release(store: Store, name: str | None) -> Release:
         newest = ", ".join(plain(one) for one in names[-5:])
         raise BankError(f"{store.root} has no release {name!r}. The newest are: {newest}.")
     return release_of(rows[matching[-1]], store.root)
+
+
+def readable_release(store: Store, datasets: Collection[str]) -> Release | None:
+    """The newest release that pins ``datasets`` and whose files of them are all there; None where there is none."""
+    for release in reversed(releases(store)):
+        if all(name in release.versions and _is_there(store[name], release.versions[name]) for name in datasets):
+            return release
+    return None
+
+
+def _is_there(dataset: Dataset, version: int) -> bool:
+    try:
+        snapshot = dataset.require(version)
+        there = files_of(dataset.uri, dataset.storage_options)
+        return not absent(needed_files(snapshot.native, there), there)
+    except Unreachable:
+        raise
+    except BankError:
+        return False
 
 
 def current_versions(store: Store, specs: Iterable[DatasetSpec]) -> dict[str, int]:

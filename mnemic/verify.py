@@ -1,8 +1,8 @@
 """Verify a bank: what its releases pin is there, and every file is what it was when the release was written.
 
-Sizes are compared with the manifests and with `checksums`; hashes, which takes reading every file, only in depth. A bank
-whose releases were written by a mnemic of before has no hashes: then sizes are compared, and in depth every row of those
-datasets is read, which finds what Lance itself notices.
+Sizes are compared with the manifests and with `checksums`; hashes, which takes reading every file, only in depth. A
+bank whose releases were written by a mnemic of before has no hashes: then sizes are compared, and in depth every row of
+those datasets is read, which finds what Lance itself notices.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def verify(store: Store, deep: bool = False, progress: Progress = lambda done, t
 
 
 def datasets_of(store: Store) -> list[str]:
-    """Names of the datasets that there are, also of other packages where the bank is a folder or a release pins them."""
+    """Names of the datasets that there are; those of other packages where the bank is a folder, or a release pins them."""
     if "://" not in store.root:
         inside = os.listdir(store.root) if os.path.isdir(store.root) else []
         return in_order(name.removesuffix(".lance") for name in inside if name.endswith(".lance"))
@@ -126,7 +126,7 @@ class _Verifying:
         try:
             self.recorded = checksums(self.store)
         except BankError as error:
-            self._tell("checksums.lance", f"cannot be read: {error}", (), "")
+            self._tell("checksums.lance", f"cannot be read: {_reason(error)}", (), "")
         to_hash: dict[str, tuple[str, ...]] = {}
         for name in in_order({*names, *pins}):
             to_hash |= self._dataset(name, pins.get(name, {}))
@@ -149,7 +149,7 @@ class _Verifying:
         except Unreachable:
             raise
         except BankError as error:
-            self._tell(folder, f"cannot be looked at: {error}", _releases(pins), "")
+            self._tell(folder, f"cannot be looked at: {_reason(error)}", _releases(pins), "")
             return {}
         self.result.files += len(there)
         self.result.bytes += sum(there.values())
@@ -165,7 +165,9 @@ class _Verifying:
                 raise
             except BankError as error:
                 which = "newest version" if version is None else f"version {version}"
-                self._tell(folder, f"has a {which} that cannot be opened: {error}", tuple(releases), _advice(releases))
+                self._tell(
+                    folder, f"has a {which} that cannot be opened: {_reason(error)}", tuple(releases), _advice(releases)
+                )
                 continue
             newest = snapshot if version is None else newest
             faults |= absent(needed, there)
@@ -193,7 +195,7 @@ class _Verifying:
                 faults[path] = f"has {there[path]:,} bytes, and had {written.size:,} at release {written.release}"
             elif path in there:
                 to_hash[f"{folder}/{path}"] = tuple(dict.fromkeys(needed_by.get(path, ())))
-        for path, written in self.recorded.items():
+        for path in self.recorded:
             inner = path.removeprefix(f"{folder}/")
             if path != inner and inner not in there and inner not in faults and _of_index(inner, needed_by):
                 faults[inner] = "is missing"
@@ -224,7 +226,7 @@ class _Verifying:
         except Unreachable:
             raise
         except BankError as error:
-            self._tell(folder, f"has rows that cannot be read: {error}", tuple(releases), _advice(releases))
+            self._tell(folder, f"has rows that cannot be read: {_reason(error)}", tuple(releases), _advice(releases))
 
     def _check_tags(self, snapshot: Snapshot, folder: str, releases: list[str], version: int) -> None:
         """A tag keeps a version from being cleaned away."""
@@ -249,6 +251,11 @@ class _Verifying:
 
     def _tell(self, path: str, fault: str, needed_by: tuple[str, ...], advice: str) -> None:
         self.result.findings.append(Finding(path, fault.removesuffix("."), needed_by, advice))
+
+
+def _reason(error: BankError) -> str:
+    """The first sentence of an error; the advice of a finding stands in the place of its own."""
+    return str(error).partition(". ")[0]
 
 
 def _of_index(path: str, needed_by: Mapping[str, list[str]]) -> bool:

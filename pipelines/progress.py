@@ -17,7 +17,7 @@ from mnemic.terminal import plain
 class ProgressEvent:
     """Something that happened.
 
-    ``kind``: run-start, step-start, fragment (one is computed), progress, commit, reject, step-end, run-end.
+    ``kind``: run-start, step-start, fragment (one is computed), progress, commit, reject, repair, step-end, run-end.
     """
 
     kind: str
@@ -80,7 +80,7 @@ class TerminalLines:
             self._rejects += 1
             if self._rejects <= REJECTS_TOLD:
                 self._line(plain(event.message), "\n")
-        elif event.kind == "run-end" and event.message:
+        elif event.kind in ("repair", "run-end") and event.message:
             self._line(plain(event.message), "\n")
 
     def _write(self, event: ProgressEvent, end: str) -> None:

@@ -86,9 +86,7 @@ def _write_checksums(context: Context, datasets: Iterable[str], release: str) ->
     """Write down what the files of ``datasets`` are that came since the last release."""
     rows = hash_new(context.store, datasets, release)
     if len(rows):
-        context.commit(
-            lambda: append_rows(context.store["checksums"], rows, CHECKSUMS, context.properties(RECORD))
-        )
+        context.commit(lambda: append_rows(context.store["checksums"], rows, CHECKSUMS, context.properties(RECORD)))
 
 
 def _records(store: Store, specs: Sequence[DatasetSpec]) -> dict[str, dict[str, Any]]:

@@ -24,11 +24,13 @@ from mnemic.dataset import Store
 from mnemic.dataset.lease import Lease
 from mnemic.dataset.write import append_rows
 from mnemic.errors import OtherRecipe, Unreachable
+from mnemic.facts import mapping
 from mnemic.hardware import checked_device, default_device, device_name
 from mnemic.release import Release, releases
 from mnemic.schema import RUNS
 from pipelines.engine import choose_engine
 from pipelines.engine.contracts import last_lines
+from pipelines.heads import go_back
 from pipelines.options import BuildOptions
 from pipelines.progress import ProgressEvent
 from pipelines.recipe import Recipe, load_recipe
@@ -104,6 +106,7 @@ class Building:
         with contextlib.ExitStack() as opened:
             lease = opened.enter_context(Lease(self.store["leases"], self.run_id))
             running = opened.enter_context(self._engine)
+            go_back(self.store, known_datasets(self._all_steps), self.run_id, self._emit)
             _check_owner(self.store, self.recipe, self.run_id, self.options.replace)
             self._context = Context(
                 store=self.store,
@@ -222,7 +225,8 @@ def _check_owner(store: Store, recipe: Recipe, run: str, replace: bool) -> None:
     snapshot = store["runs"].snapshot()
     owners = [] if snapshot is None else snapshot.table(["started", "record"], f"step = '{OWNER}'").to_pylist()
     if owners:
-        owner = json.loads(max(owners, key=lambda row: row["started"])["record"])["name"]
+        record = mapping(max(owners, key=lambda row: row["started"])["record"], f"The owner of {store.root}")
+        owner = record.get("name")
         if owner == recipe.name:
             return
         if not replace:

@@ -1,5 +1,6 @@
 """The command `mnemic`. `show`, `search`, `why`, `export`, `digest`, `verify`, `repair` and `doctor` work on the base
-install; `init`, `plan`, `build` and `eval` join from the package `pipelines` through the entry-point group `mnemic.commands`.
+install; `init`, `plan`, `build` and `eval` join from the package `pipelines` through the entry-point group
+`mnemic.commands`.
 
 A command is a module with ``SUMMARY``, ``EXAMPLES``, ``add_arguments(parser)`` and ``run(arguments) -> exit code``.
 """

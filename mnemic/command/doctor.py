@@ -14,6 +14,7 @@ from typing import Any
 from mnemic.errors import ModelError
 from mnemic.hardware import has_bfloat16
 from mnemic.models import locate
+from mnemic.terminal import say
 
 EXAMPLES = """  mnemic doctor
   mnemic doctor --json"""
@@ -48,22 +49,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     facts = _facts()
     if arguments.json:
-        print(json.dumps(facts))
+        say(json.dumps(facts))
         return 0
-    print(f"Python {facts['python']} on {facts['machine']}, {facts['processors']} processors")
+    say(f"Python {facts['python']} on {facts['machine']}, {facts['processors']} processors")
     speed = "yes" if facts["bfloat16"] else "no; expect the language model to be 5 to 10 times slower"
-    print(f"bfloat16 in the processor: {speed}")
-    print(f"CUDA: {facts['cuda']}")
-    print("\npackages")
+    say(f"bfloat16 in the processor: {speed}")
+    say(f"CUDA: {facts['cuda']}")
+    say("\npackages")
     for name, purpose in PACKAGES.items():
         found = facts["packages"][name]
-        print(f"  {name:<16} {found or ('absent' if name in OPTIONAL else 'MISSING'):<14} {purpose}")
-    print("\nmodels")
+        say(f"  {name:<16} {found or ('absent' if name in OPTIONAL else 'MISSING'):<14} {purpose}")
+    say("\nmodels")
     for address, purpose in MODELS.items():
-        print(f"  {'found' if facts['models'][address] else 'absent':<8} {address}\n           {purpose}")
-    print(f"\nfree disk here: {facts['free_bytes'] / 1e9:,.1f} GB")
+        say(f"  {'found' if facts['models'][address] else 'absent':<8} {address}\n           {purpose}")
+    say(f"\nfree disk here: {facts['free_bytes'] / 1e9:,.1f} GB")
     for note in facts["notes"]:
-        print(f"\nnote: {note}")
+        say(f"\nnote: {note}")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from mnemic.bank import Bank, open_bank
 from mnemic.catalogue import CATALOGUE
 from mnemic.dataset import Store
 from mnemic.errors import BankError
+from mnemic.facts import mapping
 from mnemic.funnel import dues, funnel
-from mnemic.terminal import one_line, plain
+from mnemic.terminal import one_line, plain, say
+from mnemic.view import fitting
 
 EXAMPLES = """  mnemic show memory/python-environment
   mnemic show memory/python-environment --failures
@@ -30,32 +33,40 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.failures:
         return _failures(arguments.bank, arguments.json)
     bank = open_bank(arguments.bank, arguments.release)
-    facts = _facts(bank)
+    with fitting(bank.view, "The facts"):
+        facts = _facts(bank)
     if arguments.json:
-        print(json.dumps(facts, default=str))
+        say(json.dumps(facts, default=str))
         return 0
-    print(f"{bank.path}  release {bank.release.name} of {bank.release.created:%Y-%m-%d %H:%M} UTC\n")
-    print("funnel")
-    for name, count in facts["funnel"].items():
-        print(f"  {name:<20} {count:>12,}")
-    print("\ndatasets")
-    for name, version in bank.release.versions.items():
-        print(f"  {name:<20} {bank.release.counts[name]:>12,} rows   version {version}")
-    if facts["indexes"]:
-        print("\nindexes of events")
-    for column, index in facts["indexes"].items():
-        print(f"  {column:<20} {index['rows']:>12,} rows   {_index(index)}")
-    print("\nlineage (step, operator version, fingerprint, what it reads)")
-    for name, record in bank.release.lineage.items():
-        print(f"  {name:<20} v{record['version']}  {record['fingerprint'][:12]}  {', '.join(record['reads'])}")
-    for due in dues(bank.release.lineage):
-        print(f"\n{due}")
-    for memory in facts["memories"]:
-        print(f"\nmemory {memory['name']} ({memory['kind']}): {json.dumps(memory['metrics'])}")
-    print("\nreleases")
-    for release in bank.releases():
-        print(f"  {release.name:<16} {release.created:%Y-%m-%d %H:%M}  run {release.run}")
+    with fitting(bank.view, "The facts"):
+        text = "\n".join(_lines(bank, facts))
+    say(text)
     return 0
+
+
+def _lines(bank: Bank, facts: dict[str, Any]) -> Iterator[str]:
+    """The facts as lines for a person."""
+    yield f"{bank.path}  release {bank.release.name} of {bank.release.created:%Y-%m-%d %H:%M} UTC\n"
+    yield "funnel"
+    for name, count in facts["funnel"].items():
+        yield f"  {name:<20} {count:>12,}"
+    yield "\ndatasets"
+    for name, version in bank.release.versions.items():
+        yield f"  {name:<20} {bank.release.counts[name]:>12,} rows   version {version}"
+    if facts["indexes"]:
+        yield "\nindexes of events"
+    for column, index in facts["indexes"].items():
+        yield f"  {column:<20} {index['rows']:>12,} rows   {_index(index)}"
+    yield "\nlineage (step, operator version, fingerprint, what it reads)"
+    for name, record in bank.release.lineage.items():
+        yield f"  {name:<20} v{record['version']}  {record['fingerprint'][:12]}  {', '.join(record['reads'])}"
+    for due in dues(bank.release.lineage):
+        yield f"\n{due}"
+    for memory in facts["memories"]:
+        yield f"\nmemory {memory['name']} ({memory['kind']}): {json.dumps(memory['metrics'])}"
+    yield "\nreleases"
+    for release in bank.releases():
+        yield f"  {release.name:<16} {release.created:%Y-%m-%d %H:%M}  run {release.run}"
 
 
 def _facts(bank: Bank) -> dict[str, Any]:
@@ -89,7 +100,7 @@ def _failed_steps(store: Store, newest: int = 5) -> list[dict[str, Any]]:
     rows = [] if snapshot is None else snapshot.table(["run", "step", "started", "record"]).to_pylist()
     failed = []
     for row in sorted(rows, key=lambda row: row["started"]):
-        record = json.loads(row["record"])
+        record = mapping(row["record"], f"The record of a run in {store.root}")
         if "failed" in record:
             started = f"{row['started']:%Y-%m-%d %H:%M:%S} UTC"
             failed.append({**row, "started": started, "failed": record["failed"], "log": record.get("log", [])})

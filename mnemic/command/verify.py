@@ -46,8 +46,8 @@ def shown(result: Verification) -> str:
     if result.orphans:
         size = sum(result.orphans.values())
         lines.append(
-            f"{len(result.orphans):,} files that no version names, {size / 1e6:,.1f} MB: a build under way writes them, "
-            "or a killed one left them, and then the next build removes them."
+            f"{len(result.orphans):,} files that no version names, {size / 1e6:,.1f} MB: a build under way writes "
+            "them, or a killed one left them, and then the next build removes them."
         )
         lines += [f"  {path}" for path in list(result.orphans)[:MOST_ORPHANS]]
         if len(result.orphans) > MOST_ORPHANS:

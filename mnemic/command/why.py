@@ -7,7 +7,9 @@ import json
 from typing import Any
 
 from mnemic.bank import Bank, open_bank
-from mnemic.terminal import one_line, plain
+from mnemic.quoting import one_of, quoted
+from mnemic.terminal import one_line, plain, say
+from mnemic.view import fitting
 
 EXAMPLES = """  mnemic why memory/notes 3fa94c01          why this document was kept or dropped
   mnemic why memory/notes 9b02d7e4 --json   why this event begins and ends where it does"""
@@ -23,13 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     bank = open_bank(arguments.bank, arguments.release)
     kind, row = bank.find(arguments.id)
-    facts = _document(bank, row) if kind == "document" else _event(bank, row)
-    print(json.dumps(facts, default=str) if arguments.json else facts["story"])
+    with fitting(bank.view, f"The {kind} and its rows"):
+        facts = _document(bank, row) if kind == "document" else _event(bank, row)
+        text = json.dumps(facts, default=str) if arguments.json else facts["story"]
+    say(text)
     return 0
 
 
 def _document(bank: Bank, row: dict[str, Any]) -> dict[str, Any]:
-    pairs = bank.table("pairs", where=f"document = '{row['id']}' OR other = '{row['id']}'").to_pylist()
+    pairs = bank.table("pairs", where=f"document = {quoted(row['id'])} OR other = {quoted(row['id'])}").to_pylist()
     pairs.sort(key=lambda pair: -pair["similarity"])
     names = _locators(bank, {pair[side] for pair in pairs for side in ("document", "other")} | {row["duplicate_of"]})
     lines = [
@@ -56,14 +60,13 @@ def _locators(bank: Bank, ids: set[str]) -> dict[str, str]:
     wanted = sorted(ids - {""})
     if not wanted:
         return {}
-    quoted = ",".join(f"'{value}'" for value in wanted)
-    rows = bank.table("documents", ["id", "locator"], f"id IN ({quoted})").to_pylist()
+    rows = bank.table("documents", ["id", "locator"], one_of("id", wanted)).to_pylist()
     return {row["id"]: f"{plain(row['locator'])} ({row['id'][:12]})" for row in rows}
 
 
 def _event(bank: Bank, row: dict[str, Any]) -> dict[str, Any]:
     columns = [name for name in _SHOWN if name in bank.dataset("events").schema.names]
-    around = bank.table("events", columns, f"document = '{row['document']}'").to_pylist()
+    around = bank.table("events", columns, f"document = {quoted(row['document'])}").to_pylist()
     level = row["level"]
     same = sorted((event for event in around if event["level"] == level), key=lambda event: event["ordinal"])
     place = next(place for place, event in enumerate(same) if event["id"] == row["id"])

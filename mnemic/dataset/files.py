@@ -32,12 +32,12 @@ _CHANGING = re.compile(r"_refs/.*|_versions/latest_version_hint\.json|.*/\.[^/]*
 """Files that are written more than once, or that are no part of the dataset (hidden ones, such as a system leaves)."""
 _MOST_VERSIONS = 2**64 - 1
 _checked: dict[str, tuple[int, int]] = {}
-"""Folder -> (inode, time of change) when all in it was found plain: a folder that did not change is not listed again."""
+"""Folder -> (inode, time of change) when all in it was found plain: one that did not change is not listed again."""
 
 
 @dataclass(frozen=True)
 class NeededFile:
-    """A file that a version needs, and its bytes by the manifest, None where that does not say; an index is a folder."""
+    """A file that a version needs, and its bytes by the manifest, None where it does not say; an index is a folder."""
 
     path: str
     size: int | None = None
@@ -92,8 +92,8 @@ def _strange(path: str, mode: int) -> BankError:
         stat.S_IFREG: "a file, where a dataset is a folder",
     }
     return BankError(
-        f"{path} is {kinds.get(stat.S_IFMT(mode), 'no file')}, and a bank holds only plain files: nothing outside it is "
-        "followed or waited for. Put the file itself there, or bring the dataset back from a copy."
+        f"{path} is {kinds.get(stat.S_IFMT(mode), 'no file')}, and a bank holds only plain files: nothing outside it "
+        "is followed or waited for. Put the file itself there, or bring the dataset back from a copy."
     )
 
 

@@ -18,7 +18,7 @@ from lance.fragment import FragmentMetadata
 
 from mnemic.catalogue import DECLARATION
 from mnemic.dataset.commit import StorageOptions, commit, retried
-from mnemic.dataset.failures import damaged, missing, readable_errors, reading
+from mnemic.dataset.failures import damaged, is_broken, readable_errors, reading
 from mnemic.dataset.files import check_plain, has_versions
 from mnemic.dataset.options import Options, opening
 from mnemic.errors import BankError
@@ -116,6 +116,16 @@ class Snapshot:
         with reading(self.uri):
             fragments = self._dataset.get_fragments()
             return sum(file.file_size_bytes or 0 for fragment in fragments for file in fragment.metadata.files)
+
+    @property
+    def rows_of_manifest(self) -> int:
+        """Rows by the manifest, deleted ones left out: no file is looked at."""
+        with reading(self.uri):
+            rows = 0
+            for fragment in self._dataset.get_fragments():
+                gone = fragment.metadata.deletion_file
+                rows += fragment.metadata.physical_rows - (gone.num_deleted_rows or 0 if gone is not None else 0)
+            return rows
 
     def field_id(self, column: str) -> int:
         for field in self._dataset.lance_schema.fields():
@@ -286,15 +296,21 @@ class Dataset:
     def remove_orphans(self) -> int:
         """Delete files that no version names (left by a killed writer) and return their bytes.
 
-        Only safe while this process holds the bank's lease. All versions stay.
+        Only safe while this process holds the bank's lease. All versions stay. Nothing is deleted where one cannot be
+        read: nobody knows what it names.
         """
         snapshot = self.snapshot()
         if snapshot is None:
             return 0
-        with readable_errors(self.uri):
-            statistics = snapshot.native.cleanup_old_versions(
-                older_than=timedelta(days=36500), delete_unverified=True, error_if_tagged_old_versions=False
-            )
+        try:
+            with readable_errors(self.uri):
+                statistics = snapshot.native.cleanup_old_versions(
+                    older_than=timedelta(days=36500), delete_unverified=True, error_if_tagged_old_versions=False
+                )
+        except (OSError, ValueError, RuntimeError) as error:
+            if not is_broken(error):
+                raise
+            return 0
         return int(statistics.bytes_removed)
 
     def forget_before(self, age: timedelta) -> None:

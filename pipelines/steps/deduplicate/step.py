@@ -33,7 +33,7 @@ from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import add_fields, drop_fields
 from mnemic.dataset.write import WrittenFragment, append, write_rows, write_whole
-from mnemic.release import releases
+from mnemic.release import readable_release
 from mnemic.schema import FILTERS, PAIRS
 from operators.deduplicate import Deduplicate
 from operators.deduplicate.bands import shard_bounds
@@ -184,11 +184,10 @@ class DeduplicateStep:
         return replace(self.record, corpus=corpus)
 
     def _base(self, store: Store, snapshot: Snapshot) -> Base | None:
-        """The newest release, where its decisions were made by the same rules."""
-        found = releases(store)
-        if not found or not {"documents", "pairs"} <= found[-1].versions.keys():
+        """The newest release that can be read, where its decisions were made by the same rules."""
+        newest = readable_release(store, ("documents", "pairs"))
+        if newest is None:
             return None
-        newest = found[-1]
         documents = store["documents"].require(newest.versions["documents"])
         if (documents.column_record(COLUMN) or {}).get("fingerprint") != self.record.fingerprint:
             return None
