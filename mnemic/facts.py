@@ -7,10 +7,11 @@ it says has the expected shape, or a sentence tells which part of the bank has n
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from mnemic.errors import BankError
+from mnemic.errors import BankError, MnemicError
 from mnemic.terminal import one_line
 
 LONGEST = 16 << 20
@@ -57,6 +58,26 @@ def check_types(values: Mapping[str, Any], types: Mapping[str, type | tuple[type
             raise BankError(f"{place} has no {name!r}. {ADVICE}")
         if not isinstance(values[name], kinds) or (isinstance(values[name], bool) and kinds is int):
             raise BankError(f"{place} has {_kind(values[name])} as {name!r}. {ADVICE}")
+
+
+@contextmanager
+def consistent(what: str, bank: str) -> Iterator[None]:
+    """Turn errors of values that contradict each other into a ``BankError``: a damaged row may name what is not there.
+
+    ``what`` says in the plural which values they are. For code that works on the values of a bank alone: an error of a
+    caller's argument would be taken for one of the bank.
+    """
+    try:
+        yield
+    except MnemicError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, StopIteration) as error:
+        reason = f"{type(error).__name__}: {one_line(str(error), 100)}"
+        raise BankError(
+            f"{what} of {bank} do not fit together ({reason}). `mnemic verify {bank} --deep` says whether a file has "
+            "changed since it was written; if none has, this is a fault of mnemic. Another release opens with "
+            "--release, and a build makes a new one."
+        ) from error
 
 
 def _kind(value: Any) -> str:

@@ -8,8 +8,10 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u
 
 
 def plain(text: str) -> str:
-    """``text`` without control codes, escape sequences' lead-ins, direction marks and lone surrogates (nothing can encode
-    those); newlines and tabs stay."""
+    """``text`` without control codes, escape sequences' lead-ins and direction marks; newlines and tabs stay.
+
+    Lone surrogates go too: no terminal's encoding has them.
+    """
     return _CONTROL.sub("", text)
 
 

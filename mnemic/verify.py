@@ -75,7 +75,7 @@ def verify(store: Store, deep: bool = False, progress: Progress = lambda done, t
 
 
 def datasets_of(store: Store) -> list[str]:
-    """Names of the datasets that there are; those of other packages where the bank is a folder, or a release pins them."""
+    """Names of the datasets that there are. In an object store those of other packages are known by releases alone."""
     if "://" not in store.root:
         inside = os.listdir(store.root) if os.path.isdir(store.root) else []
         return in_order(name.removesuffix(".lance") for name in inside if name.endswith(".lance"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -11,10 +11,11 @@ import pyarrow as pa
 
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.digest import digest_datasets
-from mnemic.errors import BankError, MnemicError, QueryError
+from mnemic.errors import BankError, QueryError
 from mnemic.expected import check_schema
+from mnemic.facts import consistent
 from mnemic.release import Release, releases
-from mnemic.terminal import one_line, plain
+from mnemic.terminal import plain
 
 
 class View:
@@ -72,24 +73,9 @@ class View:
             return digest_datasets(self._snapshots)
 
 
-@contextmanager
-def fitting(view: View, what: str) -> Iterator[None]:
-    """Turn errors of values that contradict each other into a ``BankError``: a damaged row may name what is not there.
-
-    ``what`` says in the plural which values they are. For code that works on the values of a bank alone: an error of a
-    caller's argument would be taken for one of the bank.
-    """
-    try:
-        yield
-    except MnemicError:
-        raise
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, StopIteration) as error:
-        reason = f"{type(error).__name__}: {one_line(str(error), 100)}"
-        raise BankError(
-            f"{what} of release {view.release.name} of {view.path} do not fit together ({reason}). `mnemic verify "
-            f"{view.path} --deep` says whether a file changed since it was written; if none did, this is a fault of "
-            "mnemic. Another release opens with --release, and a build makes a new one."
-        ) from error
+def fitting(view: View, what: str) -> AbstractContextManager[None]:
+    """`mnemic.facts.consistent` for values of the release of ``view``."""
+    return consistent(f"{what} of release {view.release.name}", view.path)
 
 
 @contextmanager

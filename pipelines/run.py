@@ -24,7 +24,7 @@ from mnemic.dataset import Store
 from mnemic.dataset.lease import Lease
 from mnemic.dataset.write import append_rows
 from mnemic.errors import OtherRecipe, Unreachable
-from mnemic.facts import mapping
+from mnemic.facts import consistent, mapping
 from mnemic.hardware import checked_device, default_device, device_name
 from mnemic.release import Release, releases
 from mnemic.schema import RUNS
@@ -130,7 +130,9 @@ class Building:
     def run(self, step: Step) -> StepResult | None:
         """Do what is left of ``step``; None when that is nothing. Raises when what it left is nothing to go on with."""
         result = None
-        if not step.state(self.store).done:
+        with consistent(f"The records of the step {step.name}", self.store.root):
+            status = step.state(self.store)
+        if not status.done:
             result = self._run(step.name, step.record.fingerprint, step.run)
         step.check(self.store, self.recipe.max_rejects)
         return result

@@ -7,6 +7,7 @@ import json
 import sys
 
 from mnemic.bank import open_bank
+from mnemic.facts import consistent
 from mnemic.memories.kinds import is_known, kind
 from mnemic.schema import LEVELS
 from mnemic.terminal import say
@@ -42,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.questions is None:
-        evaluation = evaluate(arguments.bank, release=arguments.release, speed=arguments.speed)
+        with consistent("The rows and records", arguments.bank):
+            evaluation = evaluate(arguments.bank, release=arguments.release, speed=arguments.speed)
         say(json.dumps(evaluation.as_json()) if arguments.json else shown(evaluation))
         return 0
     questions, skipped = read_questions(arguments.questions)
