@@ -17,7 +17,8 @@ import pyarrow as pa
 from mnemic.catalogue import CATALOGUE, in_order
 from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.dataset.checksums import Checksum, checksums, hash_files
-from mnemic.dataset.files import absent, files_of, needed_files, versions_of
+from mnemic.dataset.failures import reading
+from mnemic.dataset.files import absent, any_version, files_of, needed_files, versions_of
 from mnemic.dataset.lease import Lease
 from mnemic.dataset.restore import restore
 from mnemic.errors import BankError, Unreachable
@@ -97,8 +98,8 @@ def losses(store: Store, deep: bool = False, names: Iterable[str] | None = None)
         except BankError:
             written = {}
     names = in_order({*datasets_of(store), *pins}) if names is None else names
-    found = (_loss(store, name, pins.get(name, {}), written) for name in names)
-    return [loss for loss in found if loss is not None]
+    every = (_loss(store, name, pins.get(name, {}), written) for name in names)
+    return [loss for loss in every if loss is not None]
 
 
 def repair(store: Store, run: str, deep: bool = False) -> list[Loss]:
@@ -107,8 +108,8 @@ def repair(store: Store, run: str, deep: bool = False) -> list[Loss]:
     Raises ``BankError`` before anything is changed where a dataset has nothing to go back to, and ``BankInUse`` while a
     build runs.
     """
-    if "://" not in store.root and not Path(store.root).is_dir():
-        raise BankError(f"{store.root} does not exist. Check the path.")
+    if not datasets_of(store):
+        raise BankError(f"{store.root} is not a bank. Build one there with `mnemic build`, or check the path.")
     _check_lease(store)
     with Lease(store["leases"], run) as lease:
         lost = [loss for loss in losses(store, deep) if loss.dataset != "leases"]
@@ -180,6 +181,7 @@ def _loss(store: Store, name: str, pins: Mapping[int, list[str]], written: Mappi
     except BankError as error:
         return Loss(name, str(error).removesuffix("."), 0, 0, tuple(_after(0, pins)), None)
     numbers = versions_of(dataset.uri, store.storage_options)
+    pins = _with_tags(dataset, pins)
     largest = max([*numbers, *pins], default=0)
     if not largest:
         return None
@@ -208,6 +210,23 @@ def _loss(store: Store, name: str, pins: Mapping[int, list[str]], written: Mappi
             continue
     schema = None if head is None or head.version < largest else head.schema
     return Loss(name, fault, version, largest, tuple(_after(version, pins)), rows, schema)
+
+
+def _with_tags(dataset: Dataset, pins: Mapping[int, list[str]]) -> dict[int, list[str]]:
+    """``pins``, and what releases pinned whose own rows cannot be read: their tags say so too."""
+    every = {version: list(releases) for version, releases in pins.items()}
+    try:
+        with reading(dataset.uri):
+            readable = any_version(dataset.uri, dataset.storage_options)
+        tags = {} if readable is None else Snapshot(readable).tags()
+    except Unreachable:
+        raise
+    except BankError:  # a tag's file is broken: `verify` says so
+        tags = {}
+    for tag, version in tags.items():
+        if tag not in every.setdefault(version, []):
+            every[version].append(tag)
+    return every
 
 
 def _fault(

@@ -76,9 +76,10 @@ def damaged(uri: str, error: BaseException) -> BankError:
         text = re.sub(r"\b(External error|LanceError\(\w+\)|Generic \S+ error): ", "", str(error)).split(", /")[0]
         reason = one_line(text, 200) or type(error).__name__
     return BankError(
-        f"{uri} is damaged and cannot be read ({reason}). `mnemic verify {bank}` names the files that are missing or "
-        f"changed. Bring them back from a copy, open an earlier release with --release, or let `mnemic repair {bank}` "
-        "go back to what can be read, and build again."
+        f"{uri} is there and cannot be read ({reason}): its disk fails, or the bank is damaged. Nothing was changed. "
+        f"`mnemic verify {bank}` names the files that are missing or other than they were. Bring them back from a copy, "
+        f"open an earlier release with --release, or let `mnemic repair {bank}` go back to what can be read, and build "
+        "again."
     )
 
 

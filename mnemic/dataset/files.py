@@ -101,13 +101,13 @@ def files_of(uri: str, storage_options: StorageOptions | None = None) -> dict[st
     """Path below the dataset -> bytes, of all files that are written once. Raises ``BankError`` for strange ones."""
     if "://" not in uri:
         check_plain(uri)
-        found = dict(_walked(Path(uri)))
+        sizes = dict(_walked(Path(uri)))
     else:
         with reading(uri):
-            dataset = _any_version(uri, storage_options)
+            dataset = any_version(uri, storage_options)
             rows = [] if dataset is None else dataset.all_files().read_all().to_pylist()
-        found = {row["path"]: int(row["size_bytes"]) for row in rows}
-    return {path: size for path, size in sorted(found.items()) if not _CHANGING.fullmatch(path)}
+        sizes = {row["path"]: int(row["size_bytes"]) for row in rows}
+    return {path: size for path, size in sorted(sizes.items()) if not _CHANGING.fullmatch(path)}
 
 
 def _walked(folder: Path) -> Iterator[tuple[str, int]]:
@@ -120,8 +120,8 @@ def _walked(folder: Path) -> Iterator[tuple[str, int]]:
                 continue
 
 
-def _any_version(uri: str, storage_options: StorageOptions | None) -> lance.LanceDataset | None:
-    """A dataset that can be opened at ``uri``, for its list of files: the newest version, or an earlier one."""
+def any_version(uri: str, storage_options: StorageOptions | None) -> lance.LanceDataset | None:
+    """A dataset that can be opened at ``uri``, for its files and tags: the newest version, or an earlier one."""
     try:
         return lance.dataset(uri, storage_options=storage_options)
     except (ValueError, OSError):

@@ -80,10 +80,8 @@ def refused(bank, *commands):
 )
 def test_a_release_pins_versions_of_datasets_in_the_bank(bank, versions, capsys):
     shutil.copytree(bank / "documents.lance", bank.parent / "elsewhere" / "documents.lance")
-    whole = {**release_value(bank, "versions"), "x": 1} if versions.startswith("{") and versions != "{" else {}
     counts = dict.fromkeys(("events", "../elsewhere/documents", "/etc/passwd", "a/b", "..", ESCAPE), 1)
     set_release(bank, versions=versions, counts=json.dumps({**release_value(bank, "counts"), **counts}))
-    assert whole or versions
     assert "\x1b" not in refused(bank)
     told = capsys.readouterr()
     assert "\x1b" not in told.out + told.err and "Traceback" not in told.err
@@ -126,19 +124,20 @@ def test_a_damaged_release_hides_no_other(bank):
 def test_truncated_and_flipped_files_are_told(bank, name):
     file = largest(bank, name)
     os.truncate(file, file.stat().st_size // 2)
-    assert "is damaged and cannot be read" in refused(bank) and "mnemic verify" in refused(bank)
+    told = refused(bank, "digest")
+    assert "is there and cannot be read" in told and "mnemic verify" in told
     data = bytearray(file.read_bytes() * 2)
     for place in range(100, len(data) - 200, 37):
         data[place] ^= 0xFF
     file.write_bytes(data)
-    assert refused(bank)
+    assert refused(bank, "digest")
 
 
 def test_a_dataset_without_its_manifests_is_not_a_new_one(bank):
     for manifest in (bank / "documents.lance" / "_versions").glob("*.manifest"):
         manifest.unlink()
     assert refused(bank)
-    with pytest.raises(BankError, match="is damaged and cannot be read"):
+    with pytest.raises(BankError, match="is there and cannot be read"):
         Store(bank)["documents"].snapshot()
 
 
@@ -273,5 +272,5 @@ def test_a_panic_of_lance_is_told(bank, monkeypatch):
         raise PanicException("index out of bounds")
 
     monkeypatch.setattr(lance.LanceDataset, "to_table", panic)
-    with pytest.raises(BankError, match="is damaged and cannot be read"):
+    with pytest.raises(BankError, match="is there and cannot be read"):
         Snapshot(native(bank, "units")).table(["text"])

@@ -145,7 +145,7 @@ def test_changed_and_lost_objects_are_told_and_gone_back_from(built, recipe, rem
     remote.put(pairs, objects[pairs])
     remote.put(units, None)
     assert [f"damaged/{finding.path}" for finding in verify(store).findings] == [units]
-    with pytest.raises(BankError, match="is damaged and cannot be read"):
+    with pytest.raises(BankError, match="is there and cannot be read"):
         mnemic.open_bank(bank, storage_options=remote.options).table("units")
 
     with pytest.raises(BankError, match=f"`mnemic repair {bank}`"):
