@@ -5,51 +5,62 @@
     events = bank.search("how do I tag a dataset version?", words=500)
     lm = bank.attach(model)
 
-Importing mnemic loads neither torch nor lance; they come with the first bank that is opened. `build`, `plan` and
-`evaluate` are the Python twins of the commands and need the extra `mnemic[pipeline]`.
+Importing mnemic loads neither torch nor lance; they come with the first name that needs them. `build`, `plan`,
+`evaluate`, `Recipe` and `load_recipe` need the extra `mnemic[pipeline]`. `mnemic.segment` cuts streams,
+`mnemic.contracts` holds the contracts for sources, operators, memories and commands of other packages. The types of all
+names stand in `__init__.pyi`.
 """
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, entry_points
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as _installed_version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mnemic.errors import MissingExtra, MnemicError
+from mnemic.errors import MnemicError
+from mnemic.floors import lazily as _lazily
 
-if TYPE_CHECKING:
-    from mnemic.bank import Bank, open_bank
-
-__all__ = ["Bank", "MnemicError", "__version__", "build", "evaluate", "open_bank", "plan"]
+__all__ = [
+    "Bank",
+    "Hit",
+    "Memory",
+    "MemoryInfo",
+    "MnemicError",
+    "Recipe",
+    "Release",
+    "Results",
+    "__version__",
+    "build",
+    "contracts",
+    "evaluate",
+    "load_recipe",
+    "open_bank",
+    "plan",
+    "segment",
+]
 
 try:
     __version__ = _installed_version("mnemic")
 except PackageNotFoundError:  # a checkout that is not installed
     __version__ = "0"
 
-_TWINS = ("build", "evaluate", "plan")
+_load, _ = _lazily(
+    "mnemic",
+    {
+        **dict.fromkeys(("Bank", "open_bank"), "mnemic.bank"),
+        **dict.fromkeys(("Hit", "Results"), "mnemic.search.results"),
+        **dict.fromkeys(("Memory", "MemoryInfo"), "mnemic.memories.kinds"),
+        "Release": "mnemic.release",
+        **dict.fromkeys(("Recipe", "build", "evaluate", "load_recipe", "plan"), "pipelines.api"),
+    },
+)
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Bank", "open_bank"):
-        from mnemic import bank
-
-        return getattr(bank, name)
-    if name in _TWINS:
-        return _twin(name)
-    raise AttributeError(f"module 'mnemic' has no attribute {name!r}")
-
-
-def _twin(name: str) -> Any:
-    for entry in entry_points(group="mnemic.api", name=name):
-        try:
-            return entry.load()
-        except ModuleNotFoundError as error:
-            raise MissingExtra(
-                f"mnemic.{name} needs {error.name}, which is not installed. "
-                "Install it with `pip install 'mnemic[pipeline]'`."
-            ) from error
-    raise MissingExtra(f"mnemic.{name} is not registered. Install mnemic itself with `pip install 'mnemic[pipeline]'`.")
+    if name in ("contracts", "segment"):
+        return import_module(f"mnemic.{name}")
+    return _load(name)
 
 
 def __dir__() -> list[str]:

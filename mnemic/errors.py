@@ -3,6 +3,7 @@
 MnemicError                     exit code 1
 |-- RecipeError                 2   the recipe cannot be used as it stands
 |-- QueryError                  2   a search, or a condition on it, that cannot be answered
+|-- UnknownCommand              2   no command of that name
 |-- SourceError                 3   a source is missing, empty or unreadable
 |-- ModelError                  4   a model cannot be loaded, or is not the one a memory was made for
 |-- BankError                   5   the path is not a bank, or not one that this version can read
@@ -12,6 +13,7 @@ MnemicError                     exit code 1
 |   `-- TooManyRejects          9   a step rejected more rows than its limit allows
 |-- NoSpace                    10   the disk is full
 |-- MissingExtra               11   an optional part of mnemic is not installed
+|-- PluginError                11   what another package adds to mnemic cannot be used
 `-- Unreachable                12   a cluster or an object store does not answer
 """
 
@@ -33,6 +35,10 @@ class RecipeError(MnemicError, ValueError):
 
 
 class QueryError(MnemicError, ValueError):
+    exit_code = 2
+
+
+class UnknownCommand(MnemicError):
     exit_code = 2
 
 
@@ -69,6 +75,10 @@ class NoSpace(MnemicError):
 
 
 class MissingExtra(MnemicError):
+    exit_code = 11
+
+
+class PluginError(MnemicError):
     exit_code = 11
 
 

@@ -21,10 +21,12 @@ def funnel(bank: Bank) -> dict[str, int]:
 
     Datasets of other packages come last, by their names.
     """
-    documents, pairs = bank.dataset("documents"), bank.dataset("pairs")
-    duplicates = documents.count("duplicate_of <> ''")
-    exact = len(set(pairs.table(["document"], "rule = 'exact'")["document"].to_pylist()))
-    counts = {"documents": documents.count(), "exact duplicates": exact, "near duplicates": duplicates - exact}
+    documents = bank.dataset("documents")
+    counts = {"documents": documents.count()}
+    if "pairs" in bank.release.versions:
+        exact = len(set(bank.table("pairs", ["document"], "rule = 'exact'")["document"].to_pylist()))
+        near = documents.count("duplicate_of <> ''") - exact
+        counts |= {"exact duplicates": exact, "near duplicates": near}
     counts["kept"] = documents.count(KEPT)
     counts["units"] = bank.release.counts.get("units", 0)
     events = bank.dataset("events") if "events" in bank.release.versions else None

@@ -1,4 +1,4 @@
-"""Identifiers: 128-bit BLAKE2b hashes written as 32 hexadecimal characters (DESIGN: ids).
+"""Identifiers: 128-bit BLAKE2b hashes written as 32 hexadecimal characters.
 
 An id is made of what a thing *is* (source, locator, content, range, configuration), never of where or when it was
 processed, so order, batch layout and worker count cannot enter it.

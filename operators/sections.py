@@ -7,7 +7,7 @@ order in which they run, and another package adds one by an entry point of the g
 * ``Derive``  makes the rows of a dataset from rows of another
 * ``Fit``     looks at all rows once, writes tables, then adds columns
 * ``Learn``   trains a memory
-* ``Driven``  a step that drives its workers itself, named by module and function
+* ``Driven``  a step that drives its workers itself, named by module and class
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Learn:
 
 @dataclass(frozen=True)
 class Driven:
-    """``driver`` is "package.module:function" of what makes the step, of its record, its operator and ``after``."""
+    """``driver`` is "package.module:name" of a class or function that makes the step, of (record, operator, after)."""
 
     driver: str
     after: tuple[str, ...]

@@ -1,7 +1,8 @@
-"""The Python twins of the commands: `mnemic.build`, `mnemic.plan`, `mnemic.evaluate`."""
+"""What `mnemic` offers in Python of this floor: the twins of the commands, and recipes."""
 
 from pipelines.evaluate.bank import evaluate
 from pipelines.plan import plan
+from pipelines.recipe import Recipe, load_recipe
 from pipelines.run import build
 
-__all__ = ["build", "evaluate", "plan"]
+__all__ = ["Recipe", "build", "evaluate", "load_recipe", "plan"]

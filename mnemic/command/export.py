@@ -19,6 +19,7 @@ from mnemic.errors import QueryError
 from mnemic.kept import KEPT
 from mnemic.view import readable_condition
 
+SUMMARY = "kept documents, events or pairs as Parquet or JSON Lines"
 EXAMPLES = """  mnemic export memory/notes events events.jsonl
   mnemic export memory/notes documents kept.parquet
   mnemic export memory/notes pairs - --where "verdict = 'duplicate'" | head"""

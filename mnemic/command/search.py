@@ -17,10 +17,12 @@ from mnemic.schema import LEVELS
 from mnemic.search import Hit, Results
 from mnemic.terminal import one_line, plain, say
 
+SUMMARY = "events that answer a question, under a budget of words"
 EXAMPLES = """  mnemic search memory/python-environment "how do I tag a dataset version?"
   mnemic search memory/notes "who owns the parser?" --words 200 --source wiki --after 2026-01-31
   mnemic search memory/chats "what did Ada mend?" --tenant team --level event
   mnemic search memory/notes "releases" --where "words > 20" --json
+  mnemic search memory/notes "who owns the parser?" --text    the passages, for a prompt
   mnemic search memory/notes                    asks for questions, one a line"""
 
 _FILTERS = ("tenant", "source", "collection", "session", "speaker")
@@ -41,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--level", choices=LEVELS, help="search only this level (default: the smallest)")
     parser.add_argument("--route", type=int, metavar="N", help="compare only vectors in the N nearest clusters")
     parser.add_argument("--release", help="a release other than the newest")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="one JSON object a line")
+    shape.add_argument("--text", action="store_true", help="the numbered passages with their sources, for a prompt")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -55,11 +59,11 @@ def run(arguments: argparse.Namespace) -> int:
         "route": arguments.route,
     }
     if arguments.query is not None:
-        _answer(bank, arguments.query, settings, arguments.json)
+        _answer(bank, arguments.query, settings, arguments)
         return 0
     for question in _questions():
         try:
-            _answer(bank, question, settings, arguments.json)
+            _answer(bank, question, settings, arguments)
         except QueryError as error:
             print(plain(str(error)), file=sys.stderr)
     return 0
@@ -75,35 +79,38 @@ def _where(arguments: argparse.Namespace, bank: Bank) -> str | None:
 
 def _questions() -> Iterator[str]:
     """Lines of the standard input until it ends; with a prompt, and until an empty line, at a terminal."""
-    asked = sys.stdin.isatty()
+    at_terminal = sys.stdin.isatty()
     while True:
-        if asked:
+        if at_terminal:
             print("question (an empty line ends): ", end="", flush=True)
         line = sys.stdin.readline()
-        if not line or (asked and not line.strip()):
+        if not line or (at_terminal and not line.strip()):
             return
         if line.strip():
             yield line.strip()
 
 
-def _answer(bank: Bank, question: str, settings: dict[str, Any], as_json: bool) -> None:
-    found = bank.search(question, **settings)
-    if as_json:
-        for event in found:
-            say(json.dumps(dataclasses.asdict(event), default=str))
+def _answer(bank: Bank, question: str, settings: dict[str, Any], arguments: argparse.Namespace) -> None:
+    results = bank.search(question, **settings)
+    if arguments.json:
+        for hit in results:
+            say(json.dumps(dataclasses.asdict(hit), default=str))
         return
-    if not found:
-        print("Nothing found. Use other words, or a larger --words.")
+    if not results:
+        print("Nothing found. Use other words, or a larger --words.", file=sys.stderr if arguments.text else sys.stdout)
+        return
+    if arguments.text:
+        say(results.text())
         return
     terms = {_root(word) for word in re.findall(r"\w+", question.lower()) if len(word) > 2}
-    for event in found:
-        print(_shown(event, terms, sys.stdout.isatty()))
-    say(_summed_up(found, bank.release.name))
+    for hit in results:
+        print(_shown(hit, terms, sys.stdout.isatty()))
+    say(_summed_up(results, bank.release.name))
 
 
-def _summed_up(found: Results, release: str) -> str:
-    scanned = "" if found.scanned >= 1 else f", {found.scanned:.1%} of the vectors compared"
-    return f"{len(found)} event{'s' * (len(found) != 1)}, {found.words} words, from release {release}{scanned}"
+def _summed_up(results: Results, release: str) -> str:
+    scanned = "" if results.scanned >= 1 else f", {results.scanned:.1%} of the vectors compared"
+    return f"{len(results)} event{'s' * (len(results) != 1)}, {results.words} words, from release {release}{scanned}"
 
 
 def _shown(event: Hit, terms: set[str], colour: bool) -> str:

@@ -18,6 +18,7 @@ from mnemic.funnel import dues, funnel
 from mnemic.terminal import one_line, say
 from mnemic.view import fitting
 
+SUMMARY = "releases, datasets, lineage; --failures: what was left out and why"
 EXAMPLES = """  mnemic show memory/python-environment
   mnemic show memory/python-environment --failures
   mnemic show memory/python-environment --json"""

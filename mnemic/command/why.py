@@ -11,6 +11,7 @@ from mnemic.quoting import one_of, quoted
 from mnemic.terminal import one_line, plain, say
 from mnemic.view import fitting
 
+SUMMARY = "why a document was dropped, or why an event begins and ends where it does"
 EXAMPLES = """  mnemic why memory/notes 3fa94c01          why this document was kept or dropped
   mnemic why memory/notes 9b02d7e4 --json   why this event begins and ends where it does"""
 

@@ -1,9 +1,30 @@
-"""What a search gives."""
+"""What a search gives: events with their scores, and the text that a prompt takes of them.
+
+In a prompt each text stands between two lines of markup, as language models are used to:
+
+    <passage n="1" source="chats" locator="team.jsonl" session="monday" time="2026-03-02 09:30" speakers="Ada">
+    Ada: I mended the parser.
+    </passage>
+
+Text of a corpus is hostile: it may hold `</passage>` and then speak in the prompt's own voice. So the name of the
+element is one that no text holds: `passage`, else `passage-2`, `passage-3`, ... Texts stay as they are, but for control
+characters, which go.
+"""
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from html import escape, unescape
+
+from mnemic.terminal import one_line, plain
+
+_ELEMENT = re.compile(r"<[\s/]*passage(?:\s*-\s*0*(\d{1,6}))?", re.IGNORECASE)
+_LONGEST = 200
+"""Characters of a source, a locator or a name in the markup: they are of the corpus too, and may be of any length."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +59,10 @@ class Hit:
 
 
 class Results(list[Hit]):
-    """Hits in reading order.
+    """The events that answer a query, in reading order.
 
-    ``words`` is the sum of its words; ``scanned`` is the share of the searched level's vectors that were compared with
-    the query: 1.0 for an exact search, less through an index or a route.
+    ``words`` is the sum of their words; ``scanned`` is the share of the searched level's vectors that were compared
+    with the query: 1.0 for an exact search, less through an index or a route.
     """
 
     def __init__(self, hits: list[Hit], scanned: float = 1.0) -> None:
@@ -51,3 +72,43 @@ class Results(list[Hit]):
     @property
     def words(self) -> int:
         return sum(event.words for event in self)
+
+    def text(self, *, sources: bool = True) -> str:
+        """The texts as part of a prompt: numbered passages, each with its source, locator, session, time and speakers.
+
+        Without ``sources`` each has its number alone. The texts keep the budget of the search; the lines around them
+        come on top. No text can end its passage or begin another one. Empty where nothing was found.
+        """
+        texts = [plain(hit.text).strip() for hit in self]
+        element = _unused_element(texts)
+        passages = []
+        for number, (hit, text) in enumerate(zip(self, texts, strict=True), start=1):
+            attributes = {"n": str(number)} | (_origin(hit) if sources else {})
+            markup = "".join(
+                f' {name}="{escape(one_line(value, _LONGEST))}"' for name, value in attributes.items() if value
+            )
+            passages.append(f"<{element}{markup}>\n{text}\n</{element}>")
+        return "\n".join(passages)
+
+
+def _origin(hit: Hit) -> dict[str, str]:
+    return {
+        "source": hit.source,
+        "locator": hit.locator,
+        "session": hit.session,
+        "time": f"{hit.time:%Y-%m-%d %H:%M}" if hit.time else "",
+        "speakers": ", ".join(hit.speakers),
+    }
+
+
+def _unused_element(texts: Sequence[str]) -> str:
+    """A name of an element that no text holds, even in capitals, wide letters, entities, or with invisible letters."""
+    numbers = {int(number or 1) for text in texts for number in _ELEMENT.findall(_skeleton(text))}
+    if not numbers:
+        return "passage"
+    return f"passage-{next(number for number in range(2, len(numbers) + 3) if number not in numbers)}"
+
+
+def _skeleton(text: str) -> str:
+    visible = unicodedata.normalize("NFKC", unescape(text))
+    return "".join(letter for letter in visible if unicodedata.category(letter) != "Cf")

@@ -177,7 +177,7 @@ class Cluster:
 SECTION = Section(
     "cluster",
     Cluster,
-    Driven("pipelines.steps.cluster:cluster_step", after=("segment",), datasets=(CATALOGUE["clusters"],)),
+    Driven("pipelines.steps.cluster:ClusterStep", after=("segment",), datasets=(CATALOGUE["clusters"],)),
     on=True,
 )
 

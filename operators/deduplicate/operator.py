@@ -209,7 +209,7 @@ SECTION = Section(
     "deduplicate",
     Deduplicate,
     Driven(
-        "pipelines.steps.deduplicate.step:deduplicate_step",
+        "pipelines.steps.deduplicate.step:DeduplicateStep",
         after=("signature",),
         datasets=tuple(CATALOGUE[name] for name in ("pairs", "bands", "filters")),
     ),

@@ -1,1 +1,1 @@
-"""Commands of the extra `mnemic[pipeline]`; they join `mnemic` through the entry-point group `mnemic.commands`."""
+"""Commands of the extra `mnemic[pipeline]`; `mnemic.command` loads them by name."""

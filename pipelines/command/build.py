@@ -21,6 +21,7 @@ from pipelines.progress import JsonLog, ProgressEvent, Sink, TerminalLines
 from pipelines.recipe import load_recipe
 from pipelines.run import BuildResult, build
 
+SUMMARY = "run a recipe; carries on where the last build ended"
 EXAMPLES = """  mnemic build recipe.yaml
   mnemic build demo --bank memory/demo --log build.jsonl
   mnemic build recipe.yaml --until embed     stop after a step; the next build carries on

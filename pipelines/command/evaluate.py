@@ -16,6 +16,7 @@ from pipelines.evaluate.bootstrap import Comparison
 from pipelines.evaluate.questions import Skipped, read_questions
 from pipelines.evaluate.recall import Recall, Recalls, evidence_recall
 
+SUMMARY = "the numbers: duplicates, perplexity with and without memory"
 EXAMPLES = """  mnemic eval memory/python-environment
   mnemic eval memory/python-environment --speed
   mnemic eval memory/chats --questions questions.jsonl

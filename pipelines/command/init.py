@@ -15,6 +15,7 @@ from mnemic.errors import RecipeError
 from mnemic.ids import content_hash
 from pipelines.recipe import SHIPPED, load_recipe
 
+SUMMARY = "write a commented recipe"
 EXAMPLES = """  mnemic init                        writes recipe.yaml for a folder of text
   mnemic init notes.yaml --folder ~/notes
   mnemic init chats.yaml --conversations chats.jsonl

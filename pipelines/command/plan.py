@@ -8,6 +8,7 @@ import json
 from mnemic.terminal import say
 from pipelines.plan import Plan, PlannedStep, plan
 
+SUMMARY = "what a build would run, what is done and why"
 EXAMPLES = """  mnemic plan recipe.yaml
   mnemic plan demo --json"""
 

@@ -61,10 +61,6 @@ Look = Callable[[Snapshot, int], Iterator[pa.RecordBatch]]
 """The rows of a fragment that a reduction looks at, some thousands at a time."""
 
 
-def cluster_step(record: Record, operator: Cluster, after: tuple[str, ...]) -> ClusterStep:
-    return ClusterStep(record, operator, after)
-
-
 def semantic_step(record: Record, operator: Semantic, after: tuple[str, ...]) -> InClustersStep:
     """Events that say the same are looked for inside their clusters."""
     return InClustersStep(record, operator, "events", ("id",), ("id",), after, where=LEAVES, needs=(COLUMN,))

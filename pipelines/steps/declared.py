@@ -32,8 +32,8 @@ def step_of(section: Section, operator: Any, record: Record) -> Step:
         case sections.Learn(memory, kind, after, rows):
             return TrainStep(record, operator, after, memory, kind, rows)
         case sections.Driven(driver, after):
-            module, _, function = driver.partition(":")
-            step: Step = getattr(importlib.import_module(module), function)(record, operator, after)
+            module, _, name = driver.partition(":")
+            step: Step = getattr(importlib.import_module(module), name)(record, operator, after)
             return step
 
 

@@ -12,6 +12,7 @@ from tiny_bank import tiny_recipe, write_corpus
 
 import mnemic
 from mnemic.errors import RecipeError
+from mnemic.funnel import funnel
 from operators.sections import Learn
 from pipelines.recipe import load_recipe
 from pipelines.sections import BUILT_IN, sections
@@ -84,9 +85,18 @@ def test_a_bank_without_memories_is_built_and_opened(tmp_path):
     recipe = tiny_recipe(tmp_path, write_corpus(tmp_path / "corpus", documents=18), imitate=False)
     mnemic.build(recipe, device="cpu", engine="inline")
     bank = mnemic.open_bank(recipe["bank"])
-    assert [row["name"] for row in bank.memories()] == ["knn"]
-    assert "memories" not in bank.release.versions
+    assert bank.release.counts["datastore"] and "memories" not in bank.release.versions
     assert mnemic.plan(recipe, device="cpu").nothing_to_do
+    assert set(mnemic.evaluate(recipe["bank"]).weights) == {"knn"}  # the datastore itself is a memory
+
+
+def test_a_bank_of_documents_alone_is_built_and_counted(tmp_path):
+    source = {"kind": "folder", "path": str(write_corpus(tmp_path / "corpus", documents=18))}
+    recipe = {"name": "bare", "bank": str(tmp_path / "bank"), "sources": [source], "deduplicate": False}
+    result = mnemic.build(recipe, device="cpu", engine="inline")
+    assert [step.step for step in result.steps] == ["read", "signature", "release"]
+    counts = funnel(mnemic.open_bank(recipe["bank"]))
+    assert counts["documents"] == counts["kept"] == 22 and "near duplicates" not in counts
 
 
 FACTS = """

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from mnemic.attach.output.passing import Pass
 from mnemic.errors import ModelError
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 class HiddenMemory(Protocol):
     """A memory that answers one hidden vector: `mnemic.memories.mlp.MLPMemory`, `mnemic.memories.knn.KNNMemory`."""
 
-    reads: ClassVar[Literal["hidden"]]
     tokens: torch.Tensor  # int64 [m], the ids that it knows
+
+    @property
+    def reads(self) -> Literal["hidden"]: ...
 
     def placed(self, device: torch.device, dtype: torch.dtype) -> HiddenMemory:
         """The memory in this device and dtype, ready to answer: itself where it is there, else a copy."""
@@ -37,8 +39,10 @@ class HiddenMemory(Protocol):
 class TextMemory(Protocol):
     """A memory that reads token ids: `mnemic.memories.decoder.MemoryDecoder`."""
 
-    reads: ClassVar[Literal["text"]]
     tokens: torch.Tensor
+
+    @property
+    def reads(self) -> Literal["text"]: ...
 
     @property
     def cache_layers(self) -> int:

@@ -59,10 +59,6 @@ Part = tuple[str, int]
 """A pack by its number, or a fragment of the pairs of the newest release."""
 
 
-def deduplicate_step(record: Record, operator: Deduplicate, after: tuple[str, ...]) -> DeduplicateStep:
-    return DeduplicateStep(record, operator, after)
-
-
 @dataclass(frozen=True)
 class Base:
     """The newest release, as far as it binds this step: what it decided, and what has gone since."""

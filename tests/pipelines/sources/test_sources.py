@@ -11,6 +11,7 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from mnemic.errors import RecipeError
+from pipelines.recipe import load_recipe
 from pipelines.sources.contracts import Reject
 from pipelines.sources.folder import Folder
 from pipelines.sources.kinds import SOURCES, find_source
@@ -81,6 +82,49 @@ def test_another_package_offers_a_source(offer: Offer) -> None:
     assert [found.text for item in source.manifest() for found in source.read(item, 100)] == ["A letter."]
     with pytest.raises(RecipeError, match="did you mean 'mailbox'"):
         find_source("mailbx")
+
+
+ROOTED = """
+from typing import ClassVar, Literal
+from pathlib import Path
+from pydantic import BaseModel, ConfigDict
+from pipelines.sources import Document, Item
+
+class Letters(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    version: ClassVar[int] = 1
+    kind: Literal["letters"] = "letters"
+    name: str = "letters"
+    folder: str
+    root: str = ""
+    def identity(self): return {}
+    def manifest(self): return [Item(path.name, 1, "1") for path in sorted((Path(self.root) / self.folder).iterdir())]
+    def read(self, item, max_document_bytes): yield Document(item.locator, "A letter.")
+"""
+
+
+def test_a_source_of_another_package_gets_the_folder_of_the_recipe(offer: Offer, tmp_path: Path) -> None:
+    offer("letters", "outside_letters:Letters")
+    (tmp_path / "outside_letters.py").write_text(ROOTED)
+    (tmp_path / "post").mkdir()
+    (tmp_path / "post" / "one.txt").write_text("x")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("name: r\nsources: [{kind: letters, folder: post}]\n")
+    (source,) = load_recipe(recipe).sources
+    assert [item.locator for item in source.manifest()] == ["one.txt"]
+
+
+def test_the_hint_for_a_misspelt_setting_comes_from_that_kind_of_source(offer: Offer, tmp_path: Path) -> None:
+    offer("letters", "outside_letters:Letters")
+    (tmp_path / "outside_letters.py").write_text(ROOTED)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe({"name": "r", "sources": [{"kind": "letters", "folder": "x", "rooot": "y", "time_field": "z"}]})
+    assert "`sources[0].rooot` is not a setting: did you mean `root`?" in str(caught.value)
+    assert "`sources[0].time_field` is not a setting: known are folder, kind, name, root." in str(caught.value)
+    with pytest.raises(RecipeError, match="did you mean `suffixes`"):
+        load_recipe({"name": "r", "sources": [{"kind": "folder", "path": "x", "sufixes": []}]})
+    with pytest.raises(RecipeError, match=r"There is no source of kind 'leters'.* did you mean 'letters'"):
+        load_recipe({"name": "r", "sources": [{"kind": "leters"}]})
 
 
 def test_a_built_in_source_cannot_be_replaced(offer: Offer) -> None:

@@ -1,0 +1,92 @@
+"""A step is computed anew because somebody asked, and leaves the bank as it was."""
+
+import pytest
+from tiny_bank import EVERYTHING, tiny_recipe, write_corpus
+
+import mnemic
+from mnemic.errors import RecipeError
+from mnemic.release import releases
+from pipelines.faults import POINTS
+from pipelines.options import BuildOptions
+from pipelines.run import Building
+from pipelines.sections import BUILT_IN
+
+STEPS = ("read", *(section.step_called for section in BUILT_IN))
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    root = tmp_path_factory.mktemp("anew")
+    made = tiny_recipe(root, write_corpus(root / "corpus", documents=12), **EVERYTHING)
+    mnemic.build(made, device="cpu", engine="inline")
+    return made
+
+
+@pytest.fixture(scope="module")
+def digest(recipe):
+    return mnemic.open_bank(recipe["bank"]).digest()
+
+
+def passings(monkeypatch, tmp_path, step, recipe, **options):
+    """How often a build passes each fault point of ``step``, and its result."""
+    log = tmp_path / f"{step}.log"
+    log.write_text("")
+    monkeypatch.setenv("MNEMIC_FAULT_LOG", str(log))
+    result = mnemic.build(recipe, device="cpu", engine="inline", **options)
+    lines = log.read_text().splitlines()
+    return {point: lines.count(f"{step}:{point}") for point in POINTS}, result
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_that_is_asked_for_writes_its_output_again(step, recipe, digest, monkeypatch, tmp_path):
+    points, result = passings(monkeypatch, tmp_path, step, recipe, anew=[step])
+    assert points["before-write"] > 0 and points["before-commit"] > 0
+    assert step in [one.step for one in result.steps]
+    assert mnemic.open_bank(recipe["bank"]).digest() == digest
+    assert not mnemic.build(recipe, device="cpu", engine="inline").steps
+
+
+def test_vectors_that_are_asked_for_are_encoded_and_not_taken_from_the_release(recipe):
+    told = []
+    mnemic.build(recipe, device="cpu", engine="inline", anew=["embed"], sinks=[told.append])
+    assert not any("reused" in event.message for event in told if event.step == "embed")
+
+
+def test_a_step_that_is_unknown_names_the_nearest(recipe):
+    with pytest.raises(RecipeError, match=r"There is no step 'techer' to compute anew. Did you mean 'teacher'\?"):
+        mnemic.build(recipe, device="cpu", engine="inline", anew=["techer"])
+    with pytest.raises(RecipeError, match=r"There is no step 'embd' to stop after. Did you mean 'embed'\?"):
+        mnemic.build(recipe, device="cpu", engine="inline", until="embd")
+    with pytest.raises(RecipeError, match="give a list of steps"):
+        mnemic.build(recipe, anew="teacher")
+
+
+def test_rebalance_and_recluster_are_names_for_two_of_them():
+    assert BuildOptions(rebalance=True, recluster=True, anew=("cluster", "embed")).computed_anew == (
+        "cluster",
+        "embed",
+        "deduplicate",
+    )
+
+
+def test_options_may_be_given_whole_or_by_name(recipe):
+    options = BuildOptions(device="cpu", engine="inline")
+    assert not mnemic.build(recipe, options).steps
+    assert not mnemic.build(recipe, options, until="embed").steps
+    with pytest.raises(TypeError, match="rebalanced"):
+        mnemic.build(recipe, rebalanced=True)
+
+
+def test_a_try_that_was_broken_off_is_carried_on_and_not_begun_again(recipe, digest):
+    options = BuildOptions(device="cpu", engine="inline", anew=("units",))
+    before = len(releases(mnemic.open_bank(recipe["bank"]).store))
+    with Building(recipe, options) as building:
+        step = next(step for step in building.steps if step.name == "units")
+        assert not step.state(building.store).done
+        assert building.run(step) is not None
+        assert building.run(step) is None
+        for later in building.steps:
+            building.run(later)
+        building.release()
+    bank = mnemic.open_bank(recipe["bank"])
+    assert bank.digest() == digest and len(bank.releases()) == before + 1
