@@ -78,8 +78,8 @@ def damaged(uri: str, error: BaseException) -> BankError:
     return BankError(
         f"{uri} is there and cannot be read ({reason}): its disk fails, or the bank is damaged. Nothing was changed. "
         f"`mnemic verify {bank}` names the files that are missing or other than they were. Bring them back from a "
-        f"copy, open an earlier release with --release, or let `mnemic repair {bank}` go back to what can be read, and build "
-        "again."
+        f"copy, open an earlier release with --release, or let `mnemic repair {bank}` go back to what can be read, and "
+        "build again."
     )
 
 

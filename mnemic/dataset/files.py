@@ -187,11 +187,11 @@ def absent(needed: Iterable[NeededFile], there: Mapping[str, int]) -> dict[str, 
         folders[folder] = folders.get(folder, 0) + size
     faults = {}
     for file in needed:
-        size = (folders if file.folder else there).get(file.path)
-        if size is None:
+        now = (folders if file.folder else there).get(file.path)
+        if now is None:
             faults[file.path] = "is missing"
-        elif file.size is not None and size != file.size:
-            faults[file.path] = f"has {size:,} bytes, and had {file.size:,}"
+        elif file.size is not None and now != file.size:
+            faults[file.path] = f"has {now:,} bytes, and had {file.size:,}"
     return faults
 
 
