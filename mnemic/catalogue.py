@@ -209,7 +209,7 @@ def declared(schema: pa.Schema, spec: DatasetSpec) -> pa.Schema:
     return schema.with_metadata({**(schema.metadata or {}), DECLARATION: json.dumps(facts, sort_keys=True).encode()})
 
 
-_DECLARED = {
+_DECLARED: dict[str, type | tuple[type, ...]] = {
     "key": list,
     "parents": list,
     "digested": bool,
