@@ -9,14 +9,19 @@ can still pin, hash and open it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
 
 from mnemic import schema as schemas
 from mnemic.errors import BankError
+from mnemic.facts import ADVICE, check_types, mapping
+
+NAME = re.compile("[a-z][a-z0-9_-]{0,99}")
+"""Of a dataset. Its folder in the bank is named after it, so a name leads to no other place."""
 
 Removal = Literal["delete", "redo", "subtract", "stale"]
 """What the removal of a parent's row does to the rows that name it: they go, are made anew, lose their share of a sum,
@@ -175,6 +180,7 @@ _DATASETS = (
     ),
     DatasetSpec("runs", schemas.RUNS, ("run", "step", "started"), digested=False, pinned=False, export=False),
     DatasetSpec("releases", schemas.RELEASES, ("release",), digested=False, pinned=False, export=False),
+    DatasetSpec("checksums", schemas.CHECKSUMS, ("path",), digested=False, pinned=False, export=False),
     DatasetSpec("leases", schemas.LEASES, ("name",), digested=False, pinned=False, export=False, cleaned=False),
     DatasetSpec("partials", None, (), digested=False, pinned=False, export=False),
 )
@@ -203,6 +209,18 @@ def declared(schema: pa.Schema, spec: DatasetSpec) -> pa.Schema:
     return schema.with_metadata({**(schema.metadata or {}), DECLARATION: json.dumps(facts, sort_keys=True).encode()})
 
 
+_DECLARED: dict[str, type | tuple[type, ...]] = {
+    "key": list,
+    "parents": list,
+    "digested": bool,
+    "bookkeeping": list,
+    "counted": (str, type(None)),
+    "pinned": bool,
+    "export": bool,
+    "cleaned": bool,
+}
+
+
 def spec_of(name: str, schema: pa.Schema) -> DatasetSpec:
     """What the dataset ``name`` is: by the catalogue, or as the metadata of its ``schema`` says."""
     if name in CATALOGUE:
@@ -213,7 +231,13 @@ def spec_of(name: str, schema: pa.Schema) -> DatasetSpec:
             f"This bank has a dataset {name}, which this mnemic does not know and which does not say what it is. "
             "A newer mnemic made it: upgrade (`pip install -U mnemic`) to use this release."
         )
-    facts: dict[str, Any] = json.loads(stored)
+    place = f"What the dataset {name} says of itself"
+    facts = mapping(stored, place)
+    check_types(facts, _DECLARED, place)
+    if not all(isinstance(column, str) for column in (*facts["key"], *facts["bookkeeping"])) or not all(
+        isinstance(parent, list) and [type(part) for part in parent] == [str, str, str] for parent in facts["parents"]
+    ):
+        raise BankError(f"{place} names columns or parents that are none. {ADVICE}")
     return DatasetSpec(
         name,
         schema,

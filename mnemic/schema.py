@@ -258,6 +258,16 @@ RELEASES = pa.schema(
     ]
 )
 
+CHECKSUMS = pa.schema(
+    [
+        pa.field("path", pa.string(), nullable=False),  # of the file, below the bank
+        pa.field("size", pa.int64(), nullable=False),  # bytes
+        pa.field("hash", pa.string(), nullable=False),  # blake2b of its bytes, 32 hexadecimal characters
+        pa.field("release", pa.string(), nullable=False),  # the release at which it was written down
+    ]
+)
+"""What the files of a bank were at the releases; `mnemic verify` compares."""
+
 LEASES = pa.schema(
     [
         pa.field("name", pa.string(), nullable=False),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
 def plain(text: str) -> str:
-    """``text`` without control codes, escape sequences' lead-ins and direction marks; newlines and tabs stay."""
+    """``text`` without control codes, escape sequences' lead-ins and direction marks; newlines and tabs stay.
+
+    Lone surrogates go too: no terminal's encoding has them.
+    """
     return _CONTROL.sub("", text)
 
 
@@ -16,3 +19,8 @@ def one_line(text: str, width: int) -> str:
     """``text`` on one line of at most ``width`` characters."""
     line = " ".join(plain(text).split())
     return line if len(line) <= width else line[: max(width - 3, 0)] + "..."
+
+
+def say(text: str = "") -> None:
+    """Print lines that quote a bank: the one way in which a command that puts no colours in prints."""
+    print(plain(text))

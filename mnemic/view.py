@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,8 @@ from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.digest import digest_datasets
 from mnemic.dataset.forks import using_lance
 from mnemic.errors import BankError, MnemicError, QueryError
+from mnemic.expected import check_schema
+from mnemic.facts import consistent
 from mnemic.release import Release, releases
 from mnemic.terminal import one_line
 
@@ -35,7 +37,12 @@ class View:
 
     @cached_property
     def _snapshots(self) -> dict[str, Snapshot]:
-        return {name: self.store[name].require(version) for name, version in self.release.versions.items()}
+        return {name: self._checked(name, version) for name, version in self.release.versions.items()}
+
+    def _checked(self, name: str, version: int) -> Snapshot:
+        snapshot = self.store[name].require(version)
+        check_schema(name, snapshot.schema, snapshot.uri)
+        return snapshot
 
     def __contains__(self, dataset: str) -> bool:
         """Whether the release pins a version of ``dataset``."""
@@ -71,7 +78,13 @@ class View:
 
     def digest(self) -> dict[str, str]:
         """Content hash per dataset, and of the whole bank under "bank"."""
-        return digest_datasets(self._snapshots)
+        with fitting(self, "The rows"):
+            return digest_datasets(self._snapshots)
+
+
+def fitting(view: View, what: str) -> AbstractContextManager[None]:
+    """`mnemic.facts.consistent` for values of the release of ``view``."""
+    return consistent(f"{what} of release {view.release.name}", view.path)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 
 from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Store
+from mnemic.facts import consistent
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.release import release_state
 from pipelines.steps import Status, Step, steps_of
@@ -56,15 +57,18 @@ def plan(
     loaded = load_recipe(recipe)
     store = Store(bank or loaded.root, storage_options or loaded.connection)
     steps = steps_of(loaded, device)
-    rates = _rates(store)
+    with consistent("The runs", store.root):
+        rates = _rates(store)
     waiting: dict[str, bool] = {}
     planned = []
     for step in steps:
-        status = step.state(store)
+        with consistent(f"The records of the step {step.name}", store.root):
+            status = step.state(store)
         upstream = [name for name in step.after if waiting[name]]
         waiting[step.name] = bool(upstream) or not status.done
         planned.append(_planned(step, status, upstream, rates))
-    status = release_state(store, steps)
+    with consistent("The releases", store.root):
+        status = release_state(store, steps)
     upstream = [name for name, waits in waiting.items() if waits][:1]
     planned.append(_line("release", status, upstream, None))
     return Plan(store.root, tuple(planned), _sizes(store, known_datasets(steps).values()), _free(store.root))

@@ -18,7 +18,7 @@ class ProgressEvent:
     """Something that happened.
 
     ``kind``: run-start, waiting (for the lease), step-start, fragment (one is computed), progress, commit, reject,
-    step-end, run-end.
+    repair, step-end, run-end.
     """
 
     kind: str
@@ -81,7 +81,7 @@ class TerminalLines:
             self._rejects += 1
             if self._rejects <= REJECTS_TOLD:
                 self._line(plain(event.message), "\n")
-        elif event.kind in ("waiting", "run-end") and event.message:
+        elif event.kind in ("waiting", "repair", "run-end") and event.message:
             self._line(plain(event.message), "\n")
 
     def _write(self, event: ProgressEvent, end: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Store
+from mnemic.dataset.checksums import hash_new
 from mnemic.dataset.write import append_rows
 from mnemic.release import Release, current_versions, releases
-from mnemic.schema import RELEASES
+from mnemic.schema import CHECKSUMS, RELEASES
 from pipelines.identity import Record
 from pipelines.recipe import Recipe
 from pipelines.steps.contracts import Context, Status, Step
@@ -44,9 +45,9 @@ def release_state(store: Store, steps: Sequence[Step]) -> Status:
 
 
 def write_release(context: Context, recipe: Recipe, steps: Sequence[Step], results: dict[str, Any]) -> Release:
-    """Clear what nobody owns, index, tag, and write the row.
+    """Clear what nobody owns, index, tag, hash the new files, and write the row.
 
-    Interrupted anywhere, the next build does it again under the same name.
+    Interrupted before the row, the next build does it again under the same name.
     """
     clear_ownerless(context, steps)
     specs = made_datasets(steps)
@@ -57,6 +58,7 @@ def write_release(context: Context, recipe: Recipe, steps: Sequence[Step], resul
     name = _next_name(created, [release.name for release in releases(context.store)])
     for dataset, version in versions.items():
         context.store[dataset].tag(name, version)
+    _write_checksums(context, versions, name)
     counts = {
         spec.name: context.store[spec.name].require().count(spec.counted) for spec in specs if spec.name in versions
     }
@@ -82,7 +84,15 @@ def write_release(context: Context, recipe: Recipe, steps: Sequence[Step], resul
         append_rows(context.store["releases"], table, RELEASES, context.properties(RECORD))
 
     context.commit(commit)
+    _write_checksums(context, ["releases"], name)  # without them the row is there, and verified by its size alone
     return releases(context.store)[-1]
+
+
+def _write_checksums(context: Context, datasets: Iterable[str], release: str) -> None:
+    """Write down what the files of ``datasets`` are that came since the last release."""
+    rows = hash_new(context.store, datasets, release)
+    if len(rows):
+        context.commit(lambda: append_rows(context.store["checksums"], rows, CHECKSUMS, context.properties(RECORD)))
 
 
 def _records(store: Store, specs: Sequence[DatasetSpec]) -> dict[str, dict[str, Any]]:

@@ -25,11 +25,13 @@ from mnemic.dataset.fence import Fence
 from mnemic.dataset.lease import Lease
 from mnemic.dataset.write import append_rows
 from mnemic.errors import OtherRecipe, Unreachable
+from mnemic.facts import consistent, mapping
 from mnemic.hardware import checked_device, default_device, device_name
 from mnemic.release import Release, releases
 from mnemic.schema import RUNS
 from pipelines.engine import choose_engine
 from pipelines.engine.contracts import last_lines
+from pipelines.heads import go_back
 from pipelines.options import BuildOptions
 from pipelines.progress import ProgressEvent
 from pipelines.recipe import Recipe, load_recipe
@@ -108,6 +110,7 @@ class Building:
             self.store = self.store.guarded(self._fence)
             self._fence.take_over(self._guarded())
             running = opened.enter_context(self._engine)
+            go_back(self.store, known_datasets(self._all_steps), self.run_id, self._emit)
             _check_owner(self.store, self.recipe, self.run_id, self.options.replace)
             self._context = Context(
                 store=self.store,
@@ -134,7 +137,9 @@ class Building:
     def run(self, step: Step) -> StepResult | None:
         """Do what is left of ``step``; None when that is nothing. Raises when what it left is nothing to go on with."""
         result = None
-        if not step.state(self.store).done:
+        with consistent(f"The records of the step {step.name}", self.store.root):
+            status = step.state(self.store)
+        if not status.done:
             result = self._run(step.name, step.record.fingerprint, step.run)
         step.check(self.store, self.recipe.max_rejects)
         return result
@@ -235,7 +240,7 @@ def _check_owner(store: Store, recipe: Recipe, run: str, replace: bool) -> None:
     snapshot = store["runs"].snapshot()
     owners = [] if snapshot is None else snapshot.in_commit_order(["record"], f"step = '{OWNER}'").to_pylist()
     if owners:
-        owner = json.loads(owners[-1]["record"])["name"]
+        owner = mapping(owners[-1]["record"], f"The owner of {store.root}").get("name")
         if owner == recipe.name:
             return
         if not replace:

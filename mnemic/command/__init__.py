@@ -35,6 +35,8 @@ OWN = {
     "eval": "pipelines.command.evaluate",
     "export": "mnemic.command.export",
     "digest": "mnemic.command.digest",
+    "verify": "mnemic.command.verify",
+    "repair": "mnemic.command.repair",
     "doctor": "mnemic.command.doctor",
 }
 """Command -> module, in the order in which a person meets them."""

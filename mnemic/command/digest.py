@@ -6,6 +6,7 @@ import argparse
 import json
 
 from mnemic.bank import open_bank
+from mnemic.terminal import say
 
 SUMMARY = "the content hash by which two banks are compared"
 EXAMPLES = """  mnemic digest memory/python-environment
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     digests = open_bank(arguments.bank, arguments.release).digest()
     if arguments.json:
-        print(json.dumps(digests))
+        say(json.dumps(digests))
     else:
-        print("\n".join(f"{value}  {name}" for name, value in digests.items()))
+        say("\n".join(f"{value}  {name}" for name, value in digests.items()))
     return 0

@@ -15,7 +15,7 @@ from mnemic.errors import ModelError, PluginError
 from mnemic.hardware import has_bfloat16
 from mnemic.models import locate
 from mnemic.plugins import GROUPS, Plugin, plugins
-from mnemic.terminal import plain
+from mnemic.terminal import say
 
 SUMMARY = "what is installed, what other packages add, and what is missing for what"
 EXAMPLES = """  mnemic doctor
@@ -51,28 +51,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     facts = _facts()
     if arguments.json:
-        print(json.dumps(facts))
+        say(json.dumps(facts))
         return 0
-    print(f"Python {facts['python']} on {facts['machine']}, {facts['processors']} processors")
+    say(f"Python {facts['python']} on {facts['machine']}, {facts['processors']} processors")
     speed = "yes" if facts["bfloat16"] else "no; expect the language model to be 5 to 10 times slower"
-    print(f"bfloat16 in the processor: {speed}")
-    print(f"CUDA: {facts['cuda']}")
-    print("\npackages")
+    say(f"bfloat16 in the processor: {speed}")
+    say(f"CUDA: {facts['cuda']}")
+    say("\npackages")
     for name, purpose in PACKAGES.items():
         installed = facts["packages"][name] or ("absent" if name in OPTIONAL else "MISSING")
-        print(f"  {name:<16} {installed:<14} {purpose}")
-    print("\nmodels")
+        say(f"  {name:<16} {installed:<14} {purpose}")
+    say("\nmodels")
     for address, purpose in MODELS.items():
-        print(f"  {'found' if facts['models'][address] else 'absent':<8} {address}\n           {purpose}")
-    print("\njoined from other packages")
+        say(f"  {'found' if facts['models'][address] else 'absent':<8} {address}\n           {purpose}")
+    say("\njoined from other packages")
     for plugin in facts["plugins"]:
         line = f"  {plugin['kind']:<9} {plugin['name']:<12} {plugin['package']} {plugin['version']}"
-        print(plain(f"{line}\n            {plugin['problem']}" if plugin["problem"] else line))
+        say(f"{line}\n            {plugin['problem']}" if plugin["problem"] else line)
     if not facts["plugins"]:
-        print("  nothing; a package can add sources, operators, memories and commands (docs/extending.md)")
-    print(f"\nfree disk here: {facts['free_bytes'] / 1e9:,.1f} GB")
+        say("  nothing; a package can add sources, operators, memories and commands (docs/extending.md)")
+    say(f"\nfree disk here: {facts['free_bytes'] / 1e9:,.1f} GB")
     for note in facts["notes"]:
-        print(f"\nnote: {note}")
+        say(f"\nnote: {note}")
     return 0
 
 

@@ -15,7 +15,7 @@ from mnemic.bank import Bank, open_bank
 from mnemic.errors import QueryError
 from mnemic.schema import LEVELS
 from mnemic.search import Hit, Results
-from mnemic.terminal import plain
+from mnemic.terminal import one_line, plain, say
 
 SUMMARY = "events that answer a question, under a budget of words"
 EXAMPLES = """  mnemic search memory/python-environment "how do I tag a dataset version?"
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             _answer(bank, question, settings, arguments)
         except QueryError as error:
-            print(error, file=sys.stderr)
+            print(plain(str(error)), file=sys.stderr)
     return 0
 
 
@@ -92,18 +92,18 @@ def _answer(bank: Bank, question: str, settings: dict[str, Any], arguments: argp
     results = bank.search(question, **settings)
     if arguments.json:
         for hit in results:
-            print(json.dumps(dataclasses.asdict(hit), default=str))
+            say(json.dumps(dataclasses.asdict(hit), default=str))
         return
     if not results:
         print("Nothing found. Use other words, or a larger --words.", file=sys.stderr if arguments.text else sys.stdout)
         return
     if arguments.text:
-        print(results.text())
+        say(results.text())
         return
     terms = {_root(word) for word in re.findall(r"\w+", question.lower()) if len(word) > 2}
     for hit in results:
         print(_shown(hit, terms, sys.stdout.isatty()))
-    print(_summed_up(results, bank.release.name))
+    say(_summed_up(results, bank.release.name))
 
 
 def _summed_up(results: Results, release: str) -> str:
@@ -112,7 +112,7 @@ def _summed_up(results: Results, release: str) -> str:
 
 
 def _shown(event: Hit, terms: set[str], colour: bool) -> str:
-    where = plain(f"{event.source}  {event.locator}")
+    where = f"{one_line(event.source, 200)}  {one_line(event.locator, 400)}"
     when = f"  {event.time:%Y-%m-%d %H:%M}" if event.time else ""
     scores = [
         f"{name} {value:.3f}" if signal == "similarity" else f"{name} {value:.2f}"
@@ -124,7 +124,8 @@ def _shown(event: Hit, terms: set[str], colour: bool) -> str:
     if colour:
         where = f"\x1b[1m{where}\x1b[0m"
         body = re.sub(r"\w+", lambda word: _highlighted(word[0], terms), body)
-    return f"{where}{when}\n    [{signals}]  {event.level} {event.id[:12]}\n{body}\n"
+    facts = f"[{one_line(signals, 400)}]  {one_line(event.level, 40)} {one_line(event.id[:12], 12)}"
+    return f"{where}{when}\n    {facts}\n{body}\n"
 
 
 def _highlighted(word: str, terms: set[str]) -> str:

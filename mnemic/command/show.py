@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ from mnemic.bank import Bank, open_bank
 from mnemic.catalogue import CATALOGUE
 from mnemic.dataset import Store
 from mnemic.errors import BankError
+from mnemic.expected import check_schema
+from mnemic.facts import consistent, mapping
 from mnemic.funnel import dues, funnel
-from mnemic.terminal import one_line, plain
+from mnemic.terminal import one_line, say
+from mnemic.view import fitting
 
 SUMMARY = "releases, datasets, lineage; --failures: what was left out and why"
 EXAMPLES = """  mnemic show memory/python-environment
@@ -31,32 +35,41 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.failures:
         return _failures(arguments.bank, arguments.json)
     bank = open_bank(arguments.bank, arguments.release)
-    facts = _facts(bank)
+    with fitting(bank.view, "The facts"):
+        facts = _facts(bank)
     if arguments.json:
-        print(json.dumps(facts, default=str))
+        say(json.dumps(facts, default=str))
         return 0
-    print(f"{bank.path}  release {bank.release.name} of {bank.release.created:%Y-%m-%d %H:%M} UTC\n")
-    print("funnel")
-    for name, count in facts["funnel"].items():
-        print(f"  {name:<20} {count:>12,}")
-    print("\ndatasets")
-    for name, version in bank.release.versions.items():
-        print(f"  {name:<20} {bank.release.counts[name]:>12,} rows   version {version}")
-    if facts["indexes"]:
-        print("\nindexes of events")
-    for column, index in facts["indexes"].items():
-        print(f"  {column:<20} {index['rows']:>12,} rows   {_index(index)}")
-    print("\nlineage (step, operator version, fingerprint, what it reads)")
-    for name, record in bank.release.lineage.items():
-        print(f"  {name:<20} v{record['version']}  {record['fingerprint'][:12]}  {', '.join(record['reads'])}")
-    for due in dues(bank.release.lineage):
-        print(f"\n{due}")
-    for memory in facts["memories"]:
-        print(f"\nmemory {memory['name']} ({memory['kind']}): {json.dumps(memory['metrics'])}")
-    print("\nreleases")
-    for release in bank.releases():
-        print(f"  {release.name:<16} {release.created:%Y-%m-%d %H:%M}  run {release.run}")
+    with fitting(bank.view, "The facts"):
+        text = "\n".join(_lines(bank, facts))
+    say(text)
     return 0
+
+
+def _lines(bank: Bank, facts: dict[str, Any]) -> Iterator[str]:
+    """The facts as lines for a person."""
+    yield f"{bank.path}  release {bank.release.name} of {bank.release.created:%Y-%m-%d %H:%M} UTC\n"
+    yield "funnel"
+    for name, count in facts["funnel"].items():
+        yield f"  {name:<20} {count:>12,}"
+    yield "\ndatasets"
+    for name, version in bank.release.versions.items():
+        yield f"  {name:<20} {bank.release.counts[name]:>12,} rows   version {version}"
+    if facts["indexes"]:
+        yield "\nindexes of events"
+    for column, index in facts["indexes"].items():
+        yield f"  {one_line(column, 60):<20} {index['rows']:>12,} rows   {_index(index)}"
+    yield "\nlineage (step, operator version, fingerprint, what it reads)"
+    for name, record in bank.release.lineage.items():
+        reads = one_line(", ".join(record["reads"]), 200)
+        yield f"  {one_line(name, 60):<20} v{record['version']}  {record['fingerprint'][:12]}  {reads}"
+    for due in dues(bank.release.lineage):
+        yield f"\n{due}"
+    for memory in facts["memories"]:
+        yield f"\nmemory {memory['name']} ({memory['kind']}): {json.dumps(memory['metrics'])}"
+    yield "\nreleases"
+    for release in bank.releases():
+        yield f"  {release.name:<16} {release.created:%Y-%m-%d %H:%M}  run {release.run}"
 
 
 def _facts(bank: Bank) -> dict[str, Any]:
@@ -86,17 +99,24 @@ def _index(index: dict[str, Any]) -> str:
 
 def _failed_steps(store: Store, newest: int = 5) -> list[dict[str, Any]]:
     """The newest steps that failed, oldest first, with the last lines of their workers."""
-    snapshot = store["runs"].snapshot()
-    columns = ["run", "step", "started", "record"]
-    rows = [] if snapshot is None else snapshot.in_commit_order(columns).to_pylist()
     failed = []
-    for row in rows:
-        record = json.loads(row["record"])
+    for row in _rows(store, "runs", ["run", "step", "started", "record"]):
+        record = mapping(row.pop("record"), f"The record of a run in {store.root}")
         if "failed" in record:
             started = f"{row['started']:%Y-%m-%d %H:%M:%S} UTC"
-            failed.append({**row, "started": started, "failed": record["failed"], "log": record.get("log", [])})
-            del failed[-1]["record"]
+            log = [str(line) for line in record.get("log", [])]
+            failed.append({**row, "started": started, "failed": str(record["failed"]), "log": log})
     return failed[-newest:]
+
+
+def _rows(store: Store, name: str, columns: list[str]) -> list[dict[str, Any]]:
+    """The content of a dataset at the head of the bank; nothing where there is none."""
+    snapshot = store[name].snapshot()
+    if snapshot is None:
+        return []
+    check_schema(name, snapshot.schema, snapshot.uri)
+    rows: list[dict[str, Any]] = snapshot.in_commit_order(columns, CATALOGUE[name].counted).to_pylist()
+    return rows
 
 
 def _failures(path: str, as_json: bool) -> int:
@@ -104,25 +124,24 @@ def _failures(path: str, as_json: bool) -> int:
     if not Path(path).is_dir() and "://" not in path:
         raise BankError(f"{path} does not exist. Build a bank there with `mnemic build`, or check the path.")
     store = Store(path)
-    snapshot = store["rejects"].snapshot()
-    if snapshot is None and store["runs"].snapshot() is None:
+    if store["rejects"].snapshot() is None and store["runs"].snapshot() is None:
         raise BankError(f"{path} is not a bank. Build one there with `mnemic build`, or check the path.")
-    columns, counted = ["step", "severity", "locator", "reason", "run"], CATALOGUE["rejects"].counted
-    rows = [] if snapshot is None else snapshot.table(columns, counted).to_pylist()
-    rows.sort(key=lambda row: (row["severity"] != "reject", row["step"], row["locator"]))
-    failed = _failed_steps(store)
-    if as_json:
-        print(json.dumps({"rejects": rows, "failed_steps": failed}))
-        return 0
-    for step in failed:
-        print(f"{step['step']} failed at {step['started']} (run {step['run']}): {plain(step['failed'])}")
-        for line in step["log"]:
-            print(f"    {one_line(line, 200)}")
-    if not rows:
-        print("Nothing was left out.")
-    for row in rows:
-        print(
-            f"{row['step']:<10} {row['severity']:<7} {one_line(row['locator'], 60)}\n"
-            f"           {one_line(row['reason'], 200)}"
-        )
+    with consistent("The rejects and runs", path):
+        rows = _rows(store, "rejects", ["step", "severity", "locator", "reason", "run"])
+        rows.sort(key=lambda row: (row["severity"] != "reject", row["step"], row["locator"]))
+        failed = _failed_steps(store)
+        text = json.dumps({"rejects": rows, "failed_steps": failed}) if as_json else _left_out(rows, failed)
+    say(text)
     return 0
+
+
+def _left_out(rows: list[dict[str, Any]], failed: list[dict[str, Any]]) -> str:
+    lines = []
+    for step in failed:
+        lines.append(f"{step['step']} failed at {step['started']} (run {step['run']}): {step['failed']}")
+        lines += [f"    {one_line(line, 200)}" for line in step["log"]]
+    lines += [] if rows else ["Nothing was left out."]
+    for row in rows:
+        lines.append(f"{row['step']:<10} {row['severity']:<7} {one_line(row['locator'], 60)}")
+        lines.append(f"           {one_line(row['reason'], 200)}")
+    return "\n".join(lines)

@@ -8,7 +8,9 @@ from typing import Any
 
 from mnemic.bank import Bank, open_bank
 from mnemic.conditions.values import text
-from mnemic.terminal import one_line, plain
+from mnemic.quoting import one_of
+from mnemic.terminal import one_line, plain, say
+from mnemic.view import fitting
 
 SUMMARY = "why a document was dropped, or why an event begins and ends where it does"
 EXAMPLES = """  mnemic why memory/notes 3fa94c01          why this document was kept or dropped
@@ -25,8 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     bank = open_bank(arguments.bank, arguments.release)
     kind, row = bank.find(arguments.id)
-    facts = _document(bank, row) if kind == "document" else _event(bank, row)
-    print(json.dumps(facts, default=str) if arguments.json else facts["story"])
+    with fitting(bank.view, f"The {kind} and its rows"):
+        facts = _document(bank, row) if kind == "document" else _event(bank, row)
+        text = json.dumps(facts, default=str) if arguments.json else facts["story"]
+    say(text)
     return 0
 
 
@@ -59,7 +63,7 @@ def _locators(bank: Bank, ids: set[str]) -> dict[str, str]:
     documents = sorted(ids - {""})
     if not documents:
         return {}
-    rows = bank.view.table("documents", ["id", "locator"], f"id IN ({','.join(map(text, documents))})").to_pylist()
+    rows = bank.view.table("documents", ["id", "locator"], one_of("id", documents)).to_pylist()
     return {row["id"]: f"{plain(row['locator'])} ({row['id'][:12]})" for row in rows}
 
 

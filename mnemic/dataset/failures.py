@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+import pyarrow as pa
+
 from mnemic.dataset.forks import using_lance
 from mnemic.errors import BankError, MnemicError, NoSpace, Unreachable
 from mnemic.terminal import one_line
@@ -21,6 +23,65 @@ _MISSING = re.compile(r"Dataset at path .* was not found|Ref not found|Version n
 _REFUSED = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "AccessDenied")
 _OPTIONS = ("Generic Config error", "builder error", "conditional put is disabled", "did not match any known pattern")
 _SAFE = "Everything committed so far is kept"
+
+
+_IN_CONDITION = "Error applying filter expression"
+"""What Lance says where a condition fails on a row, as a division by zero does."""
+_BROKEN = re.compile(r"LanceError\(IO\)|corrupt|failed to decode|Not found: ")
+"""Of an error that Lance does not tell as one of Arrow: a file that is missing, or holds what Lance did not write."""
+
+
+@contextmanager
+def reading(uri: str, where: str | None = None) -> Iterator[None]:
+    """Turn whatever Lance and Arrow say of a file that cannot be read into a `BankError`; all reading happens in here.
+
+    As `readable_errors` besides. A dataset or version that does not exist stays what it is (`missing`), as does what is
+    wrong with the condition ``where``: a `ValueError`. Lance may also panic at bytes that it did not write.
+    """
+    try:
+        with readable_errors(uri):
+            yield
+    except MnemicError:
+        raise
+    except BaseException as error:
+        if not is_damage(error, where):
+            raise
+        raise damaged(uri, error) from (None if "://" in uri else error)
+
+
+def is_damage(error: BaseException, where: str | None = None) -> bool:
+    """Whether an error of reading says that files are missing or hold what Lance did not write."""
+    if type(error).__name__ == "PanicException":
+        return True
+    if not isinstance(error, Exception) or missing(error):
+        return False
+    if type(error) is ValueError and where is not None:
+        return _BROKEN.search(str(error)) is not None
+    if isinstance(error, pa.ArrowException) and where is not None and _IN_CONDITION in str(error):
+        return False
+    return isinstance(error, OSError | ValueError | RuntimeError | pa.ArrowException | MemoryError)
+
+
+def is_broken(error: BaseException) -> bool:
+    """Whether Lance says that a file holds what it did not write, and not that the disk or the network failed."""
+    return "corrupt" in str(error) or "failed to decode" in str(error)
+
+
+def damaged(uri: str, error: BaseException) -> BankError:
+    """The sentence for a dataset that is there and cannot be read."""
+    bank = uri.rpartition("/")[0] if uri.endswith(".lance") else uri
+    if "://" in uri:
+        file = re.search(r"\.lance/([\w/.-]+)", str(error))
+        reason = f"{file[1]} is missing or broken" if file else "it holds what Lance did not write"
+    else:
+        text = re.sub(r"\b(External error|LanceError\(\w+\)|Generic \S+ error): ", "", str(error)).split(", /")[0]
+        reason = one_line(text, 200) or type(error).__name__
+    return BankError(
+        f"{uri} is there and cannot be read ({reason}): its disk fails, or the bank is damaged. Nothing was changed. "
+        f"`mnemic verify {bank}` names the files that are missing or other than they were. Bring them back from a "
+        f"copy, open an earlier release with --release, or let `mnemic repair {bank}` go back to what can be read, and "
+        "build again."
+    )
 
 
 @contextmanager
@@ -54,7 +115,7 @@ def told(error: Exception, uri: str) -> MnemicError | None:
     if isinstance(error, OSError) and any(
         phrase in str(error) for phrase in ("Permission denied", "Read-only file system")
     ):
-        return BankError(f"{uri} cannot be written: permission denied. Check its owner, or name another bank.")
+        return BankError(f"{uri} cannot be used: permission denied. Check its owner, or name another bank.")
     return None
 
 
@@ -63,7 +124,7 @@ def disk_is_full(error: Exception) -> bool:
     return isinstance(error, OSError) and (error.errno == errno.ENOSPC or any(phrase in str(error) for phrase in _FULL))
 
 
-def missing(error: Exception) -> bool:
+def missing(error: BaseException) -> bool:
     """Whether Lance says that a dataset, version or tag does not exist, and not that it could not be read.
 
     "Not found" alone is not enough: it stands in the answer of an object store that has no such bucket, too.
@@ -95,6 +156,8 @@ def _of_object_store(text: str, uri: str) -> MnemicError | None:
         )
     if any(phrase in text for phrase in _OPTIONS):
         return BankError(f"{store} cannot be opened with these options ({_reason(text)}). Mend `storage_options`.")
+    if code == "NoSuchKey":
+        return None  # a file of the bank is gone
     if (status.startswith(("3", "4")) and status not in ("408", "429")) or "redirect" in text:
         return BankError(
             f"{store} refused a request ({_answer(status, code, text)}). Check AWS_REGION and AWS_ENDPOINT_URL "

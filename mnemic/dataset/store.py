@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,16 +19,17 @@ from lance.fragment import FragmentMetadata
 
 from mnemic.catalogue import DECLARATION
 from mnemic.dataset.commit import StorageOptions, commit, conflicting, retried
-from mnemic.dataset.failures import missing, readable_errors
+from mnemic.dataset.failures import damaged, is_broken, missing, readable_errors, reading
+from mnemic.dataset.files import check_plain, has_versions
 from mnemic.dataset.folders import plain_path
 from mnemic.dataset.forks import using_lance
 from mnemic.dataset.guard import NUMBER, Guard
 from mnemic.dataset.options import Options, opening
 from mnemic.dataset.orphans import delete_files, orphaned
 from mnemic.errors import BankError
+from mnemic.facts import mapping
 from mnemic.kept import expand
 from mnemic.schema import FORMAT_VERSION
-from mnemic.terminal import plain
 
 FORMAT_KEY = b"mnemic.format"
 STEP_KEY = b"mnemic.step"
@@ -50,8 +52,17 @@ def record_of(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any] | None:
     """The step record in the metadata of a schema or of a field, or None."""
     if not metadata or STEP_KEY not in metadata:
         return None
-    record: dict[str, Any] = json.loads(metadata[STEP_KEY])
-    return record
+    return mapping(metadata[STEP_KEY], "The record of a step in the bank")
+
+
+def _format(metadata: Mapping[bytes, bytes] | None, uri: str) -> int:
+    stored = (metadata or {}).get(FORMAT_KEY, b"0")
+    if not re.fullmatch(rb"\d{1,9}", stored):
+        raise BankError(
+            f"{uri} does not say which format it has, so mnemic did not write it, or it is damaged. Bring the dataset "
+            "back from a copy, or build the bank anew."
+        )
+    return int(stored)
 
 
 @dataclass(frozen=True)
@@ -97,7 +108,7 @@ class Snapshot:
     @cached_property
     def fragments(self) -> tuple[FragmentInfo, ...]:
         """All fragments, by ascending id."""
-        with readable_errors(self.uri):
+        with reading(self.uri):
             return tuple(
                 FragmentInfo(
                     fragment.fragment_id,
@@ -110,8 +121,19 @@ class Snapshot:
     @property
     def data_bytes(self) -> int:
         """Bytes of the data files of this version, by its manifest: no file is looked at."""
-        fragments = self._dataset.get_fragments()
-        return sum(file.file_size_bytes or 0 for fragment in fragments for file in fragment.metadata.files)
+        with reading(self.uri):
+            fragments = self._dataset.get_fragments()
+            return sum(file.file_size_bytes or 0 for fragment in fragments for file in fragment.metadata.files)
+
+    @property
+    def rows_of_manifest(self) -> int:
+        """Rows by the manifest, deleted ones left out: no file is looked at."""
+        with reading(self.uri):
+            rows = 0
+            for fragment in self._dataset.get_fragments():
+                gone = fragment.metadata.deletion_file
+                rows += fragment.metadata.physical_rows - (gone.num_deleted_rows or 0 if gone is not None else 0)
+            return rows
 
     def field_id(self, column: str) -> int:
         for field in self._dataset.lance_schema.fields():
@@ -120,7 +142,7 @@ class Snapshot:
         raise KeyError(column)
 
     def count(self, where: str | None = None) -> int:
-        with readable_errors(self.uri):
+        with reading(self.uri, where):
             return int(self._dataset.count_rows(filter=expand(where, self.schema.names)))
 
     def scan(
@@ -132,7 +154,7 @@ class Snapshot:
         batch_size: int = 8192,
     ) -> Iterator[pa.RecordBatch]:
         """Batches of ``columns`` in storage order, of the given fragments only where they are named."""
-        with readable_errors(self.uri):
+        with reading(self.uri, where):
             chosen = None if fragments is None else [self._dataset.get_fragment(index) for index in fragments]
             scanner = self._dataset.scanner(
                 columns=list(columns),
@@ -146,7 +168,7 @@ class Snapshot:
 
     def table(self, columns: Sequence[str], where: str | None = None) -> pa.Table:
         """All rows of ``columns``, in storage order."""
-        with readable_errors(self.uri):
+        with reading(self.uri, where):
             return self._dataset.to_table(columns=list(columns), filter=expand(where, self.schema.names))
 
     def in_commit_order(self, columns: Sequence[str], where: str | None = None) -> pa.Table:
@@ -158,18 +180,18 @@ class Snapshot:
 
     def take(self, positions: Sequence[int] | np.ndarray[Any, Any], columns: Sequence[str]) -> pa.Table:
         """Rows by their position in storage order, in the order asked for."""
-        with readable_errors(self.uri):
+        with reading(self.uri):
             return self._dataset.take(np.asarray(positions, dtype=np.int64).tolist(), columns=list(columns))
 
     def take_rows(self, numbers: Sequence[int] | np.ndarray[Any, Any], columns: Sequence[str]) -> pa.Table:
         """The rows with these row ids, in the order asked for, with `_rowid`; ids of no row are left out."""
-        with readable_errors(self.uri):
+        with reading(self.uri):
             wanted = np.asarray(numbers, dtype=np.uint64).tolist()
             return self._dataset._take_rows(wanted, columns=[*columns, "_rowid"])
 
     def part(self, fragment: int, columns: Sequence[str], start: int, count: int) -> pa.Table:
         """``count`` rows of a fragment from its row ``start`` on."""
-        with readable_errors(self.uri):
+        with reading(self.uri):
             scanner = self._dataset.get_fragment(fragment).scanner(columns=list(columns), offset=start, limit=count)
             return scanner.to_table()
 
@@ -190,13 +212,18 @@ class Snapshot:
         """Transaction properties of the commits that led here, the newest first; those that were undone are none."""
         number = self.version
         while number > 0:
-            with readable_errors(self.uri):
+            with reading(self.uri):
                 transaction = self._dataset.read_transaction(number)
             if transaction is not None and isinstance(transaction.operation, lance.LanceOperation.Restore):
-                number = transaction.operation.version
+                number = min(number - 1, int(transaction.operation.version))
                 continue
             yield (transaction.transaction_properties or {}) if transaction is not None else {}
             number -= 1
+
+    def tags(self) -> dict[str, int]:
+        """Version of each tag of the dataset."""
+        with reading(self.uri):
+            return {name: int(tag["version"]) for name, tag in self._dataset.tags.list().items()}
 
     @property
     def native(self) -> lance.LanceDataset:
@@ -226,30 +253,38 @@ class Dataset:
 
         Raises ``BankError`` for a dataset that is there and cannot be read: it must never be taken for a missing one.
         """
+        check_plain(self.uri)
         try:
-            dataset = retried(
-                lambda: lance.dataset(self.uri, version=version, storage_options=self.storage_options), self.uri
-            )
+            with reading(self.uri):
+                dataset = retried(
+                    lambda: lance.dataset(self.uri, version=version, storage_options=self.storage_options), self.uri
+                )
+                elsewhere = dataset.base_paths()
         except (ValueError, OSError) as error:
-            if not missing(error):
-                reason = plain(str(error)).split(", /")[0]
-                raise BankError(
-                    f"{self.uri} is there and cannot be read ({reason}). Nothing was changed: check the disk "
-                    "and the network and try again; `mnemic show` lists earlier releases."
-                ) from error
+            if version is None and self._was_committed():
+                raise damaged(self.uri, error) from error
             if version is not None:
                 raise BankError(
                     f"{self.uri} has no version {version}. `mnemic show` lists the releases that can be opened."
                 ) from error
             return None
-        snapshot = Snapshot(dataset, self)
-        found = int((snapshot.schema.metadata or {}).get(FORMAT_KEY, b"0"))
-        if found > FORMAT_VERSION:
+        if elsewhere:
             raise BankError(
-                f"{self.uri} has bank format {found}, and this mnemic reads up to {FORMAT_VERSION}. "
+                f"{self.uri} names files outside of the bank, which mnemic never does and does not follow. Bring the "
+                "dataset back from a copy, or build the bank anew."
+            )
+        snapshot = Snapshot(dataset, self)
+        version_of_format = _format(snapshot.schema.metadata, self.uri)
+        if version_of_format > FORMAT_VERSION:
+            raise BankError(
+                f"{self.uri} has bank format {version_of_format}, and this mnemic reads up to {FORMAT_VERSION}. "
                 "Upgrade mnemic (`pip install -U mnemic`) to open it."
             )
         return snapshot
+
+    def _was_committed(self) -> bool:
+        """Whether a local dataset that Lance does not find was one once: something of its versions is left."""
+        return "://" not in self.uri and has_versions(self.uri)
 
     def require(self, version: int | str | None = None) -> Snapshot:
         snapshot = self.snapshot(version)
@@ -356,15 +391,21 @@ class Dataset:
         Only safe while this process holds the bank's lease: the files are listed, the lease is asked, and what was
         listed is deleted, so that nothing goes that a later holder writes. Files of a former holder who may still
         commit them have to stay, unless ``of_any_age`` is false: then those go that have lain there for seven days by
-        the clock of the disk or of the object store.
+        the clock of the disk or of the object store. Nothing is deleted where a version cannot be read: nobody knows
+        what it names.
         """
         if self.guard is not None:
             self.guard.check()
         snapshot = self.snapshot()
         if snapshot is None:
             return 0
-        with readable_errors(self.uri):
-            files, size = orphaned(snapshot.native, of_any_age)
+        try:
+            with readable_errors(self.uri):
+                files, size = orphaned(snapshot.native, of_any_age)
+        except (OSError, ValueError, RuntimeError) as error:
+            if not is_broken(error):
+                raise
+            return 0
         if files:
             if self.guard is not None:
                 self.guard.confirm()

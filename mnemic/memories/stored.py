@@ -8,7 +8,7 @@ from functools import cached_property
 from mnemic.errors import BankError, ModelError
 from mnemic.memories.kinds import Memory, MemoryInfo, is_known, kind, kinds
 from mnemic.memories.trained import stored_rows
-from mnemic.view import View
+from mnemic.view import View, fitting
 
 
 class StoredMemories:
@@ -23,7 +23,8 @@ class StoredMemories:
 
         Rows of a kind that this mnemic does not know are listed too; loading one says so.
         """
-        described = {info.name: info for one in kinds().values() for info in one.described(self.view)}
+        with fitting(self.view, "The memories"):
+            described = {info.name: info for one in kinds().values() for info in one.described(self.view)}
         rows = {info.name: described.pop(info.name, info) for info in stored_rows(self.view)}
         return (*rows.values(), *described.values())
 
@@ -47,12 +48,14 @@ class StoredMemories:
                 f"{self.view.path} has a memory of kind {info.kind!r}, which this mnemic does not know; update it, or "
                 "install the package that offers the kind."
             )
-        return kind(info.kind).load(self.view, info)
+        with fitting(self.view, "The configuration and the weights of a memory"):
+            return kind(info.kind).load(self.view, info)
 
     def lock(self, infos: Sequence[MemoryInfo]) -> dict[str, str]:
         """The model that these memories need; empty where any will do. Raises `ModelError` where they need several."""
-        locks = [lock for info in infos if (lock := kind(info.kind).lock(self.view, info))]
-        if len({lock["weights"] for lock in locks}) > 1:
+        with fitting(self.view, "The memories and their locks"):
+            locks = [lock for info in infos if (lock := kind(info.kind).lock(self.view, info))]
+        if len({lock.get("weights") for lock in locks}) > 1:
             raise ModelError(
                 f"The memories {', '.join(info.name for info in infos)} were made for different models; attach those "
                 "of one, or build the bank again."

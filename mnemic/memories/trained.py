@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,11 +13,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from mnemic.errors import BankError
+from mnemic.facts import ADVICE, check_types, mapping
 from mnemic.memories.held_out import HeldOutRows
 from mnemic.memories.kinds import Memory, MemoryInfo
 from mnemic.memories.texts import Texts, decoder_log_probs
+from mnemic.quoting import quoted
+from mnemic.terminal import one_line
 from mnemic.vectors import vectors
-from mnemic.view import View
+from mnemic.view import View, fitting
 
 if TYPE_CHECKING:
     from mnemic.attach.host import Entry, Host
@@ -41,7 +44,8 @@ class TrainedKind:
         return [info for info in stored_rows(view) if info.kind == self.name]
 
     def load(self, view: View, info: MemoryInfo) -> Memory:
-        weights = view.dataset("memories").table(["weights"], f"id = '{info.id}'")["weights"][0].as_py()
+        with fitting(view, f"The rows of the memory {one_line(info.name, 40)}"):
+            weights = view.dataset("memories").table(["weights"], f"id = {quoted(info.id)}")["weights"][0].as_py()
         return self.read(info, weights)
 
     def lock(self, view: View, info: MemoryInfo) -> Mapping[str, str]:
@@ -57,9 +61,13 @@ def stored_rows(view: View) -> list[MemoryInfo]:
     rows = dataset.table([*_COLUMNS, "record"] if own else list(_COLUMNS), "final = true").to_pylist()
     infos = []
     for row in rows:
-        record = json.loads(row.pop("record")) if own else dataset.record or {}
-        parsed = {name: json.loads(row[name]) for name in ("config", "lock", "metrics")}
-        infos.append(MemoryInfo(**{**row, **parsed}, owner=record.get("step", "")))
+        place = f"The memory {one_line(str(row['name']), 40)} of {view.path}"
+        record = mapping(row.pop("record"), f"{place}: record") if own else dataset.record or {}
+        parsed = {name: mapping(row[name], f"{place}: {name}") for name in ("config", "lock", "metrics")}
+        check_types(row, {"id": str, "name": str, "kind": str, "epoch": int}, place)
+        if not all(isinstance(value, str) for value in parsed["lock"].values()):
+            raise BankError(f"{place}: the lock names no hashes. {ADVICE}")
+        infos.append(MemoryInfo(**{**row, **parsed}, owner=str(record.get("step", ""))))
     return infos
 
 

@@ -22,6 +22,7 @@ from mnemic.arrays import Floats, Integers
 from mnemic.conditions import all_of
 from mnemic.dataset import Snapshot
 from mnemic.dataset.index import read_rows, rows_of_ids, search_text, search_vector
+from mnemic.quoting import one_of
 from mnemic.search.condition import of_level
 from mnemic.search.fusion import DENSE_SHARE, TEXT_SHARE, fuse, ranks, with_neighbours
 
@@ -164,9 +165,8 @@ def _with_neighbours(
         if at:
             near = near.filter(near["leaf"] if level is None else pc.equal(near["level"], level))
     else:
-        quoted = ", ".join(f"'{identity}'" for identity in sorted(missing))
         near = pa.Table.from_batches(
-            list(events.scan(names, all_of(rows, f"id IN ({quoted})"), row_ids=True)), facts.schema
+            list(events.scan(names, all_of(rows, one_of("id", sorted(missing))), row_ids=True)), facts.schema
         )
     return pa.concat_tables([facts, near.select(facts.schema.names)])
 

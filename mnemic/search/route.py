@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from mnemic.dataset import Snapshot
 from mnemic.errors import QueryError
+from mnemic.quoting import one_of
 from mnemic.vectors import vectors
 
 
@@ -23,7 +24,7 @@ class Route:
     @property
     def condition(self) -> str:
         """The rows of these leaves, as SQL over `events`."""
-        return "cluster IN (" + ", ".join(f"'{path}'" for path in self.leaves) + ")"
+        return one_of("cluster", self.leaves)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from mnemic.search.hybrid import EVENTS_HEARD, rank_events
 from mnemic.search.results import Results
 from mnemic.search.route import RouteTree
 from mnemic.search.vector import query_vector
-from mnemic.view import View, readable_condition
+from mnemic.view import View, fitting, readable_condition
 
 if TYPE_CHECKING:
     from mnemic.encoder import TextEncoder
@@ -41,14 +41,16 @@ class Searcher:
         """The encoder that made the event vectors, loaded on first use and checked against its recorded hash."""
         from mnemic.encoder import TextEncoder
 
-        settings = self.view.release.recipe["embed"]
-        fields = self.view.record("embed")["fields"]
-        if weights_hash(settings["model"]) != fields["model"]:
+        with fitting(self.view, "The recipe and the record of the encoder"):
+            settings, fields = self.view.release.recipe["embed"], self.view.record("embed")["fields"]
+            address, recorded = str(settings["model"]), fields["model"]
+        if weights_hash(address) != recorded:
             raise ModelError(
-                f"The encoder {settings['model']} is not the one that this bank was built with (its weights differ), "
+                f"The encoder {address} is not the one that this bank was built with (its weights differ), "
                 "so its vectors cannot be compared. Install the version it was built with, or build the bank again."
             )
-        return TextEncoder.of_recipe(settings, fields)
+        with fitting(self.view, "The recipe and the record of the encoder"):
+            return TextEncoder.of_recipe(settings, fields)
 
     @cached_property
     def probed(self) -> float:
@@ -59,7 +61,8 @@ class Searcher:
     @cached_property
     def tree(self) -> RouteTree:
         """The tree of clusters, for routing."""
-        return RouteTree.of(self.view.dataset("clusters"))
+        with fitting(self.view, "The clusters"):
+            return RouteTree.of(self.view.dataset("clusters"))
 
     def _query_vector(self, query: str, given: object) -> Floats32:
         """The vector of the query, float32 [d]: ``given`` where the caller has it, else the encoder's."""
@@ -98,7 +101,7 @@ class Searcher:
         indexed = level != "session" and "text" in built(view.dataset("documents"))
         routed = None if route is None else self.tree.route(sought, route)
         budget = budget if budget.words or budget.tokens or budget.k else dataclasses.replace(budget, k=10)
-        with readable_condition(allowed, events, "events"):
+        with fitting(view, "The events"), readable_condition(allowed, events, "events"):
             ranked = rank_events(
                 events,
                 query,
@@ -115,7 +118,8 @@ class Searcher:
         count = None if budget.tokens is None else token_counter(budget.tokenizer, lambda: self.encoder)
         sizes = sizes_of(view, ranked.facts, count)
         places = take(sizes, ranked.neighbours, budget.tokens or budget.words, budget.k, budget.contiguity, budget.fit)
-        hits = hits_of(view, ranked, places)
+        with fitting(view, "The events and documents"):
+            hits = hits_of(view, ranked, places)
         if budget.words is not None and len(hits) == 1 and budget.fit == "within":
             hits = [cut(hits[0], budget.words)]
         return Results(reading_order(hits), self.probed if routed is None else routed.share)

@@ -14,6 +14,7 @@ from typing import Any
 
 from mnemic.bank import open_bank
 from mnemic.funnel import dues, funnel
+from mnemic.terminal import say
 from pipelines.engine import ENGINES, choose_engine
 from pipelines.options import BuildOptions
 from pipelines.progress import JsonLog, ProgressEvent, Sink, TerminalLines
@@ -80,9 +81,9 @@ def run(arguments: argparse.Namespace) -> int:
         )
         result = build(arguments.recipe, options)
     if arguments.json:
-        print(json.dumps(_facts(result), default=str))
+        say(json.dumps(_facts(result), default=str))
     else:
-        print(_shown(result, load_recipe(arguments.recipe).connection))
+        say(_shown(result, load_recipe(arguments.recipe).connection))
     return 0
 
 

@@ -7,8 +7,10 @@ import json
 import sys
 
 from mnemic.bank import open_bank
+from mnemic.facts import consistent
 from mnemic.memories.kinds import is_known, kind
 from mnemic.schema import LEVELS
+from mnemic.terminal import say
 from pipelines.evaluate.bank import COSTS, PARTS, Evaluation, Perplexity, evaluate
 from pipelines.evaluate.bootstrap import Comparison
 from pipelines.evaluate.questions import Skipped, read_questions
@@ -42,18 +44,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.questions is None:
-        evaluation = evaluate(arguments.bank, release=arguments.release, speed=arguments.speed)
-        print(json.dumps(evaluation.as_json()) if arguments.json else shown(evaluation))
+        with consistent("The rows and records", arguments.bank):
+            evaluation = evaluate(arguments.bank, release=arguments.release, speed=arguments.speed)
+        say(json.dumps(evaluation.as_json()) if arguments.json else shown(evaluation))
         return 0
     questions, skipped = read_questions(arguments.questions)
     bank = open_bank(arguments.bank, arguments.release)
     recalls = [evidence_recall(bank, questions, level, _progress) for level in arguments.level or [None]]
     if arguments.json:
         facts = {"bank": bank.path, "release": bank.release.name, "skipped": [vars(one) for one in skipped]}
-        print(json.dumps({**facts, "recall": [one.as_json() for one in recalls]}))
+        say(json.dumps({**facts, "recall": [one.as_json() for one in recalls]}))
     else:
-        print(f"{bank.path}  release {bank.release.name}")
-        print("\n\n".join([*(shown_recall(one) for one in recalls), *_shown_skipped(skipped)]))
+        say(f"{bank.path}  release {bank.release.name}")
+        say("\n\n".join([*(shown_recall(one) for one in recalls), *_shown_skipped(skipped)]))
     return 0
 
 

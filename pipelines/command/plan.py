@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+from mnemic.terminal import say
 from pipelines.plan import Plan, PlannedStep, plan
 
 SUMMARY = "what a build would run, what is done and why"
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     planned = plan(arguments.recipe, bank=arguments.bank, device=arguments.device)
-    print(json.dumps(planned.as_json()) if arguments.json else shown(planned))
+    say(json.dumps(planned.as_json()) if arguments.json else shown(planned))
     return 0
 
 

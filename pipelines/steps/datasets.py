@@ -6,15 +6,12 @@ build with such a step is refused.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
-from mnemic.catalogue import CATALOGUE, DatasetSpec, in_order
+from mnemic.catalogue import CATALOGUE, NAME, DatasetSpec, in_order
 from mnemic.dataset import Dataset, Store
 from mnemic.errors import StepError
 from pipelines.steps.contracts import Step
-
-_NAME = re.compile("[a-z][a-z0-9_-]*")
 
 
 def known_datasets(steps: Iterable[Step]) -> dict[str, DatasetSpec]:
@@ -32,7 +29,7 @@ def known_datasets(steps: Iterable[Step]) -> dict[str, DatasetSpec]:
                     f"The step {step.name} declares a dataset {spec.name}, and {owner} of that name that is not the "
                     "same. Give it another name."
                 )
-            if not _NAME.fullmatch(spec.name) or (not spec.key and spec.digested):
+            if not NAME.fullmatch(spec.name) or (not spec.key and spec.digested):
                 raise StepError(
                     f"The step {step.name} declares the dataset {spec.name!r} with the key {spec.key}. Give it a name "
                     "of small letters, digits, - and _, and the columns that identify a row."

@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 from mnemic.arrays import Hashes
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import pending
-from mnemic.release import releases
+from mnemic.release import readable_release
 from mnemic.vectors import vectors
 from operators.embed import Embed
 from pipelines.identity import Record
@@ -69,11 +69,11 @@ class EmbedStep(GrowStep):
         return made
 
     def _earlier_version(self, store: Store) -> int | None:
-        """The dataset's version in the newest release, if its columns were computed as they would be now."""
-        found = releases(store)
-        version = found[-1].versions.get(self.dataset) if found else None
-        if version is None:
+        """The dataset's version in the newest release that can be read, if its columns are as they would be now."""
+        release = readable_release(store, (self.dataset,))
+        if release is None:
             return None
+        version = release.versions[self.dataset]
         earlier = store[self.dataset].require(version)
         own = json.loads(json.dumps(dict(self.record.fields)))
         for field in self.operator.output(earlier.schema):

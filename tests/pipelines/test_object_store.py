@@ -13,7 +13,9 @@ import mnemic
 from mnemic.command import main
 from mnemic.dataset import Store, commit
 from mnemic.dataset.lease import Lease
-from mnemic.errors import BankInUse, RecipeError, Unreachable
+from mnemic.errors import BankError, BankInUse, RecipeError, Unreachable
+from mnemic.repair import repair
+from mnemic.verify import verify
 from pipelines.plan import plan
 from pipelines.progress import JsonLog
 from pipelines.recipe import load_recipe
@@ -124,6 +126,46 @@ def test_a_bank_in_use_is_refused(built, recipe, remote):
     store = Store(built, remote.options)
     with Lease(store["leases"], "first"), pytest.raises(BankInUse, match="run first"):
         build(recipe, bank=built, storage_options=remote.options, device="cpu")
+
+
+def test_changed_and_lost_objects_are_told_and_gone_back_from(built, recipe, remote, monkeypatch):
+    monkeypatch.setattr(commit, "ATTEMPTS", 1)
+    remote.copy("built", "damaged")
+    bank = remote.bank("damaged")
+    store, release = Store(bank, remote.options), mnemic.open_bank(bank, storage_options=remote.options).release
+    whole = verify(store, deep=True)
+    assert whole.whole and whole.hashed > 100 and not whole.orphans and not whole.notes
+
+    objects = {key: data for key, data in remote.objects("damaged/") if "/data/" in key}
+    units = max((key for key in objects if "/units.lance/" in key), key=lambda key: len(objects[key]))
+    pairs = next(key for key in objects if "/pairs.lance/" in key)
+    remote.put(pairs, objects[pairs][:-9] + b"x" + objects[pairs][-8:])
+    assert verify(store).whole
+    assert [f"damaged/{finding.path}" for finding in verify(store, deep=True).findings] == [pairs]
+    remote.put(pairs, objects[pairs])
+    remote.put(units, None)
+    assert [f"damaged/{finding.path}" for finding in verify(store).findings] == [units]
+    with pytest.raises(BankError, match="is there and cannot be read"):
+        mnemic.open_bank(bank, storage_options=remote.options).table("units")
+
+    with pytest.raises(BankError, match=f"`mnemic repair {bank}`"):
+        build(recipe, bank=bank, storage_options=remote.options, device="cpu")
+    (loss,) = repair(store, "run")
+    assert loss.dataset == "units" and loss.releases == (release.name,)
+    build(recipe, bank=bank, storage_options=remote.options, device="cpu")
+    there = mnemic.open_bank(bank, storage_options=remote.options)
+    assert there.digest() == mnemic.open_bank(built, storage_options=remote.options).digest()
+
+    version = there.release.versions["pairs"]
+    newest = min(key for key, _ in remote.objects("damaged/pairs.lance/_versions/") if key.endswith(".manifest"))
+    remote.put(newest, b"x" * 100)
+    repair(store, "run")
+    assert store["pairs"].require().version > version
+    with pytest.raises(BankError):
+        store["pairs"].require(version)
+    build(recipe, bank=bank, storage_options=remote.options, device="cpu")
+    again = mnemic.open_bank(bank, storage_options=remote.options)
+    assert again.digest() == mnemic.open_bank(built, storage_options=remote.options).digest()
 
 
 def test_commands_read_a_bank_by_the_environment(built, environment, capsys, tmp_path):

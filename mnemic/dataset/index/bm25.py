@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from mnemic.dataset.failures import readable_errors
+from mnemic.dataset.failures import reading
 from mnemic.dataset.index.ties import MARGIN, best_rows, flagged, names_of
 from mnemic.dataset.store import Snapshot
 from mnemic.kept import expand
@@ -44,7 +44,7 @@ def search_text(
     """
 
     def ask(where: str | None) -> pa.Table:
-        with readable_errors(snapshot.uri):
+        with reading(snapshot.uri, where):
             return snapshot.native.scanner(
                 columns=["_score"],
                 with_row_id=True,

@@ -25,7 +25,7 @@ from lance.indices import IndicesBuilder
 from lance.lance import indices as lance_indices
 
 from mnemic.catalogue import EVENT_INDEXES, IndexPlan
-from mnemic.dataset.failures import readable_errors
+from mnemic.dataset.failures import readable_errors, reading
 from mnemic.dataset.index.bm25 import SPACED, tokenizer
 from mnemic.dataset.index.plan import (
     CODE_BITS,
@@ -194,7 +194,7 @@ def _outgrown(snapshot: Snapshot, index: Built, kind: str) -> bool:
 
 
 def partitions_of(snapshot: Snapshot, index: Built) -> int:
-    with readable_errors(snapshot.uri):
+    with reading(snapshot.uri):
         return len(snapshot.native.centroids(index_name=index.name))
 
 

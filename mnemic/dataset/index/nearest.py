@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mnemic.arrays import RowIds
-from mnemic.dataset.failures import readable_errors
+from mnemic.dataset.failures import reading
 from mnemic.dataset.index.plan import VectorSettings, search_settings
 from mnemic.dataset.index.ties import MARGIN, best_rows, flagged, names_of
 from mnemic.dataset.store import Snapshot
@@ -78,7 +78,7 @@ def _nearest(
             nearest["maximum_nprobes"] = settings.nprobes
 
     def ask() -> pa.Table:
-        with readable_errors(snapshot.uri):
+        with reading(snapshot.uri, where):
             scanner = snapshot.native.scanner(
                 columns=["_distance"],
                 with_row_id=True,

@@ -16,8 +16,10 @@ import lance
 import pyarrow as pa
 
 from mnemic.catalogue import EVENT_INDEXES, IndexPlan
-from mnemic.dataset.failures import readable_errors
+from mnemic.dataset.failures import reading
 from mnemic.dataset.store import Snapshot
+from mnemic.errors import BankError
+from mnemic.facts import ADVICE, check_types, mapping
 
 VECTOR_INDEX_ROWS = 50_000
 """Rows from which a vector query uses an index. Below, reading every vector is exact."""
@@ -83,7 +85,7 @@ def planned(snapshot: Snapshot, plan: IndexPlan = EVENT_INDEXES) -> dict[str, st
 
 def built(snapshot: Snapshot) -> dict[str, Built]:
     """The indexes on single columns, by column."""
-    with readable_errors(snapshot.uri):
+    with reading(snapshot.uri):
         return {
             index.field_names[0]: Built(
                 name=index.name,
@@ -127,11 +129,15 @@ def record_of_index(snapshot: Snapshot, column: str) -> dict[str, Any] | None:
     None where there is no index, or where its segments are others than those that were measured.
     """
     index = built(snapshot).get(column)
-    with readable_errors(snapshot.uri):
+    with reading(snapshot.uri):
         stored = snapshot.native.config().get(RECORD.format(column))
     if index is None or stored is None:
         return None
-    record: dict[str, Any] = json.loads(stored)
+    place = f"The record of the index on {column} in {snapshot.uri}"
+    record = mapping(stored, place)
+    check_types(record, {"segments": list, "kind": str, "partitions": int, "nprobes": int}, place)
+    if record["partitions"] < 1 or record["nprobes"] < 1:
+        raise BankError(f"{place} has no partitions to look at. {ADVICE}")
     return record if record.pop("segments") == list(index.segments) else None
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mnemic.arrays import RowIds
-from mnemic.dataset.failures import readable_errors
+from mnemic.dataset.failures import reading
 from mnemic.dataset.store import Snapshot
 
 SMALL = 50_000
@@ -51,7 +51,7 @@ def rows_of_ids(snapshot: Snapshot, column: str, values: Sequence[str]) -> tuple
     if held.worth_loading([column], len(values)):
         return held.find(column, values)
     quoted = ",".join("'" + value.replace("'", "''") + "'" for value in values)
-    with readable_errors(snapshot.uri):
+    with reading(snapshot.uri):
         scanner = snapshot.native.scanner(columns=[column], filter=f"{column} IN ({quoted})", with_row_id=True)
         table = scanner.to_table()
     place = dict(zip(table[column].to_pylist(), table["_rowid"].to_pylist(), strict=True))
@@ -98,7 +98,7 @@ class RowCache:
             snapshot = self._snapshot()
             if not missing or snapshot is None:
                 return
-            with readable_errors(snapshot.uri):
+            with reading(snapshot.uri):
                 table = snapshot.native.scanner(columns=missing, with_row_id=True).to_table()
             row_ids = table["_rowid"].to_numpy()
             order = np.argsort(row_ids, kind="stable")

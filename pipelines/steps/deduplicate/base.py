@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from mnemic.arrays import RowIds
 from mnemic.dataset import Snapshot, Store
-from mnemic.release import releases
+from mnemic.release import readable_release
 from mnemic.schema import PAIRS
 from pipelines.identity import Record
 
@@ -38,11 +38,10 @@ class Base:
 
 
 def base_of(store: Store, snapshot: Snapshot, record: Record) -> Base | None:
-    """The newest release, where its decisions were made by the same rules."""
-    released = releases(store)
-    if not released or not {"documents", "pairs"} <= released[-1].versions.keys():
+    """The newest release that can be read, where its decisions were made by the same rules."""
+    newest = readable_release(store, ("documents", "pairs"))
+    if newest is None:
         return None
-    newest = released[-1]
     documents = store["documents"].require(newest.versions["documents"])
     if (documents.column_record(COLUMN) or {}).get("fingerprint") != record.fingerprint:
         return None

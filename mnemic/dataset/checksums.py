@@ -1,0 +1,70 @@
+"""Hashes of the files of a bank, written down at its releases: Lance keeps none, and reads changed bytes in silence.
+
+Of 1,564 single bytes that were flipped in a data file Lance noticed 54; 31 gave other rows without an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from mnemic.dataset.files import files_of, hash_file
+from mnemic.dataset.store import Store
+from mnemic.expected import check_schema
+from mnemic.schema import CHECKSUMS
+
+THREADS = 4
+"""Files that are read at a time: one thread hashes 830 MB/s, and an object store answers several requests at once."""
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """What a file was: bytes, and blake2b of them; ``release`` is the one at which it was written down."""
+
+    size: int
+    hash: str
+    release: str
+
+
+def checksums(store: Store) -> dict[str, Checksum]:
+    """Path below the bank -> what the file was; empty for a bank of before, which has none."""
+    snapshot = store["checksums"].snapshot()
+    if snapshot is None:
+        return {}
+    check_schema("checksums", snapshot.schema, snapshot.uri)
+    columns = (snapshot.table(CHECKSUMS.names)[name].to_pylist() for name in CHECKSUMS.names)
+    return {path: Checksum(size, value, release) for path, size, value, release in zip(*columns, strict=True)}
+
+
+def hash_new(store: Store, datasets: Iterable[str], release: str) -> pa.Table:
+    """Rows of `checksums` for the files of ``datasets`` that have none yet; each is read once."""
+    before = checksums(store)
+    new = {
+        f"{name}.lance/{path}": size
+        for name in datasets
+        for path, size in files_of(store[name].uri, store.storage_options).items()
+        if f"{name}.lance/{path}" not in before
+    }
+    hashes = hash_files(store, new)
+    rows = {
+        "path": list(new),
+        "size": list(new.values()),
+        "hash": [hashes[path] for path in new],
+        "release": [release] * len(new),
+    }
+    return pa.table(rows, schema=CHECKSUMS)
+
+
+def hash_files(store: Store, paths: Iterable[str]) -> Mapping[str, str]:
+    """Path below the bank -> hash of the file as it is now."""
+    paths = list(paths)
+
+    def hashed(path: str) -> str:
+        dataset, _, inner = path.partition("/")
+        return hash_file(f"{store.root}/{dataset}", inner, store.storage_options)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return dict(zip(paths, pool.map(hashed, paths), strict=True))
