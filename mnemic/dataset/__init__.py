@@ -28,6 +28,7 @@ import os
 if (os.cpu_count() or 1) < 4:
     os.environ.setdefault("LANCE_CPU_THREADS", "2")
 
-from mnemic.dataset.store import Dataset, Snapshot, Store
+from mnemic.dataset.snapshot import Snapshot
+from mnemic.dataset.store import Dataset, Store
 
 __all__ = ["Dataset", "Snapshot", "Store"]

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mnemic.catalogue import DatasetSpec, in_order, spec_of
-from mnemic.dataset.store import Snapshot
+from mnemic.dataset.snapshot import Snapshot
 
 
 def digest_datasets(snapshots: Mapping[str, Snapshot]) -> dict[str, str]:

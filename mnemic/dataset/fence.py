@@ -22,7 +22,8 @@ import lance
 
 from mnemic.dataset.commit import Conflict
 from mnemic.dataset.lease import Lease
-from mnemic.dataset.store import Dataset, Snapshot
+from mnemic.dataset.snapshot import Snapshot
+from mnemic.dataset.store import Dataset
 
 
 class Fence:

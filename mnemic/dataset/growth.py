@@ -17,7 +17,8 @@ from lance.fragment import FragmentMetadata
 
 from mnemic.dataset.commit import StorageOptions
 from mnemic.dataset.failures import readable_errors
-from mnemic.dataset.store import STEP_KEY, Dataset, Snapshot
+from mnemic.dataset.snapshot import STEP_KEY, Snapshot
+from mnemic.dataset.store import Dataset
 
 GrownFragment = str
 """A fragment with new column files, uncommitted, as JSON: what a worker hands to the driver."""

@@ -27,7 +27,8 @@ from lance.fragment import FragmentMetadata
 
 from mnemic.dataset.failures import readable_errors
 from mnemic.dataset.process import Life, clock, host_identity, life, process_identity, proves
-from mnemic.dataset.store import Dataset, with_record
+from mnemic.dataset.snapshot import with_record
+from mnemic.dataset.store import Dataset
 from mnemic.dataset.write import write_whole
 from mnemic.errors import BankInUse, NoSpace, Unreachable
 from mnemic.schema import LEASES

@@ -16,7 +16,8 @@ import lance
 from mnemic.dataset.commit import commit
 from mnemic.dataset.failures import readable_errors
 from mnemic.dataset.files import copy_in, copy_out, files_of, manifest_of
-from mnemic.dataset.store import Dataset, Snapshot
+from mnemic.dataset.snapshot import Snapshot
+from mnemic.dataset.store import Dataset
 
 
 def restore(dataset: Dataset, version: int, after: int, properties: Mapping[str, str]) -> Snapshot:

@@ -14,7 +14,8 @@ from lance.fragment import FragmentMetadata, write_fragments
 
 from mnemic.dataset.commit import StorageOptions
 from mnemic.dataset.failures import readable_errors
-from mnemic.dataset.store import FILE_VERSION, Dataset, Snapshot
+from mnemic.dataset.snapshot import FILE_VERSION, Snapshot
+from mnemic.dataset.store import Dataset
 
 WrittenFragment = str
 """Metadata of a written, uncommitted fragment as JSON (about 1 KB): what a worker hands to the driver."""

@@ -15,7 +15,7 @@ from damaged_bank import ESCAPE
 import mnemic
 from mnemic.command import main
 from mnemic.dataset import Store, commit
-from mnemic.dataset.store import Snapshot
+from mnemic.dataset.snapshot import Snapshot
 from mnemic.errors import BankError
 from mnemic.facts import DEEPEST, mapping, parsed
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from mnemic.dataset.failures import reading
 from mnemic.dataset.index.ties import MARGIN, best_rows, flagged, names_of
-from mnemic.dataset.store import Snapshot
+from mnemic.dataset.snapshot import Snapshot
 from mnemic.kept import expand
 
 SPACED, UNSPACED = "simple", "icu/split"

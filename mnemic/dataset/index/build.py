@@ -37,7 +37,8 @@ from mnemic.dataset.index.plan import (
     planned_settings,
     uncovered,
 )
-from mnemic.dataset.store import Dataset, Snapshot
+from mnemic.dataset.snapshot import Snapshot
+from mnemic.dataset.store import Dataset
 from mnemic.vectors import vectors
 
 ROWS_PER_PART = 250_000

@@ -16,7 +16,7 @@ from mnemic.arrays import RowIds
 from mnemic.dataset.failures import reading
 from mnemic.dataset.index.plan import VectorSettings, search_settings
 from mnemic.dataset.index.ties import MARGIN, best_rows, flagged, names_of
-from mnemic.dataset.store import Snapshot
+from mnemic.dataset.snapshot import Snapshot
 from mnemic.kept import expand
 from mnemic.vectors import vectors
 

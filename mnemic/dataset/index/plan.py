@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from mnemic.catalogue import EVENT_INDEXES, IndexPlan
 from mnemic.dataset.failures import reading
-from mnemic.dataset.store import Snapshot
+from mnemic.dataset.snapshot import Snapshot
 from mnemic.errors import BankError
 from mnemic.facts import ADVICE, check_types, mapping
 

@@ -21,7 +21,7 @@ from mnemic.dataset.index.build import Workers, in_this_process, partitions_of, 
 from mnemic.dataset.index.nearest import nearest_of, search_exact, search_vector
 from mnemic.dataset.index.plan import VectorSettings, built
 from mnemic.dataset.index.ties import IDENTITY
-from mnemic.dataset.store import Snapshot
+from mnemic.dataset.snapshot import Snapshot
 from mnemic.vectors import vectors
 
 K = 10

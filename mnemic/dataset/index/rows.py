@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from mnemic.arrays import RowIds
 from mnemic.dataset.failures import reading
-from mnemic.dataset.store import Snapshot
+from mnemic.dataset.snapshot import Snapshot
 
 SMALL = 50_000
 """Rows up to which columns are loaded when they are first read."""

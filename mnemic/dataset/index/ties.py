@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from mnemic.dataset.index.rows import read_rows
-from mnemic.dataset.store import Snapshot
+from mnemic.dataset.snapshot import Snapshot
 
 MARGIN = 2
 """Rows asked of Lance for each one wanted."""

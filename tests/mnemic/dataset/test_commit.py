@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from mnemic.dataset import Store
-from mnemic.dataset.store import FORMAT_KEY
+from mnemic.dataset.snapshot import FORMAT_KEY
 from mnemic.dataset.write import append, append_rows, write_rows
 from mnemic.errors import BankError, NoSpace
 from mnemic.schema import FORMAT_VERSION
