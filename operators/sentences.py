@@ -124,7 +124,7 @@ class Sentences:
     def _joined(self, starts: Integers, ends: Integers, shortest: int) -> Integers:
         """The first piece of every unit, int64: pieces of fewer than ``shortest`` characters are joined."""
         firsts, first, last = array("q"), 0, -1
-        for position, (start, end) in enumerate(zip(memoryview(starts), memoryview(ends), strict=True)):
+        for position, (start, end) in enumerate(zip(starts.data, ends.data, strict=True)):
             short = last - first < shortest
             short_at_end = position == len(starts) - 1 and end - start < shortest
             if not (len(firsts) and (short or short_at_end) and end - first <= self.max_characters):
@@ -138,18 +138,19 @@ class Sentences:
 
         A turn is one piece, or as many as it has sentences where it is longer than a unit may be.
         """
-        pieces = starts, ends, np.arange(len(starts))
+        turns = np.arange(len(starts))
         long = np.flatnonzero(ends - starts > self.max_characters)
         if len(long):
             inside = {turn: self._pieces(text[starts[turn] : ends[turn]]) for turn in long.tolist()}
             counts = np.ones(len(starts), np.int64)
             counts[long] = [len(inside[turn][0]) for turn in long.tolist()]
-            pieces = tuple(np.repeat(column, counts) for column in pieces)
+            begins, turns = starts, np.repeat(turns, counts)
+            starts, ends = starts[turns], ends[turns]
             places = np.cumsum(counts) - counts
             for turn, (first, last) in inside.items():
                 here = slice(places[turn], places[turn] + counts[turn])
-                pieces[0][here], pieces[1][here] = starts[turn] + first, starts[turn] + last
-        return pieces
+                starts[here], ends[here] = begins[turn] + first, begins[turn] + last
+        return starts, ends, turns
 
     def _split_batch(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
         said = _Turns(batch.column("turns"))
@@ -182,7 +183,7 @@ class Sentences:
                 [
                     text[start:end]
                     for text, begin, stop in zip(texts, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
-                    for start, end in zip(memoryview(starts[begin:stop]), memoryview(ends[begin:stop]), strict=True)
+                    for start, end in zip(starts[begin:stop].data, ends[begin:stop].data, strict=True)
                 ],
                 pa.large_string(),
             ),
