@@ -138,18 +138,19 @@ class Sentences:
 
         A turn is one piece, or as many as it has sentences where it is longer than a unit may be.
         """
-        pieces = starts, ends, np.arange(len(starts))
+        turns = np.arange(len(starts))
         long = np.flatnonzero(ends - starts > self.max_characters)
         if len(long):
             inside = {turn: self._pieces(text[starts[turn] : ends[turn]]) for turn in long.tolist()}
             counts = np.ones(len(starts), np.int64)
             counts[long] = [len(inside[turn][0]) for turn in long.tolist()]
-            pieces = np.repeat(pieces[0], counts), np.repeat(pieces[1], counts), np.repeat(pieces[2], counts)
+            begins, turns = starts, np.repeat(turns, counts)
+            starts, ends = starts[turns], ends[turns]
             places = np.cumsum(counts) - counts
             for turn, (first, last) in inside.items():
                 here = slice(places[turn], places[turn] + counts[turn])
-                pieces[0][here], pieces[1][here] = starts[turn] + first, starts[turn] + last
-        return pieces
+                starts[here], ends[here] = begins[turn] + first, begins[turn] + last
+        return starts, ends, turns
 
     def _split_batch(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
         said = _Turns(batch.column("turns"))

@@ -1,12 +1,12 @@
 """Peak memory of a build on input that was made to exhaust it: legal files, each as bad as the limits allow.
 
-Every case is built in a process of its own, inline, as far as segmentation, with an encoder of 32 components; so that
-process is driver and worker at once, and with Python, torch, numba, Arrow and Lance it holds about 750 MB before there
+Every case is built in a process of its own, inline, as far as segmentation, with an encoder of 32 components. So that
+process is driver and worker at once, and with Python, torch, numba, Arrow and Lance it holds about 750 MiB before there
 is any data. The peak is the largest resident set by the kernel's account (`resource.getrusage`).
 
-Expected on 2 cores of an AMD EPYC, in MB (before units and pairs were bounded: in brackets): sentences 840 (1 MB of
-them: 1,100; all 10 MB: not to be had), letters 640 (840, with 12,000: not to be had), rejects 330 (480), turns 970
-(1,035), word 900, without_end 910, newlines 760, marks 660 (did not end).
+Seen on 2 cores of an AMD EPYC, in MiB, before the bounds in brackets: sentences 974 (1 MB of them alone 1,160, now 831),
+letters, as far as deduplication, 652 (2,400 of them 912, now 599), rejects, as far as reading, 255 (563), turns 978
+(1,039), word 896, without_end 912, newlines 760, marks 893 (no end within eight minutes).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from typing import Any
 
 from bench.report import Row, main, tell
 
-MOST = 1000.0
-"""Megabytes that a worker may take."""
+MOST = 1024.0
+"""MiB that a worker may take."""
 
 LIMIT = 10_000_000
 """Bytes of a document."""
@@ -65,13 +65,13 @@ def measure(quick: bool) -> Sequence[Row]:
             tell(ended.stderr)
             raise SystemExit(f"The case {name} of bench.peak failed; its last lines stand above.")
         peak = float(ended.stdout.split()[-1])
-        tell(f"{name}: {peak:.0f} MB")
-        rows.append(Row(f"peak_{name}", f"peak of a build of {name}", peak, "MB", MOST, higher_is_better=False))
+        tell(f"{name}: {peak:.0f} MiB")
+        rows.append(Row(f"peak_{name}", f"peak of a build of {name}", peak, "MiB", MOST, higher_is_better=False))
     return rows
 
 
 def build_case(name: str, part: int) -> float:
-    """Build a case in this process; returns its peak so far in megabytes."""
+    """Build a case in this process; returns its peak so far in MiB."""
     warnings.filterwarnings("ignore")
     from pipelines.run import build
 
@@ -91,7 +91,7 @@ def build_case(name: str, part: int) -> float:
             "embed": {"model": str(encoder), "dtype": "float32"},
         }
         build(recipe, engine="inline", until="segment")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 _ENCODER = f"""

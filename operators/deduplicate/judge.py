@@ -72,14 +72,18 @@ def judge(
         while end > start + 1 and int(lengths[needed].sum()) > 2 * sets.capacity:  # a shingle has 2 characters or more
             end = start + (end - start) // 2
             needed = buckets.needed(start, end)
-        deciding = (threshold, keeper, unlisted, nearest, parent)
         if end == start + 1 and int(lengths[needed].sum()) > 2 * sets.capacity:
-            end, those = judge_in_tiles(buckets, start, min(start + _TEXTS, count), lengths, sets, *deciding)
+            last = min(start + _TEXTS, count)
+            end, those = judge_in_tiles(
+                buckets, start, last, lengths, sets, threshold, keeper, unlisted, nearest, parent
+            )
             compared.append(those)
         else:
             flat, bounds = flattened(sets.fetch(needed.tolist()))
-            arrays: tuple[Any, ...] = (*deciding, *buckets.arrays)
-            compared.append(_judge(start, end, needed, flat, bounds, *arrays))
+            those = _judge(
+                start, end, needed, flat, bounds, threshold, keeper, unlisted, nearest, parent, *buckets.arrays
+            )
+            compared.append(those)
         start = end
         pa.default_memory_pool().release_unused()  # of the texts that were read
         tell(start, count)

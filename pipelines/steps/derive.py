@@ -273,6 +273,8 @@ class DeriveStep:
                     rejects.append(refused)
                     standing.update(_distinct([rows], self.target_key))
                     count += rows.num_rows
+                    del rows
+                    pa.default_memory_pool().release_unused()
                 answered = frozenset(key[0] for key in standing)
                 return DerivedRows(
                     fragment,

@@ -187,6 +187,7 @@ def grow_columns(
             )
             faults.reach(step, "after-write")
             reused = getattr(compute, "reused", 0) - before
+            pa.default_memory_pool().release_unused()
             return GrownFragmentRows(grown, fragment, len(rows), time.monotonic() - started, reused)
 
         return work
