@@ -14,6 +14,7 @@ from mnemic.dataset import Store
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.release import release_state
 from pipelines.steps import Status, Step, steps_of
+from pipelines.steps.contracts import state_of
 from pipelines.steps.datasets import known_datasets
 
 
@@ -60,7 +61,7 @@ def plan(
     waiting: dict[str, bool] = {}
     planned = []
     for step in steps:
-        status = step.state(store)
+        status = state_of(step, store)
         upstream = [name for name in step.after if waiting[name]]
         waiting[step.name] = bool(upstream) or not status.done
         planned.append(_planned(step, status, upstream, rates))

@@ -19,12 +19,12 @@ import pyarrow.compute as pc
 from mnemic.catalogue import DatasetSpec, declared
 from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.dataset.write import WrittenFragment, append, write_rows
-from mnemic.errors import StepError
 from mnemic.hardware import default_device
 from operators.contracts import REJECTED, RowOperator
 from pipelines import faults
 from pipelines.identity import Record
-from pipelines.steps.contracts import Context, Status
+from pipelines.steps import answers
+from pipelines.steps.contracts import Context, Status, require_columns, require_key
 from pipelines.steps.rejects import check_rejects, forget_rejects, mark_of, marked_keys, rejected_inputs
 
 Key = tuple[Any, ...]
@@ -107,6 +107,7 @@ class DeriveStep:
 
     def run(self, context: Context) -> None:
         origin = context.store[self.origin].require()
+        require_columns(self.name, origin, self.origin, (*self.key, *self.columns, *self.needs))
         dataset = context.store[self.target.name]
         target = dataset.snapshot()
         if target is None or self.record.changes_from(target.record or {}):
@@ -145,12 +146,7 @@ class DeriveStep:
     def _schema(self, origin: Snapshot) -> pa.Schema:
         """That of the target, with what the dataset says of itself."""
         schema = self.operator.output(origin.schema)
-        lacking = sorted({*self.target.key, *self.target_key} - set(schema.names))
-        if lacking:
-            raise StepError(
-                f"The step {self.name} makes rows of {self.target.name} without {', '.join(lacking)}, which its "
-                f"section names as key. Let the operator's output have them; it has {', '.join(schema.names)}."
-            )
+        require_key(self.name, self.target.name, (*self.target.key, *self.target_key), schema.names)
         return declared(schema, self.target)
 
     def _inputs(self, origin: Snapshot) -> set[Key]:
@@ -200,7 +196,10 @@ class DeriveStep:
                 columns = list(dict.fromkeys((*self.key, *self.columns)))
                 table = pa.Table.from_batches(list(snapshot.scan(columns, self.where, fragments=[fragment])))
                 table = table.filter(_is_one_of(table, self.key, keys))
-                rows, rejects = process(table.combine_chunks().to_batches()[0])
+                answer = process(table.combine_chunks().to_batches()[0])
+                rows, rejects = answers.rows_and_rejects(self.name, answer, schema.names)
+                answers.of_inputs(self.name, rows, rejects, self.target_key[0], {key[0] for key in keys})
+                answers.each_once(self.name, rows, self.target.key)
                 faults.reach(self.name, "before-write")
                 derived = pa.Table.from_batches([rows])
                 fragments = write_rows(dataset.uri, derived, schema, dataset.storage_options)
