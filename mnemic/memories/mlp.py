@@ -75,7 +75,7 @@ class MLPMemory(Student):
                 self.norm.bias.copy_(bias)
 
     def trunk(self, hidden: Tensor) -> Tensor:
-        """What the head reads, [n, width], for ``hidden`` [n, inputs]."""
+        """Inputs of the head, [n, width], for ``hidden`` [n, inputs]."""
         state = self.entry(hidden)
         for block in self.blocks:
             state = block(state)

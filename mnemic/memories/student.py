@@ -1,4 +1,4 @@
-"""What trained memories have in common: a head over the tokens of the store, and a form as bytes."""
+"""The common part of trained memories: a head over the tokens of the store, and a form as bytes."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def condition(where: Where, columns: Collection[str]) -> str | None:
 
 
 def within_documents(where: Where) -> Where:
-    """What of ``where`` can differ between two rows of one document; None where nothing can."""
+    """The part of ``where`` that can differ between two rows of one document; None where no part can."""
     if where is None or isinstance(where, str):
         return where or None
     if not isinstance(where, Mapping):
@@ -68,7 +68,7 @@ def within_documents(where: Where) -> Where:
 
 
 def of_documents(where: Where) -> str | None:
-    """What of ``where`` a row of `documents` can be asked, as SQL; SQL over `events` is not looked into."""
+    """The part of ``where`` that rows of `documents` can answer, as SQL; SQL over `events` is not looked into."""
     if where is None or isinstance(where, str):
         return None
     if not isinstance(where, Mapping):
