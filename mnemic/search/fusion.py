@@ -25,7 +25,7 @@ TEXT_SHARE = 0.5
 
 
 def ranks(scores: Floats) -> Floats:
-    """Rank of each score from 1, float64 [n] for float64 [n]: equal scores alike, infinite for NaN, which is no score."""
+    """Rank of each score float64 [n] from 1, float64 [n]: equal ones alike, infinite for NaN, which is no score."""
     places = np.full(len(scores), np.inf)
     scored = ~np.isnan(scores)
     places[scored] = np.unique(-scores[scored], return_inverse=True)[1] + 1.0
