@@ -1,4 +1,4 @@
-"""What a person may set on a run: the fields of a recipe themselves, as Prefect's page shows and checks them.
+"""The parameters that a person may set on a run: the fields of a recipe, as Prefect's page shows and checks them.
 
 Prefect makes the page from a JSON schema. pydantic derives nearly all of it from `Recipe` and the operators in it; what
 it cannot know is mended here. Sources are `Any` in a recipe, since a package may add kinds of its own: the built-in

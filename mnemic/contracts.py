@@ -32,6 +32,8 @@ _HOMES = {
     **dict.fromkeys(("DatasetSpec", "IndexPlan", "Parent"), "mnemic.catalogue"),
     **dict.fromkeys(("Kind", "Memory", "MemoryInfo"), "mnemic.memories.kinds"),
     "HeldOutRows": "mnemic.memories.held_out",
+    "TrainedKind": "mnemic.memories.trained",
+    **dict.fromkeys(("Checkpoint", "Training"), "operators.train"),
     "KEPT": "mnemic.kept",
     "View": "mnemic.view",
 }

@@ -6,6 +6,7 @@ from mnemic.memories.held_out import HeldOutRows as HeldOutRows
 from mnemic.memories.kinds import Kind as Kind
 from mnemic.memories.kinds import Memory as Memory
 from mnemic.memories.kinds import MemoryInfo as MemoryInfo
+from mnemic.memories.trained import TrainedKind as TrainedKind
 from mnemic.view import View as View
 from operators.contracts import NO_REJECTS as NO_REJECTS
 from operators.contracts import REJECTED as REJECTED
@@ -26,6 +27,8 @@ from operators.sections import Learn as Learn
 from operators.sections import Section as Section
 from operators.sections import dtype_field as dtype_field
 from operators.sections import shared_field as shared_field
+from operators.train import Checkpoint as Checkpoint
+from operators.train import Training as Training
 from pipelines.sources import Document as Document
 from pipelines.sources import Item as Item
 from pipelines.sources import Reject as Reject

@@ -10,6 +10,8 @@ docs/extending.md shows one of each. `mnemic doctor` lists those that are instal
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -44,7 +46,7 @@ class Plugin:
         """The object. Raises ``PluginError`` where it cannot be imported, or lacks what its group asks for."""
         title = f"The {self.kind} '{self.name}' of {self.package} {self.version}"
         try:
-            loaded = self.entry.load()
+            loaded = load_entry(self.entry)
         except Exception as error:
             raise PluginError(
                 f"{title} cannot be loaded from {self.entry.value} ({type(error).__name__}: {error}). Repair or "
@@ -57,6 +59,18 @@ class Plugin:
                 f"{self.kind} must have; update or uninstall that package."
             )
         return loaded
+
+
+def load_entry(entry: EntryPoint) -> Any:
+    """The object of an entry point, by an import that neither ends this process nor writes into its output.
+
+    What the package prints goes to standard error. Raises whatever the import raises; ``ImportError`` where it exits.
+    """
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            return entry.load()
+        except SystemExit as error:
+            raise ImportError(f"it ends the process with {error.code!r}") from error
 
 
 def plugins(group: str) -> list[Plugin]:

@@ -54,7 +54,7 @@ class View:
         if name not in self:
             raise BankError(
                 f"Release {self.release.name} of {self.path} has no {name}. "
-                f"It holds: {', '.join(self.release.versions)}."
+                f"It holds: {', '.join(self.release.versions)}. Build a recipe with the step that makes {name}."
             )
         return self._snapshots[name]
 

@@ -90,7 +90,7 @@ class RowOrder:
         return earlier[self._column].combine_chunks().take(place)
 
     def there(self, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Which of these rows are in the snapshot."""
+        """Whether the rows with these ``numbers``, uint64 [n], are in the snapshot, bool [n]."""
         distinct = np.unique(numbers)
         lots = [distinct[start : start + _LOOKED_UP] for start in range(0, len(distinct), _LOOKED_UP)]
         there = [self._snapshot.take_rows(lot, [])["_rowid"].to_numpy() for lot in lots]

@@ -44,7 +44,7 @@ class Record:
         return {**dataclasses.asdict(self), "fingerprint": self.fingerprint, "state": self.state}
 
     def changes_from(self, stored: Mapping[str, Any]) -> list[str]:
-        """What differs from a stored record, each difference as a phrase; empty when the fingerprints agree."""
+        """The differences from a stored record, each as a phrase; none when the fingerprints agree."""
         if stored.get("fingerprint") == self.fingerprint:
             return []
         changes = []

@@ -1,4 +1,4 @@
-"""What a build is told beside its recipe."""
+"""The options of a build, beside its recipe."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from mnemic.facts import consistent
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.release import release_state
 from pipelines.steps import Status, Step, steps_of
+from pipelines.steps.contracts import state_of
 from pipelines.steps.datasets import known_datasets
 
 
@@ -62,8 +63,7 @@ def plan(
     waiting: dict[str, bool] = {}
     planned = []
     for step in steps:
-        with consistent(f"The records of the step {step.name}", store.root):
-            status = step.state(store)
+        status = state_of(step, store)
         upstream = [name for name in step.after if waiting[name]]
         waiting[step.name] = bool(upstream) or not status.done
         planned.append(_planned(step, status, upstream, rates))

@@ -24,13 +24,13 @@ from mnemic.dataset import Dataset, Store
 from mnemic.dataset.fence import Fence
 from mnemic.dataset.lease import Lease
 from mnemic.dataset.write import append_rows
-from mnemic.errors import OtherRecipe, Unreachable
-from mnemic.facts import consistent, mapping
+from mnemic.errors import MnemicError, OtherRecipe, Unreachable
+from mnemic.facts import mapping
 from mnemic.hardware import checked_device, default_device, device_name
 from mnemic.release import Release, releases
 from mnemic.schema import RUNS
 from pipelines.engine import choose_engine
-from pipelines.engine.contracts import last_lines
+from pipelines.engine.contracts import failed, last_lines
 from pipelines.heads import go_back
 from pipelines.options import BuildOptions
 from pipelines.progress import ProgressEvent
@@ -39,7 +39,9 @@ from pipelines.release import RECORD as RELEASE
 from pipelines.release import release_state, write_release
 from pipelines.steps import Context, Step, steps_of
 from pipelines.steps.anew import named, with_anew
+from pipelines.steps.contracts import state_of
 from pipelines.steps.datasets import DeclaredStore, known_datasets
+from pipelines.steps.read import manifest_of
 
 OWNER = "recipe"
 """Row of `runs` that says which recipe the bank belongs to."""
@@ -55,7 +57,7 @@ class StepResult:
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What a build did: the steps that ran (none, when nothing had changed) and the newest release."""
+    """The outcome of a build: the steps that ran (none, when nothing had changed) and the newest release."""
 
     bank: str
     run: str
@@ -101,7 +103,7 @@ class Building:
     def __enter__(self) -> Building:
         self._emit(ProgressEvent("run-start", self.run_id, message=f"bank {self.store.root}"))
         for source in self.recipe.sources:
-            source.manifest()  # a missing path is told before anything is written
+            manifest_of(source)  # a missing path is told before anything is written
         if "://" not in self.store.root:
             Path(self.store.root).mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as opened:
@@ -137,9 +139,7 @@ class Building:
     def run(self, step: Step) -> StepResult | None:
         """Do what is left of ``step``; None when that is nothing. Raises when what it left is nothing to go on with."""
         result = None
-        with consistent(f"The records of the step {step.name}", self.store.root):
-            status = step.state(self.store)
-        if not status.done:
+        if not state_of(step, self.store).done:
             result = self._run(step.name, step.record.fingerprint, step.run)
         step.check(self.store, self.recipe.max_rejects)
         return result
@@ -184,7 +184,9 @@ class Building:
         except Exception as error:
             if not isinstance(error, Unreachable):  # a store that does not answer would be waited for once more
                 self._note(mine, fingerprint, started, time.monotonic() - clock, error)
-            raise
+            if isinstance(error, MnemicError | OSError):
+                raise
+            raise failed(name, "", error) from error
         seconds = time.monotonic() - clock
         self._note(mine, fingerprint, started, seconds)
         mine.emit("step-end", done=mine.tally.rows, total=mine.tally.rows, unit="rows", seconds=seconds)
@@ -262,7 +264,7 @@ def _check_owner(store: Store, recipe: Recipe, run: str, replace: bool) -> None:
 
 
 def _circumstances(context: Context) -> dict[str, Any]:
-    """What a reader of lineage wants to know and no fingerprint holds."""
+    """The circumstances of a run that are in no fingerprint, for whoever reads lineage."""
     torch = sys.modules.get("torch")
     return {
         "engine": context.engine.name,

@@ -14,6 +14,7 @@ import importlib.metadata
 from collections.abc import Iterable
 
 from mnemic.errors import RecipeError
+from mnemic.plugins import load_entry
 from operators import datastore, denoise, embed, sentences, split, surprise
 from operators.cluster import operator as cluster
 from operators.deduplicate import operator as deduplicate
@@ -23,6 +24,7 @@ from operators.sections import Learn, Section
 from operators.segment import operator as segment
 from operators.teacher import neighbours
 from operators.teacher import operator as teacher
+from pipelines.declarations import fault, fault_among
 
 BUILT_IN: tuple[Section, ...] = (
     signature.SECTION,
@@ -46,20 +48,6 @@ BUILT_IN: tuple[Section, ...] = (
 ENTRY_POINTS = "mnemic.operators"
 """Entry-point group in which other packages offer sections."""
 
-_TAKEN = {
-    "name",
-    "bank",
-    "storage_options",
-    "sources",
-    "max_document_bytes",
-    "fragment_characters",
-    "max_rejects",
-    "language_model",
-    "read",
-    "release",
-}
-"""Keys of a recipe, and steps, that are no sections."""
-
 
 @functools.cache
 def sections() -> tuple[Section, ...]:
@@ -68,7 +56,8 @@ def sections() -> tuple[Section, ...]:
     Raises ``RecipeError`` for an entry point that cannot be used, naming the package that offers it.
     """
     ordered = list(BUILT_IN)
-    waiting = [(point, _loaded(point)) for point in _offered()]
+    joined = [(point, _loaded(point)) for point in _offered()]
+    waiting = joined
     while waiting:
         steps = {"read", *(section.step_called for section in ordered)}
         ready = [(point, section) for point, section in waiting if set(section.needed_steps) <= steps]
@@ -80,6 +69,9 @@ def sections() -> tuple[Section, ...]:
             _refuse_clash(point, section, ordered)
             ordered.append(section)
         waiting = [one for one in waiting if one not in ready]
+    for point, section in joined:
+        if problem := fault_among(section, ordered):
+            raise _unusable(point, problem)
     return tuple(ordered)
 
 
@@ -89,11 +81,13 @@ def _offered() -> list[importlib.metadata.EntryPoint]:
 
 def _loaded(point: importlib.metadata.EntryPoint) -> Section:
     try:
-        section = point.load()
+        section = load_entry(point)
     except Exception as error:
         raise _unusable(point, f"cannot be imported ({type(error).__name__}: {error})") from error
     if not isinstance(section, Section):
         raise _unusable(point, f"is a {type(section).__name__} and no `operators.sections.Section`")
+    if problem := fault(section):
+        raise _unusable(point, problem)
     return section
 
 
@@ -105,8 +99,6 @@ def _refuse_clash(point: importlib.metadata.EntryPoint, section: Section, ordere
             raise _unusable(point, f"is called {section.name!r}, as another section is")
         if isinstance(other.step, Learn) and other.step.memory == memory:
             raise _unusable(point, f"trains a memory {memory!r}, which the section {other.name!r} trains")
-    if names & _TAKEN:
-        raise _unusable(point, f"is called {section.name!r}, which means something else in a recipe")
 
 
 def _unusable(point: importlib.metadata.EntryPoint, reason: str) -> RecipeError:

@@ -15,12 +15,13 @@ import importlib.util
 import io
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
 import mnemic
-from mnemic.errors import MnemicError, NoSpace, UnknownCommand
+from mnemic.errors import MnemicError, NoSpace, PluginError, UnknownCommand
 from mnemic.floors import HOME, load_floor
 from mnemic.plugins import Plugin, find_plugin, plugins
 from mnemic.terminal import plain
@@ -82,8 +83,14 @@ def summary(source: Path) -> str:
 
 def _summary_of_plugin(plugin: Plugin) -> str:
     try:
-        spec = importlib.util.find_spec(plugin.entry.module)  # imports the packages above it
-        return summary(Path(spec.origin)) if spec is not None and spec.origin else "does not load; see `mnemic doctor`"
+        package, *rest = plugin.entry.module.split(".")
+        spec = importlib.util.find_spec(package)  # finding what is inside would import the package, which may be slow
+        if spec is None or not spec.origin:
+            return "does not load; see `mnemic doctor`"
+        if not rest:
+            return summary(Path(spec.origin))
+        place = Path(spec.origin).parent.joinpath(*rest)
+        return summary(place / "__init__.py" if place.is_dir() else place.with_suffix(".py"))
     except Exception as error:
         return f"does not load ({type(error).__name__}: {error}); see `mnemic doctor`"
 
@@ -146,6 +153,22 @@ def _run(words: Sequence[str]) -> int:
         epilog=f"examples:\n{module.EXAMPLES.rstrip()}\n\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    module.add_arguments(parser)
-    code: int = module.run(parser.parse_args(words[1:]))
-    return code
+    if name in OWN:
+        module.add_arguments(parser)
+        return int(module.run(parser.parse_args(words[1:])))
+    return _run_of_package(name, module, parser, words[1:])
+
+
+def _run_of_package(name: str, module: ModuleType, parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
+    """Run another package's command; an error of its code that is no sentence becomes one, with the place."""
+    try:
+        module.add_arguments(parser)
+        return int(module.run(parser.parse_args(words)) or 0)
+    except (MnemicError, OSError):
+        raise
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise PluginError(
+            f"The command '{name}' failed at {place.filename}:{place.lineno} ({type(error).__name__}: {error}). Repair "
+            "the package that offers it, or tell its authors."
+        ) from error

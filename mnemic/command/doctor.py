@@ -8,11 +8,14 @@ import json
 import os
 import platform
 import shutil
+from collections.abc import Collection
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from mnemic.errors import ModelError, PluginError
+from mnemic.errors import ModelError, PluginError, RecipeError
+from mnemic.floors import load_floor
 from mnemic.hardware import has_bfloat16
+from mnemic.memories.kinds import KINDS
 from mnemic.models import locate
 from mnemic.plugins import GROUPS, Plugin, plugins
 from mnemic.terminal import say
@@ -112,15 +115,17 @@ def _version(package: str) -> str | None:
 
 def _described(plugin: Plugin) -> dict[str, Any]:
     """A plugin with the ``problem`` that keeps it from being used, None where there is none."""
-    from mnemic.command import OWN
-
     problem = None
-    if plugin.kind == "command" and plugin.name in OWN:
-        problem = f"mnemic has a command of that name, so this one cannot be reached; {plugin.package} must rename it."
+    if plugin.name in _names_of_ours(plugin.group):
+        problem = (
+            f"mnemic has a {plugin.kind} of that name, so this one cannot be reached; {plugin.package} must rename it."
+        )
     else:
         try:
             plugin.load()
-        except PluginError as error:
+            if plugin.kind == "operator":
+                _check_sections(plugin)
+        except (PluginError, RecipeError) as error:
             problem = str(error)
     return {
         "kind": plugin.kind,
@@ -129,6 +134,25 @@ def _described(plugin: Plugin) -> dict[str, Any]:
         "version": plugin.version,
         "problem": problem,
     }
+
+
+def _names_of_ours(group: str) -> Collection[str]:
+    """Names that a package cannot give to what it adds to ``group``."""
+    from mnemic.command import OWN
+
+    if group == "mnemic.sources":
+        sources: Collection[str] = load_floor("pipelines.sources.kinds", "`mnemic doctor`").SOURCES
+        return sources
+    return {"mnemic.commands": OWN, "mnemic.memories": KINDS}.get(group, ())
+
+
+def _check_sections(plugin: Plugin) -> None:
+    """Raise ``RecipeError`` where this operator keeps recipes from being read; another one has a line of its own."""
+    try:
+        load_floor("pipelines.sections", "`mnemic doctor`").sections()
+    except RecipeError as error:
+        if f"'{plugin.name}' of the package {plugin.package} " in str(error):
+            raise
 
 
 def _there(address: str) -> bool:

@@ -88,7 +88,7 @@ def _facts(bank: Bank) -> dict[str, Any]:
 
 
 def _index(index: dict[str, Any]) -> str:
-    """What kind of index it is and, of one that is approximate, how much it finds and what it looks at."""
+    """The kind of an index; for an approximate one also its recall and the share of the rows that it reads."""
     if "nprobes" not in index:
         return str(index["kind"])
     return (

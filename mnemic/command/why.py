@@ -131,7 +131,7 @@ def _boundary(row: dict[str, Any], settings: dict[str, Any]) -> str:
 
 
 def _meaning(method: str, score: float, threshold: float | None) -> str:
-    """What the score of a gap is, in words."""
+    """The meaning of a gap's score, in words."""
     name = {
         "posterior": "probability of a boundary",
         "divisive": "squared error saved",

@@ -73,7 +73,7 @@ class MemoryDecoder(Student):
         return self.config.blocks
 
     def trunk(self, ids: Tensor, attention_mask: Tensor | None = None, cache: Any | None = None) -> Tensor:
-        """What the head reads at each position: [batch, positions, width]. ``cache`` (transformers') grows."""
+        """Inputs of the head at each position: [batch, positions, width]. ``cache`` (transformers') grows."""
         embedded = self.body.embed_tokens(ids).to(self.head.weight.dtype)
         output = self.body(
             inputs_embeds=embedded, attention_mask=attention_mask, past_key_values=cache, use_cache=cache is not None

@@ -13,7 +13,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from mnemic.errors import ModelError
 from mnemic.memories.held_out import HeldOutRows
+from mnemic.plugins import find_plugin, load_entry, plugins
 from mnemic.view import View
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Kind(Protocol):
 
 def kinds() -> dict[str, Kind]:
     """All kinds by name, the built-in ones first. Raises `ModelError` for one that cannot be used."""
-    return {name: kind(name) for name in [*KINDS, *sorted(_offered().keys() - KINDS.keys())]}
+    return {name: kind(name) for name in [*KINDS, *sorted(_offered() - KINDS.keys())]}
 
 
 def kind(name: str) -> Kind:
@@ -110,13 +111,13 @@ def kind(name: str) -> Kind:
     if name in KINDS:
         module, _, attribute = KINDS[name].partition(":")
         return cast(Kind, getattr(import_module(module), attribute))
-    offered = _offered()
-    if name not in offered:
-        names = [*KINDS, *sorted(offered)]
+    plugin = find_plugin(ENTRY_POINTS, name)
+    if plugin is None:
+        names = [*KINDS, *sorted(_offered())]
         nearest = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {nearest[0]!r}?" if nearest else "install the package that offers it."
         raise ModelError(f"There is no kind of memory {name!r}, only {', '.join(names)}; {hint}")
-    return _of_package(name, offered[name])
+    return _of_package(name, plugin.entry)
 
 
 def is_known(name: str) -> bool:
@@ -124,13 +125,13 @@ def is_known(name: str) -> bool:
     return name in KINDS or name in _offered()
 
 
-def _offered() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+def _offered() -> set[str]:
+    return {plugin.name for plugin in plugins(ENTRY_POINTS)}
 
 
 def _of_package(name: str, point: EntryPoint) -> Kind:
     try:
-        offered = point.load()
+        offered = load_entry(point)
     except Exception as error:
         raise ModelError(
             f"The kind of memory {name!r} ({point.value}) cannot be imported ({type(error).__name__}: {error}); repair "

@@ -65,7 +65,10 @@ class MLPMemory(Student):
         self.head = nn.Linear(config.width, config.tokens, bias=False)
 
     def start_from(self, scale: Tensor, bias: Tensor | None, rows: Tensor) -> None:
-        """Copy the language model's final norm and its output embedding's rows of ``tokens``, where widths agree."""
+        """Copy the language model's final norm, ``scale`` and ``bias`` [width], and its output embedding's ``rows``.
+
+        They are those of ``tokens``, [tokens, width]; nothing is copied where widths differ.
+        """
         if rows.shape != self.head.weight.shape:
             return
         with torch.no_grad():
@@ -75,7 +78,7 @@ class MLPMemory(Student):
                 self.norm.bias.copy_(bias)
 
     def trunk(self, hidden: Tensor) -> Tensor:
-        """What the head reads, [n, width], for ``hidden`` [n, inputs]."""
+        """Inputs of the head, [n, width], for ``hidden`` [n, inputs]."""
         state = self.entry(hidden)
         for block in self.blocks:
             state = block(state)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
-from mnemic.errors import BankError, ModelError
-from mnemic.memories.kinds import Memory, MemoryInfo, is_known, kind, kinds
+from mnemic.errors import BankError, MnemicError, ModelError
+from mnemic.memories.kinds import Kind, Memory, MemoryInfo, is_known, kind, kinds
 from mnemic.memories.trained import stored_rows
 from mnemic.view import View, fitting
 
@@ -23,10 +23,31 @@ class StoredMemories:
 
         Rows of a kind that this mnemic does not know are listed too; loading one says so.
         """
+        described: dict[str, MemoryInfo] = {}
         with fitting(self.view, "The memories"):
-            described = {info.name: info for one in kinds().values() for info in one.described(self.view)}
+            for one in kinds().values():
+                for info in self._described(one):
+                    other = described.setdefault(info.name, info)
+                    if other is not info:
+                        raise ModelError(
+                            f"{self.view.path} has a memory {info.name!r} of the kind {other.kind!r} and one of the "
+                            f"kind {info.kind!r}; let the package that offers the kind {one.name!r} call its own "
+                            "otherwise, or uninstall it."
+                        )
         rows = {info.name: described.pop(info.name, info) for info in stored_rows(self.view)}
         return (*rows.values(), *described.values())
+
+    def _described(self, one: Kind) -> list[MemoryInfo]:
+        """The memories of a kind; an error of its package that is no sentence becomes one."""
+        try:
+            infos = list(one.described(self.view))
+            if not all(isinstance(info, MemoryInfo) for info in infos):
+                raise TypeError("`described` gives values that are no MemoryInfo")
+        except (MnemicError, OSError):
+            raise
+        except Exception as error:
+            raise _broken(one.name, f"cannot list the memories of {self.view.path}", error) from error
+        return infos
 
     def info(self, name: str) -> MemoryInfo:
         """The memory called ``name``, without its weights. Raises `BankError` where there is none."""
@@ -48,8 +69,15 @@ class StoredMemories:
                 f"{self.view.path} has a memory of kind {info.kind!r}, which this mnemic does not know; update it, or "
                 "install the package that offers the kind."
             )
-        with fitting(self.view, "The configuration and the weights of a memory"):
-            return kind(info.kind).load(self.view, info)
+        try:
+            memory = kind(info.kind).load(self.view, info)
+            if not (hasattr(memory, "enter") and hasattr(memory, "scores")):
+                raise TypeError(f"`load` gives a {type(memory).__name__}, which has no `enter` and `scores`")
+        except (MnemicError, OSError):
+            raise
+        except Exception as error:
+            raise _broken(info.kind, f"cannot load the memory {name!r} of {self.view.path}", error) from error
+        return memory
 
     def lock(self, infos: Sequence[MemoryInfo]) -> dict[str, str]:
         """The model that these memories need; empty where any will do. Raises `ModelError` where they need several."""
@@ -61,3 +89,10 @@ class StoredMemories:
                 "of one, or build the bank again."
             )
         return dict(locks[0]) if locks else {}
+
+
+def _broken(kind: str, fault: str, error: Exception) -> ModelError:
+    return ModelError(
+        f"The kind of memory {kind!r} {fault} ({type(error).__name__}: {error}). If another package offers it, repair "
+        "or uninstall that."
+    )

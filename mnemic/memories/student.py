@@ -1,4 +1,4 @@
-"""What trained memories have in common: a head over the tokens of the store, and a form as bytes."""
+"""The common part of trained memories: a head over the tokens of the store, and a form as bytes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ class Student(nn.Module):
         self.register_buffer("tokens", ids)
 
     def index(self, token: Tensor) -> tuple[Tensor, Tensor]:
-        """Place of each token id in the head, and whether it is there (place 0 where it is not)."""
+        """For token ids int64 [...]: their places in the head, int64 [...], and whether they are there, bool [...].
+
+        The place of one that is not there is 0.
+        """
         place = torch.searchsorted(self.tokens, token.to(torch.int64).contiguous()).clamp(max=len(self.tokens) - 1)
         is_known = self.tokens[place] == token
         return place.masked_fill(~is_known, 0), is_known

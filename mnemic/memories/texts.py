@@ -99,7 +99,10 @@ class Texts:
         return pieces
 
     def padded(self, pieces: list[ScoredWindow], shape: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(token ids in ``shape``, padded on the right; the flat place that predicts each row of the pieces)."""
+        """Token ids int64 [shape], padded on the right, and for each row of the pieces the flat place that predicts it.
+
+        The places are int64 [rows], in the order of the pieces.
+        """
         ids = np.zeros(shape, np.int64)
         read = []
         for line, piece in enumerate(pieces):

@@ -1,4 +1,4 @@
-"""What may be taken of a search, and the rows taken as hits with their reasons."""
+"""The budget of a search, and its chosen rows as hits with their reasons."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def token_counter(tokenizer: Any, encoder: Callable[[], TextEncoder]) -> Callabl
 def hits_of(view: View, ranked: Ranked, chosen: Mapping[int, int | None]) -> list[Hit]:
     """The rows at the places ``chosen`` of ``ranked``, best first, with their texts and documents.
 
-    The value of a place is the place of the hit that it was taken for as a neighbour, None for a hit of its own.
+    The value of a place is the place of the hit whose neighbour it is, None for a hit of its own.
     """
     events, documents = view.dataset("events"), view.dataset("documents")
     ids = ranked.facts["id"].to_pylist()

@@ -1,4 +1,4 @@
-"""What is taken under a budget: a similarity buffer, a contiguity buffer, and the order in which it will be read.
+"""How a budget is filled: a similarity buffer, a contiguity buffer, and the order in which it will be read.
 
 Recall at k over events of different length would mean nothing; recall under a budget does. As in EM-LLM (arXiv
 2407.09450, section 3.4) most of the budget goes to the best events, best first, and a share to what stands next to

@@ -25,7 +25,7 @@ TEXT_SHARE = 0.5
 
 
 def ranks(scores: Floats) -> Floats:
-    """Rank of each score from 1, equal scores alike (1, 2, 2, 3); infinite for NaN, which is no score."""
+    """Rank of each score float64 [n] from 1, float64 [n]: equal ones alike, infinite for NaN, which is no score."""
     places = np.full(len(scores), np.inf)
     scored = ~np.isnan(scores)
     places[scored] = np.unique(-scores[scored], return_inverse=True)[1] + 1.0
@@ -45,6 +45,6 @@ def with_neighbours(scores: Floats, pairs: Integers, share: float) -> Floats:
 
 
 def fuse(rankings: Iterable[Floats]) -> Floats:
-    """Reciprocal rank fusion: the sum over rankings of 1 / (20 + rank)."""
+    """Reciprocal rank fusion, float64 [n]: the sum over rankings, float64 [n] each, of 1 / (20 + rank)."""
     summed: Floats = np.sum([1.0 / (RANK_CONSTANT + ranking) for ranking in rankings], axis=0)
     return summed

@@ -73,7 +73,7 @@ def rank_events(
     near: str | None = None,
     pool: int = POOL,
 ) -> Ranked:
-    """Rank the rows of ``level`` (None: the leaves) that satisfy ``where`` for ``query`` and its ``vector``.
+    """Rank the rows of ``level`` (None: the leaves) that satisfy ``where`` for ``query`` and its ``vector`` [d].
 
     The words of ``documents`` that satisfy ``within`` are heard as well (None: of none), and with ``events_heard``
     those of events. ``varying`` says that ``where`` may hold for one row of a document and not for another. With

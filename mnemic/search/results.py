@@ -1,4 +1,4 @@
-"""What a search gives: events with their scores, and the text that a prompt takes of them.
+"""The results of a search: events with their scores, and the text that a prompt takes of them.
 
 In a prompt each text stands between two lines of markup, as language models are used to:
 

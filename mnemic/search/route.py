@@ -49,7 +49,7 @@ class RouteTree:
         return cls(paths, centroids, nodes["size"].to_numpy(), children)
 
     def route(self, vector: npt.NDArray[Any], leaves: int) -> Route:
-        """Descend from the root, keeping at each level the ``leaves`` nodes nearest to ``vector`` (Euclidean).
+        """Descend from the root, keeping at each level the ``leaves`` nodes nearest to ``vector`` [d] (Euclidean).
 
         With as many leaves as the tree has, all of it is searched. Raises `QueryError` for fewer than one.
         """

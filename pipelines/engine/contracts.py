@@ -1,4 +1,4 @@
-"""What steps ask of an engine."""
+"""The contract of engines: jobs in, a stream of results out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate mem
 
 @dataclass(frozen=True)
 class Job(Generic[MadeT]):
-    """What the workers of a step do.
+    """The work of a step's workers.
 
     ``factory`` is called once in each worker, and what it returns is the work. It may be sent to another process: what
     it closes over must be small and picklable. ``describe`` says in words what an item is.
@@ -68,7 +68,7 @@ class Engine(Protocol):
         """One result for each item, in any order. Where there are no items no worker is made."""
 
     def stream(self, job: Job[Callable[[Progress], Iterator[ResultT]]], progress: Progress) -> ResultStream[ResultT]:
-        """What one worker yields, in its order.
+        """The results that one worker yields, in its order.
 
         When the worker dies, another one begins the job anew: what it yields must follow from what is committed.
         """
@@ -84,12 +84,12 @@ class Engine(Protocol):
         """
 
 
-def failed(job: Job[Any], item: str, error: BaseException) -> MnemicError:
+def failed(step: str, item: str, error: BaseException) -> MnemicError:
     """The error of an operator as a sentence; errors that are sentences already stay what they are."""
     if isinstance(error, MnemicError):
         return error
     what = f"{type(error).__name__}: {error}".strip().rstrip(":").splitlines()[0][:300]
-    where = f"The step {job.step} failed on {item}" if item else f"The step {job.step} failed"
+    where = f"The step {step} failed on {item}" if item else f"The step {step} failed"
     if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _OUT_OF_MEMORY):
         return StepError(
             f"{where}: its worker ran out of memory ({what}). Give the build fewer workers (--workers), or make "

@@ -156,7 +156,7 @@ class Streamed(Generic[ResultT]):
         return self
 
     def cancel(self) -> None:
-        """What is under way would go on for long; only what it yielded counts."""
+        """The stream ends at once: it would go on for long, and only the results that it yielded count."""
         self._cancelled = True
         self._pool.drop(self._slot)
 
@@ -234,7 +234,7 @@ def answered(references: list[Any], seconds: float) -> list[Any]:
 def of_operator(job: Job[Any], item: str, error: RayTaskError, slot: Slot) -> MnemicError:
     """The operator's own error, with its traceback in the worker and what the worker printed."""
     cause = error.cause if isinstance(error.cause, BaseException) else error
-    failure = failed(job, item, cause)
+    failure = failed(job.step, item, cause)
     failure.log = (*last_lines(error), *last_words(slot.identity()))
     return failure
 

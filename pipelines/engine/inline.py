@@ -42,7 +42,7 @@ def _mapped(job: Job[Callable[[ItemT], ResultT]], items: Iterable[ItemT]) -> Ite
         try:
             result = worker(item)
         except Exception as error:
-            raise failed(job, job.describe(item), error) from error
+            raise failed(job.step, job.describe(item), error) from error
         yield result
 
 
@@ -73,7 +73,7 @@ class _Cancellable(Generic[ResultT]):
         except (StopIteration, MnemicError):
             raise
         except Exception as error:
-            raise failed(self._job, "", error) from error
+            raise failed(self._job.step, "", error) from error
 
     def cancel(self) -> None:
         self._cancelled = True

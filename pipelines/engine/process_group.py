@@ -64,7 +64,7 @@ class GroupStream(Generic[ResultT]):
         return self
 
     def cancel(self) -> None:
-        """What is under way would go on for long; only what was yielded counts."""
+        """The group ends at once: it would go on for long, and only the results that it yielded count."""
         self._cancelled = True
         self._end()
 

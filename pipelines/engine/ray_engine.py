@@ -123,7 +123,7 @@ class RayEngine:
         return self._pool
 
     def _shape(self, resources: Resources) -> Resources:
-        """What an actor asks of Ray: GPUs where there are any; on this machine alone, all cores between the workers."""
+        """The share of an actor in Ray's resources: GPUs where there are any; here alone, cores between the workers."""
         total = ray.cluster_resources()
         if not total.get("GPU"):
             resources = dataclasses.replace(resources, gpus=0.0)

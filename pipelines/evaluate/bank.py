@@ -33,7 +33,7 @@ from pipelines.evaluate.held_out import HeldOut, loaded
 from pipelines.evaluate.speed import Speed, speeds
 
 COSTS = ("parameters", "trained_tokens", "training_flops")
-"""What a memory's metrics say of its training."""
+"""The metrics of a memory that describe its training."""
 
 PARTS = {"document": "held-out documents", "collection": "held-out collections"}
 

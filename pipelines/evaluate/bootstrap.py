@@ -67,6 +67,6 @@ def document_sums(
 
 
 def interval(value: float, draws: NDArray[Any]) -> Interval:
-    """``value`` with the 2.5 % and 97.5 % points of ``draws``."""
+    """``value`` with the 2.5 % and 97.5 % points of ``draws`` [n]."""
     low, high = np.quantile(draws, [0.025, 0.975])
     return Interval(value, float(low), float(high))

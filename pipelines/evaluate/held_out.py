@@ -47,7 +47,7 @@ class HeldOut:
         return {name: best_weight(self.base, scores)[0] for name, scores in self.memories.items()}
 
     def losses(self, weights: Mapping[str, float]) -> dict[str, npt.NDArray[np.float64]]:
-        """The loss of each token in nats: of the model alone as "base", and mixed with each memory."""
+        """The loss of each token in nats, float64 [n]: of the model alone as "base", and mixed with each memory."""
         mixed = {name: mixture_nll(self.base, scores, weights[name]) for name, scores in self.memories.items()}
         return {"base": -self.base, **mixed}
 

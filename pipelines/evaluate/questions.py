@@ -68,7 +68,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Skipped:
-    """What of a file is not measured, and why: a question, or only an id of its evidence (``whole`` is false)."""
+    """A question that is not measured, or only an id of its evidence (``whole`` is false), with the reason."""
 
     place: str
     reason: str

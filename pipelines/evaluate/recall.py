@@ -1,4 +1,4 @@
-"""What a search finds of the evidence of questions, under budgets of words.
+"""How much of the evidence of questions a search finds, under budgets of words.
 
 Recall at k means nothing over units of different length (a session answers everything and costs six thousand words), so
 the measure is the share of a question's evidence that is in what a budget holds, averaged over questions, with the

@@ -1,4 +1,4 @@
-"""What memories cost while a model generates: tokens a second with each of them, and the memory that each takes.
+"""The cost of memories while a model generates: tokens a second with each of them, and the memory that each takes.
 
 The model continues held-out documents greedily, one at a time and with its key-value cache, as people use it. Every
 setting runs in turn and the median is told, since machines are shared.

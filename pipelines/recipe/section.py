@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError, ValidationInfo, ValidatorFunctionWrapHandler
 from pydantic_core import PydanticCustomError
 
+from mnemic.errors import RecipeError
 from operators.sections import Section, preset_fields
 
 
@@ -54,7 +55,7 @@ class SectionCheck:
         return dataclasses.replace(operator, **settled)
 
     def _settings(self, value: Any, before: Mapping[str, Any]) -> Any:
-        """What the section runs with: a mapping, or an operator as it was given; None where it is off."""
+        """The settings that the section runs with: a mapping, or an operator as it was given; None where it is off."""
         if value is None and self.section.on:
             raise PydanticCustomError("dataclass_type", "settings are needed")
         settings: Any = {} if value is True else value
@@ -65,7 +66,7 @@ class SectionCheck:
         if settings is not None:
             settings = dict(settings)
         if self.section.complete is not None:
-            settings = self.section.complete(settings, before)
+            settings = self._completed(settings, before)
         if settings is None:
             return None
         if value is False:
@@ -74,6 +75,21 @@ class SectionCheck:
             )
         presets = {name: said_at(before, place) for name, place in preset_fields(self.section.operator).items()}
         return {name: preset for name, preset in presets.items() if preset is not None} | settings
+
+    def _completed(self, settings: dict[str, Any] | None, before: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The settings after the section's own `complete`. An error of it that is no sentence becomes one."""
+        assert self.section.complete is not None
+        try:
+            completed = self.section.complete(settings, before)
+        except (RecipeError, ValueError, AssertionError):
+            raise
+        except Exception as error:
+            raise ValueError(
+                f"its package cannot complete the settings ({type(error).__name__}: {error}); repair or uninstall it"
+            ) from error
+        if completed is not None and not isinstance(completed, dict):
+            raise ValueError(f"its package completes the settings to {completed!r}; repair or uninstall it")
+        return completed
 
     def _missing(self, before: Mapping[str, Any]) -> str | None:
         """A section that is off and without which this one cannot run: the first, which the others wait for."""

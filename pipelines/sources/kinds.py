@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import importlib.metadata
 from typing import cast
 
 from mnemic.errors import RecipeError
+from mnemic.plugins import find_plugin, load_entry, plugins
 from pipelines.sources.contracts import Source
 from pipelines.sources.conversations import Conversations
 from pipelines.sources.folder import Folder
@@ -26,15 +26,15 @@ def find_source(kind: str) -> type[Source]:
     """
     if kind in SOURCES:
         return cast(type[Source], SOURCES[kind])
-    offered = {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
-    known = sorted({*SOURCES, *offered})
-    if kind not in offered:
+    plugin = find_plugin(ENTRY_POINTS, kind)
+    if plugin is None:
+        known = sorted({*SOURCES, *(plugin.name for plugin in plugins(ENTRY_POINTS))})
         nearest = difflib.get_close_matches(kind, known, n=1)
         hint = f"did you mean '{nearest[0]}'?" if nearest else "is the package that offers it installed?"
         raise RecipeError(f"There is no source of kind '{kind}', only {', '.join(known)}; {hint}")
-    point = offered[kind]
+    point = plugin.entry
     try:
-        found = point.load()
+        found = load_entry(point)
     except Exception as error:
         raise RecipeError(
             f"The source '{kind}' ({point.value}) cannot be imported ({type(error).__name__}: {error}); repair or"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+from mnemic.errors import RecipeError
 from mnemic.hardware import likely_device
+from operators.sections import Section
 from pipelines.identity import Record, resolved_fields
 from pipelines.recipe import Recipe
-from pipelines.sections import sections
+from pipelines.sections import BUILT_IN, sections
 from pipelines.steps.contracts import Context, Status, Step
 from pipelines.steps.declared import resolved, step_of, with_optional
 from pipelines.steps.read import ReadStep
@@ -26,7 +28,11 @@ def steps_of(recipe: Recipe, device: str | None = None) -> list[Step]:
     running: dict[str, Step] = {read.name: read}
     for section in sections():
         operator = recipe.running(section)
-        if operator is None or not set(section.needed_steps) <= running.keys():
+        if operator is None:
+            continue
+        missing = [name for name in section.needed_steps if name not in running]
+        if missing:
+            _refuse_silence(recipe, section, missing[0])
             continue
         operator = resolved(operator, device or likely_device())
         shape = with_optional(section.step, running)
@@ -35,3 +41,15 @@ def steps_of(recipe: Recipe, device: str | None = None) -> list[Step]:
         record = Record(section.step_called, operator.version, resolved_fields(operator), fingerprints)
         running[record.step] = step_of(dataclasses.replace(section, step=shape), operator, record)
     return list(running.values())
+
+
+def _refuse_silence(recipe: Recipe, section: Section, missing: str) -> None:
+    """Raise ``RecipeError`` where a recipe names the section of another package, and it cannot run.
+
+    Ours may stand in a recipe without a language model: such a recipe becomes whole with one line.
+    """
+    if section.name in recipe.model_fields_set and section not in BUILT_IN:
+        raise RecipeError(
+            f"`{section.name}` needs the step {missing}, which does not run in this recipe: it waits for "
+            f"`language_model`, or is off. Set that, or leave `{section.name}` out."
+        )

@@ -15,11 +15,11 @@ from typing import Any, Protocol, TypeVar
 import pyarrow as pa
 
 from mnemic.catalogue import DatasetSpec
-from mnemic.dataset import Store
+from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.commit import Conflict
 from mnemic.dataset.lease import Lease
 from mnemic.dataset.write import append, append_rows
-from mnemic.errors import BankError, MnemicError
+from mnemic.errors import BankError, MnemicError, StepError
 from mnemic.schema import REJECTS
 from operators.contracts import Resources
 from pipelines import faults
@@ -220,6 +220,42 @@ class Context:
             if one.rejects:
                 message = f"  left out: {one.rejects:,} more, the first is {one.first}; `mnemic show BANK --failures`"
                 self.emit("reject", message=message)
+
+
+def require_columns(step: str, snapshot: Snapshot, dataset: str, columns: Collection[str]) -> None:
+    """Raise ``StepError`` where rows of ``dataset`` lack columns that the section of ``step`` names."""
+    lacking = [name for name in dict.fromkeys(columns) if name not in snapshot.schema.names]
+    if lacking and snapshot.count():
+        raise StepError(
+            f"The step {step} reads {', '.join(lacking)} of {dataset}, which no step before it has added. Name columns "
+            f"that are there in its section, or the step that adds them in `after`; there are "
+            f"{', '.join(snapshot.schema.names)}."
+        )
+
+
+def require_key(step: str, dataset: str, key: Collection[str], names: Collection[str]) -> None:
+    """Raise ``StepError`` where rows with the columns ``names`` lack one that the section of ``step`` has in a key."""
+    lacking = sorted({*key} - {*names})
+    if lacking:
+        raise StepError(
+            f"The step {step} makes rows of {dataset} without {', '.join(lacking)}, which its section names as key. "
+            f"Let the operator's output have them; it has {', '.join(names)}."
+        )
+
+
+def state_of(step: Step, store: Store) -> Status:
+    """What ``step`` has left to do. An error that is no sentence becomes one that names the step."""
+    try:
+        return step.state(store)
+    except (MnemicError, OSError):
+        raise
+    except Exception as error:
+        fault = str(error).splitlines()[0][:300] if str(error) else ""
+        raise StepError(
+            f"What the step {step.name} has left to do cannot be told ({type(error).__name__}: {fault}). If another "
+            "package offers its section, repair the columns and conditions that it names, or uninstall the package; "
+            f"else `mnemic verify {store.root} --deep` says whether a file of the bank has changed."
+        ) from error
 
 
 class Step(Protocol):

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import pyarrow as pa
+
 from mnemic.catalogue import CATALOGUE, NAME, DatasetSpec, in_order
 from mnemic.dataset import Dataset, Store
 from mnemic.errors import StepError
 from pipelines.steps.contracts import Step
+
+_NO_FIELDS = pa.schema([])
 
 
 def known_datasets(steps: Iterable[Step]) -> dict[str, DatasetSpec]:
@@ -34,6 +38,7 @@ def known_datasets(steps: Iterable[Step]) -> dict[str, DatasetSpec]:
                     f"The step {step.name} declares the dataset {spec.name!r} with the key {spec.key}. Give it a name "
                     "of small letters, digits, - and _, and the columns that identify a row."
                 )
+    _refuse_shared_columns(steps)
     for step in steps:
         for name in step.datasets:
             if name not in specs:
@@ -42,6 +47,31 @@ def known_datasets(steps: Iterable[Step]) -> dict[str, DatasetSpec]:
                     "in the step's section, so that releases, `mnemic digest` and `mnemic export` know it."
                 )
     return {name: specs[name] for name in in_order(specs)}
+
+
+def _refuse_shared_columns(steps: Iterable[Step]) -> None:
+    """A column that two steps add would be dropped by each and made anew, in every build."""
+    owners: dict[tuple[str, str], str] = {}
+    for step in steps:
+        for dataset in step.datasets[:1]:
+            for column in _added_columns(step):
+                owner = owners.setdefault((dataset, column), step.name)
+                if owner != step.name:
+                    raise StepError(
+                        f"The steps {owner} and {step.name} both add a column {column} to {dataset}. Give one of the "
+                        "columns another name in its operator's output, or leave out one of the steps."
+                    )
+
+
+def _added_columns(step: Step) -> list[str]:
+    """The columns that ``step`` adds to its first dataset, as far as they can be told without its rows."""
+    operator = getattr(step, "operator", None)
+    if operator is None or {*step.datasets[:1]} & {spec.name for spec in step.specs}:
+        return []
+    try:
+        return list(operator.output(_NO_FIELDS).names)
+    except Exception:  # what it adds depends on columns of the rows
+        return []
 
 
 def made_datasets(steps: Sequence[Step]) -> list[DatasetSpec]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from mnemic.errors import StepError
 from mnemic.hardware import resolve_dtype
 from operators import sections
 from operators.sections import Section, Shape
@@ -32,9 +33,27 @@ def step_of(section: Section, operator: Any, record: Record) -> Step:
         case sections.Learn(memory, kind, after, rows):
             return TrainStep(record, operator, after, memory, kind, rows)
         case sections.Driven(driver, after):
-            module, _, name = driver.partition(":")
-            step: Step = getattr(importlib.import_module(module), name)(record, operator, after)
-            return step
+            return _driven(section, driver, record, operator, after)
+
+
+def _driven(section: Section, driver: str, record: Record, operator: Any, after: tuple[str, ...]) -> Step:
+    """The step that the class or function "package.module:name" makes."""
+    module, _, name = driver.partition(":")
+    try:
+        step: Step = getattr(importlib.import_module(module), name)(record, operator, after)
+        missing = [member for member in _MEMBERS if not hasattr(step, member)]
+        if missing:
+            raise TypeError(f"it makes a {type(step).__name__} without {', '.join(missing)}")
+    except (ImportError, AttributeError, TypeError) as error:
+        raise StepError(
+            f"The section '{section.name}' is driven by {driver}, which makes no step ({error}). Repair or uninstall "
+            "the package that offers it."
+        ) from error
+    return step
+
+
+_MEMBERS = ("name", "record", "after", "datasets", "specs", "state", "run", "check")
+"""The members of `Step`."""
 
 
 def resolved(operator: Any, device: str) -> Any:

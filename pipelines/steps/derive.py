@@ -21,13 +21,13 @@ import pyarrow.compute as pc
 from mnemic.catalogue import DatasetSpec, declared
 from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.dataset.write import WrittenFragment, append, write_rows
-from mnemic.errors import StepError
 from mnemic.hardware import default_device
 from operators.contracts import REJECTED, RowOperator
 from pipelines import faults
 from pipelines.identity import Record
 from pipelines.keyset import KeySet
-from pipelines.steps.contracts import Context, Status
+from pipelines.steps import answers
+from pipelines.steps.contracts import Context, Status, require_columns, require_key
 from pipelines.steps.rejects import check_rejects, forget_rejects, mark_of, marked_keys, rejected_inputs
 
 ROWS_AT_ONCE = 1 << 17
@@ -128,6 +128,7 @@ class DeriveStep:
 
     def run(self, context: Context) -> None:
         origin = context.store[self.origin].require()
+        require_columns(self.name, origin, self.origin, (*self.key, *self.columns, *self.needs))
         dataset = context.store[self.target.name]
         target = dataset.snapshot()
         if target is None or self.record.changes_from(target.record or {}):
@@ -166,12 +167,7 @@ class DeriveStep:
     def _schema(self, origin: Snapshot) -> pa.Schema:
         """That of the target, with what the dataset says of itself."""
         schema = self.operator.output(origin.schema)
-        lacking = sorted({*self.target.key, *self.target_key} - set(schema.names))
-        if lacking:
-            raise StepError(
-                f"The step {self.name} makes rows of {self.target.name} without {', '.join(lacking)}, which its "
-                f"section names as key. Let the operator's output have them; it has {', '.join(schema.names)}."
-            )
+        require_key(self.name, self.target.name, (*self.target.key, *self.target_key), schema.names)
         return declared(schema, self.target)
 
     def _inputs(self, origin: Snapshot) -> KeySet:
@@ -266,14 +262,17 @@ class DeriveStep:
                 written: list[WrittenFragment] = []
                 rejects, standing, count = list[pa.RecordBatch](), dict[Key, None](), 0
                 for some in self._pieces(snapshot, fragment, keys):
-                    rows, refused = process(self._rows(snapshot, fragment, some))
+                    answer = process(self._rows(snapshot, fragment, some))
+                    rows, refused = answers.rows_and_rejects(self.name, answer, schema.names)
+                    answers.of_inputs(self.name, rows, refused, self.target_key[0], {key[0] for key in some})
+                    answers.each_once(self.name, rows, self.target.key)
                     faults.reach(self.name, "before-write")
                     written += write_rows(dataset.uri, pa.Table.from_batches([rows]), schema, dataset.storage_options)
                     faults.reach(self.name, "after-write")
                     rejects.append(refused)
                     standing.update(_distinct([rows], self.target_key))
                     count += rows.num_rows
-                    del rows
+                    del answer, rows
                     pa.default_memory_pool().release_unused()
                 answered = frozenset(key[0] for key in standing)
                 return DerivedRows(

@@ -26,7 +26,7 @@ from operators.contracts import CorpusOperator, Fitted, Progress
 from pipelines import faults
 from pipelines.corpus_reader import KeyOrder, corpus_digest, table_digest
 from pipelines.identity import Record
-from pipelines.steps.contracts import Context, Status
+from pipelines.steps.contracts import Context, Status, require_columns, require_key
 from pipelines.steps.grow import Compute, grow_columns, growth_state, must_add
 
 LARGEST_STATE = 64 << 20
@@ -128,6 +128,7 @@ class FitStep:
     def run(self, context: Context) -> None:
         dataset = context.store[self.dataset]
         snapshot = dataset.require()
+        require_columns(self.name, snapshot, self.dataset, (*self.key, *self.columns, *self.needs))
         fields = self.operator.output(snapshot.schema)
         corpus, rows = self._digest(context.store, snapshot)
         if rows == 0:
@@ -159,7 +160,7 @@ class FitStep:
     def _decide(self, context: Context, version: int, state: str) -> Decision:
         """`fit`, in one worker."""
         operator, device, read = self.operator, context.device, self._corpus
-        store, step, declared_names = context.store, self.name, {table.name for table in self.tables}
+        store, step, specs = context.store, self.name, {table.name: table for table in self.tables}
 
         def factory() -> Callable[[Progress], Iterator[Decision]]:
             def decide(progress: Progress) -> Iterator[Decision]:
@@ -167,12 +168,18 @@ class FitStep:
                 _decided_here.clear()
                 _decided_here[state] = fitted
                 tables = {}
-                if undeclared := fitted.tables.keys() - declared_names:
+                if undeclared := fitted.tables.keys() - specs.keys():
                     raise StepError(
                         f"The step {step} made a table {min(undeclared)} that nobody declares. Declare it with a "
                         "DatasetSpec in `tables` of the step's section, so that releases and digests know it."
                     )
+                if missing := specs.keys() - fitted.tables.keys():
+                    raise StepError(
+                        f"The step {step} declares a table {min(missing)} and did not make it. Let the operator's "
+                        "`fit` return it, without rows if it has none, or take it out of the step's section."
+                    )
                 for table, rows in fitted.tables.items():
+                    require_key(step, table, specs[table].key, rows.schema.names)
                     faults.reach(step, "before-write")
                     tables[table] = _written(store, table, rows)
                     faults.reach(step, "after-write")

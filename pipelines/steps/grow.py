@@ -25,7 +25,8 @@ from mnemic.kept import expand
 from operators.contracts import Resources, RowOperator
 from pipelines import faults
 from pipelines.identity import Record
-from pipelines.steps.contracts import Context, Status
+from pipelines.steps.answers import rows_and_rejects
+from pipelines.steps.contracts import Context, Status, require_columns
 
 ROWS_AT_ONCE = 8192
 """Rows of a fragment that an operator gets in one batch; bounds its memory whatever the size of the fragment."""
@@ -86,7 +87,10 @@ class GrowStep:
     def run(self, context: Context) -> None:
         dataset = context.store[self.dataset]
         snapshot = dataset.require()
+        require_columns(self.name, snapshot, self.dataset, self.columns)
         fields = self.operator.output(snapshot.schema)
+        if not fields.names:
+            raise StepError(f"The step {self.name} adds no column; let the operator's output name one at least.")
         full = [field.name for field in fields if not field.nullable]
         if self.where is not None and full:
             raise StepError(
@@ -115,12 +119,13 @@ class GrowStep:
     def factory(self, context: Context, before: Snapshot) -> Callable[[], Compute]:
         """What makes the work of a worker. ``before`` is the dataset as it was when the step began."""
         operator, device, step, name = self.operator, context.device, self.name, self.dataset
+        names = operator.output(before.schema).names
 
         def made() -> Compute:
             process = operator.open(device or default_device())
 
             def compute(batch: pa.RecordBatch) -> pa.RecordBatch:
-                rows, rejects = process(batch)
+                rows, rejects = rows_and_rejects(step, process(batch), names)
                 if rejects.num_rows:
                     raise StepError(
                         f"The step {step} rejected a row of {name} ({rejects['reason'][0]}). A step that "
@@ -264,7 +269,17 @@ def unfinished(snapshot: Snapshot, names: list[str], where: str | None = None) -
 
 
 def must_add(snapshot: Snapshot, record: Record, names: list[str]) -> bool:
-    """Whether columns are not declared yet, or are those of another state of the step."""
+    """Whether columns are not declared yet, or are those of another state of the step.
+
+    Raises ``StepError`` for a column that the rows came with: growing it would drop what another step, or a source, has
+    put there.
+    """
+    for name in names:
+        if name in snapshot.schema.names and not snapshot.column_record(name):
+            raise StepError(
+                f"The step {record.step} adds a column {name}, which rows have already when they are made. Give the "
+                "column another name in the operator's output."
+            )
     stored = [snapshot.column_record(name) for name in names]
     return any(one is None or one.get("state") != record.state for one in stored)
 
@@ -272,6 +287,8 @@ def must_add(snapshot: Snapshot, record: Record, names: list[str]) -> bool:
 def growth_state(snapshot: Snapshot, record: Record, names: list[str], corpus: str, where: str | None = None) -> Status:
     """What is left of the growth of columns ``names``, for a step that looked at ``corpus`` (its digest, or "")."""
     total = snapshot.count()
+    if not names:
+        return Status("new", total, total)
     stored = snapshot.column_record(names[0])
     if stored is None:
         return Status("new", total, total)

@@ -19,7 +19,7 @@ from mnemic.catalogue import CATALOGUE, DatasetSpec
 from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.dataset.growth import add_fields
 from mnemic.dataset.write import WrittenFragment, append, write_rows
-from mnemic.errors import SourceError
+from mnemic.errors import MnemicError, SourceError
 from mnemic.ids import content_hash, document_id, hash_parts
 from mnemic.schema import DOCUMENTS
 from operators.contracts import Resources
@@ -86,7 +86,7 @@ class ReadStep:
         found: dict[str, tuple[int, Item]] = {}
         for index, source in enumerate(self.sources):
             identity = Record("source", source.version, source.identity(), {}).fingerprint
-            for item in source.manifest():
+            for item in manifest_of(source):
                 settings = (source.name, identity, self.record.version, self.max_document_bytes)
                 key = hash_parts("item", *settings, item.locator, item.size, item.stamp)
                 found[key] = (index, item)
@@ -278,3 +278,19 @@ def _read_item(source: Source, key: str, item: Item, limit: int) -> Iterator[dic
     if empty:
         reason = "It holds no documentation, docstring or text."
         yield {"input": key, "locator": item.locator, "reason": reason, "severity": "empty"}
+
+
+def manifest_of(source: Source) -> list[Item]:
+    """What there is to read; an error of the source's package that is no sentence becomes one."""
+    try:
+        items = list(source.manifest())
+        if not all(isinstance(item, Item) for item in items):
+            raise TypeError("`manifest` gives values that are no Item")
+    except (MnemicError, OSError):
+        raise
+    except Exception as error:
+        raise SourceError(
+            f"The source {source.name!r} of kind {source.kind!r} cannot list what it has ({type(error).__name__}: "
+            f"{error}). If another package offers it, repair or uninstall that."
+        ) from error
+    return items

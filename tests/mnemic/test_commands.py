@@ -105,6 +105,36 @@ def test_a_command_that_does_not_load_is_a_sentence(offered, name, reason, capsy
     assert reason in capsys.readouterr().err
 
 
+def test_a_package_that_exits_or_prints_on_import_does_neither_here(tmp_path, monkeypatch, capsys):
+    points = "[mnemic.commands]\nleaving = leaving\n[mnemic.memories]\nloud = loud:KIND\n"
+    install(tmp_path, "Rude", points, leaving="raise SystemExit(3)", loud="print('noise')\nKIND = None")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert main(["leaving"]) == PluginError.exit_code
+    assert "it ends the process with 3" in capsys.readouterr().err
+    with pytest.raises(PluginError, match="lacks name, title"):
+        find_plugin("mnemic.memories", "loud").load()
+    output = capsys.readouterr()
+    assert (output.out, output.err) == ("", "noise\n")
+
+
+def test_the_list_imports_no_package(tmp_path, monkeypatch, capsys):
+    package = install(tmp_path, "Slow", "[mnemic.commands]\nslow = slowly.command\n") / "slowly"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    (package / "command.py").write_text('SUMMARY = "take long"')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    main([])
+    assert "  slow     take long (Slow)" in capsys.readouterr().out
+
+
+def test_an_error_of_another_packages_command_is_a_sentence_with_its_place(tmp_path, monkeypatch, capsys):
+    source = HELLO.replace('print("hello", arguments.name); return 3', "raise KeyError('name')")
+    install(tmp_path, "Failing", "[mnemic.commands]\nfail = failing\n", failing=source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert main(["fail"]) == PluginError.exit_code
+    assert "failing.py:5 (KeyError: 'name'). Repair the package" in capsys.readouterr().err
+
+
 def test_two_packages_with_one_name_are_told(offered, tmp_path, monkeypatch):
     install(tmp_path / "more", "Another", "[mnemic.commands]\nhello = greetings\n")
     monkeypatch.syspath_prepend(str(tmp_path / "more"))

@@ -119,6 +119,29 @@ def test_a_kind_that_cannot_be_used_is_a_sentence(offer, name, value, sentence):
         kind(name)
 
 
+@pytest.mark.parametrize(
+    ("described", "sentence"),
+    [
+        ("1 / 0", r"'echo' cannot list the memories of .*ZeroDivisionError"),
+        ("[5]", "values that are no MemoryInfo"),
+        ("[MemoryInfo('mine', 'mlp', 'echo')]", "a memory 'mlp' of the kind 'mlp' and one of the kind 'echo'"),
+    ],
+)
+def test_a_kind_that_describes_badly_is_a_sentence(bank, offer, tmp_path, described, sentence):
+    offer("echo", "echoing:KIND")
+    (tmp_path / "echoing.py").write_text(
+        "from mnemic.memories.kinds import MemoryInfo\n"
+        "class Kind:\n"
+        "    name, title = 'echo', 'an echo'\n"
+        f"    def described(self, view): return {described}\n"
+        "    def load(self, view, info): ...\n"
+        "    def lock(self, view, info): return {}\n"
+        "KIND = Kind()\n"
+    )
+    with pytest.raises(ModelError, match=sentence):
+        Bank(bank.store, bank.release).memories()
+
+
 def test_a_built_in_kind_is_not_replaced(offer):
     offer("mlp", "echoing:KIND")
     assert kind("mlp").title == "MLP memory"

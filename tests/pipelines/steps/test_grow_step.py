@@ -192,3 +192,32 @@ def test_null_says_that_a_row_was_not_asked_about(recipe, shouting):
     shouting(mute=TEXTS[2])
     with pytest.raises(StepError, match="left loud null for a row that it was asked about"):
         build(recipe, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("column", "sentence"),
+    [
+        ("text", "adds a column text, which rows have already"),
+        ("duplicate_of", "The steps deduplicate and shout both add a column duplicate_of to documents"),
+    ],
+)
+def test_a_column_that_is_there_is_never_dropped(recipe, shouting, monkeypatch, column, sentence):
+    """It would take the texts of a bank away, or the column of another step, in every build."""
+    build(recipe, device="cpu")
+    texts = mnemic.open_bank(recipe["bank"]).table("documents", ["id", "text", "duplicate_of"])
+    monkeypatch.setattr(Shout, "output", lambda self, schema: pa.schema([pa.field(column, pa.string())]))
+    with pytest.raises(StepError, match=sentence):
+        build(recipe, device="cpu")
+    assert Store(recipe["bank"])["documents"].require().table(["id", "text", "duplicate_of"]) == texts
+
+
+def test_a_column_that_nobody_adds_is_a_sentence(recipe, shouting, monkeypatch):
+    steps = running.steps_of
+
+    def misnamed(*options):
+        *others, last = steps(*options)
+        return [*others, dataclasses.replace(last, columns=("id", "nowhere"))]
+
+    monkeypatch.setattr(running, "steps_of", misnamed)
+    with pytest.raises(StepError, match="The step shout reads nowhere of documents, which no step before it has added"):
+        build(recipe, device="cpu")
