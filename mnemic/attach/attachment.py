@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mnemic import languagemodel
 from mnemic.attach.host import Host
 from mnemic.attach.output.mixture import checked_skip, reader_of
 from mnemic.attach.output.schedules import Schedule, schedules
@@ -75,19 +76,42 @@ def attached(model: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
 
 
 def verify(expected: Mapping[str, str], actual: Mapping[str, str]) -> None:
-    """Raise `ModelError` where a model's lock is not the expected one. A tokenizer that only one names is skipped."""
+    """Raise `ModelError` where a model's lock is not the expected one; what only one of them names is skipped."""
     if expected.get("weights") != actual.get("weights"):
+        sizes = [lock.get("vocabulary") for lock in (expected, actual)]
+        if sizes[0] != sizes[1] and None not in sizes and expected.get("architecture") == actual.get("architecture"):
+            raise ModelError(
+                f"The model has a vocabulary of {sizes[1]} tokens and the memory was made for one of {sizes[0]}: its "
+                "embeddings were resized (`resize_token_embeddings`), or it is another model. Attach to the model as "
+                "the bank's recipe names it, without the new rows; padding needs none: set `tokenizer.pad_token` to a "
+                "token that is there. Or build a bank with the resized model."
+            )
         raise ModelError(
             "The memory was made for a model with other weights: it knows "
             f"{expected.get('architecture', 'one')} {str(expected.get('weights'))[:12]}, this is "
             f"{actual.get('architecture', 'one')} {str(actual.get('weights'))[:12]}. Load the model that the bank's "
             "recipe names, in bfloat16 or float32, or build a memory for this one."
         )
-    if "tokenizer" in expected and "tokenizer" in actual and expected["tokenizer"] != actual["tokenizer"]:
+    changed = (
+        languagemodel.difference(expected["function"], actual["function"])
+        if _both("function", expected, actual)
+        else ""
+    )
+    if changed:
+        raise ModelError(
+            "The model has the weights that the memory was made for, but computes something else with them: "
+            f"{changed}. Load it with the configuration that the bank was built with, and without changed modules, or "
+            "build a memory for this one."
+        )
+    if _both("tokenizer", expected, actual) and expected["tokenizer"] != actual["tokenizer"]:
         raise ModelError(
             "The model's weights are those that the memory was made for, but its tokenizer is another one, so token "
             "ids mean other text; load the tokenizer from the same place as the model."
         )
+
+
+def _both(part: str, expected: Mapping[str, str], actual: Mapping[str, str]) -> bool:
+    return part in expected and part in actual
 
 
 def _listed(value: Any) -> list[Any]:

@@ -105,9 +105,16 @@ class Host:
         """The output: p = (1 - sum of weights) p_model + sum of weight p_memory.
 
         ``layer`` is the block whose feed-forward input a memory of hidden vectors reads, None for the last. Weight 0
-        leaves the model as it is, bit for bit. Raises `ModelError` where the weights sum to more than 1.
+        leaves the model as it is, bit for bit. Raises `ModelError` where the weights sum to more than 1, or the memory
+        says tokens that the model does not have.
         """
         self._open()
+        ids, size = getattr(memory, "tokens", None), self.model.get_output_embeddings().weight.shape[0]
+        if ids is not None and len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < size:
+            raise ModelError(
+                f"The memory says tokens from {int(ids.min())} to {int(ids.max())} and the model has {size}; attach it "
+                "to the model that it was made for."
+            )
         return self.mixture.add(self.blocks, memory, weight, layer)
 
     def widen(

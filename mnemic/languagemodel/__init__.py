@@ -5,6 +5,7 @@ texts are read and scored, are imported from their own modules.
 """
 
 from mnemic.languagemodel.describe import ModelDescription, describe
+from mnemic.languagemodel.function import difference
 from mnemic.languagemodel.load import load, shared, tokenizer
 from mnemic.languagemodel.lock import lock, tokenizer_hash
 from mnemic.languagemodel.taps import (
@@ -24,6 +25,7 @@ __all__ = [
     "blocks",
     "capture",
     "describe",
+    "difference",
     "final_norm",
     "load",
     "lock",

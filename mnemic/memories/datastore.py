@@ -19,6 +19,7 @@ from mnemic import languagemodel
 from mnemic.errors import ModelError
 from mnemic.memories.held_out import HeldOutRows
 from mnemic.memories.kinds import Memory, MemoryInfo
+from mnemic.memories.shapes import is_count, is_positive
 from mnemic.memories.trained import stored_rows
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION, best_weight
 from mnemic.models import weights_hash
@@ -94,6 +95,7 @@ def load(view: View, config: Mapping[str, Any]) -> KNNMemory:
 
     from mnemic.memories.knn import EXACT_ROWS, KNNMemory
 
+    _refuse_config(config)
     datastore = view.dataset("datastore")
     ids = datastore.table(["document", "position", "token"], STORE)
     order = pc.sort_indices(ids, sort_keys=[("document", "ascending"), ("position", "ascending")]).to_numpy()
@@ -104,6 +106,8 @@ def load(view: View, config: Mapping[str, Any]) -> KNNMemory:
     for batch in datastore.scan(["key"], STORE):
         keys[place[at : at + len(batch)]] = vectors(batch.column("key"))
         at += len(batch)
+    if not np.isfinite(keys).all():
+        raise ModelError(f"The keys of the datastore of {view.path} are not all numbers; build the datastore again.")
     ordered = ids.take(order)
     names = ordered["document"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
     token = ordered["token"].to_numpy().astype(np.int64)
@@ -116,6 +120,17 @@ def load(view: View, config: Mapping[str, Any]) -> KNNMemory:
         config["neighbours"],
         layout,
     )
+
+
+def _refuse_config(config: Mapping[str, Any]) -> None:
+    """Raise `ModelError` where the search that a bank has recorded is none."""
+    wrong = [name for name in ("neighbours", "probes") if not is_count(config.get(name, 1))]
+    wrong += [] if is_positive(config["temperature"]) else ["temperature"]
+    if wrong:
+        raise ModelError(
+            f"The search of the datastore cannot have {wrong[0]} {config[wrong[0]]!r:.40}; the bank's records are "
+            "damaged, so build the bank again."
+        )
 
 
 def label_log_prob(rows: HeldOutRows) -> npt.NDArray[np.float64]:
@@ -187,4 +202,11 @@ def _layout(view: View, probes: int | None) -> Layout | None:
     rows = view.dataset("lists").table(["list", "centroid"]).sort_by("list")
     if not len(rows):
         return None
-    return Layout(torch.from_numpy(vectors(rows["centroid"], np.float32)), int(probes))
+    centroids = vectors(rows["centroid"], np.float32)
+    width = view.dataset("datastore").schema.field("key").type.list_size
+    if centroids.shape[1] != width or not np.isfinite(centroids).all():
+        raise ModelError(
+            f"The lists of the datastore of {view.path} are damaged: their centroids are not {width} numbers each; "
+            "build the bank again."
+        )
+    return Layout(torch.from_numpy(centroids), probes)

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mnemic.errors import ModelError
+from mnemic.memories.shapes import Shapes
 from mnemic.memories.student import Student
 
 
@@ -66,6 +68,37 @@ class MemoryDecoder(Student):
         )
         self.body.embed_tokens.to(torch.bfloat16).requires_grad_(False)
         self.head = nn.Linear(config.width, config.tokens, bias=False)
+
+    @classmethod
+    def shapes(cls, config: DecoderConfig) -> Shapes:
+        width, inner = config.width, config.inner
+        head = config.head_width or width // config.heads
+        asked, answered = config.heads * head, config.key_value_heads * head
+        if config.heads % config.key_value_heads or head < 2 or head % 2:
+            raise ModelError(
+                f"The weights of this memory are damaged (its config says {config.heads} heads of {head} with "
+                f"{config.key_value_heads} of keys); build the memory again."
+            )
+        block = {
+            "self_attn.q_proj": (asked, width),
+            "self_attn.k_proj": (answered, width),
+            "self_attn.v_proj": (answered, width),
+            "self_attn.o_proj": (width, asked),
+            "mlp.gate_proj": (inner, width),
+            "mlp.up_proj": (inner, width),
+            "mlp.down_proj": (width, inner),
+            "input_layernorm": (width,),
+            "post_attention_layernorm": (width,),
+        }
+        shapes: Shapes = {
+            "tokens": (config.tokens,),
+            "head.weight": (config.tokens, width),
+            "body.embed_tokens.weight": (config.vocabulary, width),
+            "body.norm.weight": (width,),
+        }
+        for number in range(config.blocks):
+            shapes |= {f"body.layers.{number}.{name}.weight": shape for name, shape in block.items()}
+        return shapes
 
     @property
     def cache_layers(self) -> int:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mnemic.errors import ModelError
+from mnemic.memories.shapes import Shapes
 from mnemic.memories.student import Student
 
 
@@ -63,6 +64,25 @@ class MLPMemory(Student):
         self.blocks = nn.ModuleList(_Block(config) for _ in range(config.blocks))
         self.norm = _norm(config)
         self.head = nn.Linear(config.width, config.tokens, bias=False)
+
+    @classmethod
+    def shapes(cls, config: MemoryConfig) -> Shapes:
+        inner, width = config.inner * config.width, config.width
+        norms = ("weight", "bias") if config.norm == "layer" else ("weight",)
+        shapes: Shapes = {"tokens": (config.tokens,), "head.weight": (config.tokens, width)}
+        if config.inputs != width:
+            shapes |= {"entry.weight": (width, config.inputs), "entry.bias": (width,)}
+        shapes |= {f"norm.{name}": (width,) for name in norms}
+        for block in range(config.blocks):
+            own = {
+                "up.weight": (inner, width),
+                "up.bias": (inner,),
+                "down.weight": (width, inner),
+                "down.bias": (width,),
+            }
+            own |= {f"norm.{name}": (width,) for name in norms}
+            shapes |= {f"blocks.{block}.{name}": shape for name, shape in own.items()}
+        return shapes
 
     def start_from(self, scale: Tensor, bias: Tensor | None, rows: Tensor) -> None:
         """Copy the language model's final norm, ``scale`` and ``bias`` [width], and its output embedding's ``rows``.

@@ -88,7 +88,7 @@ class StoredMemories:
                 f"The memories {', '.join(info.name for info in infos)} were made for different models; attach those "
                 "of one, or build the bank again."
             )
-        return dict(locks[0]) if locks else {}
+        return {name: value for lock in reversed(locks) for name, value in lock.items()}
 
 
 def _broken(kind: str, fault: str, error: Exception) -> ModelError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import functools
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, ClassVar, Literal, Self
 
@@ -12,7 +14,10 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from mnemic.errors import ModelError
+from mnemic.memories.shapes import Shapes, check_shapes, checked_config, tensors_of
 from mnemic.memories.weights import pack, unpack_metadata
+
+_DAMAGES = (SafetensorError, LookupError, TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError)
 
 
 class Student(nn.Module):
@@ -82,9 +87,29 @@ class Student(nn.Module):
                 "install the version of mnemic that wrote them or build the memory again."
             )
         try:
+            config = checked_config(cls.config_type, metadata["config"], len(tensors_of(data)))
+            check_shapes(data, functools.partial(cls.shapes, config))
             tensors = load(data)
-            memory = cls(cls.config_type(**metadata["config"]), tensors["tokens"])
+            _refuse_values(tensors, getattr(config, "vocabulary", None))
+            memory = cls(config, tensors["tokens"])
             memory.load_state_dict(tensors)
-        except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        except _DAMAGES as error:
             raise ModelError(f"The weights of this memory are damaged ({error}); build the memory again.") from error
         return memory.eval()
+
+    @classmethod
+    def shapes(cls, config: Any) -> Shapes:
+        """Name and shape of each tensor of a memory with this config."""
+        raise NotImplementedError
+
+
+def _refuse_values(tensors: Mapping[str, Tensor], vocabulary: int | None) -> None:
+    """Raise `ModelError` for numbers that are none, and for tokens that no model has."""
+    broken = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+    if broken:
+        raise ModelError(f"The weights of this memory are not all numbers ({broken[0]}); build the memory again.")
+    ids = tensors["tokens"]
+    if bool((ids < 0).any()) or (vocabulary is not None and bool((ids >= vocabulary).any())):
+        raise ModelError(
+            "The weights of this memory name tokens that its vocabulary does not have; build the memory again."
+        )

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mnemic.errors import BankError
+from mnemic.errors import BankError, ModelError
 from mnemic.facts import ADVICE, check_types, mapping
 from mnemic.memories.held_out import HeldOutRows
 from mnemic.memories.kinds import Memory, MemoryInfo
+from mnemic.memories.shapes import is_count
 from mnemic.memories.texts import Texts, decoder_log_probs
 from mnemic.quoting import quoted
 from mnemic.terminal import one_line
@@ -65,6 +66,9 @@ def stored_rows(view: View) -> list[MemoryInfo]:
         record = mapping(row.pop("record"), f"{place}: record") if own else dataset.record or {}
         parsed = {name: mapping(row[name], f"{place}: {name}") for name in ("config", "lock", "metrics")}
         check_types(row, {"id": str, "name": str, "kind": str, "epoch": int}, place)
+        results = record.get("found")
+        if isinstance(results, dict) and "function" in results:
+            parsed["lock"]["function"] = results["function"]
         if not all(isinstance(value, str) for value in parsed["lock"].values()):
             raise BankError(f"{place}: the lock names no hashes. {ADVICE}")
         infos.append(MemoryInfo(**{**row, **parsed}, owner=str(record.get("step", ""))))
@@ -79,7 +83,13 @@ class VectorMemory:
     module: MLPMemory
 
     def enter(self, host: Host, weight: float | Schedule) -> Entry:
-        return host.mix(self.module, weight, layer=self.info.config.get("student_layer"))
+        layer = self.info.config.get("student_layer")
+        if layer is not None and (isinstance(layer, bool) or not isinstance(layer, int)):
+            raise ModelError(
+                f"The memory {self.info.name} reads the block {layer!r:.40}, which is no number; build the memory "
+                "again."
+            )
+        return host.mix(self.module, weight, layer=layer)
 
     def scores(self, rows: HeldOutRows) -> NDArray[np.float64]:
         import torch
@@ -107,6 +117,12 @@ class DecoderMemory:
         documents' texts and the tokenizer of the recipe's model. Raises `StepError` where a row is not in its text.
         """
         config = self.info.config
+        wrong = [name for name in ("window", "stride", "tokens") if not is_count(config.get(name))]
+        if wrong:
+            raise ModelError(
+                f"The memory {self.info.name} was read in windows with {wrong[0]} {config.get(wrong[0])!r:.40}, which "
+                "cannot be; build the memory again."
+            )
         texts = Texts.from_arrow(rows.documents, rows.table, rows.tokenizer, config["tokens"])
         return decoder_log_probs(self.module, texts, config["window"], config["stride"]).astype(np.float64)
 

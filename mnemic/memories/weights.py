@@ -27,5 +27,5 @@ def unpack_metadata(data: bytes) -> dict[str, Any]:
     try:
         length = int.from_bytes(data[:8], "little")
         return dict(json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_ENTRY]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise ModelError("These bytes are not weights that mnemic wrote; build the memory again.") from error

@@ -207,13 +207,15 @@ class TrainStep:
                     return  # rank 0 yields for all
                 assert final is not None and saved is not None  # an operator trains for at least one epoch
                 model, tokenizer = languagemodel.shared(step.operator.model, step.operator.dtype, device)
+                lock = languagemodel.lock(model, tokenizer)
+                computed = replace(record, found={"function": lock.pop("function")})  # no part of a bank's digest
                 whole = replace(final, metrics=final.metrics | {name: saved.metrics[name] for name in COST})
                 row = {
-                    **step._row(record, whole, final.weights),
+                    **step._row(computed, whole, final.weights),
                     "id": hash_parts("memory", record.state, step.memory),
                     "final": True,
                     "config": json.dumps(step.operator.config(len(languagemodel.blocks(model)))),
-                    "lock": json.dumps(languagemodel.lock(model, tokenizer), sort_keys=True),
+                    "lock": json.dumps(lock, sort_keys=True),
                 }
                 yield step._write(store, row, None, record, count)
 
