@@ -4,9 +4,9 @@ Every case is built in a process of its own, inline, as far as segmentation, wit
 process is driver and worker at once, and with Python, torch, numba, Arrow and Lance it holds about 750 MiB before there
 is any data. The peak is the largest resident set by the kernel's account (`resource.getrusage`).
 
-Seen on 2 cores of an AMD EPYC, in MiB, before the bounds in brackets: sentences 974 (1 MB alone 1,160, now 831),
-letters, as far as deduplication, 652 (2,400 of them 912, now 599), rejects, as far as reading, 255 (563), turns 978
-(1,039), word 896, without_end 912, newlines 760, marks 893 (no end within eight minutes).
+Expected on machine A of LOG.md (2 cores of an AMD EPYC), in MiB, before the bounds in brackets: sentences 974 (1 MB of
+them alone 1,160, now 831), letters 652 as far as deduplication (2,400 of them 912, now 599), rejects 255 as far as
+reading (563), turns 978 (1,039), word 896, without_end 912, newlines 760, marks 893 (no end within eight minutes).
 """
 
 from __future__ import annotations
