@@ -108,7 +108,7 @@ def _expanded(facts: Facts) -> Facts:
 
 def _differences(name: str, before: Any, now: Any) -> Iterator[str]:
     if isinstance(before, dict) and isinstance(now, dict):
-        for key in before.keys() & now.keys() if name else [one for one in before if one in now]:
+        for key in sorted(before.keys() & now.keys()):
             yield from _differences(f"{name} {key}".strip(), before[key], now[key])
     elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
         for number, (one, other) in enumerate(zip(before, now, strict=True)):
