@@ -95,7 +95,7 @@ def test_a_window_or_a_soft_cap_that_is_read_in_each_pass_is_seen(family: Any) -
     names = [one for one in ("sliding_window", "final_logit_softcapping") if hasattr(config, one)]
     for name in names:
         changed = copy.deepcopy(model)
-        setattr(changed.config.get_text_config(), name, 3)
+        setattr(changed.config.get_text_config(), name, 3 if name == "sliding_window" else 3.0)
         with pytest.raises(ModelError, match=name):
             attach(changed, memory(), 0.5, lock)
 
@@ -172,5 +172,5 @@ def test_a_resized_vocabulary_is_told_as_one(family: Any) -> None:
     _, model, lock = family
     resized = copy.deepcopy(model)
     resized.resize_token_embeddings(321, mean_resizing=False)
-    with pytest.raises(ModelError, match=r"321 tokens .* 320: its embeddings were resized .* tokenizer.pad_token"):
+    with pytest.raises(ModelError, match=r"of 321 tokens .* of 320: its embeddings were resized .* set `tokenizer\.pad_token`"):
         attach(resized, memory(), 0.5, lock)
