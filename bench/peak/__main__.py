@@ -96,7 +96,7 @@ def build_case(name: str, part: int) -> float:
 
 _ENCODER = f"""
 import sys
-sys.path.insert(0, {str(Path(__file__).parents[2] / "tests" / "fixtures")!r})
+sys.path.insert(0, {str(Path(__file__).parent.parent.parent / "tests" / "fixtures")!r})
 from pathlib import Path
 from tiny_encoder import save_tiny_encoder
 save_tiny_encoder(Path(sys.argv[1]))

@@ -173,7 +173,7 @@ class Snapshot:
 
     def in_commit_order(self, columns: Sequence[str], where: str | None = None) -> pa.Table:
         """All rows of ``columns`` in the order of their commits, whatever the clocks of the writers said."""
-        with readable_errors(self.uri):
+        with reading(self.uri, where):
             filtered = expand(where, self.schema.names)
             rows = self._dataset.to_table(columns=list(columns), filter=filtered, with_row_id=True)
             return rows.sort_by("_rowid").drop_columns(["_rowid"])

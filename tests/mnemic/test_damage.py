@@ -15,7 +15,6 @@ from damaged_bank import ESCAPE
 import mnemic
 from mnemic.command import main
 from mnemic.dataset import Store, commit
-from mnemic.dataset.snapshot import Snapshot
 from mnemic.errors import BankError
 from mnemic.facts import DEEPEST, mapping, parsed
 
@@ -115,9 +114,10 @@ def test_a_damaged_release_hides_no_other(bank):
     earlier = pa.array([rows["created"][0].as_py().replace(year=2020)], rows.schema.field("created").type)
     broken = broken.set_column(broken.schema.get_field_index("created"), "created", earlier)
     lance.write_dataset(broken.cast(rows.schema), str(bank / "releases.lance"), mode="append")
-    assert mnemic.open_bank(bank).release.name == name
-    with pytest.raises(BankError, match=r"2020\.01\.01 of .* versions is no JSON"):
-        mnemic.open_bank(bank, "2020")
+    assert mnemic.open_bank(bank, name).release.name == name
+    for release in ("2020", None):  # by commit it is the newest, whatever time it says
+        with pytest.raises(BankError, match=r"2020\.01\.01 of .* versions is no JSON"):
+            mnemic.open_bank(bank, release)
 
 
 @pytest.mark.parametrize("name", ["events", "documents", "releases", "memories"])
@@ -271,6 +271,7 @@ def test_a_panic_of_lance_is_told(bank, monkeypatch):
     def panic(self, *arguments, **options):
         raise PanicException("index out of bounds")
 
+    units = Store(str(bank))["units"].require()
     monkeypatch.setattr(lance.LanceDataset, "to_table", panic)
     with pytest.raises(BankError, match="is there and cannot be read"):
-        Snapshot(native(bank, "units")).table(["text"])
+        units.table(["text"])
