@@ -8,7 +8,7 @@ from mnemic.floors import lazily
 
 _HOMES = {
     **dict.fromkeys(("Document", "Item", "Reject", "Source", "Turn"), "pipelines.sources"),
-    **dict.fromkeys(("decode_text", "read_bytes"), "pipelines.sources.text"),
+    **dict.fromkeys(("content", "decode_text", "read_bytes"), "pipelines.sources.text"),
     "Files": "pipelines.sources.files",
     **dict.fromkeys(
         (

@@ -35,5 +35,6 @@ from pipelines.sources import Reject as Reject
 from pipelines.sources import Source as Source
 from pipelines.sources import Turn as Turn
 from pipelines.sources.files import Files as Files
+from pipelines.sources.text import content as content
 from pipelines.sources.text import decode_text as decode_text
 from pipelines.sources.text import read_bytes as read_bytes

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from mnemic.contracts import Document, Files, Item, Reject, decode_text, read_bytes
+from mnemic.contracts import Document, Files, Item, Reject, content, decode_text
 
 _LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d) ([^:]+): (.+)")
 
@@ -31,7 +31,7 @@ class Logbook(Files):
 
     def read(self, item: Item, max_document_bytes: int) -> Iterator[Document | Reject]:
         file = self.file(item)
-        data = file if isinstance(file, Reject) else read_bytes(file, None, item.locator, max_document_bytes)
+        data = file if isinstance(file, Reject) else content(file, item.locator, max_document_bytes)
         text = data if isinstance(data, Reject) else decode_text(data, item.locator)
         if isinstance(text, Reject):
             yield text
