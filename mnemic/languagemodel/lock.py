@@ -11,6 +11,9 @@ from mnemic.ids import hash_bytes
 from mnemic.languagemodel.function import function
 from mnemic.languagemodel.taps import output_embedding
 
+_UNPACKED = "gguf"
+"""The method that transformers names for a model whose file was quantised and whose weights in memory are not."""
+
 _QUANTISED = ("torch.ao.nn.", "torchao.", "bitsandbytes.", "auto_gptq.", "gptqmodel.", "awq.", "hqq.", "optimum.quanto")
 
 
@@ -54,7 +57,8 @@ def _refuse_unreadable(model: Any) -> None:
         )
     foreign = [name for name, value in parameters.items() if value.dtype not in floats]
     foreign += [name for name, module in model.named_modules() if _is_quantised(module)]
-    if foreign or getattr(model, "is_quantized", False):
+    packed = getattr(model, "is_quantized", False) and getattr(model, "quantization_method", None) != _UNPACKED
+    if foreign or packed:
         raise ModelError(
             f"The model is quantised ({foreign[0] if foreign else type(model).__name__}), so it does not have the "
             "weights that a memory was made for; load it in bfloat16 or float32. A GGUF file is de-quantised by "

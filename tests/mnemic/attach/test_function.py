@@ -176,3 +176,14 @@ def test_a_resized_vocabulary_is_told_as_one(family: Any) -> None:
         ModelError, match=r"of 321 tokens .* of 320: its embeddings were resized .* set `tokenizer\.pad_token`"
     ):
         attach(resized, memory(), 0.5, lock)
+
+
+def test_a_model_from_a_gguf_file_is_not_taken_for_a_quantised_one(family: Any) -> None:
+    """transformers calls it quantised, although its weights were unpacked when they were read."""
+    _, model, lock = family
+    read = copy.deepcopy(model)
+    read.is_quantized, read.quantization_method = True, "gguf"
+    attach(read, memory(), 0.5, lock)
+    read.quantization_method = "gptq"
+    with pytest.raises(ModelError, match="quantised"):
+        attach(read, memory(), 0.5, lock)
