@@ -95,9 +95,9 @@ def find_release(store: Store, name: str | None) -> Release:
             )
         raise BankError(f"{store.root} is not a bank. Build one there with `mnemic build`, or check the path.")
     names = [str(row["release"]) for row in rows]
-    wanted = names[-1] if name is None else name
-    matching = [place for place, one in enumerate(names) if one == wanted] or [
-        place for place, one in enumerate(names) if one.startswith(wanted)
+    sought = names[-1] if name is None else name
+    matching = [place for place, one in enumerate(names) if one == sought] or [
+        place for place, one in enumerate(names) if one.startswith(sought)
     ]
     if not matching:
         newest = ", ".join(plain(one) for one in names[-5:])

@@ -241,8 +241,8 @@ def _fault(
     paths = {file.path for file in needed} & there.keys()
     folders = tuple(f"{file.path}/" for file in needed if file.folder)
     paths |= {path for path in there if path.startswith(folders)} if folders else set()
-    known = [f"{name}.lance/{path}" for path in sorted(paths) if f"{name}.lance/{path}" in written]
-    for path, value in hash_files(store, known).items():
+    hashed = [f"{name}.lance/{path}" for path in sorted(paths) if f"{name}.lance/{path}" in written]
+    for path, value in hash_files(store, hashed).items():
         if value != written[path].hash:
             return (
                 f"{path.partition('/')[2]}, which its version {snapshot.version} needs, holds other bytes than written"

@@ -153,11 +153,11 @@ class Sentences:
         return starts, ends, turns
 
     def _split_batch(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-        said = _Turns(batch.column("turns"))
+        turns_of_batch = _Turns(batch.column("turns"))
         texts: list[str] = batch.column("text").to_pylist()
         empty = np.zeros(0, np.int64)
         columns_of = [(empty, empty, empty, empty)]  # starts, ends, first turn, last turn
-        for text, turns in zip(texts, said.by_document(), strict=True):
+        for text, turns in zip(texts, turns_of_batch.by_document(), strict=True):
             if turns is None:
                 starts, ends, _ = self._bounded(*self._pieces(text))
                 first = last = np.full(len(starts), -1)
@@ -175,9 +175,9 @@ class Sentences:
             "ordinal": pa.array((np.arange(len(rows)) - np.repeat(bounds[:-1], counts)).astype(np.int32)),
             "start": pa.array(starts),
             "end": pa.array(ends),
-            "speaker": said.speakers(first, last, batch.column("speaker").take(rows)),
-            "time": said.times(first, batch.column("time").take(rows)),
-            "turn": said.ids(first, last),
+            "speaker": turns_of_batch.speakers(first, last, batch.column("speaker").take(rows)),
+            "time": turns_of_batch.times(first, batch.column("time").take(rows)),
+            "turn": turns_of_batch.ids(first, last),
             **{name: batch.column(name).take(rows) for name in ("source", "collection", "tenant", "session")},
             "text": pa.array(
                 [

@@ -149,7 +149,7 @@ def _unreadable(sql: str, error: SqlglotError) -> str:
     )
 
 
-def nearest(name: str, known: Collection[str]) -> str:
+def nearest(name: str, names: Collection[str]) -> str:
     """A hint at the one of ``known`` that ``name`` may have meant, with a comma before it; else nothing."""
-    near = difflib.get_close_matches(name, sorted(known), n=1)
+    near = difflib.get_close_matches(name, sorted(names), n=1)
     return f", but {near[0]}" if near else ""

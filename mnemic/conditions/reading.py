@@ -76,8 +76,8 @@ class Conditions:
 
     def of_documents(self) -> str | None:
         """The part that a row of `documents` can be asked, as SQL; SQL over `events` is not looked into."""
-        asked = [(name, value) for name, value in self.named if name in OF_DOCUMENTS]
-        return all_of(*(_among("id" if name == "document" else name, value) for name, value in asked))
+        of_document = [(name, value) for name, value in self.named if name in OF_DOCUMENTS]
+        return all_of(*(_among("id" if name == "document" else name, value) for name, value in of_document))
 
 
 def all_of(*conditions: str | None) -> str | None:

@@ -160,14 +160,14 @@ class _Writer:
             node.args.get(name) for name in ("table", "db", "catalog")
         ):
             raise QueryError("columns are named alone; leave out what stands before the dot.")
-        asked = str(identifier.this)
-        names = [name for name in self._types if name == asked] or [
-            name for name in self._types if name.lower() == asked.lower()
+        named = str(identifier.this)
+        names = [name for name in self._types if name == named] or [
+            name for name in self._types if name.lower() == named.lower()
         ]
         if len(names) != 1 or set("`'\"") & set(names[0]):
-            hint = nearest(asked, self._types)
+            hint = nearest(named, self._types)
             raise QueryError(
-                f"there is no column {values.shown(asked)}{hint}. Write SQL over {', '.join(self._types)}; times as "
+                f"there is no column {values.shown(named)}{hint}. Write SQL over {', '.join(self._types)}; times as "
                 "start_time > date '2026-01-31', text in single quotes."
             )
         kind = self._types[names[0]]

@@ -173,8 +173,8 @@ def _of_object_store(text: str, uri: str) -> MnemicError | None:
 def _answer(status: str, code: str, text: str) -> str:
     """What the object store said: "403 InvalidAccessKeyId: The key does not exist"."""
     message = _found(r"<Message>(.*?)</Message>", text)
-    said = " ".join(part for part in (status, code) if part) or "no status"
-    return one_line(f"{said}: {message}" if message else said, 200)
+    reply = " ".join(part for part in (status, code) if part) or "no status"
+    return one_line(f"{reply}: {message}" if message else reply, 200)
 
 
 def _reason(text: str) -> str:
@@ -183,8 +183,8 @@ def _reason(text: str) -> str:
         r"Error performing ([A-Z]+) (\S+) in (\S+?)(?:, after (\d+) retries)?[,\s].*?- (.*)", text, re.DOTALL
     )
     if request is None:
-        told = re.sub(r"\bLanceError\(\w+\): ", "", text).split(", /")[0]
-        return one_line(re.sub(r'parse ".*" as', "parse a value as", told, flags=re.DOTALL), 200)
+        reason = re.sub(r"\bLanceError\(\w+\): ", "", text).split(", /")[0]
+        return one_line(re.sub(r'parse ".*" as', "parse a value as", reason, flags=re.DOTALL), 200)
     method, url, _, retries, detail = request.groups()
     host = urlsplit(url).netloc.rpartition("@")[2]
     detail = re.sub(r"^(HTTP error|Server returned non-2xx status code): ", "", detail).split(", /")[0].split(": <")[0]

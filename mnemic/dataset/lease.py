@@ -178,7 +178,7 @@ class Lease:
 
         False when the row is to be looked at again; raises when the holder lives.
         """
-        began = told = clock()
+        began = reported = clock()
         self._tell(self._waiting(row, EXPIRES))
         while clock() - began < EXPIRES:
             time.sleep(min(HEARTBEAT, EXPIRES) / LOOKS)
@@ -189,9 +189,9 @@ class Lease:
                 raise self._refusal(now)
             if self._free(now) is not None:
                 return False
-            if clock() - told > HEARTBEAT:
-                told = clock()
-                self._tell(self._waiting(row, EXPIRES - (told - began)))
+            if clock() - reported > HEARTBEAT:
+                reported = clock()
+                self._tell(self._waiting(row, EXPIRES - (reported - began)))
         return True
 
     def _refusal(self, row: Row) -> BankInUse:

@@ -81,41 +81,41 @@ def canonical(name: str) -> str:
         return f"aws_{short}"
     if short in CLIENT_OPTIONS or short.startswith(("lance_", "headers.")):
         return short
-    known = [*(f"aws_{option}" for option in S3_OPTIONS), *CLIENT_OPTIONS]
-    near = difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=0.5)
+    options = [*(f"aws_{option}" for option in S3_OPTIONS), *CLIENT_OPTIONS]
+    near = difflib.get_close_matches(name.lower(), sorted(options), n=1, cutoff=0.5)
     hint = f"did you mean `{near[0]}`?" if near else "known are such as aws_endpoint, aws_region, aws_access_key_id."
     raise ValueError(f"`{name}` is no option of an object store: {hint}")
 
 
 def checked(options: Mapping[str, str]) -> Options:
     """Options of S3 under their canonical names. Raises `ValueError` in a sentence, which tells no value."""
-    found = Options()
+    options_checked = Options()
     for name, value in options.items():
         key = canonical(name)
-        if found.setdefault(key, value.strip()) != value.strip():
+        if options_checked.setdefault(key, value.strip()) != value.strip():
             raise ValueError(f"`{key}` is there twice, under two names; leave one of them out")
-        if not found[key].isprintable():
+        if not options_checked[key].isprintable():
             raise ValueError(f"`{name}` holds a line break or another control character; check how it was copied")
-    if "aws_endpoint" in found:
-        _check_endpoint("`aws_endpoint`", found["aws_endpoint"])
-    return found
+    if "aws_endpoint" in options_checked:
+        _check_endpoint("`aws_endpoint`", options_checked["aws_endpoint"])
+    return options_checked
 
 
-def opening(root: str, given: Mapping[str, str] | None) -> Options | None:
+def opening(root: str, stated: Mapping[str, str] | None) -> Options | None:
     """What opens the bank at ``root``: ``given``, the environment where it has to be looked at, and `BOUNDS`.
 
     Raises `BankError` for an address or an option that cannot be used.
     """
     if "://" not in root:
-        return Options(given) if given else None
+        return Options(stated) if stated else None
     if not re.fullmatch(r"[a-z0-9+-]+://[^\s/?#]+(/[^\n]*)?", root):
         # Lance takes an address that it cannot read for a local folder of that name
         raise BankError(f"{root!r} is no address of a bank. Write it as s3://bucket/bank.")
     waiting = {name: value for name, value in BOUNDS.items() if not _in_environment(name)}
     if not root.startswith("s3://"):
-        return Options({**waiting, **(given or {})})
+        return Options({**waiting, **(stated or {})})
     try:
-        options = checked(given or {})
+        options = checked(stated or {})
         endpoint = options.get("aws_endpoint", "")
         for variable in ENDPOINTS:
             if not endpoint and variable in os.environ:

@@ -186,8 +186,8 @@ class Snapshot:
     def take_rows(self, numbers: Sequence[int] | np.ndarray[Any, Any], columns: Sequence[str]) -> pa.Table:
         """The rows with these row ids, in the order asked for, with `_rowid`; ids of no row are left out."""
         with reading(self.uri):
-            wanted = np.asarray(numbers, dtype=np.uint64).tolist()
-            return self._dataset._take_rows(wanted, columns=[*columns, "_rowid"])
+            row_ids = np.asarray(numbers, dtype=np.uint64).tolist()
+            return self._dataset._take_rows(row_ids, columns=[*columns, "_rowid"])
 
     def part(self, fragment: int, columns: Sequence[str], start: int, count: int) -> pa.Table:
         """``count`` rows of a fragment from its row ``start`` on."""

@@ -114,14 +114,14 @@ class Dataset:
         guard.expect(self, read_version)
         numbered = {**properties, NUMBER: str(guard.number)}
         try:
-            made = commit(self.uri, operation, read_version, numbered, self.storage_options, guard.check)
+            committed = commit(self.uri, operation, read_version, numbered, self.storage_options, guard.check)
         except (OSError, ValueError, RuntimeError) as error:
             if not conflicting(error):
                 raise
             guard.refused(self, error)
-        guard.landed(self.uri, made.version)
+        guard.landed(self.uri, committed.version)
         guard.check()
-        return Snapshot(made, self)
+        return Snapshot(committed, self)
 
     def change(self, action: Callable[[lance.LanceDataset], object]) -> None:
         """Let ``action`` change the newest version in a way for which pylance takes no transaction."""

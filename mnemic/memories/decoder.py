@@ -73,17 +73,17 @@ class MemoryDecoder(Student):
     def shapes(cls, config: DecoderConfig) -> Shapes:
         width, inner = config.width, config.inner
         head = config.head_width or width // config.heads
-        asked, answered = config.heads * head, config.key_value_heads * head
+        queried, answered = config.heads * head, config.key_value_heads * head
         if config.heads % config.key_value_heads or head < 2 or head % 2:
             raise ModelError(
                 f"The weights of this memory are damaged (its config says {config.heads} heads of {head} with "
                 f"{config.key_value_heads} of keys); build the memory again."
             )
         block = {
-            "self_attn.q_proj": (asked, width),
+            "self_attn.q_proj": (queried, width),
             "self_attn.k_proj": (answered, width),
             "self_attn.v_proj": (answered, width),
-            "self_attn.o_proj": (width, asked),
+            "self_attn.o_proj": (width, queried),
             "mlp.gate_proj": (inner, width),
             "mlp.up_proj": (inner, width),
             "mlp.down_proj": (width, inner),

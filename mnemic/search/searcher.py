@@ -64,11 +64,11 @@ class Searcher:
         with fitting(self.view, "The clusters"):
             return RouteTree.of(self.view.dataset("clusters"))
 
-    def _query_vector(self, query: str, given: object) -> Floats32:
+    def _query_vector(self, query: str, vector: object) -> Floats32:
         """The vector of the query, float32 [d]: ``given`` where the caller has it, else the encoder's."""
         size = self.view.dataset("events").schema.field("vector").type.list_size
-        if given is not None:
-            return query_vector(given, size)
+        if vector is not None:
+            return query_vector(vector, size)
         encoded: Floats32 = self.encoder.encode_queries([query])[0]
         if not np.isfinite(encoded).all():
             raise ModelError(
@@ -93,8 +93,8 @@ class Searcher:
         query = query.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no meaning to search for
         view, events = self.view, self.view.dataset("events")
         names = events.schema.names
-        asked = Conditions.of(where)
-        allowed = asked.sql(events.schema, "events")
+        conditions = Conditions.of(where)
+        allowed = conditions.sql(events.schema, "events")
         if level is not None and level not in LEVELS:
             raise QueryError(f"There is no level {level!r} of events; choose one of {', '.join(LEVELS)}.")
         sought = self._query_vector(query, vector)
@@ -109,9 +109,9 @@ class Searcher:
                 allowed,
                 level,
                 view.dataset("documents") if indexed else None,
-                asked.of_documents(),
+                conditions.of_documents(),
                 events_heard=level not in ("session", "event") and "leaf" in names and events.count() <= EVENTS_HEARD,
-                varying=asked.vary,
+                varying=conditions.vary,
                 near=routed.condition if routed else None,
                 pool=budget.pool,
             )

@@ -13,13 +13,13 @@ _LEAST, _MOST = 1e-12, 1e12
 """Largest components between which squares neither vanish nor overflow in float32."""
 
 
-def query_vector(given: Any, size: int) -> Floats32:
+def query_vector(vector: Any, size: int) -> Floats32:
     """``given``, numbers [size], as float32; very small and very large ones are scaled, which no cosine notices.
 
     A vector of zeros is left: it is near to nothing. Raises `QueryError` for another shape, and for NaN and infinite.
     """
     try:
-        array = np.asarray(given)
+        array = np.asarray(vector)
     except (TypeError, ValueError, RuntimeError) as error:
         raise QueryError(f"The vector of the query is no array of numbers; give {size} of them.") from error
     if array.dtype.kind not in "iuf":

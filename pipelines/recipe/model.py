@@ -35,8 +35,8 @@ def _source(entry: Any) -> Source:
     if not isinstance(entry, Mapping):
         if hasattr(entry, "manifest"):
             return entry  # type: ignore[no-any-return]
-        given = repr(entry[:60]) if isinstance(entry, str) else kind(entry)
-        raise ValueError(f"{given} is not a source; write `kind: folder` and its `path`")
+        phrase = repr(entry[:60]) if isinstance(entry, str) else kind(entry)
+        raise ValueError(f"{phrase} is not a source; write `kind: folder` and its `path`")
     if "kind" not in entry:
         raise ValueError(f"a source needs a `kind`: {' or '.join(SOURCES)}")
     if not isinstance(entry["kind"], str):

@@ -23,11 +23,11 @@ _SHAPES = re.compile(
 _SHORTEST = 4
 
 
-def without_secrets(told: str, content: Mapping[str, Any]) -> str:
+def without_secrets(phrase: str, content: Mapping[str, Any]) -> str:
     """``told``, with `HIDDEN` for every text of ``content`` that may be a secret: by its key, or by how it looks."""
     for secret in sorted(set(_secrets(content, False)), key=len, reverse=True):
-        told = told.replace(secret, HIDDEN)
-    return told
+        phrase = phrase.replace(secret, HIDDEN)
+    return phrase
 
 
 def _secrets(value: Any, named: bool) -> Iterator[str]:

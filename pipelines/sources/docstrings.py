@@ -33,7 +33,7 @@ def docstrings(code: bytes, shortest: int = SHORTEST) -> list[tuple[str, str]]:
 
     Raises `UnreadableCode` for bytes that are not Python.
     """
-    found: list[tuple[str, str]] = []
+    entries: list[tuple[str, str]] = []
     seen: Counter[str] = Counter()
     for name, definition in _definitions(_parse(code)):
         text = _literal(definition)
@@ -41,8 +41,8 @@ def docstrings(code: bytes, shortest: int = SHORTEST) -> list[tuple[str, str]]:
         if len(text) < shortest:
             continue
         seen[name] += 1
-        found.append((name if seen[name] == 1 else f"{name}#{seen[name]}", text))
-    return found
+        entries.append((name if seen[name] == 1 else f"{name}#{seen[name]}", text))
+    return entries
 
 
 def _parse(code: bytes) -> ast.Module:

@@ -97,12 +97,12 @@ class Files(BaseModel):
     def _place(self) -> tuple[str, str]:
         """The path of the source's folder or file, and the glob's pattern below it ("" for none)."""
         full = os.path.normpath(os.path.join(os.path.expanduser(self.root), os.path.expanduser(self.path)))
-        given = PurePosixPath(os.path.normpath(os.path.expanduser(self.path))).parts
-        first = next((index for index, part in enumerate(given) if MAGIC & set(part)), None)
+        names = PurePosixPath(os.path.normpath(os.path.expanduser(self.path))).parts
+        first = next((index for index, part in enumerate(names) if MAGIC & set(part)), None)
         if first is None or os.path.lexists(full):  # a file may be called "notes[1].md"
             return full, ""
-        base = os.path.join(os.path.expanduser(self.root), *given[:first])
-        return os.path.normpath(base), "/".join(given[first:])
+        base = os.path.join(os.path.expanduser(self.root), *names[:first])
+        return os.path.normpath(base), "/".join(names[first:])
 
 
 def _walk(base: str, pattern: str, suffixes: tuple[str, ...]) -> Iterator[Item]:

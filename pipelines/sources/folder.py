@@ -55,11 +55,11 @@ class Folder(Files):
 
     def _json_lines(self, file: BinaryIO, locator: str, limit: int) -> Iterator[Document | Reject]:
         seen = SeenIds()  # two documents at one place would be one row
-        for found in json_lines(file, locator, limit):
-            if isinstance(found, Reject):
-                yield found
+        for entry in json_lines(file, locator, limit):
+            if isinstance(entry, Reject):
+                yield entry
                 continue
-            number, record = found
+            number, record = entry
             place = f"{locator}#{number}"
             try:
                 document = self._document(record, locator, number)
@@ -76,10 +76,10 @@ class Folder(Files):
             raise Unusable(f"Line {number} is {kind_of(record)}, not an object; write one JSON object a line.")
         text = record.get(self.text_field)
         if not isinstance(text, str):
-            found = kind_of(text) if self.text_field in record else "missing"
+            stated_kind = kind_of(text) if self.text_field in record else "missing"
             raise Unusable(
-                f"The field '{self.text_field}' of line {number} is {found}, not a string; name the right field with"
-                " `text_field`, or correct the line."
+                f"The field '{self.text_field}' of line {number} is {stated_kind}, not a string; name the right field"
+                " with `text_field`, or correct the line."
             )
         if is_blank(text):
             raise Unusable(f"The field '{self.text_field}' of line {number} holds no text.", "empty")

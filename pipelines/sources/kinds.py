@@ -28,23 +28,23 @@ def find_source(kind: str) -> type[Source]:
         return cast(type[Source], SOURCES[kind])
     plugin = find_plugin(ENTRY_POINTS, kind)
     if plugin is None:
-        known = sorted({*SOURCES, *(plugin.name for plugin in plugins(ENTRY_POINTS))})
-        nearest = difflib.get_close_matches(kind, known, n=1)
+        names = sorted({*SOURCES, *(plugin.name for plugin in plugins(ENTRY_POINTS))})
+        nearest = difflib.get_close_matches(kind, names, n=1)
         hint = f"did you mean '{nearest[0]}'?" if nearest else "is the package that offers it installed?"
-        raise RecipeError(f"There is no source of kind '{kind}', only {', '.join(known)}; {hint}")
+        raise RecipeError(f"There is no source of kind '{kind}', only {', '.join(names)}; {hint}")
     point = plugin.entry
     try:
-        found = load_entry(point)
+        source = load_entry(point)
     except Exception as error:
         raise RecipeError(
             f"The source '{kind}' ({point.value}) cannot be imported ({type(error).__name__}: {error}); repair or"
             " uninstall the package that offers it."
         ) from error
-    wanted = ("model_validate", "version", "identity", "manifest", "read")
-    missing = [member for member in wanted if not hasattr(found, member)]
-    if not isinstance(found, type) or missing:
+    contract = ("model_validate", "version", "identity", "manifest", "read")
+    missing = [member for member in contract if not hasattr(source, member)]
+    if not isinstance(source, type) or missing:
         raise RecipeError(
-            f"The source '{kind}' ({point.value}) is not a pydantic model with {', '.join(wanted[1:])}; see `Source` in"
-            " pipelines/sources/contracts.py for what a source must have."
+            f"The source '{kind}' ({point.value}) is not a pydantic model with {', '.join(contract[1:])}; see `Source`"
+            " in pipelines/sources/contracts.py for what a source must have."
         )
-    return cast(type[Source], found)
+    return cast(type[Source], source)

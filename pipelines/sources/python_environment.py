@@ -81,7 +81,7 @@ class _Distribution:
         """The files to read, by locator. Sizes come from stat; files that are gone have none and are left out."""
         paths = sorted(path for path in _listed(self.installed) if _wanted(path))
         seen: Counter[str] = Counter()
-        found = []
+        distributions = []
         for path in dict.fromkeys(paths):
             absolute = os.path.join(self.folder, path)
             try:
@@ -93,8 +93,8 @@ class _Distribution:
             locator = f"{self.name}:{METADATA_FOLDER.sub(_WITHOUT_VERSION, path) if '-info' in path else path}"
             seen[locator] += 1
             locator = locator if seen[locator] == 1 else f"{locator}#{seen[locator]}"
-            found.append(_Candidate(absolute, locator, status.st_size))
-        return found
+            distributions.append(_Candidate(absolute, locator, status.st_size))
+        return distributions
 
     @property
     def item(self) -> Item:
@@ -235,13 +235,13 @@ def _wanted(path: str) -> bool:
 
 def _only(packages: list[str], distributions: list[_Distribution]) -> list[_Distribution]:
     installed = {distribution.name: distribution for distribution in distributions}
-    wanted = sorted({_normalise(package) for package in packages})
-    for name in wanted:
+    normalised = sorted({_normalise(package) for package in packages})
+    for name in normalised:
         if name not in installed:
             nearest = difflib.get_close_matches(name, installed, n=1)
             hint = f"did you mean '{nearest[0]}'?" if nearest else f"install it or take '{name}' out of `packages`."
             raise SourceError(f"The package '{name}' is not installed; {hint}")
-    return [installed[name] for name in wanted]
+    return [installed[name] for name in normalised]
 
 
 def _sample(distributions: list[_Distribution], characters: int, seed: int) -> list[_Distribution]:
@@ -249,8 +249,8 @@ def _sample(distributions: list[_Distribution], characters: int, seed: int) -> l
 
     Large packages come last: they are taken only if all others together are too few.
     """
-    drawn = sorted(distributions, key=lambda found: (unit_draw(seed, found.name), found.name))
-    drawn.sort(key=lambda found: found.expected_characters > LARGEST_SHARE * characters)  # stable
+    drawn = sorted(distributions, key=lambda one: (unit_draw(seed, one.name), one.name))
+    drawn.sort(key=lambda one: one.expected_characters > LARGEST_SHARE * characters)  # stable
     chosen: list[_Distribution] = []
     total = 0.0
     for distribution in drawn:

@@ -120,28 +120,28 @@ class Session:
         self.number += 1
         subject = subject or f"turn {self.number}"
         try:
-            said = read_turn(value, subject, self.captions)
+            utterance = read_turn(value, subject, self.captions)
         except Unusable as error:
             yield Reject(f"{self.locator}/{self.number}", str(error), error.severity)
             return
-        line = f"{said.speaker}: {said.text}" if said.speaker else said.text
+        line = f"{utterance.speaker}: {utterance.text}" if utterance.speaker else utterance.text
         self.size += len(line.encode()) + (self.size > 0)
         if self.size > self.limit:
             self._lines, self._turns, self._names = [], [], Names()
             return
-        wanted = said.id or str(self.number)
+        wanted = utterance.id or str(self.number)
         name = self._names(wanted)
         if name != wanted:
             self._ids.add(f"{subject}: {shown(wanted)}, now {shown(name)}")
-        time = read_time(said.stated)
-        if time is None and said.stated is not None:
-            self._times.add(f"{subject}: {shown(said.stated)}")
-        if said.others:
-            self._others.add(f"{subject}: {_or(said.others)}")
+        time = read_time(utterance.stated)
+        if time is None and utterance.stated is not None:
+            self._times.add(f"{subject}: {shown(utterance.stated)}")
+        if utterance.others:
+            self._others.add(f"{subject}: {_or(utterance.others)}")
         start = self._end + (1 if self._lines else 0)
         self._end = start + len(line)
         self._lines.append(line)
-        self._turns.append(Turn(name, start, self._end, said.speaker, time))
+        self._turns.append(Turn(name, start, self._end, utterance.speaker, time))
 
     def finish(self) -> Iterator[Document | Reject]:
         """The document, and what is to be told of it; a `Reject` instead where there is none."""

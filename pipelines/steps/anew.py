@@ -81,14 +81,14 @@ def with_anew(steps: Sequence[Step], names: Sequence[str]) -> list[Step]:
 
 def named(steps: Sequence[Step], name: str, wish: str) -> Step:
     """The step called ``name``; an unknown one is refused with the nearest name. ``wish``: what was to be done."""
-    known = {step.name: step for step in steps}
-    if name not in known:
-        nearest = difflib.get_close_matches(name, known, n=1)
+    by_name = {step.name: step for step in steps}
+    if name not in by_name:
+        nearest = difflib.get_close_matches(name, by_name, n=1)
         hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
         raise RecipeError(
-            f"There is no step {name!r} to {wish}.{hint} The steps of this recipe are: {', '.join(known)}."
+            f"There is no step {name!r} to {wish}.{hint} The steps of this recipe are: {', '.join(by_name)}."
         )
-    return known[name]
+    return by_name[name]
 
 
 def _anew(step: Step) -> Step:

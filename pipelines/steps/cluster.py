@@ -150,9 +150,9 @@ class ClusterStep:
         if (clusters.require().record or {})["found"]["counted"] != corpus:
             self._count(context, snapshot, corpus)
 
-    def _stands(self, made: Snapshot | None) -> bool:
+    def _stands(self, clusters: Snapshot | None) -> bool:
         """Whether `clusters` holds a tree of these settings."""
-        stored = (made.record if made is not None and made.count() else None) or {}
+        stored = (clusters.record if clusters is not None and clusters.count() else None) or {}
         return stored.get("fingerprint") == self.record.fingerprint
 
     def _sampled(self, context: Context, snapshot: Snapshot, rows: int) -> Sample:
@@ -186,12 +186,12 @@ class ClusterStep:
 
             return fit
 
-        found: list[FittedTree] = []
+        fitted_trees: list[FittedTree] = []
         width = snapshot.schema.field("vector").type.list_size
         resources = Resources(gpus=1.0, memory=(1 << 30) + 4 * width * len(sample.draws))
         results = context.engine.stream(context.job(factory, resources), partial(context.progress, unit="levels"))
-        context.in_waves(results, lambda wave: None, found.append)
-        tree = found[-1]
+        context.in_waves(results, lambda wave: None, fitted_trees.append)
+        tree = fitted_trees[-1]
         kept = {
             "levels": tree.levels,
             "leaves": tree.leaves,
@@ -205,8 +205,8 @@ class ClusterStep:
     def _describe(self, context: Context, snapshot: Snapshot, sample: Sample | None, corpus: str, rows: int) -> None:
         """Write `clusters` by what the events are that the tree was fitted to."""
         store, operator, where = context.store, self.operator, self.where
-        made = store["clusters"].require()
-        stored, version = made.record or {}, made.version
+        nodes_before = store["clusters"].require()
+        stored, version = nodes_before.record or {}, nodes_before.version
         words = (sample or self._sampled(context, snapshot, rows)).words
         terms, seed = tuple(vocabulary(words, stored["found"]["leaves"])), operator.seed
 
@@ -230,9 +230,13 @@ class ClusterStep:
     def _count(self, context: Context, snapshot: Snapshot, corpus: str) -> None:
         """Write the sizes of now into `clusters`, and what came since the tree was fitted."""
         store, operator, where = context.store, self.operator, self.where
-        made = store["clusters"].require()
-        found, version, names = (made.record or {})["found"], made.version, list(made.schema.names)
-        last = found["last"]
+        nodes_before = store["clusters"].require()
+        results, version, names = (
+            (nodes_before.record or {})["found"],
+            nodes_before.version,
+            list(nodes_before.schema.names),
+        )
+        last = results["last"]
 
         def counting() -> Counting:
             nodes = store["clusters"].require(version).table(names)
@@ -245,7 +249,7 @@ class ClusterStep:
         fragments = [fragment.id for fragment in snapshot.fragments]
         whole = _reduced(context, snapshot, counting, look, fragments, "events counted")
         assert whole is not None
-        self._write(context, {**found, "counted": corpus}, counting().finish(whole))
+        self._write(context, {**results, "counted": corpus}, counting().finish(whole))
 
     def _write(self, context: Context, found: dict[str, Any], nodes: pa.Table) -> None:
         """Commit `clusters`, with what is to be known about it in lineage."""
@@ -253,7 +257,7 @@ class ClusterStep:
         stored = clusters.require().record or {}
         events = nodes["size"][0].as_py()  # of the root, which has the first path
         why = why_due(nodes, self.operator.levels(events))
-        kept = {
+        results = {
             **found,
             "events": events,
             "fitted": nodes["fitted"][0].as_py(),
@@ -262,15 +266,15 @@ class ClusterStep:
             "imbalance": round(imbalance(nodes), 2),
             "due": why and f"Re-clustering is due: {why}. `mnemic build RECIPE --recluster` fits a new tree.",
         }
-        record = replace(self.record, corpus=stored["corpus"], found=kept)
+        record = replace(self.record, corpus=stored["corpus"], found=results)
         table = nodes.replace_schema_metadata(None)
         self._commit(context, record, table.schema, write_whole(clusters, table))
 
     def _empty(self, context: Context) -> None:
         """Without events no nodes stay."""
-        made = context.store["clusters"].snapshot()
-        if made is not None and made.count():
-            self._commit(context, replace(self.record, corpus="no rows"), made.schema.remove_metadata(), ())
+        clusters = context.store["clusters"].snapshot()
+        if clusters is not None and clusters.count():
+            self._commit(context, replace(self.record, corpus="no rows"), clusters.schema.remove_metadata(), ())
 
     def _commit(
         self, context: Context, record: Record, schema: pa.Schema, fragments: Iterable[WrittenFragment]
@@ -291,7 +295,7 @@ class InClustersStep(FitStep):
 def _reduced(
     context: Context,
     snapshot: Snapshot,
-    made: Callable[[], Reduction[PartT, Any]],
+    reduction_of: Callable[[], Reduction[PartT, Any]],
     look: Look,
     fragments: list[int],
     unit: str,
@@ -300,10 +304,10 @@ def _reduced(
     store, version = context.store, snapshot.version
     sizes = {fragment.id: fragment.rows for fragment in snapshot.fragments}
     total, done = sum(sizes[fragment] for fragment in fragments), 0
-    reduction, whole = made(), list[PartT]()
+    reduction, whole = reduction_of(), list[PartT]()
 
     def factory() -> Callable[[int], tuple[int, PartT | None]]:
-        mine, pinned = made(), store["events"].require(version)
+        mine, pinned = reduction_of(), store["events"].require(version)
 
         def work(fragment: int) -> tuple[int, PartT | None]:
             parts = [mine.partial(batch) for batch in look(pinned, fragment) if batch.num_rows]

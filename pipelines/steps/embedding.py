@@ -93,14 +93,18 @@ def embedding_step(record: Record, operator: Embed, after: tuple[str, ...]) -> E
 class EarlierRows:
     """What an earlier state of a dataset holds in columns ``names`` for texts that are wanted now."""
 
-    def __init__(self, earlier: Snapshot, text: str, names: Iterable[str], wanted: Iterable[pa.RecordBatch]) -> None:
+    def __init__(
+        self, earlier: Snapshot, text: str, names: Iterable[str], pending_batches: Iterable[pa.RecordBatch]
+    ) -> None:
         self._earlier, self._text, self._names = earlier, text, list(names)
-        asked = np.unique(np.concatenate([np.zeros(0, np.uint64), *(text_hashes(batch[text]) for batch in wanted)]))
+        pending_hashes = np.unique(
+            np.concatenate([np.zeros(0, np.uint64), *(text_hashes(batch[text]) for batch in pending_batches)])
+        )
         hashes, rows = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
         for batch in earlier.scan([text], row_ids=True):
-            found = text_hashes(batch[text])
-            hit = _place(asked, found) >= 0
-            hashes.append(found[hit])
+            batch_hashes = text_hashes(batch[text])
+            hit = _place(pending_hashes, batch_hashes) >= 0
+            hashes.append(batch_hashes[hit])
             rows.append(batch["_rowid"].to_numpy()[hit])
         self._hashes, first = np.unique(np.concatenate(hashes), return_index=True)
         self._rows = np.concatenate(rows)[first]
@@ -109,13 +113,15 @@ class EarlierRows:
         """For each text the row of the table that holds its columns, or -1; int64 [texts], and the table."""
         place = _place(self._hashes, text_hashes(texts))
         rows, row_of = np.unique(self._rows[place[place >= 0]], return_inverse=True)
-        held = self._earlier.take_rows(rows, [self._text, *self._names])
+        stored = self._earlier.take_rows(rows, [self._text, *self._names])
         place[place >= 0] = row_of
-        known = np.flatnonzero(place >= 0)
-        same = pc.equal(held[self._text].combine_chunks().take(pa.array(place[known])), texts.take(pa.array(known)))
-        place[known[~same.to_numpy(zero_copy_only=False)]] = -1  # another text of the same hash
-        place[np.isin(place, np.flatnonzero(_without_direction(held.select(self._names))))] = -1
-        return place, held.select(self._names)
+        reusable = np.flatnonzero(place >= 0)
+        same = pc.equal(
+            stored[self._text].combine_chunks().take(pa.array(place[reusable])), texts.take(pa.array(reusable))
+        )
+        place[reusable[~same.to_numpy(zero_copy_only=False)]] = -1  # another text of the same hash
+        place[np.isin(place, np.flatnonzero(_without_direction(stored.select(self._names))))] = -1
+        return place, stored.select(self._names)
 
 
 class Reusing:
@@ -129,12 +135,12 @@ class Reusing:
         self.reused = 0
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        place, held = self._earlier.of(batch.column(0))
+        place, stored = self._earlier.of(batch.column(0))
         missing = place < 0
         self.reused += int((~missing).sum())
-        parts: list[Any] = [held.cast(self._schema)]
+        parts: list[Any] = [stored.cast(self._schema)]
         if missing.any():
-            place[missing] = len(held) + np.arange(missing.sum())
+            place[missing] = len(stored) + np.arange(missing.sum())
             parts.append(pa.Table.from_batches([self._encoding()(batch.filter(pa.array(missing)))]))
         rows = pa.concat_tables(parts).combine_chunks().take(pa.array(place)).combine_chunks()
         return pa.RecordBatch.from_arrays(
@@ -147,8 +153,8 @@ def _without_direction(rows: pa.Table) -> npt.NDArray[np.bool_]:
     lost = np.zeros(len(rows), bool)
     for name in rows.column_names:
         if pa.types.is_fixed_size_list(rows.schema.field(name).type):
-            found = vectors(rows[name], copy=False)
-            lost |= ~np.isfinite(found).all(axis=1) | ~found.any(axis=1)
+            rows_of_column = vectors(rows[name], copy=False)
+            lost |= ~np.isfinite(rows_of_column).all(axis=1) | ~rows_of_column.any(axis=1)
     return lost
 
 
@@ -174,9 +180,9 @@ def _powers(base: int, count: int) -> Hashes:
     return np.cumprod(factors, dtype=np.uint64)
 
 
-def _place(known: Hashes, asked: Hashes) -> npt.NDArray[np.int64]:
+def _place(sorted_hashes: Hashes, hashes: Hashes) -> npt.NDArray[np.int64]:
     """Where each of ``asked`` is in the ascending ``known``, or -1."""
-    if len(known) == 0:
-        return np.full(len(asked), -1)
-    found = np.minimum(np.searchsorted(known, asked), len(known) - 1)
-    return np.where(known[found] == asked, found, -1)
+    if len(sorted_hashes) == 0:
+        return np.full(len(hashes), -1)
+    places = np.minimum(np.searchsorted(sorted_hashes, hashes), len(sorted_hashes) - 1)
+    return np.where(sorted_hashes[places] == hashes, places, -1)

@@ -113,8 +113,8 @@ class NeighboursStep(FitStep):
         stored = None if lists is None else lists.record
         if stored is None or stored.get("state") != state or stored["found"]["search"] != "lists":
             return super()._decide(context, version, state)
-        found = stored["found"]
-        return Decision({}, pa.table({"probes": [found["probes"]]}), found)
+        results = stored["found"]
+        return Decision({}, pa.table({"probes": [results["probes"]]}), results)
 
     def _fill(
         self, context: Context, record: Record, version: int, names: list[str], state: pa.Table | Written
@@ -126,24 +126,24 @@ class NeighboursStep(FitStep):
             return
         assert isinstance(state, pa.Table), "what a part needs beside the lists is a number"
         self._ask_parts(context, record, version, names, state)
-        merging, kept = self._merging(context), context.store[PARTIALS]
+        merging, partials = self._merging(context), context.store[PARTIALS]
         grow_columns(context, record, self.dataset, (), names, merging, Resources(), MERGED_ROWS, located=True)
-        context.commit(lambda: kept.delete("true"))
-        kept.forget_before(timedelta(0))
+        context.commit(lambda: partials.delete("true"))
+        partials.forget_before(timedelta(0))
 
     def _ask_parts(self, context: Context, record: Record, version: int, names: list[str], state: pa.Table) -> None:
         """Let every part write what it knows of the rows that have no neighbours yet."""
-        kept, operator, store, step = context.store[PARTIALS], self.operator, context.store, self.name
+        partials, operator, store, step = context.store[PARTIALS], self.operator, context.store, self.name
         name = self.dataset
         parts = operator.ranges(store["lists"].require().table(["list", "rows", "centroid"]))
         schema = partials_schema(operator.k, record.found["keys"]).insert(0, _FRAGMENT)
         todo = pending(store[self.dataset].require(), names)
         under_way = replace(record, found={"parts": parts, "fragments": todo}).as_json()
-        made = kept.snapshot()
-        if made is None or not _about(made, record, parts, todo):
-            context.commit(lambda: kept.create(schema, under_way, context.properties(record)))
-            made = kept.require()
-        answered = _answered(made)
+        snapshot = partials.snapshot()
+        if snapshot is None or not _about(snapshot, record, parts, todo):
+            context.commit(lambda: partials.create(schema, under_way, context.properties(record)))
+            snapshot = partials.require()
+        answered = _answered(snapshot)
         waiting = [number for number in range(len(parts)) if number not in answered]
         done, device, read = len(answered), context.device, self._corpus
 
@@ -157,7 +157,7 @@ class NeighboursStep(FitStep):
                     said = part(_fragment(datastore, fragment))
                     said = said.add_column(0, _FRAGMENT, pa.array([fragment] * len(said), pa.int32()))
                     faults.reach(step, "before-write")
-                    written += write_rows(kept.uri, said, schema, kept.storage_options)
+                    written += write_rows(partials.uri, said, schema, partials.storage_options)
                     faults.reach(step, "after-write")
                 return Answered(number, tuple(written))
 
@@ -168,7 +168,7 @@ class NeighboursStep(FitStep):
             fragments = [fragment for one in wave for fragment in one.fragments]
             told = {**context.properties(record), PARTS: json.dumps([one.part for one in wave])}
             if fragments:
-                context.commit(lambda: append(kept, fragments, told))
+                context.commit(lambda: append(partials, fragments, told))
             done += len(wave)
             context.progress(done, len(parts), "parts of the store")
 
@@ -177,11 +177,11 @@ class NeighboursStep(FitStep):
 
     def _merging(self, context: Context) -> Callable[[], Compute]:
         """What a worker makes of the answers of all parts to the rows of a fragment."""
-        operator, kept = self.operator, context.store[PARTIALS]
-        version = kept.require().version
+        operator, partials = self.operator, context.store[PARTIALS]
+        version = partials.require().version
 
         def factory() -> Compute:
-            said = kept.require(version)
+            said = partials.require(version)
             written: dict[int, list[int]] = {}
             for fragment in said.fragments:
                 of = said.part(fragment.id, ["fragment"], 0, 1)["fragment"][0].as_py()
@@ -209,17 +209,17 @@ def _fragment(datastore: Snapshot, fragment: int) -> pa.RecordBatch:
 
 def _about(partials: Snapshot, record: Record, parts: list[Range], fragments: list[int]) -> bool:
     """Whether they are answers of these parts, to all of these fragments."""
-    made = partials.record or {}
-    found = made.get("found", {})
-    same = made.get("state") == record.state and found.get("parts") == [list(part) for part in parts]
-    return same and set(fragments) <= set(found["fragments"])
+    stored = partials.record or {}
+    results = stored.get("found", {})
+    same = stored.get("state") == record.state and results.get("parts") == [list(part) for part in parts]
+    return same and set(fragments) <= set(results["fragments"])
 
 
 def _answered(partials: Snapshot) -> set[int]:
     """The parts that have answered since `partials` was emptied."""
-    found: set[int] = set()
+    parts: set[int] = set()
     for properties in partials.properties_backwards():
         if PARTS not in properties:
             break
-        found |= set(json.loads(properties[PARTS]))
-    return found
+        parts |= set(json.loads(properties[PARTS]))
+    return parts

@@ -34,9 +34,9 @@ def clear_ownerless(context: Context, steps: Iterable[Step]) -> None:
     if not rows:
         return
     memories, metrics = context.store["memories"], context.store["metrics"]
-    kept = _names(memories.require(), steps) | {_memory(step) for step in steps}
+    owned = _names(memories.require(), steps) | {_memory(step) for step in steps}
     if metrics.snapshot() is not None:  # first: a kill between the two leaves memories, by which this is done again
-        listed = ", ".join(f"'{name}'" for name in sorted(kept))
+        listed = ", ".join(f"'{name}'" for name in sorted(owned))
         context.commit(lambda: metrics.delete(f"memory NOT IN ({listed})"))
     context.commit(lambda: memories.delete_keys("id", [row["id"] for row in rows]))
 

@@ -83,14 +83,14 @@ class ReadStep:
     @cached_property
     def wanted(self) -> dict[str, tuple[int, Item]]:
         """Item key -> (source, item) of everything in the manifests."""
-        found: dict[str, tuple[int, Item]] = {}
+        items: dict[str, tuple[int, Item]] = {}
         for index, source in enumerate(self.sources):
             identity = Record("source", source.version, source.identity(), {}).fingerprint
             for item in manifest_of(source):
                 settings = (source.name, identity, self.record.version, self.max_document_bytes)
                 key = hash_parts("item", *settings, item.locator, item.size, item.stamp)
-                found[key] = (index, item)
-        return found
+                items[key] = (index, item)
+        return items
 
     def state(self, store: Store) -> Status:
         snapshot = store["documents"].snapshot()

@@ -122,9 +122,9 @@ class TrainStep:
     def _with_corpus(self, datastore: Snapshot) -> Record:
         """The rows that it looks at, and what the teacher says of them: its masks may change where no row does."""
         used = f"{STORE} OR {VALIDATION}"
-        said = (datastore.column_record("teacher_ids") or {}).get("state", "")
+        teacher_state = (datastore.column_record("teacher_ids") or {}).get("state", "")
         rows = corpus_digest(datastore, (*CATALOGUE["datastore"].key, "split"), used)[0]
-        return replace(self.record, corpus=hash_parts("trained", rows, said))
+        return replace(self.record, corpus=hash_parts("trained", rows, teacher_state))
 
     def run(self, context: Context) -> None:
         datastore = context.store["datastore"].require()
@@ -167,11 +167,11 @@ class TrainStep:
     def forget(self, context: Context) -> None:
         """Delete the memory and its curves."""
         memories, metrics = (context.store[name] for name in self.datasets)
-        made, drawn = memories.snapshot(), metrics.snapshot()
+        trained, drawn = memories.snapshot(), metrics.snapshot()
         if drawn is not None:
             _drop(context, metrics, f"memory = '{self.memory}'")
-        if made is not None:
-            _drop(context, memories, self._mine(made))
+        if trained is not None:
+            _drop(context, memories, self._mine(trained))
 
     def _results(self, context: Context, record: Record, version: int) -> ResultStream[Trained]:
         worker, processes = self._worker(context, record, version), self.operator.processes
@@ -199,10 +199,10 @@ class TrainStep:
                 saved = step._checkpoint(memories, step._last_epoch(memories))
                 final = step._checkpoint(memories, step._best_epoch(memories))
                 state = saved.state if saved else None
-                for made in step.operator.train(rows, state, device, progress, process):
-                    saved = made
-                    final = made if final is None or not _better(final, made) else final
-                    yield step._write(store, step._row(record, made, made.state), made, record, count)
+                for checkpoint in step.operator.train(rows, state, device, progress, process):
+                    saved = checkpoint
+                    final = checkpoint if final is None or not _better(final, checkpoint) else final
+                    yield step._write(store, step._row(record, checkpoint, checkpoint.state), checkpoint, record, count)
                 if process.rank:
                     return  # rank 0 yields for all
                 assert final is not None and saved is not None  # an operator trains for at least one epoch
@@ -293,7 +293,7 @@ class TrainStep:
 
 def _better(one: Checkpoint, other: Checkpoint) -> bool:
     """Whether validation says that the earlier ``one`` is at least as good as ``other``; without it, no."""
-    scores = [made.metrics.get("validation_perplexity") for made in (one, other)]
+    scores = [checkpoint.metrics.get("validation_perplexity") for checkpoint in (one, other)]
     return scores[0] is not None and scores[1] is not None and scores[0] <= scores[1]
 
 

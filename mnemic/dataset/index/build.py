@@ -202,15 +202,15 @@ def partitions_of(snapshot: Snapshot, index: Built) -> int:
 def parts(snapshot: Snapshot, rows: int = ROWS_PER_PART) -> list[tuple[int, ...]]:
     """Fragments in runs of about ``rows`` rows: what one worker indexes at a time."""
     groups: list[list[int]] = [[]]
-    held = 0
+    size = 0
     for fragment in snapshot.fragments:
         if fragment.rows == 0:
             continue
-        if groups[-1] and held + fragment.rows > rows:
+        if groups[-1] and size + fragment.rows > rows:
             groups.append([])
-            held = 0
+            size = 0
         groups[-1].append(fragment.id)
-        held += fragment.rows
+        size += fragment.rows
     return [tuple(group) for group in groups if group]
 
 

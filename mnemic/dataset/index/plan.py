@@ -67,8 +67,8 @@ class Built:
 
 def planned_settings(rows: int) -> VectorSettings:
     """The layout for ``rows`` rows: about 1,000 a partition, as a power of two; an eighth of them are looked at."""
-    wanted = 1 << round(math.log2(max(1.0, rows / ROWS_PER_PARTITION)))
-    partitions = min(MOST_PARTITIONS, max(FEWEST_PARTITIONS, wanted))
+    partitions_at_size = 1 << round(math.log2(max(1.0, rows / ROWS_PER_PARTITION)))
+    partitions = min(MOST_PARTITIONS, max(FEWEST_PARTITIONS, partitions_at_size))
     return VectorSettings("IVF_RQ", partitions, max(8, partitions // 8))
 
 

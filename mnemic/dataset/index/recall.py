@@ -70,8 +70,8 @@ def measure_recall(snapshot: Snapshot, column: str, workers: Workers = in_this_p
     nprobes = max(1, partitions // 32)
     while True:
         nprobes = min(nprobes, partitions)
-        found, seconds = _searched(snapshot, column, queries, VectorSettings(index.kind, partitions, nprobes))
-        recall = recall_of(found, *truth)
+        answers, seconds = _searched(snapshot, column, queries, VectorSettings(index.kind, partitions, nprobes))
+        recall = recall_of(answers, *truth)
         if recall >= TARGET or nprobes == partitions:
             break
         nprobes = math.ceil(GROWTH * nprobes)
@@ -115,30 +115,30 @@ def exact_neighbours(
     return rows, distances
 
 
-def recall_of(found: list[list[int]], rows: RowIds, distances: npt.NDArray[np.float32], k: int = K) -> float:
+def recall_of(answers: list[list[int]], rows: RowIds, distances: npt.NDArray[np.float32], k: int = K) -> float:
     """Share of the ``k`` true neighbours that are among the first ``k`` found; rows as near as the k-th count too.
 
     ``rows`` and ``distances`` are exact and hold more than ``k`` neighbours a query, for ties.
     """
     hits = 0
-    wanted = 0
-    for mine, true, distance in zip(found, rows, distances, strict=True):
+    expected = 0
+    for mine, true, distance in zip(answers, rows, distances, strict=True):
         there = int(np.isfinite(distance[:k]).sum())
         if there == 0:
             continue
         as_near = set(true[distance <= distance[there - 1] + 1e-6].tolist())
         hits += min(there, len(as_near.intersection(mine[:k])))
-        wanted += there
-    return hits / wanted if wanted else 1.0
+        expected += there
+    return hits / expected if expected else 1.0
 
 
 def _searched(
     snapshot: Snapshot, column: str, queries: npt.NDArray[np.float32], settings: VectorSettings
 ) -> tuple[list[list[int]], list[float]]:
-    found, seconds = [], []
+    answers, seconds = [], []
     for query in queries:
         started = time.perf_counter()
         table = search_vector(snapshot, column, (), query, CANDIDATES, None, settings)
         seconds.append(time.perf_counter() - started)
-        found.append(table["_rowid"].to_pylist())
-    return found, seconds
+        answers.append(table["_rowid"].to_pylist())
+    return answers, seconds

@@ -32,24 +32,24 @@ MOST_ROWS = 8_000_000
 
 def read_rows(snapshot: Snapshot, row_ids: Sequence[int] | RowIds, columns: Sequence[str]) -> pa.Table:
     """``columns`` of these rows, in the order asked for. Raises ``KeyError`` for a row that the snapshot lacks."""
-    wanted = np.asarray(row_ids, dtype=np.uint64)
-    held = _held(snapshot)
-    if held.worth_loading(columns, len(wanted)):
-        return held.take(wanted, columns)
-    order = np.argsort(wanted, kind="stable")
-    found = snapshot.take_rows(wanted[order], columns).select(list(columns))
-    if len(found) != len(wanted):
+    numbers = np.asarray(row_ids, dtype=np.uint64)
+    cached = _held(snapshot)
+    if cached.worth_loading(columns, len(numbers)):
+        return cached.take(numbers, columns)
+    order = np.argsort(numbers, kind="stable")
+    table = snapshot.take_rows(numbers[order], columns).select(list(columns))
+    if len(table) != len(numbers):
         raise KeyError("a row id that this version of the dataset does not hold")
     back = np.empty(len(order), np.int64)
     back[order] = np.arange(len(order))
-    return found.take(pa.array(back))
+    return table.take(pa.array(back))
 
 
 def rows_of_ids(snapshot: Snapshot, column: str, values: Sequence[str]) -> tuple[RowIds, npt.NDArray[np.bool_]]:
     """Row ids of the rows whose ``column`` (unique) has these values, and which of the values there are."""
-    held = _held(snapshot)
-    if held.worth_loading([column], len(values)):
-        return held.find(column, values)
+    cached = _held(snapshot)
+    if cached.worth_loading([column], len(values)):
+        return cached.find(column, values)
     quoted = ",".join("'" + value.replace("'", "''") + "'" for value in values)
     with reading(snapshot.uri):
         scanner = snapshot.native.scanner(columns=[column], filter=f"{column} IN ({quoted})", with_row_id=True)
@@ -61,9 +61,9 @@ def rows_of_ids(snapshot: Snapshot, column: str, values: Sequence[str]) -> tuple
 
 def hold(snapshot: Snapshot, columns: Sequence[str]) -> int:
     """Load ``columns`` now, before the first search, and give the bytes that all held columns take."""
-    held = _held(snapshot)
-    held.load(columns)
-    return held.nbytes
+    cached = _held(snapshot)
+    cached.load(columns)
+    return cached.nbytes
 
 
 class RowCache:
@@ -128,11 +128,11 @@ class RowCache:
             order = np.argsort(keys, kind="stable")
             self._orders[column] = (keys[order], order)
         keys, order = self._orders[column]
-        wanted = np.array([value.encode() for value in values], "S")
-        if len(keys) == 0 or len(wanted) == 0:
-            return np.zeros(len(wanted), np.uint64), np.zeros(len(wanted), bool)
-        places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        there = keys[places] == wanted
+        encoded = np.array([value.encode() for value in values], "S")
+        if len(keys) == 0 or len(encoded) == 0:
+            return np.zeros(len(encoded), np.uint64), np.zeros(len(encoded), bool)
+        places = np.minimum(np.searchsorted(keys, encoded), len(keys) - 1)
+        there = keys[places] == encoded
         return np.where(there, self._row_ids[order[places]], 0).astype(np.uint64), there
 
 

@@ -59,8 +59,8 @@ def spilled(store: Store, part: int, shared: Shared, limit: int) -> tuple[Writte
 
 def make_room(context: Context) -> None:
     """Empty `partials` for this step."""
-    partials, made = context.store[PARTIALS], context.store[PARTIALS].snapshot()
-    if made is None or made.count() or made.schema.names != SHARED.names:
+    partials, snapshot = context.store[PARTIALS], context.store[PARTIALS].snapshot()
+    if snapshot is None or snapshot.count() or snapshot.schema.names != SHARED.names:
         context.commit(lambda: partials.create(SHARED, {}, {}))
 
 
@@ -90,8 +90,8 @@ def divide(
     def shards() -> Iterator[Shared]:
         for piece in found:
             shared = piece.load(context.store)
-            kept = there(shared.rows)
-            yield Shared(shared.keys[kept], shared.rows[kept])
+            standing = there(shared.rows)
+            yield Shared(shared.keys[standing], shared.rows[standing])
 
     linked = Components(shared.rows for shared in shards())
     for shared in shards():

@@ -48,8 +48,8 @@ class Runs:
 
     def plan(self, documents: int, anew: bool) -> BandPlan:
         """How to go about ``documents``, with the shape that the runs have already unless all is made ``anew``."""
-        made = self.dataset.snapshot()
-        shape = ((made.record if made else None) or {}).get("fields", {})
+        snapshot = self.dataset.snapshot()
+        shape = ((snapshot.record if snapshot else None) or {}).get("fields", {})
         mine = (self.operator.bands, self.operator.rows)
         if shape and not anew and mine == (None, None) and self.operator.method != "exact" and shape["bands"]:
             return replace(self.operator, bands=shape["bands"], rows=shape["rows"]).plan(documents)
@@ -58,16 +58,16 @@ class Runs:
     def identity(self, chosen: BandPlan) -> dict[str, Any]:
         """What runs and filters must have been made by, to be of use."""
         fields = {"bands": chosen.bands, "rows": chosen.rows}
-        made: dict[str, Any] = json.loads(
+        identity: dict[str, Any] = json.loads(
             json.dumps(Record("bands", self.operator.version, fields, self.record.reads).as_json())
         )
-        return made
+        return identity
 
     def extend(self, context: Context, documents: Snapshot, chosen: BandPlan) -> None:
         """Write the runs of all fragments that have none."""
         identity, operator, step, bands = self.identity(chosen), self.operator, context.step, self.dataset
-        made = bands.snapshot()
-        if made is None or made.record != identity:
+        snapshot = bands.snapshot()
+        if snapshot is None or snapshot.record != identity:
             context.commit(lambda: bands.create(BANDS, identity, context.properties(self.record)))
         there = {run.source for run in self.index()}
         todo = [fragment.id for fragment in documents.fragments if fragment.id not in there]
@@ -86,8 +86,8 @@ class Runs:
                     order = np.argsort(keys)
                     keys, rows = keys[order], rows[order]
                 faults.reach(step, "before-write")
-                made = pa.table([np.full(len(keys), fragment, np.int32), keys, rows], schema=BANDS)
-                written = write_rows(bands.uri, made, BANDS, bands.storage_options)
+                table = pa.table([np.full(len(keys), fragment, np.int32), keys, rows], schema=BANDS)
+                written = write_rows(bands.uri, table, BANDS, bands.storage_options)
                 faults.reach(step, "after-write")
                 return tuple(written)
 
@@ -107,11 +107,11 @@ class Runs:
     def index(self) -> list[Run]:
         """All runs, by source."""
         bands = self.dataset.require()
-        found = [
+        runs = [
             Run(int(bands.part(fragment.id, ["source"], 0, 1)["source"][0].as_py()), fragment.id, fragment.rows)
             for fragment in bands.fragments
         ]
-        return sorted(found, key=lambda run: run.source)
+        return sorted(runs, key=lambda run: run.source)
 
 
 def read_runs(bands: Snapshot, runs: Sequence[Run], bounds: Bounds) -> Iterator[tuple[Hashes, RowIds]]:

@@ -124,8 +124,8 @@ class DeduplicateStep:
         if self.anew and COLUMN in snapshot.schema.names:
             context.commit(lambda: drop_fields(documents, [COLUMN]))
             snapshot = documents.require()
-        made = context.store["pairs"].snapshot()
-        if self.anew or made is None or (made.record or {}).get("state") != record.state:
+        judged = context.store["pairs"].snapshot()
+        if self.anew or judged is None or (judged.record or {}).get("state") != record.state:
             self._resolve(context, record, snapshot, rows)
         stored = context.store["pairs"].require().record or {}
         record = replace(record, found=stored["found"])
@@ -143,8 +143,8 @@ class DeduplicateStep:
         reader = partial(_reader, context.store, snapshot.version, base)
         if chosen.bytes > packs.IN_HAND:
             packs.make_room(context)
-        found = self._shared(context, reader, runs, chosen, base, rows)
-        pieces = packs.divide(context, found, reader().there, PACK)
+        parts_found = self._shared(context, reader, runs, chosen, base, rows)
+        pieces = packs.divide(context, parts_found, reader().there, PACK)
         self._decide(context, record, reader, pieces, chosen, base)
         if any(piece.places for piece in pieces):
             packs.make_room(context)
@@ -182,8 +182,12 @@ class DeduplicateStep:
         old = [run for run in index if run.source in before]
         if filters.snapshot() is None:  # so that what a killed worker leaves is known to be nothing's
             context.commit(lambda: filters.create(FILTERS, {}, {}))
-        held = filters.snapshot()
-        asked = held.version if base and held is not None and held.record == identity else None
+        stored_filters = filters.snapshot()
+        filters_version = (
+            stored_filters.version
+            if base and stored_filters is not None and stored_filters.record == identity
+            else None
+        )
         again = base.rows_again if base else np.empty(0, np.uint64)
         version, bounds = bands.require().version, shard_bounds(chosen.bands, chosen.shards)
         store, limit = context.store, packs.IN_HAND // chosen.shards if chosen.bytes > packs.IN_HAND else sys.maxsize
@@ -198,9 +202,11 @@ class DeduplicateStep:
                     yield cut(added, bounds[shard])
 
                 known: list[BandFilters] = []
-                if asked is not None:
+                if filters_version is not None:
                     first, last = bounds[shard]
-                    table = filters.require(asked).table(FILTERS.names, f"last >= {first} AND first <= {last}")
+                    table = filters.require(filters_version).table(
+                        FILTERS.names, f"last >= {first} AND first <= {last}"
+                    )
                     known = filters_of(table, scheme, chosen.bands, rows)
                 if base is None:
                     shared = shared_keys(fresh, bounds[shard], chosen.method, rows)
