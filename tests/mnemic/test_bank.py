@@ -1,7 +1,9 @@
 """Using a bank: search, attach, export, why, and what is told when something is not there."""
 
+import copy
 import io
 import json
+import pickle
 import sqlite3
 
 import pyarrow.parquet as pq
@@ -33,6 +35,17 @@ def test_searching_by_words_and_by_meaning(bank):
     assert best.similarity == pytest.approx(1.0, abs=0.01)
     assert best.bm25 > 0 and best.reason.startswith("meaning: rank 1, words: rank 1")
     assert sum(one.words for one in found) <= 400
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))], ids=["copy", "pickle"])
+def test_a_bank_that_has_searched_is_copied_by_path_and_release(tiny, copied):
+    bank = tiny.open()
+    found = bank.search("table index version")
+    again = copied(bank)
+    assert (again.path, again.release) == (bank.path, bank.release)
+    assert not {"encoder", "tree"} & vars(again._searcher).keys(), "what it had loaded is not copied"
+    assert again.search("table index version") == found
+    assert copied(bank.view).table("events", ["id"]) == bank.table("events", ["id"])
 
 
 def test_leaves_are_searched_unless_a_level_is_named(bank):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import pickle
 import subprocess
 import sys
 
@@ -26,6 +27,12 @@ def bank(tiny):
 
 def ids(documents):
     return [document.id for document in documents]
+
+
+def test_a_retriever_that_has_searched_is_pickled(bank):
+    retriever = BankRetriever(bank=bank, words=120)
+    found = retriever.invoke(QUERY)
+    assert pickle.loads(pickle.dumps(retriever)).invoke(QUERY) == found
 
 
 def test_documents_are_what_a_search_finds(bank):

@@ -172,9 +172,8 @@ def test_a_resized_vocabulary_is_told_as_one(family: Any) -> None:
     _, model, lock = family
     resized = copy.deepcopy(model)
     resized.resize_token_embeddings(321, mean_resizing=False)
-    with pytest.raises(
-        ModelError, match=r"of 321 tokens .* of 320: its embeddings were resized .* set `tokenizer\.pad_token`"
-    ):
+    sentence = r"of 321 tokens .* of 320: its embeddings were resized .* set `tokenizer\.pad_token`"
+    with pytest.raises(ModelError, match=sentence):
         attach(resized, memory(), 0.5, lock)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +15,7 @@ from tiny_models import save_tiny_model
 
 import mnemic
 from mnemic import languagemodel
-from mnemic.attach import Unrolling, detach
+from mnemic.attach import Host, Unrolling, detach
 from mnemic.bank import Bank
 from mnemic.dataset.write import append_rows
 from mnemic.errors import BankError, ModelError
@@ -195,3 +197,40 @@ def test_a_bank_without_a_language_model_has_no_memory(bank):
     assert nothing.memories() == []
     with pytest.raises(BankError, match="has no parametric memory"):
         nothing.memory("knn")
+
+
+def test_the_lock_of_a_trained_memory_knows_what_its_model_computes(bank, loaded):
+    """It stands in the record of the row: the column `lock`, which a digest covers, is that of banks of before."""
+    rows = bank.table("memories", ["lock", "record"], "final = true").to_pylist()
+    for row in rows:
+        assert "function" not in json.loads(row["lock"])
+        assert json.loads(row["record"])["found"]["function"] == languagemodel.lock(loaded[0])["function"]
+    assert all(info.lock == languagemodel.lock(*loaded) for info in bank.memories())
+
+
+def test_a_model_with_the_memories_of_a_bank_is_pickled(bank, model):
+    ids = torch.tensor([[5, 6, 7, 8]])
+    with torch.inference_mode():
+        expected = bank.attach(model, ["mlp", "knn"], [0.3, 0.4])(input_ids=ids).logits
+        assert torch.equal(pickle.loads(pickle.dumps(model))(input_ids=ids).logits, expected)
+    memory = bank.memory("knn")
+    size = len(memory.module)
+    again = pickle.loads(pickle.dumps(memory))
+    assert "module" not in vars(again) and len(again.module) == size
+
+
+@pytest.mark.parametrize("name", ["neighbours", "probes", "temperature"])
+@pytest.mark.parametrize("value", [-1, 0, "5", True, None, math.nan, 10**30])
+def test_a_search_that_cannot_be_is_told(bank, name, value):
+    config = {**bank.memory_info("knn").config, name: value}
+    if name == "temperature" and value == 10**30:
+        return  # nearly the same share for each neighbour
+    with pytest.raises(ModelError, match=f"cannot have {name} .* build the bank again"):
+        datastore.load(bank.view, config)
+
+
+def test_tokens_that_the_model_does_not_have_are_told(bank, model):
+    memory = bank.memory("mlp").module
+    memory.tokens = memory.tokens + 320
+    with pytest.raises(ModelError, match="and the model has 320"):
+        Host.of(model).mix(memory, 0.5)
