@@ -23,11 +23,18 @@ LARGEST = 64 << 20
 _SPARE = 64 << 20
 """Parameters that a model may have beyond its files: heads that are made anew, masks, tables of positions."""
 
-_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers", "decoder_layers")
-_LAYERS += ("num_encoder_layers", "num_decoder_layers")
-_ROWS = ("vocab_size", "hidden_size", "n_embd", "d_model", "dim", "intermediate_size", "n_inner", "ffn_dim", "d_ff")
-_ROWS += ("num_labels", "num_attention_heads", "num_key_value_heads", "n_head", "num_local_experts", "num_experts")
-_ROWS += ("n_routed_experts", "type_vocab_size", "head_dim")
+_LAYERS = frozenset(
+    {"num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers", "decoder_layers"}
+    | {"num_encoder_layers", "num_decoder_layers"}
+)
+"""Numbers of layers: no more than there are tensors."""
+
+_ROWS = frozenset(
+    {"vocab_size", "hidden_size", "n_embd", "d_model", "dim", "intermediate_size", "n_inner", "ffn_dim", "d_ff"}
+    | {"num_labels", "num_attention_heads", "num_key_value_heads", "n_head", "head_dim", "type_vocab_size"}
+    | {"num_local_experts", "num_experts", "n_routed_experts"}
+)
+"""Rows and columns of tensors: no more than there are bytes."""
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -75,7 +82,7 @@ def check_sizes(folder: Path) -> None:
     tensors = _tensors(files)
     for name, value in _numbers(config):
         limit = tensors if name in _LAYERS else size
-        if name in _LAYERS + _ROWS and value > limit:
+        if name in _LAYERS | _ROWS and value > limit:
             held = f"{tensors:,} tensors" if name in _LAYERS else f"{size:,} bytes"
             raise ModelError(
                 f"{folder / 'config.json'} states {name} {min(value, 1 << 62):,}, and the weights hold {held}; "

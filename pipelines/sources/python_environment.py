@@ -186,8 +186,9 @@ class PythonEnvironment(BaseModel):
             here: dict[str, _Distribution] = {}
             for listed in importlib.metadata.distributions(name=name, path=[folder]):
                 place = getattr(listed, "_path", None)
-                guarded = isinstance(place, PosixPath)
-                installed = importlib.metadata.PathDistribution(_Metadata(place)) if guarded else listed
+                installed = listed
+                if isinstance(place, PosixPath):
+                    installed = importlib.metadata.PathDistribution(_Metadata(place))
                 try:
                     metadata = installed.metadata
                 except UnicodeDecodeError:
