@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 import mmap
 import os
 import re
@@ -20,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from mnemic.errors import ModelError
 from mnemic.ids import hash_parts
+from mnemic.model_files import read_object, whole
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _WEIGHTS = ("*.safetensors", "*.gguf")
@@ -46,9 +46,12 @@ def locate(address: str) -> Path:
     """
     if address.startswith("package:"):
         return _locate_in_package(address)
-    path = Path(address).expanduser()
-    if address and path.exists():
-        return path.resolve()
+    try:
+        path = Path(address).expanduser()
+        if address and path.exists():
+            return path.resolve()
+    except (OSError, RuntimeError):  # a name that is too long, or a home that nobody has
+        raise ModelError(f"{address[:100]!r} is no address of a model; give a folder, or a model's id.") from None
     if _HUB_ID.fullmatch(address) and not address.endswith((".gguf", ".safetensors", ".bin")):
         return _locate_in_hub_cache(address)
     raise ModelError(
@@ -158,12 +161,10 @@ def _digest(file: Path) -> str:
 
 def hidden_size(address: str) -> int:
     """Width of the model's hidden states, from ``config.json`` alone; raises `ModelError` where it is not stated."""
-    folder = locate(address)
+    path = locate(address) / "config.json"
     try:
-        stated = json.loads((folder / "config.json").read_text(encoding="utf-8"))["hidden_size"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return whole(read_object(path)["hidden_size"], most=1 << 20)
+    except (KeyError, ValueError) as error:
         raise ModelError(
-            f"The model {address!r} states no hidden_size in {folder / 'config.json'}; give the folder of a "
-            "transformers model."
+            f"The model {address!r} states no hidden_size in {path}; give the folder of a transformers model."
         ) from error
-    return int(stated)

@@ -2,7 +2,8 @@
 
 A unit ends at a blank line, before a heading, list item, field or prompt line, and after a heading. It also ends where
 ``.``, ``!`` or ``?`` is followed by space and a capital or an opening quote, unless the word before is an abbreviation
-or initial. Rules replace a learned splitter (Punkt: Kiss and Strunk 2006). They need no data, they read documentation
+or initial, and at the marks of scripts that have others, such as the danda of Hindi and the full-width stop of Chinese.
+Rules replace a learned splitter (Punkt: Kiss and Strunk 2006). They need no data, they read documentation
 (lists, prompts, tables) as well as prose, and one regular expression passes over 10 million characters a second. Units
 tile the document: they are in order, do not overlap, and leave out nothing but whitespace, so that any range of units
 is a range of characters. A conversation is divided where its turns are.
@@ -32,6 +33,31 @@ from mnemic.schema import UNITS
 from operators.contracts import REJECTED, BatchFunction, Resources
 from operators.sections import Derive, Section
 
+_MARKS = (
+    "\u0964\u0965"  # danda and double danda, of Hindi, Bengali and most scripts of India
+    "\u061d-\u061f"  # Arabic
+    "\u0589"  # Armenian
+    "\u0700-\u0702"  # Syriac
+    "\u07f9\u0837\u0839\u083d\u083e"  # N'Ko, Samaritan
+    "\u0df4"  # Sinhala
+    "\u0f0d-\u0f12\u0f14"  # Tibetan
+    "\u104b"  # Burmese
+    "\u1362\u1367\u1368"  # Ethiopic, of Amharic and Tigrinya
+    "\u166e\u1735\u1736"  # Canadian syllabics, Philippine scripts
+    "\u17d4\u17d5"  # Khmer
+    "\u1803\u1809\u1944\u1945"  # Mongolian, Limbu
+    "\u1aa8-\u1aab\u1b5a\u1b5b\u1b5e\u1b5f\u1c3b\u1c3c\u1c7e\u1c7f"  # Tai Tham, Balinese, Lepcha, Ol Chiki
+    "\ua4ff\ua60e\ua60f\ua6f3\ua6f7"  # Lisu, Vai, Bamum
+    "\ua876\ua877\ua8ce\ua8cf\ua92f"  # Phags-pa, Saurashtra, Kayah Li
+    "\ua9c9\uaa5d-\uaa5f\uaaf0\uaaf1\uabeb"  # Javanese, Cham, Meetei Mayek
+    "\U00011047\U00011048\U000110be-\U000110c1"  # Brahmi, Kaithi
+    "\U00011141-\U00011143\U000111c5\U000111c6"  # Chakma, Sharada
+)
+"""Characters of scripts without capitals that end sentences and do nothing else (Unicode's Sentence_Terminal)."""
+
+_WORD_SPACE = "\u1361"
+"""Between two words of Amharic; two of them end a sentence."""
+
 # Possessive quantifiers and the look-behind keep the search linear on hostile text, such as a million full stops.
 _BREAK = re.compile(
     r"""
@@ -41,7 +67,13 @@ _BREAK = re.compile(
         | \n(?=[^\S\n]*+(?:  # list item, prompt, fence, table row, field
             [-*+\u2022\u2023\u25e6]\s | \(?\d{1,3}[.)]\s | (?:>>>|\.\.\.)\s | ```|~~~ | \|\s
             | [:@][a-z]\w*+[^\n:]*+:\s)))
-    | (?P<wide>[\u3002\uff01\uff1f]++[\u201d\u2019\u300d\u300f\uff09]*+)  # no space follows these
+    | (?P<wide>(?:[\u3002\uff61\uff01\uff1f\ufe12\ufe15\ufe16\ufe52\ufe56\ufe57]  # no space follows these
+            | (?<![0-9\uff10-\uff19])\uff0e(?![A-Za-z\uff21-\uff3a\uff41-\uff5a]))++  # no "1." of a list, no "U.S."
+        [\u201d\u2019\u300d\u300f\uff09\uff63]*+)
+    | (?P<own>(?:(?P<mark>"""
+    + f"[{_MARKS}]|{_WORD_SPACE * 2}"
+    + r""")(?:[^\S\n]*+(?P=mark))*+)++[)\]}"'\u201d\u2019\u00bb\u203a*_`]*+)  # nothing else ends in these
+    | (?P<urdu>(?<!\u06d4)\u06d4++[)\]}"'\u201d\u2019\u00bb*_`]*+(?!\S))
     | (?<![.!?\u2026])(?P<stop>[.!?\u2026]++)[)\]}"'\u201d\u2019\u00bb*_`]*+
         (?=\s++(?P<opening>["'\u201c\u2018\u00ab(\[{*_`\u00bf\u00a1]*)(?P<next>\w))
     """,
@@ -74,7 +106,7 @@ class Sentences:
     of whitespace alone is given back as an "empty" reject.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     resources: ClassVar[Resources] = Resources()
 
     max_characters: int = 1000

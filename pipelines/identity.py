@@ -50,7 +50,8 @@ class Record:
         changes = []
         if stored.get("version") != self.version:
             changes.append(f"{self.step} is now version {self.version} (was {stored.get('version')})")
-        before, now = _flatten(stored.get("fields", {})), _flatten(self.fields)
+        own = json.loads(json.dumps(dict(self.fields)))  # as a stored record has them: no tuples
+        before, now = _flatten(stored.get("fields", {})), _flatten(own)
         for name in sorted(before.keys() | now.keys()):
             if before.get(name) != now.get(name):
                 changes.append(f"{self.step}.{name}: {_short(before.get(name))} -> {_short(now.get(name))}")

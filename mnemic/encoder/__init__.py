@@ -35,6 +35,7 @@ from mnemic.encoder.settings import (
 from mnemic.encoder.tokens import EncoderTokenizer, Tokens, mean_of_windows
 from mnemic.errors import ModelError
 from mnemic.hardware import resolve_dtype
+from mnemic.model_files import check_model, check_sizes
 from mnemic.threads import survive_forks
 
 __all__ = ["BATCH_TOKENS", "LONG_TEXTS", "POOLINGS", "EncoderSettings", "TextEncoder", "resolve_settings", "revision"]
@@ -172,25 +173,36 @@ def _load(address: str, dtype: str, device: str, max_tokens: int, batch_tokens: 
     target = getattr(torch, dtype)
     try:
         with _silence():
-            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+            check_sizes(folder)
+            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             packable = is_packable(config, device)
             kind = transformers.AutoModel
             if getattr(config, "is_encoder_decoder", False):
                 kind = transformers.AutoModelForTextEncoding  # the encoder alone
+            with torch.device("meta"):
+                check_model(kind.from_config(config, trust_remote_code=False), folder)
             model = kind.from_pretrained(
                 folder,
                 config=config,
                 local_files_only=True,
+                trust_remote_code=False,
                 use_safetensors=True,
                 dtype=torch.float32 if packable else target,
                 # Other kernels leave the mask out of a batch without padding, and a text's bits would depend on
                 # its neighbours; here an empty mask adds zeros.
                 attn_implementation="eager",
             ).eval()
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, use_fast=True
+            )
             if not tokenizer.is_fast:
                 raise ValueError("its tokenizer has no tokenizer.json")
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except ModelError:
+        raise
+    except BaseException as error:
+        # Files that somebody made up end in any error of transformers, and in panics of its parts in Rust.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise ModelError(
             f"The text encoder {address!r} at {folder} cannot be loaded ({_first_line(error)}); give a folder with "
             "config.json, a fast tokenizer (tokenizer.json) and safetensors, such as "

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import json
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mnemic.errors import ModelError
+from mnemic.model_files import read_json, read_object, whole
 from mnemic.models import hidden_size, locate
 
 POOLINGS = ("mean", "cls", "last", "max")
@@ -82,15 +82,20 @@ def resolve_settings(
     """
     folder = encoder_folder(address)
     pool = _pooling_module(folder, address)
-    stated = _json(folder / "config_sentence_transformers.json")
-    own: dict[str, Any] = next(filter(None, map(_json, sorted(folder.glob("sentence_*_config.json")))), {})
+    stated = read_object(folder / "config_sentence_transformers.json")
+    own: dict[str, Any] = next(filter(None, map(read_object, sorted(folder.glob("sentence_*_config.json")))), {})
     if own.get("transformer_task", "feature-extraction") != "feature-extraction":
         raise ModelError(
             f"The text encoder {address!r} is loaded for the task {own['transformer_task']!r}, which mnemic does not "
             "compute vectors with; give a model of sentence-transformers for feature extraction."
         )
-    prompts = dict(stated.get("prompts") or {})
-    default = prompts.get(stated.get("default_prompt_name") or "", "")
+    prompts = stated.get("prompts") or {}
+    if not isinstance(prompts, dict) or not all(isinstance(text, str | None) for text in prompts.values()):
+        raise ModelError(
+            f"The prompts in {folder / 'config_sentence_transformers.json'} are no texts by name; get the model's "
+            "files again."
+        )
+    default = prompts.get(str(stated.get("default_prompt_name") or ""), "")
     texts = next((prompts[name] for name in ("document", "passage", "corpus") if prompts.get(name)), default)
     settings = EncoderSettings(
         pooling=_pooling(pool, address) if pooling == "auto" else pooling,
@@ -122,9 +127,12 @@ def encoder_folder(address: str) -> Path:
 
 def vector_size(address: str) -> int:
     """Components of a vector: the width of the model, from ``config.json`` alone."""
-    stated = _json(locate(address) / "config.json")
+    stated = read_object(locate(address) / "config.json")
     width = next((stated[name] for name in _WIDTHS if isinstance(stated.get(name), int)), None)
-    return hidden_size(address) if width is None else int(width)
+    try:
+        return hidden_size(address) if width is None else whole(width, most=1 << 20)
+    except ValueError:
+        raise ModelError(f"The text encoder {address!r} states a width that no model has; give another.") from None
 
 
 def revision(address: str) -> str:
@@ -139,10 +147,20 @@ def revision(address: str) -> str:
     return ""
 
 
+def _modules(folder: Path) -> list[dict[str, Any]]:
+    """The modules that ``modules.json`` lists, [] where there is none."""
+    modules = read_json(folder / "modules.json")
+    if modules is None:
+        return []
+    if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
+        raise ModelError(f"{folder / 'modules.json'} is not a list of modules; get the model's files again.")
+    return modules
+
+
 def _pooling_module(folder: Path, address: str) -> dict[str, Any]:
     """The configuration of the pooling that ``modules.json`` names; {} where there is none."""
     pool: dict[str, Any] = {}
-    for module in _json(folder / "modules.json", []):
+    for module in _modules(folder):
         kind, path = str(module.get("type", "")).rpartition(".")[2], str(module.get("path", ""))
         if kind == "Transformer" and path:
             raise ModelError(
@@ -150,7 +168,12 @@ def _pooling_module(folder: Path, address: str) -> dict[str, Any]:
                 "folder beside modules.json (as sentence-transformers' `save` does), or give another model."
             )
         if kind == "Pooling":
-            pool = _json(folder / path / "config.json")
+            if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+                raise ModelError(
+                    f"The text encoder {address!r} keeps its pooling outside of its folder ({path!r}); get the model's "
+                    "files again."
+                )
+            pool = read_object(folder / path / "config.json")
         elif kind not in ("Transformer", "Normalize"):
             raise ModelError(
                 f"The text encoder {address!r} has a module {kind!r} ({path or 'modules.json'}), and mnemic computes "
@@ -172,12 +195,13 @@ def _pooling(pool: Mapping[str, Any], address: str) -> str:
 
 
 def _max_tokens(folder: Path, address: str, own: Mapping[str, Any], max_tokens: int | None) -> int:
-    config = _json(folder / "config.json")
-    positions = config.get("max_position_embeddings")
-    if positions is not None and config.get("model_type") in _OFFSET:
-        positions -= config.get("pad_token_id", 1) + 1
+    config = read_object(folder / "config.json")
+    positions = _limit(config.get("max_position_embeddings"), folder)
+    if positions is not None and str(config.get("model_type")) in _OFFSET:
+        positions -= (_limit(config.get("pad_token_id", 1), folder) or 0) + 1
     if max_tokens is None:
-        stated = own.get("max_seq_length") or _json(folder / "tokenizer_config.json").get("model_max_length")
+        stated = own.get("max_seq_length") or read_object(folder / "tokenizer_config.json").get("model_max_length")
+        stated = _limit(stated, folder)
         limits = [int(limit) for limit in (stated, positions) if limit and limit < 1e9]
         return min([*limits, LONGEST]) if limits else _UNSTATED
     if max_tokens < 3 or (positions is not None and max_tokens > positions):
@@ -188,10 +212,10 @@ def _max_tokens(folder: Path, address: str, own: Mapping[str, Any], max_tokens: 
     return max_tokens
 
 
-def _json(path: Path, otherwise: Any = None) -> Any:
-    if not path.is_file():
-        return {} if otherwise is None else otherwise
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{path} is not JSON ({error}); get the model's files again.") from error
+def _limit(value: Any, folder: Path) -> float | None:
+    """``value`` as a number of tokens that a file of ``folder`` states, None where it states none."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise ModelError(f"A file of {folder} limits texts to a number of tokens that is none; get the files again.")
+    return value

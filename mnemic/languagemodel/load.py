@@ -14,6 +14,8 @@ from typing import Any
 
 from mnemic.errors import ModelError
 from mnemic.hardware import resolve_dtype
+from mnemic.languagemodel.describe import describe
+from mnemic.model_files import check_model, check_sizes
 from mnemic.models import locate, weights_hash
 
 
@@ -24,11 +26,20 @@ def load(address: str, dtype: str = "auto", device: str = "cpu") -> tuple[Any, A
     ``dtype`` is "auto", "bfloat16" or "float32". Raises `ModelError` where it cannot be loaded.
     """
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
+    place = locate(address)
+    if place.is_dir():
+        check_sizes(place)
+    else:
+        describe(address)
     read = tokenizer(address)
     folder, options = _files(address)
     weights = {} if "gguf_file" in options else {"use_safetensors": True}
+    with _quiet(), _readable(address):
+        config = AutoConfig.from_pretrained(folder, **options)
+        with torch.device("meta"):
+            check_model(AutoModelForCausalLM.from_config(config, trust_remote_code=False), place)
     with _quiet(), _readable(address):
         model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **options, **weights)
     target = getattr(torch, resolve_dtype(dtype, device))
@@ -60,7 +71,12 @@ def _files(address: str) -> tuple[str, dict[str, Any]]:
 def _readable(address: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError) as error:
+    except ModelError:
+        raise
+    except BaseException as error:
+        # Files that somebody made up end in any error of transformers, and in panics of its parts in Rust.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         cause = " ".join(str(error).split())[:300]
         raise ModelError(
             f"The language model {address!r} could not be loaded ({cause}); give a causal model with its tokenizer "

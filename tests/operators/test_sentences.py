@@ -31,6 +31,11 @@ PIECES = [
     " ",
     "é",
     "。",
+    "．",
+    "।",
+    "۔",
+    "།",
+    "፡",
 ]
 TEXTS = st.one_of(st.text(max_size=200), st.lists(st.sampled_from(PIECES), max_size=60).map("".join))
 
@@ -218,3 +223,66 @@ def test_turns_of_a_very_long_conversation_are_joined_and_say_only_what_all_of_t
         assert row["turn"] == (inside[0]["id"] if len(inside) == 1 else "")
         assert row["speaker"] == (speakers.pop() if len(speakers) == 1 else "speaker 0")
         assert row["time"].microsecond == inside[0]["time"]
+
+
+SCRIPTS = {
+    "Hindi": "यह पहला वाक्य है। ",
+    "Sanskrit": "धर्मक्षेत्रे कुरुक्षेत्रे॥ ",
+    "Bengali": "এটি একটি বাক্য। ",
+    "Urdu": "یہ ایک جملہ ہے۔ ",
+    "Arabic, asked": "كيف الحال؟ ",
+    "Arabic": "هذه جملة. ",
+    "Persian": "این یک جمله است. ",
+    "Hebrew": "זה משפט. ",
+    "Armenian": "Սա առաջինն է։ ",
+    "Amharic": "ይህ የመጀመሪያው ነው። ",
+    "Amharic, typed": "ይህ የመጀመሪያው ነው፡፡ ",
+    "Amharic, asked": "ደህና ነህ፧ ",
+    "Burmese": "ဒါက ပထမ။ ",
+    "Khmer": "នេះជាប្រយោគ។ ",
+    "Tibetan": "འདི་དང་པོ་ཡིན། ",
+    "Tibetan, of a chapter": "འདི་དང་པོ་ཡིན། །",
+    "Mongolian": "ᠨᠢᠭᠡ ᠦᠭᠦᠯᠡᠪᠦᠷᠢ᠃ ",
+    "Sinhala": "මෙය වාක්‍යයකි෴ ",
+    "Meetei Mayek": "ꯃꯁꯤ ꯑꯃꯅꯤ꯫ ",
+    "Santali": "ᱱᱚᱣᱟ ᱫᱚ ᱢᱤᱫ᱾ ",
+    "Japanese": "これは一つ目です。",
+    "Japanese, half width": "これは一つ目です｡",
+    "Chinese": "这是第一句。",
+    "Chinese, full-width stop": "这是第一句．",
+    "Chinese, small stop": "这是第一句﹒",
+    "Chinese, vertical": "这是第一句︒",
+    "Korean": "이것은 문장입니다. ",
+    "Greek": "Αυτή είναι μία. ",
+    "Russian": "Это первое. ",
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_sentences_end_in_every_script(script: str) -> None:
+    sentence = SCRIPTS[script]
+    assert split(sentence * 3) == [sentence.strip()] * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("यह है।वह है॥और।", ["यह है।", "वह है॥", "और।"]),
+        ("«Բարև։» Ես այստեղ եմ։", ["«Բարև։»", "Ես այստեղ եմ։"]),
+        ("(ٹھیک ہے۔) بی۔بی۔سی ہے۔ ہاں۔۔۔ نہیں", ["(ٹھیک ہے۔)", "بی۔بی۔سی ہے۔", "ہاں۔۔۔", "نہیں"]),
+        ("ሰላም፡ነው። ደህና", ["ሰላም፡ነው።", "ደህና"]),
+        ("１．はじめに。Ｕ．Ｓ．Ａ．です．次．", ["１．はじめに。", "Ｕ．Ｓ．Ａ．", "です．", "次．"]),
+        ("円周率は３．１４です．2.5 もある．", ["円周率は３．１４です．", "2.5 もある．"]),
+        ("｢これは一つ目です｡｣次｡", ["｢これは一つ目です｡｣", "次｡"]),
+        ("एक।\n\nदो। ।", ["एक।", "दो। ।"]),
+    ],
+)
+def test_marks_of_other_scripts_end_a_sentence_and_nothing_else_does(text: str, expected: list[str]) -> None:
+    assert split(text) == expected
+
+
+@pytest.mark.parametrize("hostile", ["।", "। ", "۔", "۔a", "． ", "፡", "፡፡ ", "། །", "।'", "( ।) ", "।" + " " * 1000])
+def test_marks_without_end_take_linear_time(hostile: str) -> None:
+    start = time.monotonic()
+    split(hostile * (300_000 // len(hostile)))
+    assert time.monotonic() - start < 5

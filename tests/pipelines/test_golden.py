@@ -25,7 +25,7 @@ EXACT = {
     "read": (1, "de813350c3fa896ccee7e55ffd1d503d"),
     "signature": (2, "0213835ac0b1d498d8120ea62a2c5511"),
     "deduplicate": (2, "31a7a6e506e8291926b24ae2d41c5436"),
-    "units": (2, "b3710eb1cab0c35e2a1849b3469c54eb"),
+    "units": (3, "b3710eb1cab0c35e2a1849b3469c54eb"),
     "segment": (3, "34ebfcbf1c0b7bdd3f0b1899bc892b3c"),
     "cluster": (5, "4eae75187ad39c3baa2431e57569c479"),
     "split": (1, "22ba1c7e8eba241e06dfa1efc6bbd004"),
