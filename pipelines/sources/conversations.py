@@ -188,9 +188,9 @@ class _Reading:
             self.open, self.key = self._begin(*key), key
         yield from self.open.add(record, value.subject)
 
-    def _begin(self, conversation: str, wanted: str, stated: object = None) -> Session:
-        name = self.names.setdefault(conversation, Names())(wanted)
-        repeated = wanted if name != wanted else ""
+    def _begin(self, conversation: str, stated_id: str, stated: object = None) -> Session:
+        name = self.names.setdefault(conversation, Names())(stated_id)
+        repeated = stated_id if name != stated_id else ""
         return Session(self.locator, conversation, name, self.limit, stated, repeated, self.captions)
 
 

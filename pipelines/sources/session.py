@@ -31,12 +31,12 @@ class Names:
         self._last: dict[str, int] = {}  # name -> the number that it got last
 
     def __call__(self, name: str) -> str:
-        given = name
-        while given in self._last:
+        candidate = name
+        while candidate in self._last:
             self._last[name] += 1
-            given = f"{name}-{self._last[name]}"
-        self._last[given] = 1
-        return given
+            candidate = f"{name}-{self._last[name]}"
+        self._last[candidate] = 1
+        return candidate
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class _Note:
 
 @dataclass
 class Session:
-    """A session while its turns are read. ``wanted`` is its own id, where another one had to be given for it.
+    """A session while its turns are read. ``repeated``: its stated id, where an earlier session has that id; else "".
 
     It holds at most ``limit`` bytes of text: of a longer one, only its size is counted on.
     """
@@ -98,7 +98,7 @@ class Session:
     name: str
     limit: int
     stated: object = None
-    wanted: str = ""
+    repeated: str = ""
     captions: bool = True
     number: int = 0  # of the turn read last
     size: int = 0  # bytes of text
@@ -129,10 +129,10 @@ class Session:
         if self.size > self.limit:
             self._lines, self._turns, self._names = [], [], Names()
             return
-        wanted = utterance.id or str(self.number)
-        name = self._names(wanted)
-        if name != wanted:
-            self._ids.add(f"{subject}: {shown(wanted)}, now {shown(name)}")
+        stated_id = utterance.id or str(self.number)
+        name = self._names(stated_id)
+        if name != stated_id:
+            self._ids.add(f"{subject}: {shown(stated_id)}, now {shown(name)}")
         time = read_time(utterance.stated)
         if time is None and utterance.stated is not None:
             self._times.add(f"{subject}: {shown(utterance.stated)}")
@@ -169,11 +169,11 @@ class Session:
         return min((turn.time for turn in self._turns if turn.time is not None), default=None)
 
     def _told(self, time: datetime | None) -> Iterator[Reject]:
-        if self.wanted:
+        if self.repeated:
             yield self._only(
-                f"its id {shown(self.wanted)}, which an earlier session of {shown(self.conversation)} in the file has;"
-                f" it goes by {shown(self.name)}. Give sessions ids that differ, and let the lines of one follow one"
-                " another."
+                f"its id {shown(self.repeated)}, which an earlier session of {shown(self.conversation)} in the file"
+                f" has; it goes by {shown(self.name)}. Give sessions ids that differ, and let the lines of one follow"
+                " one another."
             )
         if time is None and self.stated is not None:
             yield self._only(f"its time, which cannot be read ({shown(self.stated)}); write {FORMS}.")

@@ -119,8 +119,10 @@ class Context:
             if dataset.guard is not None:
                 dataset.guard.expect(dataset, version)
 
-    def job(self, factory: Callable[[], WorkT], resources: Resources, told: Callable[[Any], str] = str) -> Job[WorkT]:
-        """What workers are to do in this step, once they are sure that they see the bank."""
+    def job(
+        self, factory: Callable[[], WorkT], resources: Resources, describe: Callable[[Any], str] = str
+    ) -> Job[WorkT]:
+        """The job of this step's workers, which first check that they see the bank. ``describe`` names an item."""
         root = self.store.root
 
         def in_sight() -> WorkT:
@@ -131,7 +133,7 @@ class Context:
                 )
             return factory()
 
-        return Job(self.step, in_sight, resources, told)
+        return Job(self.step, in_sight, resources, describe)
 
     def in_waves(
         self,
@@ -171,14 +173,14 @@ class Context:
         if stopped is not None:
             raise stopped
 
-    def reject(self, record: Record, rejects: pa.Table, taken: Collection[str] = ()) -> None:
+    def reject(self, record: Record, rejects: pa.Table, accepted: Collection[str] = ()) -> None:
         """Add rejects to the bank, each once, however often it is met.
 
         They are committed before the rows of the same inputs, so a reject alone does not say that its input is done
-        with; only inputs of which nothing was ``taken`` are.
+        with; only inputs that are not in ``accepted`` are.
         """
         for start in range(0, len(rejects), REJECTS_AT_ONCE):
-            self._reject(record, reject_rows(record, self.run, rejects.slice(start, REJECTS_AT_ONCE), taken))
+            self._reject(record, reject_rows(record, self.run, rejects.slice(start, REJECTS_AT_ONCE), accepted))
 
     def _reject(self, record: Record, rows: pa.Table) -> None:
         dataset = self.store["rejects"]

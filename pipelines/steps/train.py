@@ -223,20 +223,22 @@ class TrainStep:
 
         return factory
 
-    def _write(self, store: Store, row: dict[str, Any], made: Checkpoint | None, record: Record, count: int) -> Trained:
+    def _write(
+        self, store: Store, row: dict[str, Any], checkpoint: Checkpoint | None, record: Record, count: int
+    ) -> Trained:
         faults.reach(self.name, "before-write")
         points = [
             {
                 "memory": self.memory,
                 "state": record.state,
-                "epoch": made.epoch,
+                "epoch": checkpoint.epoch,
                 "step": point.step,
                 "rows": point.rows,
                 "metric": point.metric,
                 "value": point.value,
             }
-            for point in (made.curve if made else ())
-            if made is not None
+            for point in (checkpoint.curve if checkpoint else ())
+            if checkpoint is not None
         ]
         memories, metrics = (store[name] for name in self.datasets)
         table, curve = pa.Table.from_pylist([row], schema=MEMORIES), pa.Table.from_pylist(points, schema=METRICS)
