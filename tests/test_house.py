@@ -140,12 +140,12 @@ def test_nobody_asks_what_kind_a_memory_is():
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Compare):
                 parts = [part for side in (node.left, *node.comparators) for part in ast.walk(side)]
-                asked = {part.value for part in parts if isinstance(part, ast.Constant)} & names
+                names_asked = {part.value for part in parts if isinstance(part, ast.Constant)} & names
             elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("isinstance", "issubclass"):
-                asked = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} & classes
+                names_asked = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} & classes
             else:
-                asked = set()
-            if asked:
+                names_asked = set()
+            if names_asked:
                 places.append((module, node.lineno))
     assert not places
 
