@@ -139,9 +139,9 @@ class RowCorpus(Protocol):
         """The rows with these ``numbers`` uint64 [n], in their order."""
 
     def earlier(self, numbers: RowIds) -> pa.Array | None:
-        """The newest release's values of the operator's column for these rows, null for a row to decide about anew.
+        """The newest release's values of the operator's column for the rows ``numbers`` uint64 [n].
 
-        None where there is no such release.
+        Null for a row to decide about anew; None where there is no such release.
         """
 
 

@@ -37,9 +37,10 @@ def mean_vectors(vectors: Vectors, firsts: Integers, ends: Integers) -> Vectors:
 
 
 def medoids(vectors: Vectors, means: Vectors, firsts: Integers, ends: Integers, most: int) -> list[Integers]:
-    """For each range its up to ``most`` units nearest to the mean, best first: rows of ``vectors``, int64.
+    """For each range its up to ``most`` units nearest to the mean, best first: rows of ``vectors``, int64 [<= most].
 
-    Of equally near ones the first.
+    ``vectors`` float32 [n, d]; ``means`` float32, ``firsts`` and ``ends`` int64 of r ranges. Of equally near units the
+    first.
     """
     return [row[row >= 0] for row in nearest_units(vectors, means, firsts, ends, most)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,17 @@ class Document:
     turns: tuple[Turn, ...] = ()
 
 
+Severity = Literal["reject", "empty", "note"]
+"""Of a `Reject`. "empty": nothing to read and nothing wrong; "note": read, without the part that the reason names."""
+
+
 @dataclass(frozen=True)
 class Reject:
-    """What could not become a document, and why."""
+    """An input, or a part of one, that could not become a document, with the reason."""
 
     locator: str
     reason: str
-    severity: str = "reject"  # "empty": nothing to take, nothing wrong; "note": taken, but for what the reason tells
+    severity: Severity = "reject"
 
 
 class Source(Protocol):

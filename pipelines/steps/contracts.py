@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -26,18 +26,21 @@ from pipelines import faults
 from pipelines.engine import Engine, Job, ResultStream
 from pipelines.identity import Record
 from pipelines.keyset import KeySet
-from pipelines.progress import ProgressEvent, Sink
+from pipelines.progress import ProgressEvent, ProgressKind, Sink
 from pipelines.steps.rejects import REJECTS_AT_ONCE, WrittenRejects, reject_rows
 
 ResultT = TypeVar("ResultT")
 WorkT = TypeVar("WorkT")
 
 
+StatusKind = Literal["done", "new", "pending", "stale", "due"]
+
+
 @dataclass(frozen=True)
 class Status:
-    """What a step has left to do. ``kind``: done, new, pending, stale, due (its corpus changed)."""
+    """The work that a step has left. ``kind`` is "due" where the corpus of a corpus step changed."""
 
-    kind: str
+    kind: StatusKind
     todo: int = 0
     total: int = 0
     unit: str = "rows"
@@ -87,8 +90,8 @@ class Context:
             "mnemic.revision": self.revision,
         }
 
-    def emit(self, kind: str, **values: Any) -> None:
-        """Tell the sinks. One that asks to stop may go on asking while the step is stopping."""
+    def emit(self, kind: ProgressKind, **values: Any) -> None:
+        """Send an event to the sinks. Once the step is stopping, further interrupts from a sink are ignored."""
         try:
             self.sink(ProgressEvent(kind, self.run, self.step, **values))
         except BaseException as error:

@@ -29,6 +29,7 @@ from mnemic.release import releases
 from mnemic.schema import MEMORIES, METRICS
 from mnemic.splits import STORE, VALIDATION
 from operators.contracts import ProcessRank, Progress
+from operators.sections import RowKind
 from operators.train import Checkpoint, Training, finished_weights
 from pipelines import faults
 from pipelines.corpus_reader import corpus_digest
@@ -55,14 +56,14 @@ class Trained:
 
 @dataclass(frozen=True)
 class TrainStep:
-    """A step that trains one memory from ``rows`` ("vectors", "text") of the datastore and their teacher."""
+    """Trains one memory from ``rows`` of the datastore and their teacher."""
 
     record: Record
     operator: Training
     after: tuple[str, ...]
     memory: str
     kind: str
-    rows: str
+    rows: RowKind
 
     @property
     def name(self) -> str:

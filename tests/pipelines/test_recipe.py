@@ -205,6 +205,14 @@ def test_without_a_language_model_there_are_no_parametric_steps():
     assert names == ["read", "signature", "deduplicate", "units", "embed", "segment", "cluster"]
 
 
+@pytest.mark.parametrize("section", ["decoder", "control"])
+def test_a_memory_that_waits_for_a_language_model_is_told(section):
+    content = {"name": "r", "sources": [FOLDER], section: {}}
+    with pytest.raises(RecipeError, match=f"`{section}` needs the step teacher, which does not run"):
+        steps_of(load_recipe(content))
+    assert steps_of(load_recipe({**content, section: False, "imitate": {"epochs": 2}}))
+
+
 def test_a_key_that_stands_twice_is_told(tmp_path):
     (tmp_path / "twice.yaml").write_text("name: r\nsources: []\nname: s\n")
     with pytest.raises(RecipeError, match=r"not readable as YAML at line 1 \(`name` stands twice\)"):

@@ -128,7 +128,7 @@ def read_runs(bands: Snapshot, runs: Sequence[Run], bounds: Bounds) -> Iterator[
 
 
 def cut(run: tuple[Hashes, RowIds], bounds: Bounds) -> tuple[Hashes, RowIds]:
-    """The part of ascending keys that lies in a range."""
+    """The part of a run, ascending keys and rows uint64 [n], whose keys lie in a range."""
     part = within(run[0], bounds)
     return run[0][part], run[1][part]
 
