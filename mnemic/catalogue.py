@@ -24,8 +24,9 @@ NAME = re.compile("[a-z][a-z0-9_-]{0,99}")
 """Of a dataset. Its folder in the bank is named after it, so a name leads to no other place."""
 
 Removal = Literal["delete", "redo", "subtract", "stale"]
-"""What the removal of a parent's row does to the rows that name it: they go, are made anew, lose their share of a sum,
-or are marked as knowing too much."""
+"""The effect of removing a parent's row on the rows that name it: they go, are made anew, lose their share of a sum, or
+are marked as knowing too much.
+"""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Files of a model's folder, which anybody may have written: what they say is checked before anything is made of it.
 
 A few bytes of configuration can ask for a billion layers, or for a vocabulary that fits into no memory. The weights
-cannot lie so cheaply: whoever says that there is so much of something has to send it. So sizes that a configuration
-states are held against the files of the weights, and the parameters of the whole model too, on torch's device without
-memory, before the first is allocated.
+cannot lie so cheaply: a large tensor takes a large file. So sizes that a configuration states are held against the
+files of the weights, and the parameters of the whole model too, on torch's device without memory, before the first is
+allocated.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Repair a bank whose newest versions cannot be read: each such dataset goes back to one whose files are all there.
 
-Versions and files stay: a release is what it was, and where its own files are gone it stays unreadable. What was
-committed after the version that is gone back to is lost; steps of the next build see that it is missing, and make it
-again.
+Versions and files stay: a release is what it was, and where its own files are gone it stays unreadable. Commits after
+the version that is gone back to are lost; steps of the next build see that they are missing, and make them again.
 """
 
 from __future__ import annotations

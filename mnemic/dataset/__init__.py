@@ -1,6 +1,6 @@
 """The dataset layer: everything that mnemic does with Lance, and the only package that imports it.
 
-A bank is a folder of Lance datasets. What is not committed did not happen: rows are appended and columns are grown by
+A bank is a folder of Lance datasets. Uncommitted work did not happen: rows are appended and columns are grown by
 commits whose transaction properties say which step, fingerprint, run and code revision made them.
 
 * ``store``   opens datasets, reads pinned snapshots, creates, replaces, deletes and tags

@@ -72,7 +72,7 @@ def resolve_settings(
     long_text: str = "truncate",
     max_tokens: int | None = None,
 ) -> EncoderSettings:
-    """The settings of the encoder at ``address``; what is "auto" or None is what its folder states.
+    """The settings of the encoder at ``address``; "auto" and None are read from its folder.
 
     The pooling is that of ``1_Pooling/config.json`` (mean where there is none). The prompts are those called "document"
     or "passage", and "query", in ``config_sentence_transformers.json`` (else its default prompt, or none).

@@ -63,7 +63,7 @@ class Mapped(Generic[ResultT]):
             if not waiting:
                 raise Unreachable(
                     f"All workers of the step {self._job.step} died more than {RESTARTS} times before any work was "
-                    "done. `mnemic show BANK --failures` has their last lines. What was committed is kept: look after "
+                    "done. `mnemic show BANK --failures` has their last lines. Committed work is kept: look after "
                     "the cluster, and run the same build again."
                 )
             ready = answered(list(waiting), WATCH_SECONDS)
@@ -251,7 +251,7 @@ def of_death(job: Job[Any], item: str, error: RayError, words: tuple[str, ...]) 
     on = f" on {item}" if item else ""
     failure = StepError(
         f"The step {job.step} lost {RESTARTS + 1} workers{on}: {cause}. `mnemic show BANK --failures` has the last "
-        "lines of the worker. What was committed is kept: leave that input out of the source or mend it, or give the "
+        "lines of the worker. Committed work is kept: leave that input out of the source or mend it, or give the "
         "build fewer workers if memory was short, and run the same build again."
     )
     failure.log = (*message.splitlines()[:8], *words)
@@ -277,7 +277,7 @@ def check_cluster(job: Job[Any]) -> None:
     """
     if not own_node_lives():
         raise Unreachable(
-            f"Ray died on this machine during the step {job.step}. What was committed is kept: run the same build "
+            f"Ray died on this machine during the step {job.step}. Committed work is kept: run the same build "
             "again, which starts Ray anew or finds the cluster again."
         )
 

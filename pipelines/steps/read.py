@@ -2,7 +2,7 @@
 
 A manifest lists a source's items with size and stamp; an item that was read under the same size, stamp and settings is
 not opened again. The rows of items that vanished, or changed, are deleted before the new ones are appended, so a
-document is never there twice. Whatever an item's fate, it leaves rows or rejects: nothing pending is what is left.
+document is never there twice. Every item leaves rows or rejects. An item with neither is pending.
 """
 
 from __future__ import annotations

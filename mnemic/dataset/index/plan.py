@@ -27,7 +27,7 @@ VECTOR_INDEX_ROWS = 50_000
 ROWS_PER_PARTITION = 1_000
 FEWEST_PARTITIONS, MOST_PARTITIONS = 16, 16_384
 CODE_BITS = 8
-"""Bits a component of IVF_RQ's codes; the first of them is looked at first and rules most rows out."""
+"""Bits a component of IVF_RQ's codes. The search reads the first bit first, and it rules most rows out."""
 
 MOST_SEGMENTS = 8
 """Segments of an index that are searched one by one; one more, and all are merged into one."""
@@ -52,7 +52,7 @@ class VectorSettings:
 class Built:
     """An index as it is: its segments' ids, the fragments that they cover, their rows and bytes.
 
-    ``tokenizer`` is what cuts the texts of an index of words, and the queries to it; "" for the others.
+    ``tokenizer`` cuts the texts of an index of words, and the queries to it; "" for the others.
     """
 
     name: str
