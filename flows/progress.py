@@ -59,7 +59,7 @@ class ProgressPages:
 
 
 class _Page:
-    """The artifact of one step: ``latest`` is what it should show (percent, words)."""
+    """The artifact of one step. It should show ``latest`` (percent, words)."""
 
     def __init__(self, step: str, every: float) -> None:
         self.started = time.time()

@@ -54,7 +54,7 @@ class JsonLog:
 class TerminalLines:
     """One line per step: rewritten in place on a terminal, printed every ten seconds elsewhere.
 
-    Of the rejects of a step the first few are told, and the number of the others.
+    The first few rejects of a step are printed, and the number of the others.
     """
 
     def __init__(self, stream: TextIO | None = None, every: float = 10.0) -> None:

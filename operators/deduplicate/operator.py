@@ -240,8 +240,8 @@ def duplicates_of(
 def summary_of(documents: int, fallen: int, exact: int, pairs: int, unlisted: int, chosen: BandPlan) -> dict[str, Any]:
     """Counts of documents, of those kept, of exact copies, near-duplicates and pairs; and the shape of the bands.
 
-    Of ``documents`` so many have ``fallen``, ``exact`` of them as exact copies. ``unlisted`` comparisons are no pairs,
-    and are told where there are some.
+    Of ``documents`` so many have ``fallen``, ``exact`` of them as exact copies. ``unlisted`` comparisons are no pairs;
+    their number is in the summary where there are some.
     """
     return {
         "documents": documents,

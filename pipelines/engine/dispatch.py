@@ -1,9 +1,9 @@
 """Hand items to actors, and decide what the death of one means.
 
 An actor holds at most two items: the one it works on and the next. When it dies another takes its place, twice at most
-unless work succeeds in between, and its items go to whoever is free. An item on which three actors died is taken for
-the cause: the results of the others still come, and then the step fails with the last words of the actor. A lost node
-is nobody's fault but the node's; its items are done elsewhere.
+unless work succeeds in between, and its items go to free workers. An item on which three actors died is taken for the
+cause: the results of the others still come, and then the step fails with the last words of the actor. A lost node is
+nobody's fault but the node's; its items are done elsewhere.
 """
 
 from __future__ import annotations
@@ -272,8 +272,8 @@ def own_node_lives() -> bool:
 def check_cluster(job: Job[Any]) -> None:
     """Raise when this process has lost its node.
 
-    Asked before anything else is done about a dead actor: Ray ends a process that uses the object store of a node that
-    is gone.
+    This is the first check after an actor's death: Ray ends a process that uses the object store of a node that is
+    gone.
     """
     if not own_node_lives():
         raise Unreachable(

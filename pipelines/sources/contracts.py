@@ -77,7 +77,7 @@ class Source(Protocol):
         """The fields that decide what is read, as JSON values. No absolute paths: a corpus may move."""
 
     def manifest(self) -> list[Item]:
-        """What there is to read, sorted by locator, read from listings alone.
+        """The items to read, sorted by locator, from listings alone.
 
         Raises `SourceError` if the source is missing or unreadable, or holds nothing that it can read.
         """

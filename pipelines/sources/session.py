@@ -1,7 +1,7 @@
 """A session of a conversation becomes a document: its turns one below the other, each with its place in the text.
 
 A turn is written "Speaker: text", as people write dialogues down and as language models read them. A bad turn costs
-that turn alone. What is wrong with the times or ids of turns is told once a session, however many there are.
+that turn alone. Faults in the times or ids of turns are noted once a session, however many there are.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def read_turn(value: object, subject: str, captions: bool) -> Utterance:
 
 @dataclass
 class _Note:
-    """What is to be told of several turns: how many, and the first of them."""
+    """A note about several turns: how many, and the first of them."""
 
     turns: int = 0
     first: str = ""
@@ -144,7 +144,7 @@ class Session:
         self._turns.append(Turn(name, start, self._end, utterance.speaker, time))
 
     def finish(self) -> Iterator[Document | Reject]:
-        """The document, and what is to be told of it; a `Reject` instead where there is none."""
+        """The document and the notes about it; a `Reject` instead where there is none."""
         if self.size > self.limit:
             yield Reject(self.locator, too_large(self.size, self.limit))
             return

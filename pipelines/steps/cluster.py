@@ -10,8 +10,8 @@ every node, and how far those lie that came since the tree was fitted, which are
 was then. When they are too far from it, lineage, `plan`, `build` and `show` say so. With ``anew``, or when a setting
 has changed, it is fitted anew.
 
-What travels between workers is at most 16 MB of numbers and a few hundred bytes a node; workers read the tree from
-`clusters`. Training holds the sample's vectors, at most 1.6 GB at 384 components.
+At most 16 MB of numbers and a few hundred bytes a node travel between workers; workers read the tree from `clusters`.
+Training holds the sample's vectors, at most 1.6 GB at 384 components.
 """
 
 from __future__ import annotations
@@ -300,7 +300,7 @@ def _reduced(
     fragments: list[int],
     unit: str,
 ) -> PartT | None:
-    """What all rows of these fragments say; each is looked at by some worker, and the parts are merged here."""
+    """The reduction of all rows of these fragments. Workers reduce one fragment each; the parts are merged here."""
     store, version = context.store, snapshot.version
     sizes = {fragment.id: fragment.rows for fragment in snapshot.fragments}
     total, done = sum(sizes[fragment] for fragment in fragments), 0

@@ -104,7 +104,7 @@ class Context:
     def commit(self, action: Callable[[], ResultT]) -> ResultT:
         """Run a commit between its fault points, if the lease is still ours.
 
-        One that a builder without the lease was in the way of is run once more: what that one did is undone by then.
+        A commit that met one of a builder without the lease is run once more: the other's change is undone by then.
         """
         self.lease.check()
         faults.reach(self.step, "before-commit")
@@ -206,7 +206,7 @@ class Context:
     def reject_written(self, record: Record, written: Sequence[WrittenRejects]) -> None:
         """Add rejects that workers have written, since they were too many to hand over.
 
-        What an interrupted build left of the same inputs goes first, so that each is there once.
+        Rejects that an interrupted build left of the same inputs go first, so that each is there once.
         """
         fragments = [fragment for one in written for fragment in one.fragments]
         if not fragments:

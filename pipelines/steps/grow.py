@@ -1,9 +1,8 @@
 """Add columns to the rows of a dataset, fragment by fragment: the row steps, whose columns are functions of a row.
 
-A row step is pending on the fragments that lack its columns; growing them is what the corpus steps do too, once they
-have decided (`pipelines.steps.fit`). One that asks about some rows only is also pending on fragments in which a row has
-come to satisfy its condition, or does no more, because an earlier step decided anew; the other rows are not asked
-again.
+A row step is pending on the fragments that lack its columns. Corpus steps grow columns the same way once they have
+decided (`pipelines.steps.fit`). One that asks about some rows only is also pending on fragments in which a row has come
+to satisfy its condition, or does no more, because an earlier step decided anew; the other rows are not asked again.
 """
 
 from __future__ import annotations

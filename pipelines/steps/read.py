@@ -39,7 +39,7 @@ ROWS_AT_ONCE = 1 << 16
 
 @dataclass(frozen=True)
 class ReadWork:
-    """Items that one worker reads into fragments that are committed together."""
+    """Items that one worker reads; their fragments are committed together."""
 
     items: tuple[tuple[int, str, Item], ...]  # index of the source, item key, item
 
@@ -243,7 +243,7 @@ def _turns(documents: Snapshot) -> int:
 
 
 def _read_item(source: Source, key: str, item: Item, limit: int) -> Iterator[dict[str, object]]:
-    """Rows and rejects of one item. An item that holds nothing says so, or it would be read again each time."""
+    """Rows and rejects of one item. An item without documents gets a reject, or it would be read again each time."""
     seen = SeenIds()
     empty = True
     for result in source.read(item, limit):
@@ -282,7 +282,7 @@ def _read_item(source: Source, key: str, item: Item, limit: int) -> Iterator[dic
 
 
 def manifest_of(source: Source) -> list[Item]:
-    """What there is to read; an error of the source's package that is no sentence becomes one."""
+    """The items to read. An error of the source's package that is no sentence becomes one."""
     try:
         items = list(source.manifest())
         if not all(isinstance(item, Item) for item in items):

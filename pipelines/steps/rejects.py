@@ -1,4 +1,4 @@
-"""Inputs of which a step made no rows: rejects, with their reasons, and marks of what was asked to no avail.
+"""Inputs of which a step made no rows: rejects, with their reasons, and marks of inputs that rightly gave nothing.
 
 Both say that an input is done with. A mark is a row of `rejects` of the severity `NOTHING`: nothing is wrong with its
 input, an extractor of facts found none in it, and it is not asked again. Marks are counted and shown nowhere, and are
@@ -32,7 +32,7 @@ ALWAYS_TOLERATED = 10
 
 @dataclass(frozen=True)
 class WrittenRejects:
-    """Rejects that a worker has written and not committed: of which inputs, how many of the severity "reject"."""
+    """Rejects that a worker has written and not committed: their inputs, and the number of the severity "reject"."""
 
     fragments: tuple[WrittenFragment, ...] = ()
     inputs: frozenset[str] = frozenset()

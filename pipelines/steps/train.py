@@ -114,7 +114,7 @@ class TrainStep:
         return Status("done", 0, rows)
 
     def _stored(self, memories: Snapshot) -> dict[str, Any] | None:
-        """The record of the memory's rows; in banks of before several memories, it is the dataset's."""
+        """The record of the memory's rows; in banks older than several memories, that of the dataset."""
         if "record" not in memories.schema.names:
             return memories.record if memories.count(self._mine(memories)) else None
         records = memories.table(["record"], self._mine(memories))["record"].to_pylist()

@@ -4,8 +4,8 @@
    document. A run is written once; a later build adds those of new fragments.
 2. Every shard, a range of keys, reads its part of all runs and returns the keys that stand there more than once; after
    a release only those of new documents, and it asks `filters` before it reads a run that was there already.
-3. What shares a key is divided into packs of whole components, and each is decided about by one worker, which writes
-   its pairs into `pairs`. The parts that are done stand in the properties of the commits.
+3. Documents that share a key are divided into packs of whole components. One worker decides about a pack and writes its
+   pairs into `pairs`. The parts that are done stand in the properties of the commits.
 4. `duplicate_of` follows from `pairs`, fragment by fragment.
 
 A document that the newest release kept stays, whatever comes later, and one that fell stays so unless what it fell to
