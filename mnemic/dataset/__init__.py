@@ -17,7 +17,7 @@ commits whose transaction properties say which step, fingerprint, run and code r
 * ``lease``   one writer a bank
 * ``fence``   a builder that has lost its lease changes nothing
 * ``index``   full-text and vector search
-* ``digest``  the content hash by which two banks are compared
+* ``digest``  the content hash of a bank; equal banks have equal digests
 
 Lance computes with two threads fewer than there are processors, and reads how many once: on a small machine that is
 one, and nothing of a search would run beside anything else. Two are the least here, unless LANCE_CPU_THREADS says more.
