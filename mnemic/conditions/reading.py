@@ -41,7 +41,7 @@ class Conditions:
 
     @classmethod
     def of(cls, where: Where) -> Conditions:
-        """``where`` is SQL over the columns, a mapping, a list of such conditions, or None for no condition.
+        """``where`` is SQL over the columns, a mapping, a list of conditions, or None for no condition.
 
         A mapping has the names tenant, source, collection, session, document, speaker (a value, or a list of which one
         must hold; an empty list finds nothing) and after, before (times, or ISO 8601: from the first, and before the

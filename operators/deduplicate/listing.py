@@ -27,7 +27,7 @@ LEVELS = 20
 
 
 def unlinked(documents: int) -> Integers:
-    """Documents of which none is linked with another one, at any level: int32 [`LEVELS`, documents]."""
+    """Documents without links, at any level: int32 [`LEVELS`, documents]."""
     return np.tile(np.arange(documents, dtype=np.int32), (LEVELS, 1))
 
 

@@ -282,7 +282,7 @@ class Step(Protocol):
 
     @property
     def specs(self) -> tuple[DatasetSpec, ...]:
-        """What those of them are that it makes; mnemic's own may be left out, the catalogue knows them."""
+        """The declarations of the datasets that it makes; mnemic's own may be left out, the catalogue has them."""
 
     def state(self, store: Store) -> Status: ...
 

@@ -48,8 +48,8 @@ class GrowStep:
     """A row step that adds columns to ``dataset``, reading ``columns``.
 
     With ``whole_fragments`` the operator gets all rows of a fragment at once. Rows that do not satisfy ``where`` get
-    nulls, and the operator never sees them. For those that it sees its first column must not be null, or they could not
-    be told apart.
+    nulls, and the operator never sees them. In its rows the first column must not be null: null marks the rows that it
+    does not see.
     """
 
     record: Record

@@ -78,7 +78,7 @@ class Reader:
         return placed[2]
 
     def read(self, seen: Pass) -> torch.Tensor:
-        """What the answers are made of: [rows that logits were asked for, width]."""
+        """The inputs of the answers: [rows with logits, width]."""
         raise NotImplementedError
 
     def log_probs(self, state: torch.Tensor, seen: Pass) -> tuple[torch.Tensor, torch.Tensor]:

@@ -70,7 +70,7 @@ def commit_spilled(context: Context, fragments: Sequence[WrittenFragment]) -> No
 
 
 def pieces_of_shards(store: Store, in_hand: dict[int, Shared | None]) -> list[PackPart]:
-    """What every shard found, in their order; None is looked up in `partials`."""
+    """The results of all shards, in their order; None is looked up in `partials`."""
     places: dict[int, list[tuple[int, int, int]]] = {}
     version = 0
     if None in in_hand.values():
