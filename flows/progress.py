@@ -1,4 +1,4 @@
-"""What Prefect shows of a running build: two sinks, one for the progress of each step and one for the log."""
+"""Prefect's view of a running build: two sinks, one for the progress of each step and one for the log."""
 
 from __future__ import annotations
 

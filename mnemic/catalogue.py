@@ -223,7 +223,7 @@ _DECLARED: dict[str, type | tuple[type, ...]] = {
 
 
 def spec_of(name: str, schema: pa.Schema) -> DatasetSpec:
-    """What the dataset ``name`` is: by the catalogue, or as the metadata of its ``schema`` says."""
+    """The declaration of the dataset ``name``: of the catalogue, or in the metadata of its ``schema``."""
     if name in CATALOGUE:
         return CATALOGUE[name]
     stored = (schema.metadata or {}).get(DECLARATION)

@@ -24,7 +24,7 @@ from mnemic.errors import BankError, Unreachable
 from mnemic.verify import datasets_of, pins_of
 
 _NOTES = {
-    "rejects": "What steps left there that are done is not: `mnemic build --anew STEP` notes it once more.",
+    "rejects": "Rejects of finished steps are not: `mnemic build --anew STEP` notes them once more.",
     "metrics": "Curves of trainings that are done are not: `mnemic build --anew STEP` trains again.",
     "runs": "Times of past runs are not, and with them the estimates of `mnemic plan`.",
     "checksums": "Hashes are not: the next release writes down what the files are then.",

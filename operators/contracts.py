@@ -1,4 +1,4 @@
-"""What an operator is. Operators compute on Arrow batches; they do no I/O but loading a model.
+"""The contracts of operators. An operator computes on Arrow batches; it does no I/O but loading a model.
 
 An operator is a frozen dataclass whose fields are its identity: they and ``version`` go into the fingerprint that
 decides whether a bank's data is stale. A field that names a model is declared with ``model_field()``; the fingerprint

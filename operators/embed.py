@@ -90,7 +90,7 @@ class Embed:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What a reader of the column wants to know and its identity does not hold: where the model was, and its size.
+        """Facts for readers of the column that are no part of its identity: the model's place and size.
 
         ``revision`` is the commit of a Hugging Face snapshot or the version of a package, "" where there is neither.
         """

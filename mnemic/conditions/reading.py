@@ -34,7 +34,7 @@ _NAMES = (*OF_DOCUMENTS, "speaker", *_TIMES)
 
 @dataclass(frozen=True)
 class Conditions:
-    """What rows must meet, all of it: ``named``, pairs of a name and its values or time, and ``texts``, SQL."""
+    """Conditions that all must hold: ``named``, pairs of a name and its values or time, and ``texts``, SQL."""
 
     named: tuple[tuple[str, tuple[str, ...] | datetime], ...] = ()
     texts: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What keeps a builder that has lost its lease from changing the bank: every change asks, and carries a number.
+"""A builder that has lost its lease cannot change the bank: every change asks for the lease, and carries its number.
 
 A change opens a version, asks whether the lease is still held, and then commits on just that version. A claimant of a
 lease whose former holder may be alive *fences* every dataset: it commits a `Restore` of the current version, and Lance

@@ -1,4 +1,4 @@
-"""What opens an object store: the names of its options, bounds on waiting, and secrets that stay out of sight.
+"""Options that open an object store: their names, bounds on waiting, and secrets that stay out of sight.
 
 Lance reads the usual variables of the environment by itself (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
 AWS_SESSION_TOKEN, AWS_PROFILE, AWS_REGION or AWS_DEFAULT_REGION, AWS_ENDPOINT_URL or AWS_ENDPOINT_URL_S3,
@@ -102,7 +102,7 @@ def checked(options: Mapping[str, str]) -> Options:
 
 
 def opening(root: str, stated: Mapping[str, str] | None) -> Options | None:
-    """What opens the bank at ``root``: ``given``, the environment where it has to be looked at, and `BOUNDS`.
+    """The options that open the bank at ``root``: ``given``, those of the environment that matter, and `BOUNDS`.
 
     Raises `BankError` for an address or an option that cannot be used.
     """

@@ -1,4 +1,4 @@
-"""What turns a model's hidden states into the vector of a text, as its folder states it.
+"""The settings that turn a model's hidden states into the vector of a text, as its folder states them.
 
 A model of sentence-transformers is a list of modules (``modules.json``): a transformer, a pooling, sometimes a
 normalisation. Those three are what we compute. A folder that names another one (a dense layer, a weighting of layers)

@@ -1,4 +1,4 @@
-"""What is known of ranges of units by their vectors: the mean of each, and the units that stand for it.
+"""Summaries of ranges of units by their vectors: the mean of each, and the units that stand for it.
 
 Ranges may overlap and lie one in another; each is added up on its own, in the order of its units, so that its mean does
 not depend on what else is in the batch.

@@ -1,4 +1,4 @@
-"""Which gaps become event boundaries, given a score for each.
+"""The gaps that become event boundaries, given a score for each.
 
 A cut-off is always a document's own, for scores of different documents are not on one scale. It is mean +
 ``deviations`` standard deviations over all its gaps or, as EM-LLM does it (arXiv 2407.09450, equation 1), over those

@@ -78,7 +78,7 @@ class Training(abc.ABC):
 
     @abc.abstractmethod
     def config(self, layers: int) -> dict[str, Any]:
-        """What attaching the memory has to know, of a language model of so many blocks."""
+        """The config for attaching the memory to a language model of so many blocks."""
 
     def half(self, device: str) -> bool:
         return resolve_dtype(self.dtype, device) == "bfloat16"

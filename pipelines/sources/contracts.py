@@ -1,4 +1,4 @@
-"""What a source promises, and what it gives: items, documents, rejects."""
+"""The contract of a source, and its results: items, documents, rejects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class Item:
 
 @dataclass(frozen=True)
 class Turn:
-    """What one speaker says at once in a conversation: ``text[start:end]`` of its document, the speaker's name with it.
+    """The uninterrupted text of one speaker of a conversation: ``text[start:end]`` of its document, with the speaker's
+    name.
 
     ``id`` is the source's own, or the turn's number in its session.
     """

@@ -24,7 +24,7 @@ CONVERT = "The file is UTF-16, not UTF-8; convert it with `iconv -f UTF-16 -t UT
 
 
 _OBJECT_BYTES = {b"{": 240, b"[": 96, b",": 64}
-"""What values take in memory, by the marks that come with them: a list of empty lists takes thirty times its bytes."""
+"""Bytes of values in memory, by the marks that come with them: a list of empty lists takes thirty times its bytes."""
 
 _MOST_OBJECT_BYTES = 400_000_000
 

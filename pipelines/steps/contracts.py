@@ -1,4 +1,4 @@
-"""What a step is, what it may use while it runs, and how it commits.
+"""The contract of a step: its members, its context while it runs, and its commits.
 
 `plan` and `run` ask a step the same question, ``state``: what is left to do, and why. Nothing is remembered anywhere
 but in the committed datasets themselves.

@@ -1,4 +1,4 @@
-"""Which datasets the steps of a recipe have: those of the catalogue, and those that the steps declare themselves.
+"""The datasets of a recipe's steps: those of the catalogue, and those that the steps declare themselves.
 
 An undeclared dataset would be built and then be missing from the release, from `mnemic digest` and from `export`. So a
 build with a step that makes one is refused.

@@ -284,7 +284,7 @@ def must_add(snapshot: Snapshot, record: Record, names: list[str]) -> bool:
 
 
 def growth_state(snapshot: Snapshot, record: Record, names: list[str], corpus: str, where: str | None = None) -> Status:
-    """What is left of the growth of columns ``names``, for a step that looked at ``corpus`` (its digest, or "")."""
+    """The work left of growing columns ``names``, for a step that looked at ``corpus`` (its digest, or "")."""
     total = snapshot.count()
     if not names:
         return Status("new", total, total)

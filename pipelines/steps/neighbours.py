@@ -176,7 +176,7 @@ class NeighboursStep(FitStep):
         context.in_waves(context.engine.map(job, waiting), commit)
 
     def _merging(self, context: Context) -> Callable[[], Compute]:
-        """What a worker makes of the answers of all parts to the rows of a fragment."""
+        """The function of a worker that merges the answers of all parts to the rows of a fragment."""
         operator, partials = self.operator, context.store[PARTIALS]
         version = partials.require().version
 

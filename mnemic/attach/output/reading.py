@@ -1,4 +1,4 @@
-"""What a memory reads in a forward pass: the input of a block's feed-forward layer, or the text itself.
+"""The inputs of a memory in a forward pass: the input of a block's feed-forward layer, or the text itself.
 
 A memory follows the model to its device and, but for a store of keys, to its dtype, as a copy: the one that was given
 stays what it is. Matrices in bfloat16 cost half the time of float32, and the log-softmax is in float32 either way.

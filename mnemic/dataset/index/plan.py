@@ -1,4 +1,4 @@
-"""Which indexes a dataset has, how the vector index is laid out at its size, and what of the rows they do not cover.
+"""The indexes of a dataset, the layout of its vector index at its size, and the rows that they do not cover.
 
 Everything here is read off the manifest: no row and no index file is looked at, so a build that has nothing to do
 learns so at once.
@@ -124,7 +124,7 @@ def needs_indexing(snapshot: Snapshot, plan: IndexPlan = EVENT_INDEXES) -> bool:
 
 
 def record_of_index(snapshot: Snapshot, column: str) -> dict[str, Any] | None:
-    """What was measured on the vector index of ``column``: kind, partitions, nprobes, recall_at_10, sample and more.
+    """The measurements of the vector index of ``column``: kind, partitions, nprobes, recall_at_10, sample and more.
 
     None where there is no index, or where its segments are others than those that were measured.
     """
