@@ -19,12 +19,15 @@ from pipelines.steps.contracts import StatusKind, state_of
 from pipelines.steps.datasets import known_datasets
 
 
+PlannedKind = StatusKind | Literal["after"]
+
+
 @dataclass(frozen=True)
 class PlannedStep:
     """One line of a plan. ``kind`` is "after" where the step is done now and a step before it will run."""
 
     step: str
-    kind: StatusKind | Literal["after"]
+    kind: PlannedKind
     todo: int
     total: int
     unit: str
@@ -80,7 +83,8 @@ def _planned(step: Step, status: Status, upstream: Sequence[str], rates: Mapping
 
 
 def _line(name: str, status: Status, upstream: Sequence[str], seconds: float | None) -> PlannedStep:
-    kind, reasons = status.kind, status.reasons
+    kind: PlannedKind = status.kind
+    reasons = status.reasons
     if upstream and status.done:
         kind, reasons = "after", (f"its input may change after {', '.join(upstream)}",)
     elif upstream and not reasons:
