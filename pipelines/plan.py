@@ -18,7 +18,6 @@ from pipelines.steps import Status, Step, steps_of
 from pipelines.steps.contracts import StatusKind, state_of
 from pipelines.steps.datasets import known_datasets
 
-
 PlannedKind = StatusKind | Literal["after"]
 
 
