@@ -192,7 +192,19 @@ def test_what_workers_and_builds_import_knows_no_prefect():
 def test_a_plan_of_a_whole_bank_imports_nothing_heavy(tmp_path):
     """Of every step, with two models to hash: what a plan imports is most of its time."""
     shutil.unpack_archive(ROOT / "tests/fixtures/banks/every-step.tar.gz", tmp_path)
-    heavy = "torch numba transformers scipy sklearn prefect ray faiss pandas llvmlite numpy.testing".split()
+    heavy = [
+        "torch",
+        "numba",
+        "transformers",
+        "scipy",
+        "sklearn",
+        "prefect",
+        "ray",
+        "faiss",
+        "pandas",
+        "llvmlite",
+        "numpy.testing",
+    ]
     code = (
         "import sys; from mnemic.command import main; assert main(['plan', 'recipe.yaml']) == 0; "
         f"print(sorted({{*{heavy}}} & {{*sys.modules}}))"

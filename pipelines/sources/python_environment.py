@@ -54,7 +54,11 @@ class _Metadata(PosixPath):
 
     def read_text(self, encoding: str | None = None, errors: str | None = None) -> str:
         try:
-            with open_regular(os.path.realpath(self)) as file:
+            try:
+                file = open_regular(str(self))
+            except Swapped:  # it is a link
+                file = open_regular(os.path.realpath(self))
+            with file:
                 return io.TextIOWrapper(file, encoding, errors).read()
         except (NotRegular, Swapped) as error:
             raise FileNotFoundError(str(self)) from error
