@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import mmap
 import os
 import re
 from pathlib import Path, PurePosixPath
@@ -34,7 +33,6 @@ _DEFINITION = (
     "spiece.model",
     "sentencepiece*.model",
 )
-_CHUNK = 1 << 24  # bytes hashed at a time; keeps resident memory flat for weights of any size
 
 _digests: dict[tuple[str, int, int], str] = {}
 
@@ -150,12 +148,8 @@ def _digest(file: Path) -> str:
     status = file.stat()
     key = (str(file.resolve()), status.st_size, status.st_mtime_ns)
     if key not in _digests:
-        state = hashlib.sha256()
-        if status.st_size:
-            with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-                for start in range(0, len(mapped), _CHUNK):
-                    state.update(mapped[start : start + _CHUNK])
-        _digests[key] = state.hexdigest()
+        with file.open("rb") as stream:
+            _digests[key] = hashlib.file_digest(stream, "sha256").hexdigest()
     return _digests[key]
 
 

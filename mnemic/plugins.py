@@ -11,9 +11,11 @@ docs/extending.md shows one of each. `mnemic doctor` lists those that are instal
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any
 
 from mnemic.errors import PluginError
@@ -73,11 +75,22 @@ def load_entry(entry: EntryPoint) -> Any:
             raise ImportError(f"it ends the process with {error.code!r}") from error
 
 
+def entries(group: str) -> Iterable[EntryPoint]:
+    """The entry points of a group, of all packages on the path."""
+    return _entries(tuple(sys.path)).select(group=group)
+
+
+@functools.cache
+def _entries(path: tuple[str, ...]) -> EntryPoints:
+    """Those of all groups: finding them reads a file of every installed package, so it is done once for a path."""
+    return entry_points()
+
+
 def plugins(group: str) -> list[Plugin]:
     """What other packages offer in a group, by name. The entry points of mnemic itself are not among them."""
     offered = [
         Plugin(group, entry.name, entry.dist.name, entry.dist.version, entry)
-        for entry in entry_points(group=group)
+        for entry in entries(group)
         if entry.dist is not None and entry.dist.name.lower() != "mnemic"
     ]
     return sorted(offered, key=lambda plugin: (plugin.name, plugin.package))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mnemic.ids import hash_parts
@@ -62,17 +62,27 @@ class Record:
         return changes or [f"{self.step} changed"]
 
 
-def resolved_fields(operator: Any) -> dict[str, Any]:
-    """The fields of an operator as they enter its fingerprint; those marked otherwise are left out."""
+def resolved_fields(operator: Any, hash_of: Callable[[str], str] = weights_hash) -> dict[str, Any]:
+    """The fields of an operator as they enter its fingerprint; those marked otherwise are left out.
+
+    ``hash_of`` gives the hash of the model at an address.
+    """
     fields: dict[str, Any] = {}
     for field in dataclasses.fields(operator):
         if not field.metadata.get("identity", True):
             continue
         value = getattr(operator, field.name)
         if field.metadata.get("model") and value is not None:
-            value = weights_hash(value)
+            value = hash_of(value)
         fields[field.name] = value
     return fields
+
+
+def models_of(operator: Any) -> list[str]:
+    """Addresses of the models that enter the fingerprint of an operator."""
+    fields = [field for field in dataclasses.fields(operator) if field.metadata.get("model")]
+    values = [getattr(operator, field.name) for field in fields if field.metadata.get("identity", True)]
+    return [value for value in values if value is not None]
 
 
 def _canonical(value: Any) -> str:

@@ -14,9 +14,9 @@ from mnemic.dataset import Store
 from mnemic.facts import consistent
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.release import release_state
-from pipelines.steps import Status, Step, steps_of
+from pipelines.steps import Status, Step, each_step
 from pipelines.steps.contracts import StatusKind, state_of
-from pipelines.steps.datasets import known_datasets
+from pipelines.steps.datasets import StillStore, known_datasets
 
 PlannedKind = StatusKind | Literal["after"]
 
@@ -58,13 +58,13 @@ def plan(
 ) -> Plan:
     """What `build` would do with this recipe now. Reads no document and loads no model."""
     loaded = load_recipe(recipe)
-    store = Store(bank or loaded.root, storage_options or loaded.connection)
-    steps = steps_of(loaded, device)
+    store = StillStore(Store(bank or loaded.root, storage_options or loaded.connection))
     with consistent("The runs", store.root):
         rates = _rates(store)
     waiting: dict[str, bool] = {}
-    planned = []
-    for step in steps:
+    steps, planned = list[Step](), []
+    for step in each_step(loaded, device):
+        steps.append(step)
         status = state_of(step, store)
         upstream = [name for name in step.after if waiting[name]]
         waiting[step.name] = bool(upstream) or not status.done

@@ -10,11 +10,11 @@ Those of mnemic stand here. Another package adds one by an entry point of the gr
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 from collections.abc import Iterable
+from importlib.metadata import EntryPoint
 
 from mnemic.errors import RecipeError
-from mnemic.plugins import load_entry
+from mnemic.plugins import entries, load_entry
 from operators import datastore, denoise, embed, sentences, split, surprise
 from operators.cluster import operator as cluster
 from operators.deduplicate import operator as deduplicate
@@ -75,11 +75,11 @@ def sections() -> tuple[Section, ...]:
     return tuple(ordered)
 
 
-def _offered() -> list[importlib.metadata.EntryPoint]:
-    return sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda point: (point.name, point.value))
+def _offered() -> list[EntryPoint]:
+    return sorted(entries(ENTRY_POINTS), key=lambda point: (point.name, point.value))
 
 
-def _loaded(point: importlib.metadata.EntryPoint) -> Section:
+def _loaded(point: EntryPoint) -> Section:
     try:
         section = load_entry(point)
     except Exception as error:
@@ -91,7 +91,7 @@ def _loaded(point: importlib.metadata.EntryPoint) -> Section:
     return section
 
 
-def _refuse_clash(point: importlib.metadata.EntryPoint, section: Section, ordered: list[Section]) -> None:
+def _refuse_clash(point: EntryPoint, section: Section, ordered: list[Section]) -> None:
     names = {section.name, section.step_called}
     memory = section.step.memory if isinstance(section.step, Learn) else None
     for other in ordered:
@@ -101,7 +101,7 @@ def _refuse_clash(point: importlib.metadata.EntryPoint, section: Section, ordere
             raise _unusable(point, f"trains a memory {memory!r}, which the section {other.name!r} trains")
 
 
-def _unusable(point: importlib.metadata.EntryPoint, reason: str) -> RecipeError:
+def _unusable(point: EntryPoint, reason: str) -> RecipeError:
     package = point.dist.name if point.dist is not None else point.module
     return RecipeError(
         f"The section '{point.name}' of the package {package} ({point.value}) {reason}. Repair or uninstall {package}."

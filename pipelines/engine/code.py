@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.metadata
 import importlib.util
 from pathlib import Path
 from typing import Any
+
+from mnemic.plugins import entries
 
 OWN = ("mnemic", "operators", "pipelines")
 JOINED = ("mnemic.operators", "mnemic.sources", "mnemic.memories")
@@ -21,9 +22,7 @@ JOINED = ("mnemic.operators", "mnemic.sources", "mnemic.memories")
 @functools.cache
 def shared_packages() -> tuple[str, ...]:
     """Our packages, and the packages or modules at the top of what joined them here, by name."""
-    joined = {
-        point.module.partition(".")[0] for group in JOINED for point in importlib.metadata.entry_points(group=group)
-    }
+    joined = {point.module.partition(".")[0] for group in JOINED for point in entries(group)}
     return (*OWN, *sorted(joined - {*OWN}))
 
 

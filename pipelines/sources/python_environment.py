@@ -54,10 +54,22 @@ class _Metadata(PosixPath):
 
     def read_text(self, encoding: str | None = None, errors: str | None = None) -> str:
         try:
-            with open_regular(os.path.realpath(self)) as file:
+            try:
+                file = open_regular(str(self))
+            except Swapped:  # it is a link
+                file = open_regular(os.path.realpath(self))
+            with file:
                 return io.TextIOWrapper(file, encoding, errors).read()
         except (NotRegular, Swapped) as error:
             raise FileNotFoundError(str(self)) from error
+
+
+class _Headers(importlib.metadata.PathDistribution):
+    """A distribution whose metadata ends before the long description: parsing that is half of listing a folder."""
+
+    def read_text(self, filename: str | os.PathLike[str]) -> str | None:
+        text = super().read_text(filename)
+        return None if text is None else text.partition("\n\n")[0]
 
 
 @dataclass(frozen=True)
@@ -136,14 +148,15 @@ class PythonEnvironment(BaseModel):
         distributions = self._installed()
         if self.packages is not None:
             distributions = _only(self.packages, distributions)
-        distributions = [distribution for distribution in distributions if distribution.candidates]
+        if self.sample_characters is not None:
+            distributions = _sample(distributions, self.sample_characters, self.seed)
+        else:
+            distributions = [distribution for distribution in distributions if distribution.candidates]
         if not distributions:
             raise SourceError(
                 f"The source '{self.name}' found no Python package with files to read in {', '.join(self._folders())};"
                 " give `path` the site-packages folder of an environment that has some."
             )
-        if self.sample_characters is not None:
-            distributions = _sample(distributions, self.sample_characters, self.seed)
         return sorted((distribution.item for distribution in distributions), key=lambda item: item.locator)
 
     def read(self, item: Item, max_document_bytes: int) -> Iterator[Document | Reject]:
@@ -185,12 +198,13 @@ class PythonEnvironment(BaseModel):
         for folder in self._folders():
             here: dict[str, _Distribution] = {}
             for listed in importlib.metadata.distributions(name=name, path=[folder]):
-                place = getattr(listed, "_path", None)
-                installed = (
-                    importlib.metadata.PathDistribution(_Metadata(place)) if isinstance(place, PosixPath) else listed
-                )
+                place, installed, described = getattr(listed, "_path", None), listed, listed
+                if isinstance(place, PosixPath):
+                    folder_of_metadata = _Metadata(place)
+                    installed = importlib.metadata.PathDistribution(folder_of_metadata)
+                    described = _Headers(folder_of_metadata)
                 try:
-                    metadata = installed.metadata
+                    metadata = described.metadata
                 except UnicodeDecodeError:
                     continue
                 if not metadata["Name"] or not metadata["Version"]:
@@ -247,19 +261,30 @@ def _only(packages: list[str], distributions: list[_Distribution]) -> list[_Dist
 def _sample(distributions: list[_Distribution], characters: int, seed: int) -> list[_Distribution]:
     """Packages in the order of their draws until ``characters`` are expected, stopping on the nearer side.
 
-    Large packages come last: they are taken only if all others together are too few.
+    Large packages come last: they are taken only if all others together are too few. The files of those that come after
+    the sample is full are not looked at.
     """
     drawn = sorted(distributions, key=lambda one: (unit_draw(seed, one.name), one.name))
-    drawn.sort(key=lambda one: one.expected_characters > LARGEST_SHARE * characters)  # stable
     chosen: list[_Distribution] = []
     total = 0.0
-    for distribution in drawn:
+    for distribution in _smaller_first(drawn, LARGEST_SHARE * characters):
         larger = total + distribution.expected_characters
         if chosen and abs(larger - characters) > abs(total - characters):
             break
         chosen.append(distribution)
         total = larger
     return chosen
+
+
+def _smaller_first(distributions: Iterable[_Distribution], most: float) -> Iterator[_Distribution]:
+    """Those that have files: first all of at most ``most`` expected characters, then the others, in the given order."""
+    others = []
+    for distribution in distributions:
+        if distribution.expected_characters > most:
+            others.append(distribution)
+        elif distribution.candidates:
+            yield distribution
+    yield from others
 
 
 def _documents(data: bytes, file: _Candidate, collection: str) -> Iterator[Document | Reject]:

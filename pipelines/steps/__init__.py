@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 from mnemic.errors import RecipeError
 from mnemic.hardware import likely_device
+from mnemic.models import weights_hash
 from operators.sections import Section
-from pipelines.identity import Record, resolved_fields
+from pipelines.identity import Record, models_of, resolved_fields
 from pipelines.recipe import Recipe
 from pipelines.sections import BUILT_IN, sections
 from pipelines.steps.contracts import Context, Status, Step
 from pipelines.steps.declared import resolved, step_of, with_optional
 from pipelines.steps.read import ReadStep
 
-__all__ = ["Context", "Status", "Step", "steps_of"]
+__all__ = ["Context", "Status", "Step", "each_step", "steps_of"]
 
 
 def steps_of(recipe: Recipe, device: str | None = None) -> list[Step]:
@@ -24,23 +28,47 @@ def steps_of(recipe: Recipe, device: str | None = None) -> list[Step]:
     another one here when it takes values that the other computed. Which rows it takes is no part of the record: a
     document that becomes a duplicate costs its own rows downstream, not those of all others.
     """
+    return list(each_step(recipe, device))
+
+
+def each_step(recipe: Recipe, device: str | None = None) -> Iterator[Step]:
+    """The steps of `steps_of`, each as soon as it is known: the models are hashed beside what is done with the first.
+
+    Raises where the recipe names a model that is not there once its first step is asked for.
+    """
     read = ReadStep(recipe.sources, recipe.max_document_bytes, recipe.fragment_characters)
     running: dict[str, Step] = {read.name: read}
-    for section in sections():
-        operator = recipe.running(section)
-        if operator is None:
-            continue
-        missing = [name for name in section.needed_steps if name not in running]
-        if missing:
-            _refuse_silence(recipe, section, missing[0])
-            continue
-        operator = resolved(operator, device or likely_device())
-        shape = with_optional(section.step, running)
-        reads = (*section.read_steps, *(name for name in shape.after if name not in section.needed_steps))
-        fingerprints = {name: running[name].record.fingerprint for name in reads}
-        record = Record(section.step_called, operator.version, resolved_fields(operator), fingerprints)
-        running[record.step] = step_of(dataclasses.replace(section, step=shape), operator, record)
-    return list(running.values())
+    operators = [(section, recipe.running(section)) for section in sections()]
+    models = {model for _, operator in operators if operator is not None for model in models_of(operator)}
+    pool = ThreadPoolExecutor(max(len(models), 1), thread_name_prefix="hash")
+    try:
+        hashes = {model: pool.submit(weights_hash, model) for model in models}
+        yield read
+        for section, operator in operators:
+            if operator is None:
+                continue
+            missing = [name for name in section.needed_steps if name not in running]
+            if missing:
+                _refuse_silence(recipe, section, missing[0])
+                continue
+            step = _step_of(section, resolved(operator, device or likely_device()), running, hashes)
+            running[step.name] = step
+            yield step
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _step_of(section: Section, operator: Any, running: Mapping[str, Step], hashes: Mapping[str, Future[str]]) -> Step:
+    """The step of ``section`` after the steps that are ``running``; ``hashes`` are those of models, by address."""
+
+    def hash_of(model: str) -> str:
+        return hashes[model].result() if model in hashes else weights_hash(model)
+
+    shape = with_optional(section.step, running)
+    reads = (*section.read_steps, *(name for name in shape.after if name not in section.needed_steps))
+    fingerprints = {name: running[name].record.fingerprint for name in reads}
+    record = Record(section.step_called, operator.version, resolved_fields(operator, hash_of), fingerprints)
+    return step_of(dataclasses.replace(section, step=shape), operator, record)
 
 
 def _refuse_silence(recipe: Recipe, section: Section, missing: str) -> None:

@@ -6,12 +6,13 @@ build with a step that makes one is refused.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
 from mnemic.catalogue import CATALOGUE, NAME, DatasetSpec, in_order
-from mnemic.dataset import Dataset, Store
+from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.errors import StepError
 from pipelines.steps.contracts import Step
 
@@ -94,3 +95,25 @@ class DeclaredStore(Store):
                 "DatasetSpec in the section of the step that writes it."
             )
         return super().__getitem__(name)
+
+
+class StillStore(Store):
+    """A bank as it stands when its datasets are first looked at: for whoever asks each many times and changes none."""
+
+    def __init__(self, store: Store) -> None:
+        self.root, self.storage_options = store.root, store.storage_options
+        self._datasets: dict[str, Dataset] = {}
+
+    def __getitem__(self, name: str) -> Dataset:
+        if name not in self._datasets:
+            self._datasets[name] = _StillDataset(f"{self.root}/{name}.lance", self.storage_options)
+        return self._datasets[name]
+
+
+class _StillDataset(Dataset):
+    @functools.cached_property
+    def _newest(self) -> Snapshot | None:
+        return super().snapshot()
+
+    def snapshot(self, version: int | str | None = None) -> Snapshot | None:
+        return self._newest if version is None else super().snapshot(version)

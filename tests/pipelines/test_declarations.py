@@ -1,7 +1,6 @@
 """A wrong declaration of another package is a sentence that names the section and its package."""
 
 import dataclasses
-import importlib.metadata
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -138,7 +137,7 @@ def test_what_is_wrong_with_a_section_beside_the_others(section, phrase):
 @pytest.mark.parametrize("broken", [Section("bank", Count, derived()), Section("count", Shared, derived())])
 def test_sections_are_refused_with_the_name_of_the_package(broken, monkeypatch):
     point = SimpleNamespace(name="count", value="counting:SECTION", module="counting", dist=None, load=lambda: broken)
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [point])
+    monkeypatch.setattr(module, "entries", lambda group: [point])
     sections.cache_clear()
     try:
         with pytest.raises(RecipeError, match=r"'count' of the package counting .* uninstall counting\.$"):

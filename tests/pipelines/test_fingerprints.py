@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tiny_bank import EVERYTHING, tiny_recipe, write_corpus
 
-from pipelines import identity
+from pipelines import steps
 from pipelines.recipe import SHIPPED, load_recipe
 from pipelines.sections import BUILT_IN
 from pipelines.steps import steps_of
@@ -62,7 +62,7 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
 @pytest.fixture(autouse=True)
 def nameless_weights(monkeypatch):
     """A model is known by the name of its folder, so that fingerprints do not depend on how torch draws weights."""
-    monkeypatch.setattr(identity, "weights_hash", lambda address: f"weights of {Path(address).name}")
+    monkeypatch.setattr(steps, "weights_hash", lambda address: f"weights of {Path(address).name}")
 
 
 @pytest.fixture(scope="module")

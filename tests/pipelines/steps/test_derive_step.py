@@ -25,7 +25,7 @@ from pipelines import run as running
 from pipelines.identity import Record
 from pipelines.plan import plan
 from pipelines.run import build
-from pipelines.steps import steps_of
+from pipelines.steps import each_step, steps_of
 from pipelines.steps.datasets import known_datasets
 from pipelines.steps.derive import DeriveStep
 
@@ -115,7 +115,7 @@ def step(tmp_path, monkeypatch):
             return [*plan, DeriveStep(record, facts, **{**fields, **changes})]
 
         monkeypatch.setattr(running, "steps_of", steps)
-        monkeypatch.setattr(planning, "steps_of", steps)
+        monkeypatch.setattr(planning, "each_step", steps)
 
     with_step()
     return with_step
@@ -312,8 +312,8 @@ def test_a_reader_without_the_package_knows_what_a_dataset_is(recipe, step):
 
 def test_what_a_recipe_does_not_make_is_in_no_release(recipe, step, monkeypatch):
     build(recipe, device="cpu")
-    for module in (running, planning):
-        monkeypatch.setattr(module, "steps_of", steps_of)
+    monkeypatch.setattr(running, "steps_of", steps_of)
+    monkeypatch.setattr(planning, "each_step", each_step)
     without = build(recipe, device="cpu").release
     assert "facts" not in without.versions
     assert "facts" not in mnemic.open_bank(recipe["bank"]).digest()
@@ -350,8 +350,8 @@ def test_a_step_that_writes_what_nobody_declares_is_refused(recipe, step, monkey
         *others, last = declared(*options)
         return [*others, Undeclared(**{field.name: getattr(last, field.name) for field in dataclasses.fields(last)})]
 
-    for module in (running, planning):
-        monkeypatch.setattr(module, "steps_of", steps)
+    monkeypatch.setattr(running, "steps_of", steps)
+    monkeypatch.setattr(planning, "each_step", steps)
     for action in (lambda: build(recipe, device="cpu"), lambda: plan(recipe)):
         with pytest.raises(StepError, match="The step facts writes a dataset facts that nobody declares"):
             action()

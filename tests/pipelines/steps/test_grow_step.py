@@ -86,7 +86,7 @@ def shouting(tmp_path, monkeypatch):
             return [*plan, GrowStep(record, operator, dataset, ("id", "text"), after, whole, where)]
 
         monkeypatch.setattr(running, "steps_of", steps)
-        monkeypatch.setattr(planning, "steps_of", steps)
+        monkeypatch.setattr(planning, "each_step", steps)
 
     with_step()
     return with_step
