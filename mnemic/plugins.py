@@ -13,9 +13,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from mnemic.errors import PluginError
@@ -75,15 +74,16 @@ def load_entry(entry: EntryPoint) -> Any:
             raise ImportError(f"it ends the process with {error.code!r}") from error
 
 
-def entries(group: str) -> Iterable[EntryPoint]:
-    """The entry points of a group, of all packages on the path."""
-    return _entries(tuple(sys.path)).select(group=group)
+def entries(group: str) -> tuple[EntryPoint, ...]:
+    """The entry points of one of the `GROUPS`, of all packages on the path."""
+    return _entries(tuple(sys.path))[group]
 
 
 @functools.cache
-def _entries(path: tuple[str, ...]) -> EntryPoints:
-    """Those of all groups: finding them reads a file of every installed package, so it is done once for a path."""
-    return entry_points()
+def _entries(path: tuple[str, ...]) -> dict[str, tuple[EntryPoint, ...]]:
+    """Those of each group: finding them reads a file of every installed package, so it is done once for a path."""
+    everything = entry_points()
+    return {group: tuple(everything.select(group=group)) for group in GROUPS}
 
 
 def plugins(group: str) -> list[Plugin]:
