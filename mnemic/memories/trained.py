@@ -71,6 +71,10 @@ def stored_rows(view: View) -> list[MemoryInfo]:
             parsed["lock"]["function"] = results["function"]
         if not all(isinstance(value, str) for value in parsed["lock"].values()):
             raise BankError(f"{place}: the lock names no hashes. {ADVICE}")
+        metrics = parsed["metrics"]
+        check_types(metrics, dict.fromkeys(metrics, (int, float)), f"{place}: metrics")
+        if not 0.0 <= metrics.get("weight", 0.0) <= 1.0:
+            raise BankError(f"{place}: metrics has the weight {metrics['weight']:g}, not one of 0 to 1. {ADVICE}")
         infos.append(MemoryInfo(**{**row, **parsed}, owner=str(record.get("step", ""))))
     return infos
 

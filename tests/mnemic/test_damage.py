@@ -163,7 +163,19 @@ def test_metadata_that_mnemic_did_not_write_are_told(bank, key, text):
         _ = mnemic.open_bank(bank).dataset("memories").record
 
 
-@pytest.mark.parametrize(("column", "text"), [("config", "{"), ("lock", "[]"), ("metrics", "["), ("record", "7")])
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        ("config", "{"),
+        ("lock", "[]"),
+        ("metrics", "["),
+        ("metrics", '{"trained_tokens": "3"}'),
+        ("metrics", '{"parameters": null}'),
+        ("metrics", '{"weight": 1.5}'),
+        ("metrics", '{"weight": NaN}'),
+        ("record", "7"),
+    ],
+)
 def test_memories_that_mnemic_did_not_write_are_told(bank, column, text):
     native(bank, "memories").update({column: f"'{text}'"})
     pin(bank, memories=native(bank, "memories").version)
