@@ -38,7 +38,7 @@ def open_regular(path: str, root: str | None = None) -> BinaryIO:
     try:
         if root is None or not BY_FOLDER:
             file = _open(path, None)
-            if os.path.realpath(path) != path and root is not None:
+            if root is not None and os.path.realpath(path) != path:
                 file.close()
                 raise Swapped(errno.ELOOP, "a link stands there now")
             return file

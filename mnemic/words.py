@@ -7,6 +7,7 @@ limit of 200 words also limits a Chinese text.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 
@@ -31,23 +32,32 @@ UNSPACED = (
 """Ranges of scripts without spaces; of them, letters, marks and digits are words of their own."""
 
 _RANGES = "".join(f"{chr(first)}-{chr(last)}" for first, last in UNSPACED)
-_LETTER = re.compile(rf"(?=[{_RANGES}])\w")
-_WORD = re.compile(rf"(?=[{_RANGES}])\w|(?:(?![{_RANGES}])\S)+")
+
+
+@functools.cache
+def _letter() -> re.Pattern[str]:
+    """A letter that is a word; compiled where a text is counted, since that takes 3 ms."""
+    return re.compile(rf"(?=[{_RANGES}])\w")
+
+
+@functools.cache
+def _word() -> re.Pattern[str]:
+    return re.compile(rf"(?=[{_RANGES}])\w|(?:(?![{_RANGES}])\S)+")
 
 
 def count_words(text: str) -> int:
     """The number of words of ``text``: runs between spaces, and every letter of a script without spaces."""
-    if text.isascii() or not _LETTER.search(text):
+    if text.isascii() or not _letter().search(text):
         return len(text.split())
-    return sum(1 for word in _WORD.finditer(text) if any(map(str.isalnum, word[0])))
+    return sum(1 for word in _word().finditer(text) if any(map(str.isalnum, word[0])))
 
 
 def first_words(text: str, words: int) -> str:
     """The first ``words`` words of ``text``, with one space in place of white space."""
-    if text.isascii() or not _LETTER.search(text):
+    if text.isascii() or not _letter().search(text):
         return " ".join(text.split()[:words])
-    counted = (word.end() for word in _WORD.finditer(text) if any(map(str.isalnum, word[0])))
+    counted = (word.end() for word in _word().finditer(text) if any(map(str.isalnum, word[0])))
     end = next(itertools.islice(counted, words - 1, None), len(text))
     split = text[:end].split()
-    alone = not _LETTER.search(text, 0, end)  # then punctuation between spaces counts, as in any such text
+    alone = not _letter().search(text, 0, end)  # then punctuation between spaces counts, as in any such text
     return " ".join(split[:words] if alone else split)

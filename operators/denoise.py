@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -25,9 +25,11 @@ from numpy.typing import NDArray
 
 from mnemic.errors import StepError
 from operators.contracts import NO_REJECTS, BatchFunction, Resources, model_field, refuse
-from operators.reading.scoring import ScoredText, TextScorer
 from operators.reading.settings import reading_faults
 from operators.sections import Grow, Section, dtype_field
+
+if TYPE_CHECKING:
+    from operators.reading.scoring import ScoredText, TextScorer
 
 _WORD = re.compile(r"\S+")
 _SPEAKER = re.compile(r"[^\W\d_][^\s:]*(?: [^\W_a-z][^\s:]*){0,3}:[^\S\n]+")
@@ -69,6 +71,8 @@ class Denoise:
         return pa.schema([pa.field("denoised", pa.large_string())])
 
     def open(self, device: str) -> BatchFunction:
+        from operators.reading.scoring import TextScorer
+
         compressor = PerplexityCompressor(
             TextScorer.load(
                 self.model,

@@ -2,6 +2,7 @@
 
 A section is declared beside its operator and holds no pipeline code: `pipelines.sections` lists those of mnemic in the
 order in which they run, and another package adds one by an entry point of the group `mnemic.operators`.
+Every command that reads a recipe imports all of these files, so an operator imports its computation where it runs.
 
 * ``Grow``    adds columns to the rows of a dataset, each a function of its row
 * ``Derive``  makes the rows of a dataset from rows of another

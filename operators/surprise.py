@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +22,11 @@ import pyarrow.compute as pc
 
 from mnemic.arrays import Integers
 from operators.contracts import NO_REJECTS, BatchFunction, Resources, model_field, refuse
-from operators.reading.scoring import SIGNALS, TextScorer
-from operators.reading.settings import reading_faults
+from operators.reading.settings import SIGNALS, reading_faults
 from operators.sections import Grow, Section, dtype_field
+
+if TYPE_CHECKING:
+    from operators.reading.scoring import TextScorer
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Surprise:
         return pa.schema([pa.field(name, pa.float32()) for name in self.signals])
 
     def open(self, device: str) -> BatchFunction:
+        from operators.reading.scoring import TextScorer
+
         scorer = TextScorer.load(
             self.model,
             self.dtype,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,8 @@ from mnemic.splitmix import GAMMA, finalised
 
 _LOOKED_UP = 1 << 20  # row ids at once
 _BLOCK = 16  # bytes of a string that are mixed in at once
+_DIGESTS: WeakKeyDictionary[Snapshot, dict[tuple[tuple[str, ...], str | None], tuple[str, int]]] = WeakKeyDictionary()
+"""Snapshot -> (key, condition) -> the digest of its rows, and their number."""
 
 
 class KeyOrder:
@@ -100,8 +103,16 @@ class RowOrder:
 def corpus_digest(snapshot: Snapshot, key: Sequence[str], where: str | None = None) -> tuple[str, int]:
     """Digest of the set of keys and their number, independent of storage order, in one streaming pass.
 
-    Each row's key is hashed to 128 bits and the hashes are added up: equal sets give equal sums in any order.
+    Each row's key is hashed to 128 bits and the hashes are added up: equal sets give equal sums in any order. Steps
+    that share a corpus ask for the same digest of the same snapshot, which never changes, so each is made once.
     """
+    digests = _DIGESTS.setdefault(snapshot, {})
+    if (tuple(key), where) not in digests:
+        digests[tuple(key), where] = _digest(snapshot, key, where)
+    return digests[tuple(key), where]
+
+
+def _digest(snapshot: Snapshot, key: Sequence[str], where: str | None) -> tuple[str, int]:
     total = np.zeros(2, dtype=np.uint64)
     rows = 0
     for batch in snapshot.scan(list(key), where, batch_size=65536):

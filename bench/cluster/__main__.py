@@ -34,9 +34,9 @@ import torch
 from bench.cluster.vectors import TRAINED, vectors
 from bench.report import Row, main, peer_library, tell, timed
 from mnemic.threads import side_by_side
-from operators.cluster import Cluster, Tree
+from operators.cluster import Cluster
 from operators.cluster.sample import draws
-from operators.cluster.tree import CHUNK, Descent
+from operators.cluster.tree import CHUNK, Descent, Tree
 
 Vectors = npt.NDArray[np.float32]
 

@@ -29,7 +29,7 @@ from mnemic.catalogue import CATALOGUE
 from mnemic.dataset import Snapshot, Store
 from mnemic.memories.texts import Texts
 from mnemic.vectors import vectors
-from operators.imitate import TrainingRows
+from operators.imitate.rows import TrainingRows
 from pipelines.corpus_reader import KeyOrder, corpus_digest
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.run import Building

@@ -21,8 +21,9 @@ import torch
 from bench.report import Row, main, paired, timed
 from mnemic.hardware import has_bfloat16
 from mnemic.memories.mlp import MemoryConfig, MLPMemory
-from operators.imitate import Imitate, TrainingRows
+from operators.imitate import Imitate
 from operators.imitate.mlp import MLPStudent
+from operators.imitate.rows import TrainingRows
 from operators.train.group import SingleProcess
 from operators.train.loop import make_optimisers, training_step
 from operators.train.muon import STEPS

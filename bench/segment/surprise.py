@@ -25,7 +25,8 @@ from bench import data
 from bench.report import Row, main, paired
 from mnemic import languagemodel
 from mnemic.languagemodel.windows import padded_windows, window_batches
-from operators.reading.scoring import SIGNALS, token_surprise
+from operators.reading.scoring import token_surprise
+from operators.reading.settings import SIGNALS
 from operators.surprise import Surprise
 
 Tokens = list[npt.NDArray[np.int32]]

@@ -37,7 +37,9 @@ from mnemic.neighbours.codes import products
 from mnemic.neighbours.layout import nearest_lists
 from mnemic.neighbours.lists import ROUNDS, TILE, Lists
 from mnemic.threads import side_by_side
-from operators.teacher import Neighbours, distribution, target_columns
+from operators.teacher import Neighbours
+from operators.teacher.distribution import distribution
+from operators.teacher.targets import target_columns
 
 AUDITED = 512
 """Rows whose neighbours are compared with those that a flat index finds."""

@@ -73,7 +73,16 @@ def load(name: str) -> ModuleType:
 
 def summary(source: Path) -> str:
     """The ``SUMMARY`` of a command's source file, read without running it; "" where it is not a literal string."""
-    for node in ast.parse(source.read_text(encoding="utf-8")).body:
+    code = source.read_text(encoding="utf-8")
+    head, line, rest = code.partition("\nSUMMARY = ")
+    with contextlib.suppress(SyntaxError):  # the line may go on, or stand in a string
+        if line and (text := _summary_in(head + line + rest.partition("\n")[0])):
+            return text
+    return _summary_in(code)
+
+
+def _summary_in(code: str) -> str:
+    for node in ast.parse(code).body:
         if (
             isinstance(node, ast.Assign)
             and [getattr(target, "id", None) for target in node.targets] == ["SUMMARY"]

@@ -16,13 +16,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from mnemic.encoder.packed import PackedBert, is_packable
-from mnemic.encoder.padded import PaddedModel
 from mnemic.encoder.settings import (
     LONG_TEXTS,
     POOLINGS,
@@ -37,6 +35,9 @@ from mnemic.errors import ModelError
 from mnemic.hardware import resolve_dtype
 from mnemic.model_files import check_model, check_sizes
 from mnemic.threads import survive_forks
+
+if TYPE_CHECKING:
+    from mnemic.encoder.packed import PackedBert
 
 __all__ = ["BATCH_TOKENS", "LONG_TEXTS", "POOLINGS", "EncoderSettings", "TextEncoder", "resolve_settings", "revision"]
 __all__ += ["vector_size"]
@@ -167,6 +168,9 @@ class TextEncoder:
 def _load(address: str, dtype: str, device: str, max_tokens: int, batch_tokens: int) -> tuple[_Body, Any]:
     import torch
     import transformers
+
+    from mnemic.encoder.packed import PackedBert, is_packable
+    from mnemic.encoder.padded import PaddedModel
 
     survive_forks()
     folder = encoder_folder(address)

@@ -8,13 +8,13 @@ trained on up to 20 steps of 6,400 examples. Every event is then assigned by gre
 * ``grow``     the tree from the root to the leaves
 * ``nearest``  the nearest centroid, whatever it is computed with
 * ``tree``     the tree, and the descent of rows through it
+* ``paths``    the leaf of any event
 * ``describe`` sizes, radii and example events of the nodes
 * ``labels``   their most distinctive words
 * ``drift``    when a tree no longer fits
 * ``flat``     flat k-means by faiss
 """
 
-from operators.cluster.operator import Cluster, ClusterPaths
-from operators.cluster.tree import Tree
+from operators.cluster.operator import Cluster
 
-__all__ = ["Cluster", "ClusterPaths", "Tree"]
+__all__ = ["Cluster"]

@@ -10,8 +10,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,15 +19,14 @@ import pyarrow as pa
 from mnemic.arrays import RowIds, Vectors
 from mnemic.catalogue import CATALOGUE
 from mnemic.errors import RecipeError, StepError
-from operators.cluster.describe import Describing, vectors_of
-from operators.cluster.flat import faiss_centroids
-from operators.cluster.grow import Grower, mean
-from operators.cluster.kmeans import KMeansSettings
-from operators.cluster.labels import vocabulary
-from operators.cluster.sample import Sample, Sampling
-from operators.cluster.tree import Descent, Tree, root, tree_of
 from operators.contracts import Corpus, Progress, Reduction, Resources
 from operators.sections import Driven, Section
+
+if TYPE_CHECKING:
+    from operators.cluster.describe import Describing
+    from operators.cluster.paths import ClusterPaths
+    from operators.cluster.sample import Sample, Sampling
+    from operators.cluster.tree import Tree
 
 PartT = TypeVar("PartT")
 
@@ -115,12 +114,19 @@ class Cluster:
 
     def sampling(self, rows: int) -> Sampling:
         """The draw of the events to train on, of a corpus of ``rows``."""
+        from operators.cluster.sample import Sampling
+
         if rows == 0:
             raise StepError("There are no events to cluster; check that the sources hold documents with text.")
         return Sampling(self.seed, self.trained(rows), rows)
 
     def grown(self, vectors: Vectors, rows: int, device: str = "cpu", progress: Progress | None = None) -> Tree:
         """The tree of a corpus of ``rows``, trained on ``vectors``: float32 [n, d] in the order of their draws."""
+        from operators.cluster.flat import faiss_centroids
+        from operators.cluster.grow import Grower, mean
+        from operators.cluster.kmeans import KMeansSettings
+        from operators.cluster.tree import root
+
         depth = self.levels(rows)
         if self.method == "faiss" and len(vectors) > 1:
             clusters = min(self.clusters or 1, len(vectors))
@@ -135,14 +141,22 @@ class Cluster:
 
     def describing(self, tree: Tree, sample: Sample, rows: int) -> Describing:
         """The reduction that makes the table `clusters` of a corpus of ``rows``."""
+        from operators.cluster.describe import Describing
+        from operators.cluster.labels import vocabulary
+
         return Describing(tree, tuple(vocabulary(sample.words, tree.leaves)), self.seed, rows)
 
     def read(self, nodes: pa.Table) -> Tree:
         """The tree of a table `clusters`, or of its columns path and centroid."""
+        from operators.cluster.tree import tree_of
+
         return tree_of(nodes, self.clusters or self.branching)
 
     def fit(self, corpus: Corpus, device: str, progress: Progress) -> ClusterPaths:
         """Build the tree from ``corpus`` (events in the order of their ids) and describe its nodes, in this process."""
+        from operators.cluster.paths import ClusterPaths
+        from operators.cluster.sample import drawn_vectors
+
         rows, done = len(corpus), 0
 
         def batches(columns: Sequence[str]) -> Iterable[pa.RecordBatch]:
@@ -171,6 +185,8 @@ class Cluster:
 
     def restore(self, state: pa.Table, corpus: Corpus, device: str) -> ClusterPaths:
         """The fitted tree, from the paths and centroids of its nodes."""
+        from operators.cluster.paths import ClusterPaths
+
         return ClusterPaths({"clusters": state}, self.read(state), device)
 
 
@@ -187,53 +203,10 @@ def reduced(reduction: Reduction[PartT, Any], parts: Iterable[PartT]) -> PartT:
     return functools.reduce(reduction.merge, parts)
 
 
-def drawn_vectors(sample: Sample, take: Callable[[RowIds], Iterable[tuple[RowIds, Vectors]]]) -> Vectors:
-    """The vectors of a sample, float32 [n, d] in the order of their draws.
-
-    ``take`` gets numbers of rows in ascending order and yields some at a time, uint64 [m], with their vectors.
-    """
-    order = np.argsort(sample.numbers, kind="stable")
-    ascending = sample.numbers[order]
-    vectors: Vectors | None = None
-    for numbers, some in take(ascending):
-        if vectors is None:
-            vectors = np.empty((len(ascending), some.shape[1]), np.float32)
-        vectors[order[np.searchsorted(ascending, numbers)]] = some
-    assert vectors is not None
-    return vectors
-
-
 def _vectors_in_parts(corpus: Corpus, numbers: RowIds) -> Iterable[tuple[RowIds, Vectors]]:
+    from operators.cluster.describe import vectors_of
+
     for start in range(0, len(numbers), 8192):
         some = numbers[start : start + 8192]
         table = corpus.take(some.astype(np.int64).tolist(), ["vector"])
         yield some, vectors_of(table.combine_chunks().to_batches()[0])
-
-
-@dataclasses.dataclass(frozen=True)
-class ClusterPaths:
-    """The result of `Cluster.fit`: the table `clusters`, and the leaf of any event with a ``vector``."""
-
-    tables: Mapping[str, pa.Table]
-    tree: Tree
-    device: str = "cpu"
-
-    @property
-    def summary(self) -> dict[str, int]:
-        return {"levels": self.tree.depth, "leaves": self.tree.leaves}
-
-    @property
-    def state(self) -> pa.Table:
-        return self.tables["clusters"].select(["path", "centroid"])
-
-    @functools.cached_property
-    def _descent(self) -> Descent:
-        return Descent(self.tree, self.device)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_descent"}
-
-    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        leaves = self._descent(vectors_of(batch))[-1]
-        paths = pa.array(self.tree.names[-1], pa.string()).take(pa.array(leaves))
-        return pa.RecordBatch.from_arrays([paths], schema=pa.schema([pa.field("cluster", pa.string(), nullable=False)]))

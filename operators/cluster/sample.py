@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mnemic.arrays import Hashes, RowIds
+from mnemic.arrays import Hashes, RowIds, Vectors
 from mnemic.ids import hash_parts
 from mnemic.splitmix import mixed
 from operators.cluster.labels import words_of
@@ -90,3 +91,19 @@ def draws(ids: pa.Array, seed: int) -> Hashes:
             state = mixed(state ^ word)
         drawn[rows] = state
     return drawn
+
+
+def drawn_vectors(sample: Sample, take: Callable[[RowIds], Iterable[tuple[RowIds, Vectors]]]) -> Vectors:
+    """The vectors of a sample, float32 [n, d] in the order of their draws.
+
+    ``take`` gets numbers of rows in ascending order and yields some at a time, uint64 [m], with their vectors.
+    """
+    order = np.argsort(sample.numbers, kind="stable")
+    ascending = sample.numbers[order]
+    vectors: Vectors | None = None
+    for numbers, some in take(ascending):
+        if vectors is None:
+            vectors = np.empty((len(ascending), some.shape[1]), np.float32)
+        vectors[order[np.searchsorted(ascending, numbers)]] = some
+    assert vectors is not None
+    return vectors

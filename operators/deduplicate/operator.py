@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -43,10 +43,12 @@ from operators.deduplicate.candidates import (
 from operators.deduplicate.estimate import least_shared
 from operators.deduplicate.lookup import ColumnById
 from operators.deduplicate.protect import Protected
-from operators.deduplicate.resolve import NEW, PROTECTED, SETTLED, JudgedPairs, resolve
 from operators.deduplicate.shingles import Shingler
 from operators.deduplicate.signature import from_hexadecimal
 from operators.sections import Driven, Section, shared_field
+
+if TYPE_CHECKING:
+    from operators.deduplicate.resolve import JudgedPairs
 
 METHODS = ("auto", "exact", "minhash", "lshbloom")
 PACK = 10_000
@@ -155,6 +157,8 @@ class Deduplicate:
 
         Every document that falls has one pair with the verdict "duplicate"; for what it falls to see `keepers`.
         """
+        from operators.deduplicate.resolve import NEW, PROTECTED, SETTLED, resolve
+
         rows, places = np.unique(pack.rows, return_inverse=True)
         keys, earlier = pack.keys, corpus.earlier(rows)
         if earlier is not None:  # what has fallen stays so, and is compared with nothing

@@ -12,7 +12,5 @@ stands in `operators.train`.
 
 from operators.imitate.decoder import Decode
 from operators.imitate.mlp import Imitate
-from operators.imitate.rows import TrainingRows
-from operators.imitate.texts import TextRows
 
-__all__ = ["Decode", "Imitate", "TextRows", "TrainingRows"]
+__all__ = ["Decode", "Imitate"]

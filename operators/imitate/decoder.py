@@ -19,22 +19,20 @@ from numpy.typing import NDArray
 
 from mnemic import languagemodel
 from mnemic.errors import StepError
-from mnemic.memories.texts import ScoredWindow, decoder_log_probs
 from operators.contracts import ProcessRank, Progress, Resources, bounds
-from operators.imitate.texts import TextRows
 from operators.reading.settings import window_fault
 from operators.sections import Learn, Section, shared_field
 from operators.train.checkpoint import Checkpoint, finished_weights
 from operators.train.cost import attention_flops, matrix_flops
-from operators.train.group import process_group
-from operators.train.labels import Labels, LabelTable
-from operators.train.loop import rescale_final_norm, train
 from operators.train.settings import Training
 
 if TYPE_CHECKING:
     import torch
 
     from mnemic.memories.decoder import MemoryDecoder
+    from mnemic.memories.texts import ScoredWindow
+    from operators.imitate.texts import TextRows
+    from operators.train.labels import Labels
 
 _LLAMA_LIKE = ("llama", "mistral")
 _RESCALING_ROWS = 512
@@ -78,6 +76,8 @@ class Decode(Training):
         process: ProcessRank | None = None,
     ) -> Iterator[Checkpoint]:
         from mnemic.memories.decoder import MemoryDecoder
+        from operators.train.group import process_group
+        from operators.train.loop import train
 
         if not len(rows.store.document):
             raise StepError(
@@ -91,6 +91,8 @@ class Decode(Training):
 
     def _start(self, rows: TextRows, device: str) -> MemoryDecoder:
         import torch
+
+        from operators.train.loop import rescale_final_norm
 
         model, _ = languagemodel.shared(self.model, self.dtype, device)
         memory = start(model, torch.from_numpy(np.unique(rows.store.token)), self.blocks, self.seed)
@@ -162,6 +164,8 @@ class DecoderStudent:
     """A Memory Decoder, and the windows of the store's documents."""
 
     def __init__(self, settings: Decode, rows: TextRows, memory: MemoryDecoder, device: str) -> None:
+        from operators.train.labels import LabelTable
+
         self.memory, self.rows = memory, len(rows.store.document)
         self._settings, self._texts, self._device = settings, rows, device
         self._pieces = rows.store.pieces(settings.window, settings.stride)
@@ -222,6 +226,8 @@ class DecoderStudent:
         return state
 
     def held_out(self) -> NDArray[np.float32]:
+        from mnemic.memories.texts import decoder_log_probs
+
         settings = self._settings
         return decoder_log_probs(
             self.memory,

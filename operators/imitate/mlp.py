@@ -12,19 +12,17 @@ from numpy.typing import NDArray
 from mnemic import languagemodel
 from mnemic.errors import StepError
 from operators.contracts import ProcessRank, Progress
-from operators.imitate.rows import TrainingRows
 from operators.sections import Learn, Section, shared_field, shared_fields
 from operators.train.checkpoint import Checkpoint, finished_weights
 from operators.train.cost import matrix_flops
-from operators.train.group import process_group
-from operators.train.labels import Labels, LabelTable
-from operators.train.loop import rescale_final_norm, train
 from operators.train.settings import Training
 
 if TYPE_CHECKING:
     import torch
 
     from mnemic.memories.mlp import MLPMemory
+    from operators.imitate.rows import TrainingRows
+    from operators.train.labels import Labels
 
 _RESCALING_ROWS = 512
 
@@ -52,6 +50,8 @@ class Imitate(Training):
         process: ProcessRank | None = None,
     ) -> Iterator[Checkpoint]:
         from mnemic.memories.mlp import MLPMemory
+        from operators.train.group import process_group
+        from operators.train.loop import train
 
         if not len(rows.token):
             raise StepError(
@@ -68,6 +68,7 @@ class Imitate(Training):
         import torch
 
         from mnemic.memories.mlp import MemoryConfig, MLPMemory
+        from operators.train.loop import rescale_final_norm
 
         model, _ = languagemodel.shared(self.model, self.dtype, device)
         scale, bias = languagemodel.final_norm(model)
@@ -120,6 +121,8 @@ class MLPStudent:
     """An MLP memory, and the store's vectors."""
 
     def __init__(self, rows: TrainingRows, memory: MLPMemory, alpha: float, device: str, half: bool) -> None:
+        from operators.train.labels import LabelTable
+
         self.memory, self.rows, self._device, self._half = memory, len(rows.token), device, half
         self._hidden = rows.input
         self._labels = LabelTable.build(

@@ -25,13 +25,10 @@ from mnemic import languagemodel
 from mnemic.arrays import Floats32, Integers
 from mnemic.languagemodel.head import logit_blocks
 from mnemic.languagemodel.windows import Window, padded_windows, window_batches
-from operators.reading.settings import check_reader
+from operators.reading.settings import SIGNALS, check_reader
 
 if TYPE_CHECKING:
     import torch
-
-SIGNALS = ("surprisal", "entropy", "bayesian_surprise")
-
 
 _HEAD_PAIRS = 512
 

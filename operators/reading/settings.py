@@ -7,6 +7,9 @@ from typing import Any
 from mnemic.errors import StepError
 from mnemic.hardware import dtype_fault
 
+SIGNALS = ("surprisal", "entropy", "bayesian_surprise")
+"""The signals of a token that `operators.reading.scoring` computes."""
+
 
 def reading_faults(window: int, stride: int, batch_tokens: int, dtype: str) -> list[str]:
     """Why a language model cannot read texts with these settings, as sentences; empty if it can."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -14,13 +14,12 @@ from mnemic.arrays import Flags, Integers
 from mnemic.catalogue import CATALOGUE
 from mnemic.ids import hash_parts
 from mnemic.vectors import vectors
-from mnemic.words import count_words
 from operators.contracts import NO_REJECTS, BatchFunction, Resources
 from operators.sections import Derive, Section
-from operators.segment.boundaries import Units, find_boundaries, weights_of
-from operators.segment.events import make_events
-from operators.segment.levels import HardCuts, make_levels
 from operators.segment.settings import SegmentSettings
+
+if TYPE_CHECKING:
+    from operators.segment.levels import HardCuts
 
 _MICROSECONDS = 1_000_000
 
@@ -48,6 +47,11 @@ class Segment(SegmentSettings):
         return self._segment
 
     def _segment(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+        from mnemic.words import count_words
+        from operators.segment.boundaries import Units, find_boundaries, weights_of
+        from operators.segment.events import make_events
+        from operators.segment.levels import make_levels
+
         order = pc.sort_indices(batch, sort_keys=[("document", "ascending"), ("ordinal", "ascending")])
         there = np.array_equal(order.to_numpy(), np.arange(len(order)))  # as a rule: then no vector is copied
         units = batch if there else batch.take(order)
@@ -68,6 +72,8 @@ class Segment(SegmentSettings):
         return events, NO_REJECTS
 
     def _hard_cuts(self, units: pa.RecordBatch) -> HardCuts:
+        from operators.segment.levels import HardCuts
+
         documents = _changes(units.column("document"))
         speakers = _changes(units.column("speaker")) if self.by_speaker else np.zeros_like(documents)
         return HardCuts(documents, _pauses(units.column("time"), documents, self.max_pause), speakers)

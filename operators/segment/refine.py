@@ -23,8 +23,8 @@ import numpy as np
 
 from mnemic.arrays import AnyVectors, Flags, Floats
 from mnemic.compiled import compiled, inlined
+from operators.segment.settings import OBJECTIVES
 
-OBJECTIVES = ("modularity", "conductance", "similarity", "least_squares")
 VOLUMES = ("degree", "within")
 
 PASSES = 64

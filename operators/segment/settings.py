@@ -6,11 +6,13 @@ import dataclasses
 import math
 
 from operators.contracts import refuse
-from operators.reading.scoring import SIGNALS
-from operators.segment.refine import OBJECTIVES
+from operators.reading.settings import SIGNALS
 
 CURVES = ("texttiling", "cosine", *SIGNALS)
 """Methods that score every gap from its neighbourhood; a rule of selection then cuts."""
+
+OBJECTIVES = ("modularity", "conductance", "similarity", "least_squares")
+"""Objectives by which `operators.segment.refine` moves a boundary."""
 
 METHODS = ("posterior", "changepoint", "divisive", *CURVES, "fixed", "unit")
 

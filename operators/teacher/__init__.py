@@ -8,29 +8,19 @@ first hit drops a random one where keys repeat, and an index that leaks the docu
 There are two operators, because neighbours cost hours and the rest seconds: another temperature, support or mask is
 computed from the stored neighbours. `mnemic.neighbours` searches; here are
 
-* ``neighbours``    the columns of the search, of a store in memory or of a part of it
+* ``neighbours``    the operator of the search: its settings and its columns
+* ``search``        the search of a store in memory, or of a part of it
 * ``store``         the keys of a datastore, read as they are needed
 * ``quantised``     the search by faiss's product codes, for keys that do not fit
-* ``operator``      the columns of the distribution
+* ``operator``      the operator of the distribution: its settings and its columns
+* ``vote``          its temperature, and the votes of the neighbours
 * ``copies``        documents so alike that they must not vote for one another
 * ``temperature``   the scale of the distances
 * ``distribution``  the distribution that the neighbours vote for
 * ``targets``       the stored form of that
 """
 
-from operators.teacher.distribution import Distribution, distribution
-from operators.teacher.neighbours import NO_NEIGHBOUR, FittedNeighbours, Neighbours
-from operators.teacher.operator import FittedTeacher, Teacher
-from operators.teacher.targets import probabilities, target_columns
+from operators.teacher.neighbours import NO_NEIGHBOUR, Neighbours
+from operators.teacher.operator import Teacher
 
-__all__ = [
-    "NO_NEIGHBOUR",
-    "Distribution",
-    "FittedNeighbours",
-    "FittedTeacher",
-    "Neighbours",
-    "Teacher",
-    "distribution",
-    "probabilities",
-    "target_columns",
-]
+__all__ = ["NO_NEIGHBOUR", "Neighbours", "Teacher"]

@@ -7,12 +7,16 @@ probabilities as float16 would take 64 bytes more.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from mnemic.vectors import column
-from operators.teacher.distribution import Distribution
+
+if TYPE_CHECKING:
+    from operators.teacher.distribution import Distribution
 
 STEPS = 16
 """Steps of a byte in a factor of e."""

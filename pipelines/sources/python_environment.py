@@ -65,11 +65,11 @@ class _Metadata(PosixPath):
 
 
 class _Headers(importlib.metadata.PathDistribution):
-    """A distribution whose metadata ends before the long description: parsing that is half of listing a folder."""
+    """A distribution whose metadata ends behind its name and version: parsing the rest is half of listing a folder."""
 
     def read_text(self, filename: str | os.PathLike[str]) -> str | None:
         text = super().read_text(filename)
-        return None if text is None else text.partition("\n\n")[0]
+        return None if text is None else _as_far_as_named(text)
 
 
 @dataclass(frozen=True)
@@ -217,6 +217,17 @@ class PythonEnvironment(BaseModel):
         return [chosen[key] for key in sorted(chosen)]
 
 
+def _as_far_as_named(text: str) -> str:
+    """The headers of ``text`` up to the first name and the first version, with the lines that carry them on."""
+    lines = text.partition("\n\n")[0].split("\n")
+    missing = {"name", "version"}
+    for number, line in enumerate(lines):
+        if not missing and not line.startswith((" ", "\t")):
+            return "\n".join(lines[:number])
+        missing.discard(line.partition(":")[0].lower())
+    return "\n".join(lines)
+
+
 def _normalise(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
@@ -237,7 +248,7 @@ def _wanted(path: str) -> bool:
     *folders, file = path.split("/")
     if path.startswith("/") or ".." in folders or not {"tests", "test"}.isdisjoint(folders):
         return False
-    in_metadata = any(folder.endswith((".dist-info", ".egg-info")) for folder in folders)
+    in_metadata = "-info/" in path and any(folder.endswith((".dist-info", ".egg-info")) for folder in folders)
     if file in METADATA:
         return in_metadata
     if LICENCE.fullmatch(file) and not file.endswith(CODE):

@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial, reduce
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -32,12 +32,7 @@ from mnemic.dataset.growth import add_fields
 from mnemic.dataset.write import WrittenFragment, write_whole
 from mnemic.hardware import default_device
 from mnemic.ids import hash_parts
-from operators.cluster import Cluster, ClusterPaths, Tree
-from operators.cluster.describe import COUNTED, Describing, bare, vectors_of
-from operators.cluster.drift import Counting, drift, imbalance, why_due
-from operators.cluster.labels import vocabulary
-from operators.cluster.operator import drawn_vectors
-from operators.cluster.sample import Sample, chosen
+from operators.cluster import Cluster
 from operators.contracts import Progress, Reduction, Resources
 from operators.deduplicate.semantic import Semantic
 from pipelines import faults
@@ -46,6 +41,12 @@ from pipelines.identity import Record
 from pipelines.steps.contracts import Context, Status
 from pipelines.steps.fit import FitStep
 from pipelines.steps.grow import Compute, grow_columns, growth_state, must_add
+
+if TYPE_CHECKING:
+    from operators.cluster.describe import Describing
+    from operators.cluster.drift import Counting
+    from operators.cluster.sample import Sample
+    from operators.cluster.tree import Tree
 
 COLUMN = "cluster"
 
@@ -171,6 +172,9 @@ class ClusterStep:
 
     def _fit(self, context: Context, snapshot: Snapshot, sample: Sample, record: Record, rows: int) -> None:
         """Train the tree in one worker, and commit it."""
+        from operators.cluster.describe import bare
+        from operators.cluster.sample import drawn_vectors
+
         operator, store, step = self.operator, context.store, self.name
         version, device, numbers = snapshot.version, context.device, replace(sample, words=Counter())
 
@@ -204,6 +208,10 @@ class ClusterStep:
 
     def _describe(self, context: Context, snapshot: Snapshot, sample: Sample | None, corpus: str, rows: int) -> None:
         """Write `clusters` by what the events are that the tree was fitted to."""
+        from operators.cluster.describe import COUNTED, Describing
+        from operators.cluster.labels import vocabulary
+        from operators.cluster.sample import chosen
+
         store, operator, where = context.store, self.operator, self.where
         nodes_before = store["clusters"].require()
         stored, version = nodes_before.record or {}, nodes_before.version
@@ -229,6 +237,8 @@ class ClusterStep:
 
     def _count(self, context: Context, snapshot: Snapshot, corpus: str) -> None:
         """Write the sizes of now into `clusters`, and what came since the tree was fitted."""
+        from operators.cluster.drift import Counting
+
         store, operator, where = context.store, self.operator, self.where
         nodes_before = store["clusters"].require()
         results, version, names = (
@@ -253,6 +263,8 @@ class ClusterStep:
 
     def _write(self, context: Context, results_before: dict[str, Any], nodes: pa.Table) -> None:
         """Commit `clusters`, with what is to be known about it in lineage."""
+        from operators.cluster.drift import drift, imbalance, why_due
+
         clusters = context.store["clusters"]
         stored = clusters.require().record or {}
         events = nodes["size"][0].as_py()  # of the root, which has the first path
@@ -338,6 +350,8 @@ def _texts(pinned: Snapshot, batch: pa.RecordBatch, places: np.ndarray[Any, Any]
 
 
 def _vectors(pinned: Snapshot, numbers: RowIds) -> Iterator[tuple[RowIds, Vectors]]:
+    from operators.cluster.describe import vectors_of
+
     for start in range(0, len(numbers), AT_ONCE):
         table = pinned.take_rows(numbers[start : start + AT_ONCE], ["vector"]).combine_chunks()
         yield table["_rowid"].to_numpy(), vectors_of(table.to_batches()[0])
@@ -348,4 +362,6 @@ def _tree(store: Store, version: int, operator: Cluster) -> Tree:
 
 
 def _filler(store: Store, version: int, operator: Cluster, device: str | None) -> Compute:
+    from operators.cluster.paths import ClusterPaths
+
     return ClusterPaths({}, _tree(store, version, operator), device or default_device())

@@ -10,14 +10,13 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import pyarrow as pa
 
 from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.commit import Conflict
-from mnemic.dataset.lease import Lease
 from mnemic.dataset.write import append, append_rows
 from mnemic.errors import BankError, MnemicError, StepError
 from mnemic.schema import REJECTS
@@ -28,6 +27,9 @@ from pipelines.identity import Record
 from pipelines.keyset import KeySet
 from pipelines.progress import ProgressEvent, ProgressKind, Sink
 from pipelines.steps.rejects import REJECTS_AT_ONCE, WrittenRejects, reject_rows
+
+if TYPE_CHECKING:
+    from mnemic.dataset.lease import Lease
 
 ResultT = TypeVar("ResultT")
 WorkT = TypeVar("WorkT")

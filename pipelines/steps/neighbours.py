@@ -18,6 +18,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,16 +29,17 @@ from mnemic.dataset.growth import pending
 from mnemic.dataset.write import WrittenFragment, append, write_rows
 from mnemic.hardware import default_device
 from mnemic.kept import KEPT
-from mnemic.neighbours.parts import Range
 from mnemic.splits import STORE, VALIDATION
 from operators.contracts import Resources
 from operators.teacher import Neighbours, Teacher
-from operators.teacher.neighbours import partials as partials_schema
 from pipelines import faults
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context
 from pipelines.steps.fit import PARTIALS, Decision, FitStep, Written
 from pipelines.steps.grow import Compute, grow_columns
+
+if TYPE_CHECKING:
+    from mnemic.neighbours.parts import Range
 
 MERGED_ROWS = 16_384
 """Rows of a fragment that are merged together: of each, every part may have said 4 KB."""
@@ -133,6 +135,8 @@ class NeighboursStep(FitStep):
 
     def _ask_parts(self, context: Context, record: Record, version: int, names: list[str], state: pa.Table) -> None:
         """Let every part write what it knows of the rows that have no neighbours yet."""
+        from operators.teacher.search import partials as partials_schema
+
         partials, operator, store, step = context.store[PARTIALS], self.operator, context.store, self.name
         name = self.dataset
         parts = operator.ranges(store["lists"].require().table(["list", "rows", "centroid"]))

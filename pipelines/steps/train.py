@@ -37,7 +37,6 @@ from pipelines.engine import ResultStream
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context, Status
 from pipelines.steps.owners import owned_rows
-from pipelines.steps.training_rows import training_rows
 
 CHECKPOINTS_KEPT = 2
 COST = ("trained_tokens", "training_flops")
@@ -192,6 +191,8 @@ class TrainStep:
         step, store, wanted_device = self, context.store, context.device
 
         def factory() -> Callable[[Progress, ProcessRank], Iterator[Trained]]:
+            from pipelines.steps.training_rows import training_rows
+
             device = wanted_device or default_device()
 
             def train(progress: Progress, process: ProcessRank) -> Iterator[Trained]:

@@ -12,7 +12,8 @@ from mnemic.catalogue import CATALOGUE
 from mnemic.dataset import Snapshot, Store
 from mnemic.errors import StepError
 from mnemic.splits import STORE, VALIDATION
-from operators.imitate import TextRows, TrainingRows
+from operators.imitate.rows import TrainingRows
+from operators.imitate.texts import TextRows
 from operators.sections import RowKind
 from operators.train import Training
 from pipelines.corpus_reader import KeyOrder

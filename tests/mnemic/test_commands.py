@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mnemic.command import OWN, load, main
+from mnemic.command import OWN, load, main, summary
 from mnemic.errors import PluginError
 from mnemic.plugins import find_plugin, plugins
 
@@ -53,6 +53,20 @@ def test_every_command_has_help_with_examples_and_exit_codes(name, capsys):
         main([name, "--help"])
     output = capsys.readouterr().out
     assert caught.value.code == 0 and "examples:" in output and "exit codes:" in output
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        '"""Of a command."""\nimport re\nSUMMARY = "what it does"\nEXAMPLES = """\nSUMMARY = "another"\n"""\n',
+        '"""Of a command.\nSUMMARY = "as in this line"\n"""\nSUMMARY = "what it does"\n',
+        '"""Of a command."""\nSUMMARY = (\n    "what "\n    "it does"\n)\n',
+        'if True:\n    SUMMARY = "another"\nSUMMARY = str(1)\nSUMMARY = "what it does"\n',
+    ],
+)
+def test_a_summary_is_read_wherever_it_stands(code, tmp_path):
+    (tmp_path / "command.py").write_text(code)
+    assert summary(tmp_path / "command.py") == "what it does"
 
 
 def test_the_list_has_every_command_with_its_summary(capsys):

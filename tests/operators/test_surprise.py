@@ -19,7 +19,8 @@ from mnemic.errors import RecipeError, StepError
 from mnemic.languagemodel.head import label_log_probs
 from mnemic.languagemodel.windows import windows
 from operators.contracts import BatchFunction
-from operators.reading.scoring import SIGNALS, distribution_signals, token_surprise
+from operators.reading.scoring import distribution_signals, token_surprise
+from operators.reading.settings import SIGNALS
 from operators.surprise import Surprise
 
 SHORT = {"window": 24, "stride": 8, "batch_tokens": 96}

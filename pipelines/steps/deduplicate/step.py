@@ -38,7 +38,6 @@ from operators.deduplicate.bands import shard_bounds
 from operators.deduplicate.candidates import BandPlan, Shared, concatenated, shared_keys, shared_with_earlier
 from operators.deduplicate.filters import BandFilters, filters_of, seen_by
 from operators.deduplicate.operator import PACK, duplicates_of, summary_of
-from operators.deduplicate.resolve import JudgedPairs
 from pipelines import faults
 from pipelines.corpus_reader import RowOrder, corpus_digest
 from pipelines.identity import Record
@@ -265,6 +264,8 @@ class DeduplicateStep:
         total, done = sum(pieces[number].documents for kind, number in todo if kind == "pack"), 0
 
         def factory() -> Callable[[tuple[Part, PackPart | None]], PackOutcome]:
+            from operators.deduplicate.resolve import JudgedPairs
+
             documents = reader()
 
             def work(item: tuple[Part, PackPart | None]) -> PackOutcome:

@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from mnemic.errors import MissingExtra, RecipeError, StepError
 from mnemic.ids import hash_parts
 from mnemic.schema import clusters
-from operators.cluster import Cluster, ClusterPaths
+from operators.cluster import Cluster
 from operators.cluster import describe as description
 from operators.cluster import operator as module
 from operators.cluster import sample as sampling
 from operators.cluster.describe import Describing, vectors_of
 from operators.cluster.drift import Counting, drift, imbalance, why_due
 from operators.cluster.operator import reduced
+from operators.cluster.paths import ClusterPaths
 from operators.cluster.sample import Sampling, draws
 from operators.contracts import Reduction
 

@@ -16,9 +16,11 @@ from mnemic.memories.decoder import MemoryDecoder
 from mnemic.memories.texts import Texts, decoder_log_probs
 from mnemic.mixture import best_weight, perplexity
 from operators.datastore import Datastore
-from operators.imitate import Decode, TextRows
+from operators.imitate import Decode
 from operators.imitate.decoder import start
-from operators.teacher import distribution, target_columns
+from operators.imitate.texts import TextRows
+from operators.teacher.distribution import distribution
+from operators.teacher.targets import target_columns
 from operators.train import Checkpoint
 
 

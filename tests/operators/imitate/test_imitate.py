@@ -16,9 +16,11 @@ from mnemic.errors import StepError
 from mnemic.memories.mlp import MLPMemory
 from mnemic.memories.weights import pack, unpack_metadata
 from mnemic.mixture import best_weight, perplexity
-from operators.imitate import Imitate, TrainingRows
+from operators.imitate import Imitate
 from operators.imitate.mlp import MLPStudent
-from operators.teacher import distribution, probabilities, target_columns
+from operators.imitate.rows import TrainingRows
+from operators.teacher.distribution import distribution
+from operators.teacher.targets import probabilities, target_columns
 from operators.train import Checkpoint
 from operators.train.checkpoint import finished_weights, pack_state, restore_moments, unpack_training_state
 from operators.train.loop import make_optimisers

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.segment import refine as module
-from operators.segment.refine import OBJECTIVES, curves, refine
+from operators.segment.refine import curves, refine
+from operators.segment.settings import OBJECTIVES
 
 ONE_SIDED = ("modularity", "conductance", "similarity")
 SEEDS = st.integers(0, 10**6)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.teacher import distribution
+from operators.teacher.distribution import distribution
 
 
 @settings(max_examples=15, deadline=None)

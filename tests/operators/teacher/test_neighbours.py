@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from mnemic.errors import RecipeError, StepError
 from mnemic.neighbours import exact
-from operators.teacher import NO_NEIGHBOUR, FittedNeighbours, Neighbours
+from operators.teacher import NO_NEIGHBOUR, Neighbours
+from operators.teacher.search import FittedNeighbours
 
 
 def fit(operator: Neighbours, rows: pa.RecordBatch) -> FittedNeighbours:

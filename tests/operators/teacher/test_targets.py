@@ -5,8 +5,8 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.teacher import Distribution, probabilities, target_columns
-from operators.teacher.targets import ZERO, target_fields
+from operators.teacher.distribution import Distribution
+from operators.teacher.targets import ZERO, probabilities, target_columns, target_fields
 
 
 @settings(max_examples=40, deadline=None)

@@ -12,7 +12,8 @@ from datastore_rows import Rows, joined, make_rows, oracle, parts, random_rows
 
 from mnemic.errors import RecipeError, StepError
 from mnemic.mixture import best_weight
-from operators.teacher import FittedTeacher, Neighbours, Teacher
+from operators.teacher import Neighbours, Teacher
+from operators.teacher.vote import FittedTeacher
 
 QUICK = {"support": 8, "temperature": 1.0}
 

@@ -18,7 +18,9 @@ from mnemic.memories.decoder import MemoryDecoder
 from mnemic.memories.mlp import MLPMemory
 from mnemic.memories.texts import Texts
 from operators.contracts import LostProcess, ProcessRank
-from operators.imitate import Decode, Imitate, TextRows, TrainingRows
+from operators.imitate import Decode, Imitate
+from operators.imitate.rows import TrainingRows
+from operators.imitate.texts import TextRows
 from operators.train import Checkpoint, Training
 
 
