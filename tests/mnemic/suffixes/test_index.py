@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mnemic.errors import BankError
 from mnemic.suffixes.contexts import Contexts
 from mnemic.suffixes.index import LOOKED_AT, SuffixIndex
-from mnemic.suffixes.shard import Shard
+from mnemic.suffixes.shard import GUIDED, Shard
 
 LONGEST = 8
 VOCABULARIES = (6, 70_000)  # of two bytes a token, and of four
@@ -167,3 +167,26 @@ def test_an_empty_index_and_no_contexts_are_answered(numba):
 def test_shards_of_two_kinds_of_tokens_are_refused():
     with pytest.raises(BankError, match="build the suffixes again"):
         SuffixIndex([*shards([[1]], 1), *shards([[1]], 1, 70_000)])
+
+
+@pytest.mark.parametrize("vocabulary", VOCABULARIES)
+@pytest.mark.parametrize("alphabet", [2, 5, 400])
+def test_a_large_shard_is_searched_by_its_guide_and_answers_as_without_numba(vocabulary, alphabet):
+    draw = np.random.default_rng(alphabet)
+    largest = min(vocabulary, 65_535) - 1  # the token whose number and the separator's are one in a guide
+    texts = [
+        np.where(row == alphabet - 1, largest, row).tolist()
+        for row in (draw.integers(0, alphabet, size) for size in draw.integers(1, 900, 30))
+    ]
+    asked = [text[begin : begin + 40] for text in texts for begin in range(0, len(text), 50)]
+    asked += [[*draw.integers(0, alphabet, 3).tolist(), -1, *text[5:9]] for text in texts]
+    asked += [draw.choice([0, 1, largest, largest + 1], size).tolist() for size in range(30)]
+    contexts = Contexts.of(asked)
+    compiled = SuffixIndex(shards(texts, 2, vocabulary))
+    assert max(len(shard) for shard in compiled.shards) > 2 * GUIDED
+    expected = answers(SuffixIndex(shards(texts, 2, vocabulary), with_numba=False), contexts)
+    assert answers(compiled, contexts) == expected
+    if alphabet == 5:
+        assert [row[0] for row in expected[0]] == [
+            next((length for length, _ in orders(texts, context)), 0) for context in asked
+        ]
