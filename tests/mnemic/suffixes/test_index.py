@@ -129,15 +129,16 @@ def test_of_many_places_some_are_looked_at_evenly_and_all_where_asked(numba):
     assert exact.counts.tolist() == [3000, 1000]
 
 
+CHOSEN = pa.array(["document 01", "document 03"])
+
+
 def test_some_documents_are_an_index_of_these_alone():
     texts = [[1, 2, 3], [1, 2, 4], [1, 2, 3, 5], [2, 3]]
-    chosen = ["document 01", "document 03"]
     for parts in (1, 2):
         index = SuffixIndex(shards(texts, parts))
-        chosen = ["document 01", "document 03"]
-        narrow = index.of_documents(lambda shard: pc.is_in(shard.documents, pa.array(chosen)).to_numpy(False))
+        narrow = index.of_documents(lambda shard: pc.is_in(shard.documents, CHOSEN).to_numpy(False))
         asked = Contexts.of([[1, 2], [2], [1, 2, 3], [4]])
-        left = [text for number, text in enumerate(texts) if f"document {number:02d}" in chosen]
+        left = [text for number, text in enumerate(texts) if f"document {number:02d}" in CHOSEN.to_pylist()]
         assert narrow.places == sum(map(len, left))
         expected = [len(places(left, context)) for context in ([1, 2], [2], [1, 2, 3], [4])]
         assert narrow.counts(asked).tolist() == expected
