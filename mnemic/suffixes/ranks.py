@@ -17,7 +17,7 @@ from mnemic.facts import ADVICE
 
 Ranks = NDArray[np.int32]
 
-LARGEST_TOKEN = 1 << 24
+LARGEST_TOKEN = 1 << 23
 """No vocabulary has so many tokens; tables of all tokens stay small."""
 
 _BLOCK = 1 << 20  # tokens that are counted at once
