@@ -31,7 +31,7 @@ def rank_of(ranks: Any, token: int) -> int:
 
 
 @compiled
-def before(text: Any, ranks: Any, place: int, tokens: Any, end: int, length: int) -> bool:
+def before(text: Any, ranks: Any, place: int, tokens: Any, end: int, length: int) -> Any:
     """Whether ``place`` sorts before the context that it has ``length`` tokens, and not all, in common with."""
     if length >= place:
         return True
