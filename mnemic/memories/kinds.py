@@ -61,8 +61,35 @@ class MemoryInfo:
         return {name: getattr(self, name) for name in ("id", "name", "kind", "epoch", "config", "lock", "metrics")}
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What a memory says of held-out rows: log p of the true token by component, and features for a gate.
+
+    ``logs`` are float64 [n, c], -inf where a component does not know the token; most memories have one component, of
+    their own name. ``features`` are float64 [n, f], known before the token is seen; ``names`` are theirs.
+    """
+
+    components: tuple[str, ...]
+    logs: NDArray[np.float64]
+    names: tuple[str, ...]
+    features: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, name: str, logs: NDArray[np.float64], confidence: NDArray[np.float64]) -> Answers:
+        """Of a memory of one component: log p of the true token, [n], and `CONFIDENCE` of each row, [n, 2]."""
+        return cls((name,), logs[:, None], tuple(f"{name}.{one}" for one in CONFIDENCE), confidence)
+
+
+CONFIDENCE = ("largest", "entropy")
+"""Features of a distribution, as `mnemic.languagemodel.head.confidence` computes them."""
+
+
 class Memory(Protocol):
-    """A loaded memory: ``info`` as its bank lists it, and the ``module`` that holds its tensors."""
+    """A loaded memory: ``info`` as its bank lists it, and the ``module`` that holds its tensors.
+
+    One that can say how sure it is also has ``answers(rows) -> Answers``, which a gate is trained on. Without it a gate
+    weighs the memory by how sure the model and the others are.
+    """
 
     @property
     def info(self) -> MemoryInfo: ...

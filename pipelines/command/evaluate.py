@@ -11,7 +11,7 @@ from mnemic.facts import consistent
 from mnemic.memories.kinds import is_known, kind
 from mnemic.schema import LEVELS
 from mnemic.terminal import say
-from pipelines.evaluate.bank import COSTS, PARTS, Evaluation, Perplexity, evaluate
+from pipelines.evaluate.bank import COSTS, PARTS, Evaluation, GatedSet, Perplexity, evaluate
 from pipelines.evaluate.bootstrap import Comparison
 from pipelines.evaluate.questions import Skipped, read_questions
 from pipelines.evaluate.recall import Recall, Recalls, evidence_recall
@@ -118,12 +118,14 @@ def shown(evaluation: Evaluation) -> str:
     weights = ", ".join(f"{_name(name)} {weight:g}" for name, weight in evaluation.weights.items())
     lines += ["", f"mixing weights chosen on validation text: {weights}"]
     lines += _shown_training(evaluation)
+    lines += [f"gate of {_set(name)}: {reason}" for name, reason in evaluation.gates.items()]
     if not evaluation.perplexities:
         lines.append("no text was held out for a test; give the recipe more text, or lower `split.min_characters`")
     for part in evaluation.perplexities:
         lines += ["", f"perplexity on {PARTS[part.part]} ({part.documents} documents, {part.tokens:,} tokens)"]
         lines.append(f"  {'base':<22} {part.base:8.2f}")
         lines += [_shown_comparison(name, comparison, part) for name, comparison in part.comparisons.items()]
+        lines += [_shown_gated(name, one) for name, one in part.gated.items()]
         lines += _shown_frequencies(part)
     if evaluation.speeds:
         lines += ["", "generating, one text at a time, here and now"]
@@ -151,6 +153,22 @@ def _shown_comparison(name: str, comparison: Comparison, part: Perplexity) -> st
     if share is None:
         return line
     return line + f"; {share.value:.0%} of kNN-LM's gain ({share.low:.0%} to {share.high:.0%})"
+
+
+def _set(name: str) -> str:
+    """Memories that are weighed together: "MLP memory + kNN-LM"."""
+    return " + ".join(map(_name, name.split("+")))
+
+
+def _shown_gated(name: str, gated: GatedSet) -> str:
+    own, ratio = gated.comparison.perplexity, gated.comparison.ratio
+    line = (
+        f"  + {_set(name) + ', gated':<20} {own.value:8.2f}   95 % {own.low:.2f} to {own.high:.2f}; "
+        f"times base {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
+    )
+    shares = ((gated.recovered, "kNN-LM's gain"), (gated.recovered_gated, "kNN-LM's gated"))
+    phrases = [f"{share.value:.0%} of {what} ({share.low:.0%} to {share.high:.0%})" for share, what in shares if share]
+    return "; ".join([line, *phrases])
 
 
 def _shown_training(evaluation: Evaluation) -> list[str]:

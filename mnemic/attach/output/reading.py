@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from mnemic.attach.output.gating import of_memory
 from mnemic.attach.output.passing import Pass
 from mnemic.errors import ModelError
 
@@ -85,6 +86,13 @@ class Reader:
         """(log-probabilities float32 [rows, m], the token ids [m]) for rows of what `read` gave."""
         memory = self.placed(seen.logits.device, seen.dtype)
         return memory.log_probs(state), memory.tokens
+
+    def answers(
+        self, name: str, state: torch.Tensor, seen: Pass
+    ) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], dict[str, torch.Tensor]]:
+        """For a gate: `log_probs` of each component of the memory ``name``, and its features [rows] by name."""
+        log_probs, tokens = self.log_probs(state, seen)
+        return [(log_probs, tokens)], of_memory(name, log_probs.detach())
 
 
 class TapReader(Reader):

@@ -1,0 +1,176 @@
+"""How a gate is trained, and whether it is used: never where fixed weights are as good on documents left out.
+
+L-BFGS finds the gate in seconds, since it has some hundred numbers. It begins as the mixture at the best fixed weights,
+and decays to it where the features say nothing. Cross-validation leaves out a fifth of the documents at a time; gate
+and fixed weights are both chosen on the rest, and compared on what was left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnemic.memories.gate import Evidence, Floats, Gate, fixed_losses, losses
+from mnemic.mixture import best_shares, perplexity
+
+if TYPE_CHECKING:
+    import torch
+
+_SMALLEST = 1e-6  # deviation below which a feature says nothing
+_LEAST = 1e-3  # share of a component that training begins with
+_SCALE = 0.3  # of the first layer's random weights, in standard deviations of its input
+
+
+@dataclass(frozen=True)
+class GateSettings:
+    """``units`` of tanh (0: a linear gate), ``decay`` of the weights, ``folds`` of documents.
+
+    ``steps`` are those of L-BFGS at most, ``seed`` draws the first layer and the folds.
+    """
+
+    units: int = 16
+    decay: float = 1e-3
+    folds: int = 5
+    steps: int = 200
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """How memories are weighed: by ``gate``, or where it is None by fixed ``weights`` of their components.
+
+    ``components`` are those of a gate, the model first; the model has what ``weights`` leave. ``fixed`` and ``gated``
+    are the perplexities of both in cross-validation (None: there were too few documents), on so many ``rows`` of
+    ``documents``.
+    """
+
+    components: tuple[str, ...]
+    weights: tuple[float, ...]
+    gate: Gate | None
+    fixed: float | None = None
+    gated: float | None = None
+    rows: int = 0
+    documents: int = 0
+
+    def losses(self, evidence: Evidence) -> Floats:
+        """Negative log-probability of each row of ``evidence``, which has the same components, [n]."""
+        return fixed_losses(self.weights, evidence.logs) if self.gate is None else losses(self.gate, evidence)
+
+    @property
+    def shares(self) -> Gate:
+        """As a gate: its own, or one whose shares are the weights whatever the context."""
+        if self.gate is not None:
+            return self.gate
+        logits = np.log(np.maximum([1.0 - sum(self.weights), *self.weights], 1e-30))
+        return Gate(self.components, (), np.zeros(0), np.ones(0), ((np.zeros((0, len(logits))), logits),))
+
+    @property
+    def reason(self) -> str:
+        """Why it is one or the other, as a sentence."""
+        if self.fixed is None or self.gated is None:
+            return "Too few documents are held out to try a gate on some of them, so the weights are fixed."
+        compared = f"{self.gated:.4g} against {self.fixed:.4g} in cross-validation by document"
+        if self.gate is None:
+            return f"A gate was no better than fixed weights ({compared}), so the weights are fixed."
+        return f"A gate was better than fixed weights ({compared})."
+
+
+def weigh(evidence: Evidence, settings: GateSettings = GateSettings()) -> Weighing:
+    """The gate of these components, or fixed weights where it is not better in cross-validation by document."""
+    weights, sizes = best_fixed(evidence), (len(evidence), len(np.unique(evidence.document)))
+    compared = cross_validated(evidence, settings)
+    if compared is None:
+        return Weighing(evidence.components, weights, None, None, None, *sizes)
+    fixed, gated = (perplexity(loss) for loss in compared)
+    gate = train(evidence, weights, settings) if gated < fixed else None
+    return Weighing(evidence.components, weights, gate, fixed, gated, *sizes)
+
+
+def cross_validated(evidence: Evidence, settings: GateSettings) -> tuple[Floats, Floats] | None:
+    """The loss of each row, [n], at fixed weights and under a gate that were chosen without its document.
+
+    None for less than two documents.
+    """
+    names, owner = np.unique(evidence.document, return_inverse=True)
+    folds = min(settings.folds, len(names))
+    if folds < 2:
+        return None
+    fold = np.empty(len(names), np.int64)
+    fold[np.random.default_rng(settings.seed).permutation(len(names))] = np.arange(len(names)) % folds
+    fixed, gated = np.empty(len(evidence)), np.empty(len(evidence))
+    for number in range(folds):
+        out = fold[owner] == number
+        rest, left_out = evidence.rows(~out), evidence.rows(out)
+        weights = best_fixed(rest)
+        fixed[out] = fixed_losses(weights, left_out.logs)
+        gated[out] = losses(train(rest, weights, settings), left_out)
+    return fixed, gated
+
+
+def best_fixed(evidence: Evidence) -> tuple[float, ...]:
+    """The fixed weights of the memories' components that are best on these rows."""
+    base, *memories = evidence.logs.T
+    return tuple(best_shares(base, memories)[0])
+
+
+def train(evidence: Evidence, weights: tuple[float, ...], settings: GateSettings = GateSettings()) -> Gate:
+    """The gate that is best on ``evidence`` under weight decay, from the fixed ``weights`` on."""
+    import torch
+
+    mean, deviation = evidence.features.mean(0), evidence.features.std(0)
+    deviation = np.where(deviation > _SMALLEST, deviation, 1.0)
+    inputs = torch.from_numpy((evidence.features - mean) / deviation)
+    logs = torch.from_numpy(evidence.logs)
+    layers = _start(len(evidence.names), weights, settings)
+    optimiser = torch.optim.LBFGS(
+        layers, max_iter=settings.steps, tolerance_grad=1e-7, tolerance_change=1e-9, line_search_fn="strong_wolfe"
+    )
+
+    def loss() -> Any:
+        optimiser.zero_grad()
+        *hidden, last, bias = layers
+        state = torch.tanh(inputs @ hidden[0] + hidden[1]) if hidden else inputs
+        shares = torch.log_softmax(state @ last + bias, dim=1)
+        value = -torch.logsumexp(shares + logs, dim=1).mean()
+        value = value + settings.decay * sum((layer * layer).sum() for layer in layers[::2])
+        value.backward()
+        return value
+
+    with _one_thread():
+        optimiser.step(loss)
+    arrays = [layer.detach().numpy().copy() for layer in layers]
+    pairs = tuple(zip(arrays[::2], arrays[1::2], strict=True))
+    return Gate(evidence.components, evidence.names, mean, deviation, pairs)
+
+
+def _start(features: int, weights: tuple[float, ...], settings: GateSettings) -> list[torch.Tensor]:
+    """Weights and biases, layer by layer, of a gate whose shares are ``weights`` whatever the features."""
+    import torch
+
+    shares = np.array([1.0 - sum(weights), *weights])
+    bias, layers, width = np.log(np.maximum(shares, _LEAST)), list[NDArray[np.float64]](), features
+    if settings.units:
+        draw = np.random.default_rng(settings.seed)
+        layers += [draw.normal(0.0, _SCALE / max(1, features) ** 0.5, (features, settings.units))]
+        layers += [np.zeros(settings.units)]
+        width = settings.units
+    layers += [np.zeros((width, len(bias))), bias]
+    return [torch.from_numpy(layer).requires_grad_() for layer in layers]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums of one thread of torch, so that the bytes of a gate do not depend on the number of processors."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
