@@ -1,0 +1,195 @@
+"""Search in one shard, compiled: longest match, widening, continuations.
+
+A context is ``tokens[begin:end]``, read backwards from its end. ``text`` are the tokens of a shard, ``places`` int32
+[n] its places in order, ``heads`` int64 [vocabulary + 1] where the places behind each token begin. An interval
+[first, last) of ``places`` are the places where the last ``length`` tokens of a context stand.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnemic.compiled import compiled
+
+Ints = NDArray[np.int64]
+
+
+@compiled
+def common(text: Any, place: int, tokens: Any, end: int, length: int, limit: int) -> int:
+    """Tokens before ``place`` that are those before ``end``: at least ``length``, at most ``limit``."""
+    limit = min(limit, place)
+    while length < limit and text[place - 1 - length] == tokens[end - 1 - length]:
+        length += 1
+    return length
+
+
+@compiled
+def before(text: Any, place: int, tokens: Any, end: int, length: int) -> bool:
+    """Whether ``place`` sorts before the context that it has ``length`` tokens, and not all, in common with."""
+    return length >= place or text[place - 1 - length] < tokens[end - 1 - length]
+
+
+@compiled
+def outermost(text: Any, places: Any, tokens: Any, end: int, length: int, inner: int, bound: int, step: int) -> int:
+    """The last index from ``inner`` in direction ``step``, short of ``bound``, whose place has ``length`` in common.
+
+    The place at ``inner`` has. Strides double, then halve.
+    """
+    stride, index = 1, inner
+    while True:
+        probe = index + step * stride
+        if (bound - probe) * step <= 0:
+            break
+        if common(text, places[probe], tokens, end, 0, length) < length:
+            bound = probe
+            break
+        index = probe
+        stride *= 2
+    while (bound - index) * step > 1:
+        probe = (index + bound) // 2
+        if common(text, places[probe], tokens, end, 0, length) < length:
+            bound = probe
+        else:
+            index = probe
+    return index
+
+
+@compiled
+def longest_matches(
+    text: Any,
+    places: Any,
+    heads: Any,
+    tokens: Any,
+    begins: Any,
+    ends: Any,
+    lengths: Any,
+    firsts: Any,
+    lasts: Any,
+) -> None:
+    """Of each context the longest suffix that stands before a place, and its interval; length 0 where none does."""
+    for query in range(len(ends)):
+        end = ends[query]
+        limit = end - begins[query]
+        lengths[query] = 0
+        firsts[query] = 0
+        lasts[query] = 0
+        if limit == 0:
+            continue
+        token = tokens[end - 1]
+        if token < 0 or token >= len(heads) - 1:
+            continue
+        head, tail = heads[token], heads[token + 1]
+        if head == tail:
+            continue
+        low, high = head - 1, tail  # places up to low sort before the context, those from high on do not
+        below, above = 1, 1  # tokens that the places at low and high have in common with it
+        while high - low > 1:
+            middle = (low + high) // 2
+            place = places[middle]
+            length = common(text, place, tokens, end, min(below, above), limit)
+            if length < limit and before(text, place, tokens, end, length):
+                low, below = middle, length
+            else:
+                high, above = middle, length
+        length = 1
+        inner = head
+        if low >= head and below >= length:
+            length, inner = below, low
+        if high < tail and above >= length:
+            length, inner = above, high
+        lengths[query] = length
+        if length == 1:
+            firsts[query] = head
+            lasts[query] = tail
+            continue
+        firsts[query] = outermost(text, places, tokens, end, length, inner, head - 1, -1)
+        lasts[query] = outermost(text, places, tokens, end, length, inner, tail, 1) + 1
+
+
+@compiled
+def next_lengths(
+    text: Any, places: Any, tokens: Any, ends: Any, lengths: Any, firsts: Any, lasts: Any, shorter: Any
+) -> None:
+    """Of each interval the longest suffix shorter than its own that stands before more places; 0 where none does."""
+    for query in range(len(ends)):
+        length, first, last = lengths[query], firsts[query], lasts[query]
+        best = 0
+        if length > 1 and first > 0:
+            best = common(text, places[first - 1], tokens, ends[query], 0, length - 1)
+        if length > 1 and last < len(places):
+            best = max(best, common(text, places[last], tokens, ends[query], 0, length - 1))
+        shorter[query] = best
+
+
+@compiled
+def widen(text: Any, places: Any, heads: Any, tokens: Any, ends: Any, lengths: Any, firsts: Any, lasts: Any) -> None:
+    """Intervals as wide as ``lengths`` [q] say; those of a longer match lie within them. 0 leaves an interval alone."""
+    for query in range(len(ends)):
+        length, end = lengths[query], ends[query]
+        if length == 0:
+            continue
+        token = tokens[end - 1]
+        head, tail = heads[token], heads[token + 1]
+        if length == 1:
+            firsts[query] = head
+            lasts[query] = tail
+            continue
+        firsts[query] = outermost(text, places, tokens, end, length, firsts[query], head - 1, -1)
+        lasts[query] = outermost(text, places, tokens, end, length, lasts[query] - 1, tail, 1) + 1
+
+
+@compiled
+def gather(
+    text: Any, places: Any, firsts: Any, starts: Any, widths: Any, totals: Any, offsets: Any, following: Any
+) -> None:
+    """Write the tokens at evenly spaced places of rows into ``following``.
+
+    Of row r, whose ``totals[r]`` places lie in several shards, this shard has ``widths[r]`` from number ``starts[r]``
+    on, at index ``firsts[r]``. ``offsets[r]:offsets[r + 1]`` are the row's places of ``following``.
+    """
+    for row in range(len(firsts)):
+        total, start, width = totals[row], starts[row], widths[row]
+        room = offsets[row + 1] - offsets[row]
+        if width == 0 or room == 0:
+            continue
+        for drawn in range((start * room + total - 1) // total, room):
+            number = (drawn * total) // room
+            if number >= start + width:
+                break
+            if number >= start:
+                following[offsets[row] + drawn] = text[places[firsts[row] + number - start]]
+
+
+@compiled
+def tally(following: Any, offsets: Any, separator: int, counts: Any, sizes: Any) -> None:
+    """Sort each row of ``following`` and keep each token once at its front, with its count; ``sizes`` tokens of a row.
+
+    The separator, which ends a document, is dropped.
+    """
+    for row in range(len(sizes)):
+        begin, end = offsets[row], offsets[row + 1]
+        some = following[begin:end]
+        if end - begin > 32:
+            some.sort()
+        else:
+            for index in range(1, len(some)):
+                value, place = some[index], index
+                while place > 0 and some[place - 1] > value:
+                    some[place] = some[place - 1]
+                    place -= 1
+                some[place] = value
+        size = 0
+        for index in range(len(some)):
+            token = some[index]
+            if token == separator:
+                continue
+            if size and following[begin + size - 1] == token:
+                counts[begin + size - 1] += 1
+            else:
+                following[begin + size] = token
+                counts[begin + size] = 1
+                size += 1
+        sizes[row] = size
