@@ -26,7 +26,7 @@ LENGTHS = 10
 
 @dataclass(frozen=True)
 class SuffixAnswers:
-    """Of contexts: ``lengths`` and ``counts`` int64 [n, orders], ``continuations`` with a row for each order of each."""
+    """Of contexts: ``lengths`` and ``counts`` int64 [n, orders]; ``continuations`` have a row for each of these."""
 
     lengths: NDArray[np.int64]
     counts: NDArray[np.int64]
