@@ -106,7 +106,7 @@ class _Grams:
 
 
 def grams(text: str) -> Hashes:
-    """Hashes of the distinct word 5-grams of ``text`` in lower case, uint64 ascending; of fewer words there are none."""
+    """Hashes of the distinct word 5-grams of ``text`` in lower case, uint64 ascending; fewer words have none."""
     words = np.array([zlib.crc32(word.encode()) for word in _WORD.findall(text.lower())], np.uint64)
     count = len(words) - _WORDS + 1
     if count < 1:
