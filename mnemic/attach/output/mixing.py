@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MemoryOutput:
-    """Log-probabilities float32 [rows, m] of ``tokens`` int64 [m] by a memory; ``weight`` is a number or [rows, 1]."""
+    """Log-probabilities float32 [rows, m] of ``tokens`` by a memory; ``weight`` is a number or [rows, 1].
+
+    ``tokens`` are int64 [m], different ones and the same for all rows, or [rows, m] of each row: there a token may also
+    stand at places that are filled up with -inf.
+    """
 
     log_probs: torch.Tensor
     tokens: torch.Tensor
@@ -52,8 +56,11 @@ def mix_in(base: torch.Tensor, outputs: Sequence[MemoryOutput], rows: torch.Tens
     part = base if rows is None else base.index_select(0, rows)
     part += _log(1.0 - sum(one.weight for one in outputs), part)
     for one in outputs:
-        mixed = torch.logaddexp(part.index_select(-1, one.tokens), one.log_probs + _log(one.weight, part))
-        part.index_copy_(-1, one.tokens, mixed)
+        own = one.log_probs + _log(one.weight, part)
+        if one.tokens.dim() == 1:
+            part.index_copy_(-1, one.tokens, torch.logaddexp(part.index_select(-1, one.tokens), own))
+        else:  # what is mixed in is never less than what stands, so a place that is filled up changes nothing
+            part.scatter_reduce_(-1, one.tokens, torch.logaddexp(part.gather(-1, one.tokens), own), "amax")
     return part if rows is None else base.index_copy_(0, rows, part)
 
 
