@@ -151,12 +151,20 @@ class Mixture:
         assert gating is not None
         with torch.no_grad():
             shares = gating.shares(features, len(base), base.device) * left
-        return [MemoryOutput(*output, shares[:, place, None]) for place, output in answers]
+        return [
+            MemoryOutput(logs, tokens, shares[:, place, None] * _says_something(logs, tokens))
+            for place, (logs, tokens) in answers
+        ]
 
     @property
     def _gating(self) -> Gating | None:
         """The gate that the memories here share."""
         return next((entry.weight.gating for entry in self.entries if isinstance(entry.weight, Gated)), None)
+
+
+def _says_something(logs: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor | float:
+    """Where a memory with tokens of each row has one; elsewhere its share is the model's: [rows, 1], or 1."""
+    return 1.0 if tokens.dim() == 1 else (logs > -float("inf")).any(dim=1, keepdim=True).float()
 
 
 def checked_skip(skip: float | None) -> float | None:
