@@ -151,6 +151,21 @@ _DATASETS = (
         parents=(Parent("documents", "document", "delete"),),
         export=False,
     ),
+    DatasetSpec(
+        "tokens",
+        schemas.tokens,
+        key=("document",),
+        parents=(Parent("documents", "document", "delete"),),
+        export=False,
+    ),
+    DatasetSpec(
+        "suffixes",
+        schemas.SUFFIXES,
+        key=("shard", "part"),
+        parents=(Parent("documents", "documents", "redo"),),
+        bookkeeping=frozenset({"generation"}),
+        export=False,
+    ),
     DatasetSpec("lists", schemas.lists, ("list",), (Parent("datastore", "", "redo"),), export=False),
     DatasetSpec(
         "memories",

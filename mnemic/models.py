@@ -23,9 +23,7 @@ from mnemic.model_files import read_object, whole
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _WEIGHTS = ("*.safetensors", "*.gguf")
-_DEFINITION = (
-    "config.json",
-    "1_Pooling/config.json",
+TOKENIZER_FILES = (
     "tokenizer*",
     "vocab*",
     "merges.txt",
@@ -34,6 +32,8 @@ _DEFINITION = (
     "spiece.model",
     "sentencepiece*.model",
 )
+"""Patterns of the files that turn text into tokens."""
+_DEFINITION = ("config.json", "1_Pooling/config.json", *TOKENIZER_FILES)
 _CHUNK = 1 << 24  # bytes hashed at a time; keeps resident memory flat for weights of any size
 
 _digests: dict[tuple[str, int, int], str] = {}
@@ -125,10 +125,10 @@ def weights_hash(address: str) -> str:
                 f"{path} is no model weights that mnemic loads; give a .gguf file, or a folder with config.json and "
                 ".safetensors files."
             )
-        return hash_parts("model", "", _digest(path))
+        return hash_parts("model", "", file_digest(path))
     parts: list[str] = []
     for name, file in sorted(_files(path, address).items()):
-        parts += (name, _digest(file))
+        parts += (name, file_digest(file))
     return hash_parts("model", *parts)
 
 
@@ -145,7 +145,7 @@ def _files(folder: Path, address: str) -> dict[str, Path]:
     return {file.relative_to(folder).as_posix(): file for file in weights + definition}
 
 
-def _digest(file: Path) -> str:
+def file_digest(file: Path) -> str:
     """SHA-256 of a file, remembered for as long as its size and time of change stay."""
     status = file.stat()
     key = (str(file.resolve()), status.st_size, status.st_mtime_ns)

@@ -175,6 +175,41 @@ def datastore(dimension: int, vocabulary: int) -> pa.Schema:
     )
 
 
+def tokens(vocabulary: int) -> pa.Schema:
+    """Schema of `tokens`: one row is a document, its tokens of two bytes where ``vocabulary`` leaves one number free.
+
+    That number, the largest of the type, separates documents in `suffixes`.
+    """
+    token = pa.uint16() if vocabulary < 1 << 16 else pa.uint32()
+    return pa.schema(
+        [
+            pa.field("document", pa.string(), nullable=False),
+            pa.field("tenant", pa.string(), nullable=False),  # as its document has it
+            pa.field("tokenizer", pa.string(), nullable=False),  # `mnemic.languagemodel.tokenizer_hash` of it
+            pa.field("length", pa.int32(), nullable=False),  # tokens
+            pa.field("tokens", pa.list_(token), nullable=False),
+            pa.field("starts", pa.list_(pa.int32()), nullable=False),  # the first character of each in the document
+        ]
+    )
+
+
+SUFFIXES = pa.schema(
+    [
+        pa.field("shard", pa.string(), nullable=False),  # hash of its tenant, tokenizer and documents
+        pa.field("part", pa.int32(), nullable=False),  # of the shard, from 0 on
+        pa.field("tenant", pa.string(), nullable=False),  # a shard has documents of one
+        pa.field("tokenizer", pa.string(), nullable=False),  # as `tokens` has it
+        pa.field("generation", pa.int32(), nullable=False),  # of the build that made the shard
+        pa.field("width", pa.int32(), nullable=False),  # bytes of a token
+        pa.field("size", pa.int64(), nullable=False),  # tokens of the whole shard, separators included
+        pa.field("documents", pa.list_(pa.string()), nullable=False),  # those that begin in this part
+        pa.field("offsets", pa.list_(pa.int64()), nullable=False),  # the token of the shard at which each begins
+        pa.field("tokens", pa.large_binary(), nullable=False),  # little-endian; the separator behind each document
+        pa.field("places", pa.large_binary(), nullable=False),  # int32, little-endian: `mnemic.suffixes.shard`
+    ]
+)
+
+
 def lists(dimension: int) -> pa.Schema:
     """Schema of `lists`: how the keys of the store were divided to be searched; no rows where each is compared.
 

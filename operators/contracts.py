@@ -81,6 +81,11 @@ def model_field(default: str, said_by: str = "", overridable: bool = False) -> A
     return dataclasses.field(default=default, metadata={"model": True, **shared})
 
 
+def tokenizer_field(default: str, said_by: str = "") -> Any:
+    """A dataclass field that holds a model's address of which only the tokenizer is read: its hash is the identity."""
+    return dataclasses.field(default=default, metadata={"tokenizer": True, **({"said_by": said_by} if said_by else {})})
+
+
 def refuse(problems: Iterable[str]) -> None:
     """Raise `RecipeError` with all sentences of ``problems``, if there are any; empty ones are none."""
     sentences = " ".join(problem for problem in problems if problem)

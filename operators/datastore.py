@@ -21,11 +21,11 @@ from mnemic import languagemodel, schema
 from mnemic.catalogue import CATALOGUE
 from mnemic.kept import KEPT
 from mnemic.languagemodel.head import label_log_probs
-from mnemic.languagemodel.windows import Window, encode, padded_windows, window_batches
+from mnemic.languagemodel.windows import CHARACTERS_PER_TOKEN, Window, encode, padded_windows, window_batches
 from mnemic.vectors import column
 from operators.contracts import REJECTED, BatchFunction, Resources, bounds, model_field, refuse
 from operators.reading.settings import check_reader, reading_faults
-from operators.sections import Derive, Section, dtype_field, shared_field
+from operators.sections import Derive, Lookup, Section, dtype_field, shared_field
 
 if TYPE_CHECKING:
     import torch
@@ -87,6 +87,7 @@ SECTION = Section(
         after=("split",),
         where=f"{KEPT} AND split <> ''",
         needs=("duplicate_of", "split"),
+        lookups=(Lookup("tokens", "tokens", "document", ("tokens", "starts")),),
     ),
     on="language_model",
     reads=("read",),
@@ -107,7 +108,7 @@ class _Scorer:
 
     def score(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
         ids = batch.column("id").cast(pa.string())
-        tokens, starts = encode(batch.column("text").to_pylist(), self.tokenizer, self.settings.max_document_tokens)
+        tokens, starts = self._tokens(batch)
         counts = np.array([max(0, len(row) - 1) for row in tokens], dtype=np.int64)
         vectors = self._vectors(tokens, counts)
         owner = pa.array(np.repeat(np.arange(len(tokens)), counts))
@@ -129,6 +130,24 @@ class _Scorer:
             schema=self.schema,
         )
         return rows, _rejects(ids.to_pylist(), tokens)
+
+    def _tokens(self, batch: pa.RecordBatch) -> tuple[list[NDArray[np.int32]], list[NDArray[np.int64]]]:
+        """As `encode` gives them: those of the dataset `tokens` where it has them and the whole text is read."""
+        texts, limit = batch.column("text").to_pylist(), self.settings.max_document_tokens
+        there = batch["tokens"].is_valid().to_pylist() if "tokens" in batch.schema.names else [False] * len(texts)
+        whole = [one and len(text) <= limit * CHARACTERS_PER_TOKEN for one, text in zip(there, texts, strict=True)]
+        encoded = encode([text for row, text in enumerate(texts) if not whole[row]], self.tokenizer, limit)
+        fresh = zip(*encoded, strict=True)
+        rows = [
+            (
+                batch["tokens"][row].values.to_numpy()[:limit].astype(np.int32),
+                batch["starts"][row].values.to_numpy()[:limit].astype(np.int64),
+            )
+            if whole[row]
+            else next(fresh)
+            for row in range(len(texts))
+        ]
+        return [tokens for tokens, _ in rows], [starts for _, starts in rows]
 
     def _vectors(self, tokens: Sequence[NDArray[np.int32]], counts: NDArray[np.int64]) -> _Vectors:
         """Keys, inputs and log-probabilities of all scored tokens, ``counts`` of each document, in their order."""

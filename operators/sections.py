@@ -38,11 +38,26 @@ class Grow:
 
 
 @dataclass(frozen=True)
+class Lookup:
+    """``columns`` that the rows of ``dataset`` have of the same inputs, by their column ``key``, null where none is.
+
+    They are there in recipes where ``step``, which makes the dataset, runs, as its rows of this ``fingerprint``, which
+    the recipe fills in. They spare work: the rows that are made do not depend on them, so their fingerprint does not.
+    """
+
+    step: str
+    dataset: str
+    key: str
+    columns: tuple[str, ...]
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True)
 class Derive:
     """Makes rows of ``target`` from the rows of ``origin`` that satisfy ``where`` and have the columns ``needs``.
 
     ``key`` are the columns of the origin that name an input, ``target_key`` those of the target that name it there. It
-    also reads what the ``optional`` steps add to the origin, in recipes where they run.
+    also reads what the ``optional`` steps add to the origin, in recipes where they run, and has ``lookups``.
     """
 
     origin: str
@@ -54,6 +69,7 @@ class Derive:
     where: str | None = None
     needs: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    lookups: tuple[Lookup, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mnemic.ids import hash_parts
+from mnemic.languagemodel.tokenizer_files import tokenizer_files_hash
 from mnemic.models import weights_hash
 
 
@@ -71,6 +72,8 @@ def resolved_fields(operator: Any) -> dict[str, Any]:
         value = getattr(operator, field.name)
         if field.metadata.get("model") and value is not None:
             value = weights_hash(value)
+        if field.metadata.get("tokenizer"):
+            value = tokenizer_files_hash(value)
         fields[field.name] = value
     return fields
 

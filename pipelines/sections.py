@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 from mnemic.errors import RecipeError
 from mnemic.plugins import load_entry
-from operators import datastore, denoise, embed, gate, sentences, split, surprise
+from operators import contained, datastore, denoise, embed, gate, sentences, split, suffixes, surprise, tokens
 from operators.cluster import operator as cluster
 from operators.deduplicate import operator as deduplicate
 from operators.deduplicate import semantic, signature
@@ -37,6 +37,9 @@ BUILT_IN: tuple[Section, ...] = (
     cluster.SECTION,
     semantic.SECTION,
     split.SECTION,
+    contained.SECTION,
+    tokens.SECTION,
+    suffixes.SECTION,
     datastore.SECTION,
     neighbours.SECTION,
     teacher.SECTION,

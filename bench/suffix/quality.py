@@ -40,7 +40,6 @@ from mnemic.splits import STORE, VALIDATION, in_part
 from mnemic.suffixes.answers import ORDERS, SuffixAnswers
 from mnemic.suffixes.contexts import Contexts
 from mnemic.suffixes.index import SuffixIndex
-from mnemic.suffixes.leaks import left_out
 from mnemic.suffixes.shard import Shard
 from pipelines.evaluate.bootstrap import bootstrap
 from pipelines.evaluate.gain import recovered
@@ -97,7 +96,7 @@ def build(name: str, quick: bool) -> Bank:
         "language_model": MODEL,
         "split": {"tokens": size, "held_out_tokens": 3 * size // 4},
         "imitate": {"blocks": 2},
-        "gate": {},
+        "suffixes": {},
     }
     result = mnemic.build(recipe, engine="inline", device="cpu")
     tell(f"{name}: " + ", ".join(f"{step.step} {step.seconds:.1f} s" for step in result.steps))
@@ -165,9 +164,10 @@ def stored(bank: Bank) -> SuffixIndex:
 
 def every(bank: Bank) -> SuffixIndex:
     """The index of all kept text but held-out documents, their collections and what contains one of them."""
-    leaks = left_out(bank.view)
-    documents = bank.table("documents", ["id", "text"], KEPT)
-    chosen = [(row["id"], row["text"]) for row in documents.to_pylist() if row["id"] not in leaks]
+    held_out = bank.table("documents", ["collection"], "split LIKE '%-collection'")["collection"].to_pylist()
+    where = f"{KEPT} AND (split = '' OR {STORE}) AND contained < 0.5"
+    documents = bank.table("documents", ["id", "text", "collection"], where)
+    chosen = [(row["id"], row["text"]) for row in documents.to_pylist() if row["collection"] not in set(held_out)]
     return _index(bank, _tokens(bank, [text for _, text in chosen], None), [id for id, _ in chosen])
 
 

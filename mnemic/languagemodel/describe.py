@@ -77,8 +77,8 @@ def _describe_gguf(path: Path) -> ModelDescription:
                 raise ValueError("no GGUF magic")
             _version, _tensors, pairs = struct.unpack("<IQQ", stream.read(20))
             for _ in range(pairs):
-                key = _text(stream)
-                fields[key] = _value(stream, *struct.unpack("<I", stream.read(4)))
+                key = read_text(stream)
+                fields[key] = skip_value(stream, *struct.unpack("<I", stream.read(4)))
                 name = fields.get("general.architecture")
                 vocabulary = fields.get(f"{name}.vocab_size") or fields.get("tokenizer.ggml.tokens")
                 hidden, layers = fields.get(f"{name}.embedding_length"), fields.get(f"{name}.block_count")
@@ -92,19 +92,19 @@ def _describe_gguf(path: Path) -> ModelDescription:
         ) from error
 
 
-def _text(stream: IO[bytes]) -> str:
+def read_text(stream: IO[bytes]) -> str:
     (length,) = struct.unpack("<Q", stream.read(8))
     if length > 1 << 24:
         raise ValueError("a string of more than 16 MB")
     return stream.read(length).decode("utf-8", "replace")
 
 
-def _value(stream: IO[bytes], kind: int, depth: int = 0) -> Any:
+def skip_value(stream: IO[bytes], kind: int, depth: int = 0) -> Any:
     """The value; of an array its length alone."""
     if depth > _DEEPEST:
         raise ValueError("arrays nested too deeply")
     if kind == _STRING:
-        return _text(stream)
+        return read_text(stream)
     if kind != _ARRAY:
         form = "<" + _SCALARS[kind]
         return struct.unpack(form, stream.read(struct.calcsize(form)))[0]
@@ -116,5 +116,5 @@ def _value(stream: IO[bytes], kind: int, depth: int = 0) -> Any:
         stream.seek(length * size, 1)
     else:
         for _ in range(length):
-            _value(stream, item, depth + 1)
+            skip_value(stream, item, depth + 1)
     return length

@@ -26,8 +26,9 @@ def step_of(section: Section, operator: Any, record: Record) -> Step:
     match section.step:
         case sections.Grow(dataset, columns, after, where, whole_documents):
             return GrowStep(record, operator, dataset, columns, after, whole_documents, where)
-        case sections.Derive(origin, target, columns, key, target_key, after, where, needs):
-            return DeriveStep(record, operator, origin, target, columns, key, target_key, after, where, needs)
+        case sections.Derive(origin, target, columns, key, target_key, after, where, needs, _, lookups):
+            shape = (origin, target, columns, key, target_key, after, where, needs, lookups)
+            return DeriveStep(record, operator, *shape)
         case sections.Fit(dataset, key, columns, after, where, needs, tables):
             return FitStep(record, operator, dataset, key, columns, after, where, needs, tables)
         case sections.Learn(memory, kind, after, rows):
@@ -74,6 +75,11 @@ def with_optional(shape: Shape, running: Mapping[str, Step]) -> Shape:
     there = {name: running[name] for name in shape.optional if name in running}
     if isinstance(shape, sections.Driven):
         return dataclasses.replace(shape, after=(*shape.after, *there), optional=())
+    lookups = tuple(
+        dataclasses.replace(lookup, fingerprint=running[lookup.step].record.fingerprint)
+        for lookup in shape.lookups
+        if lookup.step in running
+    )
     columns = tuple(
         name for step in there.values() if isinstance(step, GrowStep) for name in step.operator.output(_EMPTY).names
     )
@@ -83,6 +89,7 @@ def with_optional(shape: Shape, running: Mapping[str, Step]) -> Shape:
         after=(*shape.after, *there),
         needs=(*shape.needs, *columns),
         optional=(),
+        lookups=lookups,
     )
 
 

@@ -23,11 +23,13 @@ from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.dataset.write import WrittenFragment, append, write_rows
 from mnemic.hardware import default_device
 from operators.contracts import REJECTED, RowOperator
+from operators.sections import Lookup
 from pipelines import faults
 from pipelines.identity import Record
 from pipelines.keyset import KeySet
 from pipelines.steps import answers
 from pipelines.steps.contracts import Context, Status, require_columns, require_key
+from pipelines.steps.lookup import LookedUp
 from pipelines.steps.rejects import check_rejects, forget_rejects, mark_of, marked_keys, rejected_inputs
 
 ROWS_AT_ONCE = 1 << 17
@@ -82,6 +84,7 @@ class DeriveStep:
     after: tuple[str, ...]
     where: str | None = None
     needs: tuple[str, ...] = ()  # columns of the origin that an earlier step must have finished
+    lookups: tuple[Lookup, ...] = ()
 
     @property
     def name(self) -> str:
@@ -249,12 +252,14 @@ class DeriveStep:
     def _worker(
         self, context: Context, version: int, dataset: Dataset
     ) -> Callable[[], Callable[[tuple[int, list[Key]]], DerivedRows]]:
-        origin, device = context.store[self.origin], context.device
+        origin, device, store = context.store[self.origin], context.device, context.store
+        lookups, key = self.lookups, self.key[0]
         schema = self.operator.output(origin.require(version).schema)  # not the dataset's: that may have grown
 
         def factory() -> Callable[[tuple[int, list[Key]]], DerivedRows]:
             process = self.operator.open(device or default_device())
             snapshot = origin.require(version)
+            looked_up = LookedUp(store, lookups)
 
             def work(item: tuple[int, list[Key]]) -> DerivedRows:
                 started = time.monotonic()
@@ -262,7 +267,8 @@ class DeriveStep:
                 written: list[WrittenFragment] = []
                 rejects, standing, count = list[pa.RecordBatch](), dict[Key, None](), 0
                 for some in self._pieces(snapshot, fragment, keys):
-                    answer = process(self._rows(snapshot, fragment, some))
+                    batch = looked_up.beside(self._rows(snapshot, fragment, some), key)
+                    answer = process(batch)
                     rows, refused = answers.rows_and_rejects(self.name, answer, schema.names)
                     answers.of_inputs(self.name, rows, refused, self.target_key[0], {key[0] for key in some})
                     answers.each_once(self.name, rows, self.target.key)
@@ -272,7 +278,7 @@ class DeriveStep:
                     rejects.append(refused)
                     standing.update(_distinct([rows], self.target_key))
                     count += rows.num_rows
-                    del answer, rows
+                    del batch, answer, rows
                     pa.default_memory_pool().release_unused()
                 answered = frozenset(key[0] for key in standing)
                 return DerivedRows(

@@ -1,0 +1,279 @@
+"""The step `suffixes`: shards of the suffix index, of the documents that have tokens.
+
+1. The shards to build are planned from those that stand and from the documents that came and went
+   (`operators.suffixes.planned`).
+2. Each is built by some worker, which reads the tokens of new documents and of the shards that it takes up. Small ones
+   are built some at a time. Commits say which are done, so that a kill costs those under way.
+3. When all stand, one commit writes down that they count now and which of before do not, and these are deleted.
+
+Until then the shards of before are all there, whatever was begun: a build that is broken off is planned from the same,
+so it ends with the same shards.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mnemic.catalogue import DatasetSpec
+from mnemic.dataset import Snapshot, Store
+from mnemic.dataset.write import WrittenFragment, append, write_rows
+from mnemic.ids import hash_parts
+from mnemic.schema import SUFFIXES
+from mnemic.suffixes.documents import Documents, joined
+from mnemic.suffixes.rows import rows_of, shard_id, shard_of
+from mnemic.suffixes.shard import Shard
+from operators.suffixes import Planned, Standing, Suffixes, planned
+from pipelines import faults
+from pipelines.corpus_reader import corpus_digest
+from pipelines.identity import Record
+from pipelines.keyset import KeySet
+from pipelines.steps.contracts import Context, Status
+
+BUILT = "mnemic.shards"
+"""Property of the commits to `suffixes`: the shards that they hold, by what was planned."""
+
+_TOGETHER = 1 << 22
+"""Tokens of small shards that are one worker's at a time, and one fragment."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A shard to build: its ``plan``, and the rows of `tokens` that have its new documents, in the order of ids."""
+
+    key: str
+    plan: Planned
+    rows: np.ndarray[Any, np.dtype[np.uint64]]
+
+
+@dataclass(frozen=True)
+class BuiltShards:
+    fragments: tuple[WrittenFragment, ...]
+    shards: dict[str, str]  # by the key of their items
+    documents: int
+
+
+@dataclass(frozen=True)
+class SuffixesStep:
+    """The step; ``anew`` builds all shards again."""
+
+    record: Record
+    operator: Suffixes
+    after: tuple[str, ...]
+    anew: bool = False
+    datasets: tuple[str, ...] = ("suffixes",)
+
+    @property
+    def name(self) -> str:
+        return self.record.step
+
+    @property
+    def specs(self) -> tuple[DatasetSpec, ...]:
+        """The catalogue has it."""
+        return ()
+
+    def check(self, store: Store, max_rejects: float) -> None:
+        """It rejects nothing."""
+
+    def state(self, store: Store) -> Status:
+        tokens, suffixes = store["tokens"].snapshot(), store["suffixes"].snapshot()
+        if tokens is None:
+            return Status("new")
+        corpus, total = corpus_digest(tokens, ("document",))
+        if suffixes is None:
+            return Status("new", total, total, "documents")
+        stored = suffixes.record or {}
+        stale = self.record.changes_from(stored)
+        if stale:
+            return Status("stale", total, total, "documents", tuple(stale))
+        if self.anew:
+            return Status("due", total, total, "documents", ("all shards are to be built anew",))
+        if stored.get("corpus") != corpus:
+            return Status("pending", total, total, "documents", ("documents came or went",))
+        if stored["found"]["superseded"] or suffixes.count(_unfinished(stored)):
+            return Status("pending", total, total, "documents", ("shards of before are to go",))
+        return Status("done", 0, total, "documents")
+
+    def run(self, context: Context) -> None:
+        tokens, suffixes = context.store["tokens"].require(), context.store["suffixes"]
+        corpus, _ = corpus_digest(tokens, ("document",))
+        current = suffixes.snapshot()
+        if current is None or self.anew or self.record.changes_from(current.record or {}):
+            nothing = replace(self.record, found={"generation": 0, "superseded": []})
+            context.commit(lambda: suffixes.create(SUFFIXES, nothing.as_json(), context.properties(self.record)))
+        self._forget(context)
+        snapshot = suffixes.require()
+        stored = snapshot.record or {}
+        generation = stored["found"]["generation"]
+        standing = _Standing(snapshot, KeySet(tokens.scan(["document"], batch_size=65536)), generation)
+        items = _items(tokens, standing, self.operator.shard_tokens)
+        built = self._built(context, snapshot, items)
+        self._build(context, tokens.version, [item for item in items if item.key not in built], built)
+        gone = standing.incomplete | {one.shard for item in items for one in item.plan.absorbs}
+        results = {"generation": generation + 1, "superseded": sorted(gone)}
+        record = replace(self.record, corpus=corpus, found=results)
+        context.commit(lambda: suffixes.annotate(record.as_json()))
+        self._forget(context)
+
+    def _forget(self, context: Context) -> None:
+        """Delete the shards of before that were taken up or lost documents, once others stand in their place."""
+        suffixes = context.store["suffixes"]
+        stored = suffixes.require().record or {}
+        gone = stored["found"]["superseded"]
+        if not gone:
+            return
+        before = f"generation < {stored['found']['generation']} AND ({_one_of(gone)})"
+        context.commit(lambda: suffixes.delete(before))
+        settled = {**stored, "found": {**stored["found"], "superseded": []}}
+        context.commit(lambda: suffixes.annotate(settled))
+
+    def _built(self, context: Context, snapshot: Snapshot, items: list[Item]) -> dict[str, str]:
+        """Shards that a build that was broken off has built of ``items``, by key; others that it began go."""
+        suffixes, stored = context.store["suffixes"], snapshot.record or {}
+        names = {row["shard"] for row in snapshot.table(["shard"], _unfinished(stored)).to_pylist()}
+        built: dict[str, str] = {}
+        for properties in snapshot.properties_backwards() if names else ():
+            if BUILT not in properties:
+                break
+            built |= json.loads(properties[BUILT])
+        keys = {item.key for item in items}
+        built = {key: shard for key, shard in built.items() if key in keys and shard in names}
+        strange = sorted(names - set(built.values()))
+        if strange:
+            begun = f"({_unfinished(stored)}) AND ({_one_of(strange)})"
+            context.commit(lambda: suffixes.delete(begun))
+        return built
+
+    def _build(self, context: Context, version: int, items: list[Item], built: dict[str, str]) -> None:
+        """Let workers build ``items``, and enter in ``built`` what they are called."""
+        store, step, suffixes = context.store, self.name, context.store["suffixes"]
+        snapshot = suffixes.require()
+        generation = (snapshot.record or {})["found"]["generation"] + 1
+        pinned, done, total = snapshot.version, 0, sum(item.plan.tokens for item in items)
+
+        def factory() -> Callable[[list[Item]], BuiltShards]:
+            tokens, shards = store["tokens"].require(version), store["suffixes"].require(pinned)
+
+            def work(some: list[Item]) -> BuiltShards:
+                tables, names, documents = [], {}, 0
+                for item in some:
+                    shard, tokenizer = _shard(item, tokens, shards, generation)
+                    tables.append(rows_of(shard, tokenizer, generation))
+                    names[item.key] = shard_id(shard.documents, shard.tenant, tokenizer)
+                    documents += len(shard.documents)
+                    del shard
+                faults.reach(step, "before-write")
+                written = write_rows(suffixes.uri, pa.concat_tables(tables), SUFFIXES, suffixes.storage_options)
+                faults.reach(step, "after-write")
+                return BuiltShards(tuple(written), names, documents)
+
+            return work
+
+        def commit(wave: list[BuiltShards]) -> None:
+            nonlocal done
+            shards = {key: shard for one in wave for key, shard in one.shards.items()}
+            properties = {**context.properties(self.record), BUILT: json.dumps(shards)}
+            fragments = [fragment for one in wave for fragment in one.fragments]
+            context.commit(lambda: append(suffixes, fragments, properties))
+            built.update(shards)
+            context.tally.rows += len(shards)
+            done += sum(item.plan.tokens for item in items if item.key in shards)
+            context.progress(done, total, "tokens")
+
+        job = context.job(factory, self.operator.resources, _in_words)
+        context.in_waves(context.engine.map(job, _together(items)), commit)
+
+
+def _unfinished(stored: dict[str, Any]) -> str:
+    """Rows of a build that has not ended."""
+    return f"generation > {stored['found']['generation']}"
+
+
+def _one_of(shards: list[str]) -> str:
+    return f"shard IN ({','.join(repr(shard) for shard in shards)})"
+
+
+class _Standing:
+    """The shards of ``snapshot`` that count, by tenant, and their documents. ``wanted`` are those to index."""
+
+    def __init__(self, snapshot: Snapshot, wanted: KeySet, generation: int) -> None:
+        self.shards: dict[str, list[Standing]] = defaultdict(list)
+        self.documents = KeySet()
+        stand = f"generation <= {generation}"
+        names = snapshot.table(["shard"], f"{stand} AND part = 0")["shard"].to_pylist()
+        for name in sorted(names):
+            rows = snapshot.table(["part", "tenant", "size", "documents", "offsets"], f"{stand} AND shard = '{name}'")
+            rows = rows.sort_by("part")
+            documents = pa.RecordBatch.from_arrays([pc.list_flatten(rows["documents"]).combine_chunks()], ["document"])
+            sizes = np.diff(np.append(pc.list_flatten(rows["offsets"]).to_numpy(), rows["size"][0].as_py()))
+            removed = np.flatnonzero(~wanted.has(documents))
+            left = int(sizes.sum() - sizes[removed].sum())
+            self.shards[rows["tenant"][0].as_py()].append(Standing(name, left, tuple(removed.tolist())))
+            self.documents |= KeySet([documents])
+
+    @property
+    def incomplete(self) -> set[str]:
+        """Shards that lost documents."""
+        return {one.shard for shards in self.shards.values() for one in shards if one.removed}
+
+
+def _items(tokens: Snapshot, standing: _Standing, limit: int) -> list[Item]:
+    """What there is to build."""
+    columns, parts = ["tenant", "document", "length"], []
+    for batch in tokens.scan(columns, row_ids=True, batch_size=65536):
+        parts.append(batch.filter(pa.array(~standing.documents.has(batch.select(["document"])))))
+    rows = pa.Table.from_batches(parts).sort_by([("tenant", "ascending"), ("document", "ascending")]) if parts else None
+    new: dict[str, pa.Table] = {}
+    for tenant in [] if rows is None else pc.unique(rows["tenant"]).to_pylist():
+        new[tenant] = rows.filter(pc.equal(rows["tenant"], tenant))
+    sizes = {tenant: (table["length"].to_numpy() + 1).tolist() for tenant, table in new.items()}
+    items = []
+    for plan in planned(standing.shards, sizes, limit):
+        first, last = plan.added
+        some = new[plan.tenant].slice(first, last - first) if last > first else _NOTHING
+        absorbed = json.dumps([(one.shard, one.removed) for one in plan.absorbs])
+        key = hash_parts("shard to build", plan.tenant, absorbed, "\n".join(some["document"].to_pylist()))
+        items.append(Item(key, plan, some["_rowid"].to_numpy().astype(np.uint64)))
+    return items
+
+
+_NOTHING = pa.table({"document": pa.array([], pa.string()), "_rowid": pa.array([], pa.uint64())})
+
+
+def _together(items: list[Item]) -> Iterator[list[Item]]:
+    """``items`` in their order, so many at a time that they have `_TOGETHER` tokens, or one of them."""
+    some, tokens = list[Item](), 0
+    for item in items:
+        if some and tokens + item.plan.tokens > _TOGETHER:
+            yield some
+            some, tokens = [], 0
+        some.append(item)
+        tokens += item.plan.tokens
+    if some:
+        yield some
+
+
+def _in_words(items: list[Item]) -> str:
+    tokens = sum(item.plan.tokens for item in items)
+    return f"{len(items):,} shards of the suffix index ({tokens:,} tokens)"
+
+
+def _shard(item: Item, tokens: Snapshot, shards: Snapshot, generation: int) -> tuple[Shard, str]:
+    """The shard of ``item``, and the tokenizer of its tokens."""
+    parts, tokenizer = list[Documents](), ""
+    for one in item.plan.absorbs:
+        rows = shards.table(SUFFIXES.names, f"generation < {generation} AND shard = '{one.shard}'")
+        tokenizer = rows["tokenizer"][0].as_py()
+        parts.append(Documents.of_shard(shard_of(rows)).without(one.removed))
+    if len(item.rows):
+        rows = tokens.take_rows(item.rows, ["document", "tokenizer", "tokens"])
+        tokenizer = rows["tokenizer"][0].as_py()
+        parts.append(Documents.of_lists(rows["document"], rows["tokens"]))
+    return joined(parts).indexed(item.plan.tenant), tokenizer
