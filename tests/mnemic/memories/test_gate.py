@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from mnemic.errors import MnemicError
 from mnemic.memories.gate import Evidence, Gate, fixed_losses, losses
-from mnemic.memories.gate_training import GateSettings, best_fixed, cross_validated, train, weigh
+from mnemic.memories.gate_training import GateSettings, best_fixed, cross_validated, loss_and_gradients, train, weigh
 from mnemic.mixture import mixture_nll, perplexity
 
 ROWS, DOCUMENTS = 600, 20
@@ -98,6 +99,27 @@ def test_training_is_never_worse_on_its_rows_than_the_weights_that_it_begins_wit
         sample = evidence(bool(seed % 2), seed)
         weights = best_fixed(sample)
         assert losses(train(sample, weights), sample).mean() <= fixed_losses(weights, sample.logs).mean() + 1e-9
+
+
+@pytest.mark.parametrize("units", [0, 4])
+def test_the_gradient_is_that_of_the_loss(units):
+    import torch
+
+    sample = evidence(True, rows=50)
+    draw = np.random.default_rng(0)
+    sizes = [2, *([units] if units else []), 2]
+    shapes = [shape for pair in pairwise(sizes) for shape in (pair, pair[1:])]
+    layers = [torch.from_numpy(draw.normal(size=shape)).requires_grad_() for shape in shapes]
+    inputs, logs = torch.from_numpy(draw.normal(size=(50, 2))), torch.from_numpy(sample.logs)
+    *hidden, last, bias = layers
+    state = torch.tanh(inputs @ hidden[0] + hidden[1]) if hidden else inputs
+    loss = -torch.logsumexp(torch.log_softmax(state @ last + bias, 1) + logs, 1).mean()
+    loss = loss + 0.01 * sum((layer**2).sum() for layer in layers[::2])
+    loss.backward()
+    value, gradients = loss_and_gradients([layer.detach() for layer in layers], inputs, logs.exp(), 0.01)
+    torch.testing.assert_close(value, loss.detach())
+    for layer, gradient in zip(layers, gradients, strict=True):
+        torch.testing.assert_close(gradient, layer.grad)
 
 
 def test_the_gradient_reached_a_minimum_of_the_definition():
