@@ -80,9 +80,9 @@ SECTION = Section(
     GateTraining,
     Driven(
         "pipelines.steps.gate:GateStep",
-        after=("teacher",),
+        after=("datastore", "teacher"),
         datasets=(CATALOGUE["gates"],),
-        optional=("imitate", "control", "decode", "suffixes"),
+        optional=("imitate", "control", "decode", "suffixes", "contained"),
     ),
     complete=_with_suffixes,
 )

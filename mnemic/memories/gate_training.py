@@ -36,7 +36,7 @@ class GateSettings:
     units: int = 16
     decay: float = 1e-3
     folds: int = 5
-    steps: int = 200
+    steps: int = 150
     seed: int = 0
 
 
@@ -128,7 +128,7 @@ def train(evidence: Evidence, weights: tuple[float, ...], settings: GateSettings
     likelihood = torch.from_numpy(np.exp(evidence.logs - evidence.logs.max(axis=1, keepdims=True)))
     layers = _start(len(evidence.names), weights, settings)
     optimiser = torch.optim.LBFGS(
-        layers, max_iter=settings.steps, tolerance_grad=1e-7, tolerance_change=1e-9, line_search_fn="strong_wolfe"
+        layers, max_iter=settings.steps, tolerance_grad=1e-6, tolerance_change=1e-6, line_search_fn="strong_wolfe"
     )
 
     def loss() -> Any:
