@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from mnemic.suffixes.answers import ORDERS
 
 import mnemic
 from bench.imitate.corpora import MODEL, write_sections
@@ -30,15 +31,13 @@ from mnemic import languagemodel
 from mnemic.bank import Bank
 from mnemic.kept import KEPT
 from mnemic.languagemodel.windows import encode
-from mnemic.memories.evidence import answers_of, evidence
 from mnemic.memories.gate_training import weigh
-from mnemic.memories.gates import ORDER
 from mnemic.memories.held_out import HeldOutRows
-from mnemic.memories.kinds import Answers
+from mnemic.memories.kinds import ORDER, Scored
+from mnemic.memories.scored_rows import scored_by, scored_rows
+from mnemic.memories.suffix import ORDERS
 from mnemic.mixture import best_weight, mixture_nll, perplexity
 from mnemic.splits import STORE, VALIDATION, in_part
-from mnemic.suffixes.answers import ORDERS, SuffixAnswers
-from mnemic.suffixes.contexts import Contexts
 from mnemic.suffixes.index import SuffixIndex
 from mnemic.suffixes.shard import Shard
 from pipelines.evaluate.bootstrap import bootstrap
@@ -50,7 +49,6 @@ PARTS = {"document": "known", "collection": "unknown"}
 LENGTHS = (0, 8, 32)
 """Matches are told apart from so many tokens on."""
 
-_LONGEST = 64
 Losses = npt.NDArray[np.float64]
 
 
@@ -65,12 +63,12 @@ class Target:
 
 TARGETS = (
     Target("suffix_gain", ("suffix",), {"documentation": (0.9, 1.0), "wikitext": (0.6, 0.75)}),
-    Target("gated_gain", ("mlp", "suffix/one"), {"documentation": (1.35, 1.5), "wikitext": (1.07, 1.15)}),
+    Target("gated_gain", ("mlp", "suffix"), {"documentation": (1.35, 1.5), "wikitext": (1.07, 1.15)}),
     Target("suffix_all_gain", ("all",), {"documentation": (2.5, 3.0)}),
     Target("mlp_gated_gain", ("mlp",), {}),
     Target("knn_gated_gain", ("knn",), {}),
-    Target("every_gain", ("knn", "mlp", "suffix/one"), {}),
-    Target("mlp_all_gain", ("all/one", "mlp"), {}),
+    Target("every_gain", ("knn", "mlp", "suffix"), {}),
+    Target("mlp_all_gain", ("all", "mlp"), {}),
 )
 
 
@@ -108,18 +106,18 @@ class Part:
     """Rows of a part of the held-out text, what each memory says of them, and the lengths of their matches."""
 
     rows: HeldOutRows
-    answers: dict[str, Answers]
+    scored: dict[str, Scored]
     lengths: npt.NDArray[np.int64]
 
     def losses(self, names: Sequence[str], by: Part) -> Losses:
         """Of each token under the gate of these memories, or the fixed weights, that is chosen on ``by``."""
         ordered = sorted(names)
-        weighing = weigh(evidence(by.rows, [by.answers[name] for name in ordered]))
-        return weighing.losses(evidence(self.rows, [self.answers[name] for name in ordered]))
+        weighing = weigh(scored_rows(by.rows, [by.scored[name] for name in ordered]))
+        return weighing.losses(scored_rows(self.rows, [self.scored[name] for name in ordered]))
 
     def fixed(self, name: str, by: Part) -> Losses:
         """With one memory at the fixed weight that is best on ``by``."""
-        own, chosen = (part.answers[name].logs[:, 0] for part in (self, by))
+        own, chosen = (part.scored[name].logs[:, 0] for part in (self, by))
         return mixture_nll(self.rows.base, own, best_weight(by.rows.base, chosen)[0])
 
 
@@ -186,28 +184,14 @@ def _index(bank: Bank, tokens: list[npt.NDArray[np.int32]], ids: list[str]) -> S
 
 def _part(bank: Bank, where: str, indexes: dict[str, SuffixIndex]) -> Part:
     rows = HeldOutRows.read(bank.view, where)
-    answers = {name: answers_of(bank.memory(name), rows) for name in ("knn", "mlp")} if len(rows) else {}
-    contexts, lengths = _contexts(bank, rows), np.zeros(len(rows), np.int64)
+    scored = {name: scored_by(bank.memory(name), rows) for name in ("knn", "mlp")} if len(rows) else {}
+    lengths = np.zeros(len(rows), np.int64)
     for name, index in indexes.items():
-        for orders, called in ((ORDERS, name), (1, f"{name}{ORDER}one")):
-            own = SuffixAnswers.of(index, contexts, orders)
-            components = tuple(called if order == 0 else f"{called}{ORDER}{order + 1}" for order in range(orders))
-            names, features = own.features(called)
-            answers[called] = Answers(components, own.label_logs(rows.token, rows.base), names, features)
-            lengths = own.lengths[:, 0]
-    return Part(rows, answers, lengths)
-
-
-def _contexts(bank: Bank, rows: HeldOutRows) -> Contexts:
-    """What stands before each row's token in its document."""
-    documents = rows.documents
-    tokens = _tokens(bank, documents["text"].to_pylist(), bank.release.recipe["split"]["max_document_tokens"])
-    starts = np.cumsum([0, *(len(one) for one in tokens)])
-    begins = dict(zip(documents["id"].to_pylist(), starts.tolist(), strict=False))
-    first = np.array([begins[id] for id in rows.table["document"].to_pylist()], np.int64)
-    ends = first + rows.table["position"].to_numpy()
-    flat = np.concatenate([*tokens, np.empty(0, np.int32)])
-    return Contexts(flat.astype(np.int32), np.maximum(first, ends - _LONGEST), ends)
+        own = evidence(index, rows, ORDERS)
+        components = (name, *(f"{name}{ORDER}{order}" for order in range(2, ORDERS + 1)))
+        scored[name] = Scored(components, own.log_probs, names_of(name, ORDERS), features(own))
+        lengths = own.lengths[:, 0]
+    return Part(rows, scored, lengths)
 
 
 def _tell_lengths(part: Part, losses: dict[str, Losses]) -> None:

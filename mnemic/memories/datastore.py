@@ -20,7 +20,7 @@ from mnemic import languagemodel
 from mnemic.errors import ModelError
 from mnemic.languagemodel.head import LEAST_SURE
 from mnemic.memories.held_out import HeldOutRows
-from mnemic.memories.kinds import Answers, Memory, MemoryInfo
+from mnemic.memories.kinds import Memory, MemoryInfo, Scored
 from mnemic.memories.shapes import is_count, is_positive
 from mnemic.memories.trained import stored_rows
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION, best_weight
@@ -91,9 +91,9 @@ class DatastoreMemory:
     def scores(self, rows: HeldOutRows) -> npt.NDArray[np.float64]:
         return label_log_prob(rows)
 
-    def answers(self, rows: HeldOutRows) -> Answers:
+    def scored(self, rows: HeldOutRows) -> Scored:
         """By the neighbours that stand in the datastore: nothing is searched again."""
-        return Answers.of(NAME, label_log_prob(rows), confidence_of_votes(rows, self.info.config["temperature"]))
+        return Scored.of(NAME, label_log_prob(rows), confidence_of_votes(rows, self.info.config["temperature"]))
 
 
 def load(view: View, config: Mapping[str, Any]) -> KNNMemory:

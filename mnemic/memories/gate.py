@@ -100,7 +100,7 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ScoredRows:
     """What a gate is trained and measured on: ``logs`` [n, c] are log p of the true token, -inf where it has none.
 
     ``components`` name the columns of ``logs``, the model first; ``names`` those of ``features`` [n, f]. ``document``
@@ -116,13 +116,13 @@ class Evidence:
     def __len__(self) -> int:
         return len(self.logs)
 
-    def rows(self, chosen: NDArray[Any]) -> Evidence:
-        return Evidence(self.components, self.names, self.logs[chosen], self.features[chosen], self.document[chosen])
+    def rows(self, chosen: NDArray[Any]) -> ScoredRows:
+        return ScoredRows(self.components, self.names, self.logs[chosen], self.features[chosen], self.document[chosen])
 
 
-def losses(gate: Gate, evidence: Evidence) -> Floats:
+def losses(gate: Gate, rows: ScoredRows) -> Floats:
     """Negative log-probability of each row under the gated mixture, float64 [n]."""
-    return -_log_sum(np.log(np.maximum(gate.shares(evidence.features), 1e-300)) + evidence.logs)
+    return -_log_sum(np.log(np.maximum(gate.shares(rows.features), 1e-300)) + rows.logs)
 
 
 def fixed_losses(weights: Sequence[float], logs: Floats) -> Floats:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnemic.memories.gate import Evidence, Floats, Gate, fixed_losses, losses
+from mnemic.memories.gate import Floats, Gate, ScoredRows, fixed_losses, losses
 from mnemic.mixture import best_shares, perplexity
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ class Weighing:
     rows: int = 0
     documents: int = 0
 
-    def losses(self, evidence: Evidence) -> Floats:
-        """Negative log-probability of each row of ``evidence``, which has the same components, [n]."""
-        return fixed_losses(self.weights, evidence.logs) if self.gate is None else losses(self.gate, evidence)
+    def losses(self, rows: ScoredRows) -> Floats:
+        """Negative log-probability of each row of ``rows``, which has the same components, [n]."""
+        return fixed_losses(self.weights, rows.logs) if self.gate is None else losses(self.gate, rows)
 
     @property
     def shares(self) -> Gate:
@@ -80,53 +80,53 @@ class Weighing:
         return f"A gate was better than fixed weights ({compared})."
 
 
-def weigh(evidence: Evidence, settings: GateSettings = GateSettings()) -> Weighing:
+def weigh(rows: ScoredRows, settings: GateSettings = GateSettings()) -> Weighing:
     """The gate of these components, or fixed weights where it is not better in cross-validation by document."""
-    weights, sizes = best_fixed(evidence), (len(evidence), len(np.unique(evidence.document)))
-    compared = cross_validated(evidence, settings)
+    weights, sizes = best_fixed(rows), (len(rows), len(np.unique(rows.document)))
+    compared = cross_validated(rows, settings)
     if compared is None:
-        return Weighing(evidence.components, weights, None, None, None, *sizes)
+        return Weighing(rows.components, weights, None, None, None, *sizes)
     fixed, gated = (perplexity(loss) for loss in compared)
-    gate = train(evidence, weights, settings) if gated < fixed else None
-    return Weighing(evidence.components, weights, gate, fixed, gated, *sizes)
+    gate = train(rows, weights, settings) if gated < fixed else None
+    return Weighing(rows.components, weights, gate, fixed, gated, *sizes)
 
 
-def cross_validated(evidence: Evidence, settings: GateSettings) -> tuple[Floats, Floats] | None:
+def cross_validated(rows: ScoredRows, settings: GateSettings) -> tuple[Floats, Floats] | None:
     """The loss of each row, [n], at fixed weights and under a gate that were chosen without its document.
 
     None for less than two documents.
     """
-    names, owner = np.unique(evidence.document, return_inverse=True)
+    names, owner = np.unique(rows.document, return_inverse=True)
     folds = min(settings.folds, len(names))
     if folds < 2:
         return None
     fold = np.empty(len(names), np.int64)
     fold[np.random.default_rng(settings.seed).permutation(len(names))] = np.arange(len(names)) % folds
-    fixed, gated = np.empty(len(evidence)), np.empty(len(evidence))
+    fixed, gated = np.empty(len(rows)), np.empty(len(rows))
     for number in range(folds):
         out = fold[owner] == number
-        rest, left_out = evidence.rows(~out), evidence.rows(out)
+        rest, left_out = rows.rows(~out), rows.rows(out)
         weights = best_fixed(rest)
         fixed[out] = fixed_losses(weights, left_out.logs)
         gated[out] = losses(train(rest, weights, settings), left_out)
     return fixed, gated
 
 
-def best_fixed(evidence: Evidence) -> tuple[float, ...]:
+def best_fixed(rows: ScoredRows) -> tuple[float, ...]:
     """The fixed weights of the memories' components that are best on these rows."""
-    base, *memories = evidence.logs.T
+    base, *memories = rows.logs.T
     return tuple(best_shares(base, memories)[0])
 
 
-def train(evidence: Evidence, weights: tuple[float, ...], settings: GateSettings = GateSettings()) -> Gate:
-    """The gate that is best on ``evidence`` under weight decay, from the fixed ``weights`` on."""
+def train(rows: ScoredRows, weights: tuple[float, ...], settings: GateSettings = GateSettings()) -> Gate:
+    """The gate that is best on ``rows`` under weight decay, from the fixed ``weights`` on."""
     import torch
 
-    mean, deviation = evidence.features.mean(0), evidence.features.std(0)
+    mean, deviation = rows.features.mean(0), rows.features.std(0)
     deviation = np.where(deviation > _SMALLEST, deviation, 1.0)
-    inputs = torch.from_numpy((evidence.features - mean) / deviation)
-    likelihood = torch.from_numpy(np.exp(evidence.logs - evidence.logs.max(axis=1, keepdims=True)))
-    layers = _start(len(evidence.names), weights, settings)
+    inputs = torch.from_numpy((rows.features - mean) / deviation)
+    likelihood = torch.from_numpy(np.exp(rows.logs - rows.logs.max(axis=1, keepdims=True)))
+    layers = _start(len(rows.names), weights, settings)
     optimiser = torch.optim.LBFGS(
         layers, max_iter=settings.steps, tolerance_grad=1e-6, tolerance_change=1e-6, line_search_fn="strong_wolfe"
     )
@@ -141,7 +141,7 @@ def train(evidence: Evidence, weights: tuple[float, ...], settings: GateSettings
         optimiser.step(loss)
     arrays = [layer.detach().numpy().copy() for layer in layers]
     pairs = tuple(zip(arrays[::2], arrays[1::2], strict=True))
-    return Gate(evidence.components, evidence.names, mean, deviation, pairs)
+    return Gate(rows.components, rows.names, mean, deviation, pairs)
 
 
 def loss_and_gradients(

@@ -12,11 +12,11 @@ from typing import Any
 
 from mnemic.errors import ModelError
 from mnemic.facts import check_types, mapping, parsed
-from mnemic.memories.evidence import answers_of, evidence
 from mnemic.memories.gate import BASE, Gate
 from mnemic.memories.gate_training import Weighing, weigh
 from mnemic.memories.held_out import HeldOutRows
-from mnemic.memories.kinds import Memory, MemoryInfo
+from mnemic.memories.kinds import ORDER, Memory, MemoryInfo
+from mnemic.memories.scored_rows import scored_by, scored_rows
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION
 from mnemic.quoting import quoted
 from mnemic.terminal import one_line
@@ -24,9 +24,6 @@ from mnemic.view import View
 
 GATES = "gates"
 """Name of the dataset."""
-
-ORDER = "/"
-"""Between a memory's name and the number of a further component of it: "suffix/2"."""
 
 
 _COLUMNS = ["name", "memories", "components", "weights", "gate", "metrics"]
@@ -63,7 +60,7 @@ def weighing(view: View, memories: Sequence[Memory]) -> Weighing:
     if not len(rows):
         names = (BASE, *(memory.info.name for memory in ordered))
         return Weighing(names, (WEIGHT_WITHOUT_VALIDATION / len(ordered),) * len(ordered), None)
-    return weigh(evidence(rows, [answers_of(memory, rows) for memory in ordered]))
+    return weigh(scored_rows(rows, [scored_by(memory, rows) for memory in ordered]))
 
 
 def stored(view: View) -> dict[str, Weighing]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mnemic.errors import BankError, ModelError
 from mnemic.facts import ADVICE, check_types, mapping
 from mnemic.memories.held_out import HeldOutRows
-from mnemic.memories.kinds import Answers, Memory, MemoryInfo
+from mnemic.memories.kinds import Memory, MemoryInfo, Scored
 from mnemic.memories.shapes import is_count
 from mnemic.memories.texts import Texts, decoder_answers
 from mnemic.quoting import quoted
@@ -99,13 +99,13 @@ class VectorMemory:
             logs = self.module.token_log_prob(hidden, torch.from_numpy(rows.token))
         return logs.double().numpy()
 
-    def answers(self, rows: HeldOutRows) -> Answers:
+    def scored(self, rows: HeldOutRows) -> Scored:
         import torch
 
         with torch.inference_mode():
             hidden = torch.from_numpy(vectors(rows.table["input"]))
             logs, confidence = self.module.token_answers(hidden, torch.from_numpy(rows.token))
-        return Answers.of(self.info.name, logs.double().numpy(), confidence.double().numpy())
+        return Scored.of(self.info.name, logs.double().numpy(), confidence.double().numpy())
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,9 @@ class DecoderMemory:
         """
         return self._read(rows)[:, 0]
 
-    def answers(self, rows: HeldOutRows) -> Answers:
+    def scored(self, rows: HeldOutRows) -> Scored:
         values = self._read(rows)
-        return Answers.of(self.info.name, values[:, 0], values[:, 1:])
+        return Scored.of(self.info.name, values[:, 0], values[:, 1:])
 
     def _read(self, rows: HeldOutRows) -> NDArray[np.float64]:
         """log p of each row's token and the `CONFIDENCE` of what predicts it, float64 [n, 3]."""

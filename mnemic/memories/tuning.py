@@ -34,9 +34,9 @@ def tune(view: View, memories: Sequence[Memory]) -> dict[str, float]:
     They are scored by `Memory.scores`, as an evaluation does it: a decoder reads the documents again in the windows of
     its training. Raises `ModelError` for a memory that cannot be scored without passes of the model.
     """
-    rows = HeldOutRows.read(view)
     names = [memory.info.name for memory in memories]
-    if not len(rows):
+    rows = HeldOutRows.read(view) if "datastore" in view else ()
+    if not isinstance(rows, HeldOutRows) or not len(rows):
         return {name: WEIGHT_WITHOUT_VALIDATION / len(names) for name in names}
     scores = []
     for memory in memories:
@@ -99,10 +99,15 @@ def weights_for(view: View, memories: Sequence[Memory], weights: Mapping[str, We
     if all(weight is None for weight in weights.values()):
         if gates.has_gates(view):
             return list(gated(view, memories).values())
-        alone = memories[0].info.metrics.get("weight") if len(memories) == 1 else None
-        return [*tune(view, memories).values()] if alone is None else [alone]
+        return [best_alone(view, memories[0])] if len(memories) == 1 else [*tune(view, memories).values()]
     chosen: dict[str, Any] = dict(weights)
     together = [memory for memory in memories if chosen[memory.info.name] == GATE]
     if together:
         chosen |= gated(view, together)
     return list(chosen.values())  # a None among them, or another text, is refused as no weight
+
+
+def best_alone(view: View, memory: Memory) -> float:
+    """The weight of ``memory`` that is best without another: of its metrics, or else by validation rows."""
+    stored = memory.info.metrics.get("weight")
+    return float(tune(view, [memory])[memory.info.name] if stored is None else stored)

@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from mnemic.bank import Bank
 from mnemic.memories.datastore import NAME as RETRIEVER
-from mnemic.memories.evidence import answers_of, evidence
 from mnemic.memories.gate_training import Weighing
 from mnemic.memories.gates import has_gates
 from mnemic.memories.held_out import HeldOutRows
-from mnemic.memories.kinds import Answers, Memory
+from mnemic.memories.kinds import Memory, Scored
+from mnemic.memories.scored_rows import scored_by, scored_rows
 from mnemic.mixture import best_weight, mixture_nll
 
 
@@ -31,7 +31,7 @@ class HeldOut:
     token: npt.NDArray[np.int32]  # [n]
     base: npt.NDArray[np.float64]  # [n]
     memories: dict[str, npt.NDArray[np.float64]]  # [n] each
-    answers: dict[str, Answers]
+    answers: dict[str, Scored]
 
     def __len__(self) -> int:
         return len(self.token)
@@ -41,7 +41,7 @@ class HeldOut:
         """Those that satisfy ``where``; each memory scores them itself."""
         rows, answers = HeldOutRows.read(bank.view, where), {}
         if has_gates(bank.view) and len(rows):
-            answers = {name: answers_of(memory, rows) for name, memory in memories.items()}
+            answers = {name: scored_by(memory, rows) for name, memory in memories.items()}
         scores = {name: one.logs[:, 0] for name, one in answers.items()} or {
             name: memory.scores(rows) if len(rows) else np.zeros(0) for name, memory in memories.items()
         }
@@ -58,7 +58,7 @@ class HeldOut:
         """The loss of each token in nats, [n], under each of ``weighings``, by its name: sets of memories."""
         names = {name: name.split("+") for name in weighings}
         return {
-            name: weighings[name].losses(evidence(self.rows, [self.answers[one] for one in members]))
+            name: weighings[name].losses(scored_rows(self.rows, [self.answers[one] for one in members]))
             for name, members in names.items()
             if all(one in self.answers for one in members)
         }

@@ -20,10 +20,10 @@ from mnemic.catalogue import CATALOGUE, DatasetSpec
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.write import WrittenFragment, write_whole
 from mnemic.ids import hash_parts
-from mnemic.memories.evidence import answers_of, evidence
 from mnemic.memories.gate_training import weigh
 from mnemic.memories.gates import GATES, as_row
 from mnemic.memories.held_out import HeldOutRows
+from mnemic.memories.scored_rows import scored_by, scored_rows
 from mnemic.memories.stored import StoredMemories
 from mnemic.release import Release, current_versions
 from mnemic.schema import GATES as SCHEMA
@@ -145,10 +145,10 @@ class GateStep:
         if not len(held_out):
             return
         infos = {info.name: info for one in sets for info in one}
-        answers = {name: answers_of(memories.load(name), held_out) for name in sorted(infos)}
+        answers = {name: scored_by(memories.load(name), held_out) for name in sorted(infos)}
         facts = {"record": json.dumps(record.as_json(), sort_keys=True), "state": record.state}
         for number, one in enumerate(sets):
-            together = evidence(held_out, [answers[name] for name in sorted(info.name for info in one)])
+            together = scored_rows(held_out, [answers[name] for name in sorted(info.name for info in one)])
             yield as_row(weigh(together, self.operator.settings), one, **facts)
             progress(number + 1, len(sets))
 

@@ -18,9 +18,9 @@ from mnemic.attach.output.gating import Gated
 from mnemic.command import main
 from mnemic.errors import ModelError
 from mnemic.memories import gates
-from mnemic.memories.evidence import answers_of, evidence
 from mnemic.memories.gate_training import GateSettings, train
 from mnemic.memories.held_out import HeldOutRows
+from mnemic.memories.scored_rows import scored_by, scored_rows
 from mnemic.memories.tuning import gated, weights_for
 from pipelines.recipe import load_recipe
 from pipelines.steps import steps_of
@@ -82,7 +82,7 @@ def test_each_memory_each_pair_that_belongs_together_and_all_have_a_row(bank):
 def test_a_gate_is_that_of_the_definition_from_the_rows(bank):
     rows = HeldOutRows.read(bank.view)
     names = ["decoder", "knn", "mlp"]
-    together = evidence(rows, [answers_of(bank.memory(name), rows) for name in names])
+    together = scored_rows(rows, [scored_by(bank.memory(name), rows) for name in names])
     assert together.names[:2] == ("base.largest", "base.entropy")
     np.testing.assert_array_equal(together.logs[:, 0], rows.base)
     for at, name in enumerate(names):
@@ -96,7 +96,7 @@ def test_a_gate_is_that_of_the_definition_from_the_rows(bank):
 
 def test_the_retrievers_confidence_is_that_of_its_votes(bank):
     memory, rows = bank.memory("knn"), HeldOutRows.read(bank.view)
-    own = answers_of(memory, rows).features
+    own = scored_by(memory, rows).features
     keys = HeldOutRows.read(bank.view, columns=("key",)).table["key"]
     with torch.inference_mode():
         logs = memory.module.log_probs(torch.tensor(np.array(keys.to_pylist(), np.float16))).double().numpy()
@@ -109,7 +109,7 @@ def test_the_retrievers_confidence_is_that_of_its_votes(bank):
 def test_a_model_with_the_gate_gives_held_out_tokens_what_evaluation_says(bank, model, loaded, monkeypatch, names):
     """The gate is taken whether it is better or not: the features of tuning are those of a forward pass."""
     rows = HeldOutRows.read(bank.view)
-    together = evidence(rows, [answers_of(bank.memory(name), rows) for name in sorted(names)])
+    together = scored_rows(rows, [scored_by(bank.memory(name), rows) for name in sorted(names)])
     weighing = bank.weighing(names)
     whole = dataclasses.replace(weighing, gate=train(together, weighing.weights, GateSettings()))
     monkeypatch.setattr(gates, "weighing", lambda *_: whole)
@@ -219,7 +219,7 @@ def test_evaluation_tells_sets_under_their_gate_and_shares_of_the_retriever_fixe
     for part in evaluation.perplexities:
         assert set(part.gated) == set(evaluation.gates)
         rows = HeldOutRows.read(bank.view, f"split = 'test-{part.part}'")
-        together = evidence(rows, [answers_of(bank.memory("mlp"), rows)])
+        together = scored_rows(rows, [scored_by(bank.memory("mlp"), rows)])
         expected = np.exp(bank.weighing(["mlp"]).losses(together).mean())
         assert part.gated["mlp"].comparison.perplexity.value == pytest.approx(expected, rel=1e-6)
     assert main(["eval", bank.path]) == 0

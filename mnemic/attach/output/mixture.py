@@ -10,14 +10,14 @@ from mnemic.attach.entry import Entry, Place
 from mnemic.attach.output.gating import Gated, Gating, of_model
 from mnemic.attach.output.mixing import MemoryOutput, mix_in, normalised, unsure
 from mnemic.attach.output.passing import Arguments, Pass, Tap, TapState
-from mnemic.attach.output.reading import Reader, TapReader, TextReader
+from mnemic.attach.output.reading import ContextReader, Reader, TapReader, TextReader
 from mnemic.attach.output.schedules import Constant, Schedule, number, schedules, shares
 from mnemic.errors import ModelError
 
 if TYPE_CHECKING:
     import torch
 
-_READERS: dict[str, Callable[..., Reader]] = {"hidden": TapReader, "text": TextReader}
+_READERS: dict[str, Callable[..., Reader]] = {"hidden": TapReader, "text": TextReader, "context": ContextReader}
 
 
 class Mixed(Entry):
@@ -144,27 +144,19 @@ class Mixture:
         answers, features = [], of_model(base.detach())
         for entry, state in zip(self.entries, states, strict=True):
             if isinstance(entry.weight, Gated):
-                outputs, own = entry.reader.answers(entry.weight.components[0], state, seen)
+                outputs, own = entry.reader.gated(entry.weight.components, state, seen)
                 features |= own
                 answers += list(zip(entry.weight.places, outputs, strict=True))
         gating = self._gating
         assert gating is not None
         with torch.no_grad():
             shares = gating.shares(features, len(base), base.device) * left
-        return [
-            MemoryOutput(logs, tokens, shares[:, place, None] * _says_something(logs, tokens))
-            for place, (logs, tokens) in answers
-        ]
+        return [MemoryOutput(logs, tokens, shares[:, place, None]) for place, (logs, tokens) in answers]
 
     @property
     def _gating(self) -> Gating | None:
         """The gate that the memories here share."""
         return next((entry.weight.gating for entry in self.entries if isinstance(entry.weight, Gated)), None)
-
-
-def _says_something(logs: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor | float:
-    """Where a memory with tokens of each row has one; elsewhere its share is the model's: [rows, 1], or 1."""
-    return 1.0 if tokens.dim() == 1 else (logs > -float("inf")).any(dim=1, keepdim=True).float()
 
 
 def checked_skip(skip: float | None) -> float | None:
@@ -183,7 +175,7 @@ def reader_of(memory: Any, layer: int | None, blocks: int) -> Reader:
             f"A {type(memory).__name__} does not say what it reads, so it cannot be mixed in; give it an attribute "
             f"`reads`, one of {', '.join(_READERS)}, and the methods of `mnemic.attach.output.reading`."
         )
-    if reads == "text":
+    if reads != "hidden":
         layer = None
     else:
         layer = blocks - 1 if layer is None else layer

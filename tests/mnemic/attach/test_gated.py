@@ -16,7 +16,6 @@ from tiny_models import SENTENCES, save_tiny_model
 from mnemic import languagemodel
 from mnemic.attach import Host, Unrolling, detach
 from mnemic.attach.output.gating import Gated, Gating
-from mnemic.attach.output.mixing import MemoryOutput, mix_in
 from mnemic.errors import ModelError
 from mnemic.memories.decoder import DecoderConfig, MemoryDecoder
 from mnemic.memories.gate import Gate
@@ -233,24 +232,3 @@ def test_a_gradient_reaches_the_model_through_the_mixture(model, ids, seen):
     trained(input_ids=ids, labels=ids).loss.backward()
     gradient = trained.get_input_embeddings().weight.grad
     assert gradient is not None and torch.isfinite(gradient).all() and gradient.abs().sum() > 0
-
-
-def test_tokens_of_each_row_are_mixed_in_as_one_distribution_of_all_tokens_would_be():
-    draw = np.random.default_rng(0)
-    base = torch.log_softmax(torch.from_numpy(draw.normal(size=(6, 20))).float(), -1)
-    dense, tokens, logs = np.zeros((6, 20)), np.zeros((6, 5), np.int64), np.full((6, 5), -np.inf)
-    for row in range(6):  # row 0 says nothing
-        own = draw.permutation(20)[:row]
-        shares = draw.dirichlet(np.ones(row)) if row else np.zeros(0)
-        dense[row, own] = shares
-        tokens[row, :row], logs[row, :row] = own, np.log(shares)
-        tokens[row, row:] = own[0] if row else 0  # filled up with a token that the row has
-    weight = torch.from_numpy(draw.uniform(0, 1, (6, 1))).float() * (torch.arange(6) > 0)[:, None]
-    expected = (1 - weight.numpy()) * base.exp().numpy() + weight.numpy() * dense
-    output = MemoryOutput(torch.from_numpy(logs).float(), torch.from_numpy(tokens), weight)
-    np.testing.assert_allclose(mix_in(base.clone(), [output]).exp().numpy(), expected, atol=1e-6)
-    rows = torch.tensor([1, 3, 4])
-    some = MemoryOutput(output.log_probs[rows], output.tokens[rows], weight[rows])
-    mixed = mix_in(base.clone(), [some], rows)
-    np.testing.assert_allclose(mixed[rows].exp().numpy(), expected[rows.numpy()], atol=1e-6)
-    assert torch.equal(mixed[[0, 2, 5]], base[[0, 2, 5]])

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from mnemic.errors import MnemicError
-from mnemic.memories.gate import Evidence, Gate, fixed_losses, losses
+from mnemic.memories.gate import Gate, ScoredRows, fixed_losses, losses
 from mnemic.memories.gate_training import GateSettings, best_fixed, cross_validated, loss_and_gradients, train, weigh
 from mnemic.mixture import mixture_nll, perplexity
 
 ROWS, DOCUMENTS = 600, 20
 
 
-def evidence(telling: bool, seed: int = 0, rows: int = ROWS) -> Evidence:
+def drawn(telling: bool, seed: int = 0, rows: int = ROWS) -> ScoredRows:
     """A memory that is right on half of the rows and worthless on the others; a feature says which, or is noise."""
     draw = np.random.default_rng(seed)
     right = draw.random(rows) < 0.5
@@ -26,23 +26,23 @@ def evidence(telling: bool, seed: int = 0, rows: int = ROWS) -> Evidence:
     signal = right + draw.normal(0, 0.3, rows) if telling else draw.normal(size=rows)
     features = np.stack([signal, draw.normal(size=rows) * 100.0], axis=1)
     document = np.sort(draw.integers(0, DOCUMENTS, rows)).astype(str)
-    return Evidence(
+    return ScoredRows(
         ("base", "memory"), ("memory.largest", "noise"), np.stack([base, memory], axis=1), features, document
     )
 
 
 @pytest.mark.parametrize("units", [0, 16])
 def test_a_feature_that_tells_where_the_memory_is_right_is_worth_more_than_any_fixed_weight(units):
-    weighing = weigh(evidence(True), GateSettings(units))
+    weighing = weigh(drawn(True), GateSettings(units))
     assert weighing.gate is not None and weighing.gated < 0.9 * weighing.fixed
-    other = evidence(True, seed=1)
+    other = drawn(True, seed=1)
     assert losses(weighing.gate, other).mean() < fixed_losses(weighing.weights, other.logs).mean() - 0.1
     assert (weighing.rows, weighing.documents) == (ROWS, DOCUMENTS) and "better" in weighing.reason
 
 
 def test_features_that_say_nothing_leave_the_weights_fixed():
     """A gate with many units and no decay learns them by heart, and is worse on documents left out."""
-    sample = evidence(False, rows=200)
+    sample = drawn(False, rows=200)
     draw = np.random.default_rng(3)
     noise = dataclasses.replace(sample, features=draw.normal(size=(200, 30)), names=tuple(f"f{n}" for n in range(30)))
     settings = GateSettings(units=32, decay=0.0)
@@ -56,7 +56,7 @@ def test_features_that_say_nothing_leave_the_weights_fixed():
 @pytest.mark.parametrize("telling", [False, True])
 def test_what_is_chosen_is_never_worse_than_fixed_weights_in_cross_validation(telling):
     for seed in range(5):
-        sample = evidence(telling, seed, 300)
+        sample = drawn(telling, seed, 300)
         fixed, gated = cross_validated(sample, GateSettings())
         weighing = weigh(sample)
         assert weighing.fixed == perplexity(fixed) and weighing.gated == perplexity(gated)
@@ -65,7 +65,7 @@ def test_what_is_chosen_is_never_worse_than_fixed_weights_in_cross_validation(te
 
 def test_cross_validation_leaves_out_whole_documents():
     """Against the definition: rows of a fold are scored by what was trained without any row of their documents."""
-    sample, settings = evidence(True, rows=150), GateSettings(units=0, folds=3)
+    sample, settings = drawn(True, rows=150), GateSettings(units=0, folds=3)
     fixed, gated = cross_validated(sample, settings)
     names = np.unique(sample.document)
     fold = dict(zip(np.random.default_rng(0).permutation(len(names)).tolist(), np.arange(len(names)) % 3, strict=True))
@@ -79,7 +79,7 @@ def test_cross_validation_leaves_out_whole_documents():
 
 
 def test_one_document_is_too_few_for_a_gate():
-    sample = dataclasses.replace(evidence(True), document=np.full(ROWS, "a"))
+    sample = dataclasses.replace(drawn(True), document=np.full(ROWS, "a"))
     weighing = weigh(sample)
     assert weighing.gate is None and weighing.weights == best_fixed(sample) and "Too few" in weighing.reason
 
@@ -87,16 +87,16 @@ def test_one_document_is_too_few_for_a_gate():
 def test_equal_rows_give_equal_bytes_with_any_number_of_threads(two_threads):
     import torch
 
-    sample = evidence(True)
+    sample = drawn(True)
     gate = train(sample, (0.3,))
     torch.set_num_threads(1)
-    assert train(evidence(True), (0.3,)).as_json() == gate.as_json()
+    assert train(drawn(True), (0.3,)).as_json() == gate.as_json()
     assert train(sample, (0.3,), GateSettings(seed=1)).as_json() != gate.as_json()
 
 
 def test_training_is_never_worse_on_its_rows_than_the_weights_that_it_begins_with():
     for seed in range(5):
-        sample = evidence(bool(seed % 2), seed)
+        sample = drawn(bool(seed % 2), seed)
         weights = best_fixed(sample)
         assert losses(train(sample, weights), sample).mean() <= fixed_losses(weights, sample.logs).mean() + 1e-9
 
@@ -105,7 +105,7 @@ def test_training_is_never_worse_on_its_rows_than_the_weights_that_it_begins_wit
 def test_the_gradient_is_that_of_the_loss(units):
     import torch
 
-    sample = evidence(True, rows=50)
+    sample = drawn(True, rows=50)
     draw = np.random.default_rng(0)
     sizes = [2, *([units] if units else []), 2]
     shapes = [shape for pair in pairwise(sizes) for shape in (pair, pair[1:])]
@@ -124,7 +124,7 @@ def test_the_gradient_is_that_of_the_loss(units):
 
 def test_the_gradient_reached_a_minimum_of_the_definition():
     """No small change of a linear gate is better, computed in float64 by hand."""
-    sample, settings = evidence(True, rows=200), GateSettings(units=0, steps=1000)
+    sample, settings = drawn(True, rows=200), GateSettings(units=0, steps=1000)
     gate = train(sample, (0.3,), settings)
     (weights, bias), state = gate.layers[0], (sample.features - sample.features.mean(0)) / sample.features.std(0)
 
@@ -140,7 +140,7 @@ def test_the_gradient_reached_a_minimum_of_the_definition():
 
 @pytest.mark.parametrize("units", [0, 16])
 def test_the_mixture_sums_to_one_in_float64(units):
-    sample = evidence(True)
+    sample = drawn(True)
     gate = train(sample, (0.3,), GateSettings(units))
     shares = gate.shares(sample.features)
     assert shares.dtype == np.float64 and (shares >= 0).all()
@@ -157,7 +157,7 @@ def test_the_mixture_sums_to_one_in_float64(units):
 
 
 def test_fixed_losses_are_those_of_the_mixture_and_one_who_does_not_know_a_token_has_none_of_it():
-    sample = evidence(True)
+    sample = drawn(True)
     logs = sample.logs.copy()
     logs[::7, 1] = -np.inf
     np.testing.assert_allclose(fixed_losses((0.4,), logs), mixture_nll(logs[:, 0], logs[:, 1], 0.4), rtol=1e-12)
@@ -165,9 +165,9 @@ def test_fixed_losses_are_those_of_the_mixture_and_one_who_does_not_know_a_token
 
 
 def test_a_stored_gate_is_the_gate_and_a_damaged_one_is_refused():
-    gate = train(evidence(True), (0.3,))
+    gate = train(drawn(True), (0.3,))
     read = Gate.from_json(gate.as_json())
-    np.testing.assert_array_equal(read.shares(evidence(True).features), gate.shares(evidence(True).features))
+    np.testing.assert_array_equal(read.shares(drawn(True).features), gate.shares(drawn(True).features))
     facts = json.loads(gate.as_json())
     damages = (
         {"format": "other"},

@@ -7,22 +7,22 @@ from collections.abc import Sequence
 import numpy as np
 
 from mnemic.errors import ModelError
-from mnemic.memories.gate import BASE, Evidence
+from mnemic.memories.gate import BASE, ScoredRows
 from mnemic.memories.held_out import HeldOutRows
-from mnemic.memories.kinds import CONFIDENCE, Answers, Memory
+from mnemic.memories.kinds import CONFIDENCE, Memory, Scored
 
 
-def evidence(rows: HeldOutRows, answers: Sequence[Answers]) -> Evidence:
-    """Of the model and the memories that gave ``answers`` to ``rows``; no pass of the model is made again.
+def scored_rows(rows: HeldOutRows, scored: Sequence[Scored]) -> ScoredRows:
+    """Of the model and the memories that scored ``rows``; no pass of the model is made again.
 
-    The model's own confidence is among the features where the bank has it.
+    A memory beside another one has its first component alone. The model's own confidence is among the features where the bank has it.
     """
     sure = rows.confidence
-    base = Answers((BASE,), rows.base[:, None], (), np.zeros((len(rows), 0)))
+    base = Scored((BASE,), rows.base[:, None], (), np.zeros((len(rows), 0)))
     if sure is not None:
-        base = Answers((BASE,), base.logs, tuple(f"{BASE}.{one}" for one in CONFIDENCE), sure)
-    together = [base, *answers]
-    return Evidence(
+        base = Scored((BASE,), base.logs, tuple(f"{BASE}.{one}" for one in CONFIDENCE), sure)
+    together = [base, *(scored if len(scored) == 1 else (one.beside() for one in scored))]
+    return ScoredRows(
         tuple(component for one in together for component in one.components),
         tuple(name for one in together for name in one.names),
         np.concatenate([one.logs for one in together], axis=1),
@@ -31,19 +31,19 @@ def evidence(rows: HeldOutRows, answers: Sequence[Answers]) -> Evidence:
     )
 
 
-def answers_of(memory: Memory, rows: HeldOutRows) -> Answers:
+def scored_by(memory: Memory, rows: HeldOutRows) -> Scored:
     """What ``memory`` says of the rows, without features where it cannot say how sure it is.
 
     Raises `ModelError` where only a pass of the model can score it.
     """
     name = memory.info.name
-    if hasattr(memory, "answers"):
-        answers: Answers = memory.answers(rows)
-        return answers
+    if hasattr(memory, "scored"):
+        scored: Scored = memory.scored(rows)
+        return scored
     logs = memory.scores(rows)
     if logs is None:
         raise ModelError(
             f"The memory {name} acts inside the model, so its weight cannot be tuned on stored rows; give a weight for "
             "each memory."
         )
-    return Answers((name,), logs[:, None], (), np.zeros((len(logs), 0)))
+    return Scored((name,), logs[:, None], (), np.zeros((len(logs), 0)))
