@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from mnemic.suffixes.answers import ORDERS
 
 import mnemic
 from bench.imitate.corpora import MODEL, write_sections
@@ -38,6 +37,8 @@ from mnemic.memories.scored_rows import scored_by, scored_rows
 from mnemic.memories.suffix import ORDERS
 from mnemic.mixture import best_weight, mixture_nll, perplexity
 from mnemic.splits import STORE, VALIDATION, in_part
+from mnemic.suffixes.evidence import evidence
+from mnemic.suffixes.features import features, names_of
 from mnemic.suffixes.index import SuffixIndex
 from mnemic.suffixes.shard import Shard
 from pipelines.evaluate.bootstrap import bootstrap

@@ -15,7 +15,8 @@ from mnemic.memories.kinds import CONFIDENCE, Memory, Scored
 def scored_rows(rows: HeldOutRows, scored: Sequence[Scored]) -> ScoredRows:
     """Of the model and the memories that scored ``rows``; no pass of the model is made again.
 
-    A memory beside another one has its first component alone. The model's own confidence is among the features where the bank has it.
+    A memory beside another one has its first component alone. The model's own confidence is among the features where
+    the bank has it.
     """
     sure = rows.confidence
     base = Scored((BASE,), rows.base[:, None], (), np.zeros((len(rows), 0)))
