@@ -27,9 +27,11 @@ from mnemic.memories.gate_training import Weighing
 from mnemic.memories.gates import stored as stored_gates
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION, perplexity
 from mnemic.splits import STORE, VALIDATION, in_part
+from mnemic.suffixes.stored import evaluated_index, has_suffixes
 from operators.deduplicate.repetition import repetition
 from pipelines.corpus_reader import corpus_digest
 from pipelines.evaluate.bootstrap import Comparison, Interval, bootstrap
+from pipelines.evaluate.copies import by_length, copied, match_lengths
 from pipelines.evaluate.gain import Bucket, by_frequency, recovered
 from pipelines.evaluate.held_out import HeldOut, loaded
 from pipelines.evaluate.speed import Speed, speeds
@@ -175,7 +177,16 @@ def _measured(
         {name: one for name, one in shares.items() if one is not None},
         tuple(by_frequency(rows.token, stored, losses)),
         sets,
+        *_copies(rows, losses | {f"{name}, gated": loss for name, loss in gated.items()}),
     )
+
+
+def _copies(rows: HeldOut, losses: Mapping[str, npt.NDArray[np.float64]]) -> tuple[tuple[Bucket, ...], float | None]:
+    """Losses by the length of the match, and the share of tokens that are copied; nothing without suffixes."""
+    if not has_suffixes(rows.rows.view):
+        return (), None
+    index = evaluated_index(rows.rows.view)
+    return by_length(match_lengths(index, rows.rows), losses), float(copied(index, rows.rows).mean())
 
 
 def _repetition(bank: Bank) -> dict[str, Any]:

@@ -155,5 +155,6 @@ class GateStep:
     def _head(self, store: Store) -> View:
         """The bank as it is now, as if it were released."""
         versions = current_versions(store, [spec for spec in CATALOGUE.values() if spec.name != GATES])
+        counts = {name: store[name].require(version).count() for name, version in versions.items()}
         recipe = {"language_model": self.operator.model, "datastore": {"dtype": self.operator.dtype}}
-        return View(store, Release("head", datetime.now(UTC), "", versions, {}, recipe, {}))
+        return View(store, Release("head", datetime.now(UTC), "", versions, counts, recipe, {}))
