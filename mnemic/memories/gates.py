@@ -56,8 +56,8 @@ def weighing(view: View, memories: Sequence[Memory]) -> Weighing:
     stored = _stored(view, [memory.info for memory in ordered])
     if stored is not None:
         return stored
-    rows = HeldOutRows.read(view)
-    if not len(rows):
+    rows = HeldOutRows.read(view) if "datastore" in view else None
+    if rows is None or not len(rows):
         names = (BASE, *(memory.info.name for memory in ordered))
         return Weighing(names, (WEIGHT_WITHOUT_VALIDATION / len(ordered),) * len(ordered), None)
     return weigh(scored_rows(rows, [scored_by(memory, rows) for memory in ordered]))

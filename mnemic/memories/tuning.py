@@ -79,7 +79,7 @@ def named_weights(memory: Memories, weight: Weights) -> dict[str, Weight | None]
     names = [memory] if isinstance(memory, str) else list(memory)
     if not names or len(set(names)) < len(names):
         raise ModelError(f"Each memory is attached once, and at least one, got {names}; name different ones.")
-    if weight is None or weight == GATE:
+    if weight is None or _is_gate(weight):
         return dict.fromkeys(names, weight)
     weights: list[Any] = list(weight) if isinstance(weight, list | tuple) else [weight]
     if len(weights) != len(names):
@@ -97,14 +97,18 @@ def weights_for(view: View, memories: Sequence[Memory], weights: Mapping[str, We
     whose weight is "gate" share one gate, which divides what the weights of the others leave.
     """
     if all(weight is None for weight in weights.values()):
-        if gates.has_gates(view):
+        if gates.has_gates(view) and (len(memories) > 1 or hasattr(memories[0], "scored")):
             return list(gated(view, memories).values())
         return [best_alone(view, memories[0])] if len(memories) == 1 else [*tune(view, memories).values()]
     chosen: dict[str, Any] = dict(weights)
-    together = [memory for memory in memories if chosen[memory.info.name] == GATE]
+    together = [memory for memory in memories if _is_gate(chosen[memory.info.name])]
     if together:
         chosen |= gated(view, together)
     return list(chosen.values())  # a None among them, or another text, is refused as no weight
+
+
+def _is_gate(weight: Any) -> bool:
+    return isinstance(weight, str) and weight == GATE
 
 
 def best_alone(view: View, memory: Memory) -> float:

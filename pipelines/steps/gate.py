@@ -97,15 +97,17 @@ class GateStep:
         """The validation rows, and what each memory is made of."""
         rows = corpus_digest(datastore, (*CATALOGUE["datastore"].key, "split"), VALIDATION)[0]
         taught = (datastore.column_record("teacher_label") or {}).get("state", "")
-        memories = store["memories"].snapshot() if self._reads("memories") else None
-        ids = [] if memories is None else sorted(memories.table(["id"], "final = true")["id"].to_pylist())
-        suffixes = store["suffixes"].snapshot() if self._reads("suffixes") else None
+        suffixes = store["suffixes"].snapshot() if "suffixes" in self.after else None
         index = "" if suffixes is None else str((suffixes.record or {}).get("state", ""))
-        return hash_parts("gates", rows, taught, index, *ids)
+        return hash_parts("gates", rows, taught, index, *self._trained(store))
 
-    def _reads(self, dataset: str) -> bool:
-        steps = {"memories": ("imitate", "control", "decode")}.get(dataset, (dataset,))
-        return any(step in self.after for step in steps)
+    def _trained(self, store: Store) -> list[str]:
+        """Ids of the memories that the steps before have trained; rows of others go at the next release."""
+        memories = store["memories"].snapshot()
+        if memories is None or "record" not in memories.schema.names:
+            return []
+        rows = memories.table(["id", "record"], "final = true").to_pylist()
+        return sorted(row["id"] for row in rows if json.loads(row["record"])["step"] in self.after)
 
     def run(self, context: Context) -> None:
         self.confidence.run(context)

@@ -17,18 +17,24 @@ from mnemic.attach import Unrolling, detach
 from mnemic.attach.output.gating import Gated
 from mnemic.command import main
 from mnemic.errors import ModelError
-from mnemic.memories import gates
+from mnemic.memories import gates, suffix
 from mnemic.memories.gate_training import GateSettings, train
 from mnemic.memories.held_out import HeldOutRows
 from mnemic.memories.scored_rows import scored_by, scored_rows
 from mnemic.memories.tuning import gated, weights_for
+from mnemic.suffixes.stored import evaluated_index
 from pipelines.recipe import load_recipe
 from pipelines.steps import steps_of
+
+SETS = {
+    *("mlp", "decoder", "knn", "suffix"),
+    *("mlp+suffix", "decoder+suffix", "knn+suffix", "decoder+knn+mlp+suffix"),
+}
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    return TinyBank.build(tmp_path_factory.mktemp("gates"), gate={}, decoder=EVERYTHING["decoder"])
+    return TinyBank.build(tmp_path_factory.mktemp("gates"), suffixes={}, decoder=EVERYTHING["decoder"])
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +73,7 @@ def test_held_out_rows_say_how_sure_the_model_was_and_rows_of_the_store_nothing(
 
 def test_each_memory_each_pair_that_belongs_together_and_all_have_a_row(bank):
     rows = {row["name"]: row for row in bank.table("gates").to_pylist()}
-    assert set(rows) == {"mlp", "decoder", "knn", "decoder+knn+mlp"}
+    assert set(rows) == SETS
     ids = {info.name: info.id for info in bank.memories()}
     for name, row in rows.items():
         assert json.loads(row["memories"]) == {one: ids[one] for one in name.split("+")}
@@ -105,7 +111,9 @@ def test_the_retrievers_confidence_is_that_of_its_votes(bank):
     np.testing.assert_allclose(own, np.stack([logs.max(1), entropy], axis=1), atol=2e-3)
 
 
-@pytest.mark.parametrize("names", [["mlp"], ["knn"], ["decoder", "mlp"], ["mlp", "knn", "decoder"]])
+@pytest.mark.parametrize(
+    "names", [["mlp"], ["knn"], ["suffix"], ["decoder", "mlp"], ["mlp", "suffix", "knn", "decoder"]]
+)
 def test_a_model_with_the_gate_gives_held_out_tokens_what_evaluation_says(bank, model, loaded, monkeypatch, names):
     """The gate is taken whether it is better or not: the features of tuning are those of a forward pass."""
     rows = HeldOutRows.read(bank.view)
@@ -113,6 +121,7 @@ def test_a_model_with_the_gate_gives_held_out_tokens_what_evaluation_says(bank, 
     weighing = bank.weighing(names)
     whole = dataclasses.replace(weighing, gate=train(together, weighing.weights, GateSettings()))
     monkeypatch.setattr(gates, "weighing", lambda *_: whole)
+    monkeypatch.setattr(suffix, "index_of", lambda view, where: evaluated_index(view))
     expected = -whole.losses(together)
     lm = bank.attach(model, names, "gate", loaded[1])
     documents = rows.table["document"].to_numpy()
@@ -176,6 +185,7 @@ def test_a_bank_of_before_gains_gates_without_scoring_searching_or_training_agai
     assert {name for name, kind in before.items() if kind != "done"} == {"gate", "release"}
     result = mnemic.build(recipe, device="cpu")
     assert [step.step for step in result.steps] == ["gate", "release"]
+    mnemic.build(recipe, device="cpu", anew=["gate"])
     digests = (tiny.open().digest(), mnemic.open_bank(recipe["bank"]).digest())
     assert {name for name in digests[1] if digests[0].get(name) != digests[1][name]} == {"bank", "datastore", "gates"}
 
@@ -215,15 +225,18 @@ def test_a_gate_of_memories_that_were_trained_again_is_none(bank, monkeypatch):
 
 def test_evaluation_tells_sets_under_their_gate_and_shares_of_the_retriever_fixed_and_gated(bank, capsys):
     evaluation = mnemic.evaluate(bank)
-    assert set(evaluation.gates) == {"mlp", "decoder", "knn", "decoder+knn+mlp"}
+    assert set(evaluation.gates) == SETS
     for part in evaluation.perplexities:
         assert set(part.gated) == set(evaluation.gates)
         rows = HeldOutRows.read(bank.view, f"split = 'test-{part.part}'")
         together = scored_rows(rows, [scored_by(bank.memory("mlp"), rows)])
         expected = np.exp(bank.weighing(["mlp"]).losses(together).mean())
+        assert part.gated["knn"].recovered_gated is None
+        assert sum(bucket.tokens for bucket in part.matches) == part.tokens and 0 <= part.copied <= 1
         assert part.gated["mlp"].comparison.perplexity.value == pytest.approx(expected, rel=1e-6)
     assert main(["eval", bank.path]) == 0
     lines = capsys.readouterr().out
+    assert "stand in spans of 8 and more" in lines and "attach uses all of it" in lines
     assert "MLP memory, gated" in lines and "gate of kNN-LM" in lines and "cross-validation by document" in lines
     assert main(["eval", bank.path, "--json"]) == 0
     json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
