@@ -116,7 +116,7 @@ def test_the_retrievers_confidence_is_that_of_its_votes(bank):
 )
 def test_a_model_with_the_gate_gives_held_out_tokens_what_evaluation_says(bank, model, loaded, monkeypatch, names):
     """The gate is taken whether it is better or not: the features of tuning are those of a forward pass."""
-    rows = HeldOutRows.read(bank.view)
+    names, rows = names.split("+"), HeldOutRows.read(bank.view)
     together = scored_rows(rows, [scored_by(bank.memory(name), rows) for name in sorted(names)])
     weighing = bank.weighing(names)
     whole = dataclasses.replace(weighing, gate=train(together, weighing.weights, GateSettings()))
