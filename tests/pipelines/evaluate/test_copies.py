@@ -32,12 +32,12 @@ def stands(span: list[int], texts: list[list[int]]) -> bool:
     return any(text[at : at + len(span)] == span for text in texts for at in range(len(text) - len(span) + 1))
 
 
-@pytest.mark.parametrize("span", [2, 3, 5])
-def test_a_token_is_copied_where_a_long_enough_span_around_it_stands_in_the_index(span):
+@pytest.mark.parametrize("span, vocabulary", [(2, 30), (3, 9), (5, 4)])
+def test_a_token_is_copied_where_a_long_enough_span_around_it_stands_in_the_index(span, vocabulary):
     draw = np.random.default_rng(span)
-    texts = [draw.integers(0, 4, draw.integers(3, 30)).tolist() for _ in range(12)]
-    asked = [draw.integers(0, 4, draw.integers(2, 25)).tolist() for _ in range(8)]
-    index = SuffixIndex([Shard.of([np.array(text) for text in texts], [str(n) for n in range(12)], 10)])
+    texts = [draw.integers(0, vocabulary, draw.integers(3, 30)).tolist() for _ in range(12)]
+    asked = [draw.integers(0, vocabulary, draw.integers(2, 25)).tolist() for _ in range(8)]
+    index = SuffixIndex([Shard.of([np.array(text) for text in texts], [str(n) for n in range(12)], 40)])
     expected, lengths = [], []
     for text in asked:
         rest = text[1:]  # the first token is not there
