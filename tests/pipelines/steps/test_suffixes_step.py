@@ -15,6 +15,7 @@ from tiny_bank import tiny_recipe
 import mnemic
 from mnemic.suffixes.contexts import Contexts
 from mnemic.suffixes.stored import index_of
+from pipelines.steps import suffixes as step
 
 WORDS = ("bank", "lease", "writer", "token", "table", "shard", "suffix", "place")
 
@@ -142,6 +143,20 @@ def test_nothing_is_left_where_everything_goes(models, tmp_path):
     (tmp_path / "corpus" / "empty.txt").write_text("One.")
     bank = built(settings)
     assert counts(bank, ASKED) == [0] * len(ASKED)
+
+
+def test_the_division_of_the_work_and_its_order_change_nothing(models, tmp_path, monkeypatch):
+    digests = []
+    for name, work in (("together", None), ("alone", lambda items: [[one] for one in items[::-1]])):
+        write(tmp_path / name / "corpus", range(10))
+        if work is not None:
+            monkeypatch.setattr(step, "_together", work)
+        settings = recipe(models, tmp_path / name, 150)
+        mnemic.build(settings, device="cpu", engine="inline", commit_every=1)
+        (tmp_path / name / "corpus" / "003.txt").unlink()
+        write(tmp_path / name / "corpus", range(20, 24))
+        digests.append(built(settings).digest()["suffixes"])
+    assert digests[0] == digests[1]
 
 
 def test_another_bound_builds_all_shards_anew_and_anew_does_too(models, tmp_path):
