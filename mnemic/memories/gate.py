@@ -30,7 +30,6 @@ Floats = NDArray[np.float64]
 
 _FORMAT = "mnemic-gate-1"
 _LIMIT = 1 << 16  # numbers of one array of a stored gate
-_SMALLEST = 1e-6  # deviation below which a feature says nothing
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,15 @@ class ScoredRows:
 
 
 def losses(gate: Gate, rows: ScoredRows) -> Floats:
-    """Negative log-probability of each row under the gated mixture, float64 [n]."""
+    """Negative log-probability of each row under the gated mixture, float64 [n].
+
+    Raises `ModelError` where the rows have other features than the gate was trained on.
+    """
+    if rows.names != gate.features or rows.components != gate.components:
+        raise ModelError(
+            f"The gate of {' + '.join(gate.components)} was trained on other features than these rows have; build the "
+            "gates of the bank again (`mnemic build --anew gate`)."
+        )
     return -_log_sum(np.log(np.maximum(gate.shares(rows.features), 1e-300)) + rows.logs)
 
 
