@@ -33,7 +33,7 @@ from mnemic.languagemodel.windows import encode
 from mnemic.memories.gate_training import weigh
 from mnemic.memories.held_out import HeldOutRows
 from mnemic.memories.kinds import ORDER, Scored
-from mnemic.memories.scored_rows import scored_by, scored_rows
+from mnemic.memories.scored_rows import scored_by_all, scored_rows
 from mnemic.memories.suffix import ORDERS
 from mnemic.mixture import best_weight, mixture_nll, perplexity
 from mnemic.splits import STORE, VALIDATION, in_part
@@ -185,7 +185,8 @@ def _index(bank: Bank, tokens: list[npt.NDArray[np.int32]], ids: list[str]) -> S
 
 def _part(bank: Bank, where: str, indexes: dict[str, SuffixIndex]) -> Part:
     rows = HeldOutRows.read(bank.view, where)
-    scored = {name: scored_by(bank.memory(name), rows) for name in ("knn", "mlp")} if len(rows) else {}
+    names = ("knn", "mlp") if len(rows) else ()
+    scored = dict(zip(names, scored_by_all([bank.memory(name) for name in names], rows), strict=True))
     lengths = np.zeros(len(rows), np.int64)
     for name, index in indexes.items():
         own = evidence(index, rows, ORDERS)

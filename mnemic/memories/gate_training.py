@@ -138,7 +138,7 @@ def train(rows: ScoredRows, weights: tuple[float, ...], settings: GateSettings =
         return value
 
     with _one_thread(), torch.no_grad():
-        optimiser.step(loss)
+        optimiser.step(loss)  # type: ignore[no-untyped-call]
     arrays = [layer.detach().numpy().copy() for layer in layers]
     pairs = tuple(zip(arrays[::2], arrays[1::2], strict=True))
     return Gate(rows.components, rows.names, mean, deviation, pairs)

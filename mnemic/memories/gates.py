@@ -16,7 +16,7 @@ from mnemic.memories.gate import BASE, Gate
 from mnemic.memories.gate_training import Weighing, weigh
 from mnemic.memories.held_out import HeldOutRows
 from mnemic.memories.kinds import ORDER, Memory, MemoryInfo
-from mnemic.memories.scored_rows import scored_by, scored_rows
+from mnemic.memories.scored_rows import scored_by_all, scored_rows
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION
 from mnemic.quoting import quoted
 from mnemic.terminal import one_line
@@ -60,7 +60,7 @@ def weighing(view: View, memories: Sequence[Memory]) -> Weighing:
     if rows is None or not len(rows):
         names = (BASE, *(memory.info.name for memory in ordered))
         return Weighing(names, (WEIGHT_WITHOUT_VALIDATION / len(ordered),) * len(ordered), None)
-    return weigh(scored_rows(rows, [scored_by(memory, rows) for memory in ordered]))
+    return weigh(scored_rows(rows, scored_by_all(ordered, rows)))
 
 
 def stored(view: View) -> dict[str, Weighing]:

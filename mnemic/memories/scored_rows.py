@@ -32,19 +32,25 @@ def scored_rows(rows: HeldOutRows, scored: Sequence[Scored]) -> ScoredRows:
     )
 
 
-def scored_by(memory: Memory, rows: HeldOutRows) -> Scored:
+def scored_by(memory: Memory, rows: HeldOutRows) -> Scored | None:
     """What ``memory`` says of the rows, without features where it cannot say how sure it is.
 
-    Raises `ModelError` where only a pass of the model can score it.
+    None where only a pass of the model can score it.
     """
-    name = memory.info.name
     if hasattr(memory, "scored"):
         scored: Scored = memory.scored(rows)
         return scored
     logs = memory.scores(rows)
-    if logs is None:
-        raise ModelError(
-            f"The memory {name} acts inside the model, so its weight cannot be tuned on stored rows; give a weight for "
-            "each memory."
-        )
-    return Scored((name,), logs[:, None], (), np.zeros((len(logs), 0)))
+    return None if logs is None else Scored((memory.info.name,), logs[:, None], (), np.zeros((len(logs), 0)))
+
+
+def scored_by_all(memories: Sequence[Memory], rows: HeldOutRows) -> list[Scored]:
+    """`scored_by` each of ``memories``. Raises `ModelError` for one that only a pass of the model can score."""
+    every = [scored_by(memory, rows) for memory in memories]
+    for memory, scored in zip(memories, every, strict=True):
+        if scored is None:
+            raise ModelError(
+                f"The memory {memory.info.name} acts inside the model, so its weight cannot be tuned on stored rows; "
+                "give a weight for each memory."
+            )
+    return [scored for scored in every if scored is not None]

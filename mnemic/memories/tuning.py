@@ -80,7 +80,7 @@ def named_weights(memory: Memories, weight: Weights) -> dict[str, Weight | None]
     if not names or len(set(names)) < len(names):
         raise ModelError(f"Each memory is attached once, and at least one, got {names}; name different ones.")
     if weight is None or _is_gate(weight):
-        return dict.fromkeys(names, weight)
+        return dict.fromkeys(names, None if weight is None else GATE)
     weights: list[Any] = list(weight) if isinstance(weight, list | tuple) else [weight]
     if len(weights) != len(names):
         raise ModelError(

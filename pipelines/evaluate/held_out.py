@@ -39,12 +39,13 @@ class HeldOut:
     @classmethod
     def read(cls, bank: Bank, where: str, memories: Mapping[str, Memory]) -> HeldOut:
         """Those that satisfy ``where``; each memory scores them itself."""
-        rows, answers = HeldOutRows.read(bank.view, where), {}
+        rows, answers = HeldOutRows.read(bank.view, where), dict[str, Scored]()
         if has_gates(bank.view) and len(rows):
-            answers = {name: scored_by(memory, rows) for name, memory in memories.items()}
-        scores = {name: one.logs[:, 0] for name, one in answers.items()} or {
-            name: memory.scores(rows) if len(rows) else np.zeros(0) for name, memory in memories.items()
-        }
+            every = {name: scored_by(memory, rows) for name, memory in memories.items()}
+            answers = {name: one for name, one in every.items() if one is not None}
+        scores: dict[str, npt.NDArray[np.float64] | None] = {name: one.logs[:, 0] for name, one in answers.items()}
+        if not answers:
+            scores = {name: memory.scores(rows) if len(rows) else np.zeros(0) for name, memory in memories.items()}
         return cls(
             rows,
             rows.table["document"].to_numpy(),

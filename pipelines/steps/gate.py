@@ -141,16 +141,16 @@ class GateStep:
 
     def _rows(self, store: Store, record: Record, progress: Progress) -> Iterator[dict[str, Any]]:
         view = self._head(store)
-        memories = StoredMemories(view)
-        sets = sets_of([info for info in memories.infos if info.owner in self.after])
-        held_out = HeldOutRows.read(view)
+        memories, held_out = StoredMemories(view), HeldOutRows.read(view)
         if not len(held_out):
             return
-        infos = {info.name: info for one in sets for info in one}
-        answers = {name: scored_by(memories.load(name), held_out) for name in sorted(infos)}
+        infos = [info for info in memories.infos if info.owner in self.after]
+        every = {info.name: scored_by(memories.load(info.name), held_out) for info in infos}
+        scored = {name: one for name, one in every.items() if one is not None}  # others act inside the model
+        sets = sets_of([info for info in infos if info.name in scored])
         facts = {"record": json.dumps(record.as_json(), sort_keys=True), "state": record.state}
         for number, one in enumerate(sets):
-            together = scored_rows(held_out, [answers[name] for name in sorted(info.name for info in one)])
+            together = scored_rows(held_out, [scored[name] for name in sorted(info.name for info in one)])
             yield as_row(weigh(together, self.operator.settings), one, **facts)
             progress(number + 1, len(sets))
 

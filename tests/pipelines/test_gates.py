@@ -20,7 +20,7 @@ from mnemic.errors import ModelError
 from mnemic.memories import gates, suffix
 from mnemic.memories.gate_training import GateSettings, train
 from mnemic.memories.held_out import HeldOutRows
-from mnemic.memories.scored_rows import scored_by, scored_rows
+from mnemic.memories.scored_rows import scored_by, scored_by_all, scored_rows
 from mnemic.memories.tuning import gated, weights_for
 from mnemic.suffixes.stored import evaluated_index
 from pipelines.recipe import load_recipe
@@ -88,7 +88,7 @@ def test_each_memory_each_pair_that_belongs_together_and_all_have_a_row(bank):
 def test_a_gate_is_that_of_the_definition_from_the_rows(bank):
     rows = HeldOutRows.read(bank.view)
     names = ["decoder", "knn", "mlp"]
-    together = scored_rows(rows, [scored_by(bank.memory(name), rows) for name in names])
+    together = scored_rows(rows, scored_by_all([bank.memory(name) for name in names], rows))
     assert together.names[:2] == ("base.largest", "base.entropy")
     np.testing.assert_array_equal(together.logs[:, 0], rows.base)
     for at, name in enumerate(names):
@@ -117,7 +117,7 @@ def test_the_retrievers_confidence_is_that_of_its_votes(bank):
 def test_a_model_with_the_gate_gives_held_out_tokens_what_evaluation_says(bank, model, loaded, monkeypatch, names):
     """The gate is taken whether it is better or not: the features of tuning are those of a forward pass."""
     names, rows = names.split("+"), HeldOutRows.read(bank.view)
-    together = scored_rows(rows, [scored_by(bank.memory(name), rows) for name in sorted(names)])
+    together = scored_rows(rows, scored_by_all([bank.memory(name) for name in sorted(names)], rows))
     weighing = bank.weighing(names)
     whole = dataclasses.replace(weighing, gate=train(together, weighing.weights, GateSettings()))
     monkeypatch.setattr(gates, "weighing", lambda *_: whole)
@@ -229,7 +229,7 @@ def test_evaluation_tells_sets_under_their_gate_and_shares_of_the_retriever_fixe
     for part in evaluation.perplexities:
         assert set(part.gated) == set(evaluation.gates)
         rows = HeldOutRows.read(bank.view, f"split = 'test-{part.part}'")
-        together = scored_rows(rows, [scored_by(bank.memory("mlp"), rows)])
+        together = scored_rows(rows, scored_by_all([bank.memory("mlp")], rows))
         expected = np.exp(bank.weighing(["mlp"]).losses(together).mean())
         assert part.gated["knn"].recovered_gated is None
         assert sum(bucket.tokens for bucket in part.matches) == part.tokens and 0 <= part.copied <= 1
