@@ -109,9 +109,9 @@ def _rows(batch: pa.RecordBatch, tokenizer: Any, lock: str, rows: pa.Schema) -> 
 
 def _some(texts: Sequence[str]) -> list[list[str]]:
     """``texts`` in their order, so many at a time that they have `_CHARACTERS`, or one of them."""
-    parts, size = list[list[str]](), _CHARACTERS
+    parts, size = list[list[str]](), 0
     for text in texts:
-        if size + len(text) > _CHARACTERS:
+        if not parts or size + len(text) > _CHARACTERS:
             parts.append([])
             size = 0
         parts[-1].append(text)

@@ -129,10 +129,10 @@ def _bits(word: Any) -> Any:
 @compiled
 def _keep_begins(order: Any, begins: Any, before: Any, tokens: int) -> None:
     """Put the places of suffixes that begin with a code at the front of ``order``."""
-    total = 0
-    for word in range(len(begins)):
-        before[word] = total
-        total += np.int64(_bits(begins[word]))
+    total = np.int64(0)
+    for number in range(len(begins)):
+        before[number] = total
+        total += np.int64(_bits(begins[number]))
     size = 0
     for index in range(len(order)):
         byte = order[index]

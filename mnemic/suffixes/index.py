@@ -205,7 +205,7 @@ class SuffixIndex:
             starts = starts + widths
         counts, sizes = np.empty(len(following), np.int64), np.zeros(len(totals), np.int64)
         separator = self.shards[0].separator if self.shards else -1
-        seen = np.zeros(max((len(shard.ranks) for shard in self.shards), default=0), np.int64)
+        seen = np.zeros(max((len(shard.ranks) for shard in self.shards), default=0), np.int32)
         self.code.tally(following, offsets, as_int32(separator), seen, counts, sizes)
         begins = np.concatenate([[0], np.cumsum(sizes)])
         entries = np.repeat(offsets[:-1] - begins[:-1], sizes) + np.arange(begins[-1])

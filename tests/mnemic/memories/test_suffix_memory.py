@@ -221,11 +221,13 @@ def test_held_out_rows_are_scored_without_their_documents_and_what_holds_half_of
     rows = HeldOutRows.read(bank.view)
     index = evaluated_index(bank.view)
     inside = {name.as_py() for shard in index.shards for name in shard.documents.take(shard.document_of(shard.places))}
-    left_out = {row["id"] for row in bank.table("documents", ["id"], f"split IN {HELD_OUT}").to_pylist()}
-    held = bank.table("documents", ["id", "contained"]).to_pylist()
-    copies = {row["id"] for row in held if row["contained"] >= 0.5}
-    assert left_out and left_out <= copies and not inside & copies
-    assert inside == {row["document"] for row in bank.table("tokens", ["document"]).to_pylist()} - copies
+    documents = bank.table("documents", ["id", "split", "contained", "collection"]).to_pylist()
+    held_out = [row for row in documents if row["split"] in HELD_OUT]
+    collections = {row["collection"] for row in held_out if row["split"].endswith("collection")}
+    left_out = {row["id"] for row in documents if row["collection"] in collections}
+    left_out |= {row["id"] for row in documents if row["contained"] >= 0.5}
+    assert held_out and collections and {row["id"] for row in held_out} < left_out and not inside & left_out
+    assert inside == {row["document"] for row in bank.table("tokens", ["document"]).to_pylist()} - left_out
     evidence = bank.memory("suffix").evidence(rows, 3)
     text = {row["document"]: row["tokens"] for row in bank.table("tokens", ["document", "tokens"]).to_pylist()}
     scores = bank.memory("suffix").scores(rows)
