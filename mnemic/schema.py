@@ -258,6 +258,19 @@ METRICS = pa.schema(
 )
 """The curves of trainings, some twenty points of each metric in an epoch."""
 
+GATES = pa.schema(
+    [
+        pa.field("name", pa.string(), nullable=False),  # of the memories that were weighed together: "mlp+suffix"
+        pa.field("memories", pa.string(), nullable=False),  # JSON: name -> id in `memories`
+        pa.field("components", pa.string(), nullable=False),  # JSON: of the mixture, the model first
+        pa.field("weights", pa.string(), nullable=False),  # JSON: the best fixed weights, of all but the model
+        pa.field("gate", pa.string(), nullable=False),  # JSON of mnemic.memories.gate; "": fixed weights are as good
+        pa.field("metrics", pa.string(), nullable=False),  # JSON: perplexities of both in cross-validation, and sizes
+        pa.field("record", pa.string(), nullable=False),  # JSON: record of the step that trained it
+        pa.field("state", pa.string(), nullable=False),  # fingerprint, rows and memories that it was trained for
+    ]
+)
+
 REJECTS = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),  # hash of step, input and reason

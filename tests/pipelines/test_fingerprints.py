@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tiny_bank import EVERYTHING, tiny_recipe, write_corpus
 
-from pipelines import steps
+from pipelines import identity, steps
 from pipelines.recipe import SHIPPED, load_recipe
 from pipelines.sections import BUILT_IN
 from pipelines.steps import steps_of
