@@ -30,13 +30,13 @@ class MissingData(Exception):
 class PublicFile:
     """A file of a set: its path below ``DATA``, the SHA-256 of its bytes, and its address.
 
-    ``made`` says how the file is made of what lies at the address; "" where it is that file itself.
+    ``derivation`` says how the file is made of what lies at the address; "" where it is that file itself.
     """
 
     path: str
     sha256: str
     address: str
-    made: str = ""
+    derivation: str = ""
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def _check(name: str, file: PublicFile) -> None:
         if sha256 == file.sha256:
             return
         problem = f"{place} is another file than the one that was measured (SHA-256 {sha256} for {file.sha256})"
-    cure = f"make it of {file.address}: {file.made}" if file.made else f"fetch it from {file.address}"
+    cure = f"make it of {file.address}: {file.derivation}" if file.derivation else f"fetch it from {file.address}"
     raise MissingData(
         f"{problem}. It is part of {name} ({SETS[name].licence}): {cure}. MNEMIC_BENCH_DATA names another folder."
     )

@@ -113,7 +113,7 @@ def _run(building: Building, name: str, work: Callable[[], Any]) -> None:
         except BaseException as error:
             if not was_cancelled(error):
                 raise
-            return Cancelled(message="Stopped. What was done is committed, and the next run carries on.")
+            return Cancelled(message="Stopped. Finished work is committed, and the next run carries on.")
         if len(building.done) == before:
             get_run_logger().info("nothing to do")
             return Completed(message="nothing to do")

@@ -1,9 +1,9 @@
 """A cancelled run stops, even where the exception that should stop it gets lost.
 
 To cancel a run, Prefect sends SIGTERM to its process group; its handler raises `TerminationSignal` in the main thread,
-which is where a build runs. What is under way is then finished and committed
-(`pipelines.steps.contracts.Context.in_waves`), for which Prefect leaves 30 s before it kills the process; what was not
-committed by then is done again by the next run. The handler has to stay Prefect's own: only then does it tell a
+which is where a build runs. Work under way is then finished and committed
+(`pipelines.steps.contracts.Context.in_waves`). Prefect leaves 30 s for it before it kills the process; the next run
+does again the work that was not committed by then. The handler has to stay Prefect's own: only then does it tell a
 cancelled run from a crashed one.
 """
 

@@ -1,4 +1,4 @@
-"""What Prefect shows of a running build: two sinks, one for the progress of each step and one for the log."""
+"""Prefect's view of a running build: two sinks, one for the progress of each step and one for the log."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class ProgressPages:
 
 
 class _Page:
-    """The artifact of one step: ``latest`` is what it should show (percent, words)."""
+    """The artifact of one step. It should show ``latest`` (percent, words)."""
 
     def __init__(self, step: str, every: float) -> None:
         self.started = time.time()

@@ -143,8 +143,8 @@ class Bank:
         conversations, passages where an event of other text has several, and events elsewhere.
 
         ``route`` compares only the vectors of so many leaves of the cluster tree; the share of vectors that was looked
-        at is in the results. ``vector`` is the query's, for whoever has it already, [d]. Equal queries
-        give equal results.
+        at is in the results. ``vector``: the query's vector [d]; by default the query is encoded. Equal queries give
+        equal results.
         """
         budget = Budget(None if tokens else words, tokens, k, contiguity, fit, tokenizer)
         return self._searcher.search(query, budget, where=where, level=level, route=route, vector=vector)

@@ -24,8 +24,9 @@ NAME = re.compile("[a-z][a-z0-9_-]{0,99}")
 """Of a dataset. Its folder in the bank is named after it, so a name leads to no other place."""
 
 Removal = Literal["delete", "redo", "subtract", "stale"]
-"""What the removal of a parent's row does to the rows that name it: they go, are made anew, lose their share of a sum,
-or are marked as knowing too much."""
+"""The effect of removing a parent's row on the rows that name it: they go, are made anew, lose their share of a sum, or
+are marked as knowing too much.
+"""
 
 
 @dataclass(frozen=True)
@@ -237,7 +238,7 @@ _DECLARED: dict[str, type | tuple[type, ...]] = {
 
 
 def spec_of(name: str, schema: pa.Schema) -> DatasetSpec:
-    """What the dataset ``name`` is: by the catalogue, or as the metadata of its ``schema`` says."""
+    """The declaration of the dataset ``name``: of the catalogue, or in the metadata of its ``schema``."""
     if name in CATALOGUE:
         return CATALOGUE[name]
     stored = (schema.metadata or {}).get(DECLARATION)

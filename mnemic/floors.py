@@ -1,9 +1,9 @@
 """The floors above this one, `operators`, `pipelines` and `flows`, loaded by name when somebody asks for them.
 
-mnemic itself imports none of them, so whoever only reads banks needs none of their packages. `load_floor` loads one of
-their modules for the commands and for the names that `mnemic` offers in Python, and explains a failure the same way to
-both: an extra is not installed, or a user's own folder `pipelines/`, `operators/` or `flows/` hides ours, which are
-common names for folders of those who build pipelines.
+mnemic itself imports none of them, so a reader of banks needs none of their packages. `load_floor` loads one of their
+modules for the commands and for the names that `mnemic` offers in Python, and explains a failure the same way to both:
+an extra is not installed, or a user's own folder `pipelines/`, `operators/` or `flows/` hides ours, which are common
+names for folders of those who build pipelines.
 """
 
 from __future__ import annotations

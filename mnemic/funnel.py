@@ -12,7 +12,7 @@ from mnemic.splits import STORE
 
 
 def dues(lineage: dict[str, Any]) -> list[str]:
-    """What the steps of a release say is due, in sentences."""
+    """The work that the steps of a release call due, in sentences."""
     return [record["found"]["due"] for record in lineage.values() if record.get("found", {}).get("due")]
 
 

@@ -1,4 +1,4 @@
-"""Which documents a bank keeps: one predicate for steps, commands and the funnel.
+"""The documents that a bank keeps: one predicate for steps, commands and the funnel.
 
 Conditions write it as `KEPT`, and `mnemic.dataset.Snapshot` expands it by the columns that are there: a bank before
 deduplication keeps everything, one with filters also asks what they decided.

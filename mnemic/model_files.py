@@ -1,9 +1,9 @@
 """Files of a model's folder, which anybody may have written: what they say is checked before anything is made of it.
 
 A few bytes of configuration can ask for a billion layers, or for a vocabulary that fits into no memory. The weights
-cannot lie so cheaply: whoever says that there is so much of something has to send it. So sizes that a configuration
-states are held against the files of the weights, and the parameters of the whole model too, on torch's device without
-memory, before the first is allocated.
+cannot lie so cheaply: a large tensor takes a large file. So sizes that a configuration states are held against the
+files of the weights, and the parameters of the whole model too, on torch's device without memory, before the first is
+allocated.
 """
 
 from __future__ import annotations
@@ -83,9 +83,9 @@ def check_sizes(folder: Path) -> None:
     for name, value in _numbers(config):
         limit = tensors if name in _LAYERS else size
         if name in _LAYERS | _ROWS and value > limit:
-            held = f"{tensors:,} tensors" if name in _LAYERS else f"{size:,} bytes"
+            contents = f"{tensors:,} tensors" if name in _LAYERS else f"{size:,} bytes"
             raise ModelError(
-                f"{folder / 'config.json'} states {name} {min(value, 1 << 62):,}, and the weights hold {held}; "
+                f"{folder / 'config.json'} states {name} {min(value, 1 << 62):,}, and the weights hold {contents}; "
                 "get the model's files again."
             )
 
@@ -93,11 +93,11 @@ def check_sizes(folder: Path) -> None:
 def check_model(model: Any, place: Path) -> None:
     """Hold a model without memory (torch's device "meta") against the weights at ``place``. Raises `ModelError`."""
     files = [place] if place.is_file() else list(place.glob("*.safetensors"))
-    held = 8 * sum(file.stat().st_size for file in files)
-    wanted = sum(one.numel() for one in (*model.parameters(), *model.buffers()))
-    if wanted > held + _SPARE:
+    stored = 8 * sum(file.stat().st_size for file in files)
+    parameters = sum(one.numel() for one in (*model.parameters(), *model.buffers()))
+    if parameters > stored + _SPARE:
         raise ModelError(
-            f"The configuration of the model at {place} asks for {wanted:,} parameters, far more than its weights "
+            f"The configuration of the model at {place} asks for {parameters:,} parameters, far more than its weights "
             "hold; get the model's files again."
         )
 

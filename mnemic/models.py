@@ -1,8 +1,8 @@
 """Where a model lives, and what it is.
 
 A model is named by an *address*: a folder or a ``.gguf`` file, a Hugging Face id that is already in the local cache, or
-``package:PKG/inner/path``, a file or folder inside an installed Python package. Nothing is ever downloaded. What a
-model *is* is the hash of its weights, configuration and tokenizer files, so a bank does not turn stale when a model
+``package:PKG/inner/path``, a file or folder inside an installed Python package. Nothing is ever downloaded. A model's
+identity is the hash of its weights, configuration and tokenizer files. So a bank does not turn stale when a model
 moves, and does when a file of it changes. Neither question needs torch or transformers: hashing the 91 MB of
 all-MiniLM-L6-v2 takes 0.1 s with SHA-256 instructions, importing transformers takes 3 s and more. Weights that are
 pickles (``pytorch_model.bin``) are refused, because loading one can run code.

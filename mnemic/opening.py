@@ -15,14 +15,14 @@ from typing import BinaryIO
 _FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW
 _FOLDER = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY
 _LINKED = (errno.ELOOP, errno.EMLINK, errno.ENOTDIR)
-"""What systems say of a link, or of something else than a folder, where they are to follow no link."""
+"""Errors of systems for a link, or for something else than a folder, where no link is to be followed."""
 
 BY_FOLDER = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd
 """Whether this system opens a name in a folder that is open."""
 
 
 class NotRegular(OSError):
-    """What stands there is a folder, a pipe, a socket or a device, and no file."""
+    """A folder, a pipe, a socket or a device stands at the place of a file."""
 
 
 class Swapped(OSError):

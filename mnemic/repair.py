@@ -1,8 +1,7 @@
 """Repair a bank whose newest versions cannot be read: each such dataset goes back to one whose files are all there.
 
-Versions and files stay: a release is what it was, and where its own files are gone it stays unreadable. What was
-committed after the version that is gone back to is lost; steps of the next build see that it is missing, and make it
-again.
+Versions and files stay: a release is what it was, and where its own files are gone it stays unreadable. Commits after
+the version that is gone back to are lost; steps of the next build see that they are missing, and make them again.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from mnemic.errors import BankError, Unreachable
 from mnemic.verify import datasets_of, pins_of
 
 _NOTES = {
-    "rejects": "What steps left there that are done is not: `mnemic build --anew STEP` notes it once more.",
+    "rejects": "Rejects of finished steps are not: `mnemic build --anew STEP` notes them once more.",
     "metrics": "Curves of trainings that are done are not: `mnemic build --anew STEP` trains again.",
     "runs": "Times of past runs are not, and with them the estimates of `mnemic plan`.",
     "checksums": "Hashes are not: the next release writes down what the files are then.",

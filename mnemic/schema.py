@@ -1,7 +1,7 @@
 """The Arrow schemas of a bank's datasets: what one row is.
 
 Base columns are written when a row is made. The columns that later steps add are declared by the operators that compute
-them. What else there is to know of a dataset, such as its key, stands in `mnemic.catalogue`.
+them. Other facts of a dataset, for example its key, stand in `mnemic.catalogue`.
 """
 
 from __future__ import annotations

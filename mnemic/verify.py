@@ -1,8 +1,8 @@
-"""Verify a bank: what its releases pin is there, and every file is what it was when the release was written.
+"""Verify a bank: the versions that its releases pin are there, and no file has changed since the release was written.
 
 Sizes are compared with the manifests and with `checksums`; hashes, which takes reading every file, only in depth. A
-bank whose releases were written by a mnemic of before has no hashes: then sizes are compared, and in depth every row of
-those datasets is read, which finds what Lance itself notices.
+bank whose releases an older mnemic wrote has no hashes. Then sizes are compared, and ``deep`` reads every row of those
+datasets, which finds the damage that Lance notices.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def datasets_of(store: Store) -> list[str]:
 
 
 def pins_of(store: Store, faults: list[BankError]) -> dict[str, dict[int, list[str]]]:
-    """Dataset -> version -> the releases that pin it. What cannot be made out is added to ``faults``."""
+    """Dataset -> version -> the releases that pin it. Errors of reading are added to ``faults``."""
     pins: dict[str, dict[int, list[str]]] = {}
     try:
         rows = release_rows(store)

@@ -1,4 +1,4 @@
-"""What an operator is. Operators compute on Arrow batches; they do no I/O but loading a model.
+"""The contracts of operators. An operator computes on Arrow batches; it does no I/O but loading a model.
 
 An operator is a frozen dataclass whose fields are its identity: they and ``version`` go into the fingerprint that
 decides whether a bank's data is stale. A field that names a model is declared with ``model_field()``; the fingerprint
@@ -144,9 +144,9 @@ class RowCorpus(Protocol):
         """The rows with these ``numbers`` uint64 [n], in their order."""
 
     def earlier(self, numbers: RowIds) -> pa.Array | None:
-        """The newest release's values of the operator's column for these rows, null for a row to decide about anew.
+        """The newest release's values of the operator's column for the rows ``numbers`` uint64 [n].
 
-        None where there is no such release.
+        Null for a row to decide about anew; None where there is no such release.
         """
 
 

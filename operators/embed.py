@@ -33,8 +33,8 @@ class Embed:
     ``long_text`` "windows" instead of "truncate" a longer text is encoded in windows of that many tokens, without
     overlap. Its vector is the mean of theirs, weighted by their tokens. ``batch_tokens`` sizes a batch. ``pooling`` is
     "mean", "cls", "last" or "max", ``prompt`` what precedes every text, ``query_prompt`` what precedes a question in a
-    search. "auto" and None are what the model's folder states (`mnemic.encoder.settings`). ``normalize`` gives vectors
-    of length 1, also for models that leave that to the reader: searching and segmenting compare directions.
+    search. "auto" and None are read from the model's folder (`mnemic.encoder.settings`). ``normalize`` gives vectors of
+    length 1, also for models that leave that to the reader: searching and segmenting compare directions.
 
     A row's vector does not depend on the rows around it. One without a direction, such as NaN, ends the step.
     ``query_prompt`` changes no vector of a bank and is no part of its identity; a bank is searched with the one of its
@@ -82,7 +82,7 @@ class Embed:
     def resolved(self) -> Embed:
         """The operator with what "auto" and None stand for, read from the JSON files of the model's folder.
 
-        Its fields are what a step is known by: a model's folder may say something else tomorrow.
+        Its fields enter the step's fingerprint, since a model's folder may state something else tomorrow.
         """
         settings = resolve_settings(self.model, **self._asked)
         stated = {name: getattr(settings, name) for name in ("max_tokens", "pooling", "prompt", "query_prompt")}
@@ -90,7 +90,7 @@ class Embed:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What a reader of the column wants to know and its identity does not hold: where the model was, and its size.
+        """Facts for readers of the column that are no part of its identity: the model's place and size.
 
         ``revision`` is the commit of a Hugging Face snapshot or the version of a package, "" where there is neither.
         """

@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from mnemic.catalogue import DatasetSpec
 
@@ -85,6 +85,10 @@ class Fit:
     tables: tuple[DatasetSpec, ...] = ()
 
 
+RowKind = Literal["vectors", "text"]
+"""Rows that a memory is trained on: vectors of the datastore, or its documents as token ids."""
+
+
 @dataclass(frozen=True)
 class Learn:
     """Trains the memory called ``memory``, of a ``kind`` of `mnemic.memories.kinds`, on ``rows`` of the bank."""
@@ -92,7 +96,7 @@ class Learn:
     memory: str
     kind: str
     after: tuple[str, ...]
-    rows: str  # "vectors", "text"
+    rows: RowKind
 
 
 @dataclass(frozen=True)

@@ -254,7 +254,7 @@ class _DocumentTurns:
 class _Turns:
     """The turns of a batch of documents, numbered from 0 over all of them; none is held as a Python object.
 
-    Units are told by the numbers of their ``first`` and ``last`` turns, int64 [units] each, -1 for a unit of none.
+    A unit has the numbers of its ``first`` and ``last`` turns, int64 [units] each, -1 for a unit of none.
     """
 
     def __init__(self, lists: pa.Array) -> None:

@@ -1,4 +1,4 @@
-"""Which documents feed the language-model memory, and which are held out to measure it.
+"""Documents that feed the language-model memory, and documents that are held out to measure it.
 
 A memory is measured on text that it has not stored, as kNN-LM is (Khandelwal et al. 2020). Whole collections are held
 out too, because a document next to stored ones of its own collection is an easier case than a new collection.

@@ -1,4 +1,4 @@
-"""What `mnemic` offers in Python of this floor: the twins of the commands, and recipes."""
+"""The Python interface of this floor in `mnemic`: the twins of the commands, and recipes."""
 
 from pipelines.evaluate.bank import evaluate
 from pipelines.plan import plan

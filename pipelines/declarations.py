@@ -15,7 +15,7 @@ import pyarrow as pa
 from pydantic import BaseModel
 
 from mnemic.catalogue import CATALOGUE, DatasetSpec, Removal
-from operators.sections import Derive, Driven, Fit, Grow, Learn, Section, Shape, preset_fields, shared_fields
+from operators.sections import Derive, Driven, Fit, Grow, Learn, RowKind, Section, Shape, preset_fields, shared_fields
 
 SETTINGS = (
     "name",
@@ -43,7 +43,7 @@ _MEMBERS: dict[type, tuple[str, ...]] = {
 }
 """The members that a step of this shape calls, beside `version` and `resources`."""
 
-_ROWS = ("vectors", "text")
+_ROWS = get_args(RowKind)
 
 
 def fault(section: Section) -> str | None:

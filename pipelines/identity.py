@@ -1,4 +1,4 @@
-"""What a step's output depends on, and the fingerprint made of it.
+"""The inputs that determine a step's output, and the fingerprint made of them.
 
 A record names the operator, its version, its resolved fields and the fingerprints of the steps whose columns it reads.
 Devices, worker counts and paths are not in it: a model's address is replaced by the hash of its weights. The record is

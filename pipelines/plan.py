@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Store
@@ -15,16 +15,18 @@ from mnemic.facts import consistent
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.release import release_state
 from pipelines.steps import Status, Step, steps_of
-from pipelines.steps.contracts import state_of
+from pipelines.steps.contracts import StatusKind, state_of
 from pipelines.steps.datasets import known_datasets
+
+PlannedKind = StatusKind | Literal["after"]
 
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """One line of a plan. ``kind``: done, new, pending, stale, due, after (done now, but a step before it will run)."""
+    """One line of a plan. ``kind`` is "after" where the step is done now and a step before it will run."""
 
     step: str
-    kind: str
+    kind: PlannedKind
     todo: int
     total: int
     unit: str
@@ -80,7 +82,8 @@ def _planned(step: Step, status: Status, upstream: Sequence[str], rates: Mapping
 
 
 def _line(name: str, status: Status, upstream: Sequence[str], seconds: float | None) -> PlannedStep:
-    kind, reasons = status.kind, status.reasons
+    kind: PlannedKind = status.kind
+    reasons = status.reasons
     if upstream and status.done:
         kind, reasons = "after", (f"its input may change after {', '.join(upstream)}",)
     elif upstream and not reasons:

@@ -8,20 +8,20 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Literal, TextIO
 
 from mnemic.terminal import plain
+
+ProgressKind = Literal[
+    "run-start", "waiting", "step-start", "fragment", "progress", "commit", "reject", "repair", "step-end", "run-end"
+]
 
 
 @dataclass(frozen=True)
 class ProgressEvent:
-    """Something that happened.
+    """One event of a run. ``kind`` is "waiting" while another run has the lease, "fragment" when one is computed."""
 
-    ``kind``: run-start, waiting (for the lease), step-start, fragment (one is computed), progress, commit, reject,
-    repair, step-end, run-end.
-    """
-
-    kind: str
+    kind: ProgressKind
     run: str
     step: str = ""
     done: int = 0
@@ -54,7 +54,7 @@ class JsonLog:
 class TerminalLines:
     """One line per step: rewritten in place on a terminal, printed every ten seconds elsewhere.
 
-    Of the rejects of a step the first few are told, and the number of the others.
+    The first few rejects of a step are printed, and the number of the others.
     """
 
     def __init__(self, stream: TextIO | None = None, every: float = 10.0) -> None:

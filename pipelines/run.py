@@ -70,7 +70,7 @@ class Building:
     """A build under way: it holds the bank's lease, and has the steps to run one after another.
 
     ``steps`` are run in their order by `run`; each does what is left of it, and nothing when nothing is. `release`
-    comes last. What is interrupted between two steps, or in one, is carried on by the next build. ``keywords`` are
+    comes last. The next build carries on where one was interrupted, between two steps or in one. ``keywords`` are
     fields of `BuildOptions`.
     """
 
@@ -264,7 +264,7 @@ def _check_owner(store: Store, recipe: Recipe, run: str, replace: bool) -> None:
 
 
 def _circumstances(context: Context) -> dict[str, Any]:
-    """The circumstances of a run that are in no fingerprint, for whoever reads lineage."""
+    """The circumstances of a run that are in no fingerprint, for readers of lineage."""
     torch = sys.modules.get("torch")
     return {
         "engine": context.engine.name,

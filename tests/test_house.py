@@ -20,6 +20,8 @@ FORBIDDEN = {
 }
 FOLDERS = ("mnemic", "operators", "pipelines", "flows")
 CODE = sorted(file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py"))
+BESIDE = ("bench", "deploy", "examples", "tests")
+EVERY_FILE = sorted([*CODE, *(file for folder in BESIDE for file in (ROOT / folder).rglob("*.py"))])
 
 
 def imported(file: Path) -> set[str]:
@@ -40,8 +42,45 @@ def test_nobody_imports_from_a_floor_above(file):
 
 
 def test_one_file_is_one_idea():
-    long = {str(file.relative_to(ROOT)): n for file in CODE if (n := len(file.read_text().splitlines())) > 400}
-    assert not long
+    lengths = {str(file.relative_to(ROOT)): len(file.read_text().splitlines()) for file in EVERY_FILE}
+    assert not {file: length for file, length in lengths.items() if length > 400}
+
+
+PARTICIPLES = {"found", "made", "said", "told", "heard", "held", "kept", "wanted", "given", "taken", "known", "asked"}
+STORED_NAMES = {("pipelines/identity.py", "found")}  # `Record.found`: a key of the records in every bank
+
+
+def names_of(code: str) -> set[str]:
+    """The names that code gives to variables, parameters, attributes and properties; a call's keywords are not its."""
+    names: set[str | None] = set()
+    for node in ast.walk(ast.parse(code)):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()) | ast.arg(arg=name):
+                names.add(name)
+            case ast.alias(asname=name) | ast.ExceptHandler(name=name) | ast.MatchAs(name=name):
+                names.add(name)
+            case ast.FunctionDef(name=name, decorator_list=marks) if any("property" in ast.unparse(m) for m in marks):
+                names.add(name)
+    return {name for name in names if name}
+
+
+def test_names_are_seen():
+    code = """
+import a as made
+class B:
+    held: int
+    @property
+    def wanted(self, *asked, **given): self.kept = lambda taken: taken
+try: pass
+except OSError as told: (known, other), said = [found for found in c(heard=1)], 2
+"""
+    assert PARTICIPLES - names_of(code) == {"heard"}, "a keyword belongs to the function that is called"
+
+
+def test_no_variable_is_named_by_a_participle():
+    """A result is named by what it is (`memories`, `recall`, `weights`)."""
+    names = {(str(file.relative_to(ROOT)), name) for file in EVERY_FILE for name in names_of(file.read_text())}
+    assert {place for place in names if place[1] in PARTICIPLES} == STORED_NAMES
 
 
 MODULES = {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file for file in CODE}
@@ -140,12 +179,12 @@ def test_nobody_asks_what_kind_a_memory_is():
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Compare):
                 parts = [part for side in (node.left, *node.comparators) for part in ast.walk(side)]
-                asked = {part.value for part in parts if isinstance(part, ast.Constant)} & names
+                names_asked = {part.value for part in parts if isinstance(part, ast.Constant)} & names
             elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("isinstance", "issubclass"):
-                asked = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} & classes
+                names_asked = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} & classes
             else:
-                asked = set()
-            if asked:
+                names_asked = set()
+            if names_asked:
                 places.append((module, node.lineno))
     assert not places
 

@@ -37,12 +37,11 @@ class BankRetriever(BaseRetriever):  # type: ignore[misc]
     tenant, session, level, start and end (characters of the document), time (ISO 8601), speakers, turns, words, reason,
     and score (fused), similarity, bm25, event_bm25, document_bm25, None where a signal did not rank the event.
 
-    The settings are those of `mnemic.bank.Bank.search`. Documents come in reading order, the best source first, which
-    is how a prompt wants them; with ``best_first`` by falling score, which is what a reranker, a merger of several
-    retrievers or a measure of ranks takes the order for. Any setting can be given to one call, as in
-    ``invoke(query, words=200)``, and then replaces that of the retriever; only ``where`` is added to it, so that no
-    call gets what the retriever was not to see. Calls may come from several threads; `ainvoke` and `abatch` run in
-    LangChain's executor.
+    The settings are those of `mnemic.bank.Bank.search`. Documents come in reading order, the best source first, as a
+    prompt needs them. With ``best_first`` they come by falling score, as rerankers, mergers of several retrievers and
+    measures of ranks expect. Any setting can be given to one call, as in ``invoke(query, words=200)``, and then
+    replaces that of the retriever; only ``where`` is added to it, so that no call gets what the retriever was not to
+    see. Calls may come from several threads; `ainvoke` and `abatch` run in LangChain's executor.
 
     Raises what `Bank.search` raises, and pydantic's ``ValidationError`` for a setting that does not exist.
     """

@@ -47,10 +47,10 @@ class BankRetriever(BaseRetriever):  # type: ignore[misc]
     event_bm25, document_bm25, None where a signal did not rank the event. A language model is given the text alone, so
     that the budget holds for what it reads, and the metadata that ``shown`` names, such as ``("locator", "time")``.
 
-    The other settings are those of `mnemic.bank.Bank.search`. Nodes come in reading order, the best source first, which
-    is how a prompt wants them; with ``best_first`` by falling score, which is what a reranker, a merger of several
-    retrievers or a measure of ranks takes the order for. Scores are sums of reciprocal ranks, far below 1: a cutoff
-    made for cosines would drop everything.
+    The other settings are those of `mnemic.bank.Bank.search`. Nodes come in reading order, the best source first, as a
+    prompt needs them. With ``best_first`` they come by falling score, as rerankers, mergers of several retrievers and
+    measures of ranks expect. Scores are sums of reciprocal ranks, far below 1: a cutoff made for cosines would drop
+    everything.
 
     Of a `QueryBundle` only ``query_str`` is used: its embedding may be of another model than the bank's vectors, and
     with ``custom_embedding_strs`` words and meaning would be asked for different things. Calls may come from several

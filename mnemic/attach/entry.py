@@ -1,4 +1,4 @@
-"""What acts in a model until it is closed."""
+"""A memory's handle in a model: it acts until it is closed."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Prompt:
         return [row[mask.bool()] for row, mask in zip(self.ids, self.mask, strict=True)]
 
     def chosen(self, entry: Hashable, choose: Callable[[Prompt], T]) -> T:
-        """What ``entry`` chose for this prompt; it is asked once."""
+        """The choice of ``entry`` for this prompt; it is asked once."""
         if entry not in self._choices:
             self._choices[entry] = choose(self)
         choice: T = self._choices[entry]

@@ -25,8 +25,8 @@ class _Capture:
 def read_prefix(model: Any, ids: torch.Tensor, mask: torch.Tensor | None = None) -> Prefix:
     """Read ``ids`` int64 [rows, n] and take every layer's keys (before rotation) and values.
 
-    ``mask`` [rows, n] is 1 where a row has text. What has entered the model acts: behind a prefix, the text is read
-    behind it. Raises `ModelError` for models whose keys are not understood.
+    ``mask`` [rows, n] is 1 where a row has text. Memories that have entered the model act: with a prefix, the text is
+    read behind it. Raises `ModelError` for models whose keys are not understood.
     """
     import torch
 

@@ -48,7 +48,7 @@ EXIT_CODES = """exit codes:
   0 done   1 other error   2 recipe or arguments   3 source   4 model   5 not a bank, or not readable
   6 bank in use by another build   7 bank of another recipe   8 step failed   9 too many rejects
   10 no space left   11 an extra is not installed, or a plugin does not load
-  12 a cluster or an object store does not answer   130 interrupted (what was committed is kept)"""
+  12 a cluster or an object store does not answer   130 interrupted (committed work is kept)"""
 
 
 def load(name: str) -> ModuleType:
@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"mnemic: {plain(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("\nmnemic: interrupted; what was committed is kept, and the same command carries on.", file=sys.stderr)
+        print("\nmnemic: interrupted; committed work is kept, and the same command carries on.", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,7 +8,7 @@ import json
 from mnemic.bank import open_bank
 from mnemic.terminal import say
 
-SUMMARY = "the content hash by which two banks are compared"
+SUMMARY = "the content hash of a bank; equal banks have equal digests"
 EXAMPLES = """  mnemic digest memory/python-environment
   mnemic digest memory/python-environment --json"""
 

@@ -39,8 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _facts(store: Store, lost: list[Loss], dry: bool) -> dict[str, object]:
     names = ("dataset", "fault", "version", "releases", "rows")
-    told = [{**{name: getattr(loss, name) for name in names}, "story": str(loss)} for loss in lost]
-    return {"bank": store.root, "repaired": not dry, "losses": told}
+    losses = [{**{name: getattr(loss, name) for name in names}, "story": str(loss)} for loss in lost]
+    return {"bank": store.root, "repaired": not dry, "losses": losses}
 
 
 def _shown(store: Store, lost: list[Loss], arguments: argparse.Namespace) -> str:

@@ -12,7 +12,7 @@ from mnemic.errors import BankError
 from mnemic.terminal import say
 from mnemic.verify import Verification, verify
 
-SUMMARY = "whether every file of a bank is what it was when its releases were written"
+SUMMARY = "whether any file of a bank has changed since its releases were written"
 
 EXAMPLES = """  mnemic verify memory/notes           pins, sizes, files that nothing names: a second or two
   mnemic verify memory/notes --deep    also the hash of every file: as long as reading the bank takes

@@ -1,4 +1,4 @@
-"""Names and values, SQL, and lists of these, as one condition of which all parts must hold."""
+"""Names and values, SQL, and lists of these, as one condition: all parts must hold."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OF_DOCUMENTS = ("tenant", "source", "collection", "session", "document")
 MANY = 100_000
 """Values that a name may have."""
 MOST = 1_000
-"""Conditions that one search may have."""
+"""The most conditions of one search."""
 DEEP = 16
 """Lists of conditions that may stand in each other."""
 
@@ -34,14 +34,14 @@ _NAMES = (*OF_DOCUMENTS, "speaker", *_TIMES)
 
 @dataclass(frozen=True)
 class Conditions:
-    """What rows must meet, all of it: ``named``, pairs of a name and its values or time, and ``texts``, SQL."""
+    """Conditions that all must hold: ``named``, pairs of a name and its values or time, and ``texts``, SQL."""
 
     named: tuple[tuple[str, tuple[str, ...] | datetime], ...] = ()
     texts: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, where: Where) -> Conditions:
-        """``where`` is SQL over the columns, a mapping, a list of such conditions, or None for no condition.
+        """``where`` is SQL over the columns, a mapping, a list of conditions, or None for no condition.
 
         A mapping has the names tenant, source, collection, session, document, speaker (a value, or a list of which one
         must hold; an empty list finds nothing) and after, before (times, or ISO 8601: from the first, and before the
@@ -81,7 +81,7 @@ class Conditions:
 
 
 def all_of(*conditions: str | None) -> str | None:
-    """All of the conditions at once, each of which is SQL of mnemic's own."""
+    """One condition that holds where all of ``conditions``, SQL of mnemic's own, hold."""
     return values.joined("AND", [one for one in conditions if one]) or None
 
 
@@ -123,7 +123,7 @@ def _pairs(mapping: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...] | 
 
 
 def _choices(name: str, value: Any) -> tuple[str, ...]:
-    """The values of which one must hold, each once."""
+    """The alternatives of a condition, each once."""
     if isinstance(value, Iterator):
         raise QueryError(f"The condition {name} has an iterator, which can be read only once; give list(...) of it.")
     if isinstance(value, Mapping):

@@ -222,7 +222,7 @@ def _bounded(depth: int) -> None:
 
 
 def _subject(value: Term, other: Term) -> str:
-    """What is looked for in a list or a range: a literal is written for the columns there, too."""
+    """The value that is looked for in a list or a range. A literal is written for the columns there, too."""
     if value.kind == OTHER:
         raise QueryError(f"{value.sql} holds {OTHER} to compare; ask whether it IS NULL.")
     return beside(value, other)

@@ -1,6 +1,6 @@
 """The dataset layer: everything that mnemic does with Lance, and the only package that imports it.
 
-A bank is a folder of Lance datasets. What is not committed did not happen: rows are appended and columns are grown by
+A bank is a folder of Lance datasets. Uncommitted work did not happen: rows are appended and columns are grown by
 commits whose transaction properties say which step, fingerprint, run and code revision made them.
 
 * ``store``   opens datasets, reads pinned snapshots, creates, replaces, deletes and tags
@@ -17,7 +17,7 @@ commits whose transaction properties say which step, fingerprint, run and code r
 * ``lease``   one writer a bank
 * ``fence``   a builder that has lost its lease changes nothing
 * ``index``   full-text and vector search
-* ``digest``  the content hash by which two banks are compared
+* ``digest``  the content hash of a bank; equal banks have equal digests
 
 Lance computes with two threads fewer than there are processors, and reads how many once: on a small machine that is
 one, and nothing of a search would run beside anything else. Two are the least here, unless LANCE_CPU_THREADS says more.

@@ -22,7 +22,7 @@ THREADS = 4
 
 @dataclass(frozen=True)
 class Checksum:
-    """What a file was: bytes, and blake2b of them; ``release`` is the one at which it was written down."""
+    """The bytes of a file and their blake2b; ``release`` is the release that wrote them down."""
 
     size: int
     hash: str
@@ -30,7 +30,7 @@ class Checksum:
 
 
 def checksums(store: Store) -> dict[str, Checksum]:
-    """Path below the bank -> what the file was; empty for a bank of before, which has none."""
+    """Path below the bank -> its checksum; empty for a bank that an older mnemic wrote."""
     snapshot = store["checksums"].snapshot()
     if snapshot is None:
         return {}

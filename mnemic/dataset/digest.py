@@ -1,4 +1,4 @@
-"""`mnemic digest`: the content hash by which two banks are compared.
+"""`mnemic digest`: the content hash of a bank, equal for equal banks.
 
 For every dataset, the rows are sorted by their key and each column is hashed on its own, one column in memory at a
 time. Run ids, times of building and the bookkeeping of sources are left out, so that the order of work, the number of

@@ -1,4 +1,4 @@
-"""What can fail beneath a dataset, the disk or an object store, and the sentence for it.
+"""Failures beneath a dataset, of the disk or an object store, and the sentence for each.
 
 Lance tells errors of reading as `ValueError`, `OSError` or Arrow's errors, with the answer of the object store as text.
 Nothing of that text is passed on but its status, code and message: options and bodies of requests stay out of a log.

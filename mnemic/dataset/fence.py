@@ -1,10 +1,10 @@
-"""What keeps a builder that has lost its lease from changing the bank: every change asks, and carries a number.
+"""A builder that has lost its lease cannot change the bank: every change asks for the lease, and carries its number.
 
-A change opens a version, asks whether the lease is still held, and then commits on just that version. Whoever claims a
-lease whose former holder may be alive *fences* every dataset: it puts the current version in the place of itself
-(Lance's `Restore`), and Lance refuses whatever was begun on an older version. `Overwrite`, which it would rebase, is
-committed without retries, so that any commit in between is a conflict. So a builder that slept between its question
-and its commit, for however long, commits nothing.
+A change opens a version, asks whether the lease is still held, and then commits on just that version. A claimant of a
+lease whose former holder may be alive *fences* every dataset: it commits a `Restore` of the current version, and Lance
+then refuses every change that was begun on an older version. `Overwrite`, which it would rebase, is committed without
+retries, so that any commit in between is a conflict. So a builder that slept between its question and its commit, for
+however long, commits nothing.
 
 Two things cannot be refused: a fence, or the first version of a dataset, of a claimant that slept in the middle of it.
 Both carry the number of its claim. Before it builds on a version that it has not made, a builder looks whether that

@@ -1,4 +1,4 @@
-"""What a dataset of a bank asks before it changes, while the bank is being built."""
+"""The checks of a dataset before each change, while its bank is being built."""
 
 from __future__ import annotations
 

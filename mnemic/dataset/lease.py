@@ -108,14 +108,14 @@ class Lease:
         """Raise when the lease was lost; called before and after every change of the bank.
 
         The time in which this process was suspended counts, and so does that in which its machine was: where the clock
-        of the day ran on without the other. Whoever had no beat for almost as long as a claimant waits (no two clocks
-        run alike) beats now, which succeeds where nobody has claimed.
+        of the day ran on without the other. A holder without a beat for almost as long as a claimant waits (no two
+        clocks run alike) beats now. The beat succeeds where nobody has claimed.
         """
         silent = max(clock() - self._beaten, time.time() - self._day)
         if self._lost.is_set() or (silent > EXPIRES - min(HEARTBEAT, EXPIRES / 4) and not self._renewed()):
             raise BankInUse(
                 f"The lease on {self.bank} expired while this build was stopped, and another build may have begun. "
-                "What was committed is kept: run the same build again."
+                "Committed work is kept: run the same build again."
             )
 
     def confirm(self) -> None:
@@ -126,7 +126,7 @@ class Lease:
             self._lost.set()
             raise BankInUse(
                 f"The lease on {self.bank} expired while this build was stopped: process {row['pid']} on "
-                f"{_name(row)} (run {row['run']}) has claimed it since. What was committed is kept: run the same build "
+                f"{_name(row)} (run {row['run']}) has claimed it since. Committed work is kept: run the same build "
                 "again when that one has ended."
             )
 
@@ -262,7 +262,7 @@ class Lease:
         return {**{name: f"'{value}'" for name, value in text.items()}, "pid": str(os.getpid()), **self._signs()}
 
     def _signs(self) -> dict[str, str]:
-        """A sign of life: the heartbeat, of which nobody but the holder asks more than whether it changed."""
+        """A sign of life: the heartbeat. Others only look whether it changed."""
         return {"heartbeat": repr(time.time()), "uptime": repr(clock())}
 
     def _update(self, values: dict[str, str], where: str) -> bool:

@@ -1,16 +1,16 @@
-"""What opens an object store: the names of its options, bounds on waiting, and secrets that stay out of sight.
+"""Options that open an object store: their names, bounds on waiting, and secrets that stay out of sight.
 
 Lance reads the usual variables of the environment by itself (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
 AWS_SESSION_TOKEN, AWS_PROFILE, AWS_REGION or AWS_DEFAULT_REGION, AWS_ENDPOINT_URL or AWS_ENDPOINT_URL_S3,
 AWS_ALLOW_HTTP), and it commits by conditional put (`If-None-Match: *`) without being told; `aws_conditional_put` other
-than `etag` makes it refuse to write. Added here is what it lacks:
+than `etag` makes it refuse to write. This module adds:
 
-* An option that Lance does not know it ignores in silence, and an address that is none kills it. Both are told.
+* Errors for an unknown option, which Lance ignores in silence, and for a malformed address, which kills it.
 * An option beats the environment. Lance lets AWS_ENDPOINT_URL_S3 beat the option `aws_endpoint`.
 * An endpoint that says `http://` needs no `allow_http`.
 * Lance waits 30 s for each of the 24 requests that opening a dataset makes of a store that hangs: 12 minutes, three
-  times. With `BOUNDS` a store that refuses connections is told after 15 s, one that hangs or drops them after 65 s,
-  and after twice that where a commit was under way.
+  times. With `BOUNDS` the error comes after 15 s from a store that refuses connections, after 65 s from one that hangs
+  or drops them, and after twice that where a commit was under way.
 
 `read_timeout` bounds silence while reading, and the whole of an upload (5 MB): on a line slower than 5 MB/s set it
 higher.
@@ -102,7 +102,7 @@ def checked(options: Mapping[str, str]) -> Options:
 
 
 def opening(root: str, stated: Mapping[str, str] | None) -> Options | None:
-    """What opens the bank at ``root``: ``given``, the environment where it has to be looked at, and `BOUNDS`.
+    """The options that open the bank at ``root``: ``given``, those of the environment that matter, and `BOUNDS`.
 
     Raises `BankError` for an address or an option that cannot be used.
     """

@@ -1,4 +1,4 @@
-"""What this host knows of its own processes: who they are, whether they live, and how long they were stopped.
+"""Facts about this host's own processes: their identity, whether they live, and how long they were stopped.
 
 That a process is dead needs proof. Where `/proc` is absent (macOS) or hidden (`hidepid`), one that cannot be read is
 not dead: the operating system is asked whether the number is in use at all.

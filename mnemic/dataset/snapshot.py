@@ -179,12 +179,12 @@ class Snapshot:
             return rows.sort_by("_rowid").drop_columns(["_rowid"])
 
     def take(self, positions: Sequence[int] | np.ndarray[Any, Any], columns: Sequence[str]) -> pa.Table:
-        """Rows by their position in storage order, in the order asked for."""
+        """The rows at ``positions`` [n] of the storage order, in the order of ``positions``."""
         with reading(self.uri):
             return self._dataset.take(np.asarray(positions, dtype=np.int64).tolist(), columns=list(columns))
 
     def take_rows(self, numbers: Sequence[int] | np.ndarray[Any, Any], columns: Sequence[str]) -> pa.Table:
-        """The rows with these row ids, in the order asked for, with `_rowid`; ids of no row are left out."""
+        """The rows with the row ids ``numbers`` [n], in their order, with `_rowid`; ids of no row are left out."""
         with reading(self.uri):
             row_ids = np.asarray(numbers, dtype=np.uint64).tolist()
             return self._dataset._take_rows(row_ids, columns=[*columns, "_rowid"])

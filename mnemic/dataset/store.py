@@ -232,7 +232,7 @@ class Store:
         return {**vars(self), "guard": None}
 
     def guarded(self, guard: Guard[Dataset]) -> Self:
-        """The same bank, each change of which asks ``guard``."""
+        """The same bank; each change of it asks ``guard``."""
         store = copy.copy(self)
         store.guard = guard
         return store

@@ -32,7 +32,7 @@ def write_rows(
 
 
 def write_ahead(dataset: Dataset, rows: pa.Table, schema: pa.Schema) -> list[WrittenFragment]:
-    """As `write_rows`, for a dataset that may not be there yet: whoever commits makes it, with this ``schema``."""
+    """As `write_rows`, for a dataset that may not be there yet: the commit makes it, with this ``schema``."""
     mode = "create" if dataset.snapshot() is None else "append"
     return _written(dataset.uri, rows, schema, mode, dataset.storage_options)
 

@@ -1,4 +1,4 @@
-"""What turns a model's hidden states into the vector of a text, as its folder states it.
+"""The settings that turn a model's hidden states into the vector of a text, as its folder states them.
 
 A model of sentence-transformers is a list of modules (``modules.json``): a transformer, a pooling, sometimes a
 normalisation. Those three are what we compute. A folder that names another one (a dense layer, a weighting of layers)
@@ -72,7 +72,7 @@ def resolve_settings(
     long_text: str = "truncate",
     max_tokens: int | None = None,
 ) -> EncoderSettings:
-    """The settings of the encoder at ``address``; what is "auto" or None is what its folder states.
+    """The settings of the encoder at ``address``; "auto" and None are read from its folder.
 
     The pooling is that of ``1_Pooling/config.json`` (mean where there is none). The prompts are those called "document"
     or "passage", and "query", in ``config_sentence_transformers.json`` (else its default prompt, or none).

@@ -1,4 +1,5 @@
-"""What a model computes with its weights: epsilons, activations, rotary frequencies, scalings, windows, soft caps.
+"""The function that a model computes with its weights: epsilons, activations, rotary frequencies, scalings, windows,
+soft caps.
 
 The modules are asked, not the configuration alone: they hold what is computed, and may have been changed in place.
 Facts are compared with the tolerance of bfloat16, and only where both models have them, so that a model is the same in

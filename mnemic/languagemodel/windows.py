@@ -85,7 +85,10 @@ def encode(texts: Sequence[str], tokenizer: Any, limit: int) -> tuple[list[NDArr
 def padded_windows(
     tokens: Sequence[NDArray[np.int32]], shape: tuple[int, int], members: Sequence[tuple[int, Window]]
 ) -> NDArray[np.int64]:
-    """Input of one forward pass: the windows' token ids, int64 ``shape``, with zeros to their right and below."""
+    """Input of one forward pass: the windows' token ids, int64 ``shape``, with zeros to their right and below.
+
+    ``tokens`` has an int32 [tokens] for each document; a member is (document, window).
+    """
     ids = np.zeros(shape, dtype=np.int64)
     for row, (document, part) in enumerate(members):
         ids[row, : part.end - part.begin] = tokens[document][part.begin : part.end]

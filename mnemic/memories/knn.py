@@ -1,8 +1,8 @@
 """kNN-LM itself as a memory: the datastore's keys, a search, and the vote of the neighbours.
 
 Khandelwal et al. (arXiv 1911.00172, equations 2 and 3): p(v) = the sum of softmax(-d^2 / t) over the neighbours whose
-next token is v. It is what the other memories imitate, needs no training, and says more than they do where the store
-has the text itself; for this it holds every key (1,152 bytes a token at width 576) and searches at every token. Small
+next token is v. The other memories imitate it. It needs no training, and predicts better than they do where the store
+has the text itself. For this it holds every key (1,152 bytes a token at width 576) and searches at every token. Small
 stores are compared whole, larger ones by lists; distances are exact in either way.
 
 At inference a search has one query or a few, so they are not padded to the blocks of a self-join: of lists the queries

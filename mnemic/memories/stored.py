@@ -21,7 +21,7 @@ class StoredMemories:
     def infos(self) -> tuple[MemoryInfo, ...]:
         """Those of the dataset `memories` first, in its order, then those that are kept elsewhere, by kind.
 
-        Rows of a kind that this mnemic does not know are listed too; loading one says so.
+        Rows of a kind that this mnemic does not know are listed too; loading one raises an error.
         """
         described: dict[str, MemoryInfo] = {}
         with fitting(self.view, "The memories"):

@@ -67,6 +67,7 @@ class InMemoryKeys:
             yield self.keys[begin : begin + AT_ONCE], self.document[begin : begin + AT_ONCE]
 
     def take(self, rows: Integers) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys float16 [m, d] and documents int64 [m] of ``rows`` int64 [m]."""
         import torch
 
         places = torch.from_numpy(rows).to(self.keys.device)

@@ -2,7 +2,7 @@
 
 Recall at k over events of different length would mean nothing; recall under a budget does. As in EM-LLM (arXiv
 2407.09450, section 3.4) most of the budget goes to the best events, best first, and a share to what stands next to
-them, next before previous, in the order of the hits. Whatever is then left goes to the best of the rest.
+them, next before previous, in the order of the hits. The remaining budget goes to the best of the rest.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Search over one release: several signals at once, fused, and filled into a budget.
 
-Asked at the same time are the vectors and the words (BM25) of the rows of the level that is searched, the words of the
-documents that they are in (a session of a conversation is one), and in all but large banks those of their events. What
-these rank is fused (`mnemic.search.fusion`) and taken under the budget (`mnemic.search.buffers`).
+Four queries run at the same time: the vectors and the words (BM25) of the rows of the searched level, the words of
+their documents (a session of a conversation is one), and, in banks of up to `EVENTS_HEARD` rows, the words of their
+events. The rankings are fused (`mnemic.search.fusion`), and the budget is filled from them (`mnemic.search.buffers`).
 """
 
 from __future__ import annotations

@@ -40,6 +40,7 @@ class NearestEvents:
 
     @classmethod
     def of(cls, node: Integers, distance: Floats, ids: npt.NDArray[np.bytes_]) -> NearestEvents:
+        """The nearest of events in any order: ``node`` int64, ``distance`` float64, ``ids`` bytes, [events] each."""
         order = np.lexsort((ids, distance, node))
         node = node[order]
         rank = np.arange(len(node)) - np.searchsorted(node, node)

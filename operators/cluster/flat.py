@@ -1,4 +1,4 @@
-"""Flat k-means by faiss, for whoever wants its centroids: a tree of one level."""
+"""Flat k-means by faiss, for its centroids: a tree of one level."""
 
 from __future__ import annotations
 

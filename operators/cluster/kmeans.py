@@ -59,7 +59,7 @@ class KMeansSettings:
 
 
 def steps_of_a_unit(vectors: Vectors) -> float:
-    """A power of two by which the longest of ``vectors`` float32 [n, d] has at most 2^11 steps."""
+    """A power of two. Divided by it, the longest of ``vectors`` float32 [n, d] has at most 2^11 steps."""
     longest = math.sqrt(max((float(np.einsum("ij,ij->i", part, part).max()) for part in _parts(vectors)), default=0.0))
     return float(LONGEST / 2.0 ** math.ceil(math.log2(longest))) if longest > 0 else 1.0
 

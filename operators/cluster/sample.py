@@ -1,8 +1,8 @@
-"""Which events a tree is trained on: those of smallest draw, whoever looks at them first.
+"""The events that a tree is trained on: those of smallest draw, in whatever order they are read.
 
 A draw is 64 bits that depend on the seed and an event's id alone. So the events of smallest draw are a random sample,
 which any split of the corpus finds again: the smallest of two parts are among the smallest of each ("bottom-k", Cohen
-and Kaplan 2007). What travels is a draw and a row number, 16 bytes an event, and no vector.
+and Kaplan 2007). Only a draw and a row number travel, 16 bytes an event, and no vector.
 """
 
 from __future__ import annotations

@@ -209,7 +209,7 @@ def chunk_rows(device: str) -> int:
 
 
 def grouped(node: torch.Tensor, nodes: int) -> torch.Tensor:
-    """A stable order of the rows by ``node`` int64 [rows], of which there are ``nodes``: int64 [rows]."""
+    """A stable order of the rows by ``node`` int64 [rows], each below ``nodes``: int64 [rows]."""
     import torch
 
     if node.device.type != "cpu":

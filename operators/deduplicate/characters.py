@@ -1,4 +1,4 @@
-"""What deduplication knows of every code point: its lower case, its class, and whether it may need normalisation.
+"""The properties of code points for deduplication: lower case, class, and whether normalisation may be needed.
 
 One table of 64-bit entries, made once a process from Python's character database:
 

@@ -1,4 +1,4 @@
-"""Which comparisons are written down, so that n letters of one template do not give n * n / 2 rows.
+"""The comparisons that become rows, so that n letters of one template do not give n * n / 2 of them.
 
 A document is listed with what it fell to, and of those that it was found distinct from with the `NEAREST` most similar
 (of equals the better ranked). Few documents have more: a comparison needs signatures that agree almost as the threshold
@@ -27,7 +27,7 @@ LEVELS = 20
 
 
 def unlinked(documents: int) -> Integers:
-    """Documents of which none is linked with another one, at any level: int32 [`LEVELS`, documents]."""
+    """Documents without links, at any level: int32 [`LEVELS`, documents]."""
     return np.tile(np.arange(documents, dtype=np.int32), (LEVELS, 1))
 
 

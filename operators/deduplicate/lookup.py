@@ -57,7 +57,7 @@ class ColumnById:
 
     @classmethod
     def restore(cls, name: str, state: pa.Table, otherwise: str | None = None) -> ColumnById:
-        """From the ``state`` of another one; its tables and its summary stay with that one."""
+        """From the ``state`` of another fit; its tables and its summary stay with that fit."""
         return cls.build(name, state["id"].combine_chunks(), state["value"].combine_chunks(), {}, {}, otherwise)
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:

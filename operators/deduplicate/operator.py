@@ -6,7 +6,7 @@ the pairs that were compared are rows of `pairs`, so each removal can be explain
 are the nearest, which are all unless it is one of many of a template: `operators.deduplicate.listing`.) The answer
 depends on the set of documents, the shape of the bands and the documents that an earlier release kept. It never depends
 on order, batches or workers, and on memory only where that chooses the shape. Documents of two tenants are never
-compared: a tenant must find what it said, whoever else said it.
+compared: a tenant must find its own text, also where another tenant has it.
 
 The work is cut twice, so that no process holds all documents. Shards are ranges of keys, in which the shared ones are
 found. Packs are whole components of documents that share keys, about which everything can be decided.
@@ -240,8 +240,8 @@ def duplicates_of(
 def summary_of(documents: int, fallen: int, exact: int, pairs: int, unlisted: int, chosen: BandPlan) -> dict[str, Any]:
     """Counts of documents, of those kept, of exact copies, near-duplicates and pairs; and the shape of the bands.
 
-    Of ``documents`` so many have ``fallen``, ``exact`` of them as exact copies. ``unlisted`` comparisons are no pairs,
-    and are told where there are some.
+    Of ``documents`` so many have ``fallen``, ``exact`` of them as exact copies. ``unlisted`` comparisons are no pairs;
+    their number is in the summary where there are some.
     """
     return {
         "documents": documents,

@@ -86,7 +86,7 @@ SECTION = Section("signature", Signature, Grow("documents", columns=("id", "text
 
 
 def hexadecimal(forms: Hashes) -> pa.Array:
-    """Hashes, uint64 (documents, 2), as strings of 32 hexadecimal characters."""
+    """Hashes, uint64 [documents, 2], as strings of 32 hexadecimal characters."""
     data = forms.astype(">u8").view(np.uint8)
     digits = np.empty((len(forms), 32), np.uint8)
     digits[:, 0::2], digits[:, 1::2] = _HEXADECIMAL[data >> 4], _HEXADECIMAL[data & 15]

@@ -37,7 +37,10 @@ def judge_in_tiles(
     nearest: int,
     parent: Integers,
 ) -> tuple[int, Listed]:
-    """Judge documents from ``first`` on, at most to ``last - 1``; returns the one after them, and what is listed."""
+    """Judge documents from ``first`` on, at most to ``last - 1``: the document after them, and the listed comparisons.
+
+    ``lengths`` (shingles), ``keeper``, ``unlisted`` and ``parent`` are int64 [documents]; the last three are updated.
+    """
     fitting = int(np.searchsorted(np.cumsum(lengths[first:last]), sets.capacity, "right"))
     proposed, bounds = buckets.proposals(first, first + max(fitting, 1), _MOST_PROPOSED)
     last = first + len(bounds) - 1

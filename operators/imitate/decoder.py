@@ -194,7 +194,10 @@ class DecoderStudent:
         )
 
     def batches(self, order: NDArray[np.int64], rows: int) -> list[NDArray[np.int64]]:
-        """Batches of windows, int64, of about ``rows`` rows each: windows have different numbers of rows."""
+        """Batches of the windows in ``order``, int64 [windows], of about ``rows`` rows each.
+
+        Windows have different numbers of rows.
+        """
         steps = min(len(order), max(1, round(self.rows / rows)))
         return [np.sort(part) for part in np.array_split(order, steps)]
 

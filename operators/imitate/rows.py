@@ -1,4 +1,4 @@
-"""What a student is trained on: rows of the datastore with what the teacher says of them, and held-out rows."""
+"""The rows that a student is trained on: the datastore's with the teacher's distributions, and held-out rows."""
 
 from __future__ import annotations
 

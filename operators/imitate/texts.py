@@ -15,7 +15,7 @@ from operators.imitate.rows import taught, vector
 
 @dataclass(frozen=True)
 class TextRows:
-    """What a Memory Decoder is trained on: the store's text with its teacher, and held-out text for validation."""
+    """The text that a Memory Decoder is trained on: the store's with its teacher, and held-out text for validation."""
 
     store: Texts
     teacher_ids: NDArray[np.int32]  # [n, m]

@@ -1,4 +1,4 @@
-"""What is wrong with settings of reading: window, stride, batch_tokens and dtype, and the model that reads."""
+"""Faults in settings of reading: window, stride, batch_tokens and dtype, and the model that reads."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 An event is a run of neighbouring units about one thing. A segmenter scores the gaps between units, selects boundaries
 and may refine them (`operators.segment.boundaries`); what it needs of the units is their vectors, and for the methods
-of surprise a column of a language model. The default is `operators.segment.posterior`: change points weighed by their
-probability, at the granularity where the text is most sure of itself; with ``mean_units`` at a length that one wants.
+of surprise a column of a language model. The default is `operators.segment.posterior`: change points weighted by their
+probability, at the granularity that the text supports best, or at the length ``mean_units``.
 """
 
 from operators.segment.operator import Segment

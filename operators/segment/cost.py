@@ -1,4 +1,4 @@
-"""What it costs to call a run of units one segment: their squared distance to their weighted mean.
+"""The cost of one segment: the squared distance of its units to their weighted mean.
 
 For weights w and vectors v the cost of units i..j is sum w |v|^2 - |sum w v|^2 / sum w. With u = w v it needs nothing
 but the inner products u_s . u_t of units fewer than ``longest`` apart: |sum u|^2 grows by one unit at a time. They are

@@ -1,11 +1,11 @@
 """The levels of events: passages inside turns inside events inside sessions, each a list of ranges of units.
 
-A *session* is what lies between hard cuts: a document, or a part of one between long pauses. An *event* is what the
-segmenter found in it. A *turn* is what one speaker of a conversation says at once, or what an event has of it. An event
-without turns, or a turn, of more words than a reader or an encoder takes at once also comes in *passages*, cut where
-the units on either side differ most. (At an event's granularity no gap inside it is a boundary.) What has no smaller
-rows below it but units is a leaf: leaves tile the units of every document once, so they are what one searches and
-clusters. (Blocks with a stride overlap, and so do their passages.)
+A *session* lies between hard cuts: a document, or a part of one between long pauses. An *event* is a segment of a
+session. A *turn* is the uninterrupted text of one speaker of a conversation, or the part of it that an event has. An
+event without turns, or a turn, of more words than a reader or an encoder takes at once also comes in *passages*, cut
+where the units on either side differ most. (At an event's granularity no gap inside it is a boundary.) A row with no
+smaller rows below it but units is a leaf. Leaves tile the units of every document once, so leaves are searched and
+clustered. (Blocks with a stride overlap, and so do their passages.)
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ _LEAST_RISK = 0.02
 
 @dataclass(frozen=True)
 class Posterior:
-    """What is known of the boundaries of a text of n units at one penalty."""
+    """The posterior of the boundaries of a text of n units at one penalty."""
 
     cuts: Flags
     """Those with the least risk, [n - 1]."""

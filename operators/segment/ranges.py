@@ -1,4 +1,4 @@
-"""What is known of ranges of units by their vectors: the mean of each, and the units that stand for it.
+"""Summaries of ranges of units by their vectors: the mean of each, and the units that stand for it.
 
 Ranges may overlap and lie one in another; each is added up on its own, in the order of its units, so that its mean does
 not depend on what else is in the batch.
@@ -37,9 +37,10 @@ def mean_vectors(vectors: Vectors, firsts: Integers, ends: Integers) -> Vectors:
 
 
 def medoids(vectors: Vectors, means: Vectors, firsts: Integers, ends: Integers, most: int) -> list[Integers]:
-    """For each range its up to ``most`` units nearest to the mean, best first: rows of ``vectors``, int64.
+    """For each range its up to ``most`` units nearest to the mean, best first: rows of ``vectors``, int64 [<= most].
 
-    Of equally near ones the first.
+    ``vectors`` float32 [n, d]; ``means`` float32, ``firsts`` and ``ends`` int64 of r ranges. Of equally near units the
+    first.
     """
     return [row[row >= 0] for row in nearest_units(vectors, means, firsts, ends, most)]
 

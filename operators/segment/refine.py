@@ -1,4 +1,4 @@
-"""Boundaries moved to where the likeness of the units says that one event ends and the next begins.
+"""Boundaries moved to the gaps where the likeness of the units ends one event and begins the next.
 
 EM-LLM (arXiv 2407.09450, section 3.2) takes the units around a boundary as a graph with weights A_ij = k_i . k_j. It
 moves the boundary to the split of best modularity or conductance (equations 3 and 4, Algorithm 1). Its code builds the

@@ -1,4 +1,4 @@
-"""Which gaps become event boundaries, given a score for each.
+"""The gaps that become event boundaries, given a score for each.
 
 A cut-off is always a document's own, for scores of different documents are not on one scale. It is mean +
 ``deviations`` standard deviations over all its gaps or, as EM-LLM does it (arXiv 2407.09450, equation 1), over those
@@ -22,7 +22,7 @@ WARM_UP = 8
 
 
 def over_all_gaps(scores: Floats, ends: Flags, deviations: float) -> Floats:
-    """Mean + ``deviations`` (population) standard deviations of each document's scores."""
+    """Cut-offs float64 [n - 1]: mean + ``deviations`` (population) standard deviations of each document's scores."""
     which, gaps = np.cumsum(ends), np.flatnonzero(~ends)
     which = which[gaps]
     # bincount adds in order of position, so a document's sums do not depend on its neighbours.
@@ -36,9 +36,10 @@ def over_all_gaps(scores: Floats, ends: Flags, deviations: float) -> Floats:
 
 
 def over_gaps_before(scores: Floats, ends: Flags, deviations: float, window: int) -> Floats:
-    """Mean + ``deviations`` (population) standard deviations of the up to ``window`` gaps before each, in its document.
+    """Cut-offs float64 [n - 1] from the up to ``window`` gaps before each gap, in its document.
 
-    Infinite for the first 8 gaps of a document: statistics of fewer say nothing.
+    A cut-off is their mean + ``deviations`` (population) standard deviations. It is infinite for the first `WARM_UP`
+    gaps of a document: statistics of fewer say nothing.
     """
     return trailing(scores, ends, deviations, window, np.zeros((1, 2)))[0]
 
@@ -56,7 +57,7 @@ def trailing(scores: Floats, ends: Flags, deviations: float, window: int, sums: 
 
 
 def percentile(scores: Floats, ends: Flags, percent: float) -> Floats:
-    """The percentile of each document's scores, interpolated linearly."""
+    """Cut-offs float64 [n - 1]: the percentile of each document's scores, interpolated linearly."""
     threshold = np.full(len(scores), np.nan)
     for first, last in spans(ends):
         if last > first:
@@ -65,9 +66,10 @@ def percentile(scores: Floats, ends: Flags, percent: float) -> Floats:
 
 
 def at_rank(scores: Floats, candidates: Flags, ends: Flags, ranks: Integers) -> Floats:
-    """A cut-off below the ``ranks`` best candidates of each document (by `spans`), and not below the next one.
+    """Cut-offs float64 [n - 1] below the ``ranks`` best candidates of each document, and not below the next one.
 
-    The score of the best that is left out; -infinity where all are taken. Of equal scores all or none are taken.
+    ``candidates`` is bool [n - 1]; ``ranks`` int64 [documents], in the order of `spans`. The cut-off is the score of
+    the best candidate that is left out, or -infinity where none is. Equal scores are cut together or not at all.
     """
     threshold = np.full(len(scores), np.nan)
     for (first, last), rank in zip(spans(ends), ranks.tolist(), strict=True):
@@ -77,7 +79,7 @@ def at_rank(scores: Floats, candidates: Flags, ends: Flags, ranks: Integers) -> 
 
 
 def local_maxima(scores: Floats, ends: Flags) -> Flags:
-    """Gaps with no higher score beside them; the first of equal ones."""
+    """Bool [n - 1]: gaps with no higher score beside them; the first of equal ones."""
     padded = np.concatenate([[-np.inf], np.where(ends, -np.inf, scores), [-np.inf]])
     highest: Flags = (padded[1:-1] > padded[:-2]) & (padded[1:-1] >= padded[2:]) & ~ends
     return highest

@@ -22,7 +22,7 @@ _RULES = {
     "fixed": (),
     "unit": (),
 }
-"""How a method may be told what to cut; the first one it does by default."""
+"""The settings by which a method may choose its cuts; the first is its default."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -50,6 +50,7 @@ class StoredKeys:
             self.progress(read, len(self))
 
     def take(self, rows: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys float16 [m, d] and documents int64 [m] of ``rows`` int64 [m]."""
         table = self.corpus.take(rows.tolist(), ("document", "key"))
         return self.queries(table["key"].combine_chunks()), self.numbers(table["document"].combine_chunks())
 

@@ -117,5 +117,5 @@ def finished_weights(state: bytes) -> bytes:
 
 
 def _memory_format(metadata: dict[str, Any]) -> str:
-    """The `Student.format` of the memory in a state; the states of before had the name of its class in its place."""
+    """The `Student.format` of the memory in a state. In old states the name of its class stands in its place."""
     return str(metadata.get("memory") or _CLASSES[metadata["kind"]])

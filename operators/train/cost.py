@@ -1,4 +1,4 @@
-"""What a training costs, in floating-point operations of its matrix products: a number without a clock.
+"""The cost of a training in floating-point operations of its matrix products: a number without a clock.
 
 A product of a matrix with a row takes two operations for each weight, and its two gradients twice as many: six a weight
 and row (Kaplan et al., arXiv 2001.08361, section 2.1). Norms, activations, the softmax over the head and the optimiser

@@ -61,6 +61,7 @@ class LabelTable:
         return cls(places, teacher_probs, alpha)
 
     def take(self, chosen: NDArray[np.int64], device: str) -> Labels:
+        """The labels of the rows ``chosen`` int64 [b], on ``device``."""
         import torch
 
         probs = torch.from_numpy(probabilities(self.probs[chosen])).to(device)

@@ -77,7 +77,7 @@ class Learner(Protocol):
     def rows_in(self, batch: NDArray[np.int64]) -> int: ...
 
     def passes(self, batch: NDArray[np.int64]) -> Iterator[tuple[Any, Labels]]:
-        """The forward passes of a batch: the inputs of `trunk`, and the labels of its rows."""
+        """The forward passes of a batch, int64 [units]: the inputs of `trunk`, and the labels of its rows."""
 
     def trunk(self, inputs: Any) -> torch.Tensor:
         """The hidden states that the head reads, one a row: float [rows, width]."""

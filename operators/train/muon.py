@@ -22,7 +22,7 @@ MOMENTUM = 0.95
 def orthogonal(matrix: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """The matrix with its singular values moved to between about 0.7 and 1.2; float32, of the same shape.
 
-    ``dtype`` is what is multiplied; bfloat16 moves the result by 3 %, about as much as the iteration leaves open.
+    ``dtype``: the type of the products. bfloat16 moves the result by 3 %, about as much as the iteration leaves open.
     """
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     state = (wide.float() / (wide.norm() + 1e-7)).to(dtype)
@@ -36,7 +36,7 @@ def orthogonal(matrix: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Nesterov momentum of .95, orthogonal updates scaled by sqrt(max(1, rows / columns)), decoupled weight decay.
 
-    ``dtype`` is what `orthogonal` multiplies.
+    ``dtype``: the type of the products in `orthogonal`.
     """
 
     def __init__(

@@ -21,9 +21,9 @@ class Training(abc.ABC):
     Learning rates rise over ``warmup`` steps and fall linearly to 0. ``alpha`` is the weight of the teacher's
     distribution against the true token, ``blocks`` the memory's depth. ``optimiser`` is "muon" (the blocks' matrices by
     Muon with ``matrix_rate``, everything else by AdamW with ``learning_rate``) or "adamw" (everything). A training ends
-    after ``epochs``, or once ``patience`` epochs have not made the mixture better on validation rows; the best epoch is
-    what remains. ``processes`` is the size of the process group, which computes every batch in as many shards. It
-    changes float rounding, so it is part of the fingerprint.
+    after ``epochs``, or once ``patience`` epochs have not made the mixture better on validation rows. The best epoch
+    stays. ``processes`` is the size of the process group, which computes every batch in as many shards. It changes
+    float rounding, so it is part of the fingerprint.
     """
 
     version: ClassVar[int]
@@ -78,7 +78,7 @@ class Training(abc.ABC):
 
     @abc.abstractmethod
     def config(self, layers: int) -> dict[str, Any]:
-        """What attaching the memory has to know, of a language model of so many blocks."""
+        """The config for attaching the memory to a language model of so many blocks."""
 
     def half(self, device: str) -> bool:
         return resolve_dtype(self.dtype, device) == "bfloat16"

@@ -16,7 +16,7 @@ EXAMPLES = """  mnemic plan recipe.yaml
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="a YAML file, or the name of a shipped recipe")
     parser.add_argument("--bank", help="another place than the recipe's")
-    parser.add_argument("--device", help="cpu or cuda, as `build` will be told; it decides what `dtype: auto` means")
+    parser.add_argument("--device", help="cpu or cuda, as for `build`; it sets the type that `dtype: auto` stands for")
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 

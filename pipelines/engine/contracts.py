@@ -68,7 +68,7 @@ class Engine(Protocol):
         """One result for each item, in any order. Where there are no items no worker is made."""
 
     def stream(self, job: Job[Callable[[Progress], Iterator[ResultT]]], progress: Progress) -> ResultStream[ResultT]:
-        """The results that one worker yields, in its order.
+        """The results of one worker, in its order.
 
         When the worker dies, another one begins the job anew: what it yields must follow from what is committed.
         """

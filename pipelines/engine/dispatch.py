@@ -1,9 +1,9 @@
 """Hand items to actors, and decide what the death of one means.
 
 An actor holds at most two items: the one it works on and the next. When it dies another takes its place, twice at most
-unless work succeeds in between, and its items go to whoever is free. An item on which three actors died is taken for
-the cause: the results of the others still come, and then the step fails with the last words of the actor. A lost node
-is nobody's fault but the node's; its items are done elsewhere.
+unless work succeeds in between, and its items go to free workers. An item on which three actors died is taken for the
+cause: the results of the others still come, and then the step fails with the last words of the actor. A lost node is
+nobody's fault but the node's; its items are done elsewhere.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Mapped(Generic[ResultT]):
             if not waiting:
                 raise Unreachable(
                     f"All workers of the step {self._job.step} died more than {RESTARTS} times before any work was "
-                    "done. `mnemic show BANK --failures` has their last lines. What was committed is kept: look after "
+                    "done. `mnemic show BANK --failures` has their last lines. Committed work is kept: look after "
                     "the cluster, and run the same build again."
                 )
             ready = answered(list(waiting), WATCH_SECONDS)
@@ -251,7 +251,7 @@ def of_death(job: Job[Any], item: str, error: RayError, words: tuple[str, ...]) 
     on = f" on {item}" if item else ""
     failure = StepError(
         f"The step {job.step} lost {RESTARTS + 1} workers{on}: {cause}. `mnemic show BANK --failures` has the last "
-        "lines of the worker. What was committed is kept: leave that input out of the source or mend it, or give the "
+        "lines of the worker. Committed work is kept: leave that input out of the source or mend it, or give the "
         "build fewer workers if memory was short, and run the same build again."
     )
     failure.log = (*message.splitlines()[:8], *words)
@@ -272,12 +272,12 @@ def own_node_lives() -> bool:
 def check_cluster(job: Job[Any]) -> None:
     """Raise when this process has lost its node.
 
-    Asked before anything else is done about a dead actor: Ray ends a process that uses the object store of a node that
-    is gone.
+    This is the first check after an actor's death: Ray ends a process that uses the object store of a node that is
+    gone.
     """
     if not own_node_lives():
         raise Unreachable(
-            f"Ray died on this machine during the step {job.step}. What was committed is kept: run the same build "
+            f"Ray died on this machine during the step {job.step}. Committed work is kept: run the same build "
             "again, which starts Ray anew or finds the cluster again."
         )
 

@@ -41,7 +41,7 @@ _HEALTH_CHECK = {
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_failure_threshold": "3",
 }
-"""On one machine no network can be slow: a dead node is told after 3 s, and not after 20."""
+"""On one machine no network can be slow: a dead node is reported after 3 s, and not after 20."""
 
 
 class RayEngine:
@@ -190,7 +190,7 @@ def _largest_node(name: str) -> float:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """What Ray changes in this process is put back: its handler of SIGTERM would end a build before it commits.
+    """Ray's changes to this process are undone: its handler of SIGTERM would end a build before it commits.
 
     Lance warns of a fork, which Ray uses here only to start other programs.
     """

@@ -1,10 +1,10 @@
 """The numbers of a bank: the funnel of deduplication, and perplexity on held-out text with and without memory.
 
 The datastore holds, for every held-out token, the model's own log-probability, the student's input, and what the
-retriever says of it, so the language model does not run here. Held out are documents of packages that the store knows,
-and whole packages (collections) that it does not. Weights are chosen on the validation part of both and then frozen;
-the intervals are bootstraps over documents. Beside perplexity stand the share of kNN-LM's gain that a memory has, the
-loss by how often the store has a token, since tails are where memory pays, and what a training cost.
+retriever says of it, so the language model does not run here. Documents of packages that the store has are held out,
+and so are whole packages (collections). Weights are chosen on the validation part of both and then frozen; the
+intervals are bootstraps over documents. The report also has the share of kNN-LM's gain that a memory has, the loss by
+how often the store has a token (memory pays in the tails), and the cost of a training.
 """
 
 from __future__ import annotations

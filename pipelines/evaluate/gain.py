@@ -3,7 +3,7 @@
 MLP Memory (arXiv 2508.01832) recovers 85 % of what kNN-LM gains in perplexity on WikiText-103 (9.58 where kNN-LM has
 9.43, from 10.42). Here the share is of the gain in log-likelihood, (base - memory) / (base - retriever), so that it
 does not depend on where the base stands, and its interval resamples documents, with both gains of the same draw. Memory
-is for what is rare: losses are told for tokens by how often the store has them too.
+pays for rare tokens, so losses are also given by how often the store has a token.
 """
 
 from __future__ import annotations

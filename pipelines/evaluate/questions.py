@@ -4,11 +4,11 @@ Two layouts are read. In JSON Lines (or a JSON list) a value is a question and t
 
     {"question": "What did Ada mend?", "evidence": ["monday/7"], "tenant": "team", "category": "who", "id": "q1"}
 
-The ids may be of turns, sessions, events or documents, or locators; reading does not look them up. In LoCoMo's layout
-a sample has its questions in `qa`, its name is their tenant, as it is for the source `conversations`, and the ids are
-of turns. Some of LoCoMo's ids are misspelt, and those that can mean one turn only are mended: "D8:6; D9:17" is two,
+The ids may be of turns, sessions, events or documents, or locators; reading does not look them up. In LoCoMo's layout a
+sample has its questions in `qa`, its name is their tenant, as it is for the source `conversations`, and the ids are of
+turns. Some of LoCoMo's ids are misspelt, and those that can mean one turn only are mended: "D8:6; D9:17" is two,
 "D30:05" is D30:5 and "D:11:26" is D11:26. A question without evidence cannot be measured and is skipped, with the
-reason; a question that is no question at all is a mistake in the file, and nothing of it is used until it is mended.
+reason. A malformed question is a mistake in the file, and no question is used until it is mended.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _entries(path: str | Path) -> Iterator[tuple[Question, str] | Skipped | Unus
 
 
 def _values(path: str) -> Iterator[tuple[str, int, object]]:
-    """What a sentence calls a value, its number, and the value: an `Unusable` where it is no JSON."""
+    """The words for a value in sentences, its number, and the value: an `Unusable` where it is no JSON."""
     name = os.path.basename(path)
     file = open_file(path, None, name)
     if isinstance(file, Reject):

@@ -2,7 +2,7 @@
 
 Recall at k means nothing over units of different length (a session answers everything and costs six thousand words), so
 the measure is the share of a question's evidence that is in what a budget holds, averaged over questions, with the
-interval of a bootstrap over them. Recall at k is told beside it, with the words that it costs.
+interval of a bootstrap over them. Recall at k stands beside it, with the words that it costs.
 """
 
 from __future__ import annotations

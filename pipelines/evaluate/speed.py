@@ -1,7 +1,7 @@
 """The cost of memories while a model generates: tokens a second with each of them, and the memory that each takes.
 
-The model continues held-out documents greedily, one at a time and with its key-value cache, as people use it. Every
-setting runs in turn and the median is told, since machines are shared.
+The model continues held-out documents greedily, one at a time and with its key-value cache, as people use it. Settings
+run in turn and the median is reported, since machines are shared.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ def _prompts(bank: Bank, tokenizer: Any) -> list[torch.Tensor]:
     documents = bank.table("documents", ["id", "text"], TEST).sort_by("id")
     texts = documents["text"].to_pylist()[:DOCUMENTS]
     if not texts:
-        raise BankError(f"{bank.path} holds no text out, and its speed is measured on such; give the recipe more text.")
+        raise BankError(
+            f"{bank.path} has no held-out documents, and speed is measured on them; give the recipe more text."
+        )
     return [tokenizer(text, return_tensors="pt")["input_ids"][:, :PROMPT] for text in texts]
 
 

@@ -1,7 +1,7 @@
 """Recipes: what a bank is made of, as YAML read by a safe loader into checked fields.
 
 The sections of a recipe are the operators themselves, so a setting exists once, with its default, beside the code that
-uses it. The mistakes of all sections are told at once, before anything runs; within a section, values are looked at
+uses it. The mistakes of all sections are reported at once, before anything runs. Within a section, values are checked
 once its names and types are right. A misspelt key names the nearest known one.
 
 * ``model``     the fields of a recipe, made of the sections

@@ -1,4 +1,4 @@
-"""What a recipe may hold before anything looks at its settings: plain values, few and shallow.
+"""The limits of a recipe before anything reads its settings: plain values, few and shallow.
 
 A recipe may come from anybody. Twelve lines of YAML whose aliases repeat one another are 10**8 values, and a message
 that quotes them takes minutes and all memory; a number of 5,000 digits cannot be printed at all. The limits are far

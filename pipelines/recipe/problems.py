@@ -22,7 +22,7 @@ MOST = 20
 
 
 def sentences(problems: list[Any], content: Mapping[str, Any]) -> list[str]:
-    """What pydantic finds wrong with ``content``, each with the way out; no text that may be a secret is quoted."""
+    """Pydantic's faults of ``content``, each with the way out; no text that may be a secret is quoted."""
     lines = [without_secrets(sentence(problem, content), content) for problem in problems[:MOST]]
     return lines + ([f"and {len(problems) - MOST:,} more."] if len(problems) > MOST else [])
 

@@ -1,7 +1,7 @@
 """YAML to plain values, by the safe loader, within the limits of a recipe.
 
-What the parser says of a mistake is told without what it quotes: a password that begins with `*` is an alias to YAML,
-and its name would be in the sentence.
+A parser's message is reported without its quotations: a password that begins with `*` is an alias to YAML, and its name
+would be in the sentence.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""What a source promises, and what it gives: items, documents, rejects."""
+"""The contract of a source, and its results: items, documents, rejects."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Item:
 
 @dataclass(frozen=True)
 class Turn:
-    """What one speaker says at once in a conversation: ``text[start:end]`` of its document, the speaker's name with it.
+    """The uninterrupted text of one speaker of a conversation: ``text[start:end]`` of its document, with the speaker's
+    name.
 
     ``id`` is the source's own, or the turn's number in its session.
     """
@@ -48,13 +49,17 @@ class Document:
     turns: tuple[Turn, ...] = ()
 
 
+Severity = Literal["reject", "empty", "note"]
+"""Of a `Reject`. "empty": nothing to read and nothing wrong; "note": read, without the part that the reason names."""
+
+
 @dataclass(frozen=True)
 class Reject:
-    """What could not become a document, and why."""
+    """An input, or a part of one, that could not become a document, with the reason."""
 
     locator: str
     reason: str
-    severity: str = "reject"  # "empty": nothing to take, nothing wrong; "note": taken, but for what the reason tells
+    severity: Severity = "reject"
 
 
 class Source(Protocol):
@@ -73,7 +78,7 @@ class Source(Protocol):
         """The fields that decide what is read, as JSON values. No absolute paths: a corpus may move."""
 
     def manifest(self) -> list[Item]:
-        """What there is to read, sorted by locator, read from listings alone.
+        """The items to read, sorted by locator, from listings alone.
 
         Raises `SourceError` if the source is missing or unreadable, or holds nothing that it can read.
         """

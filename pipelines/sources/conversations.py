@@ -11,9 +11,9 @@ These values are read, alone in a `.json` file, in a list there, or one a line i
 Other names of these fields that are known are `messages`, `dialogue`, `role`, `from`, `content`, `value`, `timestamp`
 and their like (see the constants here and in `session`); other fields are ignored. Turns that follow one another and
 name the same conversation and session are one session; one that comes back later in the file is another, and told. A
-session or turn without an id goes by its number, and one whose id was there before by that id and a number. What names
-no conversation belongs to the conversation that the file is, which is called like the file. A time that cannot be read
-is told and left out, and the session kept; a session that states none began with the first of its turns that does.
+session or turn without an id goes by its number, and one whose id was there before by that id and a number. A session
+that names no conversation belongs to the conversation called like the file. A time that cannot be read is noted and
+left out, and the session is kept. A session that states no time began with its first turn that does.
 """
 
 from __future__ import annotations
@@ -188,9 +188,9 @@ class _Reading:
             self.open, self.key = self._begin(*key), key
         yield from self.open.add(record, value.subject)
 
-    def _begin(self, conversation: str, wanted: str, stated: object = None) -> Session:
-        name = self.names.setdefault(conversation, Names())(wanted)
-        repeated = wanted if name != wanted else ""
+    def _begin(self, conversation: str, stated_id: str, stated: object = None) -> Session:
+        name = self.names.setdefault(conversation, Names())(stated_id)
+        repeated = stated_id if name != stated_id else ""
         return Session(self.locator, conversation, name, self.limit, stated, repeated, self.captions)
 
 

@@ -1,7 +1,7 @@
 """Files below a path: what the sources that read files have in common.
 
 Listing stats the files and opens none. Hidden files and folders are left out, links that lead out of the folder are
-rejected, and a name that cannot be written down is told instead of being lost.
+rejected, and so is a name that cannot be written down.
 """
 
 from __future__ import annotations

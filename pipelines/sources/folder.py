@@ -1,7 +1,7 @@
 """A folder, a file or a glob: text files are documents, and so is each line of a JSON Lines file.
 
 JSON Lines are how corpora travel; fields of a line say who spoke, when and in which session. A file is streamed, and a
-bad line costs that line alone. What belongs together in a conversation is the source `conversations`.
+bad line costs that line alone. For conversations there is the source `conversations`.
 """
 
 from __future__ import annotations

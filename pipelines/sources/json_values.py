@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
-from pipelines.sources.contracts import Reject
+from pipelines.sources.contracts import Reject, Severity
 from pipelines.sources.text import open_failed, text_fault
 
 JSON_LINES = (".jsonl", ".ndjson")
@@ -24,7 +24,7 @@ CONVERT = "The file is UTF-16, not UTF-8; convert it with `iconv -f UTF-16 -t UT
 
 
 _OBJECT_BYTES = {b"{": 240, b"[": 96, b",": 64}
-"""What values take in memory, by the marks that come with them: a list of empty lists takes thirty times its bytes."""
+"""Bytes of values in memory, by the marks that come with them: a list of empty lists takes thirty times its bytes."""
 
 _MOST_OBJECT_BYTES = 400_000_000
 
@@ -34,7 +34,7 @@ _MARKS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{\[,]', re.DOTALL)
 class Unusable(Exception):
     """A value that cannot be used; ``str(error)`` is the sentence that says why."""
 
-    def __init__(self, reason: str, severity: str = "reject") -> None:
+    def __init__(self, reason: str, severity: Severity = "reject") -> None:
         super().__init__(reason)
         self.severity = severity
 

@@ -1,4 +1,4 @@
-"""Which sources there are: the built-in ones, and those that other packages offer."""
+"""All kinds of sources: the built-in ones, and those that other packages offer."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def is_sample(record: Mapping[str, Any]) -> bool:
 
 
 def sample_name(record: Mapping[str, Any], number: int, subject: str) -> str:
-    """What a sample is called, as a tenant and in its questions: its `sample_id`, else its number in the file.
+    """The name of a sample, as a tenant and in its questions: its `sample_id`, else its number in the file.
 
     Raises `Unusable` for a name that is no name.
     """

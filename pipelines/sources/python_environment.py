@@ -148,7 +148,7 @@ class PythonEnvironment(BaseModel):
 
     def read(self, item: Item, max_document_bytes: int) -> Iterator[Document | Reject]:
         name = item.locator.rpartition("-")[0]
-        named = {found.name: found for found in self._installed(name) or self._installed()}
+        named = {one.name: one for one in self._installed(name) or self._installed()}
         distribution = named.get(name)
         if distribution is None or _item_locator(name, distribution.version) != item.locator:
             yield Reject(item.locator, "The package is no longer installed in this version; build again.")
@@ -160,9 +160,9 @@ class PythonEnvironment(BaseModel):
             if isinstance(data, Reject):
                 yield data
                 continue
-            for found in _documents(data, file, name):
-                fault = text_fault(found.text) if isinstance(found, Document) else ""
-                yield Reject(found.locator, fault) if fault else found
+            for entry in _documents(data, file, name):
+                fault = text_fault(entry.text) if isinstance(entry, Document) else ""
+                yield Reject(entry.locator, fault) if fault else entry
 
     def _folders(self) -> list[str]:
         named = self.path if self.path is not None else [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
@@ -195,9 +195,9 @@ class PythonEnvironment(BaseModel):
                     continue
                 if not metadata["Name"] or not metadata["Version"]:
                     continue
-                found = _Distribution(_normalise(metadata["Name"]), metadata["Version"], folder, installed)
-                if found.name not in here or here[found.name].version < found.version:
-                    here[found.name] = found
+                distribution = _Distribution(_normalise(metadata["Name"]), metadata["Version"], folder, installed)
+                if distribution.name not in here or here[distribution.name].version < distribution.version:
+                    here[distribution.name] = distribution
             chosen = {**here, **chosen}
         chosen.pop("mnemic", None)  # a memory of its own code would change with every release of itself
         return [chosen[key] for key in sorted(chosen)]

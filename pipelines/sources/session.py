@@ -1,7 +1,7 @@
 """A session of a conversation becomes a document: its turns one below the other, each with its place in the text.
 
 A turn is written "Speaker: text", as people write dialogues down and as language models read them. A bad turn costs
-that turn alone. What is wrong with the times or ids of turns is told once a session, however many there are.
+that turn alone. Faults in the times or ids of turns are noted once a session, however many there are.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class Names:
         self._last: dict[str, int] = {}  # name -> the number that it got last
 
     def __call__(self, name: str) -> str:
-        given = name
-        while given in self._last:
+        candidate = name
+        while candidate in self._last:
             self._last[name] += 1
-            given = f"{name}-{self._last[name]}"
-        self._last[given] = 1
-        return given
+            candidate = f"{name}-{self._last[name]}"
+        self._last[candidate] = 1
+        return candidate
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def read_turn(value: object, subject: str, captions: bool) -> Utterance:
 
 @dataclass
 class _Note:
-    """What is to be told of several turns: how many, and the first of them."""
+    """A note about several turns: how many, and the first of them."""
 
     turns: int = 0
     first: str = ""
@@ -88,7 +88,7 @@ class _Note:
 
 @dataclass
 class Session:
-    """A session while its turns are read. ``wanted`` is its own id, where another one had to be given for it.
+    """A session while its turns are read. ``repeated``: its stated id, where an earlier session has that id; else "".
 
     It holds at most ``limit`` bytes of text: of a longer one, only its size is counted on.
     """
@@ -98,7 +98,7 @@ class Session:
     name: str
     limit: int
     stated: object = None
-    wanted: str = ""
+    repeated: str = ""
     captions: bool = True
     number: int = 0  # of the turn read last
     size: int = 0  # bytes of text
@@ -129,10 +129,10 @@ class Session:
         if self.size > self.limit:
             self._lines, self._turns, self._names = [], [], Names()
             return
-        wanted = utterance.id or str(self.number)
-        name = self._names(wanted)
-        if name != wanted:
-            self._ids.add(f"{subject}: {shown(wanted)}, now {shown(name)}")
+        stated_id = utterance.id or str(self.number)
+        name = self._names(stated_id)
+        if name != stated_id:
+            self._ids.add(f"{subject}: {shown(stated_id)}, now {shown(name)}")
         time = read_time(utterance.stated)
         if time is None and utterance.stated is not None:
             self._times.add(f"{subject}: {shown(utterance.stated)}")
@@ -144,7 +144,7 @@ class Session:
         self._turns.append(Turn(name, start, self._end, utterance.speaker, time))
 
     def finish(self) -> Iterator[Document | Reject]:
-        """The document, and what is to be told of it; a `Reject` instead where there is none."""
+        """The document and the notes about it; a `Reject` instead where there is none."""
         if self.size > self.limit:
             yield Reject(self.locator, too_large(self.size, self.limit))
             return
@@ -169,11 +169,11 @@ class Session:
         return min((turn.time for turn in self._turns if turn.time is not None), default=None)
 
     def _told(self, time: datetime | None) -> Iterator[Reject]:
-        if self.wanted:
+        if self.repeated:
             yield self._only(
-                f"its id {shown(self.wanted)}, which an earlier session of {shown(self.conversation)} in the file has;"
-                f" it goes by {shown(self.name)}. Give sessions ids that differ, and let the lines of one follow one"
-                " another."
+                f"its id {shown(self.repeated)}, which an earlier session of {shown(self.conversation)} in the file"
+                f" has; it goes by {shown(self.name)}. Give sessions ids that differ, and let the lines of one follow"
+                " one another."
             )
         if time is None and self.stated is not None:
             yield self._only(f"its time, which cannot be read ({shown(self.stated)}); write {FORMS}.")

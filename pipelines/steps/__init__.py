@@ -44,11 +44,11 @@ def steps_of(recipe: Recipe, device: str | None = None) -> list[Step]:
 
 
 def _refuse_silence(recipe: Recipe, section: Section, missing: str) -> None:
-    """Raise ``RecipeError`` where a recipe names the section of another package, and it cannot run.
+    """Raise ``RecipeError`` where a recipe names a section that runs only when named, and it cannot run.
 
-    Ours may stand in a recipe without a language model: such a recipe becomes whole with one line.
+    Sections of mnemic that run by default may stand in a recipe without a language model: their settings wait for it.
     """
-    if section.name in recipe.model_fields_set and section not in BUILT_IN:
+    if section.name in recipe.model_fields_set and not (section.on and section in BUILT_IN):
         raise RecipeError(
             f"`{section.name}` needs the step {missing}, which does not run in this recipe: it waits for "
             f"`language_model`, or is off. Set that, or leave `{section.name}` out."

@@ -1,7 +1,7 @@
 """Steps that are computed again although nothing changed, because somebody asked (`mnemic build --anew STEP`).
 
-What the step made is taken away and committed, and then it runs as it always does; a build that is killed in between
-is carried on by the next one, asked or not.
+The step's output is removed and the removal committed, and then the step runs as always. The next build carries on one
+that was killed in between, with the option or without.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class AnewStep:
 
 
 def with_anew(steps: Sequence[Step], names: Sequence[str]) -> list[Step]:
-    """``steps``, of which those called ``names`` compute their output again."""
+    """``steps``; those called ``names`` compute their output again."""
     for name in names:
         named(steps, name, "compute anew")
     return [_anew(step) if step.name in names else step for step in steps]

@@ -20,7 +20,7 @@ _SEVERITIES = ("reject", "note", "empty", NOTHING)
 
 
 def rows_and_rejects(step: str, answer: Any, names: Collection[str]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    """The two tables of an ``answer``, of which the first has the columns ``names``.
+    """The two tables of an ``answer``. The first has the columns ``names``.
 
     Raises ``StepError`` where it is something else.
     """

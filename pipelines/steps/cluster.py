@@ -10,8 +10,8 @@ every node, and how far those lie that came since the tree was fitted, which are
 was then. When they are too far from it, lineage, `plan`, `build` and `show` say so. With ``anew``, or when a setting
 has changed, it is fitted anew.
 
-What travels between workers is at most 16 MB of numbers and a few hundred bytes a node; workers read the tree from
-`clusters`. Training holds the sample's vectors, at most 1.6 GB at 384 components.
+At most 16 MB of numbers and a few hundred bytes a node travel between workers; workers read the tree from `clusters`.
+Training holds the sample's vectors, at most 1.6 GB at 384 components.
 """
 
 from __future__ import annotations
@@ -100,25 +100,25 @@ class ClusterStep:
         """It rejects nothing."""
 
     def state(self, store: Store) -> Status:
-        snapshot, made = store["events"].snapshot(), store["clusters"].snapshot()
+        snapshot, clusters = store["events"].snapshot(), store["clusters"].snapshot()
         if snapshot is None:
             return Status("new")
         corpus, rows = self._digest(snapshot)
         if rows == 0:
-            return Status("due" if made is not None and made.count() else "done", 0, 0, "events", ("no rows",))
+            return Status("due" if clusters is not None and clusters.count() else "done", 0, 0, "events", ("no rows",))
         column = snapshot.column_record(COLUMN) or {}
         status = growth_state(snapshot, self.record, [COLUMN], column.get("corpus", ""))
         if status.kind not in ("pending", "done"):
             return status
         if self.anew:
             return Status("due", rows, rows, "events", ("a new tree was asked for",))
-        stored = (made.record if made is not None else None) or {}
+        stored = (clusters.record if clusters is not None else None) or {}
         if status.done and stored.get("state") != column.get("state"):
             return Status("pending", rows, rows, "events", ("clusters is missing",))
-        found = stored.get("found", {})
-        if status.done and found.get("counted") != corpus:
+        results = stored.get("found", {})
+        if status.done and results.get("counted") != corpus:
             return Status("pending", rows, rows, "events", ("its nodes are to be counted again",))
-        return replace(status, reasons=(found["due"],)) if status.done and found["due"] else status
+        return replace(status, reasons=(results["due"],)) if status.done and results["due"] else status
 
     def _digest(self, snapshot: Snapshot) -> tuple[str, int]:
         return corpus_digest(snapshot, ("id",), self.where)
@@ -134,14 +134,14 @@ class ClusterStep:
         if self.anew or not self._stands(clusters.snapshot()):
             sample = self._sampled(context, snapshot, rows)
             self._fit(context, snapshot, sample, replace(self.record, corpus=corpus), rows)
-        made = clusters.require()
-        stored = made.record or {}
-        found = {name: stored["found"][name] for name in ("levels", "leaves")}
-        record = replace(self.record, corpus=stored["corpus"], found=found)
+        tree = clusters.require()
+        stored = tree.record or {}
+        results = {name: stored["found"][name] for name in ("levels", "leaves")}
+        record = replace(self.record, corpus=stored["corpus"], found=results)
         fields = self.operator.output(snapshot.schema)
         if must_add(snapshot, record, fields.names):
             context.commit(lambda: add_fields(events, fields, record.as_json()))
-        factory = partial(_filler, context.store, made.version, self.operator, context.device)
+        factory = partial(_filler, context.store, tree.version, self.operator, context.device)
         resources = self.operator.resources
         grow_columns(context, record, "events", ("vector",), fields.names, factory, resources)
         snapshot = events.require()
@@ -192,7 +192,7 @@ class ClusterStep:
         results = context.engine.stream(context.job(factory, resources), partial(context.progress, unit="levels"))
         context.in_waves(results, lambda wave: None, fitted_trees.append)
         tree = fitted_trees[-1]
-        kept = {
+        outcome = {
             "levels": tree.levels,
             "leaves": tree.leaves,
             "last": max(fragment.id for fragment in snapshot.fragments),
@@ -200,7 +200,7 @@ class ClusterStep:
             "counted": "",
             "due": "",
         }
-        self._commit(context, replace(record, found=kept), tree.schema, tree.fragments)
+        self._commit(context, replace(record, found=outcome), tree.schema, tree.fragments)
 
     def _describe(self, context: Context, snapshot: Snapshot, sample: Sample | None, corpus: str, rows: int) -> None:
         """Write `clusters` by what the events are that the tree was fitted to."""
@@ -251,14 +251,14 @@ class ClusterStep:
         assert whole is not None
         self._write(context, {**results, "counted": corpus}, counting().finish(whole))
 
-    def _write(self, context: Context, found: dict[str, Any], nodes: pa.Table) -> None:
+    def _write(self, context: Context, results_before: dict[str, Any], nodes: pa.Table) -> None:
         """Commit `clusters`, with what is to be known about it in lineage."""
         clusters = context.store["clusters"]
         stored = clusters.require().record or {}
         events = nodes["size"][0].as_py()  # of the root, which has the first path
         why = why_due(nodes, self.operator.levels(events))
         results = {
-            **found,
+            **results_before,
             "events": events,
             "fitted": nodes["fitted"][0].as_py(),
             "added": nodes["added"][0].as_py(),
@@ -300,7 +300,7 @@ def _reduced(
     fragments: list[int],
     unit: str,
 ) -> PartT | None:
-    """What all rows of these fragments say; each is looked at by some worker, and the parts are merged here."""
+    """The reduction of all rows of these fragments. Workers reduce one fragment each; the parts are merged here."""
     store, version = context.store, snapshot.version
     sizes = {fragment.id: fragment.rows for fragment in snapshot.fragments}
     total, done = sum(sizes[fragment] for fragment in fragments), 0

@@ -1,4 +1,4 @@
-"""What a step is, what it may use while it runs, and how it commits.
+"""The contract of a step: its members, its context while it runs, and its commits.
 
 `plan` and `run` ask a step the same question, ``state``: what is left to do, and why. Nothing is remembered anywhere
 but in the committed datasets themselves.
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -26,18 +26,21 @@ from pipelines import faults
 from pipelines.engine import Engine, Job, ResultStream
 from pipelines.identity import Record
 from pipelines.keyset import KeySet
-from pipelines.progress import ProgressEvent, Sink
+from pipelines.progress import ProgressEvent, ProgressKind, Sink
 from pipelines.steps.rejects import REJECTS_AT_ONCE, WrittenRejects, reject_rows
 
 ResultT = TypeVar("ResultT")
 WorkT = TypeVar("WorkT")
 
 
+StatusKind = Literal["done", "new", "pending", "stale", "due"]
+
+
 @dataclass(frozen=True)
 class Status:
-    """What a step has left to do. ``kind``: done, new, pending, stale, due (its corpus changed)."""
+    """The work that a step has left. ``kind`` is "due" where the corpus of a corpus step changed."""
 
-    kind: str
+    kind: StatusKind
     todo: int = 0
     total: int = 0
     unit: str = "rows"
@@ -87,8 +90,8 @@ class Context:
             "mnemic.revision": self.revision,
         }
 
-    def emit(self, kind: str, **values: Any) -> None:
-        """Tell the sinks. One that asks to stop may go on asking while the step is stopping."""
+    def emit(self, kind: ProgressKind, **values: Any) -> None:
+        """Send an event to the sinks. Once the step is stopping, further interrupts from a sink are ignored."""
         try:
             self.sink(ProgressEvent(kind, self.run, self.step, **values))
         except BaseException as error:
@@ -101,7 +104,7 @@ class Context:
     def commit(self, action: Callable[[], ResultT]) -> ResultT:
         """Run a commit between its fault points, if the lease is still ours.
 
-        One that a builder without the lease was in the way of is run once more: what that one did is undone by then.
+        A commit that met one of a builder without the lease is run once more: the other's change is undone by then.
         """
         self.lease.check()
         faults.reach(self.step, "before-commit")
@@ -119,8 +122,10 @@ class Context:
             if dataset.guard is not None:
                 dataset.guard.expect(dataset, version)
 
-    def job(self, factory: Callable[[], WorkT], resources: Resources, told: Callable[[Any], str] = str) -> Job[WorkT]:
-        """What workers are to do in this step, once they are sure that they see the bank."""
+    def job(
+        self, factory: Callable[[], WorkT], resources: Resources, describe: Callable[[Any], str] = str
+    ) -> Job[WorkT]:
+        """The job of this step's workers, which first check that they see the bank. ``describe`` names an item."""
         root = self.store.root
 
         def in_sight() -> WorkT:
@@ -131,7 +136,7 @@ class Context:
                 )
             return factory()
 
-        return Job(self.step, in_sight, resources, told)
+        return Job(self.step, in_sight, resources, describe)
 
     def in_waves(
         self,
@@ -171,14 +176,14 @@ class Context:
         if stopped is not None:
             raise stopped
 
-    def reject(self, record: Record, rejects: pa.Table, taken: Collection[str] = ()) -> None:
+    def reject(self, record: Record, rejects: pa.Table, accepted: Collection[str] = ()) -> None:
         """Add rejects to the bank, each once, however often it is met.
 
         They are committed before the rows of the same inputs, so a reject alone does not say that its input is done
-        with; only inputs of which nothing was ``taken`` are.
+        with; only inputs that are not in ``accepted`` are.
         """
         for start in range(0, len(rejects), REJECTS_AT_ONCE):
-            self._reject(record, reject_rows(record, self.run, rejects.slice(start, REJECTS_AT_ONCE), taken))
+            self._reject(record, reject_rows(record, self.run, rejects.slice(start, REJECTS_AT_ONCE), accepted))
 
     def _reject(self, record: Record, rows: pa.Table) -> None:
         dataset = self.store["rejects"]
@@ -201,7 +206,7 @@ class Context:
     def reject_written(self, record: Record, written: Sequence[WrittenRejects]) -> None:
         """Add rejects that workers have written, since they were too many to hand over.
 
-        What an interrupted build left of the same inputs goes first, so that each is there once.
+        Rejects that an interrupted build left of the same inputs go first, so that each is there once.
         """
         fragments = [fragment for one in written for fragment in one.fragments]
         if not fragments:
@@ -277,7 +282,7 @@ class Step(Protocol):
 
     @property
     def specs(self) -> tuple[DatasetSpec, ...]:
-        """What those of them are that it makes; mnemic's own may be left out, the catalogue knows them."""
+        """The declarations of the datasets that it makes; mnemic's own may be left out, the catalogue has them."""
 
     def state(self, store: Store) -> Status: ...
 

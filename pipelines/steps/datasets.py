@@ -1,7 +1,7 @@
-"""Which datasets the steps of a recipe have: those of the catalogue, and those that the steps declare themselves.
+"""The datasets of a recipe's steps: those of the catalogue, and those that the steps declare themselves.
 
-What nobody declares would be built and then be missing from the release, from `mnemic digest` and from `export`, so a
-build with such a step is refused.
+An undeclared dataset would be built and then be missing from the release, from `mnemic digest` and from `export`. So a
+build with a step that makes one is refused.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _refuse_shared_columns(steps: Iterable[Step]) -> None:
 
 
 def _added_columns(step: Step) -> list[str]:
-    """The columns that ``step`` adds to its first dataset, as far as they can be told without its rows."""
+    """The columns that ``step`` adds to its first dataset, as far as they are known without its rows."""
     operator = getattr(step, "operator", None)
     if operator is None or {*step.datasets[:1]} & {spec.name for spec in step.specs}:
         return []

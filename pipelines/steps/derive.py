@@ -1,10 +1,10 @@
 """Make the rows of one dataset from the rows of another: documents -> units -> events, documents -> scored tokens.
 
-What is left to do is the difference of two sets read from the datasets themselves: inputs wanted, and inputs whose rows
-stand already, or whose reject, or the mark that nothing was made of them. The process that runs the step holds 16 bytes
-of each (`pipelines.keyset`). Rows of inputs that are no longer wanted, such as a document that became a duplicate, are
-deleted. All rows of one input are written into one fragment and committed at once; a fragment of very many rows is
-worked off some inputs at a time.
+The work left is the difference of two sets read from the datasets themselves: all inputs, and inputs that have rows, a
+reject, or the mark that nothing was made of them. The process that runs the step holds 16 bytes of each
+(`pipelines.keyset`). Rows of inputs that are no longer wanted, such as a document that became a duplicate, are deleted.
+All rows of one input are written into one fragment and committed at once; a fragment of very many rows is worked off
+some inputs at a time.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Difference:
-    """What is left to do: inputs that are ``missing``, and keys that are ``gone`` and yet have rows or marks.
+    """The work left: inputs that are ``missing``, and keys that are ``gone`` and yet have rows or marks.
 
     ``unwanted_rejects`` are ids of inputs that were rejected and are gone.
     """

@@ -91,7 +91,7 @@ def embedding_step(record: Record, operator: Embed, after: tuple[str, ...]) -> E
 
 
 class EarlierRows:
-    """What an earlier state of a dataset holds in columns ``names`` for texts that are wanted now."""
+    """The rows of an earlier state of a dataset, in columns ``names``, for texts of now."""
 
     def __init__(
         self, earlier: Snapshot, text: str, names: Iterable[str], pending_batches: Iterable[pa.RecordBatch]

@@ -48,7 +48,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Decision:
-    """What `fit` found: its tables, written; its state, or where that is written; its summary."""
+    """The result of `fit`: its tables, written; its state, or where that is written; its summary."""
 
     tables: dict[str, Written]
     state: pa.Table | Written

@@ -1,9 +1,8 @@
 """Add columns to the rows of a dataset, fragment by fragment: the row steps, whose columns are functions of a row.
 
-A row step is pending on the fragments that lack its columns; growing them is what the corpus steps do too, once they
-have decided (`pipelines.steps.fit`). One that asks about some rows only is also pending on fragments in which a row has
-come to satisfy its condition, or does no more, because an earlier step decided anew; the other rows are not asked
-again.
+A row step is pending on the fragments that lack its columns. Corpus steps grow columns the same way once they have
+decided (`pipelines.steps.fit`). One that asks about some rows only is also pending on fragments in which a row has come
+to satisfy its condition, or does no more, because an earlier step decided anew; the other rows are not asked again.
 """
 
 from __future__ import annotations
@@ -49,8 +48,8 @@ class GrowStep:
     """A row step that adds columns to ``dataset``, reading ``columns``.
 
     With ``whole_fragments`` the operator gets all rows of a fragment at once. Rows that do not satisfy ``where`` get
-    nulls, and the operator never sees them. For those that it sees its first column must not be null, or they could not
-    be told apart.
+    nulls, and the operator never sees them. In its rows the first column must not be null: null marks the rows that it
+    does not see.
     """
 
     record: Record
@@ -285,7 +284,7 @@ def must_add(snapshot: Snapshot, record: Record, names: list[str]) -> bool:
 
 
 def growth_state(snapshot: Snapshot, record: Record, names: list[str], corpus: str, where: str | None = None) -> Status:
-    """What is left of the growth of columns ``names``, for a step that looked at ``corpus`` (its digest, or "")."""
+    """The work left of growing columns ``names``, for a step that looked at ``corpus`` (its digest, or "")."""
     total = snapshot.count()
     if not names:
         return Status("new", total, total)

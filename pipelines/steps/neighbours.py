@@ -154,10 +154,10 @@ class NeighboursStep(FitStep):
                 part = operator.part(state, read(store, version), device or default_device(), parts[number])
                 written: list[WrittenFragment] = []
                 for fragment in todo:
-                    said = part(_fragment(datastore, fragment))
-                    said = said.add_column(0, _FRAGMENT, pa.array([fragment] * len(said), pa.int32()))
+                    answers = part(_fragment(datastore, fragment))
+                    answers = answers.add_column(0, _FRAGMENT, pa.array([fragment] * len(answers), pa.int32()))
                     faults.reach(step, "before-write")
-                    written += write_rows(partials.uri, said, schema, partials.storage_options)
+                    written += write_rows(partials.uri, answers, schema, partials.storage_options)
                     faults.reach(step, "after-write")
                 return Answered(number, tuple(written))
 
@@ -166,9 +166,9 @@ class NeighboursStep(FitStep):
         def commit(wave: list[Answered]) -> None:
             nonlocal done
             fragments = [fragment for one in wave for fragment in one.fragments]
-            told = {**context.properties(record), PARTS: json.dumps([one.part for one in wave])}
+            properties = {**context.properties(record), PARTS: json.dumps([one.part for one in wave])}
             if fragments:
-                context.commit(lambda: append(partials, fragments, told))
+                context.commit(lambda: append(partials, fragments, properties))
             done += len(wave)
             context.progress(done, len(parts), "parts of the store")
 
@@ -176,21 +176,22 @@ class NeighboursStep(FitStep):
         context.in_waves(context.engine.map(job, waiting), commit)
 
     def _merging(self, context: Context) -> Callable[[], Compute]:
-        """What a worker makes of the answers of all parts to the rows of a fragment."""
+        """The function of a worker that merges the answers of all parts to the rows of a fragment."""
         operator, partials = self.operator, context.store[PARTIALS]
         version = partials.require().version
 
         def factory() -> Compute:
-            said = partials.require(version)
+            answers = partials.require(version)
             written: dict[int, list[int]] = {}
-            for fragment in said.fragments:
-                of = said.part(fragment.id, ["fragment"], 0, 1)["fragment"][0].as_py()
+            for fragment in answers.fragments:
+                of = answers.part(fragment.id, ["fragment"], 0, 1)["fragment"][0].as_py()
                 written.setdefault(of, []).append(fragment.id)
 
             def merge(batch: pa.RecordBatch) -> pa.RecordBatch:
                 rows = batch["_rowid"]
                 mine = written.get(batch["_fragment"][0].as_py(), [])
-                parts = said.scan(["row", "order", "named"], f"row >= {pc.min(rows)} AND row <= {pc.max(rows)}", mine)
+                span = f"row >= {pc.min(rows)} AND row <= {pc.max(rows)}"
+                parts = answers.scan(["row", "order", "named"], span, mine)
                 return operator.merge(list(parts) if mine else [], rows)
 
             return merge

@@ -1,8 +1,8 @@
 """Who owns a memory: the step that wrote its row, whose name stands in the row's `record`.
 
 Steps delete their own rows only. Rows of a step that the recipe no longer has are cleared when a release is written,
-and the curves of those memories with them. Banks of before rows had a `record` hold a memory of each name for the step
-that trains it today.
+and the curves of those memories with them. In banks older than `record`, a memory belongs to the step that trains its
+name today.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A manifest lists a source's items with size and stamp; an item that was read under the same size, stamp and settings is
 not opened again. The rows of items that vanished, or changed, are deleted before the new ones are appended, so a
-document is never there twice. Whatever an item's fate, it leaves rows or rejects: nothing pending is what is left.
+document is never there twice. Every item leaves rows or rejects. An item with neither is pending.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ROWS_AT_ONCE = 1 << 16
 
 @dataclass(frozen=True)
 class ReadWork:
-    """Items that one worker reads into fragments that are committed together."""
+    """Items that one worker reads; their fragments are committed together."""
 
     items: tuple[tuple[int, str, Item], ...]  # index of the source, item key, item
 
@@ -51,7 +51,7 @@ class ReadItem:
     written: WrittenRejects  # before them
     documents: int
     items: int
-    taken: frozenset[str]  # keys of the items that gave documents
+    accepted: frozenset[str]  # keys of the items that gave documents
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class ReadStep:
         return {"sources": sources, "max_document_bytes": self.max_document_bytes}
 
     @cached_property
-    def wanted(self) -> dict[str, tuple[int, Item]]:
+    def items_by_key(self) -> dict[str, tuple[int, Item]]:
         """Item key -> (source, item) of everything in the manifests."""
         items: dict[str, tuple[int, Item]] = {}
         for index, source in enumerate(self.sources):
@@ -94,7 +94,7 @@ class ReadStep:
 
     def state(self, store: Store) -> Status:
         snapshot = store["documents"].snapshot()
-        total = len(self.wanted)
+        total = len(self.items_by_key)
         if snapshot is None:
             return Status("new", total, total, "items")
         missing, vanished = self._difference(store)
@@ -116,7 +116,7 @@ class ReadStep:
         snapshot = store["documents"].require()
         items = pa.chunked_array([batch["item"] for batch in snapshot.scan(["item"])], pa.string()).unique()
         present = set(items.to_pylist()) | rejected_inputs(store, self.record)
-        return [key for key in self.wanted if key not in present], sorted(present - self.wanted.keys())
+        return [key for key in self.items_by_key if key not in present], sorted(present - self.items_by_key.keys())
 
     def run(self, context: Context) -> None:
         dataset = context.store["documents"]
@@ -138,7 +138,7 @@ class ReadStep:
             nonlocal done
             rejects = pa.concat_tables([outcome.rejects for outcome in wave])
             context.reject_written(self.record, [outcome.written for outcome in wave])
-            context.reject(self.record, rejects, frozenset().union(*(outcome.taken for outcome in wave)))
+            context.reject(self.record, rejects, frozenset().union(*(outcome.accepted for outcome in wave)))
             fragments = [fragment for outcome in wave for fragment in outcome.fragments]
             if fragments:
                 context.commit(lambda: append(dataset, fragments, context.properties(self.record)))
@@ -178,7 +178,7 @@ class ReadStep:
         chunk: list[tuple[int, str, Item]] = []
         size = 0
         for key in keys:
-            index, item = self.wanted[key]
+            index, item = self.items_by_key[key]
             chunk.append((index, key, item))
             size += item.size
             if size >= CHUNK_BYTES or len(chunk) >= CHUNK_ITEMS:
@@ -198,7 +198,7 @@ class ReadStep:
                 fragments: list[WrittenFragment] = []
                 rejects = RejectsWriter(record, run, rejects_dataset)
                 rows: list[dict[str, object]] = []
-                taken: set[str] = set()
+                accepted: set[str] = set()
                 size = documents = 0
 
                 def flush() -> None:
@@ -212,10 +212,10 @@ class ReadStep:
                 for index, key, item in chunk.items:
                     for result in _read_item(sources[index], key, item, limit):
                         if "reason" in result:
-                            rejects.add(result, taken)  # type: ignore[arg-type]
+                            rejects.add(result, accepted)  # type: ignore[arg-type]
                             continue
                         rows.append(result)
-                        taken.add(key)
+                        accepted.add(key)
                         documents += 1
                         size += int(result["length"])  # type: ignore[call-overload]
                         if size >= grain or len(rows) >= ROWS_AT_ONCE:
@@ -223,7 +223,8 @@ class ReadStep:
                 if rows:
                     flush()
                 left = rejects.rest()
-                return ReadItem(tuple(fragments), left, rejects.written, documents, len(chunk.items), frozenset(taken))
+                items, keys = len(chunk.items), frozenset(accepted)
+                return ReadItem(tuple(fragments), left, rejects.written, documents, items, keys)
 
             return work
 
@@ -242,7 +243,7 @@ def _turns(documents: Snapshot) -> int:
 
 
 def _read_item(source: Source, key: str, item: Item, limit: int) -> Iterator[dict[str, object]]:
-    """Rows and rejects of one item. An item that holds nothing says so, or it would be read again each time."""
+    """Rows and rejects of one item. An item without documents gets a reject, or it would be read again each time."""
     seen = SeenIds()
     empty = True
     for result in source.read(item, limit):
@@ -281,7 +282,7 @@ def _read_item(source: Source, key: str, item: Item, limit: int) -> Iterator[dic
 
 
 def manifest_of(source: Source) -> list[Item]:
-    """What there is to read; an error of the source's package that is no sentence becomes one."""
+    """The items to read. An error of the source's package that is no sentence becomes one."""
     try:
         items = list(source.manifest())
         if not all(isinstance(item, Item) for item in items):

@@ -1,4 +1,4 @@
-"""Inputs of which a step made no rows: rejects, with their reasons, and marks of what was asked to no avail.
+"""Inputs of which a step made no rows: rejects, with their reasons, and marks of inputs that rightly gave nothing.
 
 Both say that an input is done with. A mark is a row of `rejects` of the severity `NOTHING`: nothing is wrong with its
 input, an extractor of facts found none in it, and it is not asked again. Marks are counted and shown nowhere, and are
@@ -32,7 +32,7 @@ ALWAYS_TOLERATED = 10
 
 @dataclass(frozen=True)
 class WrittenRejects:
-    """Rejects that a worker has written and not committed: of which inputs, how many of the severity "reject"."""
+    """Rejects that a worker has written and not committed: their inputs, and the number of the severity "reject"."""
 
     fragments: tuple[WrittenFragment, ...] = ()
     inputs: frozenset[str] = frozenset()
@@ -52,20 +52,20 @@ class RejectsWriter:
         self._waiting: list[dict[str, str]] = []
         self.written = WrittenRejects()
 
-    def add(self, reject: dict[str, str], taken: Collection[str]) -> None:
-        """``taken`` are the inputs of which something was taken so far."""
+    def add(self, reject: dict[str, str], accepted: Collection[str]) -> None:
+        """``accepted`` are the inputs that gave a row so far."""
         self._waiting.append(reject)
         if len(self._waiting) > REJECTS_AT_ONCE:
             *full, last = self._waiting
             self._waiting = [last]
-            self._write(full, {*taken, last["input"]})
+            self._write(full, {*accepted, last["input"]})
 
     def rest(self) -> pa.Table:
         """Those that were not written, `operators.contracts.REJECTED`."""
         return pa.Table.from_pylist(self._waiting, schema=REJECTED)
 
-    def _write(self, rejects: list[dict[str, str]], taken: Collection[str]) -> None:
-        rows = reject_rows(self._record, self._run, pa.Table.from_pylist(rejects, schema=REJECTED), taken)
+    def _write(self, rejects: list[dict[str, str]], accepted: Collection[str]) -> None:
+        rows = reject_rows(self._record, self._run, pa.Table.from_pylist(rejects, schema=REJECTED), accepted)
         fragments = write_ahead(self._dataset, rows, REJECTS)
         self.written = WrittenRejects(
             (*self.written.fragments, *fragments),
@@ -129,8 +129,8 @@ def marked_keys(store: Store, record: Record, columns: pa.Schema) -> Iterator[pa
         yield pa.RecordBatch.from_arrays([batch["input"], *others], names=columns.names)
 
 
-def reject_rows(record: Record, run: str, rejects: pa.Table, taken: Collection[str]) -> pa.Table:
-    """``rejects`` of a step as rows of `mnemic.schema.REJECTS`; they say `whole` where nothing of the input was taken.
+def reject_rows(record: Record, run: str, rejects: pa.Table, accepted: Collection[str]) -> pa.Table:
+    """``rejects`` of a step as rows of `mnemic.schema.REJECTS`; `whole` where the input is not in ``accepted``.
 
     Each is there once.
     """
@@ -138,7 +138,7 @@ def reject_rows(record: Record, run: str, rejects: pa.Table, taken: Collection[s
     rows = {}
     for row in rejects.to_pylist():
         identity = hash_parts("reject", *step, row["input"], row["locator"], row["reason"])
-        whole = row["severity"] == NOTHING or row["input"] not in taken
+        whole = row["severity"] == NOTHING or row["input"] not in accepted
         rows[identity] = {
             "id": identity,
             "step": record.step,

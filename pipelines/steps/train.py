@@ -29,6 +29,7 @@ from mnemic.release import releases
 from mnemic.schema import MEMORIES, METRICS
 from mnemic.splits import STORE, VALIDATION
 from operators.contracts import ProcessRank, Progress
+from operators.sections import RowKind
 from operators.train import Checkpoint, Training, finished_weights
 from pipelines import faults
 from pipelines.corpus_reader import corpus_digest
@@ -55,14 +56,14 @@ class Trained:
 
 @dataclass(frozen=True)
 class TrainStep:
-    """A step that trains one memory from ``rows`` ("vectors", "text") of the datastore and their teacher."""
+    """Trains one memory from ``rows`` of the datastore and their teacher."""
 
     record: Record
     operator: Training
     after: tuple[str, ...]
     memory: str
     kind: str
-    rows: str
+    rows: RowKind
 
     @property
     def name(self) -> str:
@@ -113,7 +114,7 @@ class TrainStep:
         return Status("done", 0, rows)
 
     def _stored(self, memories: Snapshot) -> dict[str, Any] | None:
-        """The record of the memory's rows; in banks of before several memories, it is the dataset's."""
+        """The record of the memory's rows; in banks older than several memories, that of the dataset."""
         if "record" not in memories.schema.names:
             return memories.record if memories.count(self._mine(memories)) else None
         records = memories.table(["record"], self._mine(memories))["record"].to_pylist()
@@ -223,20 +224,22 @@ class TrainStep:
 
         return factory
 
-    def _write(self, store: Store, row: dict[str, Any], made: Checkpoint | None, record: Record, count: int) -> Trained:
+    def _write(
+        self, store: Store, row: dict[str, Any], checkpoint: Checkpoint | None, record: Record, count: int
+    ) -> Trained:
         faults.reach(self.name, "before-write")
         points = [
             {
                 "memory": self.memory,
                 "state": record.state,
-                "epoch": made.epoch,
+                "epoch": checkpoint.epoch,
                 "step": point.step,
                 "rows": point.rows,
                 "metric": point.metric,
                 "value": point.value,
             }
-            for point in (made.curve if made else ())
-            if made is not None
+            for point in (checkpoint.curve if checkpoint else ())
+            if checkpoint is not None
         ]
         memories, metrics = (store[name] for name in self.datasets)
         table, curve = pa.Table.from_pylist([row], schema=MEMORIES), pa.Table.from_pylist(points, schema=METRICS)

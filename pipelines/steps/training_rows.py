@@ -1,4 +1,4 @@
-"""What a memory is trained on, read from a bank: each student's own view of the datastore and its teacher."""
+"""The training rows of a memory, read from a bank: each student's own view of the datastore and its teacher."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mnemic.dataset import Snapshot, Store
 from mnemic.errors import StepError
 from mnemic.splits import STORE, VALIDATION
 from operators.imitate import TextRows, TrainingRows
+from operators.sections import RowKind
 from operators.train import Training
 from pipelines.corpus_reader import KeyOrder
 
@@ -21,9 +22,9 @@ _HELD_OUT = ("token", "base_logprob")
 
 
 def training_rows(
-    store: Store, version: int, operator: Training, device: str, rows: str = "vectors"
+    store: Store, version: int, operator: Training, device: str, rows: RowKind = "vectors"
 ) -> tuple[Any, int]:
-    """What ``operator`` trains on, of this version of the datastore, and how many rows of the store that is.
+    """The training rows of ``operator`` in this version of the datastore, and their number of rows of the store.
 
     ``rows`` is "vectors" for `TrainingRows`, or "text" for `TextRows`.
     """

@@ -54,20 +54,20 @@ def extras():
 
 def installed_with(requirements: list[str]) -> set[str]:
     """Names of the packages that pip installs for these on this machine, as far as they are installed here."""
-    found: set[tuple[str, str]] = set()
+    distributions: set[tuple[str, str]] = set()
     waiting = [(Requirement(line), "") for line in requirements]
     while waiting:
         requirement, extra = waiting.pop()
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
             continue
         name = canonicalize_name(requirement.name)
-        for wanted in {"", *requirement.extras}:
-            if (name, wanted) in found:
+        for extra_name in {"", *requirement.extras}:
+            if (name, extra_name) in distributions:
                 continue
-            found.add((name, wanted))
+            distributions.add((name, extra_name))
             with contextlib.suppress(PackageNotFoundError):
-                waiting += [(Requirement(line), wanted) for line in requires(name) or ()]
-    return {name for name, _ in found}
+                waiting += [(Requirement(line), extra_name) for line in requires(name) or ()]
+    return {name for name, _ in distributions}
 
 
 def groups():
@@ -218,25 +218,25 @@ def test_nothing_is_installed_in_a_version_of_the_day():
     commands = re.findall(r"pip install (.+?)(?:&&|$)", DOCKERFILE.replace("\\\n", " "), re.MULTILINE)
     for command in commands:
         assert "--constraint /tmp/constraints.txt" in command or ("--no-deps" in command and "==" in command), command
-    asked = [line for name in extras() for line in PROJECT["optional-dependencies"][name]]
+    requirements = [line for name in extras() for line in PROJECT["optional-dependencies"][name]]
     (ray,) = {one for command in commands for one in re.findall(r'"(ray\[\w+\])"', command)}
-    packages = installed_with([*PROJECT["dependencies"], *asked, ray])
+    packages = installed_with([*PROJECT["dependencies"], *requirements, ray])
     assert {"aiohttp", "pydantic-core", "sympy"} <= packages, "what is needed by what is asked for"
     assert {name for name in packages - PINS.keys() if not name.startswith(ELSEWHERE)} == set()
 
 
 def test_the_constraints_are_versions_that_the_package_takes():
-    wanted = [*PROJECT["dependencies"], *(line for name in extras() for line in PROJECT["optional-dependencies"][name])]
-    for requirement in map(Requirement, wanted):
+    lines = [*PROJECT["dependencies"], *(line for name in extras() for line in PROJECT["optional-dependencies"][name])]
+    for requirement in map(Requirement, lines):
         name = canonicalize_name(requirement.name)
         if name != "torch":  # which the Makefile and the Dockerfile name
             assert PINS[name] in requirement.specifier, f"{requirement} is not what {name}=={PINS[name]} is"
 
 
 def test_the_images_are_made_of_what_is_there():
-    known = {*stages(), *re.findall(r"^ARG (\w+)=", DOCKERFILE, re.MULTILINE)}
+    stages_and_arguments = {*stages(), *re.findall(r"^ARG (\w+)=", DOCKERFILE, re.MULTILINE)}
     for stage, base in stages().items():
-        assert base.strip("${}") in known, stage
+        assert base.strip("${}") in stages_and_arguments, stage
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert ignored[next(number for number, line in enumerate(ignored) if not line.startswith("#"))] == "*"
     for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE):

@@ -53,17 +53,17 @@ def browser() -> Iterator[webdriver.Chrome]:
 
 def pages(url: str, run: str) -> dict[str, tuple[str, str]]:
     """Name of each page of a run -> (its address, a word that it shows once it is there)."""
-    found = {
+    addresses = {
         "run-logs": (f"/runs/flow-run/{run}?tab=Logs", "Finished in state"),
         "run-tasks": (f"/runs/flow-run/{run}?tab=TaskRuns", "Task run"),
         "run-artifacts": (f"/runs/flow-run/{run}?tab=Artifacts", "step-"),
     }
     for artifact in _ask(f"{url}/api/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}}):
-        found[artifact["key"]] = (f"/artifacts/artifact/{artifact['id']}", artifact["key"])
+        addresses[artifact["key"]] = (f"/artifacts/artifact/{artifact['id']}", artifact["key"])
     deployment = _ask(f"{url}/api/flow_runs/{run}")["deployment_id"]
     if deployment:
-        found["form"] = (f"/deployments/deployment/{deployment}/run", "Parameters")
-    return {name: (f"{url}/v2{place}", word) for name, (place, word) in found.items()}
+        addresses["form"] = (f"/deployments/deployment/{deployment}/run", "Parameters")
+    return {name: (f"{url}/v2{place}", word) for name, (place, word) in addresses.items()}
 
 
 def take(url: str, run: str, folder: Path) -> dict[str, str]:

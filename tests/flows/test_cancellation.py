@@ -31,14 +31,14 @@ def test_a_termination_in_a_destructor_stops_at_the_next_event_and_once():
 
 
 def test_other_errors_of_destructors_stop_nothing_and_are_told_as_before(monkeypatch):
-    told = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda dropped: told.append(str(dropped.exc_value)))
+    messages = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda dropped: messages.append(str(dropped.exc_value)))
     with Cancellation() as cancellation:
         dropper = Dropper(ValueError("not ours"))
         del dropper
         gc.collect()
         cancellation(ProgressEvent("progress", "run"))
-    assert told == ["not ours"]
+    assert messages == ["not ours"]
 
 
 def test_a_termination_is_known_under_what_others_made_of_it():

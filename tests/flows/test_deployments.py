@@ -39,7 +39,7 @@ def embedded(store: Store) -> int:
 
 def below(process: int) -> list[int]:
     """All processes that descend from one."""
-    return [found for child in children(process) for found in (child, *below(child))]
+    return [descendant for child in children(process) for descendant in (child, *below(child))]
 
 
 def name(process: int) -> str:
@@ -70,8 +70,8 @@ def until(condition, seconds=240.0):
     """The first true value of ``condition``."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if found := condition():
-            return found
+        if answer := condition():
+            return answer
         time.sleep(0.1)
     raise AssertionError("it did not come to pass in time")
 
@@ -80,8 +80,8 @@ def ended(client, run: UUID):
     """The flow run once it has ended."""
 
     def look():
-        found = client.read_flow_run(run)
-        return found if found.state.is_final() else None
+        task_runs = client.read_flow_run(run)
+        return task_runs if task_runs.state.is_final() else None
 
     return until(look)
 
@@ -104,8 +104,8 @@ def tasks(client, run: UUID):
     of_run = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
 
     def look():
-        found = client.read_task_runs(flow_run_filter=of_run)
-        return found if all(task.state.is_final() for task in found) else None
+        task_runs = client.read_task_runs(flow_run_filter=of_run)
+        return task_runs if all(task.state.is_final() for task in task_runs) else None
 
     return until(look)
 

@@ -36,18 +36,18 @@ def run(recipe, **parameters):
 
 def tasks(client, state):
     """Task runs by name, in their order; the server hears of them a moment later."""
-    wanted = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
+    of_run = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
     for _ in range(100):
-        found = client.read_task_runs(flow_run_filter=wanted)
-        if found and all(task.state.is_final() for task in found):
+        task_runs = client.read_task_runs(flow_run_filter=of_run)
+        if task_runs and all(task.state.is_final() for task in task_runs):
             break
         time.sleep(0.1)
-    return {task.name: task for task in sorted(found, key=lambda task: task.start_time)}
+    return {task.name: task for task in sorted(task_runs, key=lambda task: task.start_time)}
 
 
 def artifacts(client, state):
-    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
-    return {artifact.key: artifact for artifact in client.read_artifacts(artifact_filter=wanted)}
+    of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
+    return {artifact.key: artifact for artifact in client.read_artifacts(artifact_filter=of_run)}
 
 
 def test_a_build_is_one_task_a_step_and_leaves_its_release_on_the_page(client, recipe):
@@ -58,13 +58,13 @@ def test_a_build_is_one_task_a_step_and_leaves_its_release_on_the_page(client, r
     assert all(task.state.is_completed() and task.run_count == 1 for task in done.values())
     assert done["read"].state.message.startswith("40 rows in ")
 
-    found = artifacts(client, state)
-    assert set(found) == {"steps-tiny", "release-tiny", *(f"step-{name}" for name in STEPS)}
-    assert all(found[f"step-{name}"].data == 100.0 for name in STEPS)
-    assert found["step-embed"].task_run_id == done["embed"].id
+    pages = artifacts(client, state)
+    assert set(pages) == {"steps-tiny", "release-tiny", *(f"step-{name}" for name in STEPS)}
+    assert all(pages[f"step-{name}"].data == 100.0 for name in STEPS)
+    assert pages["step-embed"].task_run_id == done["embed"].id
 
     bank = mnemic.open_bank(recipe["bank"])
-    page = found["release-tiny"].data
+    page = pages["release-tiny"].data
     assert f"bank = mnemic.open_bank('{recipe['bank']}', release='{bank.release.name}')" in page
     assert "| documents | 40 |" in page
     assert all(
@@ -72,7 +72,7 @@ def test_a_build_is_one_task_a_step_and_leaves_its_release_on_the_page(client, r
     )
 
     for text in bank.dataset("events").table(["text"])["text"].to_pylist():
-        assert all(text not in str(artifact.data) + artifact.description for artifact in found.values())
+        assert all(text not in str(artifact.data) + artifact.description for artifact in pages.values())
 
 
 def test_a_second_run_has_nothing_to_do_and_costs_little(client, recipe):

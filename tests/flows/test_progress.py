@@ -20,10 +20,10 @@ def counted(done: int) -> ProgressEvent:
 
 @pytest.fixture
 def posts(monkeypatch):
-    found = []
-    monkeypatch.setattr(progress, "create_progress_artifact", lambda *what: found.append(what) or "id")
-    monkeypatch.setattr(progress, "update_progress_artifact", lambda _, *what: found.append(what))
-    return found
+    posted = []
+    monkeypatch.setattr(progress, "create_progress_artifact", lambda *what: posted.append(what) or "id")
+    monkeypatch.setattr(progress, "update_progress_artifact", lambda _, *what: posted.append(what))
+    return posted
 
 
 def test_the_latest_is_shown_now_and_then_and_the_end_at_once(posts):
@@ -46,14 +46,14 @@ def test_a_step_that_does_not_end_is_shown_as_stopped(posts):
 
 
 def test_a_server_that_fails_is_told_once_and_waited_for_never(monkeypatch, posts):
-    told = []
+    messages = []
 
     def fails(*what):
         raise ConnectionError("nobody answers")
 
     class Log:
         def warning(self, text, *values):
-            told.append(text % values)
+            messages.append(text % values)
 
     monkeypatch.setattr(progress, "create_progress_artifact", fails)
     monkeypatch.setattr(progress, "get_run_logger", Log)
@@ -65,18 +65,18 @@ def test_a_server_that_fails_is_told_once_and_waited_for_never(monkeypatch, post
     for thread in threading.enumerate():
         if thread.name == "progress of embed":
             thread.join()
-    assert told == ["The progress of embed cannot be shown (nobody answers)."]
+    assert messages == ["The progress of embed cannot be shown (nobody answers)."]
     assert time.monotonic() - started < 2.0
     assert posts == []
 
 
 def test_control_codes_of_a_corpus_do_not_reach_the_log(monkeypatch):
-    told = []
+    messages = []
 
     class Log:
         def info(self, text, *values):
-            told.append(text % values)
+            messages.append(text % values)
 
     monkeypatch.setattr(progress, "get_run_logger", Log)
     log_lines()(ProgressEvent("reject", "run", "read", message="  left out: \x1b]0;x\x07.txt: 100%s of it"))
-    assert told == ["left out: ]0;x.txt: 100%s of it"]
+    assert messages == ["left out: ]0;x.txt: 100%s of it"]

@@ -28,31 +28,31 @@ def bank(tiny):
 def test_searching_by_words_and_by_meaning(bank):
     # Of one unit: the vector of a longer event is a mean, which a random encoder does not give its whole text.
     event = bank.table("events", ["id", "text"], "end_unit = first_unit + 1 AND leaf").to_pylist()[0]
-    found = bank.search(event["text"], words=400)
-    assert event["id"] in {one.id for one in found}
-    best = max(found, key=lambda one: one.score)
+    hits = bank.search(event["text"], words=400)
+    assert event["id"] in {one.id for one in hits}
+    best = max(hits, key=lambda one: one.score)
     assert best.id == event["id"]
     assert best.similarity == pytest.approx(1.0, abs=0.01)
     assert best.bm25 > 0 and best.reason.startswith("meaning: rank 1, words: rank 1")
-    assert sum(one.words for one in found) <= 400
+    assert sum(one.words for one in hits) <= 400
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))], ids=["copy", "pickle"])
 def test_a_bank_that_has_searched_is_copied_by_path_and_release(tiny, copied):
     bank = tiny.open()
-    found = bank.search("table index version")
+    hits = bank.search("table index version")
     again = copied(bank)
     assert (again.path, again.release) == (bank.path, bank.release)
     assert not {"encoder", "tree"} & vars(again._searcher).keys(), "what it had loaded is not copied"
-    assert again.search("table index version") == found
+    assert again.search("table index version") == hits
     assert copied(bank.view).table("events", ["id"]) == bank.table("events", ["id"])
 
 
 def test_leaves_are_searched_unless_a_level_is_named(bank):
     assert bank.search("table index version", level="turn") == [], "no text of it is a conversation"
     for level in (None, "session", "event", "passage"):
-        found = bank.search("table index version", words=None, k=20, level=level)
-        ids = ",".join(f"'{one.id}'" for one in found)
+        hits = bank.search("table index version", words=None, k=20, level=level)
+        ids = ",".join(f"'{one.id}'" for one in hits)
         rows = bank.table("events", ["level", "leaf"], f"id IN ({ids})").to_pylist()
         assert rows and all(row["level"] == level if level else row["leaf"] for row in rows)
     with pytest.raises(QueryError, match="choose one of session, event, turn, passage"):
@@ -65,8 +65,8 @@ def test_equal_queries_give_equal_results(bank):
 
 def test_a_condition_is_applied_before_the_search(bank):
     document = bank.table("events", ["document"])["document"][0].as_py()
-    found = bank.search("table index version", words=None, k=50, where=f"document = '{document}'")
-    assert found and {one.document for one in found} == {document}
+    hits = bank.search("table index version", words=None, k=50, where=f"document = '{document}'")
+    assert hits and {one.document for one in hits} == {document}
     (timed,) = bank.search("lease", words=100, where="start_time > date '2026-01-01'")
     assert timed.locator.startswith("notes.jsonl")
 
@@ -171,8 +171,8 @@ def test_exporting(bank, recipe, tmp_path, capsys):
 
 def test_showing(bank, recipe, capsys):
     assert main(["show", recipe["bank"]]) == 0
-    told = capsys.readouterr().out
-    assert bank.release.name in told and "near duplicates" in told and "imitate" in told
+    output = capsys.readouterr().out
+    assert bank.release.name in output and "near duplicates" in output and "imitate" in output
     assert main(["show", recipe["bank"], "--failures"]) == 0
     assert "delta/broken.txt" in capsys.readouterr().out
     assert main(["show", recipe["bank"], "--json"]) == 0
@@ -192,8 +192,8 @@ def test_a_budget_may_be_of_tokens(bank):
         (tokenizer.tokenize, {"tokenizer": tokenizer}),
         (str.split, {"tokenizer": lambda t: len(t.split())}),
     ):
-        found = bank.search("table index version", tokens=60, **settings)
-        assert 0 < sum(len(counted(event.text)) for event in found) <= 60
+        hits = bank.search("table index version", tokens=60, **settings)
+        assert 0 < sum(len(counted(event.text)) for event in hits) <= 60
     assert bank.search("table index version", tokens=60) == bank.search(
         "table index version", tokens=60, tokenizer=tokenizer
     )
@@ -203,13 +203,13 @@ def test_what_stands_next_to_a_hit_has_a_share_of_the_budget(bank):
     (best,) = bank.search("table index version", words=None, k=1)
     row = bank.table("events", ["previous", "next"], f"id = '{best.id}'").to_pylist()[0]
     without = bank.search("table index version", words=150, contiguity=0.0)
-    found = bank.search("table index version", words=150, contiguity=0.5)
-    beside = [event for event in found if event.reason.startswith("next to")]
+    hits = bank.search("table index version", words=150, contiguity=0.5)
+    beside = [event for event in hits if event.reason.startswith("next to")]
     assert beside and not any(event.reason.startswith("next to") for event in without)
     near = {row["previous"], row["next"]} - {""}
     leaves = set(bank.table("events", ["id"], "leaf")["id"].to_pylist())
-    assert near & leaves <= {event.id for event in found}
-    assert found.words <= 150
+    assert near & leaves <= {event.id for event in hits}
+    assert hits.words <= 150
 
 
 def test_a_route_compares_the_vectors_of_few_clusters(bank):
@@ -224,8 +224,8 @@ def test_a_route_compares_the_vectors_of_few_clusters(bank):
 
 
 def test_conditions_by_name(bank):
-    found = bank.search("table index version", words=None, k=50, where={"collection": ["alpha", "beta"]})
-    assert {event.collection for event in found} == {"alpha", "beta"}
+    hits = bank.search("table index version", words=None, k=50, where={"collection": ["alpha", "beta"]})
+    assert {event.collection for event in hits} == {"alpha", "beta"}
     (timed,) = bank.search("lease", words=100, where={"after": "2026-01-01", "before": "2026-02-01"})
     assert timed.locator.startswith("notes.jsonl")
     assert bank.search("lease", where={"tenant": "somebody else"}) == []
@@ -235,8 +235,8 @@ def test_searching_on_the_command_line(recipe, capsys, monkeypatch):
     assert main(["search", recipe["bank"], "lease of a bank", "--words", "60"]) == 0
     assert "notes.jsonl" in capsys.readouterr().out
     assert main(["search", recipe["bank"], "table", "-k", "3", "--collection", "alpha", "--route", "1"]) == 0
-    told = capsys.readouterr().out
-    assert told.count("folder  alpha/") == 3 and "of the vectors compared" in told and "bm25 " in told
+    output = capsys.readouterr().out
+    assert output.count("folder  alpha/") == 3 and "of the vectors compared" in output and "bm25 " in output
     monkeypatch.setattr("sys.stdin", io.StringIO("lease of a bank\n\n  \ntable\n"))
     assert main(["search", recipe["bank"], "--words", "40"]) == 0
     assert capsys.readouterr().out.count("from release") == 2
@@ -248,11 +248,11 @@ def test_searching_on_the_command_line(recipe, capsys, monkeypatch):
 
 def test_evaluating(recipe, capsys):
     assert main(["eval", recipe["bank"]]) == 0
-    told = capsys.readouterr().out
-    assert "held-out documents" in told and "+ MLP memory" in told
+    output = capsys.readouterr().out
+    assert "held-out documents" in output and "+ MLP memory" in output
     assert main(["eval", recipe["bank"], "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert set(found["weights"]) == {"knn", "mlp"}
+    report = json.loads(capsys.readouterr().out)
+    assert set(report["weights"]) == {"knn", "mlp"}
 
 
 def test_the_doctor_tells_what_is_there(capsys):

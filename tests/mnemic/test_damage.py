@@ -49,11 +49,11 @@ def largest(bank, name):
 
 def refused(bank, *commands):
     """What the first of the commands says; every one ends with the exit code of a bank that cannot be read."""
-    with pytest.raises(BankError) as told:
+    with pytest.raises(BankError) as caught:
         mnemic.open_bank(bank).digest()
     for command in commands or SHORT:
         assert main([command, str(bank)]) == BankError.exit_code
-    return str(told.value)
+    return str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_a_release_pins_versions_of_datasets_in_the_bank(bank, versions, capsys)
     counts = dict.fromkeys(("events", "../elsewhere/documents", "/etc/passwd", "a/b", "..", ESCAPE), 1)
     set_release(bank, versions=versions, counts=json.dumps({**release_value(bank, "counts"), **counts}))
     assert "\x1b" not in refused(bank)
-    told = capsys.readouterr()
-    assert "\x1b" not in told.out + told.err and "Traceback" not in told.err
+    streams = capsys.readouterr()
+    assert "\x1b" not in streams.out + streams.err and "Traceback" not in streams.err
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_a_damaged_release_hides_no_other(bank):
 def test_truncated_and_flipped_files_are_told(bank, name):
     file = largest(bank, name)
     os.truncate(file, file.stat().st_size // 2)
-    told = refused(bank, "digest")
-    assert "is there and cannot be read" in told and "mnemic verify" in told
+    sentences = refused(bank, "digest")
+    assert "is there and cannot be read" in sentences and "mnemic verify" in sentences
     data = bytearray(file.read_bytes() * 2)
     for place in range(100, len(data) - 200, 37):
         data[place] ^= 0xFF
@@ -238,11 +238,11 @@ def test_escapes_of_a_bank_reach_no_terminal(bank, capsys):
     vector = np.ones(width, np.float32)
     from mnemic.command.search import _shown, _summed_up
 
-    found = mnemic.open_bank(bank).search("reader version", vector=vector)
-    print("".join(_shown(hit, set(), False) for hit in found), _summed_up(found, "r"))
-    told = capsys.readouterr()
-    assert "\x1b" not in told.out and "\x1b" not in told.err and "Traceback" not in told.err
-    assert "\x07" not in told.out
+    hits = mnemic.open_bank(bank).search("reader version", vector=vector)
+    print("".join(_shown(hit, set(), False) for hit in hits), _summed_up(hits, "r"))
+    streams = capsys.readouterr()
+    assert "\x1b" not in streams.out and "\x1b" not in streams.err and "Traceback" not in streams.err
+    assert "\x07" not in streams.out
 
 
 def test_a_condition_that_is_wrong_is_no_damage(bank):

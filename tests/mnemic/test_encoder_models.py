@@ -35,15 +35,15 @@ def oracle(folder: Path, texts: list[str], pooling: str, limit: int = 256) -> np
 
     kind = AutoModelForTextEncoding if folder.name == "t5" else AutoModel
     model, tokenizer = kind.from_pretrained(folder).double().eval(), AutoTokenizer.from_pretrained(folder)
-    made = []
+    vectors = []
     for text in texts:
         ids = tokenizer(text, return_tensors="pt", truncation=True, max_length=limit)
         with torch.no_grad():
             mask = ids["attention_mask"]
             states = model(input_ids=ids["input_ids"], attention_mask=mask).last_hidden_state[0].numpy()
         pooled = {"mean": states.mean(0), "cls": states[0], "last": states[-1], "max": states.max(0)}
-        made.append(pooled[pooling])
-    return np.array(made)
+        vectors.append(pooled[pooling])
+    return np.array(vectors)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -77,7 +77,7 @@ def test_a_model_that_is_not_computed_as_it_says_is_left_to_transformers(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Our forward pass is tried against the module's when a model is loaded."""
-    monkeypatch.setattr(mnemic.encoder.packed.PackedBert, "_attend", lambda *given: None)
+    monkeypatch.setattr(mnemic.encoder.packed.PackedBert, "_attend", lambda *arguments: None)
     encoder = TextEncoder.load(str(folders["bert"]), "float32")
     np.testing.assert_allclose(encoder.encode(TEXTS), unit(oracle(folders["bert"], TEXTS, "mean")), atol=3e-6)
 
@@ -114,19 +114,19 @@ def test_windows_are_averaged_by_their_tokens(folders: dict[str, Path]) -> None:
         states = [model(torch.tensor([[2, *window, 3]])).last_hidden_state[0].mean(0).numpy() for window in windows]
     sizes = np.array([len(window) for window in windows])
     expected = unit((unit(np.array(states)) * sizes[:, None]).sum(0) / sizes.sum())
-    found = encoder.encode(["short", text, "", text])
-    np.testing.assert_allclose(found[1], expected, atol=3e-6)
-    np.testing.assert_array_equal(found[1], found[3])
+    vectors = encoder.encode(["short", text, "", text])
+    np.testing.assert_allclose(vectors[1], expected, atol=3e-6)
+    np.testing.assert_array_equal(vectors[1], vectors[3])
     np.testing.assert_array_equal(
-        found[[0, 2]], TextEncoder.load(str(folder), "float32", max_tokens=12).encode(["short", ""])
+        vectors[[0, 2]], TextEncoder.load(str(folder), "float32", max_tokens=12).encode(["short", ""])
     )
 
 
 def test_prompts_precede_texts_and_questions(folders: dict[str, Path]) -> None:
     plain = TextEncoder.load(str(folders["bert"]), "float32")
-    told = TextEncoder.load(str(folders["bert"]), "float32", prompt="passage: ", query_prompt="query: ")
-    np.testing.assert_array_equal(told.encode(["a bank"]), plain.encode(["passage: a bank"]))
-    np.testing.assert_allclose(told.encode_queries(["a bank"]), plain.encode(["query: a bank"]), atol=1e-5)
+    prompted = TextEncoder.load(str(folders["bert"]), "float32", prompt="passage: ", query_prompt="query: ")
+    np.testing.assert_array_equal(prompted.encode(["a bank"]), plain.encode(["passage: a bank"]))
+    np.testing.assert_allclose(prompted.encode_queries(["a bank"]), plain.encode(["query: a bank"]), atol=1e-5)
 
 
 def test_a_model_of_sentence_transformers_says_how_it_is_used(tmp_path: Path) -> None:
@@ -137,9 +137,9 @@ def test_a_model_of_sentence_transformers_says_how_it_is_used(tmp_path: Path) ->
     (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 20, "do_lower_case": True}))
     prompts = {"query": "ask: ", "passage": "read: "}
     (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts}))
-    found = resolve_settings(str(folder))
-    assert (found.pooling, found.max_tokens, found.lower) == ("cls", 20, True)
-    assert (found.prompt, found.query_prompt) == ("read: ", "ask: ")
+    settings = resolve_settings(str(folder))
+    assert (settings.pooling, settings.max_tokens, settings.lower) == ("cls", 20, True)
+    assert (settings.prompt, settings.query_prompt) == ("read: ", "ask: ")
     assert resolve_settings(str(folder), prompt="", max_tokens=7, pooling="max").prompt == ""
     encoder = TextEncoder.load(str(folder), "float32")
     expected = unit(oracle(folder, ["read: a bank of memory is read"], "cls", 20))

@@ -39,8 +39,8 @@ def test_an_old_bank_is_searched(version, tmp_path):
     shutil.unpack_archive(BANKS / f"format-{version}.tar.gz", tmp_path)
     bank = mnemic.open_bank(tmp_path / "bank")
     event = bank.table("events", ["id", "text", "vector"]).slice(3, 1).to_pylist()[0]
-    found = bank.search(event["text"], words=None, k=5, vector=event["vector"])
-    best = max(found, key=lambda one: one.score)
+    hits = bank.search(event["text"], words=None, k=5, vector=event["vector"])
+    best = max(hits, key=lambda one: one.score)
     assert best.id == event["id"] and best.similarity == pytest.approx(1.0, abs=1e-3) and best.bm25 > 0
     assert best.source == "folder" and best.level == "event"
 

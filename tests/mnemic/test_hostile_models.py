@@ -59,9 +59,9 @@ def change(folder: Path, **fields: Any) -> None:
 def refused(load: Callable[[], object]) -> str:
     with pytest.raises(ModelError) as caught:
         load()
-    told = str(caught.value)
-    assert told.endswith((".", ")")) and len(told) < 1500
-    return told
+    message = str(caught.value)
+    assert message.endswith((".", ")")) and len(message) < 1500
+    return message
 
 
 SIZES: tuple[dict[str, Any], ...] = (

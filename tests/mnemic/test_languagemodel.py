@@ -152,8 +152,8 @@ def test_describe_reads_the_header_of_a_gguf_file(tmp_path: Path) -> None:
     ]
     path = tmp_path / "model.gguf"
     path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, len(pairs)) + b"".join(pairs))
-    found = languagemodel.describe(str(path))
-    assert found == {"hidden": 576, "layers": 30, "vocabulary": 3, "architecture": "llama"}
+    facts = languagemodel.describe(str(path))
+    assert facts == {"hidden": 576, "layers": 30, "vocabulary": 3, "architecture": "llama"}
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(ModelError, match="header of a GGUF"):
         languagemodel.describe(str(path))

@@ -13,8 +13,8 @@ def test_shares_are_those_by_which_the_tokens_were_drawn() -> None:
     draw = np.random.default_rng(0)
     true, tokens = np.array([0.5, 0.3, 0.2]), 20_000
     sources = draw.dirichlet(np.full(12, 0.3), size=3)
-    said = [draw.choice(12, p=sources[which]) for which in draw.choice(3, p=true, size=tokens)]
-    base, *memories = np.log(sources[:, said])
+    tokens_drawn = [draw.choice(12, p=sources[which]) for which in draw.choice(3, p=true, size=tokens)]
+    base, *memories = np.log(sources[:, tokens_drawn])
     weights, score = best_shares(base, memories)
     np.testing.assert_allclose(weights, true[1:], atol=0.03)
     expected = -np.log(np.exp(np.stack([base, *memories], 1)) @ np.array([1 - sum(weights), *weights]))

@@ -33,39 +33,39 @@ def test_fusion_is_the_sum_of_reciprocal_ranks_and_equal_scores_have_one_rank():
     scores = np.array([0.5, np.nan, 0.9, 0.5, 0.1])
     assert ranks(scores).tolist() == [2, np.inf, 1, 2, 3]
     other = np.array([np.nan, 7.0, np.nan, 8.0, np.nan])
-    found = fuse([ranks(scores), ranks(other)])
-    assert found.tolist() == pytest.approx([1 / 22, 1 / 22, 1 / 21, 1 / 22 + 1 / 21, 1 / 23])
+    fused = fuse([ranks(scores), ranks(other)])
+    assert fused.tolist() == pytest.approx([1 / 22, 1 / 22, 1 / 21, 1 / 22 + 1 / 21, 1 / 23])
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(-1, 1)), min_size=1, max_size=12), st.floats(0.1, 0.9))
 def test_a_row_has_a_share_of_what_its_neighbours_have(values, share):
     scores = np.array([np.nan if value is None else value for value in values])
     pairs = [(row, place) for row, places in enumerate(chain(len(scores))) for place in places]
-    found = with_neighbours(scores, np.array(pairs, np.int64).reshape(-1, 2), share)
+    shared = with_neighbours(scores, np.array(pairs, np.int64).reshape(-1, 2), share)
     for row, value in enumerate(values):
         given_ = [values[place] * share for place in chain(len(values))[row] if (values[place] or 0) > 0]
         expected = max([*given_, *([] if value is None else [value])], default=None)
-        assert np.isnan(found[row]) if expected is None else found[row] == pytest.approx(expected)
+        assert np.isnan(shared[row]) if expected is None else shared[row] == pytest.approx(expected)
 
 
 @given(SIZES, st.integers(1, 800), st.sampled_from([0.0, 0.1, 0.3]), st.sampled_from([None, 1, 3]))
 @settings(max_examples=300)
 def test_the_budget_is_never_exceeded_and_never_left_empty_for_nothing(sizes, budget, contiguity, k):
-    taken = take(sizes, chain(len(sizes)), budget, k, contiguity)
-    used = sum(sizes[place] for place in taken)
-    assert used <= budget or len(taken) == 1, "only the best row, which is cut, may be larger than the budget"
-    assert bool(taken) == bool(sizes) and (not taken or 0 in taken)
+    chosen = take(sizes, chain(len(sizes)), budget, k, contiguity)
+    used = sum(sizes[place] for place in chosen)
+    assert used <= budget or len(chosen) == 1, "only the best row, which is cut, may be larger than the budget"
+    assert bool(chosen) == bool(sizes) and (not chosen or 0 in chosen)
     if k is None:
-        assert all(sizes[place] > budget - used for place in range(len(sizes)) if place not in taken)
+        assert all(sizes[place] > budget - used for place in range(len(sizes)) if place not in chosen)
     else:
-        assert len(taken) <= k
-    for place, beside in taken.items():
-        assert beside is None or (beside in taken and abs(place - beside) == 1)
+        assert len(chosen) <= k
+    for place, beside in chosen.items():
+        assert beside is None or (beside in chosen and abs(place - beside) == 1)
 
 
 @given(SIZES, st.integers(1, 800))
 def test_the_nearest_fit_ends_with_the_first_that_is_too_long(sizes, budget):
-    taken = take(sizes, chain(len(sizes)), budget, contiguity=0.0, fit="nearest")
+    chosen = take(sizes, chain(len(sizes)), budget, contiguity=0.0, fit="nearest")
     expected, used = [], 0
     for place, size in enumerate(sizes):
         if used + size > budget:
@@ -74,15 +74,15 @@ def test_the_nearest_fit_ends_with_the_first_that_is_too_long(sizes, budget):
             break
         expected.append(place)
         used += size
-    assert list(taken) == expected
+    assert list(chosen) == expected
 
 
 def test_a_share_of_the_budget_goes_to_the_neighbours_of_the_hits_in_their_order():
     # Ten rows of ten words; the best are 0 and 5, whose neighbours in the text are 8, 9 and 6, 7.
     neighbours = [[8, 9], [], [], [], [], [6, 7], [], [], [], []]
-    taken = take([10] * 10, neighbours, 100, contiguity=0.4)
-    assert [place for place, beside in taken.items() if beside is None][:6] == [0, 1, 2, 3, 4, 5]
-    assert {place: beside for place, beside in taken.items() if beside is not None} == {8: 0, 9: 0, 6: 5, 7: 5}
+    chosen = take([10] * 10, neighbours, 100, contiguity=0.4)
+    assert [place for place, beside in chosen.items() if beside is None][:6] == [0, 1, 2, 3, 4, 5]
+    assert {place: beside for place, beside in chosen.items() if beside is not None} == {8: 0, 9: 0, 6: 5, 7: 5}
     assert take([10] * 10, neighbours, 70, contiguity=0.4) == {0: None, 1: None, 2: None, 3: None, 8: 0, 9: 0, 4: None}
 
 
@@ -98,12 +98,12 @@ def test_without_a_budget_k_limits():
 
 
 def test_documents_come_by_their_best_event_and_events_in_their_own_order():
-    found = [
+    hits = [
         replace(EVENT, id="1", document="x", start=5, score=0.9),
         replace(EVENT, id="2", document="y", start=2, score=0.8),
         replace(EVENT, id="3", document="x", start=1, score=0.1),
     ]
-    assert [event.id for event in reading_order(found)] == ["3", "1", "2"]
+    assert [event.id for event in reading_order(hits)] == ["3", "1", "2"]
 
 
 def test_a_condition_holds_beside_the_level():

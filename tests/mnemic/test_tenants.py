@@ -45,13 +45,13 @@ def test_no_foreign_row_in_two_thousand_queries(tmp_path, monkeypatch, exact):
     dataset = Store(tmp_path)["events"]
     dataset.create(SCHEMA, {}, {})
     owner: dict[str, str] = {}
-    made, asked, stale = 0, 0, 0
+    rows_written, queries, stale = 0, 0, 0
     for turn in range(ROUNDS):
         for count in (3_000, 200) if turn == 0 else (150, 50):
-            table = rows(random, made, count)
+            table = rows(random, rows_written, count)
             append(dataset, write_rows(dataset.uri, table, SCHEMA), {})
             owner |= dict(zip(table["id"].to_pylist(), table["tenant"].to_pylist(), strict=True))
-            made += count
+            rows_written += count
         if turn % 3 == 0:
             build_indexes(dataset)
         gone = random.choice(sorted(owner), 60, replace=False).tolist()
@@ -63,16 +63,16 @@ def test_no_foreign_row_in_two_thousand_queries(tmp_path, monkeypatch, exact):
         }
         snapshot = dataset.require()
         stale += unindexed_rows(snapshot, "vector") > 0
-        held = Counter(owner.values())
+        rows_of_tenant = Counter(owner.values())
         for _ in range(QUERIES // ROUNDS // 2):
             tenant = f"tenant-{random.integers(0, TENANTS)}"
             where = f"tenant = '{tenant}'"
             query = random.standard_normal(WIDTH).astype(np.float32)
             near = search_vector(snapshot, "vector", "id", query, 50, where)["id"].to_pylist()
             words = search_text(snapshot, "text", "id", "alpha beta gamma delta", 50, where)["id"].to_pylist()
-            for found in (near, words):
-                assert all(owner.get(row) == tenant for row in found)
-                assert len(set(found)) == len(found) == min(50, held[tenant])
-                asked += 1
-    assert asked == QUERIES
+            for hits in (near, words):
+                assert all(owner.get(row) == tenant for row in hits)
+                assert len(set(hits)) == len(hits) == min(50, rows_of_tenant[tenant])
+                queries += 1
+    assert queries == QUERIES
     assert stale > 2, "some queries must meet rows that are in no index"

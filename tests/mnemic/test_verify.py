@@ -68,9 +68,9 @@ def test_missing_and_shortened_files_are_found_by_their_size(bank):
     chosen = sorted(random.Random(6).sample(files, 20))
     for number, path in enumerate(chosen):
         (bank / path).unlink() if number % 2 else os.truncate(bank / path, (bank / path).stat().st_size // 2)
-    found = paths_of(verify(Store(bank)))
+    paths = paths_of(verify(Store(bank)))
     # an index is told by its folder too, whose bytes the manifest has
-    assert set(chosen) <= set(found) and all(path in chosen or "_indices" in path for path in found)
+    assert set(chosen) <= set(paths) and all(path in chosen or "_indices" in path for path in paths)
 
 
 def test_a_finding_says_who_needs_the_file_and_what_to_do(bank, capsys):
@@ -78,9 +78,9 @@ def test_a_finding_says_who_needs_the_file_and_what_to_do(bank, capsys):
     path = next(path for path in pinned_files(bank) if path.startswith("units.lance/data/"))
     (bank / path).unlink()
     assert main(["verify", str(bank)]) == BankError.exit_code
-    told = capsys.readouterr().out
-    assert f"{path} is missing. Release {release} and the head need it. Bring it back from a copy" in told
-    assert "mnemic repair" in told
+    output = capsys.readouterr().out
+    assert f"{path} is missing. Release {release} and the head need it. Bring it back from a copy" in output
+    assert "mnemic repair" in output
     assert main(["verify", str(bank), "--json"]) == BankError.exit_code
     facts = json.loads(capsys.readouterr().out)
     assert facts["whole"] is False
@@ -90,8 +90,8 @@ def test_a_finding_says_who_needs_the_file_and_what_to_do(bank, capsys):
 def test_what_nothing_names_is_listed_and_no_fault(bank, capsys):
     (bank / "units.lance" / "data" / "0101.lance").write_bytes(b"left by a killed worker")
     assert main(["verify", str(bank)]) == 0
-    told = capsys.readouterr().out
-    assert "1 files that no version names" in told and "units.lance/data/0101.lance" in told
+    output = capsys.readouterr().out
+    assert "1 files that no version names" in output and "units.lance/data/0101.lance" in output
 
 
 def test_a_version_that_a_release_pins_and_its_tag_must_be_there(bank):

@@ -53,14 +53,14 @@ def test_every_token_but_the_first_is_scored_once_with_its_context(
     tokens: int, window: int, data: st.DataObject
 ) -> None:
     stride = data.draw(st.integers(1, window - 1))
-    made = windows(tokens, window, stride)
-    scored = [t for part in made for t in range(part.scored, part.end)]
+    spans = windows(tokens, window, stride)
+    scored = [t for part in spans for t in range(part.scored, part.end)]
     assert scored == list(range(1, tokens))
-    for part in made:
+    for part in spans:
         assert part.begin < part.scored and part.end - part.begin <= window
         assert part.scored - part.begin >= min(part.scored, window - stride)
-    if len(made) > 1:
-        assert {part.end - part.begin for part in made} == {window}
+    if len(spans) > 1:
+        assert {part.end - part.begin for part in spans} == {window}
 
 
 def test_rows_are_what_a_plain_forward_pass_over_the_document_says(address: str) -> None:
@@ -148,9 +148,9 @@ def test_blocked_label_log_probs_are_log_softmax(rows: int, softcap: float | Non
     if softcap is not None:
         logits = torch.tanh(logits / softcap) * softcap
     expected = logits.log_softmax(1).gather(1, token[:, None])[:, 0]
-    found = label_log_probs(hidden, head, token, softcap)
-    assert torch.allclose(found.double(), expected, atol=1e-4)
-    assert torch.equal(label_log_probs(hidden[-1:], head, token[-1:], softcap), found[-1:])
+    log_probs = label_log_probs(hidden, head, token, softcap)
+    assert torch.allclose(log_probs.double(), expected, atol=1e-4)
+    assert torch.equal(label_log_probs(hidden[-1:], head, token[-1:], softcap), log_probs[-1:])
 
 
 def test_no_documents_give_no_rows(worker: BatchFunction) -> None:

@@ -55,18 +55,18 @@ def texts(draw: st.DrawFn) -> str:
 def test_the_share_asked_for_stays_in_order_and_unaltered(
     compressor: PerplexityCompressor, given_texts: list[str], rate: float
 ) -> None:
-    made = denoise(given_texts, compressor, rate)
-    assert len(made) == len(given_texts)
-    for before, after in zip(given_texts, made, strict=True):
-        words, kept = before.split(), after.split()
-        assert is_subsequence(kept, words)
+    shorter = denoise(given_texts, compressor, rate)
+    assert len(shorter) == len(given_texts)
+    for before, after in zip(given_texts, shorter, strict=True):
+        words, remaining = before.split(), after.split()
+        assert is_subsequence(remaining, words)
         assert after.count("\n") == before.count("\n")
         always = [word for word in words if re.search(r"\d|n't|\b(not|no|never)\b", word.lower())]
-        assert is_subsequence(always, kept)
-        if rate == 1.0 or len(kept) == len(words):
+        assert is_subsequence(always, remaining)
+        if rate == 1.0 or len(remaining) == len(words):
             assert after == before
         elif ":" not in before:  # a name and colon is no word
-            assert len(kept) == max(1, round(rate * len(words)), len(always))
+            assert len(remaining) == max(1, round(rate * len(words)), len(always))
 
 
 def test_speakers_and_line_breaks_stay(compressor: PerplexityCompressor) -> None:

@@ -39,18 +39,18 @@ def test_the_dimension_is_known_without_loading_the_model(tmp_path: Path, monkey
 def test_rows_get_their_vectors_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"hidden_size": 4}))
     loaded: list[tuple[object, ...]] = []
-    asked: dict[str, object] = {}
+    arguments: dict[str, object] = {}
 
     def load(cls: type, *settings: object, **others: object) -> LetterCounts:
         loaded.append(settings)
-        asked.update(others)
+        arguments.update(others)
         return LetterCounts()
 
     monkeypatch.setattr(embed.TextEncoder, "load", classmethod(load))
     operator = Embed(model=str(tmp_path), dtype="float32", max_tokens=32, batch_tokens=64, pooling="cls", prompt="a: ")
     worker = operator.open("cpu")
     assert loaded == [(str(tmp_path), "float32", "cpu")]
-    assert asked == {
+    assert arguments == {
         "batch_tokens": 64,
         "max_tokens": 32,
         "pooling": "cls",

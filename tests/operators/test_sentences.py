@@ -139,8 +139,8 @@ def test_a_turn_is_a_unit_and_a_long_one_its_sentences() -> None:
     batch = documents(["Just text. Two sentences.", text, ""], [None, spoken, None])
     units, rejects = Sentences(max_characters=30).open("cpu")(batch)
     assert rejects.column("input").to_pylist() == ["d2"]
-    wanted = ["document", "turn", "speaker", "text", "tenant"]
-    assert [tuple(row.values()) for row in units.select(wanted).to_pylist()] == [
+    columns = ["document", "turn", "speaker", "text", "tenant"]
+    assert [tuple(row.values()) for row in units.select(columns).to_pylist()] == [
         ("d0", "", "speaker 0", "Just text.", "tenant 0"),
         ("d0", "", "speaker 0", "Two sentences.", "tenant 0"),
         ("d1", "t0", "Ann", "Ann: Hello. How are you?", "tenant 1"),

@@ -82,13 +82,13 @@ def definition(operator: Split, documents: Sequence[Document]) -> dict[str, str]
     usable = [d for d in documents if len(d[2]) >= operator.min_characters and shingles(operator, d[2])]
     names = {d[1] for d in documents if d[1] and len(d[2]) >= operator.min_characters}
     draws = {name: unit_draw(operator.seed, "collection", name) for name in names}
-    held = {name for name in names if draws[name] < 0.2} or {min(draws, key=lambda name: draws[name], default="")}
+    held_out = {name for name in names if draws[name] < 0.2} or {min(draws, key=lambda name: draws[name], default="")}
     if len(names) < 5:
-        held = set()
+        held_out = set()
     queues: dict[str, list[Document]] = {part: [] for part in ("store", *HELD_OUT)}
     for document in sorted(usable, key=lambda d: unit_draw(operator.seed, "order", d[0])):
         purpose = "validation" if unit_draw(operator.seed, "validation", document[0]) < 1 / 3 else "test"
-        if document[1] in held:
+        if document[1] in held_out:
             queues[f"{purpose}-collection"].append(document)
         elif unit_draw(operator.seed, "document", document[0]) < 0.2:
             queues[f"{purpose}-document"].append(document)
@@ -118,9 +118,9 @@ def definition(operator: Split, documents: Sequence[Document]) -> dict[str, str]
 def test_split_is_that_of_the_definition(seed: int, collections: int) -> None:
     documents = documents_of(seed, 200, collections)
     operator = Split(600, 300, 40, 20, seed=seed)
-    found = splits(fit(operator, documents), documents)
-    assert found == definition(operator, documents)
-    assert any(part.endswith("collection") for part in found.values()) == (collections >= 5)
+    split_of = splits(fit(operator, documents), documents)
+    assert split_of == definition(operator, documents)
+    assert any(part.endswith("collection") for part in split_of.values()) == (collections >= 5)
 
 
 @settings(max_examples=15, deadline=None)
@@ -129,75 +129,75 @@ def test_order_and_batches_do_not_matter(seed: int, random: Any, batch: int) -> 
     documents = documents_of(seed, 120, 8)
     shuffled = list(documents)
     random.shuffle(shuffled)
-    expected, found = fit(SMALL, documents), fit(SMALL, shuffled, batch)
-    assert splits(found, documents) == splits(expected, documents)
-    assert found.summary == expected.summary
+    expected, shuffled_fit = fit(SMALL, documents), fit(SMALL, shuffled, batch)
+    assert splits(shuffled_fit, documents) == splits(expected, documents)
+    assert shuffled_fit.summary == expected.summary
 
 
 def test_documents_that_cannot_be_used_change_nothing() -> None:
     documents = documents_of(1, 150, 4)
     more = [(f"s{i}", f"new{i}", "too short") for i in range(20)]
     few_words = [(f"t{i}", f"c{i % 4}", "x" * 30 + f" {i}") for i in range(20)]
-    found = splits(fit(SMALL, documents + more + few_words), documents + more + few_words)
-    assert {i: found[i] for i, _, _ in documents} == splits(fit(SMALL, documents), documents)
-    assert {found[i] for i, _, _ in more + few_words} == {""}
+    split_of = splits(fit(SMALL, documents + more + few_words), documents + more + few_words)
+    assert {i: split_of[i] for i, _, _ in documents} == splits(fit(SMALL, documents), documents)
+    assert {split_of[i] for i, _, _ in more + few_words} == {""}
 
 
 def test_documents_drawn_after_the_budget_change_nothing() -> None:
     documents = documents_of(2, 300, 3)
-    found = splits(fit(SMALL, documents), documents)
-    used = {i for i, part in found.items() if part}
+    split_of = splits(fit(SMALL, documents), documents)
+    used = {i for i, part in split_of.items() if part}
     last = max(unit_draw(0, "order", i) for i in used)
     after = [d for d in documents if d[0] not in used and unit_draw(0, "order", d[0]) > last]
     assert after
     fewer = [d for d in documents if d not in after]
-    assert splits(fit(SMALL, fewer), fewer) == {d[0]: found[d[0]] for d in fewer}
+    assert splits(fit(SMALL, fewer), fewer) == {d[0]: split_of[d[0]] for d in fewer}
 
 
 def test_parts_fill_to_their_budgets_and_the_summary_counts_them() -> None:
     documents = documents_of(3, 1500, 30)
     fitted = fit(Split(9000, 300, 40, 20), documents)
-    found = splits(fitted, documents)
+    split_of = splits(fitted, documents)
     largest = SMALL.max_document_tokens
     budgets = {"store": 9000, "validation-document": 50, "test-document": 100}
     budgets |= {"validation-collection": 50, "test-collection": 100}
     assert fitted.summary.keys() == budgets.keys()
     for part, budget in budgets.items():
-        tokens = sum((min(len(t), 4 * largest) + 3) // 4 for i, _, t in documents if found[i] == part)
+        tokens = sum((min(len(t), 4 * largest) + 3) // 4 for i, _, t in documents if split_of[i] == part)
         assert budget <= tokens < budget + largest
         assert fitted.summary[part]["tokens"] == tokens
-        assert fitted.summary[part]["documents"] == sum(value == part for value in found.values())
+        assert fitted.summary[part]["documents"] == sum(value == part for value in split_of.values())
     assert fitted.summary["store"]["too_similar"] == 0
     assert sum(counts["too_similar"] for counts in fitted.summary.values()) > 0
 
 
 def test_held_out_collections_are_whole() -> None:
     documents = documents_of(4, 400, 9)
-    found = splits(fit(Split(10**6, 10**6, min_characters=20), documents), documents)
+    split_of = splits(fit(Split(10**6, 10**6, min_characters=20), documents), documents)
     kinds: dict[str, set[str]] = {}
     for i, collection, _ in documents:
-        if found[i]:
-            kinds.setdefault(collection, set()).add("collection" if found[i].endswith("collection") else "other")
+        if split_of[i]:
+            kinds.setdefault(collection, set()).add("collection" if split_of[i].endswith("collection") else "other")
     assert all(len(kind) == 1 for kind in kinds.values())
     assert {"collection"} in kinds.values() and {"other"} in kinds.values()
 
 
 def test_documents_without_a_collection_are_never_held_out_as_one() -> None:
     documents = [(i, "", text) for i, _, text in documents_of(5, 200, 1)]
-    found = splits(fit(SMALL, documents), documents)
-    assert set(found.values()) <= {"", "store", "validation-document", "test-document"}
+    split_of = splits(fit(SMALL, documents), documents)
+    assert set(split_of.values()) <= {"", "store", "validation-document", "test-document"}
 
 
 def test_a_copy_of_a_stored_document_is_not_held_out() -> None:
     text = " ".join(f"w{j}" for j in range(40))
     names = [f"{i:03d}" for i in range(60)]
-    held = [i for i in names if unit_draw(0, "document", i) < 0.2]
+    held_out = [i for i in names if unit_draw(0, "document", i) < 0.2]
     documents = [(i, "", f"{text} own{i}") for i in names]
     fitted = fit(Split(10**6, 10**6, min_characters=20), documents)
-    found = splits(fitted, documents)
-    assert held and {found[i] for i in held} == {""}
-    assert {part for i, part in found.items() if i not in held} == {"store"}
-    assert sum(counts["too_similar"] for counts in fitted.summary.values()) == len(held)
+    split_of = splits(fitted, documents)
+    assert held_out and {split_of[i] for i in held_out} == {""}
+    assert {part for i, part in split_of.items() if i not in held_out} == {"store"}
+    assert sum(counts["too_similar"] for counts in fitted.summary.values()) == len(held_out)
 
 
 def test_only_the_part_that_is_read_counts() -> None:

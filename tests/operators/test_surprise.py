@@ -79,29 +79,29 @@ def units(texts: list[str], gaps: list[int] | None = None, document: str = "d") 
 def test_a_text_within_the_window_gets_what_the_definitions_say_of_the_full_logits(loaded: tuple[Any, Any]) -> None:
     model, tokenizer = loaded
     tokens = sequences(tokenizer, SENTENCES)
-    for row, found in zip(tokens, token_surprise(model, tokens, SIGNALS), strict=True):
+    for row, signals in zip(tokens, token_surprise(model, tokens, SIGNALS), strict=True):
         expected = by_definition(model, row.tolist())
         for name in SIGNALS:
-            assert found[name].dtype == np.float32 and np.isnan(found[name][0])
-            np.testing.assert_allclose(found[name][1:], expected[name], atol=1e-4, rtol=1e-5)
-            assert (found[name][1:] >= 0).all()
+            assert signals[name].dtype == np.float32 and np.isnan(signals[name][0])
+            np.testing.assert_allclose(signals[name][1:], expected[name], atol=1e-4, rtol=1e-5)
+            assert (signals[name][1:] >= 0).all()
         with torch.inference_mode():
             batch = torch.from_numpy(row.astype(np.int64))[None]
             loss = model(input_ids=batch, labels=batch).loss.item()
-        assert found["surprisal"][1:].sum() == pytest.approx(loss * (len(row) - 1), rel=1e-5)
+        assert signals["surprisal"][1:].sum() == pytest.approx(loss * (len(row) - 1), rel=1e-5)
 
 
 def test_a_longer_text_gets_what_the_definitions_say_of_each_of_its_windows(loaded: tuple[Any, Any]) -> None:
     model, tokenizer = loaded
     (row,) = tokens = sequences(tokenizer, [" ".join(SENTENCES)])
-    (found,) = token_surprise(model, tokens, SIGNALS, window=24, stride=8, batch_tokens=96)
+    (signals,) = token_surprise(model, tokens, SIGNALS, window=24, stride=8, batch_tokens=96)
     parts = windows(len(row), 24, 8)
-    assert len(parts) > 5 and not any(np.isnan(found[name][1:]).any() for name in SIGNALS)
+    assert len(parts) > 5 and not any(np.isnan(signals[name][1:]).any() for name in SIGNALS)
     for part in parts:
         expected = by_definition(model, row[part.begin : part.end].tolist())
         for name in SIGNALS:
             of_window = expected[name][part.scored - part.begin - 1 :]
-            np.testing.assert_allclose(found[name][part.scored : part.end], of_window, atol=1e-4, rtol=1e-5)
+            np.testing.assert_allclose(signals[name][part.scored : part.end], of_window, atol=1e-4, rtol=1e-5)
 
 
 @settings(max_examples=10, deadline=None)
@@ -114,18 +114,18 @@ def test_blocks_put_together_are_the_definitions(rows: int, softcap: float | Non
     if softcap is not None:
         logits = torch.tanh(logits / softcap) * softcap
     expected = from_log_probs(logits.log_softmax(1), ids.tolist())
-    found = distribution_signals(hidden, head, ids[1:], SIGNALS, softcap)
+    signals = distribution_signals(hidden, head, ids[1:], SIGNALS, softcap)
     for name in SIGNALS:
-        np.testing.assert_allclose(found[name].numpy(), expected[name], atol=1e-4, rtol=1e-5)
-    assert torch.equal(found["surprisal"], -label_log_probs(hidden[:-1], head, ids[1:], softcap))
+        np.testing.assert_allclose(signals[name].numpy(), expected[name], atol=1e-4, rtol=1e-5)
+    assert torch.equal(signals["surprisal"], -label_log_probs(hidden[:-1], head, ids[1:], softcap))
     last = distribution_signals(hidden[-2:], head, ids[-1:], SIGNALS, softcap)
-    assert all(torch.equal(last[name], found[name][-1:]) for name in SIGNALS)
+    assert all(torch.equal(last[name], signals[name][-1:]) for name in SIGNALS)
 
 
 def test_equal_distributions_do_not_surprise() -> None:
     hidden = torch.randn(1, 8).expand(3, 8)
-    found = distribution_signals(hidden, torch.randn(3000, 8), torch.zeros(2, dtype=torch.int64))
-    assert found["bayesian_surprise"].abs().max() < 1e-5
+    signals = distribution_signals(hidden, torch.randn(3000, 8), torch.zeros(2, dtype=torch.int64))
+    assert signals["bayesian_surprise"].abs().max() < 1e-5
 
 
 TEXTS = [[SENTENCES[0], SENTENCES[4], SENTENCES[1]], ["x"], SENTENCES * 2, ["ab", ""], [SENTENCES[3]], [""]]

@@ -25,12 +25,12 @@ def threads():
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_vectors_of_the_packaged_encoder(threads, dtype):
     encoder = TextEncoder.load(Embed.model, dtype, "cpu")
-    made = []
+    vectors = []
     for count in (1, 2, 4):
         threads(count)
-        made.append(encoder.encode(SENTENCES))
-    assert np.array_equal(made[0], made[1])
-    assert np.array_equal(made[0], made[2])
+        vectors.append(encoder.encode(SENTENCES))
+    assert np.array_equal(vectors[0], vectors[1])
+    assert np.array_equal(vectors[0], vectors[2])
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
@@ -38,10 +38,10 @@ def test_rows_of_the_datastore_of_the_packaged_language_model(threads, dtype):
     texts = [" ".join(SENTENCES[n : n + 12])[:1500] for n in range(0, 36, 12)]
     documents = pa.RecordBatch.from_pydict({"id": ["a", "b", "c"], "text": texts, "split": ["store"] * 3})
     score = Datastore(dtype=dtype).open("cpu")
-    made = []
+    tables = []
     for count in (1, 2, 4):
         threads(count)
-        made.append(score(documents)[0])
-    assert made[0].num_rows > 300
-    assert made[0].equals(made[1])
-    assert made[0].equals(made[2])
+        tables.append(score(documents)[0])
+    assert tables[0].num_rows > 300
+    assert tables[0].equals(tables[1])
+    assert tables[0].equals(tables[2])

@@ -17,9 +17,9 @@ STEPS = ("read", *(section.step_called for section in BUILT_IN))
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     root = tmp_path_factory.mktemp("anew")
-    made = tiny_recipe(root, write_corpus(root / "corpus", documents=12), **EVERYTHING)
-    mnemic.build(made, device="cpu", engine="inline")
-    return made
+    fields = tiny_recipe(root, write_corpus(root / "corpus", documents=12), **EVERYTHING)
+    mnemic.build(fields, device="cpu", engine="inline")
+    return fields
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +47,9 @@ def test_a_step_that_is_asked_for_writes_its_output_again(step, recipe, digest, 
 
 
 def test_vectors_that_are_asked_for_are_encoded_and_not_taken_from_the_release(recipe):
-    told = []
-    mnemic.build(recipe, device="cpu", engine="inline", anew=["embed"], sinks=[told.append])
-    assert not any("reused" in event.message for event in told if event.step == "embed")
+    messages = []
+    mnemic.build(recipe, device="cpu", engine="inline", anew=["embed"], sinks=[messages.append])
+    assert not any("reused" in event.message for event in messages if event.step == "embed")
 
 
 def test_a_step_that_is_unknown_names_the_nearest(recipe):

@@ -181,10 +181,10 @@ def test_a_bank_in_use_is_refused(copy, monkeypatch):
 def test_rejects_keep_locator_and_reason(tiny):
     bank = tiny.open()
     rows = bank.store["rejects"].require().table(["step", "locator", "reason"]).to_pylist()
-    told = {row["locator"]: row["reason"] for row in rows if row["step"] == "read"}
-    assert "UTF-8" in told["delta/broken.txt"]
-    assert "2" in json.dumps([locator for locator in told if "notes.jsonl" in locator] + list(told.values()))
-    assert len(told) == 2
+    reasons = {row["locator"]: row["reason"] for row in rows if row["step"] == "read"}
+    assert "UTF-8" in reasons["delta/broken.txt"]
+    assert "2" in json.dumps([locator for locator in reasons if "notes.jsonl" in locator] + list(reasons.values()))
+    assert len(reasons) == 2
 
 
 def test_a_missing_path_is_told_before_anything_is_written(tmp_path):
@@ -315,7 +315,7 @@ def test_planning_a_built_bank_imports_no_torch(tiny):
         "import json, sys; from pipelines.plan import plan; found = plan(json.load(sys.stdin));"
         "print(found.nothing_to_do, 'torch' in sys.modules, 'transformers' in sys.modules)"
     )
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], input=json.dumps(tiny.recipe), capture_output=True, text=True, check=True
     )
-    assert told.stdout.split() == ["True", "False", "False"]
+    assert process.stdout.split() == ["True", "False", "False"]

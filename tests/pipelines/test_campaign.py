@@ -73,10 +73,10 @@ class Campaign:
     def kill(self, bank, step, point, victim):
         """One kill at a fault point of a step."""
         code = self.build(bank, f"{step}:{point}" + ("@parent" if victim == "raylet" else ""), until=step)
-        wanted = {"driver": KILLED, "actor": 0, "raylet": Unreachable.exit_code}[victim]
+        exit_code = {"driver": KILLED, "actor": 0, "raylet": Unreachable.exit_code}[victim]
         print(f"{step:<12} {point:<14} {victim:<7} exit {code:>3}  {self.seconds:5.1f} s", flush=True)
         assert self.hit, f"{step}:{point} was not passed"
-        assert code == wanted
+        assert code == exit_code
         self.kills[step, victim] += 1
 
     def written(self, bank):

@@ -51,8 +51,8 @@ def test_a_corrected_date_reaches_everything_made_of_the_document(recipe, corpus
     dated(corpus / "a.jsonl", TEXT, "2022-01-01T00:00:00Z")
     build(recipe, device="cpu", recluster=True)
     bank = mnemic.open_bank(recipe["bank"])
-    kept = bank.table("documents", ["locator", "duplicate_of"], "duplicate_of = ''")["locator"].to_pylist()
-    assert [locator.partition("#")[0] for locator in kept] == ["b.jsonl"]
+    standing = bank.table("documents", ["locator", "duplicate_of"], "duplicate_of = ''")["locator"].to_pylist()
+    assert [locator.partition("#")[0] for locator in standing] == ["b.jsonl"]
     assert {time.year for time in bank.table("events", ["start_time"])["start_time"].to_pylist()} == {2021}
     assert bank.digest() == as_built_at_once(recipe, tmp_path)
 
@@ -124,7 +124,7 @@ def test_lineage_knows_what_a_corpus_step_found(tiny):
 
 def test_the_digest_of_a_corpus_depends_on_its_rows_alone(tmp_path):
     rows = [("a", "store"), ("b", "validation-document"), ("a long key that takes three blocks", "store"), ("c", "")]
-    found = set()
+    digests = set()
     for name, order, size in (("one", [0, 1, 2, 3], 4), ("two", [3, 2, 1, 0], 1), ("three", [1, 3, 0, 2], 2)):
         dataset = Store(tmp_path)[name]
         picked = [rows[index] for index in order]
@@ -132,6 +132,6 @@ def test_the_digest_of_a_corpus_depends_on_its_rows_alone(tmp_path):
         dataset.create(table.schema, {}, {})
         for start in range(0, len(table), size):
             append(dataset, write_rows(dataset.uri, table.slice(start, size), table.schema), {})
-        found.add(corpus_digest(dataset.require(), ("key", "split")))
-    assert len(found) == 1
-    assert found.pop()[1] == 4
+        digests.add(corpus_digest(dataset.require(), ("key", "split")))
+    assert len(digests) == 1
+    assert digests.pop()[1] == 4

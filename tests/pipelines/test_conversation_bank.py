@@ -71,9 +71,9 @@ def test_turns_are_leaves_with_ids_speakers_and_times(bank):
 
 def test_a_search_of_one_tenant_never_gives_another_ones_turns(bank):
     for level in (None, "session", "event"):
-        found = bank.search("a piston broke again", words=None, k=100, where={"tenant": "north"}, level=level)
-        assert found and {event.tenant for event in found} == {"north"}
-        assert all("south" not in event.text for event in found)
+        hits = bank.search("a piston broke again", words=None, k=100, where={"tenant": "north"}, level=level)
+        assert hits and {event.tenant for event in hits} == {"north"}
+        assert all("south" not in event.text for event in hits)
     (only,) = bank.search("piston", words=None, k=9, where={"session": "engine", "tenant": "south"}, level="session")
     assert only.turns == [f"engine-{turn}" for turn in range(6)]
     spoken = bank.search("strings", words=None, k=99, where={"speaker": "Cleo"})
@@ -91,18 +91,18 @@ def test_recall_of_evidence_counts_what_the_budget_holds(bank):
         "she tuned every string 2 north violin", "north", frozenset({"violin-2", "garden-0"}), None, "1"
     )
     other = Question("she tuned", None, frozenset({"nothing like this"}), None, "2")
-    found = evidence_recall(bank, [question, other])
-    assert (found.questions, found.left_out, found.unknown) == (1, 1, ("nothing like this",))
+    recall = evidence_recall(bank, [question, other])
+    assert (recall.questions, recall.left_out, recall.unknown) == (1, 1, ("nothing like this",))
     by_hand = []
     for budget in (250, 500, 1000, 2000):
         events = bank.search(question.text, words=budget, where={"tenant": "north"})
         turns = {turn for event in events for turn in event.turns}
         by_hand.append(len({"violin-2", "garden-0"} & turns) / 2)
-    assert [one.recall.value for one in found.under_words] == by_hand
+    assert [one.recall.value for one in recall.under_words] == by_hand
     best = bank.search(question.text, words=None, k=25, where={"tenant": "north"})
     first = sorted(best, key=lambda event: (-event.score, event.id))[:5]
-    assert found.at_k[0].recall.value == len({"violin-2", "garden-0"} & {event.turns[0] for event in first}) / 2
-    assert found.at_k[0].words == sum(event.words for event in first)
+    assert recall.at_k[0].recall.value == len({"violin-2", "garden-0"} & {event.turns[0] for event in first}) / 2
+    assert recall.at_k[0].words == sum(event.words for event in first)
     session = evidence_recall(bank, [question], "session")
     assert all(one.recall.value in (0.0, 0.5, 1.0) for one in session.at_k)
     with pytest.raises(QueryError, match="None of the evidence of 1 questions"):
@@ -111,9 +111,9 @@ def test_recall_of_evidence_counts_what_the_budget_holds(bank):
 
 def test_evaluating_questions_on_the_command_line(bank, folder, capsys):
     assert main(["eval", bank.path, "--questions", str(folder / "questions.jsonl"), "--level", "turn"]) == 0
-    told = capsys.readouterr().out
-    assert "6 questions, searched are turns" in told and "evidence found under 250 words" in told
-    assert "garden" in told and "left out: 1 questions" in told
+    output = capsys.readouterr().out
+    assert "6 questions, searched are turns" in output and "evidence found under 250 words" in output
+    assert "garden" in output and "left out: 1 questions" in output
     assert main(["eval", bank.path, "--questions", str(folder / "questions.jsonl"), "--json"]) == 0
     (recall,) = json.loads(capsys.readouterr().out)["recall"]
     values = [one["recall"]["value"] for one in recall["under_words"]]
@@ -123,8 +123,9 @@ def test_evaluating_questions_on_the_command_line(bank, folder, capsys):
 
 def test_the_search_command_knows_tenants(bank, capsys):
     assert main(["search", bank.path, "tuned 4", "--tenant", "north", "--words", "30"]) == 0
-    told = capsys.readouterr().out
-    assert "north.json#north/violin" in told and "2026-03-01" in told and "document " in told and "south" not in told
+    output = capsys.readouterr().out
+    assert all(part in output for part in ("north.json#north/violin", "2026-03-01", "document "))
+    assert "south" not in output
 
 
 OUT_OF_BRACKETS = [

@@ -74,10 +74,10 @@ def test_a_build_does_these_again_takes_the_vectors_over_and_changes_nothing(pla
 
 
 def test_its_records_are_those_that_its_recipe_asks_for(bank):
-    asked = {step.name: step.record.fingerprint for step in steps_of(load_recipe("recipe.yaml"), "cpu")}
+    fingerprints = {step.name: step.record.fingerprint for step in steps_of(load_recipe("recipe.yaml"), "cpu")}
     recorded = {name: record["fingerprint"] for name, record in bank.release.lineage.items() if name != "release"}
-    assert recorded.keys() == asked.keys()
-    assert {name for name in asked if recorded[name] != asked[name]} == set(REDONE)
+    assert recorded.keys() == fingerprints.keys()
+    assert {name for name in fingerprints if recorded[name] != fingerprints[name]} == set(REDONE)
 
 
 def test_a_search_gives_the_events_and_the_scores_that_it_gave(bank):

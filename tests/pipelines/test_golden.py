@@ -50,9 +50,9 @@ NUMBERS = {
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     root = tmp_path_factory.mktemp("golden")
-    made = tiny_recipe(root, write_corpus(root / "corpus"), **EVERYTHING)
-    mnemic.build(made, device="cpu")
-    return made
+    fields = tiny_recipe(root, write_corpus(root / "corpus"), **EVERYTHING)
+    mnemic.build(fields, device="cpu")
+    return fields
 
 
 @pytest.fixture(scope="module")

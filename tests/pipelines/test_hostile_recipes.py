@@ -75,10 +75,10 @@ def refused(content: str | Path | Mapping[str, Any]) -> str:
         assert tracemalloc.get_traced_memory()[1] < 64e6
     finally:
         tracemalloc.stop()
-    told = str(caught.value)
-    assert told.endswith((".", "?")) and len(told) < 10_000
-    assert SECRET not in told + repr(caught.value) + repr(caught.value.__cause__) + repr(caught.value.__context__)
-    return told
+    message = str(caught.value)
+    assert message.endswith((".", "?")) and len(message) < 10_000
+    assert SECRET not in message + repr(caught.value) + repr(caught.value.__cause__) + repr(caught.value.__context__)
+    return message
 
 
 @pytest.mark.parametrize("what", HOSTILE)
@@ -182,8 +182,8 @@ def test_nor_by_the_parser(tmp_path: Path, line: str) -> None:
 
 
 def test_what_is_no_secret_is_still_named() -> None:
-    told = refused({"name": "x", "sources": ["texts"], "segment": {"method": "magic"}, "max_rejects": 2})
-    assert "'texts' is not a source" in told and "no segmenter 'magic'" in told and "(given: 2)" in told
+    sentences = refused({"name": "x", "sources": ["texts"], "segment": {"method": "magic"}, "max_rejects": 2})
+    assert "'texts' is not a source" in sentences and "no segmenter 'magic'" in sentences and "(given: 2)" in sentences
 
 
 def test_aliases_and_merges_that_people_write_are_read(tmp_path: Path) -> None:

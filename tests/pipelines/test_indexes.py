@@ -11,27 +11,27 @@ from pipelines.steps import indexes
 
 @pytest.fixture
 def recipe(tmp_path):
-    made = tiny_recipe(tmp_path, write_corpus(tmp_path / "corpus"))
-    return {name: value for name, value in made.items() if name != "language_model"}
+    fields = tiny_recipe(tmp_path, write_corpus(tmp_path / "corpus"))
+    return {name: value for name, value in fields.items() if name != "language_model"}
 
 
 def test_a_small_bank_is_searched_exactly_and_says_so(recipe):
     release = mnemic.build(recipe).release
-    told = release.lineage["release"]["indexes"]
-    assert told["vector"] == {"kind": "exact", "rows": release.counts["events"], "recall_at_10": 1.0}
-    assert told["text"]["kind"] == "INVERTED" and told["text"]["rows"] == release.counts["events"]
-    assert {"level", "leaf", "start_time"} <= set(told)
+    facts = release.lineage["release"]["indexes"]
+    assert facts["vector"] == {"kind": "exact", "rows": release.counts["events"], "recall_at_10": 1.0}
+    assert facts["text"]["kind"] == "INVERTED" and facts["text"]["rows"] == release.counts["events"]
+    assert {"level", "leaf", "start_time"} <= set(facts)
 
 
 def test_the_release_holds_the_recall_of_the_settings_that_are_searched_with(recipe, monkeypatch):
     monkeypatch.setattr(plan, "VECTOR_INDEX_ROWS", 20)
     release = mnemic.build(recipe).release
-    told = release.lineage["release"]["indexes"]["vector"]
-    assert told["kind"] == "IVF_RQ" and told["rows"] == release.counts["events"]
-    assert 0.95 <= told["recall_at_10"] <= 1.0 and told["sample"] > 0 and told["p50_ms"] > 0
+    facts = release.lineage["release"]["indexes"]["vector"]
+    assert facts["kind"] == "IVF_RQ" and facts["rows"] == release.counts["events"]
+    assert 0.95 <= facts["recall_at_10"] <= 1.0 and facts["sample"] > 0 and facts["p50_ms"] > 0
     pinned = mnemic.open_bank(recipe["bank"]).dataset("events")
     settings = search_settings(pinned, "vector")
-    assert (settings.nprobes, settings.partitions) == (told["nprobes"], told["partitions"])
+    assert (settings.nprobes, settings.partitions) == (facts["nprobes"], facts["partitions"])
 
 
 def test_a_build_that_ran_nothing_writes_nothing(recipe, monkeypatch):

@@ -31,8 +31,8 @@ KILLS = 20
 
 @pytest.fixture(scope="module")
 def nursery():
-    with Nursery() as made:
-        yield made
+    with Nursery() as processes:
+        yield processes
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_killed_while_it_carries_a_changed_corpus_into_a_bank(nursery, recipe, p
     }
     fresh = {**after, "bank": str(place / "fresh")}
     assert nursery.build(fresh)[0] == 0
-    wanted = mnemic.open_bank(fresh["bank"]).digest()
+    digest = mnemic.open_bank(fresh["bank"]).digest()
     kills = 0
     for number, step in enumerate(step.name for step in steps_of(load_recipe(before), "cpu")):
         shutil.rmtree(place / "changed", ignore_errors=True)
@@ -145,7 +145,7 @@ def test_killed_while_it_carries_a_changed_corpus_into_a_bank(nursery, recipe, p
         ):
             kills += nursery.build(changed, fault=f"{step}:{point}:{passing}")[0] == -9
         assert nursery.build(changed)[0] == 0
-        assert mnemic.open_bank(changed["bank"]).digest() == wanted, step
+        assert mnemic.open_bank(changed["bank"]).digest() == digest, step
         assert orphans(changed["bank"]) == 0
     assert kills > 15
 

@@ -24,8 +24,8 @@ from pipelines.run import build
 
 @pytest.fixture(scope="module")
 def remote():
-    with object_store() as made:
-        yield made
+    with object_store() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +98,8 @@ def test_options_stand_neither_in_the_bank_nor_in_the_log_nor_in_the_recipe(buil
 def test_options_come_from_the_environment_where_the_recipe_says_so(recipe, monkeypatch):
     options = {"aws_secret_access_key": "${MNEMIC_TEST_SECRET}", "allow_http": True}
     monkeypatch.setenv("MNEMIC_TEST_SECRET", SECRET)
-    found = load_recipe({**recipe, "storage_options": options}).connection
-    assert dict(found) == {"aws_secret_access_key": SECRET, "allow_http": "true"}
+    connection = load_recipe({**recipe, "storage_options": options}).connection
+    assert dict(connection) == {"aws_secret_access_key": SECRET, "allow_http": "true"}
     monkeypatch.delenv("MNEMIC_TEST_SECRET")
     with pytest.raises(RecipeError, match="environment variable MNEMIC_TEST_SECRET, which is not set"):
         load_recipe({**recipe, "storage_options": options})
@@ -175,8 +175,8 @@ def test_commands_read_a_bank_by_the_environment(built, environment, capsys, tmp
 
     assert f"{built}  release" in told("show", built)
     assert "delta/broken.txt" in told("show", built, "--failures")
-    found = json.loads(told("search", built, "the lease of a bank", "--words", "60", "--json").splitlines()[0])
-    assert found["id"] in told("why", built, found["id"])
+    hit = json.loads(told("search", built, "the lease of a bank", "--words", "60", "--json").splitlines()[0])
+    assert hit["id"] in told("why", built, hit["id"])
     assert mnemic.open_bank(built).digest()["bank"] in told("digest", built)
     assert "rows of events written" in told("export", built, "events", str(tmp_path / "events.jsonl"))
     assert "perplexity on" in told("eval", built)
@@ -193,9 +193,9 @@ def test_a_command_says_that_the_store_does_not_answer(built, environment, remot
             bank.search("lease", words=50, where="words > 3")  # the condition is not to blame
     finally:
         remote.line.mend()
-    told = capsys.readouterr().err
-    assert f"mnemic: The object store that holds {built} does not answer" in told
-    assert untold(told)
+    errors = capsys.readouterr().err
+    assert f"mnemic: The object store that holds {built} does not answer" in errors
+    assert untold(errors)
 
 
 @pytest.mark.slow
@@ -225,7 +225,7 @@ def test_a_store_that_is_lost_in_a_step_is_told_and_the_next_build_carries_on(sm
 @pytest.mark.slow
 def test_a_build_that_is_killed_carries_on(built, recipe, remote, environment):
     """At a point of every kind of step; each build begins where the one before was killed."""
-    wanted = mnemic.open_bank(built).digest()
+    digest = mnemic.open_bank(built).digest()
     killed = {**recipe, "bank": remote.bank("killed")}
     with Nursery() as nursery:
         for fault in (
@@ -241,14 +241,14 @@ def test_a_build_that_is_killed_carries_on(built, recipe, remote, environment):
             assert nursery.build(killed, fault=fault)[0] == -9, fault
         assert nursery.build(killed)[0] == 0
     bank = mnemic.open_bank(killed["bank"])
-    assert bank.digest() == wanted
+    assert bank.digest() == digest
     assert sum(bank.store[name].remove_orphans() for name in bank.release.versions) == 0
 
 
 @pytest.mark.slow
 def test_a_store_that_is_lost_again_and_again(built, recipe, remote):
     """Cut at every twentieth event: whatever was under way, the builds end with the same bank."""
-    wanted = mnemic.open_bank(built, storage_options=remote.options).digest()
+    digest = mnemic.open_bank(built, storage_options=remote.options).digest()
     bank, counts = remote.bank("cut"), [0, 0]
 
     def lose(event) -> None:
@@ -266,14 +266,14 @@ def test_a_store_that_is_lost_again_and_again(built, recipe, remote):
             with contextlib.suppress(OSError):
                 remote.line.mend()
     assert counts[1] > 3
-    assert mnemic.open_bank(bank, storage_options=remote.options).digest() == wanted
+    assert mnemic.open_bank(bank, storage_options=remote.options).digest() == digest
 
 
 @pytest.mark.slow
 def test_ray_workers_build_it_too(built, recipe, remote):
     """The options of the recipe travel with the jobs, and stay out of what workers write."""
-    wanted = {**recipe, "bank": remote.bank("ray"), "storage_options": remote.options}
-    build(wanted, engine="ray", device="cpu")
+    other = {**recipe, "bank": remote.bank("ray"), "storage_options": remote.options}
+    build(other, engine="ray", device="cpu")
     digests = [mnemic.open_bank(bank, storage_options=remote.options).digest() for bank in (built, remote.bank("ray"))]
     assert digests[0] == digests[1]
     for key, data in remote.objects("ray/"):

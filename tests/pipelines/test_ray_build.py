@@ -34,8 +34,8 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 @pytest.fixture(scope="module")
 def nursery():
-    with Nursery() as made:
-        yield made
+    with Nursery() as processes:
+        yield processes
 
 
 @pytest.fixture(scope="module")
@@ -202,9 +202,9 @@ def test_a_step_that_workers_do_not_survive_is_told_and_the_next_build_carries_o
     undone = pending(units, ["embedding"])
     assert len(undone) == (left or len(units.fragments))
     assert main(["show", str(tmp_path / "bank"), "--failures"]) == 0
-    told = capsys.readouterr().out
-    assert "embed failed at" in told
-    assert last_words in told
+    output = capsys.readouterr().out
+    assert "embed failed at" in output
+    assert last_words in output
     build(healthy, engine=choose_engine("inline"), device="cpu")
     assert mnemic.open_bank(tmp_path / "bank").digest() == inline
 
@@ -219,13 +219,13 @@ def test_an_interruption_finishes_and_commits_what_is_under_way(recipe, inline, 
         if event.kind == "fragment" and event.step == "embed":
             raise KeyboardInterrupt
 
-    wanted = {**recipe, "bank": str(tmp_path / "bank")}
+    other = {**recipe, "bank": str(tmp_path / "bank")}
     with pytest.raises(KeyboardInterrupt):
-        build(wanted, engine=choose_engine("ray", workers=2), device="cpu", sinks=[sink])
+        build(other, engine=choose_engine("ray", workers=2), device="cpu", sinks=[sink])
     units = Store(tmp_path / "bank")["units"].require()
     done = len(units.fragments) - len(pending(units, ["embedding"]))
     assert 1 <= done <= 1 + 2 * 2
-    build(wanted, engine=choose_engine("inline"), device="cpu")
+    build(other, engine=choose_engine("inline"), device="cpu")
     assert mnemic.open_bank(tmp_path / "bank").digest() == inline
 
 

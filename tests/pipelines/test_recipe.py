@@ -23,12 +23,12 @@ def test_a_typo_names_the_nearest_setting():
 
 
 def test_all_mistakes_come_at_once():
-    told = problems(segmet={}, max_rejects=2, deduplicate={"method": "magic"})
-    assert "segment" in told and "max_rejects" in told and "magic" in told
+    sentences = problems(segmet={}, max_rejects=2, deduplicate={"method": "magic"})
+    assert "segment" in sentences and "max_rejects" in sentences and "magic" in sentences
 
 
 def test_the_mistakes_of_all_sections_come_at_once_in_sentences():
-    told = problems(
+    sentences = problems(
         nmae="x",
         max_rejects=2,
         sources=[{"kind": "folder"}, {"kind": "foldr"}, "texts"],
@@ -41,7 +41,7 @@ def test_the_mistakes_of_all_sections_come_at_once_in_sentences():
         teacher={"temperature": 0},
         imitate={"epochs": 0, "alpha": 7, "dtype": "int3"},
     )
-    lines = told.splitlines()
+    lines = sentences.splitlines()
     assert lines[0] == "the recipe cannot be used:"
     assert lines[-1] == "Mend these and run again."
     for beginning, holds in (
@@ -67,7 +67,7 @@ def test_the_mistakes_of_all_sections_come_at_once_in_sentences():
         (line,) = [line for line in lines if line.startswith(f"  {beginning}")]
         assert holds in line
     assert len(lines) == 17
-    assert not any(noise in told for noise in ("Value error", "ArgsKwargs", "given: {", "..", "?."))
+    assert not any(noise in sentences for noise in ("Value error", "ArgsKwargs", "given: {", "..", "?."))
 
 
 @pytest.mark.parametrize(
@@ -112,9 +112,9 @@ def test_the_mistakes_of_all_sections_come_at_once_in_sentences():
     ],
 )
 def test_a_value_that_cannot_work_is_refused_before_anything_runs(section, settings, sentence):
-    told = problems(**{section: settings})
-    assert f"  `{section}`: " in told
-    assert sentence in told
+    sentences = problems(**{section: settings})
+    assert f"  `{section}`: " in sentences
+    assert sentence in sentences
 
 
 def test_a_section_without_settings_says_how_to_write_them():
@@ -128,8 +128,8 @@ def test_bands_fit_into_the_signatures():
     assert "20 bands of 6 rows need 120 permutations and `signature.permutations` is 64" in problems(
         signature={"permutations": 64}
     )
-    told = problems(signature={"permutations": 64}, segmet={})
-    assert "`deduplicate`: 20 bands" in told and "did you mean `segment`?" in told
+    sentences = problems(signature={"permutations": 64}, segmet={})
+    assert "`deduplicate`: 20 bands" in sentences and "did you mean `segment`?" in sentences
     assert "bands of" not in problems(signature={"permutations": "many"}, deduplicate={"bands": 32})
     for fitting in (
         {"signature": {"permutations": 96}, "deduplicate": {"bands": 12, "rows": 8}},
@@ -203,6 +203,14 @@ def test_without_a_language_model_there_are_no_parametric_steps():
         step.name for step in steps_of(load_recipe({"name": "r", "sources": [FOLDER], "embed": {"dtype": "float32"}}))
     ]
     assert names == ["read", "signature", "deduplicate", "units", "embed", "segment", "cluster"]
+
+
+@pytest.mark.parametrize("section", ["decoder", "control"])
+def test_a_memory_that_waits_for_a_language_model_is_told(section):
+    content = {"name": "r", "sources": [FOLDER], section: {}}
+    with pytest.raises(RecipeError, match=f"`{section}` needs the step teacher, which does not run"):
+        steps_of(load_recipe(content))
+    assert steps_of(load_recipe({**content, section: False, "imitate": {"epochs": 2}}))
 
 
 def test_a_key_that_stands_twice_is_told(tmp_path):

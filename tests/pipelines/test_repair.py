@@ -51,8 +51,8 @@ def test_a_build_goes_back_by_itself_where_no_release_loses_anything(recipe, tin
     assert mnemic.open_bank(recipe["bank"]).digest() == tiny.open().digest(), "the release is read as before"
     events = []
     mnemic.build(recipe, device="cpu", sinks=[events.append])
-    (told,) = [event.message for event in events if event.kind == "repair"]
-    assert f"repaired: {name}" in told and "1 rows less" in told
+    (message,) = [event.message for event in events if event.kind == "repair"]
+    assert f"repaired: {name}" in message and "1 rows less" in message
     assert mnemic.open_bank(recipe["bank"]).digest() == tiny.open().digest()
     assert not mnemic.build(recipe, device="cpu").steps, "nothing is left to do"
 

@@ -38,9 +38,9 @@ def encoded(monkeypatch):
     texts: list[str] = []
     encode = TextEncoder.encode
 
-    def counting(self, given):
-        texts.extend(given)
-        return encode(self, given)
+    def counting(self, batches_of):
+        texts.extend(batches_of)
+        return encode(self, batches_of)
 
     monkeypatch.setattr(TextEncoder, "encode", counting)
     return texts
@@ -55,9 +55,9 @@ def as_built_at_once(recipe, tmp_path):
 
 def counted(events):
     """(rows computed, rows reused) as the log of the embedding step tells them."""
-    told = [event for event in events if event.kind == "fragment" and event.step == "embed"]
-    reused = sum(int(re.search(r"reused ([\d,]+)", event.message)[1]) for event in told if event.message)
-    return sum(event.done for event in told) - reused, reused
+    fragments = [event for event in events if event.kind == "fragment" and event.step == "embed"]
+    reused = sum(int(re.search(r"reused ([\d,]+)", event.message)[1]) for event in fragments if event.message)
+    return sum(event.done for event in fragments) - reused, reused
 
 
 def test_of_an_edited_document_only_the_changed_sentence_is_encoded(recipe, corpus, tmp_path, encoded):
@@ -150,9 +150,9 @@ def rows(texts, start=0):
 @settings(max_examples=60, deadline=None)
 def test_hashes_are_of_the_text_alone(some, others):
     both = pa.array(some + others, pa.large_string())
-    found = text_hashes(both)
-    assert np.array_equal(text_hashes(both.slice(len(some))), found[len(some) :])
-    assert len(np.unique(found)) == len(set(some + others))
+    hashes = text_hashes(both)
+    assert np.array_equal(text_hashes(both.slice(len(some))), hashes[len(some) :])
+    assert len(np.unique(hashes)) == len(set(some + others))
 
 
 def test_earlier_rows_are_found_by_their_text(tmp_path):
@@ -160,13 +160,13 @@ def test_earlier_rows_are_found_by_their_text(tmp_path):
     dataset.create(rows([]).schema, {}, {})
     for start, texts in ((0, ["a", "b", "a", ""]), (4, ["c" * 5000, "d", "é"])):
         append(dataset, write_rows(dataset.uri, rows(texts, start), rows([]).schema), {})
-    wanted = pa.array(["d", "x", "a", "", "d", "c" * 5000, "e"], pa.large_string())
-    batches = pa.table({"text": wanted}).to_batches(max_chunksize=2)
-    place, held = EarlierRows(dataset.require(), "text", ["number"], batches).of(wanted)
-    found = [None if index < 0 else held["number"][int(index)].as_py() for index in place]
-    assert found[1] is found[6] is None
-    assert [found[0], found[4], found[3], found[5]] == [5, 5, 3, 4]
-    assert found[2] in (0, 2)
+    column = pa.array(["d", "x", "a", "", "d", "c" * 5000, "e"], pa.large_string())
+    batches = pa.table({"text": column}).to_batches(max_chunksize=2)
+    place, columns = EarlierRows(dataset.require(), "text", ["number"], batches).of(column)
+    numbers = [None if index < 0 else columns["number"][int(index)].as_py() for index in place]
+    assert numbers[1] is numbers[6] is None
+    assert [numbers[0], numbers[4], numbers[3], numbers[5]] == [5, 5, 3, 4]
+    assert numbers[2] in (0, 2)
 
 
 def test_texts_of_one_hash_are_told_apart(tmp_path, monkeypatch):
@@ -174,10 +174,11 @@ def test_texts_of_one_hash_are_told_apart(tmp_path, monkeypatch):
     dataset = Store(tmp_path)["units"]
     dataset.create(rows([]).schema, {}, {})
     append(dataset, write_rows(dataset.uri, rows(["a", "b"]), rows([]).schema), {})
-    wanted = pa.array(["b", "a", "c"], pa.large_string())
-    place, held = EarlierRows(dataset.require(), "text", ["number"], pa.table({"text": wanted}).to_batches()).of(wanted)
+    column = pa.array(["b", "a", "c"], pa.large_string())
+    batches = pa.table({"text": column}).to_batches()
+    place, stored = EarlierRows(dataset.require(), "text", ["number"], batches).of(column)
     assert place.tolist() == [-1, 0, -1]
-    assert held["number"].to_pylist() == [0]
+    assert stored["number"].to_pylist() == [0]
 
 
 def test_vectors_without_a_direction_are_not_reused(tmp_path):
@@ -187,6 +188,6 @@ def test_vectors_without_a_direction_are_not_reused(tmp_path):
     table = pa.table({"text": pa.array(list("abcde"), pa.large_string()), "embedding": column(values)}, schema=schema)
     dataset.create(schema, {}, {})
     append(dataset, write_rows(dataset.uri, table, schema), {})
-    wanted = pa.array(list("edcba"), pa.large_string())
-    place, _ = EarlierRows(dataset.require(), "text", ["embedding"], pa.table({"text": wanted}).to_batches()).of(wanted)
+    texts = pa.array(list("edcba"), pa.large_string())
+    place, _ = EarlierRows(dataset.require(), "text", ["embedding"], pa.table({"text": texts}).to_batches()).of(texts)
     assert (place >= 0).tolist() == [False, True, False, False, True]

@@ -12,18 +12,18 @@ from pipelines.run import build
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     root = tmp_path_factory.mktemp("surprise")
-    made = tiny_recipe(root, write_corpus(root / "corpus", documents=12))
+    fields = tiny_recipe(root, write_corpus(root / "corpus", documents=12))
     reading = {"dtype": "float32", "window": 64, "stride": 32, "batch_tokens": 256}
     for section in ("split", "datastore", "neighbours", "teacher", "imitate"):
-        del made[section]
-    model = made.pop("language_model")
-    made |= {
+        del fields[section]
+    model = fields.pop("language_model")
+    fields |= {
         "segment": {"method": "surprisal", "deviations": 0.5},
         "surprise": {"model": model, "signals": ["entropy"], **reading},
         "denoise": {"model": model, "rate": 0.5, **reading},
     }
-    build(made, device="cpu")
-    return made
+    build(fields, device="cpu")
+    return fields
 
 
 def test_what_the_segmenter_cuts_by_is_computed_once(recipe):
@@ -46,8 +46,8 @@ def test_events_begin_with_the_surprising_unit(recipe, capsys):
     for event in topics.to_pylist():
         assert event["score"] == surprise[event["document"], event["first_unit"]] > event["threshold"]
     assert main(["why", recipe["bank"], topics["id"][0].as_py()]) == 0
-    told = capsys.readouterr().out
-    assert "the topic turns (surprisal " in told and "mean surprise" in told
+    output = capsys.readouterr().out
+    assert "the topic turns (surprisal " in output and "mean surprise" in output
 
 
 def test_leaves_keep_their_text_and_a_denoised_one(recipe):
@@ -55,15 +55,15 @@ def test_leaves_keep_their_text_and_a_denoised_one(recipe):
     for row in rows:
         assert (row["denoised"] is not None) == row["leaf"]
         if row["leaf"]:
-            kept = row["denoised"].split()
-            assert len(kept) == max(1, round(row["words"] * 0.5)) or row["words"] == len(kept)
-            assert set(kept) <= set(row["text"].split())
+            words = row["denoised"].split()
+            assert len(words) == max(1, round(row["words"] * 0.5)) or row["words"] == len(words)
+            assert set(words) <= set(row["text"].split())
 
 
 def test_the_layout_of_fragments_changes_nothing(recipe, tmp_path):
     other = {**recipe, "bank": str(tmp_path / "bank"), "fragment_characters": 1200}
     build(other, device="cpu")
-    one, two = (mnemic.open_bank(made["bank"]) for made in (recipe, other))
+    one, two = (mnemic.open_bank(fields["bank"]) for fields in (recipe, other))
     assert len(two.dataset("units").fragments) > len(one.dataset("units").fragments)
     assert two.digest() == one.digest()
 

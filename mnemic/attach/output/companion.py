@@ -1,6 +1,7 @@
 """Layers of a decoder's keys and values among the layers of the model's cache.
 
-Whatever `generate` or a caller does to the cache (reorder beams, crop a draft, copy it, pickle it) happens to them too.
+Every change that `generate` or a caller makes to the cache (reorder beams, crop a draft, copy it, pickle it) happens to
+them too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which positions are text, by an attention mask that was prepared for the model's layers.
+"""The positions that are text, by an attention mask that was prepared for the model's layers.
 
 `generate` prepares the masks for a cache of fixed size: by kind of layer, each [batch, 1, positions, keys], with the
 causal order and the model's window in them. A memory that reads the text beside the model has other layers, and needs

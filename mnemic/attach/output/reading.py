@@ -1,4 +1,4 @@
-"""What a memory reads in a forward pass: the input of a block's feed-forward layer, or the text itself.
+"""The inputs of a memory in a forward pass: the input of a block's feed-forward layer, or the text itself.
 
 A memory follows the model to its device and, but for a store of keys, to its dtype, as a copy: the one that was given
 stays what it is. Matrices in bfloat16 cost half the time of float32, and the log-softmax is in float32 either way.
@@ -78,7 +78,7 @@ class Reader:
         return placed[2]
 
     def read(self, seen: Pass) -> torch.Tensor:
-        """What the answers are made of: [rows that logits were asked for, width]."""
+        """The inputs of the answers: [rows with logits, width]."""
         raise NotImplementedError
 
     def log_probs(self, state: torch.Tensor, seen: Pass) -> tuple[torch.Tensor, torch.Tensor]:

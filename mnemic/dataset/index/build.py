@@ -1,10 +1,10 @@
 """Build the indexes that are missing and add new fragments to the others.
 
-An index is made in parts: each is a *segment* over some fragments, written by whoever is given it, and the segments are
-merged and committed together by the driver. All kinds are made so, with the same results as one process would get:
-BM25 scores are computed over all segments of an index, and the partitions of the vector index are trained once, and its
-rotation drawn once, before its segments are made. (IVF_SQ and IVF_HNSW_SQ could not be: every segment chooses its own
-quantisation bounds, and merging keeps the codes; recall@10 fell from .95 to .79.)
+An index is made in parts. Each is a *segment* over some fragments, written by a worker; the driver merges the segments
+and commits them together. All kinds are made so, with the same results as one process would get: BM25 scores are
+computed over all segments of an index, and the partitions of the vector index are trained once, and its rotation drawn
+once, before its segments are made. (IVF_SQ and IVF_HNSW_SQ could not be: every segment chooses its own quantisation
+bounds, and merging keeps the codes; recall@10 fell from .95 to .79.)
 
 Fragments that were appended become a segment of their own; from the ninth on all are merged into one. A vector index is
 trained anew when most of its rows are new, or when a dataset has four times the rows that it was laid out for. An index
@@ -117,7 +117,7 @@ def in_this_process(snapshot: Snapshot, work: Sequence[IndexWork]) -> Iterable[A
 
 
 def build_indexes(dataset: Dataset, plan: IndexPlan = EVENT_INDEXES, workers: Workers = in_this_process) -> None:
-    """Bring the indexes of ``plan`` up to date with the newest version. What is there already is not done again."""
+    """Bring the indexes of ``plan`` up to date with the newest version. Segments that stand are not made again."""
     snapshot = dataset.require()
     have = built(snapshot)
     anew = {

@@ -37,11 +37,12 @@ def search_vector(
     where: str | None,
     settings: VectorSettings | None = None,
 ) -> pa.Table:
-    """The ``k`` nearest rows by cosine distance, nearest first: the columns ``key``, `_distance`, `_rowid`.
+    """The ``k`` rows nearest to ``query`` [d], any number type: the columns ``key``, `_distance`, `_rowid`.
 
-    Exact where the dataset has no vector index, and where ``where`` leaves `EXACT_ROWS` rows or fewer. ``settings`` are
-    by default those that the recall of the index was measured with. More partitions are looked at as long as ``where``
-    leaves fewer than ``k`` rows of them. Distances of an index are estimated from codes of 8 bits a component.
+    Nearest first, by cosine distance. The search is exact where the dataset has no vector index, and where ``where``
+    leaves `EXACT_ROWS` rows or fewer. ``settings``: by default those that the recall of the index was measured with.
+    More partitions are looked at as long as ``where`` leaves fewer than ``k`` rows of them. Distances of an index are
+    estimated from codes of 8 bits a component.
     """
     settings = settings or search_settings(snapshot, column)
 
@@ -117,7 +118,10 @@ def search_exact(
 
 
 def nearest_of(rows: RowIds, distances: npt.NDArray[np.float32], k: int) -> tuple[RowIds, npt.NDArray[np.float32]]:
-    """The ``k`` nearest of each line, nearest first, equal distances in the order of their row ids."""
+    """The ``k`` nearest of each line: uint64 and float32 [queries, k], from ``rows`` and ``distances`` [queries, n].
+
+    Nearest first, equal distances in the order of their row ids.
+    """
     if rows.shape[1] > 4 * k:
         best = np.argpartition(distances, 2 * k, axis=1)[:, : 2 * k]
         rows, distances = np.take_along_axis(rows, best, 1), np.take_along_axis(distances, best, 1)

@@ -1,4 +1,4 @@
-"""Which indexes a dataset has, how the vector index is laid out at its size, and what of the rows they do not cover.
+"""The indexes of a dataset, the layout of its vector index at its size, and the rows that they do not cover.
 
 Everything here is read off the manifest: no row and no index file is looked at, so a build that has nothing to do
 learns so at once.
@@ -27,7 +27,7 @@ VECTOR_INDEX_ROWS = 50_000
 ROWS_PER_PARTITION = 1_000
 FEWEST_PARTITIONS, MOST_PARTITIONS = 16, 16_384
 CODE_BITS = 8
-"""Bits a component of IVF_RQ's codes; the first of them is looked at first and rules most rows out."""
+"""Bits a component of IVF_RQ's codes. The search reads the first bit first, and it rules most rows out."""
 
 MOST_SEGMENTS = 8
 """Segments of an index that are searched one by one; one more, and all are merged into one."""
@@ -52,7 +52,7 @@ class VectorSettings:
 class Built:
     """An index as it is: its segments' ids, the fragments that they cover, their rows and bytes.
 
-    ``tokenizer`` is what cuts the texts of an index of words, and the queries to it; "" for the others.
+    ``tokenizer`` cuts the texts of an index of words, and the queries to it; "" for the others.
     """
 
     name: str
@@ -124,7 +124,7 @@ def needs_indexing(snapshot: Snapshot, plan: IndexPlan = EVENT_INDEXES) -> bool:
 
 
 def record_of_index(snapshot: Snapshot, column: str) -> dict[str, Any] | None:
-    """What was measured on the vector index of ``column``: kind, partitions, nprobes, recall_at_10, sample and more.
+    """The measurements of the vector index of ``column``: kind, partitions, nprobes, recall_at_10, sample and more.
 
     None where there is no index, or where its segments are others than those that were measured.
     """

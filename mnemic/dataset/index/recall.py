@@ -107,7 +107,10 @@ def sample_queries(snapshot: Snapshot, column: str, count: int = SAMPLE) -> npt.
 def exact_neighbours(
     snapshot: Snapshot, column: str, queries: npt.NDArray[np.float32], k: int, workers: Workers = in_this_process
 ) -> tuple[RowIds, npt.NDArray[np.float32]]:
-    """`search_exact` over all rows, by workers that take some fragments each."""
+    """`search_exact` over all rows, by workers that take some fragments each.
+
+    ``queries`` float32 [q, d] -> row ids uint64 [q, k], distances float32 [q, k].
+    """
     rows = np.zeros((len(queries), 0), np.uint64)
     distances = np.zeros((len(queries), 0), np.float32)
     for here, near in workers(snapshot, [ExactNeighbours(column, group, queries, k) for group in parts(snapshot)]):
@@ -116,9 +119,9 @@ def exact_neighbours(
 
 
 def recall_of(answers: list[list[int]], rows: RowIds, distances: npt.NDArray[np.float32], k: int = K) -> float:
-    """Share of the ``k`` true neighbours that are among the first ``k`` found; rows as near as the k-th count too.
+    """Share of the ``k`` true neighbours among the first ``k`` answers; rows as near as the k-th count too.
 
-    ``rows`` and ``distances`` are exact and hold more than ``k`` neighbours a query, for ties.
+    ``rows`` uint64 and ``distances`` float32 [queries, m] are exact, with m above ``k``, for ties.
     """
     hits = 0
     expected = 0

@@ -31,7 +31,7 @@ MOST_ROWS = 8_000_000
 
 
 def read_rows(snapshot: Snapshot, row_ids: Sequence[int] | RowIds, columns: Sequence[str]) -> pa.Table:
-    """``columns`` of these rows, in the order asked for. Raises ``KeyError`` for a row that the snapshot lacks."""
+    """``columns`` of the rows ``row_ids`` [n], in their order. Raises ``KeyError`` for an id that is not there."""
     numbers = np.asarray(row_ids, dtype=np.uint64)
     cached = _held(snapshot)
     if cached.worth_loading(columns, len(numbers)):

@@ -1,4 +1,4 @@
-"""What text and vector search share: conditions before the search, and equal scores in the order of ids.
+"""Common to text and vector search: conditions before the search, and equal scores in the order of ids.
 
 Only rows that satisfy a condition are ranked. (Exception: the name of a flag that most rows have, as the leaves among
 events do, is looked at in the rows found. That costs less than a mask over all rows, which adds half to a search of a

@@ -1,4 +1,4 @@
-"""What the newest release binds: documents that it kept stay, and its pairs hold where their documents are there."""
+"""Documents that the newest release kept stay, and its pairs hold where their documents are there."""
 
 from __future__ import annotations
 

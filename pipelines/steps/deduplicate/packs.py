@@ -70,7 +70,7 @@ def commit_spilled(context: Context, fragments: Sequence[WrittenFragment]) -> No
 
 
 def pieces_of_shards(store: Store, in_hand: dict[int, Shared | None]) -> list[PackPart]:
-    """What every shard found, in their order; None is looked up in `partials`."""
+    """The results of all shards, in their order; None is looked up in `partials`."""
     places: dict[int, list[tuple[int, int, int]]] = {}
     version = 0
     if None in in_hand.values():
@@ -83,12 +83,12 @@ def pieces_of_shards(store: Store, in_hand: dict[int, Shared | None]) -> list[Pa
 
 
 def divide(
-    context: Context, found: Sequence[PackPart], there: Callable[[RowIds], np.ndarray], size: int
+    context: Context, pieces: Sequence[PackPart], there: Callable[[RowIds], np.ndarray], size: int
 ) -> list[PackPart]:
     """Divide what shards found into packs of about ``size`` documents, leaving out rows that are not ``there``."""
 
     def shards() -> Iterator[Shared]:
-        for piece in found:
+        for piece in pieces:
             shared = piece.load(context.store)
             standing = there(shared.rows)
             yield Shared(shared.keys[standing], shared.rows[standing])
@@ -98,7 +98,7 @@ def divide(
         linked.link(shared)
     pack = linked.packs(size)
     documents = np.bincount(pack, minlength=1)
-    if all(piece.shared is not None for piece in found):
+    if all(piece.shared is not None for piece in pieces):
         every = Shared(*concatenated((shared.keys, shared.rows) for shared in shards()))
         return [PackPart(int(documents[number]), part) for number, part in divided(every, linked.rows, pack)]
     before = {fragment.id for fragment in context.store[PARTIALS].require().fragments}

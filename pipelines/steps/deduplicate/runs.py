@@ -1,7 +1,7 @@
 """The dataset `bands`: for every fragment of `documents` one run of its keys, ascending, each with its document's row.
 
-It is what the next build compares new documents with. A run stands until the signatures or the shape of the bands
-change; rows of documents that were deleted since are left out by whoever reads it.
+The next build compares new documents with it. A run stands until the signatures or the shape of the bands change. Its
+readers leave out rows of documents that were deleted since.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def read_runs(bands: Snapshot, runs: Sequence[Run], bounds: Bounds) -> Iterator[
 
 
 def cut(run: tuple[Hashes, RowIds], bounds: Bounds) -> tuple[Hashes, RowIds]:
-    """The part of ascending keys that lies in a range."""
+    """The part of a run, ascending keys and rows uint64 [n], whose keys lie in a range."""
     part = within(run[0], bounds)
     return run[0][part], run[1][part]
 

@@ -4,8 +4,8 @@
    document. A run is written once; a later build adds those of new fragments.
 2. Every shard, a range of keys, reads its part of all runs and returns the keys that stand there more than once; after
    a release only those of new documents, and it asks `filters` before it reads a run that was there already.
-3. What shares a key is divided into packs of whole components, and each is decided about by one worker, which writes
-   its pairs into `pairs`. The parts that are done stand in the properties of the commits.
+3. Documents that share a key are divided into packs of whole components. One worker decides about a pack and writes its
+   pairs into `pairs`. The parts that are done stand in the properties of the commits.
 4. `duplicate_of` follows from `pairs`, fragment by fragment.
 
 A document that the newest release kept stays, whatever comes later, and one that fell stays so unless what it fell to
@@ -201,19 +201,19 @@ class DeduplicateStep:
                     yield from read(new, bounds[shard])
                     yield cut(added, bounds[shard])
 
-                known: list[BandFilters] = []
+                stored_filters: list[BandFilters] = []
                 if filters_version is not None:
                     first, last = bounds[shard]
                     table = filters.require(filters_version).table(
                         FILTERS.names, f"last >= {first} AND first <= {last}"
                     )
-                    known = filters_of(table, scheme, chosen.bands, rows)
+                    stored_filters = filters_of(table, scheme, chosen.bands, rows)
                 if base is None:
                     shared = shared_keys(fresh, bounds[shard], chosen.method, rows)
                 else:
-                    seen = partial(seen_by, known) if known else _all
+                    seen = partial(seen_by, stored_filters) if stored_filters else _all
                     shared = shared_with_earlier(concatenated(fresh()), seen, partial(read, old, bounds[shard]))
-                mine = next((one for one in known if one.bounds == bounds[shard]), None)
+                mine = next((one for one in stored_filters if one.bounds == bounds[shard]), None)
                 into = mine or BandFilters(bounds[shard], scheme, chosen.bands, rows)
                 for keys, _ in read(new if mine else index, bounds[shard]):
                     into.add(keys)
@@ -254,11 +254,11 @@ class DeduplicateStep:
         pairs, operator, step, store = context.store["pairs"], self.operator, self.name, context.store
         against = {"release": base.documents_version if base else 0, "shape": [chosen.bands, chosen.rows]}
         under_way = json.loads(json.dumps({**replace(record, found=against).as_json(), "state": ""}))
-        made = pairs.snapshot()
-        if made is None or made.record != under_way:
+        pairs_before = pairs.snapshot()
+        if pairs_before is None or pairs_before.record != under_way:
             context.commit(lambda: pairs.replace(PAIRS, (), under_way, context.properties(record)))
-            made = pairs.require()
-        finished, listed = _finished(made), list[tuple[str, int, int]]()
+            pairs_before = pairs.require()
+        finished, listed = _finished(pairs_before), list[tuple[str, int, int]]()
         parts: list[Part] = [("earlier", fragment.id) for fragment in base.pairs.fragments] if base else []
         parts += [("pack", number) for number in range(len(pieces))]
         todo = [part for part in parts if part not in finished]

@@ -31,16 +31,16 @@ def ids(documents):
 
 def test_a_retriever_that_has_searched_is_pickled(bank):
     retriever = BankRetriever(bank=bank, words=120)
-    found = retriever.invoke(QUERY)
-    assert pickle.loads(pickle.dumps(retriever)).invoke(QUERY) == found
+    documents = retriever.invoke(QUERY)
+    assert pickle.loads(pickle.dumps(retriever)).invoke(QUERY) == documents
 
 
 def test_documents_are_what_a_search_finds(bank):
     documents = BankRetriever(bank=bank, words=120).invoke(QUERY)
-    found = bank.search(QUERY, words=120)
-    assert documents and ids(documents) == [event.id for event in found]
-    assert [document.page_content for document in documents] == [event.text for event in found]
-    for document, event in zip(documents, found, strict=True):
+    hits = bank.search(QUERY, words=120)
+    assert documents and ids(documents) == [event.id for event in hits]
+    assert [document.page_content for document in documents] == [event.text for event in hits]
+    for document, event in zip(documents, hits, strict=True):
         assert document.metadata["document"] == event.document and document.metadata["locator"] == event.locator
         assert document.metadata["score"] == event.score and document.metadata["reason"] == event.reason
         assert (document.metadata["start"], document.metadata["end"]) == (event.start, event.end)
@@ -48,17 +48,17 @@ def test_documents_are_what_a_search_finds(bank):
 
 def test_metadata_is_json(bank):
     documents = BankRetriever(bank=bank, k=50, words=None).invoke("lease of a bank")
-    told = [json.loads(json.dumps(document.metadata, allow_nan=False)) for document in documents]
-    assert told == [document.metadata for document in documents]
-    (lease,) = [row for row in told if row["locator"].startswith("notes.jsonl")]
-    assert lease["time"] == "2026-01-02T03:04:05+00:00" and None in [row["time"] for row in told]
+    metadata = [json.loads(json.dumps(document.metadata, allow_nan=False)) for document in documents]
+    assert metadata == [document.metadata for document in documents]
+    (lease,) = [row for row in metadata if row["locator"].startswith("notes.jsonl")]
+    assert lease["time"] == "2026-01-02T03:04:05+00:00" and None in [row["time"] for row in metadata]
 
 
 def test_a_retriever_is_opened_from_a_path_with_any_setting_of_a_search(bank):
     settings = {"words": 90, "level": "passage", "where": {"collection": "alpha"}, "fit": "nearest", "contiguity": 0.3}
-    found = bank.search(QUERY, **settings)
+    hits = bank.search(QUERY, **settings)
     documents = BankRetriever.open(bank.path, **settings).invoke(QUERY)
-    assert ids(documents) == [event.id for event in found]
+    assert ids(documents) == [event.id for event in hits]
     assert {document.metadata["collection"] for document in documents} == {"alpha"}
     assert {document.metadata["level"] for document in documents} == {"passage"}
     assert ids(BankRetriever.open(bank.path, tokens=60).invoke(QUERY)) == [

@@ -32,9 +32,9 @@ def ids(nodes):
 
 def test_nodes_are_what_a_search_finds(bank):
     nodes = BankRetriever(bank, words=120).retrieve(QUERY)
-    found = bank.search(QUERY, words=120)
-    assert nodes and ids(nodes) == [event.id for event in found]
-    for node, event in zip(nodes, found, strict=True):
+    hits = bank.search(QUERY, words=120)
+    assert nodes and ids(nodes) == [event.id for event in hits]
+    for node, event in zip(nodes, hits, strict=True):
         assert (node.text, node.score) == (event.text, event.score)
         assert (node.node.start_char_idx, node.node.end_char_idx) == (event.start, event.end)
         assert node.node.ref_doc_id == event.document
@@ -45,9 +45,9 @@ def test_nodes_are_what_a_search_finds(bank):
 
 def test_metadata_is_json(bank):
     nodes = BankRetriever(bank, words=None, k=50).retrieve("lease of a bank")
-    told = [json.loads(json.dumps(node.metadata, allow_nan=False)) for node in nodes]
-    assert told == [node.metadata for node in nodes]
-    (lease,) = [row for row in told if row["locator"].startswith("notes.jsonl")]
+    metadata = [json.loads(json.dumps(node.metadata, allow_nan=False)) for node in nodes]
+    assert metadata == [node.metadata for node in nodes]
+    (lease,) = [row for row in metadata if row["locator"].startswith("notes.jsonl")]
     assert lease["time"] == "2026-01-02T03:04:05+00:00"
 
 

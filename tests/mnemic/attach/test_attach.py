@@ -32,10 +32,10 @@ def model(loaded: tuple[Any, Any]) -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def memory() -> MLPMemory:
     torch.manual_seed(7)
-    made = MLPMemory(MemoryConfig(32, 32, len(KNOWN), blocks=2), KNOWN)
-    for block in made.blocks:
+    module = MLPMemory(MemoryConfig(32, 32, len(KNOWN), blocks=2), KNOWN)
+    for block in module.blocks:
         torch.nn.init.normal_(block.down.weight, std=0.2)
-    return made.eval()
+    return module.eval()
 
 
 @pytest.fixture
@@ -48,9 +48,9 @@ def mixture(model: Any, memory: MLPMemory, ids: torch.Tensor, weight: float) -> 
     """The definition, dense and in float64, from a model without a memory."""
     with torch.inference_mode(), languagemodel.capture(model, [LAYER]) as taps:
         base = model(input_ids=ids).logits.double().softmax(-1)
-        known = memory.log_probs(taps[LAYER]).double().exp()
+        probabilities = memory.log_probs(taps[LAYER]).double().exp()
     dense = torch.zeros_like(base)
-    dense[..., memory.tokens] = known
+    dense[..., memory.tokens] = probabilities
     return ((1 - weight) * base + weight * dense).log()
 
 
@@ -64,10 +64,10 @@ def test_logits_are_the_log_probabilities_of_the_mixture(
 ) -> None:
     expected = mixture(model, memory, ids, weight)
     with torch.inference_mode():
-        found = put(model, memory, weight)(input_ids=ids).logits
-    assert found.dtype == torch.float32
-    assert torch.allclose(found.double(), expected, atol=1e-4)
-    assert torch.allclose(found.exp().sum(-1), torch.ones(ids.shape), atol=1e-5)
+        logits = put(model, memory, weight)(input_ids=ids).logits
+    assert logits.dtype == torch.float32
+    assert torch.allclose(logits.double(), expected, atol=1e-4)
+    assert torch.allclose(logits.exp().sum(-1), torch.ones(ids.shape), atol=1e-5)
 
 
 def test_weight_zero_is_the_base_bit_for_bit_and_weight_one_the_memory(
@@ -87,8 +87,8 @@ def test_weight_zero_is_the_base_bit_for_bit_and_weight_one_the_memory(
 def test_attaching_twice_replaces(model: Any, memory: MLPMemory, ids: torch.Tensor) -> None:
     expected = mixture(model, memory, ids, 0.5)
     with torch.inference_mode():
-        found = put(put(model, memory, 0.9), memory, 0.5)(input_ids=ids).logits
-    assert torch.allclose(found.double(), expected, atol=1e-4)
+        logits = put(put(model, memory, 0.9), memory, 0.5)(input_ids=ids).logits
+    assert torch.allclose(logits.double(), expected, atol=1e-4)
     detach(model)
     detach(model)
     assert not model._forward_hooks and not languagemodel.blocks(model)[LAYER].mlp._forward_pre_hooks
@@ -107,15 +107,15 @@ def test_tuples_and_labels(model: Any, memory: MLPMemory, ids: torch.Tensor) -> 
         assert whole[1] is whole.logits, "reading the output by place gives the mixture too"
 
 
-@pytest.mark.parametrize("wanted", [1, 3, torch.tensor([0, 5]), torch.tensor([[0, 5], [2, 3]])], ids=str)
+@pytest.mark.parametrize("positions", [1, 3, torch.tensor([0, 5]), torch.tensor([[0, 5], [2, 3]])], ids=str)
 def test_logits_to_keep_picks_the_same_positions_of_the_tap(
-    model: Any, memory: MLPMemory, ids: torch.Tensor, wanted: int | torch.Tensor
+    model: Any, memory: MLPMemory, ids: torch.Tensor, positions: int | torch.Tensor
 ) -> None:
     put(model, memory, 0.4)
     with torch.inference_mode():
         whole = model(input_ids=ids).logits
-        found = model(input_ids=ids, logits_to_keep=wanted).logits
-    assert torch.allclose(found, keep(whole, wanted), atol=1e-5)
+        logits = model(input_ids=ids, logits_to_keep=positions).logits
+    assert torch.allclose(logits, keep(whole, positions), atol=1e-5)
 
 
 def test_keep_of_a_mask_is_flat() -> None:
@@ -141,8 +141,8 @@ def test_sampling_at_weight_one_says_only_what_the_memory_knows(
     put(model, memory, 1.0)
     torch.manual_seed(0)
     options = {"attention_mask": torch.ones_like(ids), "max_new_tokens": 10, "eos_token_id": None}
-    made = model.generate(ids, do_sample=True, num_return_sequences=3, **options)[:, ids.shape[1] :]
-    assert made.shape == (6, 10) and torch.isin(made, KNOWN).all() and made.unique().numel() > 1
+    tokens = model.generate(ids, do_sample=True, num_return_sequences=3, **options)[:, ids.shape[1] :]
+    assert tokens.shape == (6, 10) and torch.isin(tokens, KNOWN).all() and tokens.unique().numel() > 1
 
 
 def test_the_memory_is_not_saved_with_the_model(model: Any, memory: MLPMemory, tmp_path: Path) -> None:
@@ -184,8 +184,8 @@ def test_threads_share_an_attached_model(model: Any, memory: MLPMemory, ids: tor
             return model(input_ids=part).logits
 
     with ThreadPoolExecutor(4) as pool:
-        for found, wanted in zip(pool.map(answer, inputs), expected, strict=True):
-            torch.testing.assert_close(found, wanted)
+        for logits, alone in zip(pool.map(answer, inputs), expected, strict=True):
+            torch.testing.assert_close(logits, alone)
 
 
 def test_left_padded_batches_generate_what_each_prompt_generates_alone(

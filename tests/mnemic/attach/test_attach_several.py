@@ -45,10 +45,10 @@ def ids(loaded: tuple[Any, Any]) -> torch.Tensor:
 
 def mlp() -> MLPMemory:
     torch.manual_seed(7)
-    made = MLPMemory(MemoryConfig(WIDTH, WIDTH, len(KNOWN), blocks=2), KNOWN)
-    for block in made.blocks:
+    module = MLPMemory(MemoryConfig(WIDTH, WIDTH, len(KNOWN), blocks=2), KNOWN)
+    for block in module.blocks:
         torch.nn.init.normal_(block.down.weight, std=0.2)
-    return made.eval()
+    return module.eval()
 
 
 def knn() -> KNNMemory:
@@ -61,11 +61,11 @@ def knn() -> KNNMemory:
 def decoder() -> MemoryDecoder:
     torch.manual_seed(5)
     config = DecoderConfig(VOCABULARY, WIDTH, len(READ), blocks=2, inner=48, heads=4, key_value_heads=2)
-    made = MemoryDecoder(config, READ)
+    module = MemoryDecoder(config, READ)
     with torch.no_grad():
-        for parameter in made.parameters():
+        for parameter in module.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)
-    return made.eval()
+    return module.eval()
 
 
 MEMORIES: dict[str, tuple[Callable[[], Any], int | None]] = {
@@ -77,8 +77,8 @@ ALL = ("mlp", "knn", "decoder")
 
 
 def put(model: Any, names: tuple[str, ...], weights: Any, skip: float | None = None) -> Any:
-    made = [MEMORIES[name][0]() for name in names]
-    return attach(model, made, weights, languagemodel.lock(model), [MEMORIES[name][1] for name in names], skip=skip)
+    memories = [MEMORIES[name][0]() for name in names]
+    return attach(model, memories, weights, languagemodel.lock(model), [MEMORIES[name][1] for name in names], skip=skip)
 
 
 def said(model: Any, name: str, ids: torch.Tensor) -> torch.Tensor:
@@ -87,9 +87,9 @@ def said(model: Any, name: str, ids: torch.Tensor) -> torch.Tensor:
     last = len(languagemodel.blocks(model)) - 1
     with torch.inference_mode(), languagemodel.capture(model, [LAYER, last]) as taps:
         model(input_ids=ids)
-        known = memory(ids) if name == "decoder" else memory.log_probs(taps[last if layer is None else layer])
+        log_probs = memory(ids) if name == "decoder" else memory.log_probs(taps[last if layer is None else layer])
     dense = torch.zeros(*ids.shape, VOCABULARY, dtype=torch.float64)
-    dense[..., memory.tokens] = known.double().exp()
+    dense[..., memory.tokens] = log_probs.double().exp()
     return dense
 
 
@@ -116,10 +116,10 @@ def followed(step: Callable[[torch.Tensor], torch.Tensor], ids: torch.Tensor, to
 def test_several_memories_share_the_mixture(model: Any, ids: torch.Tensor, weights: dict[str, float]) -> None:
     expected = mixture(model, weights, ids)
     with torch.inference_mode():
-        found = put(model, tuple(weights), list(weights.values()))(input_ids=ids).logits
-    assert found.dtype == torch.float32
-    np.testing.assert_allclose(found.double().exp(), expected.exp(), atol=1e-6)
-    assert torch.allclose(found.exp().sum(-1), torch.ones(ids.shape), atol=1e-5)
+        logits = put(model, tuple(weights), list(weights.values()))(input_ids=ids).logits
+    assert logits.dtype == torch.float32
+    np.testing.assert_allclose(logits.double().exp(), expected.exp(), atol=1e-6)
+    assert torch.allclose(logits.exp().sum(-1), torch.ones(ids.shape), atol=1e-5)
 
 
 def test_weights_of_zero_are_the_base_bit_for_bit_and_ask_no_memory(model: Any, ids: torch.Tensor) -> None:
@@ -158,8 +158,8 @@ def test_greedy_generation_follows_the_mixture(model: Any, ids: torch.Tensor, op
     weights = {"mlp": 0.2, "knn": 0.2, "decoder": 0.4}
     expected = followed(lambda text: mixture(model, weights, text), ids, 7)
     put(model, ALL, list(weights.values()))
-    found = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=7, **GREEDY, **options)
-    assert torch.equal(found, expected)
+    tokens = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=7, **GREEDY, **options)
+    assert torch.equal(tokens, expected)
 
 
 def test_assisted_generation_takes_back_what_it_tried(model: Any, ids: torch.Tensor) -> None:
@@ -185,8 +185,8 @@ def test_a_decoder_follows_a_cache_that_is_kept_copied_and_cropped(model: Any, i
         whole = model(input_ids=ids).logits
         cache = model(input_ids=ids[:, :6]).past_key_values
         other = copy.deepcopy(cache)
-        found = model(input_ids=ids[:, 6:], past_key_values=cache).logits
-        assert torch.allclose(found, whole[:, 6:], atol=1e-5)
+        logits = model(input_ids=ids[:, 6:], past_key_values=cache).logits
+        assert torch.allclose(logits, whole[:, 6:], atol=1e-5)
         cache.crop(-3)
         assert torch.allclose(model(input_ids=ids[:, -3:], past_key_values=cache).logits, whole[:, -3:], atol=1e-5)
         other.batch_select_indices(torch.tensor([1]))
@@ -233,24 +233,24 @@ def test_a_schedule_counts_generated_tokens_with_and_without_a_cache(model: Any,
 
 
 def test_outside_of_generation_a_schedule_counts_the_tokens_of_a_row(model: Any, ids: torch.Tensor) -> None:
-    asked: list[list[int]] = []
+    counts: list[list[int]] = []
 
     def schedule(positions: torch.Tensor) -> torch.Tensor:
-        asked.append(positions.tolist())
+        counts.append(positions.tolist())
         return 0.3 * (positions % 2)
 
     even, odd = mixture(model, {"mlp": 0.0}, ids), mixture(model, {"mlp": 0.3}, ids)
     put(model, ("mlp",), schedule)
     with torch.inference_mode():
-        found = model(input_ids=ids).logits
-        assert asked == [[*range(12)] * 2]
-        assert torch.allclose(found[:, 1::2].double(), odd[:, 1::2], atol=1e-4)
-        assert torch.allclose(found[:, ::2].double(), even[:, ::2], atol=1e-4)
+        logits = model(input_ids=ids).logits
+        assert counts == [[*range(12)] * 2]
+        assert torch.allclose(logits[:, 1::2].double(), odd[:, 1::2], atol=1e-4)
+        assert torch.allclose(logits[:, ::2].double(), even[:, ::2], atol=1e-4)
         mask = torch.ones_like(ids)
         mask[0, :4] = 0
         cache = model(input_ids=ids[:, :6], attention_mask=mask[:, :6]).past_key_values
         model(input_ids=ids[:, 6:], attention_mask=mask, past_key_values=cache, logits_to_keep=2)
-    assert asked[1:] == [[0, 0, 0, 0, 0, 1, *range(6)], [6, 7, 10, 11]]
+    assert counts[1:] == [[0, 0, 0, 0, 0, 1, *range(6)], [6, 7, 10, 11]]
 
 
 def test_the_skip_rule_leaves_sure_tokens_to_the_model_and_the_memory_out(
@@ -269,9 +269,9 @@ def test_the_skip_rule_leaves_sure_tokens_to_the_model_and_the_memory_out(
         skip = float(sure.flatten().sort().values[11:13].mean())  # half of them
         mixed = put(model, ("mlp", "decoder"), [0.3, 0.3])(input_ids=ids).logits
         monkeypatch.setattr(MLPMemory, "log_probs", counted)
-        found = put(model, ("mlp", "decoder"), [0.3, 0.3], skip)(input_ids=ids).logits
+        logits = put(model, ("mlp", "decoder"), [0.3, 0.3], skip)(input_ids=ids).logits
         expected = torch.where((sure >= skip)[..., None], base, mixed)
-        assert torch.allclose(found, expected, atol=1e-5) and rows == [12]
+        assert torch.allclose(logits, expected, atol=1e-5) and rows == [12]
         put(model, ("mlp", "decoder"), [0.3, 0.3], 1e-3)
         assert torch.allclose(model(input_ids=ids).logits, base, atol=1e-6) and rows == [12]
         cache = model(input_ids=ids[:, :6]).past_key_values
@@ -299,8 +299,8 @@ def test_sampling_with_several_sequences(model: Any, ids: torch.Tensor) -> None:
     put(model, ("decoder", "mlp"), [0.6, 0.4])
     torch.manual_seed(0)
     options = {"attention_mask": torch.ones_like(ids), "max_new_tokens": 6, "eos_token_id": None, "pad_token_id": 0}
-    made = model.generate(ids, do_sample=True, num_return_sequences=3, **options)[:, ids.shape[1] :]
-    assert made.shape == (6, 6) and torch.isin(made, torch.cat([KNOWN, READ])).all()
+    tokens = model.generate(ids, do_sample=True, num_return_sequences=3, **options)[:, ids.shape[1] :]
+    assert tokens.shape == (6, 6) and torch.isin(tokens, torch.cat([KNOWN, READ])).all()
 
 
 def test_weights_that_cannot_be_are_told(model: Any, ids: torch.Tensor) -> None:
@@ -310,12 +310,12 @@ def test_weights_that_cannot_be_are_told(model: Any, ids: torch.Tensor) -> None:
         put(model, ("mlp", "knn"), [0.6])
     with pytest.raises(ModelError, match="at least 1 token"):
         Unrolling(tokens=0)
-    for wrong, told in (
+    for wrong, sentence in (
         (lambda positions: 1.5, "not between 0 and 1"),
         (lambda positions: torch.ones(3), "for 24 positions"),
         (lambda positions: float("nan"), "not between 0 and 1"),
     ):
-        with pytest.raises(ModelError, match=told):
+        with pytest.raises(ModelError, match=sentence):
             put(model, ("mlp",), wrong)(input_ids=ids)
     with pytest.raises(ModelError, match="by their schedules"):
         put(model, ("mlp", "knn"), [Unrolling(0.9, 0.5), Unrolling(0.9, 0.5)])(input_ids=ids)
@@ -368,9 +368,9 @@ def test_a_pipeline_of_transformers_generates_with_memories(loaded: tuple[Any, A
     tokenizer = loaded[1]
     pipeline = transformers.pipeline("text-generation", model=model, tokenizer=tokenizer, device="cpu")
     options = {"max_new_tokens": 6, "do_sample": False}
-    (found,) = pipeline(SENTENCES[0], **options)
+    (entry,) = pipeline(SENTENCES[0], **options)
     inputs = tokenizer(SENTENCES[0], return_tensors="pt")
     expected = model.generate(**inputs, **options, pad_token_id=0)
-    assert found["generated_text"] == tokenizer.decode(expected[0], skip_special_tokens=True)
+    assert entry["generated_text"] == tokenizer.decode(expected[0], skip_special_tokens=True)
     bare = detach(model).generate(**inputs, **options, pad_token_id=0)
     assert not torch.equal(bare, expected)

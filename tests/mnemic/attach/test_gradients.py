@@ -79,8 +79,8 @@ def test_a_model_that_trains_has_the_gradients_of_the_mixture(model: Any, name: 
     with languagemodel.capture(model, [3]) as taps:
         base = model(input_ids=model.ids).logits.softmax(-1)
         hidden = taps[3].detach() if name == "knn" else taps[3]
-        known = memory(model.ids).detach() if name == "decoder" else memory.log_probs(hidden)
-        dense = torch.zeros_like(base).index_copy(2, memory.tokens, known.exp())
+        log_probs = memory(model.ids).detach() if name == "decoder" else memory.log_probs(hidden)
+        dense = torch.zeros_like(base).index_copy(2, memory.tokens, log_probs.exp())
         loss_of(0.6 * base + 0.4 * dense).backward()
     expected = {key: one.grad.clone() for key, one in model.named_parameters()}
     model.zero_grad()

@@ -24,10 +24,10 @@ PLACES = ("output", "feed-forward", "cache", "prompt")
 
 def memory() -> MLPMemory:
     torch.manual_seed(7)
-    made = MLPMemory(MemoryConfig(32, 32, len(KNOWN), blocks=2), KNOWN)
-    for block in made.blocks:
+    module = MLPMemory(MemoryConfig(32, 32, len(KNOWN), blocks=2), KNOWN)
+    for block in module.blocks:
         torch.nn.init.normal_(block.down.weight, std=0.2)
-    return made.eval()
+    return module.eval()
 
 
 def rows(host: Host, seed: int = 1) -> list[Any]:

@@ -226,7 +226,7 @@ def test_a_decoder_beside_a_prefix_reads_the_prompt(host: Host, prompts: torch.T
 
 
 @pytest.mark.parametrize(
-    "kind, options, told",
+    "kind, options, sentence",
     [
         ("mistral", {"sliding_window": 8}, r"sliding windows forget.*use a model with full attention"),
         ("gemma2", {}, "sliding windows forget"),
@@ -239,13 +239,13 @@ def test_a_decoder_beside_a_prefix_reads_the_prompt(host: Host, prompts: torch.T
     ],
 )
 def test_keys_that_are_not_understood_are_refused_with_a_sentence(
-    tmp_path: Path, kind: str, options: dict[str, Any], told: str
+    tmp_path: Path, kind: str, options: dict[str, Any], sentence: str
 ) -> None:
     model, _ = languagemodel.load(save_tiny_model(tmp_path, kind, **options), "float32")
     keys = [torch.zeros(1, 2, 3, 8)] * 4
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=sentence):
         Host.of(model).prefix(keys, keys)
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=sentence):
         read_prefix(model, torch.tensor([[1, 2]]))
     assert Host.of(model).idle
 

@@ -145,8 +145,8 @@ def test_times_at_the_ends_of_the_calendar():
 
 
 def test_what_documents_can_be_asked():
-    asked = Conditions.of({"tenant": "a", "document": "7f", "speaker": "Ann"})
-    assert asked.of_documents() == "(tenant IN ('a')) AND (id IN ('7f'))"
+    conditions = Conditions.of({"tenant": "a", "document": "7f", "speaker": "Ann"})
+    assert conditions.of_documents() == "(tenant IN ('a')) AND (id IN ('7f'))"
     assert Conditions.of([{"tenant": "a"}, "words > 5", None]).of_documents() == "(tenant IN ('a'))"
     assert Conditions.of("tenant = 'a'").of_documents() is Conditions.of(None).of_documents() is None
 

@@ -16,9 +16,9 @@ ROWS = pa.table({"id": ["a", "b"]}, schema=SCHEMA)
 
 @pytest.fixture
 def dataset(tmp_path):
-    made = Store(tmp_path)["letters"]
-    made.create(SCHEMA, {}, {})
-    return made
+    letters = Store(tmp_path)["letters"]
+    letters.create(SCHEMA, {}, {})
+    return letters
 
 
 def answer_lost(monkeypatch, times: int, lands: bool):
@@ -102,10 +102,10 @@ def test_a_version_that_does_not_exist_is_a_sentence(dataset):
 
 
 def test_bookkeeping_rows_make_their_dataset(tmp_path):
-    made = Store(tmp_path)["runs"]
-    append_rows(made, ROWS, SCHEMA, {})
-    append_rows(made, ROWS, SCHEMA, {})
-    assert made.require().count() == 4
+    runs = Store(tmp_path)["runs"]
+    append_rows(runs, ROWS, SCHEMA, {})
+    append_rows(runs, ROWS, SCHEMA, {})
+    assert runs.require().count() == 4
 
 
 def test_a_dataset_that_cannot_be_read_is_not_taken_for_a_missing_one(tmp_path, monkeypatch):

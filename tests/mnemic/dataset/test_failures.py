@@ -24,8 +24,8 @@ ROWS = pa.table({"id": ["a", "b"], "vector": [[1.0, 0, 0, 0], [0, 1.0, 0, 0]]}, 
 
 @pytest.fixture(scope="module")
 def remote():
-    with object_store() as made:
-        yield made
+    with object_store() as server:
+        yield server
 
 
 @pytest.fixture
@@ -35,9 +35,9 @@ def store(remote, request):
 
 @pytest.fixture
 def dataset(store):
-    made = store["letters"]
-    append_rows(made, ROWS, SCHEMA, {})
-    return made
+    letters = store["letters"]
+    append_rows(letters, ROWS, SCHEMA, {})
+    return letters
 
 
 def sentence(kind, action) -> str:
@@ -76,10 +76,10 @@ def test_answers_of_an_object_store_are_told_by_what_to_do():
         ("Server returned non-2xx status code: 400 Bad: <Code>InvalidRequest</Code>", BankError, "400 InvalidRequest"),
         ("Received redirect without LOCATION, this indicates an incorrect region", BankError, "AWS_REGION"),
     ):
-        found = told(OSError(text + answer), "s3://bucket/bank/x.lance")
-        assert type(found) is kind, answer
-        assert words in str(found)
-        assert "s3://bucket/bank " in str(found)
+        error = told(OSError(text + answer), "s3://bucket/bank/x.lance")
+        assert type(error) is kind, answer
+        assert words in str(error)
+        assert "s3://bucket/bank " in str(error)
 
 
 def test_a_store_that_is_lost_is_a_sentence_for_whoever_reads_or_writes(remote, dataset, monkeypatch):
@@ -98,9 +98,9 @@ def test_a_store_that_is_lost_is_a_sentence_for_whoever_reads_or_writes(remote, 
             lambda: write_rows(dataset.uri, ROWS, SCHEMA, dataset.storage_options),
             lambda: grow(dataset.uri, snapshot.version, 0, table, dataset.storage_options),
         ):
-            told = sentence(Unreachable, action)
-            assert "The object store that holds s3://memory/test_a_store_that_is_lost" in told
-            assert told.endswith("Everything committed so far is kept: run the same command again when it does.")
+            message = sentence(Unreachable, action)
+            assert "The object store that holds s3://memory/test_a_store_that_is_lost" in message
+            assert message.endswith("Everything committed so far is kept: run the same command again when it does.")
     finally:
         remote.line.mend()
     assert dataset.require().count() == len(ROWS)
@@ -186,7 +186,7 @@ def test_of_many_claimants_of_the_lease_exactly_one_wins(store):
     for thread in threads:
         thread.join()
     assert len(won) == 1 and len(lost) == 3
-    assert all(f"run {won[0]}," in told for told in lost)
+    assert all(f"run {won[0]}," in message for message in lost)
 
 
 def test_a_lease_is_not_waited_for_where_the_store_was_lost(remote, store):
@@ -204,8 +204,8 @@ def test_wrong_credentials_and_a_missing_bucket_say_what_to_check(remote, datase
     snapshot = dataset.require()
     with remote.credentials_checked():
         for action in (dataset.snapshot, lambda: list(snapshot.scan(["id"]))):
-            told = sentence(BankError, action)
-            assert "refused the access (403 InvalidAccessKeyId" in told and "Check AWS_ACCESS_KEY_ID" in told
+            message = sentence(BankError, action)
+            assert "refused the access (403 InvalidAccessKeyId" in message and "Check AWS_ACCESS_KEY_ID" in message
     nowhere = Store("s3://no-such-bucket/bank", remote.options)["letters"]
     assert "has no bucket no-such-bucket" in sentence(BankError, lambda: append_rows(nowhere, ROWS, SCHEMA, {}))
 

@@ -81,11 +81,11 @@ def lines(script: str, folder: Path) -> list[str]:
     paths = [str(root), str(root / "tests" / "fixtures"), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "OMP_NUM_THREADS": "2", "PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, "-c", CHILD + script, str(BANKS / "format-1.tar.gz")]
-    told = subprocess.run(
+    process = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=500, check=False
     )
-    assert told.returncode == 0, told.stderr
-    return told.stdout.splitlines()
+    assert process.returncode == 0, process.stderr
+    return process.stdout.splitlines()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")

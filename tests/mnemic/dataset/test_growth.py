@@ -18,11 +18,11 @@ def rows(start: int, stop: int) -> pa.Table:
 
 @pytest.fixture
 def dataset(tmp_path) -> Dataset:
-    made = Store(tmp_path)["numbers"]
-    made.create(SCHEMA, {"step": "count"}, {})
+    numbers = Store(tmp_path)["numbers"]
+    numbers.create(SCHEMA, {"step": "count"}, {})
     for start in (0, 100, 200):
-        append(made, write_rows(made.uri, rows(start, start + 100), SCHEMA), {"mnemic.step": "count"})
-    return made
+        append(numbers, write_rows(numbers.uri, rows(start, start + 100), SCHEMA), {"mnemic.step": "count"})
+    return numbers
 
 
 def grow_one(dataset: Dataset, fragment: int) -> str:

@@ -99,28 +99,28 @@ def test_the_lease_of_a_killed_builder_on_this_host_is_free_at_once(dataset, tmp
 @pytest.fixture
 def elsewhere(dataset, monkeypatch):
     """A lease that is held on another host; whether its heart beats is the test's matter."""
-    held = []
+    leases = []
 
     def claim(beat):
         with monkeypatch.context() as there:
             there.setattr(module, "host_identity", lambda: "elsewhere/boot/pids")
-            held.append(Lease(dataset, "far away"))
+            leases.append(Lease(dataset, "far away"))
         monkeypatch.setattr(module, "HEARTBEAT", beat)
-        held[0].__enter__()
-        return held[0]
+        leases[0].__enter__()
+        return leases[0]
 
     yield claim
-    held[0].__exit__(None, None, None)
+    leases[0].__exit__(None, None, None)
 
 
 @pytest.mark.parametrize("skew", [-600, -130, 0, 130, 600])
 def test_a_builder_elsewhere_that_lives_is_left_alone_whatever_the_clocks_say(dataset, elsewhere, monkeypatch, skew):
     lease = elsewhere(beat=0.1)
-    real, told = time.time, []
+    real, messages = time.time, []
     monkeypatch.setattr(module.time, "time", lambda: real() + skew)
-    with pytest.raises(BankInUse, match=r"elsewhere \(run far away"), Lease(dataset, "near", told.append):
+    with pytest.raises(BankInUse, match=r"elsewhere \(run far away"), Lease(dataset, "near", messages.append):
         pass
-    assert "taken over in 120 s if no sign of life comes" in told[0]
+    assert "taken over in 120 s if no sign of life comes" in messages[0]
     lease.confirm()
 
 
@@ -191,8 +191,8 @@ def test_a_row_of_before_there_were_numbers_gets_them(dataset):
     for number in (1, 2):
         with Lease(dataset, f"run {number}") as lease:
             assert (lease.number, lease.settled) == (number, True)
-    held = {**row, "holder": "ended@1@1", "host": "elsewhere", "run": "old", "pid": 1, "heartbeat": 7.0}
-    dataset.replace(old, write_whole(dataset, pa.Table.from_pylist([held], schema=old)), {}, {})
+    row_now = {**row, "holder": "ended@1@1", "host": "elsewhere", "run": "old", "pid": 1, "heartbeat": 7.0}
+    dataset.replace(old, write_whole(dataset, pa.Table.from_pylist([row_now], schema=old)), {}, {})
     module_expires, module.EXPIRES = module.EXPIRES, 0.3
     try:
         with Lease(dataset, "heir") as heir:

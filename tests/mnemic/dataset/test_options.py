@@ -42,16 +42,16 @@ def test_an_object_store_is_waited_for_within_bounds_and_options_go_first():
 def test_bounds_of_the_environment_count_where_they_are_bounds(monkeypatch):
     monkeypatch.setenv("READ_TIMEOUT", "60s")
     monkeypatch.setenv("TIMEOUT", "never")
-    found = opening("s3://bucket/bank", None)
-    assert "read_timeout" not in found, "Lance reads it from there itself"
-    assert found["timeout"] == BOUNDS["timeout"]
+    options = opening("s3://bucket/bank", None)
+    assert "read_timeout" not in options, "Lance reads it from there itself"
+    assert options["timeout"] == BOUNDS["timeout"]
 
 
 def test_an_option_has_one_name_and_beats_every_variable_of_the_environment(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://elsewhere")
-    found = opening("s3://bucket/bank", {"ENDPOINT_URL": ENDPOINT, "token": "t"})
-    assert found["aws_endpoint"] == found["aws_endpoint_url_s3"] == ENDPOINT
-    assert found["aws_session_token"] == "t"
+    options = opening("s3://bucket/bank", {"ENDPOINT_URL": ENDPOINT, "token": "t"})
+    assert options["aws_endpoint"] == options["aws_endpoint_url_s3"] == ENDPOINT
+    assert options["aws_session_token"] == "t"
 
 
 def test_an_endpoint_without_encryption_is_allowed_by_saying_http(monkeypatch):
@@ -63,8 +63,8 @@ def test_an_endpoint_without_encryption_is_allowed_by_saying_http(monkeypatch):
 
 def test_what_opens_a_store_opens_it_again():
     """Workers open the bank with the options that the driver resolved."""
-    found = opening("s3://bucket/bank", {"aws_endpoint": ENDPOINT, "aws_secret_access_key": "hush"})
-    assert opening("s3://bucket/bank", pickle.loads(pickle.dumps(found))) == found
+    options = opening("s3://bucket/bank", {"aws_endpoint": ENDPOINT, "aws_secret_access_key": "hush"})
+    assert opening("s3://bucket/bank", pickle.loads(pickle.dumps(options))) == options
 
 
 def test_mistakes_are_told_without_their_values(monkeypatch):
@@ -75,8 +75,8 @@ def test_mistakes_are_told_without_their_values(monkeypatch):
     assert "holds a user or a password" in refused(aws_endpoint="http://me:hush@host")
     assert "there twice, under two names" in refused(aws_endpoint=ENDPOINT, endpoint_url="http://hush")
     assert "a line break" in refused(aws_secret_access_key="hu\nsh")
-    for told in (refused(aws_endpiont="hush"), refused(aws_endpoint="http://me:hush@host"), refused(region="hu\nsh")):
-        assert "hush" not in told and "hu\n" not in told
+    for error in (refused(aws_endpiont="hush"), refused(aws_endpoint="http://me:hush@host"), refused(region="hu\nsh")):
+        assert "hush" not in error and "hu\n" not in error
     monkeypatch.setenv("AWS_ENDPOINT_URL", "")
     assert "AWS_ENDPOINT_URL is no address" in refused()
 

@@ -27,26 +27,26 @@ def store(rows: int = ROWS) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 def definition(queries: torch.Tensor, owner: int | None = None) -> np.ndarray:
     """Dense probabilities over all token ids."""
     keys, token, document = store()
-    made = np.zeros((len(queries), 3 * TOKENS))
+    dense = np.zeros((len(queries), 3 * TOKENS))
     for row, query in enumerate(queries.half().double()):
         distance = (keys.double() - query).square().sum(1).numpy()
         if owner is not None:
             distance[document.numpy() == owner] = np.inf
         near = np.argsort(distance, kind="stable")[:K]
         vote = np.exp(-(distance[near] - distance[near[0]]) / TEMPERATURE)
-        np.add.at(made[row], token[torch.from_numpy(near)].numpy(), vote / vote.sum())
-    return made
+        np.add.at(dense[row], token[torch.from_numpy(near)].numpy(), vote / vote.sum())
+    return dense
 
 
 @pytest.fixture(params=["exact", "lists"])
 def memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> KNNMemory:
     if request.param == "lists":
         monkeypatch.setattr(knn, "EXACT_ROWS", 100)
-    made = KNNMemory(*store(), TEMPERATURE, K)
-    if isinstance(made.store, Lists):
-        made.store.probes = len(made.store.centroids)  # all of them: nothing is missed
-    assert isinstance(made.store, Lists) == (request.param == "lists")
-    return made
+    module = KNNMemory(*store(), TEMPERATURE, K)
+    if isinstance(module.store, Lists):
+        module.store.probes = len(module.store.centroids)  # all of them: nothing is missed
+    assert isinstance(module.store, Lists) == (request.param == "lists")
+    return module
 
 
 def queries() -> torch.Tensor:
@@ -54,35 +54,35 @@ def queries() -> torch.Tensor:
 
 
 def test_it_is_what_equation_2_says(memory: KNNMemory) -> None:
-    asked = queries()
-    found = memory.log_probs(asked)
-    assert found.dtype == torch.float32 and torch.equal(memory.tokens, torch.unique(store()[1]))
-    dense = np.zeros((len(asked), 3 * TOKENS))
-    dense[:, memory.tokens] = found.double().exp()
-    np.testing.assert_allclose(dense, definition(asked), atol=1e-5)
-    assert torch.isinf(found).any() and np.allclose(dense.sum(1), 1.0, atol=1e-5)
+    vectors = queries()
+    log_probs = memory.log_probs(vectors)
+    assert log_probs.dtype == torch.float32 and torch.equal(memory.tokens, torch.unique(store()[1]))
+    dense = np.zeros((len(vectors), 3 * TOKENS))
+    dense[:, memory.tokens] = log_probs.double().exp()
+    np.testing.assert_allclose(dense, definition(vectors), atol=1e-5)
+    assert torch.isinf(log_probs).any() and np.allclose(dense.sum(1), 1.0, atol=1e-5)
 
 
 def test_its_own_document_may_be_left_out(memory: KNNMemory) -> None:
-    asked = store()[0][100:103].float()
+    vectors = store()[0][100:103].float()
     dense = np.zeros((3, 3 * TOKENS))
-    dense[:, memory.tokens] = memory.log_probs(asked, torch.full((3,), 2)).double().exp()
-    np.testing.assert_allclose(dense, definition(asked, owner=2), atol=1e-5)
+    dense[:, memory.tokens] = memory.log_probs(vectors, torch.full((3,), 2)).double().exp()
+    np.testing.assert_allclose(dense, definition(vectors, owner=2), atol=1e-5)
 
 
 def test_a_query_has_the_same_answer_alone_and_among_others(memory: KNNMemory) -> None:
-    asked = queries()
-    together = memory.log_probs(asked)
-    assert all(torch.equal(memory.log_probs(asked[n : n + 1])[0], together[n]) for n in range(len(asked)))
-    assert torch.equal(memory.log_probs(asked[:40].view(4, 10, WIDTH)).view(40, -1), together[:40])
-    assert torch.allclose(memory.log_probs(asked.bfloat16()).exp(), together.exp(), atol=0.3)
+    vectors = queries()
+    together = memory.log_probs(vectors)
+    assert all(torch.equal(memory.log_probs(vectors[n : n + 1])[0], together[n]) for n in range(len(vectors)))
+    assert torch.equal(memory.log_probs(vectors[:40].view(4, 10, WIDTH)).view(40, -1), together[:40])
+    assert torch.allclose(memory.log_probs(vectors.bfloat16()).exp(), together.exp(), atol=0.3)
 
 
 def test_the_probability_of_one_token(memory: KNNMemory) -> None:
-    asked, token = queries(), torch.arange(41) * 5
-    expected = torch.from_numpy(definition(asked)[np.arange(41), token.numpy()]).log()
-    np.testing.assert_allclose(memory.token_log_prob(asked, token).exp(), expected.exp(), atol=1e-5)
-    assert torch.isinf(memory.token_log_prob(asked[:1], torch.tensor([1]))).all(), "no row of the store has token 1"
+    vectors, token = queries(), torch.arange(41) * 5
+    expected = torch.from_numpy(definition(vectors)[np.arange(41), token.numpy()]).log()
+    np.testing.assert_allclose(memory.token_log_prob(vectors, token).exp(), expected.exp(), atol=1e-5)
+    assert torch.isinf(memory.token_log_prob(vectors[:1], torch.tensor([1]))).all(), "no row of the store has token 1"
 
 
 def test_moving_it_keeps_what_it_says(memory: KNNMemory) -> None:
@@ -102,16 +102,16 @@ def test_it_needs_no_numba(large: bool, monkeypatch: pytest.MonkeyPatch) -> None
     can_compile.cache_clear()
     try:
         assert not can_compile()
-        found = KNNMemory(*store(), TEMPERATURE, K).log_probs(queries())
+        log_probs = KNNMemory(*store(), TEMPERATURE, K).log_probs(queries())
     finally:
         can_compile.cache_clear()
-    assert torch.allclose(found.exp(), expected.exp(), atol=1e-6)
+    assert torch.allclose(log_probs.exp(), expected.exp(), atol=1e-6)
 
 
 def test_a_small_store_has_fewer_neighbours_than_are_asked_for() -> None:
-    made = KNNMemory(*store(5), TEMPERATURE, K)
-    assert torch.allclose(made.log_probs(queries()).exp().sum(1), torch.ones(41), atol=1e-5)
-    assert torch.isinf(made.log_probs(queries()[:1], torch.zeros(1, dtype=torch.int64))).all(), "all are its own"
+    module = KNNMemory(*store(5), TEMPERATURE, K)
+    assert torch.allclose(module.log_probs(queries()).exp().sum(1), torch.ones(41), atol=1e-5)
+    assert torch.isinf(module.log_probs(queries()[:1], torch.zeros(1, dtype=torch.int64))).all(), "all are its own"
 
 
 def test_a_store_of_nothing_is_refused() -> None:

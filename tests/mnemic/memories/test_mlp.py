@@ -32,16 +32,16 @@ def test_layer_norm_takes_the_bias_too() -> None:
 def test_token_log_prob_is_the_head_entry_or_minus_infinity() -> None:
     memory = make(blocks=2)
     hidden, token = torch.randn(6, 16), torch.tensor([41, 2, 4, 99, 10, 0])
-    table, found = memory.log_probs(hidden), memory.token_log_prob(hidden, token, chunk=4)
-    assert found[[0, 1, 4]].tolist() == pytest.approx([table[0, 4].item(), table[1, 0].item(), table[4, 2].item()])
-    assert torch.isinf(found[[2, 3, 5]]).all() and (found[[2, 3, 5]] < 0).all()
+    table, log_probs = memory.log_probs(hidden), memory.token_log_prob(hidden, token, chunk=4)
+    assert log_probs[[0, 1, 4]].tolist() == pytest.approx([table[0, 4].item(), table[1, 0].item(), table[4, 2].item()])
+    assert torch.isinf(log_probs[[2, 3, 5]]).all() and (log_probs[[2, 3, 5]] < 0).all()
     assert memory.token_log_prob(hidden[:0], token[:0]).shape == (0,)
 
 
 def test_half_precision_vectors_of_any_shape_give_float32_probabilities_that_sum_to_one() -> None:
-    found = make(inputs=12).log_probs(torch.randn(2, 3, 12).half())
-    assert found.dtype == torch.float32 and found.shape == (2, 3, 5)
-    assert torch.allclose(found.exp().sum(-1), torch.ones(2, 3), atol=1e-5)
+    log_probs = make(inputs=12).log_probs(torch.randn(2, 3, 12).half())
+    assert log_probs.dtype == torch.float32 and log_probs.shape == (2, 3, 5)
+    assert torch.allclose(log_probs.exp().sum(-1), torch.ones(2, 3), atol=1e-5)
 
 
 def test_bytes_bring_the_same_memory_back() -> None:

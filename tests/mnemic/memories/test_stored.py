@@ -53,8 +53,8 @@ READ = {"window": 64, "stride": 32, "tokens": 64}
 
 def with_datasets(bank, *without, **versions):
     """The bank as another release would pin it."""
-    kept = {name: version for name, version in bank.release.versions.items() if name not in without}
-    return Bank(bank.store, replace(bank.release, versions={**kept, **versions}))
+    fewer = {name: version for name, version in bank.release.versions.items() if name not in without}
+    return Bank(bank.store, replace(bank.release, versions={**fewer, **versions}))
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +102,8 @@ def test_it_says_what_the_teacher_said_of_held_out_rows(bank, way, monkeypatch):
     assert isinstance(memory.store, Lists) == (way == "lists")
     rows = held_out(bank).table
     keys = torch.from_numpy(datastore.vectors(rows["key"].combine_chunks()))
-    found = memory.token_log_prob(keys, torch.from_numpy(rows["token"].to_numpy().astype(np.int64))).exp().numpy()
-    same = np.isclose(found, rows["teacher_label"].to_numpy(), atol=1e-4)
+    chances = memory.token_log_prob(keys, torch.from_numpy(rows["token"].to_numpy().astype(np.int64))).exp().numpy()
+    same = np.isclose(chances, rows["teacher_label"].to_numpy(), atol=1e-4)
     assert same.mean() == 1.0 if way == "exact" else same.mean() > 0.9
     stored = bank.table("datastore", ["document", "position", "token"], "split = 'store'")
     ordered = stored.sort_by([("document", "ascending"), ("position", "ascending")])["token"].to_numpy()
@@ -112,17 +112,17 @@ def test_it_says_what_the_teacher_said_of_held_out_rows(bank, way, monkeypatch):
 
 def test_lists_of_the_release_are_used(bank, monkeypatch):
     monkeypatch.setattr(knn, "EXACT_ROWS", 50)
-    made = bank.memory("knn").module.store
-    width = made.centroids.shape[1]
-    centroid = pa.FixedSizeListArray.from_arrays(pa.array(made.centroids.numpy().reshape(-1)), width)
+    whole = bank.memory("knn").module.store
+    width = whole.centroids.shape[1]
+    centroid = pa.FixedSizeListArray.from_arrays(pa.array(whole.centroids.numpy().reshape(-1)), width)
     count = len(centroid)
     columns = {"list": pa.array(range(count), pa.int32()), "rows": pa.array([1] * count), "centroid": centroid}
     table = pa.table(columns)
     append_rows(bank.store["lists"], table.take(list(range(count))[::-1]), table.schema, {})
     pinned = with_datasets(bank, lists=bank.store["lists"].require().version)
     monkeypatch.setattr(Lists, "measure", lambda self, recall: pytest.fail("it was measured by the teacher"))
-    found = datastore.load(pinned.view, {**pinned.memory_info("knn").config, "probes": 1}).store
-    assert torch.equal(found.centroids, made.centroids) and found.probes == 1
+    narrow = datastore.load(pinned.view, {**pinned.memory_info("knn").config, "probes": 1}).store
+    assert torch.equal(narrow.centroids, whole.centroids) and narrow.probes == 1
 
 
 def test_attaching_the_retriever_and_several_together(bank, loaded, model):
@@ -156,12 +156,12 @@ def test_a_decoder_of_a_bank_is_attached(with_decoder, loaded, model):
     assert isinstance(decoder, MemoryDecoder) and memory.info.kind == "decoder"
     inputs = loaded[1]("The table of a column", return_tensors="pt")
     with torch.inference_mode():
-        found = with_decoder.attach(model, "decoder", weight=1.0)(**inputs).logits
-        assert torch.allclose(found[..., decoder.tokens], decoder(inputs.input_ids), atol=1e-5)
+        logits = with_decoder.attach(model, "decoder", weight=1.0)(**inputs).logits
+        assert torch.allclose(logits[..., decoder.tokens], decoder(inputs.input_ids), atol=1e-5)
 
 
 def test_names_and_weights_that_do_not_fit_are_told(bank, model):
-    for arguments, told in (
+    for arguments, sentence in (
         (("mlp", [0.1, 0.2]), "1 memories and 2 weights"),
         ((["mlp", "knn"], 0.3), "2 memories and 1 weights"),
         (({"mlp": 0.3}, 0.3), "come with their weights"),
@@ -170,7 +170,7 @@ def test_names_and_weights_that_do_not_fit_are_told(bank, model):
         (({"mlp": 0.3, "knn": None}, None), "a weight between 0 and 1"),
         (({"mlp": 0.7, "knn": 0.7}, None), "sum to more than 1"),
     ):
-        with pytest.raises(ModelError, match=told):
+        with pytest.raises(ModelError, match=sentence):
             bank.attach(model, *arguments)
     with pytest.raises(BankError, match="no memory 'other'"):
         bank.attach(model, ["mlp", "other"], [0.1, 0.1])

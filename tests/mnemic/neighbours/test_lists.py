@@ -23,10 +23,8 @@ def store(rows: int, width: int, seed: int = 0, topics: int = 40) -> tuple[torch
     return torch.from_numpy(keys.astype(np.float16)), torch.arange(rows) // 20
 
 
-def recall(found: np.ndarray, exact: np.ndarray, k: int = 64) -> float:
-    return float(
-        np.mean([len(np.intersect1d(one[:k], other[:k])) / k for one, other in zip(found, exact, strict=True)])
-    )
+def recall(rows: np.ndarray, exact: np.ndarray, k: int = 64) -> float:
+    return float(np.mean([len(np.intersect1d(one[:k], other[:k])) / k for one, other in zip(rows, exact, strict=True)]))
 
 
 @pytest.fixture(scope="module")
@@ -55,15 +53,15 @@ def test_a_quarter_of_the_lists_finds_nearly_all(clustered):
     assert recall(rows, exact) >= 0.97
 
 
-@pytest.mark.parametrize("wanted", [0.8, 0.97])
-def test_as_many_lists_are_looked_at_as_the_recall_needs(clustered, wanted):
+@pytest.mark.parametrize("recall_sought", [0.8, 0.97])
+def test_as_many_lists_are_looked_at_as_the_recall_needs(clustered, recall_sought):
     keys, document, _ = clustered
     searched = Lists(keys, document)
-    told = searched.measure(wanted)
-    assert told["recall"] >= wanted and told["probes"] == searched.probes < told["lists"]
+    measured = searched.measure(recall_sought)
+    assert measured["recall"] >= recall_sought and measured["probes"] == searched.probes < measured["lists"]
     some = torch.arange(5, 12_000, 19)
     exact = ExactSearch(keys, document).search(keys[some], document[some], 64)[1]
-    assert recall(searched.search(keys[some], document[some], 64)[1], exact) >= wanted - 0.02
+    assert recall(searched.search(keys[some], document[some], 64)[1], exact) >= recall_sought - 0.02
 
 
 @settings(max_examples=8, deadline=None)
@@ -73,8 +71,8 @@ def test_an_answer_does_not_depend_on_what_else_is_asked(clustered, order, size,
     expected = searched.search(keys[:150], document[:150], 30, probes)
     for begin in range(0, 150, size):
         part = torch.tensor(order[begin : begin + size])
-        for found, whole in zip(searched.search(keys[part], document[part], 30, probes), expected, strict=True):
-            np.testing.assert_array_equal(found, whole[part.numpy()])
+        for part_of, whole in zip(searched.search(keys[part], document[part], 30, probes), expected, strict=True):
+            np.testing.assert_array_equal(part_of, whole[part.numpy()])
 
 
 def test_tiles_and_blocks_do_not_show(clustered, monkeypatch):
@@ -82,8 +80,8 @@ def test_tiles_and_blocks_do_not_show(clustered, monkeypatch):
     expected = searched.search(keys[:500], document[:500], 30, 5)
     monkeypatch.setattr(lists, "TILE", 7)
     monkeypatch.setattr(lists, "_QUERIES", 64)
-    for found, whole in zip(searched.search(keys[:500], document[:500], 30, 5), expected, strict=True):
-        np.testing.assert_array_equal(found, whole)
+    for small, whole in zip(searched.search(keys[:500], document[:500], 30, 5), expected, strict=True):
+        np.testing.assert_array_equal(small, whole)
 
 
 def test_torch_selects_what_the_compiled_code_selects(clustered, monkeypatch):

@@ -115,11 +115,11 @@ def parted(table: pa.Table, parts: list[list[int]]) -> list[pa.RecordBatch]:
 
 def in_any_order(reduction: Reduction, parts: list[pa.RecordBatch], generator: np.random.Generator) -> object:
     """Partial results merged two by two, in a random tree of merges."""
-    found = [reduction.partial(part) for part in parts]
-    while len(found) > 1:
-        one, other = (found.pop(int(generator.integers(len(found)))) for _ in range(2))
-        found.append(reduction.merge(one, other))
-    return found[0]
+    partials = [reduction.partial(part) for part in parts]
+    while len(partials) > 1:
+        one, other = (partials.pop(int(generator.integers(len(partials)))) for _ in range(2))
+        partials.append(reduction.merge(one, other))
+    return partials[0]
 
 
 @given(st.integers(0, 10**6), st.integers(1, 12))
@@ -323,8 +323,8 @@ def test_of_a_large_corpus_every_leaf_holds_its_part_of_the_sample(monkeypatch: 
     fitted, _, _ = fit(operator, table)
     batch = table.combine_chunks().to_batches()[0]
     points = vectors_of(batch)[np.argsort(draws(batch["id"], 0))[:1500]]
-    held = np.bincount(fitted.tree.descend(points)[-1], minlength=len(fitted.tree.names[-1]))
-    assert len(held) > 4 and held.min() >= 50 * 1500 / 4000
+    leaf_sizes = np.bincount(fitted.tree.descend(points)[-1], minlength=len(fitted.tree.names[-1]))
+    assert len(leaf_sizes) > 4 and leaf_sizes.min() >= 50 * 1500 / 4000
 
 
 def test_a_node_that_cannot_be_divided_has_one_child_with_all_its_events() -> None:

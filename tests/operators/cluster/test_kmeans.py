@@ -32,8 +32,8 @@ def in_steps(points: np.ndarray) -> torch.Tensor:
 def train_one(points: np.ndarray, clusters: int, name: str = "", **changes: object) -> np.ndarray:
     """Centroids of one node, in the unit of its points."""
     how = KMeansSettings(**{**HOW.__dict__, "branching": clusters, **changes})
-    (made,) = trained(in_steps(points)[None], np.array([len(points)]), np.array([clusters]), [name], how)
-    return made / steps_of_a_unit(points)
+    (trained_one,) = trained(in_steps(points)[None], np.array([len(points)]), np.array([clusters]), [name], how)
+    return trained_one / steps_of_a_unit(points)
 
 
 def nearest_of(points: np.ndarray, centroids: np.ndarray) -> np.ndarray:
@@ -98,11 +98,11 @@ def test_steps_are_those_of_lloyd(seed: int, monkeypatch: pytest.MonkeyPatch) ->
     start = train_one(points, 7, iterations=1, share=math.inf)
     points_on_grid = (in_steps(points) / steps_of_a_unit(points)).numpy()
     for steps in (1, 2, 5):
-        made = train_one(points, 7, iterations=steps, share=math.inf)
+        centroids = train_one(points, 7, iterations=steps, share=math.inf)
         again = train_one(points, 7, iterations=steps + 1, share=math.inf)
-        expected = lloyd(points_on_grid, made.astype(np.float64), 1)
+        expected = lloyd(points_on_grid, centroids.astype(np.float64), 1)
         inertia = [
-            ((points - found[nearest_of(points, found)]) ** 2).sum(axis=1).mean() for found in (made, again, expected)
+            ((points - of[nearest_of(points, of)]) ** 2).sum(axis=1).mean() for of in (centroids, again, expected)
         ]
         assert inertia[1] <= inertia[0] * 1.0001
         assert inertia[1] == pytest.approx(inertia[2], rel=0.003)
@@ -134,18 +134,18 @@ def test_the_start_depends_on_seed_and_name() -> None:
 def test_nodes_are_trained_alike_alone_and_together(threads: int) -> None:
     generator = np.random.default_rng(3)
     points = generator.standard_normal((5, 400, 9)).astype(np.float32)
-    valid, wanted, names = np.array([400, 310, 77, 400, 12]), np.array([6, 2, 6, 5, 4]), list("abcde")
+    valid, counts, names = np.array([400, 310, 77, 400, 12]), np.array([6, 2, 6, 5, 4]), list("abcde")
     points[np.arange(400) >= valid[:, None]] = 0
     steps = (torch.from_numpy(points) * steps_of_a_unit(points.reshape(-1, 9))).round_()
     how = KMeansSettings(6, 8, 6400, 1.2, 0)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        together = trained(steps, valid, wanted, names, how)
+        together = trained(steps, valid, counts, names, how)
         for one in range(5):
             room = steps[one : one + 1, : valid[one]]
-            (alone,) = trained(room, valid[one : one + 1], wanted[one : one + 1], [names[one]], how)
-            assert alone.shape == (wanted[one], 9) and np.array_equal(alone, together[one])
+            (alone,) = trained(room, valid[one : one + 1], counts[one : one + 1], [names[one]], how)
+            assert alone.shape == (counts[one], 9) and np.array_equal(alone, together[one])
     finally:
         torch.set_num_threads(before)
 
@@ -216,8 +216,8 @@ def test_what_a_product_cannot_tell_is_told_in_float64() -> None:
     assert ((squares + product).argmin(axis=1) != expected).mean() > 0.3, "the case is too easy"
     given_ = [torch.from_numpy(one) for one in (product, squares[None], rows, centroids[None])]
     norms = (float(np.linalg.norm(rows, axis=1).max()), float(np.linalg.norm(centroids, axis=1).max()))
-    found = settled(*given_, torch.zeros(400, dtype=torch.int64), norms)
-    assert found.tolist() == expected.tolist()
+    result = settled(*given_, torch.zeros(400, dtype=torch.int64), norms)
+    assert result.tolist() == expected.tolist()
     one = root(centroids[:1]).extended([centroids], 16)
     assert Descent(one)(rows)[1].tolist() == expected.tolist()
 
@@ -256,12 +256,12 @@ def test_what_is_not_dropped_holds_the_floor(seed: int, rows: int, floor: int) -
 
 def test_the_smallest_cluster_is_dropped_and_its_points_go_to_those_that_remain() -> None:
     points = np.repeat(np.array([0, 1, 10, 11, 20, 30], np.float32), [4, 3, 2, 2, 3, 1])[:, None]
-    made = np.array([0, 1, 10, 11, 20, 30], np.float32)[:, None]
+    places = np.array([0, 1, 10, 11, 20, 30], np.float32)[:, None]
 
     def left(floor: int) -> list[float]:
         grower = Grower(points, len(points), KMeansSettings(8, 4, 64, 1.5, 0))
-        by_steps, _ = grower._divided(root(mean(points)), np.zeros(len(points), np.int64), [made], floor)
-        in_a_stride, _ = grower._strode(root(mean(points)), [made], floor)
+        by_steps, _ = grower._divided(root(mean(points)), np.zeros(len(points), np.int64), [places], floor)
+        in_a_stride, _ = grower._strode(root(mean(points)), [places], floor)
         assert by_steps.centroids[1].tolist() == in_a_stride.centroids[1].tolist()
         return by_steps.centroids[1].ravel().tolist()
 

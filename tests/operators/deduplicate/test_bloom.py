@@ -42,13 +42,13 @@ def test_a_key_is_seen_the_second_time_also_in_one_call() -> None:
 
 def test_a_full_filter_refuses_and_is_left_as_it_was() -> None:
     one = BloomFilter(100, 1e-3)
-    held = keys(100)
-    one.add(held)
+    members = keys(100)
+    one.add(members)
     before = one.bits.copy()
     with pytest.raises(StepError, match="holds 100 of 100 keys, and 1 more"):
         one.add(np.array([12345], np.uint64))
     assert np.array_equal(one.bits, before)
-    assert one.add(held).all()  # what is there may come again
+    assert one.add(members).all()  # what is there may come again
 
 
 def test_merged_filters_are_the_single_one() -> None:
@@ -122,11 +122,11 @@ def test_sums_collide_where_keys_do_not() -> None:
     signatures = GENERATOR.integers(0, 1 << 20, (20_000, 12)).astype(np.uint32)
     assert len(np.unique(signatures[:, :6].sum(axis=1))) < 20_000
     forms, salts = GENERATOR.integers(0, 2**64, (20_000, 2), dtype=np.uint64), np.zeros(20_000, np.uint64)
-    made = keys_of(forms, signatures, salts, 2, 6)
-    assert len(np.unique(made)) == 60_000
-    assert (made >> np.uint64(BAND_SHIFT) == np.arange(3)).all()
+    sums = keys_of(forms, signatures, salts, 2, 6)
+    assert len(np.unique(sums)) == 60_000
+    assert (sums >> np.uint64(BAND_SHIFT) == np.arange(3)).all()
     other = keys_of(forms, signatures[:, [1, 0, *range(2, 12)]], salts, 2, 6)
-    assert (other[:, 1] != made[:, 1]).all() and (other[:, 2] == made[:, 2]).all()
+    assert (other[:, 1] != sums[:, 1]).all() and (other[:, 2] == sums[:, 2]).all()
     signatures[5] = 0xFFFFFFFF  # no shingles, no bands
     ascending, rows = run_of(keys_of(forms, signatures, salts, 2, 6), np.arange(20_000, dtype=np.uint64))
     assert (np.diff(ascending.astype(object)) > 0).all() and (rows == 5).sum() == 1

@@ -91,7 +91,7 @@ def duplicates(fitted: ColumnById, rows: Rows) -> dict[str, str]:
     """Dropped documents and what they duplicate."""
     ids = rows.table.column("id").combine_chunks()
     column = fitted(pa.record_batch({"id": ids})).column("duplicate_of")
-    return {i: kept for i, kept in zip(ids.to_pylist(), column.to_pylist(), strict=True) if kept}
+    return {i: original for i, original in zip(ids.to_pylist(), column.to_pylist(), strict=True) if original}
 
 
 def similarity(one: str, other: str, n: int = 5) -> float:
@@ -111,19 +111,19 @@ def brute_force(texts: dict[str, str], threshold: float) -> dict[str, str]:
     ranked = sorted(texts, key=lambda i: (-len(texts[i]), content_hash(texts[i]), i))
     first: dict[str, str] = {}
     keeper: dict[str, str] = {}
-    kept: list[str] = []
+    standing: list[str] = []
     for i in ranked:
         if form(texts[i]) in first:
             keeper[i] = keeper.get(first[form(texts[i])], first[form(texts[i])])
             continue
         first[form(texts[i])] = i
         score, _, best = max(
-            ((similarity(texts[i], texts[k]), -p, k) for p, k in enumerate(kept)), default=(0.0, 0, "")
+            ((similarity(texts[i], texts[k]), -p, k) for p, k in enumerate(standing)), default=(0.0, 0, "")
         )
         if score >= threshold:
             keeper[i] = best
         else:
-            kept.append(i)
+            standing.append(i)
     return keeper
 
 
@@ -153,11 +153,11 @@ def test_equals_brute_force_where_every_similar_pair_is_a_candidate(
     texts = planted(seed, families=8)
     rows = corpus(texts)
     fitted = fit(replace(every_pair, threshold=threshold), rows)
-    expected, found = brute_force(texts, threshold), duplicates(fitted, rows)
-    assert found.keys() == expected.keys()
+    expected, duplicate_of = brute_force(texts, threshold), duplicates(fitted, rows)
+    assert duplicate_of.keys() == expected.keys()
     assert all(
-        form(texts[i]) == form(texts[kept]) or similarity(texts[i], texts[kept]) >= threshold
-        for i, kept in found.items()
+        form(texts[i]) == form(texts[original]) or similarity(texts[i], texts[original]) >= threshold
+        for i, original in duplicate_of.items()
         if not any(form(texts[i]) == form(texts[j]) for j in expected if j != i)
     )
     assert expected and fitted.summary["kept"] == len(texts) - len(expected)
@@ -167,10 +167,10 @@ def test_equals_brute_force_where_every_similar_pair_is_a_candidate(
 def test_default_shape_finds_similar_pairs() -> None:
     texts = planted(9, families=60)
     rows = corpus(texts)
-    found = duplicates(fit(Deduplicate(), rows), rows)
+    duplicate_of = duplicates(fit(Deduplicate(), rows), rows)
     expected = brute_force(texts, 0.85)
     assert len(expected) > 80
-    assert len(expected.keys() & found.keys()) >= 0.95 * len(expected)
+    assert len(expected.keys() & duplicate_of.keys()) >= 0.95 * len(expected)
 
 
 def test_every_removal_is_a_judged_pair_with_its_exact_similarity() -> None:
@@ -282,9 +282,9 @@ def test_exact_reads_no_signatures_and_only_texts_of_copies_in_another_form() ->
     rows = corpus(texts)
     rows.table = rows.table.drop_columns(["signature"])
     expected = {i for i in texts if any(form(texts[i]) == form(texts[j]) for j in texts if j != i)}
-    found = duplicates(fit(Deduplicate(method="exact"), rows), rows)
-    assert found and set(found) | set(found.values()) == expected
-    assert rows.texts_taken <= 2 * len(found)
+    duplicate_of = duplicates(fit(Deduplicate(method="exact"), rows), rows)
+    assert duplicate_of and set(duplicate_of) | set(duplicate_of.values()) == expected
+    assert rows.texts_taken <= 2 * len(duplicate_of)
 
 
 def test_texts_are_read_for_candidates_only() -> None:
@@ -347,9 +347,9 @@ def test_tenants_are_deduplicated_each_by_itself() -> None:
     tenants = {name: name.partition("-")[0] for name in both}
     alone = duplicates(fit(Deduplicate(), corpus(texts)), corpus(texts))
     fitted = fit(Deduplicate(), corpus(both, tenants=tenants))
-    found = duplicates(fitted, corpus(both, tenants=tenants))
-    assert alone and len(found) == 2 * len(alone)
-    assert all(tenants[name] == tenants[kept] for name, kept in found.items())
+    duplicate_of = duplicates(fitted, corpus(both, tenants=tenants))
+    assert alone and len(duplicate_of) == 2 * len(alone)
+    assert all(tenants[name] == tenants[original] for name, original in duplicate_of.items())
     pairs = fitted.tables["pairs"].to_pylist()
     assert all(tenants[pair["document"]] == tenants[pair["other"]] for pair in pairs)
 
@@ -362,9 +362,9 @@ def test_neither_method_nor_memory_change_the_answer(method: str, memory_gb: flo
     expected = fit(Deduplicate(**shape), corpus(texts))
     operator = Deduplicate(method=method, memory_gb=memory_gb, **shape)
     assert operator.plan(len(texts)).shards > 1 or memory_gb == 4.0 or method != "minhash"
-    found = fit(operator, corpus(texts, batch=7))
-    assert found.tables["pairs"].equals(expected.tables["pairs"])
-    assert found.summary == expected.summary
+    fitted = fit(operator, corpus(texts, batch=7))
+    assert fitted.tables["pairs"].equals(expected.tables["pairs"])
+    assert fitted.summary == expected.summary
 
 
 @pytest.mark.parametrize("size", [1, 7, 30])

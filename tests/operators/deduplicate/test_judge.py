@@ -48,10 +48,10 @@ def test_jaccard_against_sets() -> None:
 def test_shingle_sets_are_equal_when_little_is_held() -> None:
     texts = [f"{i} " + " ".join(f"w{j}" for j in range(i, i + 20)) for i in range(30)]
     sets, read = sets_of(texts, most_hashes=40)
-    wanted = [3, 29, 0, 3, 7, 8, 9, 3]
+    documents = [3, 29, 0, 3, 7, 8, 9, 3]
     expected = Shingler(2).distinct(pa.array(texts))
     for _ in range(2):
-        assert all(np.array_equal(got, expected[i]) for i, got in zip(wanted, sets.fetch(wanted), strict=True))
+        assert all(np.array_equal(got, expected[i]) for i, got in zip(documents, sets.fetch(documents), strict=True))
     assert len(sets._sets) <= 2
     before = len(read)
     sets.fetch([3])
@@ -76,7 +76,7 @@ def test_candidates_share_enough_buckets_and_components() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([60, 400, 10**6]), st.integers(1, 64))
-def test_little_memory_and_small_chunks_change_nothing(seed: int, held: int, texts_at_once: int) -> None:
+def test_little_memory_and_small_chunks_change_nothing(seed: int, budget: int, texts_at_once: int) -> None:
     generator = np.random.default_rng(seed)
     base = [f"w{w}" for w in generator.integers(0, 30, 60)]
     texts = []
@@ -91,9 +91,9 @@ def test_little_memory_and_small_chunks_change_nothing(seed: int, held: int, tex
     expected = judge(Buckets(documents, groups, signatures), 2, lengths, sets_of(texts)[0], 0.7, quiet)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_TEXTS", texts_at_once)
-        found = judge(Buckets(documents, groups, signatures), 2, lengths, sets_of(texts, 2, held)[0], 0.7, quiet)
+        judged = judge(Buckets(documents, groups, signatures), 2, lengths, sets_of(texts, 2, budget)[0], 0.7, quiet)
     for name in ("keeper", "unlisted", "document", "other", "similarity", "bands"):
-        assert np.array_equal(getattr(found, name), getattr(expected, name)), name
+        assert np.array_equal(getattr(judged, name), getattr(expected, name)), name
     assert (expected.keeper[:2] == -1).all() and (expected.keeper >= 0).any()
 
 
@@ -119,13 +119,13 @@ def groups_at(level: float, document: np.ndarray, other: np.ndarray, similarity:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([60, 10**6]), st.integers(1, 6))
-def test_of_many_distinct_ones_the_nearest_are_listed_and_those_that_link(seed: int, held: int, nearest: int) -> None:
+def test_of_many_distinct_ones_the_nearest_are_listed_and_those_that_link(seed: int, budget: int, nearest: int) -> None:
     texts = letters(np.random.default_rng(seed), 40)
     signatures, lengths = np.zeros((40, 4), np.uint32), np.array([len(text) for text in texts])
 
     def judged(nearest: int):
         buckets = Buckets(np.arange(40), np.zeros(40, np.int64), signatures)
-        return judge(buckets, 0, lengths, sets_of(texts, 2, held)[0], 0.7, quiet, nearest)
+        return judge(buckets, 0, lengths, sets_of(texts, 2, budget)[0], 0.7, quiet, nearest)
 
     every, some = judged(10**6), judged(nearest)
     assert np.array_equal(some.keeper, every.keeper) and not every.unlisted.any()

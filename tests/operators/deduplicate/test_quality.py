@@ -29,26 +29,26 @@ def texts() -> dict[str, str]:
     ]
     natural = sorted({part: name for name, part in natural}.items(), key=lambda item: item[1])
     planted = plant([(name, part) for part, name in natural], min(700, len(natural) // 2), 7)
-    made = {name: part for part, name in natural} | {name: part for name, part, *_ in planted}
-    return {name: made[name] for name in sorted(made, key=content_hash)}
+    all_texts = {name: part for part, name in natural} | {name: part for name, part, *_ in planted}
+    return {name: all_texts[name] for name in sorted(all_texts, key=content_hash)}
 
 
 @pytest.mark.parametrize("method", ["auto", "lshbloom"])
 def test_removals_are_those_of_the_exact_truth(texts, method) -> None:
-    names, said = list(texts), list(texts.values())
-    one, other, similarity, group = similar_pairs(said, 0.8)
+    names, bodies = list(texts), list(texts.values())
+    one, other, similarity, group = similar_pairs(bodies, 0.8)
     assert len(one) > 60 and (similarity >= 0.8).all()
     rows = corpus(texts)
     fitted = fit(Deduplicate(method=method), rows)
     dropped = duplicates(fitted, rows)
-    order = sorted(range(len(said)), key=lambda i: (-len(said[i]), content_hash(said[i]), names[i]))
+    order = sorted(range(len(bodies)), key=lambda i: (-len(bodies[i]), content_hash(bodies[i]), names[i]))
     back = np.argsort(order)
-    lengths, renumbered = np.array([len(said[i]) for i in order]), np.where(group >= 0, back[group], -1)[order]
-    kept = kept_by_rule(lengths, renumbered, back[one], back[other])[back]
+    lengths, renumbered = np.array([len(bodies[i]) for i in order]), np.where(group >= 0, back[group], -1)[order]
+    stays = kept_by_rule(lengths, renumbered, back[one], back[other])[back]
     removed = np.array([name in dropped for name in names])
-    wanted, found = (group >= 0) & ~kept, (group >= 0) & removed
-    right = (wanted & found).sum()
-    assert 2 * right / (wanted.sum() + found.sum()) >= 0.99
+    expected, actual = (group >= 0) & ~stays, (group >= 0) & removed
+    right = (expected & actual).sum()
+    assert 2 * right / (expected.sum() + actual.sum()) >= 0.99
     for pair in fitted.tables["pairs"].to_pylist():
         exact = jaccard(shingles(texts[pair["document"]]), shingles(texts[pair["other"]]))
         if pair["rule"] == "jaccard":
@@ -56,21 +56,21 @@ def test_removals_are_those_of_the_exact_truth(texts, method) -> None:
 
 
 def test_the_truth_is_that_of_brute_force(texts) -> None:
-    said = list(texts.values())[:250]
-    sets = [shingles(text) for text in said]
-    one, other, similarity, group = similar_pairs(said, 0.6)
-    found = {frozenset(pair): value for *pair, value in zip(one.tolist(), other.tolist(), similarity, strict=True)}
-    for i in range(len(said)):
+    bodies = list(texts.values())[:250]
+    sets = [shingles(text) for text in bodies]
+    one, other, similarity, group = similar_pairs(bodies, 0.6)
+    truth = {frozenset(pair): value for *pair, value in zip(one.tolist(), other.tolist(), similarity, strict=True)}
+    for i in range(len(bodies)):
         for j in range(i):
             exact = jaccard(sets[i], sets[j])
             if group[i] >= 0 and group[i] == group[j]:
                 assert exact == 1.0
             elif group[i] == i and group[j] == j:
-                assert found.get(frozenset((i, j)), exact) == exact and (frozenset((i, j)) in found) == (exact >= 0.6)
+                assert truth.get(frozenset((i, j)), exact) == exact and (frozenset((i, j)) in truth) == (exact >= 0.6)
 
 
 def test_the_operator_s_shingles_are_those_of_the_truth(texts) -> None:
-    said = [*[*texts.values()][:200], "東京の天気は晴れです、明日は雨です", "ไทยเขียนโดยไม่เว้นวรรค", ""]
-    said += [unicodedata.normalize("NFD", text) for text in said[:50]]
-    for text, made in zip(said, Shingler().distinct(pa.array(said, pa.large_string())), strict=True):
-        assert len(made) == len(shingles(text))
+    bodies = [*[*texts.values()][:200], "東京の天気は晴れです、明日は雨です", "ไทยเขียนโดยไม่เว้นวรรค", ""]
+    bodies += [unicodedata.normalize("NFD", text) for text in bodies[:50]]
+    for text, hashes in zip(bodies, Shingler().distinct(pa.array(bodies, pa.large_string())), strict=True):
+        assert len(hashes) == len(shingles(text))

@@ -49,16 +49,16 @@ def events(seed: int, count: int = 60) -> pa.Table:
 def brute_force(table: pa.Table, threshold: float) -> set[str]:
     fallen: set[str] = set()
     rows = sorted(table.to_pylist(), key=lambda row: (-row["words"], row["id"]))
-    kept: list[dict] = []
+    standing: list[dict] = []
     for row in rows:
         if any(
             (other["tenant"], other["cluster"]) == (row["tenant"], row["cluster"])
             and round(float(np.dot(np.float64(other["vector"]), np.float64(row["vector"]))), 6) >= threshold
-            for other in kept
+            for other in standing
         ):
             fallen.add(row["id"])
         else:
-            kept.append(row)
+            standing.append(row)
     return fallen
 
 
@@ -70,9 +70,9 @@ def test_the_definition_in_any_blocks_and_order(seed: int, threshold: float, blo
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(semantic, "_BLOCK", block)
         fitted = Semantic(threshold).fit(Events(shuffled), "cpu", lambda done, total: None)
-    found = fitted(pa.record_batch({"id": table["id"].combine_chunks()}))["same_as"].to_pylist()
+    same_as = fitted(pa.record_batch({"id": table["id"].combine_chunks()}))["same_as"].to_pylist()
     clusters = dict(zip(table["id"].to_pylist(), table["cluster"].to_pylist(), strict=True))
-    fallen = {name: keeper for name, keeper in zip(table["id"].to_pylist(), found, strict=True) if keeper}
+    fallen = {name: keeper for name, keeper in zip(table["id"].to_pylist(), same_as, strict=True) if keeper}
     assert fallen.keys() == brute_force(table, threshold)
     assert all(clusters[name] == clusters[keeper] and keeper not in fallen for name, keeper in fallen.items())
     assert fitted.summary == {"events": 60, "same": len(fallen)}

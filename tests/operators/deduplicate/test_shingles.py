@@ -69,7 +69,7 @@ def test_hashes_are_those_of_the_definition(texts: list[str], n: int, unspaced: 
     assert [hashes[a:b].tolist() for a, b in pairwise(bounds)] == [
         [hash_of_definition(gram) for gram in n_grams(text, n, unspaced)] for text in texts
     ]
-    assert [found.tolist() for found in tokenizer.distinct(strings(texts))] == [
+    assert [hashes_of_text.tolist() for hashes_of_text in tokenizer.distinct(strings(texts))] == [
         list(dict.fromkeys(hash_of_definition(gram) for gram in n_grams(text, n, unspaced))) for text in texts
     ]
 
@@ -99,8 +99,8 @@ def test_any_unicode_form_gives_the_same_words(text: str, form: str) -> None:
 
 def test_hashes_never_change() -> None:
     """Stored signatures rest on these numbers: a change needs a new version of the tokenizer."""
-    (found,) = Shingler().distinct(strings(["The quick brown fox jumps"]))
-    assert found.tolist() == [hash_of_definition(("the", "quick", "brown", "fox", "jumps"))] == [0xE8FA151DFCEDEABF]
+    (hashes,) = Shingler().distinct(strings(["The quick brown fox jumps"]))
+    assert hashes.tolist() == [hash_of_definition(("the", "quick", "brown", "fox", "jumps"))] == [0xE8FA151DFCEDEABF]
 
 
 def test_words_do_not_collide() -> None:
@@ -167,9 +167,9 @@ def test_whole_texts_are_told_apart_by_all_but_form_case_and_white_space() -> No
         ".",
     ]
     forms, _ = Shingler().signatures(strings([*same, *other]), 8, 1)
-    found = [tuple(form) for form in forms.tolist()]
-    assert len(set(found[: len(same)])) == 1
-    assert len(set(found)) == 1 + len(other)
+    groups = [tuple(form) for form in forms.tolist()]
+    assert len(set(groups[: len(same)])) == 1
+    assert len(set(groups)) == 1 + len(other)
     assert normalise("E\u0301") == "é"
 
 

@@ -41,7 +41,7 @@ def sketch_of(shingles: list[int], size: int, seed: int) -> np.ndarray:
 
 def sketch_of_definition(shingles: set[int], size: int, seed: int) -> list[int]:
     """Dahlgaard, Knudsen and Thorup 2017, algorithm 1, in Python integers: per round, bucket and smallest value."""
-    held: dict[int, tuple[int, int]] = {}
+    smallest: dict[int, tuple[int, int]] = {}
     for turn in range(2 * size):
         salt = mix_of_definition(seed ^ (turn * 0x9E3779B97F4A7C15 & M64))
         factor = mix_of_definition(salt) | 1
@@ -49,14 +49,14 @@ def sketch_of_definition(shingles: set[int], size: int, seed: int) -> list[int]:
             value = (shingle ^ salt) * factor & M64
             value ^= value >> 32
             place = ((value * 0x9E3779B97F4A7C15 & M64) >> 32) * size >> 32 if turn < size else turn - size
-            held[place] = min(held.get(place, (turn, 1 << 32)), (turn, value & 0xFFFFFFFF))
-        if len(held) == size:
+            smallest[place] = min(smallest.get(place, (turn, 1 << 32)), (turn, value & 0xFFFFFFFF))
+        if len(smallest) == size:
             break
-    found = [
+    entries = [
         (mix_of_definition(turn << 32 | value) if turn else value) & 0xFFFFFFFF
-        for turn, value in (held[place] for place in range(size))
+        for turn, value in (smallest[place] for place in range(size))
     ]
-    return [value - (value == 0xFFFFFFFF) for value in found]
+    return [value - (value == 0xFFFFFFFF) for value in entries]
 
 
 @settings(max_examples=60, deadline=None)
@@ -113,8 +113,8 @@ def test_a_signature_is_the_sketch_of_the_shingles() -> None:
 
 
 def test_short_texts_have_the_empty_signature() -> None:
-    found = signatures(Signature(), ["", "one two three four", "one two three four five"])
-    assert (found == 0xFFFFFFFF).all(axis=1).tolist() == [True, True, False]
+    columns = signatures(Signature(), ["", "one two three four", "one two three four five"])
+    assert (columns == 0xFFFFFFFF).all(axis=1).tolist() == [True, True, False]
 
 
 def test_hashes_of_texts_are_kept_as_hexadecimal() -> None:

@@ -24,8 +24,8 @@ def test_protected_documents_are_never_dropped() -> None:
         {"protected_locators": ("fold*/can?ry.txt",)},
         {"protected_texts": (r"canary-\d{4}",)},
     ):
-        found = duplicates(fit(Deduplicate(**fields), corpus(texts)), corpus(texts))
-        assert found == {"copy": "canary", "long": "canary", "other": "canary"}
+        duplicate_of = duplicates(fit(Deduplicate(**fields), corpus(texts)), corpus(texts))
+        assert duplicate_of == {"copy": "canary", "long": "canary", "other": "canary"}
     both = Deduplicate(protected_texts=("(?i)canary",), protected_locators=("*/[long.txt",))
     assert duplicates(fit(both, corpus(texts)), corpus(texts)).keys() == {"long", "other"}
 

@@ -58,10 +58,10 @@ def repeated_facts(documents: int = 30, held_out: int = 10) -> tuple[TextRows, n
         if own:
             np.fill_diagonal(distance, np.inf)
         near = np.argsort(distance, axis=1, kind="stable")[:, :32]
-        made = distribution(np.take_along_axis(distance, near, 1), store.token[near], texts.token, 1.0, 16)
-        ids, codes, *_ = target_columns(made, pa.uint16())
+        targets = distribution(np.take_along_axis(distance, near, 1), store.token[near], texts.token, 1.0, 16)
+        ids, codes, *_ = target_columns(targets, pa.uint16())
         stored = [column.flatten().to_numpy().reshape(-1, 16) for column in (ids, codes)]
-        return stored[0].astype(np.int32), stored[1], made.label
+        return stored[0].astype(np.int32), stored[1], targets.label
 
     ids, probs, _ = teach(store, before[0], True)
     base = np.full(len(validation.position), -np.log(120.0), np.float32)
@@ -90,16 +90,16 @@ def test_a_killed_training_resumes_bit_for_bit(address: str, dtype: str) -> None
     rows, _ = repeated_facts(documents=8, held_out=2)
     operator = Decode(model=address, epochs=3, batch=64, dtype=dtype, window=32, stride=16, blocks=2, pass_tokens=64)
     whole = run(operator, rows)
-    assert [made.epoch for made in whole] == [1, 2, 3]
+    assert [checkpoint.epoch for checkpoint in whole] == [1, 2, 3]
     assert run(operator, rows, whole[0].state)[-1] == whole[-1]
     assert whole[-1].weights != whole[0].weights
 
 
 def test_it_starts_from_the_first_blocks_of_the_language_model_and_its_embedding_stays(address: str) -> None:
     rows, _ = repeated_facts(documents=4, held_out=1)
-    made = run(Decode(model=address, epochs=1, learning_rate=0.1, dtype="float32", blocks=3), rows)[0]
+    checkpoint = run(Decode(model=address, epochs=1, learning_rate=0.1, dtype="float32", blocks=3), rows)[0]
     model, _ = languagemodel.load(address, "float32")
-    memory = MemoryDecoder.from_bytes(made.weights)
+    memory = MemoryDecoder.from_bytes(checkpoint.weights)
     assert torch.equal(memory.body.embed_tokens.weight, model.get_input_embeddings().weight.bfloat16())
     fresh = start(model, memory.tokens, 3, seed=0)
     assert not torch.equal(memory.head.weight, fresh.head.weight)
@@ -136,9 +136,9 @@ def test_a_row_is_scored_from_the_context_that_the_datastore_had(address: str) -
     texts = Texts((tokens, tokens[:5]), np.array([0, 0, 0, 1]), np.array([1, 20, 39, 4]))
     scores = decoder_log_probs(memory, texts, 16, 8)
     for row, (begin, position) in enumerate([(0, 1), (8, 20), (24, 39), (0, 4)]):
-        said = memory(torch.from_numpy(tokens[begin:position]).long()[None])[0, -1]
-        place, known = memory.index(torch.tensor([int(tokens[position])]))
-        assert scores[row] == pytest.approx(said[place].item() if known else -np.inf, abs=1e-4)
+        log_probs = memory(torch.from_numpy(tokens[begin:position]).long()[None])[0, -1]
+        place, in_vocabulary = memory.index(torch.tensor([int(tokens[position])]))
+        assert scores[row] == pytest.approx(log_probs[place].item() if in_vocabulary else -np.inf, abs=1e-4)
     alone = decoder_log_probs(
         memory, dataclasses.replace(texts, document=texts.document[1:2], position=texts.position[1:2]), 16, 8
     )
@@ -151,9 +151,9 @@ def test_the_datastores_rows_are_places_in_the_text_and_other_text_is_refused(ad
     batch = pa.table({"id": ["a", "b", "c"], "text": texts, "split": ["store"] * 3})
     rows, _ = operator.open("cpu")(batch.to_batches()[0])
     _, tokenizer = languagemodel.load(address, "float32")
-    found = Texts.from_arrow(batch.select(["id", "text"]), pa.table(rows), tokenizer, 50)
-    assert found.token.tolist() == rows["token"].to_pylist()
-    assert sum(len(piece.rows) for piece in found.pieces(32, 16)) == len(rows)
+    rows_in_text = Texts.from_arrow(batch.select(["id", "text"]), pa.table(rows), tokenizer, 50)
+    assert rows_in_text.token.tolist() == rows["token"].to_pylist()
+    assert sum(len(piece.rows) for piece in rows_in_text.pieces(32, 16)) == len(rows)
     changed = pa.table({"id": ["a", "b", "c"], "text": [texts[0], SENTENCES[1], texts[2]]})
     with pytest.raises(StepError, match=r"other tokens than their documents, the first at position .* of b"):
         Texts.from_arrow(changed, pa.table(rows), tokenizer, 50)
@@ -163,9 +163,9 @@ def test_the_datastores_rows_are_places_in_the_text_and_other_text_is_refused(ad
 
 def test_cost_counts_what_is_read_and_what_is_said(address: str) -> None:
     rows, _ = repeated_facts(documents=4, held_out=0)
-    made = run(Decode(model=address, epochs=1, dtype="float32", blocks=2, window=64, stride=32), rows)[0].metrics
+    metrics = run(Decode(model=address, epochs=1, dtype="float32", blocks=2, window=64, stride=32), rows)[0].metrics
     matrices = 2 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 64)
     head = len(np.unique(rows.store.token)) * 32
     attention = 2 * 6 * 32 * 40 * 40
-    assert made["training_flops"] == 4 * (6 * matrices * 40 + 6 * head * 39 + attention)
-    assert made["trained_tokens"] == 4 * 39
+    assert metrics["training_flops"] == 4 * (6 * matrices * 40 + 6 * head * 39 + attention)
+    assert metrics["trained_tokens"] == 4 * 39

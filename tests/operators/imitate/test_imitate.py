@@ -56,10 +56,10 @@ def repeated_facts(seed: int = 0, rows: int = 700, held_out: int = 400) -> tuple
             np.fill_diagonal(distance, np.inf)
         near = np.argsort(distance, axis=1)[:, :64]
         votes, gap = token[near], np.take_along_axis(distance, near, 1)
-        made = distribution(gap, votes, labels, 6.0, 16)
-        ids, codes, *_ = target_columns(made, pa.uint16())
+        targets = distribution(gap, votes, labels, 6.0, 16)
+        ids, codes, *_ = target_columns(targets, pa.uint16())
         stored = [column.flatten().to_numpy().reshape(-1, 16) for column in (ids, codes)]
-        return stored[0].astype(np.int32), stored[1], made.label
+        return stored[0].astype(np.int32), stored[1], targets.label
 
     ids, probs, _ = teach(key, token, True)
     base = np.full(held_out, -np.log(100.0), dtype=np.float32)
@@ -86,13 +86,13 @@ def test_loss_is_alpha_kl_plus_cross_entropy_up_to_a_constant_with_equal_gradien
     kl = (torch.special.xlogy(dense, dense) - dense * scores).sum(1)
     expected = alpha * kl + (1 - alpha) * torch.nn.functional.cross_entropy(logits, token, reduction="none")
     constant = alpha * torch.special.xlogy(dense, dense).sum(1)
-    wanted = torch.autograd.grad(expected.sum(), logits)[0]
+    gradient = torch.autograd.grad(expected.sum(), logits)[0]
 
     places = torch.cat([token[:, None], ids], 1)
     target = torch.cat([torch.full((6, 1), 1 - alpha, dtype=torch.float64), alpha * probs], 1)
-    found = soft_label_loss(logits, places, target)
-    assert torch.allclose(found + constant, expected, atol=1e-9)
-    assert torch.allclose(torch.autograd.grad(found.sum(), logits)[0], wanted, atol=1e-9)
+    losses = soft_label_loss(logits, places, target)
+    assert torch.allclose(losses + constant, expected, atol=1e-9)
+    assert torch.allclose(torch.autograd.grad(losses.sum(), logits)[0], gradient, atol=1e-9)
 
 
 def test_a_memory_recovers_the_retrievers_gain_and_beats_cross_entropy_alone(address: str) -> None:
@@ -111,9 +111,9 @@ def test_a_killed_training_resumes_bit_for_bit(address: str, dtype: str) -> None
     rows, _ = repeated_facts(rows=300, held_out=50)
     operator = Imitate(model=address, epochs=4, batch=128, dtype=dtype, weight_decay=0.01)
     whole = run(operator, rows)
-    assert [made.epoch for made in whole] == [1, 2, 3, 4]
+    assert [checkpoint.epoch for checkpoint in whole] == [1, 2, 3, 4]
     resumed = run(operator, rows, whole[1].state)
-    assert [made.epoch for made in resumed] == [3, 4]
+    assert [checkpoint.epoch for checkpoint in resumed] == [3, 4]
     assert resumed[-1] == whole[-1]
     assert run(operator, rows, whole[-1].state) == []
 
@@ -128,8 +128,8 @@ def test_a_checkpoint_of_other_settings_is_refused(address: str) -> None:
 
 def test_training_starts_from_the_models_norm_and_rows(address: str) -> None:
     rows, _ = repeated_facts(rows=100, held_out=5)
-    made = run(Imitate(model=address, epochs=1, learning_rate=0.0, matrix_rate=0.0, dtype="float32"), rows)[0]
-    memory = MLPMemory.from_bytes(made.weights)
+    checkpoint = run(Imitate(model=address, epochs=1, learning_rate=0.0, matrix_rate=0.0, dtype="float32"), rows)[0]
+    memory = MLPMemory.from_bytes(checkpoint.weights)
     model, _ = languagemodel.load(address, "float32")
     assert memory.tokens.tolist() == sorted(set(rows.token.tolist()))
     assert torch.equal(memory.head.weight, languagemodel.output_embedding(model)[memory.tokens])
@@ -139,8 +139,9 @@ def test_training_starts_from_the_models_norm_and_rows(address: str) -> None:
 
 def test_metrics_split_the_loss_and_agree_with_the_definition(address: str) -> None:
     rows, _ = repeated_facts(rows=100, held_out=60)
-    made = run(Imitate(model=address, epochs=1, learning_rate=0.0, matrix_rate=0.0, dtype="float32", batch=32), rows)[0]
-    memory = MLPMemory.from_bytes(made.weights)
+    operator = Imitate(model=address, epochs=1, learning_rate=0.0, matrix_rate=0.0, dtype="float32", batch=32)
+    trained = run(operator, rows)[0]
+    memory = MLPMemory.from_bytes(trained.weights)
     with torch.inference_mode():
         table = memory.log_probs(torch.from_numpy(rows.input)).double().numpy()
         held_out = memory.token_log_prob(
@@ -154,12 +155,13 @@ def test_metrics_split_the_loss_and_agree_with_the_definition(address: str) -> N
         probs = probs[probs > 0]
         kl += (probs * (np.log(probs) - table[i][places])).sum() / 100
         cross_entropy -= table[i][head.index(rows.token[i])] / 100
-    assert made.metrics["train_kl"] == pytest.approx(kl, rel=1e-4)
-    assert made.metrics["train_cross_entropy"] == pytest.approx(cross_entropy, rel=1e-4)
-    assert made.metrics["train_loss"] == pytest.approx(0.4 * kl + 0.6 * cross_entropy, rel=1e-4)
+    assert trained.metrics["train_kl"] == pytest.approx(kl, rel=1e-4)
+    assert trained.metrics["train_cross_entropy"] == pytest.approx(cross_entropy, rel=1e-4)
+    assert trained.metrics["train_loss"] == pytest.approx(0.4 * kl + 0.6 * cross_entropy, rel=1e-4)
     weight, score = best_weight(rows.validation_base_logprob, held_out.numpy())
-    assert (made.metrics["weight"], made.metrics["validation_perplexity"]) == (weight, pytest.approx(score, rel=1e-6))
-    assert made.metrics["validation_base_perplexity"] == pytest.approx(100.0, rel=1e-5)
+    assert trained.metrics["weight"] == weight
+    assert trained.metrics["validation_perplexity"] == pytest.approx(score, rel=1e-6)
+    assert trained.metrics["validation_base_perplexity"] == pytest.approx(100.0, rel=1e-5)
 
 
 def test_a_row_without_teacher_learns_from_its_token_and_no_validation_gives_no_metrics(address: str) -> None:
@@ -194,7 +196,7 @@ def test_moments_go_back_to_the_parameter_that_they_are_of(address: str) -> None
     memory = MLPMemory.from_bytes(finished_weights(state))
     optimisers = make_optimisers(operator, MLPStudent(rows, memory, 0.4, "cpu", half=False), "cpu")
     restore_moments(state, memory, optimisers)
-    assert [{tuple(sorted(held)) for held in one.state.values()} for one in optimisers] == [
+    assert [{tuple(sorted(names)) for names in one.state.values()} for one in optimisers] == [
         {("exp_avg", "exp_avg_sq", "step")},
         {("momentum",)},
     ]
@@ -235,12 +237,12 @@ def test_training_ends_when_the_mixture_gets_no_better(address: str) -> None:
     drawn = np.random.default_rng(4).integers(0, 100, 200).astype(np.int32)
     rows = dataclasses.replace(rows, validation_token=drawn)
     operator = Imitate(model=address, epochs=12, batch=32, dtype="float32", learning_rate=5e-3)
-    made = run(operator, rows)
-    best = int(np.argmin([checkpoint.metrics["validation_perplexity"] for checkpoint in made]))
-    assert len(made) == best + 1 + operator.patience < 12
-    for place in range(best + 1, len(made)):  # however far it is when it is killed
-        again = run(operator, rows, made[place - 1].state)
-        assert [checkpoint.state for checkpoint in again] == [checkpoint.state for checkpoint in made[place:]]
+    checkpoints = run(operator, rows)
+    best = int(np.argmin([checkpoint.metrics["validation_perplexity"] for checkpoint in checkpoints]))
+    assert len(checkpoints) == best + 1 + operator.patience < 12
+    for place in range(best + 1, len(checkpoints)):  # however far it is when it is killed
+        again = run(operator, rows, checkpoints[place - 1].state)
+        assert [checkpoint.state for checkpoint in again] == [checkpoint.state for checkpoint in checkpoints[place:]]
 
 
 def test_without_validation_every_epoch_is_trained(address: str) -> None:

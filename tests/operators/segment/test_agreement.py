@@ -16,9 +16,9 @@ def flags(text: str) -> np.ndarray:
 def test_shares_are_those_of_nltk(pairs: list[tuple[bool, bool]], window: int) -> None:
     """nltk.metrics.segmentation, transcribed: it slides over the string of gaps."""
     cuts, reference = (np.array(side) for side in zip(*pairs, strict=True))
-    found = ["".join("1" if flag else "0" for flag in side) for side in (reference, cuts)]
+    strings = ["".join("1" if flag else "0" for flag in side) for side in (reference, cuts)]
     places = range(len(cuts) - window + 1)
-    counts = [[side[place : place + window].count("1") for place in places] for side in found]
+    counts = [[side[place : place + window].count("1") for place in places] for side in strings]
     if not counts[0]:
         assert np.isnan(pk(cuts, reference, window)) and np.isnan(window_diff(cuts, reference, window))
         return

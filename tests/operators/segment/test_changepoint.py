@@ -29,13 +29,13 @@ def cost_by_definition(vectors: np.ndarray, weights: np.ndarray) -> float:
 
 def all_segmentations(count: int, shortest: int, longest: int) -> list[tuple[int, ...]]:
     """Bounds (0, ..., count) of every segmentation with lengths in range."""
-    found = []
+    segmentations = []
     for size in range(count):
         for inner in itertools.combinations(range(1, count), size):
             bounds = (0, *inner, count)
             if all(shortest <= b - a <= longest for a, b in itertools.pairwise(bounds)):
-                found.append(bounds)
-    return found
+                segmentations.append(bounds)
+    return segmentations
 
 
 def total(vectors: np.ndarray, weights: np.ndarray, bounds: tuple[int, ...]) -> float:
@@ -74,8 +74,8 @@ def test_dynamic_programming_finds_what_trying_all_finds(
     cuts = penalised(cost_blocks(vectors, weights, longest), count, penalty, shortest)
     assert bounds_of(cuts) in possible
     least = min(total(vectors, weights, bounds) + penalty * (len(bounds) - 1) for bounds in possible)
-    found = total(vectors, weights, bounds_of(cuts)) + penalty * (int(cuts.sum()) + 1)
-    assert found == pytest.approx(least, abs=1e-4)
+    cost = total(vectors, weights, bounds_of(cuts)) + penalty * (int(cuts.sum()) + 1)
+    assert cost == pytest.approx(least, abs=1e-4)
     table = costs(vectors, weights, longest)
     for segments in {len(bounds) - 1 for bounds in possible}:
         cuts = with_count(table, segments, shortest)
@@ -109,7 +109,7 @@ def test_the_posterior_is_that_of_all_segmentations(
     possible = all_segmentations(count, shortest, longest)
     if not possible:
         return
-    found = at_penalty(costs(vectors, weights, longest), penalty, shortest)
+    segmented = at_penalty(costs(vectors, weights, longest), penalty, shortest)
     shares = np.array(
         [
             math.exp(-posterior.SHARPNESS * (total(vectors, weights, bounds) + penalty * (len(bounds) - 1)))
@@ -118,15 +118,15 @@ def test_the_posterior_is_that_of_all_segmentations(
     )
     shares /= shares.sum()
     flags = np.array([np.isin(np.arange(1, count), bounds) for bounds in possible])
-    np.testing.assert_allclose(found.probability, shares @ flags, atol=1e-3)
-    assert found.segments == pytest.approx(shares @ (flags.sum(axis=1) + 1), abs=1e-2)
-    window = max(2, round(count / found.segments / 2))
+    np.testing.assert_allclose(segmented.probability, shares @ flags, atol=1e-3)
+    assert segmented.segments == pytest.approx(shares @ (flags.sum(axis=1) + 1), abs=1e-2)
+    window = max(2, round(count / segmented.segments / 2))
     if count > window:  # of all segmentations the one with the least expected Pk
         risk = [
             sum(share * pk(np.array(mine), theirs, window) for share, theirs in zip(shares, flags, strict=True))
             for mine in flags
         ]
-        place = possible.index(bounds_of(found.cuts))
+        place = possible.index(bounds_of(segmented.cuts))
         assert risk[place] == pytest.approx(min(risk), abs=1e-3)
 
 
@@ -145,10 +145,10 @@ def planted(lengths: list[int], seed: int = 0, noise: float = 0.35, width: int =
 @pytest.mark.parametrize("lengths", [[7, 5, 9, 6], [3, 4, 3, 4, 3, 4, 3], [40, 25, 60]])
 def test_planted_segments_are_found_without_a_length_and_are_sure(lengths: list[int]) -> None:
     vectors, cuts = planted(lengths)
-    found = at_its_own_granularity(costs(vectors, np.ones(len(vectors)), 128))
-    assert (found.cuts == cuts).all()
-    assert found.probability[cuts].min() > 0.9 and found.probability[~cuts].max() < 0.1
-    assert found.relative_risk < 0.1
+    segmented = at_its_own_granularity(costs(vectors, np.ones(len(vectors)), 128))
+    assert (segmented.cuts == cuts).all()
+    assert segmented.probability[cuts].min() > 0.9 and segmented.probability[~cuts].max() < 0.1
+    assert segmented.relative_risk < 0.1
 
 
 def test_a_length_asked_for_is_about_kept() -> None:
@@ -171,17 +171,17 @@ def test_texts_of_hardly_any_units(count: int) -> None:
     vectors, weights = text(1, count)
     table = costs(vectors, weights, 8)
     least = possible_shortest(count, 5, 8)
-    for found in (at_its_own_granularity(table), near_length(table, 2.0), at_its_own_granularity(table, least)):
-        assert len(found.cuts) == len(found.probability) == count - 1
+    for segmented in (at_its_own_granularity(table), near_length(table, 2.0), at_its_own_granularity(table, least)):
+        assert len(segmented.cuts) == len(segmented.probability) == count - 1
 
 
 @given(st.integers(0, 10**6), st.integers(2, 40), st.integers(1, 4))
 @settings(max_examples=30, deadline=None)
 def test_bisection_divides_where_the_error_falls_most(seed: int, count: int, shortest: int) -> None:
     vectors, weights = text(seed, count)
-    made = divisions(vectors, weights, segments=6, shortest=shortest)
+    bisection = divisions(vectors, weights, segments=6, shortest=shortest)
     parts = {(0, count)}
-    for division in made:
+    for division in bisection:
         gains = {
             (a, m, b): cost_by_definition(vectors[a:b], weights[a:b])
             - cost_by_definition(vectors[a:m], weights[a:m])
@@ -195,13 +195,13 @@ def test_bisection_divides_where_the_error_falls_most(seed: int, count: int, sho
         parts |= {(division.first, division.middle), (division.middle, division.end)}
     assert all(b - a >= min(shortest, count) for a, b in parts)
     fewer = divisions(vectors, weights, segments=3, shortest=shortest)
-    assert fewer == made[: len(fewer)], "a coarse tree is the top of a fine one"
+    assert fewer == bisection[: len(fewer)], "a coarse tree is the top of a fine one"
 
 
 def test_bisection_stops_at_the_penalty_and_not_before_the_longest() -> None:
     vectors, cuts = planted([7, 5, 9, 6])
-    made = divisions(vectors, np.ones(len(vectors)), penalty=1.5)
-    found, gains = cuts_of(made, len(vectors))
-    assert (found == cuts).all() and (gains[cuts] > 1.5).all() and np.isnan(gains[~cuts]).all()
+    division = divisions(vectors, np.ones(len(vectors)), penalty=1.5)
+    cut, gains = cuts_of(division, len(vectors))
+    assert (cut == cuts).all() and (gains[cuts] > 1.5).all() and np.isnan(gains[~cuts]).all()
     limited, _ = cuts_of(divisions(vectors, np.ones(len(vectors)), penalty=99.0, longest=10), len(vectors))
     assert np.diff(bounds_of(limited)).max() <= 10

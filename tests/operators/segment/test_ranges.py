@@ -23,8 +23,8 @@ def test_means_and_medoids_of_any_ranges(seed: int, count: int, width: int, most
         mean = vectors[first:end].astype(np.float64).mean(axis=0)
         np.testing.assert_allclose(means[place], mean / np.linalg.norm(mean), atol=1e-5)
         near = vectors[first:end].astype(np.float64) @ means[place].astype(np.float64)
-        wanted = np.sort(near)[::-1][:most]
-        np.testing.assert_allclose(near[chosen[place] - first], wanted, atol=1e-6)
+        nearest = np.sort(near)[::-1][:most]
+        np.testing.assert_allclose(near[chosen[place] - first], nearest, atol=1e-6)
 
 
 def test_of_equal_units_the_first_stand_for_the_event() -> None:
@@ -48,8 +48,8 @@ def test_attention_received_is_that_of_the_whole_matrix(seed: int, count: int, w
 
 def test_the_most_of_each_range() -> None:
     values = np.array([1.0, 5.0, 5.0, 0.0, 7.0])
-    found = most_of_each(values, np.array([0, 3]), np.array([3, 5]), 2)
-    assert [row.tolist() for row in found] == [[1, 2], [4, 3]]
+    places = most_of_each(values, np.array([0, 3]), np.array([3, 5]), 2)
+    assert [row.tolist() for row in places] == [[1, 2], [4, 3]]
 
 
 def test_vectors_that_are_no_numbers_are_told():

@@ -99,8 +99,8 @@ def algorithm_1(
 def test_curves_are_their_definition(seed: int, units: int, dimension: int, dtype: str) -> None:
     window = np.abs(keys_of(seed, units, dimension)).astype(dtype)
     a, splits = matrix(window), range(1, units)
-    for found, definition in zip(curves(window), DEFINITIONS.values(), strict=True):
-        np.testing.assert_allclose(found, [definition(a, t) for t in splits], rtol=1e-9, atol=1e-12)
+    for curve, definition in zip(curves(window), DEFINITIONS.values(), strict=True):
+        np.testing.assert_allclose(curve, [definition(a, t) for t in splits], rtol=1e-9, atol=1e-12)
     published = curves(window, "within").conductance
     np.testing.assert_allclose(published, [published_conductance(a, t) for t in splits], rtol=1e-9, atol=1e-12)
 
@@ -133,8 +133,8 @@ def test_boundaries_are_those_of_algorithm_1(
     expected = algorithm_1(
         vectors, cuts, ends, lambda a, t: sign * DEFINITIONS[objective](a, t), min_units, int(excluded)
     )
-    found = refine(vectors, cuts, ends, objective, min_units=min_units, exclude_candidate=excluded)
-    assert places(found) == places(expected)
+    refined = refine(vectors, cuts, ends, objective, min_units=min_units, exclude_candidate=excluded)
+    assert places(refined) == places(expected)
 
 
 @given(SEEDS, st.integers(2, 60))
@@ -143,8 +143,8 @@ def test_conductance_with_the_published_volume(seed: int, count: int) -> None:
     vectors, cuts = keys_of(seed, count) + np.float32(1), gaps_of(seed, count, 0.15)
     ends = np.zeros(count - 1, bool)
     expected = algorithm_1(vectors, cuts, ends, lambda a, t: -published_conductance(a, t), excluded=1)
-    found = refine(vectors, cuts, ends, "conductance", exclude_candidate=True, volume="within")
-    assert places(found) == places(expected)
+    refined = refine(vectors, cuts, ends, "conductance", exclude_candidate=True, volume="within")
+    assert places(refined) == places(expected)
 
 
 def test_without_the_candidate_every_boundary_moves_left() -> None:

@@ -150,14 +150,14 @@ def test_pauses_end_sessions_and_speakers_end_events() -> None:
     times = [0, 1, None, 3, 103, 104, None, 300]
     units = units.set_column(5, "time", pa.array([None if t is None else t * 10**6 for t in times], TIME))
     rows = segment(Segment(max_pause=60, by_speaker=True), [units])
-    sessions, found = at_level(rows, "session"), at_level(rows, "event")
+    sessions, events = at_level(rows, "session"), at_level(rows, "event")
     assert ranges(sessions) == [(0, 4), (4, 7), (7, 8)]
     assert [row["cause"] for row in sessions] == ["start", "pause", "pause"]
     assert sessions[1]["previous"] == sessions[0]["id"], "sessions of one document follow each other"
-    assert ranges(found) == [(0, 2), (2, 4), (4, 6), (6, 7), (7, 8)]
-    assert [row["cause"] for row in found] == ["start", "speaker", "pause", "speaker", "pause"]
-    assert found[1]["previous"] == found[0]["id"] and found[2]["previous"] == "" == found[1]["next"]
-    assert [row["parent"] for row in found] == [sessions[place]["id"] for place in (0, 0, 1, 1, 2)]
+    assert ranges(events) == [(0, 2), (2, 4), (4, 6), (6, 7), (7, 8)]
+    assert [row["cause"] for row in events] == ["start", "speaker", "pause", "speaker", "pause"]
+    assert events[1]["previous"] == events[0]["id"] and events[2]["previous"] == "" == events[1]["next"]
+    assert [row["parent"] for row in events] == [sessions[place]["id"] for place in (0, 0, 1, 1, 2)]
 
 
 def test_turns_are_the_leaves_of_a_conversation() -> None:
@@ -243,9 +243,9 @@ def test_any_order_and_grouping_of_documents_gives_the_same_rows(operator: Segme
                 tiles = sorted(ranges(kind))
                 assert tiles[0][0] == 0 and tiles[-1][1] == length
                 assert all(one[1] == other[0] for one, other in itertools.pairwise(tiles))
-            found = [row["end_unit"] - row["first_unit"] for row in mine if row["level"] == "event"]
-            assert max(found) <= operator.max_units
-            assert operator.method in ("fixed", "unit", "texttiling") or min(found) >= min(operator.min_units, length)
+            sizes = [row["end_unit"] - row["first_unit"] for row in mine if row["level"] == "event"]
+            assert max(sizes) <= operator.max_units
+            assert operator.method in ("fixed", "unit", "texttiling") or min(sizes) >= min(operator.min_units, length)
 
     check()
 
@@ -273,7 +273,7 @@ def test_a_document_of_one_unit_and_a_batch_of_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "sentence"),
     [
         ({"method": "topics"}, "choose one of posterior, changepoint"),
         ({"max_units": 2, "min_units": 3}, "set max_units to no less than min_units"),
@@ -289,6 +289,6 @@ def test_a_document_of_one_unit_and_a_batch_of_none() -> None:
         ({"window": 0, "max_words": 0}, "window is 0; give a number of at least 1"),
     ],
 )
-def test_impossible_settings_are_refused(fields: dict, told: str) -> None:
-    with pytest.raises(RecipeError, match=told):
+def test_impossible_settings_are_refused(fields: dict, sentence: str) -> None:
+    with pytest.raises(RecipeError, match=sentence):
         Segment(**fields)

@@ -119,10 +119,10 @@ def test_limits_always_hold_and_add_no_needless_cut(words: list[int], units: int
         assert (limited == cuts).all()
 
 
-@pytest.mark.parametrize(("known", "places"), [(True, [5]), (False, [3, 7])])
-def test_an_overlong_piece_is_cut_at_its_deepest_gap(known: bool, places: list[int]) -> None:
-    scores = np.zeros(9) if known else np.full(9, np.nan)
-    if known:
+@pytest.mark.parametrize(("scored", "places"), [(True, [5]), (False, [3, 7])])
+def test_an_overlong_piece_is_cut_at_its_deepest_gap(scored: bool, places: list[int]) -> None:
+    scores = np.zeros(9) if scored else np.full(9, np.nan)
+    if scored:
         scores[5] = 1.0
-    most = 8 if known else 4
+    most = 8 if scored else 4
     assert np.flatnonzero(limit(np.zeros(9, bool), scores, np.ones(10, np.int64), most, 99)).tolist() == places

@@ -50,27 +50,27 @@ def test_any_split_gives_the_events_of_the_whole(chosen: SegmentSettings, monkey
     def check(seed: int, sizes: list[int]) -> None:
         count = sum(sizes)
         vectors, weights, surprise, breaks = sequence(seed, count)
-        stream, found = Stream(chosen), []
+        stream, events = Stream(chosen), []
         for part in np.split(np.arange(count), np.cumsum(sizes)[:-1]) if sizes else []:
             pushed = {"weights": weights[part], "signal": surprise[part], "breaks": breaks[part]}
-            found += stream.push(vectors[part], **pushed)
-        found += stream.finish()
-        assert found_ranges(found) == whole(chosen, vectors, weights, surprise, breaks)
+            events += stream.push(vectors[part], **pushed)
+        events += stream.finish()
+        assert found_ranges(events) == whole(chosen, vectors, weights, surprise, breaks)
 
     check()
 
 
-def found_ranges(found: list[StreamedEvent]) -> list[tuple[int, int, float]]:
-    return [(event.first, event.end, round(np.nan_to_num(event.score, nan=-1.0), 9)) for event in found]
+def found_ranges(events: list[StreamedEvent]) -> list[tuple[int, int, float]]:
+    return [(event.first, event.end, round(np.nan_to_num(event.score, nan=-1.0), 9)) for event in events]
 
 
 def whole(chosen: SegmentSettings, *sequence: np.ndarray) -> list[tuple[int, int, float]]:
     vectors, weights, surprise, breaks = sequence
     if not len(vectors):
         return []
-    found = find_boundaries(Units(vectors, weights, breaks[1:], {"surprisal": surprise}), chosen)
-    starts = [0, *(np.flatnonzero(found.cuts) + 1).tolist()]
-    scores = np.append(np.nan, found.score)[starts]
+    boundaries = find_boundaries(Units(vectors, weights, breaks[1:], {"surprisal": surprise}), chosen)
+    starts = [0, *(np.flatnonzero(boundaries.cuts) + 1).tolist()]
+    scores = np.append(np.nan, boundaries.score)[starts]
     ends = [*starts[1:], len(vectors)]
     return [
         (first, end, round(np.nan_to_num(score, nan=-1.0), 9))
@@ -85,8 +85,8 @@ def test_what_waits_does_not_grow_with_the_stream() -> None:
         for start in range(0, len(vectors), 500):
             stream.push(vectors[start : start + 500])
             state = stream._state
-            held = getattr(state, "_weights", np.empty(0)).size + getattr(state, "_sums", np.empty(0)).size
-            assert held <= boundaries.STRETCH + 500
+            waiting = getattr(state, "_weights", np.empty(0)).size + getattr(state, "_sums", np.empty(0)).size
+            assert waiting <= boundaries.STRETCH + 500
 
 
 def test_events_of_surprise_need_no_vectors() -> None:

@@ -15,16 +15,16 @@ def test_distribution_is_the_dense_scatter(seed: int, k: int, support: int, voca
     distances = np.sort(rng.exponential(3.0, size=(9, k)), axis=1).astype(np.float32)
     votes = rng.integers(-1, vocabulary, size=(9, k)).astype(np.int32)
     label = rng.integers(0, vocabulary, size=9).astype(np.int32)
-    found = distribution(distances, votes, label, 2.0, support)
+    targets = distribution(distances, votes, label, 2.0, support)
     for i in range(9):
-        known = votes[i] >= 0
-        dense = np.bincount(votes[i][known], np.exp(-distances[i][known].astype(np.float64) / 2.0), vocabulary)
+        present = votes[i] >= 0
+        dense = np.bincount(votes[i][present], np.exp(-distances[i][present].astype(np.float64) / 2.0), vocabulary)
         dense = dense / (dense.sum() or 1.0)
         order = np.lexsort((np.arange(vocabulary), -dense))[:support]
         order = order[dense[order] > 0]
-        assert found.ids[i][: len(order)].tolist() == order.tolist()
-        assert (found.ids[i][len(order) :] == -1).all() and (found.probs[i][len(order) :] == 0).all()
-        kept = dense[order].sum()
-        np.testing.assert_allclose(found.probs[i][: len(order)], dense[order] / (kept or 1), rtol=2e-3, atol=1e-6)
-        assert found.rest[i] == pytest.approx(1 - kept, abs=1e-6)
-        assert found.label[i] == pytest.approx(dense[label[i]], abs=1e-6)
+        assert targets.ids[i][: len(order)].tolist() == order.tolist()
+        assert (targets.ids[i][len(order) :] == -1).all() and (targets.probs[i][len(order) :] == 0).all()
+        mass = dense[order].sum()
+        np.testing.assert_allclose(targets.probs[i][: len(order)], dense[order] / (mass or 1), rtol=2e-3, atol=1e-6)
+        assert targets.rest[i] == pytest.approx(1 - mass, abs=1e-6)
+        assert targets.label[i] == pytest.approx(dense[label[i]], abs=1e-6)

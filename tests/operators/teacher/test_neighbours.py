@@ -23,8 +23,8 @@ def fit(operator: Neighbours, rows: pa.RecordBatch) -> FittedNeighbours:
     return operator.fit(Rows(rows.filter(pc.equal(rows["split"], "store"))), "cpu", lambda done, total: None)
 
 
-def recall(found: np.ndarray, rows: np.ndarray) -> float:
-    shares = [len(np.intersect1d(one, other)) / len(other) for one, other in zip(found, rows, strict=True)]
+def recall(neighbours: np.ndarray, rows: np.ndarray) -> float:
+    shares = [len(np.intersect1d(one, other)) / len(other) for one, other in zip(neighbours, rows, strict=True)]
     return float(np.mean(shares))
 
 
@@ -32,10 +32,10 @@ def recall(found: np.ndarray, rows: np.ndarray) -> float:
 def test_neighbours_are_those_of_brute_force_in_float64(k: int) -> None:
     store = random_rows(2000, 32)
     queries = store.slice(100, 300)
-    found = parts(fit(Neighbours(k), store)(queries))
+    columns = parts(fit(Neighbours(k), store)(queries))
     distances, rows = oracle(store, queries, k)
-    assert (found["neighbours"] == rows).mean() > 0.999  # float32 may swap two almost equal ones
-    np.testing.assert_allclose(found["distances"], distances, rtol=1e-5)
+    assert (columns["neighbours"] == rows).mean() > 0.999  # float32 may swap two almost equal ones
+    np.testing.assert_allclose(columns["distances"], distances, rtol=1e-5)
 
 
 def test_own_document_is_never_found_and_a_copy_in_another_document_is() -> None:
@@ -43,10 +43,10 @@ def test_own_document_is_never_found_and_a_copy_in_another_document_is() -> None
     keys = parts(store)["key"].copy()
     keys[400] = keys[10]
     store = make_rows(keys, np.array(store.column("token")), np.arange(600) // 20)
-    found = parts(fit(Neighbours(32), store)(store))
-    assert (found["neighbours"] // 20 != (np.arange(600) // 20)[:, None]).all()
-    assert found["neighbours"][10, 0] == 400 and found["distances"][10, 0] == 0
-    assert found["neighbours"][400, 0] == 10
+    columns = parts(fit(Neighbours(32), store)(store))
+    assert (columns["neighbours"] // 20 != (np.arange(600) // 20)[:, None]).all()
+    assert columns["neighbours"][10, 0] == 400 and columns["distances"][10, 0] == 0
+    assert columns["neighbours"][400, 0] == 10
 
 
 def test_rows_of_other_splits_are_queries_only() -> None:
@@ -59,9 +59,9 @@ def test_rows_of_other_splits_are_queries_only() -> None:
 
 def test_a_small_store_pads_its_neighbours() -> None:
     store = random_rows(6, 4, per_document=2)
-    found = parts(fit(Neighbours(10), store)(store))
-    assert (found["neighbours"][:, :4] < 6).all() and (found["neighbours"][:, 4:] == NO_NEIGHBOUR).all()
-    assert np.isinf(found["distances"][:, 4:]).all()
+    columns = parts(fit(Neighbours(10), store)(store))
+    assert (columns["neighbours"][:, :4] < 6).all() and (columns["neighbours"][:, 4:] == NO_NEIGHBOUR).all()
+    assert np.isinf(columns["distances"][:, 4:]).all()
 
 
 def test_long_ties_go_to_the_smaller_row_numbers() -> None:
@@ -89,8 +89,8 @@ def test_a_row_is_bit_equal_in_any_batch(order: list[int], size: int) -> None:
     rows = _STORE.slice(0, 90)
     expected = pa.table(_fitted()(rows))
     chosen = rows.take(pa.array(order))
-    made = pa.Table.from_batches([_fitted()(chosen.slice(begin, size)) for begin in range(0, 90, size)])
-    assert made.take(pa.array(np.argsort(order))).equals(expected)
+    answers = pa.Table.from_batches([_fitted()(chosen.slice(begin, size)) for begin in range(0, 90, size)])
+    assert answers.take(pa.array(np.argsort(order))).equals(expected)
 
 
 def test_blocks_of_the_store_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,12 +107,12 @@ def test_output_is_what_is_made_also_for_no_rows() -> None:
 def test_lists_find_what_is_wanted_and_say_so() -> None:
     store = random_rows(4000, 16)
     fitted = fit(Neighbours(64, search="lists", recall=0.95), store)
-    told, lists = fitted.summary, fitted.tables["lists"]
-    assert 0.95 <= told["recall"] <= 1.0 and told["probes"] <= told["lists"] == len(lists)
+    summary, lists = fitted.summary, fitted.tables["lists"]
+    assert 0.95 <= summary["recall"] <= 1.0 and summary["probes"] <= summary["lists"] == len(lists)
     assert pc.sum(lists["rows"]).as_py() == 4000 and lists["list"].to_pylist() == list(range(len(lists)))
-    found = parts(fitted(store.slice(0, 300)))["neighbours"]
-    assert recall(found, oracle(store, store.slice(0, 300), 64)[1]) > 0.93
-    assert (found // 20 != np.arange(300)[:, None] // 20).all()
+    columns = parts(fitted(store.slice(0, 300)))["neighbours"]
+    assert recall(columns, oracle(store, store.slice(0, 300), 64)[1]) > 0.93
+    assert (columns // 20 != np.arange(300)[:, None] // 20).all()
 
 
 def test_an_exact_search_has_no_lists() -> None:
@@ -155,12 +155,12 @@ def test_a_store_in_parts_finds_what_the_whole_store_finds(count: int) -> None:
     assert lists.equals(whole.tables["lists"])
     ids = pa.array(np.random.default_rng(2).permutation(5000)[:1500].astype(np.uint64))
     rows = pa.RecordBatch.from_arrays([*_STORE.columns, ids], names=[*_STORE.schema.names, "_rowid"])
-    said = []
+    answers = []
     assert 1 < len(operator.ranges(lists)) <= count
     for one in operator.ranges(lists):
-        said += operator.part(fitted.state, Rows(_STORE, lists=lists), "cpu", one)(rows).to_batches()
+        answers += operator.part(fitted.state, Rows(_STORE, lists=lists), "cpu", one)(rows).to_batches()
     for begin in range(0, 1500, 500):
-        assert operator.merge(said, ids.slice(begin, 500)).equals(whole(_STORE.slice(begin, 500)))
+        assert operator.merge(answers, ids.slice(begin, 500)).equals(whole(_STORE.slice(begin, 500)))
 
 
 def test_codes_propose_and_keys_decide() -> None:
@@ -172,13 +172,13 @@ def test_codes_propose_and_keys_decide() -> None:
     fitted = fit(Neighbours(32, search="ivfpq", recall=0.9), store)
     assert fitted.summary["recall"] >= 0.9 and len(fitted.tables["lists"]) == 0
     queries = store.slice(0, 200)
-    found, (distances, rows) = parts(fitted(queries)), oracle(store, queries, 32)
-    assert recall(found["neighbours"], rows) > 0.85
-    exact_ones = (parts(queries)["key"][:, None].astype(float) - keys.astype(np.float16)[found["neighbours"]]) ** 2
-    np.testing.assert_allclose(found["distances"], exact_ones.sum(2), rtol=1e-5)
-    assert (found["neighbours"] // 20 != np.arange(200)[:, None] // 20).all()
-    assert found["neighbours"][20, :4].tolist() == [700, 701, 702, 703] and (found["distances"][20, :4] == 0).all()
-    assert (np.diff(found["distances"], axis=1) >= 0).all() and (found["distances"] >= distances * (1 - 1e-5)).all()
+    columns, (distances, rows) = parts(fitted(queries)), oracle(store, queries, 32)
+    assert recall(columns["neighbours"], rows) > 0.85
+    exact_ones = (parts(queries)["key"][:, None].astype(float) - keys.astype(np.float16)[columns["neighbours"]]) ** 2
+    np.testing.assert_allclose(columns["distances"], exact_ones.sum(2), rtol=1e-5)
+    assert (columns["neighbours"] // 20 != np.arange(200)[:, None] // 20).all()
+    assert columns["neighbours"][20, :4].tolist() == [700, 701, 702, 703] and (columns["distances"][20, :4] == 0).all()
+    assert (np.diff(columns["distances"], axis=1) >= 0).all() and (columns["distances"] >= distances * (1 - 1e-5)).all()
 
 
 def test_without_faiss_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,25 +24,25 @@ def searched(rows: pa.RecordBatch, k: int) -> pa.RecordBatch:
 
 
 def fit(rows: pa.RecordBatch, pairs: list[tuple[str, str]] | None = None, **settings: Any) -> FittedTeacher:
-    given = {} if pairs is None else {"pairs": pa.table(list(zip(*pairs, strict=True)), ["document", "other"])}
-    return Teacher(**settings).fit(Rows(rows, **given), "cpu", lambda done, total: None)
+    tables = {} if pairs is None else {"pairs": pa.table(list(zip(*pairs, strict=True)), ["document", "other"])}
+    return Teacher(**settings).fit(Rows(rows, **tables), "cpu", lambda done, total: None)
 
 
 @pytest.mark.parametrize(("k", "temperature"), [(1, 1.0), (16, 5.0), (256, 0.5)])
 def test_teacher_is_the_brute_force_teacher(k: int, temperature: float) -> None:
     store = random_rows(2000, 32)
     rows = searched(store, k)
-    found = parts(fit(rows, support=300, temperature=temperature)(rows.slice(100, 300)))
+    columns = parts(fit(rows, support=300, temperature=temperature)(rows.slice(100, 300)))
     distances, nearest = oracle(store, store.slice(100, 300), k)
     token = np.array(store.column("token"))
     for i in range(300):
         weight = np.exp(-(distances[i] - distances[i].min()) / temperature)
         expected = np.bincount(token[nearest[i]], weights=weight / weight.sum(), minlength=50)
         dense = np.zeros(50)
-        np.add.at(dense, found["teacher_ids"][i], found["teacher_probs"][i])
+        np.add.at(dense, columns["teacher_ids"][i], columns["teacher_probs"][i])
         np.testing.assert_allclose(dense, expected, rtol=0.07, atol=2e-7)  # a byte of the logarithm
-        assert found["teacher_label"][i] == pytest.approx(expected[token[100 + i]], abs=1e-5)
-        assert found["teacher_rest"][i] == pytest.approx(0.0, abs=1e-6)
+        assert columns["teacher_label"][i] == pytest.approx(expected[token[100 + i]], abs=1e-5)
+        assert columns["teacher_rest"][i] == pytest.approx(0.0, abs=1e-6)
 
 
 def test_own_document_has_no_weight_and_a_copy_of_a_row_in_another_one_keeps_its() -> None:
@@ -50,14 +50,14 @@ def test_own_document_has_no_weight_and_a_copy_of_a_row_in_another_one_keeps_its
     keys = np.random.default_rng(3).normal(size=(60, 8))
     keys[40] = keys[10]
     rows = searched(make_rows(keys, np.arange(60), np.arange(60) // 5), 59)
-    found = parts(fit(rows, support=60, temperature=3.0)(rows))
+    columns = parts(fit(rows, support=60, temperature=3.0)(rows))
     for i in range(60):
-        voting = found["teacher_ids"][i][found["teacher_probs"][i] > 0]
-        assert not set(voting) & set(range(i - i % 5, i - i % 5 + 5)) and found["teacher_label"][i] == 0
-    assert found["teacher_ids"][10, 0] == 40 and found["teacher_ids"][40, 0] == 10
+        voting = columns["teacher_ids"][i][columns["teacher_probs"][i] > 0]
+        assert not set(voting) & set(range(i - i % 5, i - i % 5 + 5)) and columns["teacher_label"][i] == 0
+    assert columns["teacher_ids"][10, 0] == 40 and columns["teacher_ids"][40, 0] == 10
     distances = ((keys[10].astype(np.float16) - keys.astype(np.float16)) ** 2).astype(np.float64).sum(1)
     weight = np.where(np.arange(60) // 5 == 2, 0, np.exp(-distances / 3.0))
-    assert found["teacher_probs"][10, 0] == pytest.approx(weight[40] / weight.sum(), rel=0.07)
+    assert columns["teacher_probs"][10, 0] == pytest.approx(weight[40] / weight.sum(), rel=0.07)
 
 
 def test_all_neighbours_at_infinite_temperature_are_the_unigram_distribution_and_at_zero_the_nearest() -> None:
@@ -75,9 +75,9 @@ def test_all_neighbours_at_infinite_temperature_are_the_unigram_distribution_and
 def test_a_row_without_neighbours_says_nothing() -> None:
     rows = searched(random_rows(6, 4, per_document=6), 2)
     fitted = fit(rows, support=3)
-    found = parts(fitted(rows))
-    assert (found["teacher_probs"] == 0).all()
-    assert (found["teacher_rest"] == 1).all() and (found["teacher_label"] == 0).all()
+    columns = parts(fitted(rows))
+    assert (columns["teacher_probs"] == 0).all()
+    assert (columns["teacher_rest"] == 1).all() and (columns["teacher_label"] == 0).all()
     assert fitted.summary["alone"] == 1.0 and fitted.temperature == 1.0
 
 
@@ -86,10 +86,10 @@ def test_near_copies_do_not_vote_for_one_another_by_any_chain_of_pairs_in_any_or
     pairs = [("00007", "00002"), ("00005", "00004"), ("00002", "00009"), ("00009", "another, which is not here")]
     fitted = fit(rows, pairs, **QUICK, mask_similarity=0.5)
     wide = fit(rows, pairs, support=40, temperature=1e6)
-    found = parts(wide(rows))
+    columns = parts(wide(rows))
     groups = {2: {2, 7, 9}, 7: {2, 7, 9}, 9: {2, 7, 9}, 4: {4, 5}, 5: {4, 5}}
     for i in range(40):
-        voting = {token // 4 for token in found["teacher_ids"][i][found["teacher_probs"][i] > 0].tolist()}
+        voting = {token // 4 for token in columns["teacher_ids"][i][columns["teacher_probs"][i] > 0].tolist()}
         assert voting == set(range(10)) - groups.get(i // 4, {i // 4})
     assert fitted.summary["alike"] == 6 and 0 < fitted.summary["masked"] < 0.2
     assert fit(rows, pairs[::-1], **QUICK)(rows).equals(fitted(rows))
@@ -99,14 +99,14 @@ def test_near_copies_do_not_vote_for_one_another_by_any_chain_of_pairs_in_any_or
 
 def test_a_query_that_is_not_in_the_store_is_masked_from_its_near_copy_there() -> None:
     split = ["store"] * 36 + ["validation-document"] * 4
-    made = make_rows(np.random.default_rng(0).normal(size=(40, 4)), np.arange(40), np.arange(40) // 4, split)
+    all_rows = make_rows(np.random.default_rng(0).normal(size=(40, 4)), np.arange(40), np.arange(40) // 4, split)
     base = pa.array(np.full(40, -2.0, np.float32))
-    rows = searched(joined(made, pa.RecordBatch.from_arrays([base], ["base_logprob"])), 36)
-    found = parts(fit(rows, [("00009", "00003")], support=40, temperature=1e6)(rows))
+    rows = searched(joined(all_rows, pa.RecordBatch.from_arrays([base], ["base_logprob"])), 36)
+    columns = parts(fit(rows, [("00009", "00003")], support=40, temperature=1e6)(rows))
     assert all(
-        set(range(12, 16)).isdisjoint(found["teacher_ids"][i][found["teacher_probs"][i] > 0]) for i in range(36, 40)
+        set(range(12, 16)).isdisjoint(columns["teacher_ids"][i][columns["teacher_probs"][i] > 0]) for i in range(36, 40)
     )
-    assert all(set(range(12, 16)) & set(found["teacher_ids"][i][found["teacher_probs"][i] > 0]) for i in range(12))
+    assert all(set(range(12, 16)) & set(columns["teacher_ids"][i][columns["teacher_probs"][i] > 0]) for i in range(12))
 
 
 def test_temperature_is_a_fifth_of_the_median_nearest_distance_where_nothing_can_tune_it() -> None:
@@ -133,19 +133,19 @@ def held_out(noise: float) -> pa.RecordBatch:
 def test_temperature_is_the_one_that_serves_validation_text_best() -> None:
     rows = held_out(1.0)
     fitted = fit(rows, support=12)
-    told = fitted.summary
-    held = rows.slice(400, 100)
+    summary = fitted.summary
+    validation = rows.slice(400, 100)
     tried = {}
     for step in range(-4, 5):
-        temperature = told["geometry"] * 2 ** (step / 2)
-        label = parts(fit(rows, support=12, temperature=temperature)(held))["teacher_label"]
-        tried[temperature] = best_weight(parts(held)["base_logprob"], np.log(np.maximum(label, 1e-38)))
+        temperature = summary["geometry"] * 2 ** (step / 2)
+        label = parts(fit(rows, support=12, temperature=temperature)(validation))["teacher_label"]
+        tried[temperature] = best_weight(parts(validation)["base_logprob"], np.log(np.maximum(label, 1e-38)))
     best = min(tried, key=lambda temperature: tried[temperature][1])
-    assert fitted.temperature == told["temperature"] == pytest.approx(best)
-    assert told["perplexity"] == pytest.approx(tried[best][1], rel=1e-5) and told["weight"] == tried[best][0]
-    assert told["perplexity"] < told["base_perplexity"] and told["validation_rows"] == 100
-    given = fit(rows, support=12, temperature=2.5).summary
-    assert given["temperature"] == 2.5 and "geometry" not in given and given["perplexity"] >= told["perplexity"]
+    assert fitted.temperature == summary["temperature"] == pytest.approx(best)
+    assert summary["perplexity"] == pytest.approx(tried[best][1], rel=1e-5) and summary["weight"] == tried[best][0]
+    assert summary["perplexity"] < summary["base_perplexity"] and summary["validation_rows"] == 100
+    fixed = fit(rows, support=12, temperature=2.5).summary
+    assert fixed["temperature"] == 2.5 and "geometry" not in fixed and fixed["perplexity"] >= summary["perplexity"]
 
 
 def test_another_process_computes_the_same_from_the_state() -> None:

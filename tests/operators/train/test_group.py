@@ -33,9 +33,9 @@ def vectors(count: int = 300, width: int = 32) -> TrainingRows:
     token = rng.integers(0, 50, count).astype(np.int32)
     key = (rng.normal(size=(50, width))[token] + rng.normal(size=(count, width))).astype(np.float16)
     ids, probs = np.stack([token, (token + 1) % 50], 1), np.tile(np.array([8, 16], np.uint8), (count, 1))
-    held = slice(0, 40)
+    held_out = slice(0, 40)
     base = np.full(40, -np.log(50.0), np.float32)
-    return TrainingRows(key, token, ids.astype(np.int32), probs, key[held], token[held], base)
+    return TrainingRows(key, token, ids.astype(np.int32), probs, key[held_out], token[held_out], base)
 
 
 def texts(documents: int = 12) -> TextRows:
@@ -43,13 +43,13 @@ def texts(documents: int = 12) -> TextRows:
     tokens = tuple(rng.integers(0, 60, rng.integers(5, 40)).astype(np.int32) for _ in range(documents))
     document = np.repeat(np.arange(documents), [len(row) - 1 for row in tokens])
     position = np.concatenate([np.arange(1, len(row)) for row in tokens])
-    made = Texts(tokens, document, position)
+    corpus = Texts(tokens, document, position)
     count = len(position)
     ids, probs = (
-        np.stack([made.token, made.token], 1).astype(np.int32),
+        np.stack([corpus.token, corpus.token], 1).astype(np.int32),
         np.tile(np.array([0, 255], np.uint8), (count, 1)),
     )
-    return TextRows(made, ids, probs, made, np.full(count, -np.log(60.0), np.float32))
+    return TextRows(corpus, ids, probs, corpus, np.full(count, -np.log(60.0), np.float32))
 
 
 def train(operator: Training, process: ProcessRank | None = None, state: bytes | None = None) -> list[Checkpoint]:
@@ -68,8 +68,8 @@ def member_of_a_gang(
 
     rows = texts() if isinstance(operator, Decode) else vectors()
     try:
-        made = list(operator.train(rows, state, "cpu", progress, process))
-        answers.put((process.rank, made[-1] if made else None))
+        checkpoints = list(operator.train(rows, state, "cpu", progress, process))
+        answers.put((process.rank, checkpoints[-1] if checkpoints else None))
     except LostProcess as error:
         answers.put((process.rank, str(error)))
 
@@ -100,8 +100,8 @@ def process_group() -> Iterator[Any]:
         process.join()
 
 
-def weights(made: Checkpoint, kind: type[MLPMemory] | type[MemoryDecoder]) -> list[np.ndarray]:
-    return [value.float().numpy() for value in kind.from_bytes(made.weights).state_dict().values()]
+def weights(checkpoint: Checkpoint, kind: type[MLPMemory] | type[MemoryDecoder]) -> list[np.ndarray]:
+    return [value.float().numpy() for value in kind.from_bytes(checkpoint.weights).state_dict().values()]
 
 
 def test_two_processes_make_the_memory_of_one(address: str, process_group: Any) -> None:

@@ -26,19 +26,19 @@ def example(rows: int, width: int, tokens: int, support: int, seed: int = 0) -> 
 @given(st.integers(0, 1000), st.integers(1, 40), st.integers(1, 60), st.booleans())
 def test_pieces_are_the_whole(seed: int, rows: int, cached: int, waits: bool) -> None:
     hidden, head, ids, target = example(rows, 8, 30, 5, seed)
-    wanted = [part.double().requires_grad_() for part in (hidden, head)]
-    expected = soft_label_loss(wanted[0] @ wanted[1].T, ids, target.double()).mean()
+    doubles = [part.double().requires_grad_() for part in (hidden, head)]
+    expected = soft_label_loss(doubles[0] @ doubles[1].T, ids, target.double()).mean()
     expected.backward()
-    found = [part.clone().requires_grad_() for part in (hidden, head)]
+    leaves = [part.clone().requires_grad_() for part in (hidden, head)]
     before = (loss._CACHED, loss._WAITING)
     loss._CACHED, loss._WAITING = 30 * cached, 30 * (cached if waits else 1000)
     try:
-        made, scores = head_loss(found[0], found[1], ids, target)
-        (3.0 * made).backward()
+        losses, scores = head_loss(leaves[0], leaves[1], ids, target)
+        (3.0 * losses).backward()
     finally:
         loss._CACHED, loss._WAITING = before
-    assert made.item() == pytest.approx(expected.item(), rel=1e-5)
-    for one, other in zip(found, wanted, strict=True):
+    assert losses.item() == pytest.approx(expected.item(), rel=1e-5)
+    for one, other in zip(leaves, doubles, strict=True):
         np.testing.assert_allclose(one.grad, 3.0 * other.grad, rtol=1e-4, atol=1e-5)
     dense = (hidden.double() @ head.double().T).log_softmax(1).gather(1, ids)
     np.testing.assert_allclose(scores, dense, rtol=1e-4, atol=1e-5)
@@ -50,9 +50,9 @@ def test_half_precision_is_near_and_gives_the_head_a_gradient_in_float32() -> No
     exact = soft_label_loss(hidden @ head.T, ids, target).mean()
     weight = head.clone().requires_grad_()
     state = hidden.bfloat16().requires_grad_()
-    made, _ = head_loss(state, weight, ids, target)
-    made.backward()
-    assert made.item() == pytest.approx(exact.item(), rel=1e-2)
+    loss, _ = head_loss(state, weight, ids, target)
+    loss.backward()
+    assert loss.item() == pytest.approx(exact.item(), rel=1e-2)
     assert weight.grad is not None and weight.grad.dtype == torch.float32
     assert state.grad is not None and state.grad.dtype == torch.bfloat16
 
@@ -60,5 +60,5 @@ def test_half_precision_is_near_and_gives_the_head_a_gradient_in_float32() -> No
 def test_without_gradients_none_are_computed() -> None:
     hidden, head, ids, target = example(20, 8, 30, 5)
     with torch.no_grad():
-        made, scores = head_loss(hidden, head, ids, target)
-    assert not made.requires_grad and scores.shape == ids.shape
+        loss, scores = head_loss(hidden, head, ids, target)
+    assert not loss.requires_grad and scores.shape == ids.shape

@@ -11,12 +11,12 @@ from operators.train.muon import MOMENTUM, Muon, orthogonal
 @pytest.mark.parametrize("shape", [(24, 96), (96, 24), (1, 7)])
 def test_singular_values_come_near_one_and_directions_stay(shape: tuple[int, int]) -> None:
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(3))
-    found = orthogonal(matrix)
-    assert found.shape == matrix.shape
-    values = torch.linalg.svdvals(found)
+    direction = orthogonal(matrix)
+    assert direction.shape == matrix.shape
+    values = torch.linalg.svdvals(direction)
     assert values.min() > 0.6 and values.max() < 1.3
     left, _, right = torch.linalg.svd(matrix.double(), full_matrices=False)
-    core = left.T @ found.double() @ right.T
+    core = left.T @ direction.double() @ right.T
     assert (core - torch.diag(torch.diagonal(core))).abs().max() < 1e-3
 
 
@@ -34,7 +34,7 @@ def test_half_precision_keeps_the_directions_of_a_momentum_of_low_rank() -> None
     matrix = torch.randn(64, 3, generator=generator) @ torch.randn(3, 256, generator=generator)
     matrix += 1e-6 * torch.randn(64, 256, generator=generator)
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
-    cores = [left.T[:3] @ made @ right.T[:, :3] for made in (orthogonal(matrix), orthogonal(matrix, torch.bfloat16))]
+    cores = [left.T[:3] @ of @ right.T[:, :3] for of in (orthogonal(matrix), orthogonal(matrix, torch.bfloat16))]
     assert (cores[0] - cores[1]).norm() < 0.05 * cores[0].norm()
     assert torch.linalg.svdvals(orthogonal(matrix, torch.bfloat16)).max() < 1.3  # rounding in the others stays small
 

@@ -40,13 +40,13 @@ def test_a_node_without_memory_is_told(monkeypatch):
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
 
     def work(item):
-        held = []
-        while item == 1 and len(held) < 40:
-            held.append(bytearray(b"x" * 100_000_000))
+        memory = []
+        while item == 1 and len(memory) < 40:
+            memory.append(bytearray(b"x" * 100_000_000))
             time.sleep(0.1)
         return item
 
     with choose_engine("ray", workers=1) as engine:
-        results, found = engine.map(Job("embed", lambda: work), [0, 1, 2]), []
+        results, items = engine.map(Job("embed", lambda: work), [0, 1, 2]), []
         with pytest.raises(StepError, match=r"lost 3 workers on 1: the node ran out of memory.*fewer workers"):
-            found.extend(results)
+            items.extend(results)

@@ -64,8 +64,8 @@ def test_when_one_dies_all_begin_anew(ray_engine, tmp_path):
         host, _, port = rendezvous.rpartition(":")
         return f"{host}:{int(port) + 1}"
 
-    found = list(ray_engine.group(Job("imitate", lambda: work), 2, quiet))
-    assert found == [3, 3, 3] and (tmp_path / "died").exists()
+    items = list(ray_engine.group(Job("imitate", lambda: work), 2, quiet))
+    assert items == [3, 3, 3] and (tmp_path / "died").exists()
 
 
 def test_a_gang_whose_member_always_dies_ends_in_a_sentence(ray_engine):

@@ -44,13 +44,13 @@ def job(work, **settings):
 
 def drained(results):
     """(what came, the error at the end)."""
-    found = []
+    items = []
     try:
         for result in results:
-            found.append(result)
+            items.append(result)
     except Exception as error:
-        return found, error
-    return found, None
+        return items, error
+    return items, None
 
 
 def test_every_item_has_one_result(engine):
@@ -60,12 +60,12 @@ def test_every_item_has_one_result(engine):
 
 def test_a_worker_is_made_once_and_works_on_many_items(ray_engine):
     def factory():
-        made = (os.getpid(), time.monotonic())
-        return lambda item: made
+        identity = (os.getpid(), time.monotonic())
+        return lambda item: identity
 
-    made = list(ray_engine.map(Job("embed", factory), range(50)))
-    assert len(set(made)) == len({process for process, _ in made}) <= WORKERS
-    assert os.getpid() not in {process for process, _ in made}
+    workers = list(ray_engine.map(Job("embed", factory), range(50)))
+    assert len(set(workers)) == len({process for process, _ in workers}) <= WORKERS
+    assert os.getpid() not in {process for process, _ in workers}
 
 
 def test_an_actor_is_armed_anew_for_the_next_step_and_keeps_its_process(ray_engine):
@@ -93,10 +93,10 @@ def test_an_error_of_the_operator_is_told_with_its_item_and_never_retried(engine
             raise ValueError("seven is not a vector")
         return item
 
-    found, error = drained(engine.map(job(work), range(4)))
+    results, error = drained(engine.map(job(work), range(4)))
     assert isinstance(error, StepError)
     assert "The step embed failed on fragment 3 of units (ValueError: seven is not a vector)" in str(error)
-    assert sorted(found) == [0, 1, 2]
+    assert sorted(results) == [0, 1, 2]
     assert Path(tmp_path / "tries").read_text().split().count("3") == 1
     if engine.name == "ray":
         assert "seven is not a vector" in "\n".join(error.log)
@@ -116,8 +116,8 @@ def test_a_worker_that_cannot_be_armed_fails_the_step(engine):
     def factory():
         raise OSError("the model's file is cut off")
 
-    found, error = drained(engine.map(Job("embed", factory), range(5)))
-    assert found == []
+    results, error = drained(engine.map(Job("embed", factory), range(5)))
+    assert results == []
     assert "The step embed failed (OSError: the model's file is cut off)" in str(error)
 
 
@@ -138,12 +138,12 @@ def test_an_item_that_crashes_the_interpreter_is_named_and_the_others_are_done(r
             ctypes.string_at(0)
         return item
 
-    found, error = drained(ray_engine.map(job(work), range(12)))
+    results, error = drained(ray_engine.map(job(work), range(12)))
     assert isinstance(error, StepError)
     assert "lost 3 workers on fragment 7 of units: Fatal Python error: Segmentation fault" in str(error)
     assert "string_at" in "\n".join(error.log)
-    assert 7 not in found
-    assert len(found) == len(set(found)) >= 6
+    assert 7 not in results
+    assert len(results) == len(set(results)) >= 6
     assert sorted(ray_engine.map(job(lambda item: item), range(5))) == list(range(5)), "the next step has workers"
 
 
@@ -171,11 +171,11 @@ def test_cancelling_begins_nothing_more_and_finishes_what_is_under_way(engine, t
 
     engine_name = engine.name
     results = engine.map(job(work), range(100))
-    found = [next(results)]
+    items = [next(results)]
     results.cancel()
-    found += list(results)
+    items += list(results)
     done = len(list(tmp_path.glob(f"{engine_name}-*")))
-    assert len(found) == done <= 1 + 2 * WORKERS
+    assert len(items) == done <= 1 + 2 * WORKERS
 
 
 def test_what_one_worker_yields_comes_in_order(engine):
@@ -199,9 +199,9 @@ def test_progress_of_a_stream_is_told_while_it_runs(ray_engine):
 
         return work
 
-    told = []
-    assert list(ray_engine.stream(Job("imitate", factory), lambda *pair: told.append(pair))) == ["done"]
-    assert (3, 10) in told
+    messages = []
+    assert list(ray_engine.stream(Job("imitate", factory), lambda *pair: messages.append(pair))) == ["done"]
+    assert (3, 10) in messages
 
 
 def test_a_stream_whose_worker_dies_begins_anew(ray_engine, tmp_path):
@@ -216,8 +216,8 @@ def test_a_stream_whose_worker_dies_begins_anew(ray_engine, tmp_path):
 
         return work
 
-    found = list(ray_engine.stream(Job("imitate", factory), lambda done, total: None))
-    assert found == ["first", "first", "second"]
+    items = list(ray_engine.stream(Job("imitate", factory), lambda done, total: None))
+    assert items == ["first", "first", "second"]
 
 
 def test_a_stream_that_no_worker_survives_ends_in_a_sentence(ray_engine):
@@ -228,8 +228,8 @@ def test_a_stream_that_no_worker_survives_ends_in_a_sentence(ray_engine):
 
         return work
 
-    found, error = drained(ray_engine.stream(Job("imitate", factory), lambda done, total: None))
-    assert found == []
+    results, error = drained(ray_engine.stream(Job("imitate", factory), lambda done, total: None))
+    assert results == []
     assert isinstance(error, StepError)
     assert "The step imitate lost 3 workers" in str(error)
 
@@ -242,8 +242,8 @@ def test_an_error_in_a_stream_is_told(engine):
 
         return work
 
-    found, error = drained(engine.stream(Job("imitate", factory), lambda done, total: None))
-    assert found == [1]
+    results, error = drained(engine.stream(Job("imitate", factory), lambda done, total: None))
+    assert results == [1]
     assert "The step imitate failed (ZeroDivisionError: no rows)" in str(error)
     if engine.name == "ray":
         assert "ZeroDivisionError: no rows" in "\n".join(error.log)
@@ -304,11 +304,11 @@ def test_an_interruption_that_arrives_while_waiting_is_raised_as_what_it_is(ray_
         return item
 
     results = ray_engine.map(job(work), range(20))
-    found = [next(results)]
+    items = [next(results)]
     timer = threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     with pytest.raises(KeyboardInterrupt):
-        found.extend(results)
+        items.extend(results)
     results.cancel()
-    found += list(results)
-    assert len(found) == len(set(found)) <= 2 * WORKERS + 2
+    items += list(results)
+    assert len(items) == len(set(items)) <= 2 * WORKERS + 2

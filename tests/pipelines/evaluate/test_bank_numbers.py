@@ -21,7 +21,7 @@ def bank(tiny_full):
 
 
 @pytest.fixture(scope="module")
-def found(bank) -> Evaluation:
+def report(bank) -> Evaluation:
     return mnemic.evaluate(bank)
 
 
@@ -30,30 +30,30 @@ def rows_of(bank, where):
     memory = bank.memory().module
     hidden = torch.from_numpy(np.array(rows["input"].to_pylist(), np.float16))
     with torch.inference_mode():
-        said = memory.token_log_prob(hidden, torch.from_numpy(rows["token"].to_numpy().astype(np.int64)))
-    return rows, {"knn": rows["teacher_label"].to_numpy(), "mlp": said.exp().numpy()}
+        log_probs = memory.token_log_prob(hidden, torch.from_numpy(rows["token"].to_numpy().astype(np.int64)))
+    return rows, {"knn": rows["teacher_label"].to_numpy(), "mlp": log_probs.exp().numpy()}
 
 
-def nll(rows, said, weight):
+def nll(rows, log_probs, weight):
     base = np.exp(rows["base_logprob"].to_numpy().astype(np.float64))
-    return -np.log((1 - weight) * base + weight * said)
+    return -np.log((1 - weight) * base + weight * log_probs)
 
 
-def test_weights_are_the_best_on_validation_text(bank, found):
-    rows, said = rows_of(bank, "split LIKE 'validation-%'")
-    for name in said:
-        weight = found.weights[name]
-        losses = [nll(rows, said[name], step / 20).mean() for step in range(20)]
+def test_weights_are_the_best_on_validation_text(bank, report):
+    rows, log_probs = rows_of(bank, "split LIKE 'validation-%'")
+    for name in log_probs:
+        weight = report.weights[name]
+        losses = [nll(rows, log_probs[name], step / 20).mean() for step in range(20)]
         assert weight == pytest.approx(np.argmin(losses) / 20)
 
 
-def test_every_memory_of_the_recipe_is_measured(bank, found):
-    assert set(found.weights) == {"knn", "mlp", "cross-entropy", "decoder"}
-    for part in found.perplexities:
-        assert set(part.comparisons) == set(found.weights)
+def test_every_memory_of_the_recipe_is_measured(bank, report):
+    assert set(report.weights) == {"knn", "mlp", "cross-entropy", "decoder"}
+    for part in report.perplexities:
+        assert set(part.comparisons) == set(report.weights)
         assert set(part.recovered) <= {"mlp", "cross-entropy", "decoder"}
-    assert found.training["mlp"]["training_flops"] == found.training["cross-entropy"]["training_flops"] > 0
-    assert found.training["decoder"]["trained_tokens"] == bank.dataset("datastore").count("split = 'store'")
+    assert report.training["mlp"]["training_flops"] == report.training["cross-entropy"]["training_flops"] > 0
+    assert report.training["decoder"]["trained_tokens"] == bank.dataset("datastore").count("split = 'store'")
 
 
 def test_what_a_decoder_says_does_not_depend_on_which_rows_are_asked_for(bank):
@@ -64,12 +64,12 @@ def test_what_a_decoder_says_does_not_depend_on_which_rows_are_asked_for(bank):
     assert np.isfinite(some.memories["decoder"]).any()
 
 
-def test_perplexities_and_shares_follow_from_the_losses(bank, found):
-    assert [part.part for part in found.perplexities] == ["document", "collection"]
-    for part in found.perplexities:
-        rows, said = rows_of(bank, f"split = 'test-{part.part}'")
+def test_perplexities_and_shares_follow_from_the_losses(bank, report):
+    assert [part.part for part in report.perplexities] == ["document", "collection"]
+    for part in report.perplexities:
+        rows, log_probs = rows_of(bank, f"split = 'test-{part.part}'")
         base = nll(rows, 0.0, 0.0)
-        mixed = {name: nll(rows, said[name], found.weights[name]) for name in said}
+        mixed = {name: nll(rows, log_probs[name], report.weights[name]) for name in log_probs}
         assert (part.tokens, part.documents) == (len(rows), len(set(rows["document"].to_pylist())))
         assert part.base == pytest.approx(np.exp(base.mean()), rel=1e-6)
         for name, losses in mixed.items():
@@ -80,9 +80,9 @@ def test_perplexities_and_shares_follow_from_the_losses(bank, found):
             assert part.recovered[name].value == pytest.approx((base.sum() - mixed[name].sum()) / gain, rel=1e-2)
 
 
-def test_losses_by_frequency_add_up_to_the_whole(bank, found):
+def test_losses_by_frequency_add_up_to_the_whole(bank, report):
     stored = bank.table("datastore", ["token"], "split = 'store'")["token"].to_numpy()
-    for part in found.perplexities:
+    for part in report.perplexities:
         tokens = np.array([bucket.tokens for bucket in part.frequencies])
         assert tokens.sum() == part.tokens
         for name in ("base", "knn", "mlp"):
@@ -94,22 +94,22 @@ def test_losses_by_frequency_add_up_to_the_whole(bank, found):
         assert unseen == (~np.isin(rows, stored)).sum()
 
 
-def test_what_a_person_and_what_a_program_reads(bank, found, capsys):
+def test_what_a_person_and_what_a_program_reads(bank, report, capsys):
     assert main(["eval", bank.path]) == 0
-    told = capsys.readouterr().out
-    assert "by how often the store has it" in told and "times base" in told
+    output = capsys.readouterr().out
+    assert "by how often the store has it" in output and "times base" in output
     assert main(["eval", bank.path, "--json"]) == 0
     read = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
-    assert read["perplexities"][0]["frequencies"][0]["tokens"] == found.perplexities[0].frequencies[0].tokens
+    assert read["perplexities"][0]["frequencies"][0]["tokens"] == report.perplexities[0].frequencies[0].tokens
 
 
 def test_speed_is_told_of_the_model_alone_and_with_each_memory(bank, capsys, monkeypatch):
     monkeypatch.setattr(speed, "GENERATED", 4)
     monkeypatch.setattr(speed, "DOCUMENTS", 1)
-    found = mnemic.evaluate(bank, speed=True).speeds
-    assert [one.name for one in found] == ["base", *(info.name for info in bank.memories())]
-    assert found[0].times_base == 1.0 and all(one.tokens_per_second > 0 for one in found)
-    sizes = {one.name: one.bytes for one in found}
+    speeds = mnemic.evaluate(bank, speed=True).speeds
+    assert [one.name for one in speeds] == ["base", *(info.name for info in bank.memories())]
+    assert speeds[0].times_base == 1.0 and all(one.tokens_per_second > 0 for one in speeds)
+    sizes = {one.name: one.bytes for one in speeds}
     keys = bank.table("datastore", ["key"], "split = 'store'")["key"]
     assert sizes["knn"] >= 2 * len(keys) * keys.type.list_size, "it holds every key"
     assert 0 < sizes["mlp"] < sizes["base"]

@@ -52,10 +52,10 @@ def test_bootstrap_covers_the_truth_and_is_wide_when_one_document_decides() -> N
     rng = np.random.default_rng(1)
     document = np.repeat(np.arange(60), 20)
     a = rng.exponential(2.0, size=document.size)
-    found = bootstrap(a, a - 0.1, document)
-    assert found.ratio.low == pytest.approx(np.exp(-0.1)) and found.ratio.high == pytest.approx(np.exp(-0.1))
-    assert found.difference.high < 0
-    assert found.perplexity.low < found.perplexity.value < found.perplexity.high
+    interval = bootstrap(a, a - 0.1, document)
+    assert interval.ratio.low == pytest.approx(np.exp(-0.1)) and interval.ratio.high == pytest.approx(np.exp(-0.1))
+    assert interval.difference.high < 0
+    assert interval.perplexity.low < interval.perplexity.value < interval.perplexity.high
 
     lucky = np.where(document == 0, a - 6.0, a + 0.05)
     assert bootstrap(a, lucky, document).ratio.low < 1 < bootstrap(a, lucky, document).ratio.high
@@ -69,9 +69,9 @@ def test_bootstrap_resamples_documents_as_brute_force_does() -> None:
     for _ in range(4000):
         rows = np.concatenate([np.flatnonzero(document == d) for d in rng.integers(0, 8, size=8)])
         draws.append(np.exp(b[rows].mean()) - np.exp(a[rows].mean()))
-    found = bootstrap(a, b, document, samples=4000)
+    interval = bootstrap(a, b, document, samples=4000)
     np.testing.assert_allclose(
-        [found.difference.low, found.difference.high], np.quantile(draws, [0.025, 0.975]), atol=0.08
+        [interval.difference.low, interval.difference.high], np.quantile(draws, [0.025, 0.975]), atol=0.08
     )
     assert bootstrap(a, b, document) == bootstrap(a, b, document)
 

@@ -66,8 +66,8 @@ def test_locomos_questions_are_asked_of_the_tenant_that_the_source_makes(tmp_pat
     ]
     assert not skipped
     source = Conversations(path=str(path))
-    found = {d.tenant: d for item in source.manifest() for d in source.read(item, 10_000) if isinstance(d, Document)}
-    assert all(q.evidence <= {turn.id for turn in found[str(q.tenant)].turns} for q in questions)
+    talks = {d.tenant: d for item in source.manifest() for d in source.read(item, 10_000) if isinstance(d, Document)}
+    assert all(q.evidence <= {turn.id for turn in talks[str(q.tenant)].turns} for q in questions)
 
 
 @pytest.mark.parametrize(
@@ -140,9 +140,9 @@ def test_a_mistake_names_its_line_and_nothing_is_used(tmp_path: Path, line: str,
 def test_mistakes_come_at_once_but_no_more_than_can_be_read(tmp_path: Path) -> None:
     with pytest.raises(SourceError) as caught:
         read_questions(write(tmp_path / "q.jsonl", [7] * 9))
-    told = str(caught.value).splitlines()
-    assert [line.strip()[:6] for line in told[1:6]] == [f"Line {n}" for n in range(1, 6)]
-    assert told[6:] == ["  and 4 more", "Mend these and run again."]
+    sentences = str(caught.value).splitlines()
+    assert [line.strip()[:6] for line in sentences[1:6]] == [f"Line {n}" for n in range(1, 6)]
+    assert sentences[6:] == ["  and 4 more", "Mend these and run again."]
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,8 @@ def test_the_real_questions_find_their_turns() -> None:
     assert (len(questions), len(skipped)) == (498, 2)
     source = Conversations(path=str(LOCOMO))
     documents = [d for i in source.manifest() for d in source.read(i, 10_000_000) if isinstance(d, Document)]
-    known = {(d.tenant, turn.id) for d in documents for turn in d.turns}
-    assert all((question.tenant, id) in known for question in questions for id in question.evidence)
+    turns = {(d.tenant, turn.id) for d in documents for turn in d.turns}
+    assert all((question.tenant, id) in turns for question in questions for id in question.evidence)
 
 
 FIELDS = "question query evidence ids tenant category id qa sample_id conversation session_1"

@@ -55,9 +55,9 @@ def test_every_layout_is_read_as_it_was_written(tmp_path: Path, talk: dict[str, 
     layouts = {"list.json": [objects], "nested.json": [nested], "objects.jsonl": objects, "nested.jsonl": nested}
     for name, lines in {**layouts, "turns.jsonl": single}.items():
         (tmp_path / name).write_bytes(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
-        found = documents(everything(Conversations(path=str(tmp_path / name))))
-        read = {(d.tenant, d.session): d for d in found}
-        assert len(read) == len(found)
+        entries = documents(everything(Conversations(path=str(tmp_path / name))))
+        read = {(d.tenant, d.session): d for d in entries}
+        assert len(read) == len(entries)
         for key, turns in with_ids.items():
             usable = [turn for turn in turns if not is_blank(turn["text"])]
             if not usable:
@@ -86,7 +86,7 @@ def test_any_order_and_any_worker_gives_the_same_documents(
     folder = tmp_path_factory.mktemp("chats")
     for number, (suffix, talk) in enumerate(files):
         lines = [
-            {"conversation": c, "session": s, "turns": turns} for c, found in talk.items() for s, turns in found.items()
+            {"conversation": c, "session": s, "turns": turns} for c, parts in talk.items() for s, turns in parts.items()
         ]
         text = json.dumps(lines) if suffix == "json" else "".join(json.dumps(line) + "\n" for line in lines)
         (folder / f"{number}.{suffix}").write_text(text)
@@ -132,16 +132,16 @@ def test_no_value_of_json_is_more_than_documents_and_sentences(
     data = json.dumps(values).encode() if name == "h.json" else b"\n".join(json.dumps(v).encode() for v in values)
     (tmp_path / name).write_bytes(data[: -cut or None])
     source = Conversations(path=str(tmp_path / name))
-    found = everything(source, 80)
-    assert found and found == everything(source, 80)
-    locators = [document.locator for document in documents(found)]
+    entries = everything(source, 80)
+    assert entries and entries == everything(source, 80)
+    locators = [document.locator for document in documents(entries)]
     assert len(set(locators)) == len(locators)
-    for document in documents(found):
+    for document in documents(entries):
         assert document.turns and not is_blank(document.text) and len(document.text.encode()) <= 80
         assert len({turn.id for turn in document.turns}) == len(document.turns)
         stored = (document.text, document.locator, document.tenant, document.session, *(t.id for t in document.turns))
         assert not any("\0" in text for text in stored) and all(text.encode() for text in stored)
-    for reject in rejects(found):
+    for reject in rejects(entries):
         assert reject.reason.encode() and reject.reason.endswith(".") and str(tmp_path) not in reject.reason
         assert reject.locator.encode().startswith(name.encode())
 
@@ -150,6 +150,6 @@ def test_no_value_of_json_is_more_than_documents_and_sentences(
 @given(values=st.lists(hostile | turns, max_size=8))
 def test_every_turn_is_there_or_told(tmp_path: Path, values: list[Any]) -> None:
     (tmp_path / "all.json").write_text(json.dumps({"turns": values}))
-    found = everything(Conversations(path=str(tmp_path / "all.json")))
-    told = {r.locator for r in rejects(found) if re.fullmatch(r"all\.json#all/1/\d+", r.locator)}
-    assert sum(len(d.turns) for d in documents(found)) + len(told) == len(values)
+    entries = everything(Conversations(path=str(tmp_path / "all.json")))
+    locators = {r.locator for r in rejects(entries) if re.fullmatch(r"all\.json#all/1/\d+", r.locator)}
+    assert sum(len(d.turns) for d in documents(entries)) + len(locators) == len(values)

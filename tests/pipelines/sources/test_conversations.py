@@ -87,9 +87,9 @@ def test_fields_have_other_names_too(read: Read, turns: str, speaker: str, text:
     if turns == "conversations":
         speaker, text, time = "from", "value", "time"
     turn = {"turn_id": 1, speaker: "assistant", text: "Yes.", time: 0}
-    (found,) = documents(read({"session_id": "s", "tenant": "t", turns: [turn]}))
-    assert (found.tenant, found.session, found.speaker, found.text) == ("t", "s", "assistant", "assistant: Yes.")
-    assert found.turns == (Turn("1", 0, 15, "assistant", datetime(1970, 1, 1, tzinfo=UTC)),)
+    (entry,) = documents(read({"session_id": "s", "tenant": "t", turns: [turn]}))
+    assert (entry.tenant, entry.session, entry.speaker, entry.text) == ("t", "s", "assistant", "assistant: Yes.")
+    assert entry.turns == (Turn("1", 0, 15, "assistant", datetime(1970, 1, 1, tzinfo=UTC)),)
 
 
 def test_turns_that_follow_one_another_are_a_session(read: Read) -> None:
@@ -99,30 +99,30 @@ def test_turns_that_follow_one_another_are_a_session(read: Read) -> None:
         {"conversation": "team", "session": "tuesday", "speaker": "Ada", "text": "Three."},
         {"conversation": "other", "session": "tuesday", "speaker": "Ada", "text": "Four."},
     ]
-    found = documents(read(lines, "chat.jsonl"))
-    assert [(d.locator, d.text, d.speaker) for d in found] == [
+    entries = documents(read(lines, "chat.jsonl"))
+    assert [(d.locator, d.text, d.speaker) for d in entries] == [
         ("chat.jsonl#team/monday", "Ada: One.\nBob: Two.", ""),
         ("chat.jsonl#team/tuesday", "Ada: Three.", "Ada"),
         ("chat.jsonl#other/tuesday", "Ada: Four.", "Ada"),
     ]
-    assert found[0].time == datetime(1970, 1, 1, 0, 0, 10, tzinfo=UTC)  # it began with the earliest turn
-    assert found[1].time is None
+    assert entries[0].time == datetime(1970, 1, 1, 0, 0, 10, tzinfo=UTC)  # it began with the earliest turn
+    assert entries[1].time is None
 
 
 def test_a_session_that_comes_back_is_another_one_and_told(read: Read) -> None:
     lines = [{"session": name, "text": f"{n}"} for n, name in enumerate(["a", "b", "a", "a"])]
-    found = read(lines, "chat.jsonl")
-    assert [(d.session, d.text) for d in documents(found)] == [("a", "0"), ("b", "1"), ("a-2", "2\n3")]
-    (told,) = rejects(found)
-    assert told.locator == "chat.jsonl#chat/a-2" and told.severity == "note"
-    assert "only its id: " not in told.reason
-    assert told.reason.startswith("Left out is only its id 'a', which an earlier session")
+    entries = read(lines, "chat.jsonl")
+    assert [(d.session, d.text) for d in documents(entries)] == [("a", "0"), ("b", "1"), ("a-2", "2\n3")]
+    (reject,) = rejects(entries)
+    assert reject.locator == "chat.jsonl#chat/a-2" and reject.severity == "note"
+    assert "only its id: " not in reject.reason
+    assert reject.reason.startswith("Left out is only its id 'a', which an earlier session")
 
 
 def test_a_bad_line_does_not_end_a_session(read: Read) -> None:
-    found = read(b'{"text": "one"}\n{"text": \n7\n{"text": "two"}', "chat.jsonl")
-    assert [d.text for d in documents(found)] == ["one\ntwo"]
-    assert [r.locator for r in rejects(found)] == ["chat.jsonl#2", "chat.jsonl#3"]
+    entries = read(b'{"text": "one"}\n{"text": \n7\n{"text": "two"}', "chat.jsonl")
+    assert [d.text for d in documents(entries)] == ["one\ntwo"]
+    assert [r.locator for r in rejects(entries)] == ["chat.jsonl#2", "chat.jsonl#3"]
 
 
 def locomo(**conversation: object) -> dict[str, object]:
@@ -155,37 +155,37 @@ def test_locomos_layout(read: Read) -> None:
     )
     assert isinstance(second, Document) and second.time == datetime(2023, 5, 8, 13, 56, tzinfo=UTC)
     assert said(second) == ["Bob: Look! [shares a photo of a kite]", "Ada: [shares a lake]"]
-    found = read([sample], captions=False)
-    assert documents(found)[0].text == "Bob: Look!"
-    assert [(r.locator, r.severity) for r in rejects(found)] == [("chat.json#conv-1/session_2/2", "empty")]
+    entries = read([sample], captions=False)
+    assert documents(entries)[0].text == "Bob: Look!"
+    assert [(r.locator, r.severity) for r in rejects(entries)] == [("chat.json#conv-1/session_2/2", "empty")]
     assert documents(read(sample)) == [second, tenth]
     assert [d.tenant for d in documents(read([{**sample, "sample_id": None}] * 2))] == ["1", "1", "2", "2"]
 
 
 def test_one_session_of_a_sample_that_is_wrong_costs_that_session(read: Read) -> None:
     turn = {"dia_id": "D3:1", "text": "Three."}
-    found = read([locomo(session_1="no", session_2=[], session_3=[turn], session_4=None)])
-    assert [d.session for d in documents(found)] == ["session_3"]
-    assert [(r.locator, r.severity) for r in rejects(found)] == [
+    entries = read([locomo(session_1="no", session_2=[], session_3=[turn], session_4=None)])
+    assert [d.session for d in documents(entries)] == ["session_3"]
+    assert [(r.locator, r.severity) for r in rejects(entries)] == [
         ("chat.json#conv-1/1", "reject"),
         ("chat.json#conv-1/2", "empty"),
         ("chat.json#conv-1/4", "empty"),
     ]
-    assert "session_1 of entry 1 is a string, not an array" in rejects(found)[0].reason
+    assert "session_1 of entry 1 is a string, not an array" in rejects(entries)[0].reason
 
 
 def test_the_real_file_has_its_conversations_sessions_and_turns() -> None:
     if not LOCOMO.exists():
         pytest.skip(f"{LOCOMO} is not there: LoCoMo's licence keeps it out of the repository")
-    found = everything(Conversations(path=str(LOCOMO)), 10_000_000)
-    assert not rejects(found)
-    counts = {name: [len(d.turns) for d in documents(found) if d.tenant == name] for name in ("conv-26", "conv-30")}
+    entries = everything(Conversations(path=str(LOCOMO)), 10_000_000)
+    assert not rejects(entries)
+    counts = {name: [len(d.turns) for d in documents(entries) if d.tenant == name] for name in ("conv-26", "conv-30")}
     assert {name: (len(turns), sum(turns)) for name, turns in counts.items()} == {
         "conv-26": (19, 419),
         "conv-30": (19, 369),
     }
-    assert len({d.tenant for d in documents(found)}) == 3
-    assert all(d.time is not None and turn.id.startswith("D") for d in documents(found) for turn in d.turns)
+    assert len({d.tenant for d in documents(entries)}) == 3
+    assert all(d.time is not None and turn.id.startswith("D") for d in documents(entries) for turn in d.turns)
 
 
 # ---------------------------------------------------------------- ids
@@ -203,21 +203,21 @@ def test_what_has_no_id_goes_by_its_number(read: Read) -> None:
 
 def test_ids_that_stand_twice_are_told_and_nothing_is_lost(read: Read) -> None:
     turns = [{"id": name, "text": "x"} for name in ["a", "a-2", "a", "a", 5, 5]]
-    found = read([{"id": "s", "turns": turns}, {"id": "s", "turns": [{"text": "y"}]}])
-    first, second = documents(found)
+    entries = read([{"id": "s", "turns": turns}, {"id": "s", "turns": [{"text": "y"}]}])
+    first, second = documents(entries)
     assert [turn.id for turn in first.turns] == ["a", "a-2", "a-3", "a-4", "5", "5-2"]
     assert (first.session, second.session) == ("s", "s-2")
-    told = {r.locator: r.reason for r in rejects(found)}
-    assert "only the ids of 3 turns (the first is turn 3: 'a', now 'a-3')" in told["chat.json#chat/s"]
-    assert "goes by 's-2'" in told["chat.json#chat/s-2"]
+    reasons = {r.locator: r.reason for r in rejects(entries)}
+    assert "only the ids of 3 turns (the first is turn 3: 'a', now 'a-3')" in reasons["chat.json#chat/s"]
+    assert "goes by 's-2'" in reasons["chat.json#chat/s-2"]
 
 
 def test_locators_differ_whatever_the_ids_hold(read: Read) -> None:
     one = [{"text": "x"}]
     sessions = [("a/b", "c"), ("a", "b/c"), ("a", "b%2Fc"), ("a/b/c", "1")]
-    found = documents(read([{"conversation": c, "session": s, "turns": one} for c, s in sessions]))
-    assert len({d.locator for d in found}) == len(sessions)
-    assert [(d.tenant, d.session) for d in found] == sessions
+    entries = documents(read([{"conversation": c, "session": s, "turns": one} for c, s in sessions]))
+    assert len({d.locator for d in entries}) == len(sessions)
+    assert [(d.tenant, d.session) for d in entries] == sessions
 
 
 # ---------------------------------------------------------------- bad input
@@ -245,8 +245,8 @@ def test_locators_differ_whatever_the_ids_hold(read: Read) -> None:
     ],
 )
 def test_a_bad_turn_costs_that_turn_alone(read: Read, turn: str, severity: str, sentence: str) -> None:
-    found = read(f'{{"turns": [{{"text": "good"}}, {turn}, {{"text": "fine"}}]}}'.encode())
-    (document,), (bad,) = documents(found), rejects(found)
+    entries = read(f'{{"turns": [{{"text": "good"}}, {turn}, {{"text": "fine"}}]}}'.encode())
+    (document,), (bad,) = documents(entries), rejects(entries)
     assert document.text == "good\nfine"
     assert [turn.id for turn in document.turns] == ["1", "3"]
     assert (bad.locator, bad.severity) == ("chat.json#chat/1/2", severity)
@@ -255,21 +255,21 @@ def test_a_bad_turn_costs_that_turn_alone(read: Read, turn: str, severity: str, 
 
 def test_the_text_parts_of_a_message_are_its_text(read: Read) -> None:
     parts = [{"type": "text", "text": "Look:"}, {"type": "image_url", "image_url": {"url": "x"}}, "a kite", 7]
-    found = read({"messages": [{"role": "user", "content": parts}, {"role": "user", "content": parts}]})
-    assert said(documents(found)[0]) == ["user: Look:\na kite"] * 2
-    (told,) = rejects(found)
-    assert told.severity == "note"
-    assert told.reason == "Left out is only what is no text in 2 turns (the first is turn 1: image_url, a number)."
+    entries = read({"messages": [{"role": "user", "content": parts}, {"role": "user", "content": parts}]})
+    assert said(documents(entries)[0]) == ["user: Look:\na kite"] * 2
+    (reject,) = rejects(entries)
+    assert reject.severity == "note"
+    assert reject.reason == "Left out is only what is no text in 2 turns (the first is turn 1: image_url, a number)."
 
 
 def test_a_time_that_cannot_be_read_costs_the_time_alone(read: Read) -> None:
     turns = [{"text": "one", "time": "\ud800"}, {"text": "two", "time": 50}, {"text": "three", "time": [1]}]
-    found = read({"time": "05/08/2023", "turns": turns})
-    (document,) = documents(found)
+    entries = read({"time": "05/08/2023", "turns": turns})
+    (document,) = documents(entries)
     assert [turn.time for turn in document.turns] == [None, datetime(1970, 1, 1, 0, 0, 50, tzinfo=UTC), None]
     assert document.time == document.turns[1].time
-    assert [r.locator for r in rejects(found)] == ["chat.json#chat/1"] * 2
-    session, several = (r.reason for r in rejects(found))
+    assert [r.locator for r in rejects(entries)] == ["chat.json#chat/1"] * 2
+    session, several = (r.reason for r in rejects(entries))
     assert session.startswith("Left out is only its time, which cannot be read ('05/08/2023'); write ISO 8601")
     assert r"only the times of 2 turns (the first is turn 1: '\ud800'), which cannot be read" in several
 
@@ -302,36 +302,37 @@ def test_a_time_that_cannot_be_read_costs_the_time_alone(read: Read) -> None:
     ],
 )
 def test_a_file_that_cannot_be_used_is_a_sentence(read: Read, content: bytes, severity: str, sentence: str) -> None:
-    found = read(content, max_json_bytes=2_000_000)
-    assert not documents(found)
-    assert found[0] in rejects(found) and getattr(found[0], "severity", "") == severity
-    assert re.search(sentence, rejects(found)[0].reason)
+    entries = read(content, max_json_bytes=2_000_000)
+    assert not documents(entries)
+    assert entries[0] in rejects(entries) and getattr(entries[0], "severity", "") == severity
+    assert re.search(sentence, rejects(entries)[0].reason)
 
 
 def test_a_bad_session_costs_that_session_alone(read: Read) -> None:
     good = {"turns": [{"text": "good"}]}
-    found = read({"sessions": [good, 7, {"time": "x"}, {"turns": "x"}, {"turns": [1]}, good]})
-    assert [d.session for d in documents(found)] == ["1", "6"]
-    assert {r.locator for r in rejects(found)} == {f"chat.json#chat/{n}" for n in (2, 3, 4, 5)} | {"chat.json#chat/5/1"}
-    found = read([good, 7, {"x": 1}, good])
-    assert [r.locator for r in rejects(found)] == ["chat.json#2", "chat.json#3"]
-    assert len(documents(found)) == 2
+    entries = read({"sessions": [good, 7, {"time": "x"}, {"turns": "x"}, {"turns": [1]}, good]})
+    assert [d.session for d in documents(entries)] == ["1", "6"]
+    bad = {f"chat.json#chat/{n}" for n in (2, 3, 4, 5)} | {"chat.json#chat/5/1"}
+    assert {r.locator for r in rejects(entries)} == bad
+    entries = read([good, 7, {"x": 1}, good])
+    assert [r.locator for r in rejects(entries)] == ["chat.json#2", "chat.json#3"]
+    assert len(documents(entries)) == 2
 
 
 def test_a_session_may_be_as_large_as_a_document_and_no_larger(read: Read) -> None:
     session = {"id": "s", "turns": [{"speaker": "Ada", "text": "é" * 10}, {"text": "x" * 9}]}
-    (found,) = read(session, limit=35)
-    assert isinstance(found, Document) and len(found.text.encode()) == 35
-    (found,) = read(session, limit=34)
-    assert isinstance(found, Reject) and "35 bytes" in found.reason and "max_document_bytes" in found.reason
-    assert found.locator == "chat.json#chat/s"
+    (entry,) = read(session, limit=35)
+    assert isinstance(entry, Document) and len(entry.text.encode()) == 35
+    (entry,) = read(session, limit=34)
+    assert isinstance(entry, Reject) and "35 bytes" in entry.reason and "max_document_bytes" in entry.reason
+    assert entry.locator == "chat.json#chat/s"
 
 
 def test_lines_have_a_limit_of_their_own(read: Read) -> None:
     good = b'{"text": "good"}\n'
-    found = read(good + b'{"text": "' + b"x" * 300 + b'"}\n' + good, "chat.jsonl", max_json_bytes=200)
-    assert [d.text for d in documents(found)] == ["good\ngood"]
-    assert "Line 2 is longer than a line may be (200 bytes); raise `max_json_bytes`" in rejects(found)[0].reason
+    entries = read(good + b'{"text": "' + b"x" * 300 + b'"}\n' + good, "chat.jsonl", max_json_bytes=200)
+    assert [d.text for d in documents(entries)] == ["good\ngood"]
+    assert "Line 2 is longer than a line may be (200 bytes); raise `max_json_bytes`" in rejects(entries)[0].reason
 
 
 def test_a_session_of_any_length_is_never_held_whole(tmp_path: Path) -> None:
@@ -340,10 +341,10 @@ def test_a_session_of_any_length_is_never_held_whole(tmp_path: Path) -> None:
     source = Conversations(path=str(path))
     item = source.manifest()[0]
     tracemalloc.start()
-    (found,) = source.read(item, 100_000)
+    (entry,) = source.read(item, 100_000)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert isinstance(found, Reject) and "20,119,999 bytes" in found.reason
+    assert isinstance(entry, Reject) and "20,119,999 bytes" in entry.reason
     assert peak < 2_000_000
 
 
@@ -356,13 +357,13 @@ def test_a_folder_of_conversations(tmp_path: Path) -> None:
         (tmp_path / "in" / name).write_text('{"text": "hello"}\n')
     (tmp_path / "secret.json").write_text('{"text": "secret"}')
     (tmp_path / "in" / "out.json").symlink_to(tmp_path / "secret.json")
-    found = {f.locator: f for f in everything(Conversations(path="in", root=str(tmp_path)))}
-    assert {k: v.tenant for k, v in found.items() if isinstance(v, Document)} == {
+    entries = {f.locator: f for f in everything(Conversations(path="in", root=str(tmp_path)))}
+    assert {k: v.tenant for k, v in entries.items() if isinstance(v, Document)} == {
         "a.json#a/1": "a",
         "x/b.jsonl#x/b/1": "x/b",
         "x/c.NDJSON#x/c/1": "x/c",
     }
-    (outside,) = rejects(found.values())
+    (outside,) = rejects(entries.values())
     assert "outside the folder" in outside.reason
     with pytest.raises(SourceError, match=r"found no file .* \.json, \.jsonl, \.ndjson"):
         Conversations(path="in/*.txt", root=str(tmp_path)).manifest()

@@ -20,18 +20,18 @@ LONG = "A sentence that is long enough to be worth a document."
 def oracle(code: str, shortest: int) -> Counter[str]:
     """Every docstring of a file, by visiting every node of its tree."""
     kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-    found = (ast.get_docstring(node) for node in ast.walk(ast.parse(code)) if isinstance(node, kinds))
-    return Counter(text.strip() for text in found if text is not None and len(text.strip()) >= shortest)
+    docstrings = (ast.get_docstring(node) for node in ast.walk(ast.parse(code)) if isinstance(node, kinds))
+    return Counter(text.strip() for text in docstrings if text is not None and len(text.strip()) >= shortest)
 
 
 @pytest.mark.parametrize("module", [argparse, typing, asyncio.events, ast])
 def test_same_docstrings_as_the_standard_library_finds(module: object) -> None:
     with open(str(module.__file__), "rb") as file:  # type: ignore[attr-defined]
         code = file.read()
-    found = docstrings(code)
-    assert len(found) > 5
-    assert Counter(text for _, text in found) == oracle(code.decode(), 40)
-    assert len({name for name, _ in found}) == len(found)
+    entries = docstrings(code)
+    assert len(entries) > 5
+    assert Counter(text for _, text in entries) == oracle(code.decode(), 40)
+    assert len({name for name, _ in entries}) == len(entries)
 
 
 def test_names_are_qualified_and_in_source_order() -> None:
@@ -143,7 +143,7 @@ def write(block: object, level: int) -> str:
 @given(st.lists(blocks, max_size=4))
 def test_any_nesting_gives_what_ast_walk_gives(tree: list[object]) -> None:
     code = "".join(write(block, 0) for block in tree)
-    found = docstrings(code.encode())
-    assert Counter(text for _, text in found) == oracle(code, 40)
-    assert len({name for name, _ in found}) == len(found)
-    assert found == docstrings(code.encode())
+    entries = docstrings(code.encode())
+    assert Counter(text for _, text in entries) == oracle(code, 40)
+    assert len({name for name, _ in entries}) == len(entries)
+    assert entries == docstrings(code.encode())

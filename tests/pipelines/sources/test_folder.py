@@ -33,7 +33,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def everything(source: Folder, limit: int = 10_000) -> list[Found]:
-    return [found for item in source.manifest() for found in source.read(item, limit)]
+    return [entry for item in source.manifest() for entry in source.read(item, limit)]
 
 
 def locators(source: Folder) -> list[str]:
@@ -88,16 +88,16 @@ def test_identity_changes_with_what_is_read(tree: Path) -> None:
 )
 def test_a_glob_finds_what_pathlib_finds(tree: Path, pattern: str) -> None:
     """Locators are relative to the glob's fixed folder; hidden files stay out."""
-    wanted = {".txt", ".md", ".rst"}
+    suffixes = {".txt", ".md", ".rst"}
     expected = [
         path
         for path in tree.glob(pattern)
-        if path.is_file() and path.suffix.lower() in wanted and "/." not in str(path.relative_to(tree.parent))
+        if path.is_file() and path.suffix.lower() in suffixes and "/." not in str(path.relative_to(tree.parent))
     ]
     source = Folder(path=f"corpus/{pattern}", root=str(tree.parent))
     fixed = tree / "x" if pattern.startswith("x/") else tree
     assert locators(source) == sorted(path.relative_to(fixed).as_posix() for path in expected)
-    assert all(isinstance(found, Document) for found in everything(source))
+    assert all(isinstance(entry, Document) for entry in everything(source))
 
 
 def test_many_stars_cost_no_more_than_a_few(tmp_path: Path) -> None:
@@ -187,16 +187,16 @@ def test_links_stay_inside_the_folder(tree: Path) -> None:
     (tree / "circle.txt").symlink_to("circle.txt")
     (tree / "outer").symlink_to(secret)
     (tree / "x" / "up").symlink_to("..")
-    found = {entry.locator: entry for entry in everything(Folder(path=str(tree)))}
-    assert not any(isinstance(entry, Document) and "secret" in entry.text for entry in found.values())
+    entries = {entry.locator: entry for entry in everything(Folder(path=str(tree)))}
+    assert not any(isinstance(entry, Document) and "secret" in entry.text for entry in entries.values())
     for name in ("out.txt", "relative.txt", "outer"):
-        entry = found[name]
+        entry = entries[name]
         assert isinstance(entry, Reject) and "outside the folder" in entry.reason and entry.severity == "reject"
-    assert found["in.txt"] == Document("in.txt", "text of x/d.txt")
-    assert isinstance(found["nowhere.txt"], Reject) and isinstance(found["circle.txt"], Reject)
-    inner = found["x/up"]
+    assert entries["in.txt"] == Document("in.txt", "text of x/d.txt")
+    assert isinstance(entries["nowhere.txt"], Reject) and isinstance(entries["circle.txt"], Reject)
+    inner = entries["x/up"]
     assert isinstance(inner, Reject) and inner.severity == "empty"
-    assert not any(name.startswith("x/up/") for name in found)
+    assert not any(name.startswith("x/up/") for name in entries)
 
 
 def test_a_sibling_whose_name_begins_alike_is_outside(tree: Path) -> None:
@@ -204,8 +204,8 @@ def test_a_sibling_whose_name_begins_alike_is_outside(tree: Path) -> None:
     sibling.mkdir()
     (sibling / "a.txt").write_text("secret")
     (tree / "s.txt").symlink_to(sibling / "a.txt")
-    found = {entry.locator: entry for entry in everything(Folder(path=str(tree)))}
-    assert isinstance(found["s.txt"], Reject)
+    entries = {entry.locator: entry for entry in everything(Folder(path=str(tree)))}
+    assert isinstance(entries["s.txt"], Reject)
 
 
 def test_the_source_itself_may_be_a_link(tree: Path) -> None:
@@ -218,16 +218,16 @@ def test_the_source_itself_may_be_a_link(tree: Path) -> None:
 def test_pipes_are_not_listed_and_never_opened(tree: Path) -> None:
     os.mkfifo(tree / "pipe.txt")
     assert "pipe.txt" not in locators(Folder(path=str(tree)))
-    found = list(Folder(path=str(tree)).read(Item("pipe.txt", 0, ""), 100))
-    assert isinstance(found[0], Reject) and "regular file" in found[0].reason
+    entries = list(Folder(path=str(tree)).read(Item("pipe.txt", 0, ""), 100))
+    assert isinstance(entries[0], Reject) and "regular file" in entries[0].reason
 
 
 # ---------------------------------------------------------------- text files
 
 
 def test_a_text_file_is_a_document_in_the_collection_of_its_first_folder(tree: Path) -> None:
-    found = everything(Folder(path=str(tree), suffixes=[".txt", ".rst"]))
-    assert found == [
+    entries = everything(Folder(path=str(tree), suffixes=[".txt", ".rst"]))
+    assert entries == [
         Document("a.txt", "text of a.txt", ""),
         Document("x/d.txt", "text of x/d.txt", "x"),
         Document("x/y/e.rst", "text of x/y/e.rst", "x"),
@@ -241,13 +241,13 @@ def test_bad_text_files_are_rejected_and_the_others_kept(tree: Path) -> None:
     (tree / "b.md").write_bytes(b" \n")
     (tree / "x/d.txt").write_bytes(b"a\0b")
     (tree / "z/h.txt").write_bytes(b"x" * 101)
-    found = everything(Folder(path=str(tree)), limit=100)
-    rejects = {entry.locator: entry for entry in found if isinstance(entry, Reject)}
+    entries = everything(Folder(path=str(tree)), limit=100)
+    rejects = {entry.locator: entry for entry in entries if isinstance(entry, Reject)}
     assert set(rejects) == {"a.txt", "b.md", "x/d.txt", "z/h.txt"}
     assert "offset 3" in rejects["a.txt"].reason and "iconv" in rejects["a.txt"].reason
     assert [entry.locator for entry in rejects.values() if entry.severity == "empty"] == ["b.md"]
     assert "max_document_bytes" in rejects["z/h.txt"].reason
-    assert {entry.locator for entry in found if isinstance(entry, Document)} == {"x/y/e.rst", "x/y/f.TXT"}
+    assert {entry.locator for entry in entries if isinstance(entry, Document)} == {"x/y/e.rst", "x/y/f.TXT"}
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
@@ -256,8 +256,8 @@ def test_a_file_that_went_away_is_rejected(tree: Path, name: str) -> None:
     source = Folder(path=str(tree))
     item = next(item for item in source.manifest() if item.locator == name)
     (tree / name).unlink()
-    (found,) = source.read(item, 100)
-    assert isinstance(found, Reject) and "not there" in found.reason and str(tree) not in found.reason
+    (entry,) = source.read(item, 100)
+    assert isinstance(entry, Reject) and "not there" in entry.reason and str(tree) not in entry.reason
 
 
 def test_a_name_that_is_not_utf_8_is_rejected(tree: Path) -> None:
@@ -289,8 +289,8 @@ def test_a_file_that_was_made_readable_is_another_item(tree: Path, monkeypatch: 
 def test_text_of_which_nothing_is_seen_is_empty(tree: Path, blank: str) -> None:
     (tree / "blank.txt").write_text(blank)
     source = Folder(path=str(tree / "blank.txt"))
-    (found,) = source.read(source.manifest()[0], 100)
-    assert isinstance(found, Reject) and found.severity == "empty"
+    (entry,) = source.read(source.manifest()[0], 100)
+    assert isinstance(entry, Reject) and entry.severity == "empty"
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -300,7 +300,7 @@ def test_any_bytes_are_one_document_or_one_reject(tmp_path: Path, data: bytes) -
     path.write_bytes(data)
     source = Folder(path=str(path))
     item = source.manifest()[0]
-    (found,) = source.read(item, 50)
-    assert [found] == list(source.read(item, 50))
-    if isinstance(found, Document):
-        assert len(data) <= 50 and found.text.encode() and b"\0" not in data
+    (entry,) = source.read(item, 50)
+    assert [entry] == list(source.read(item, 50))
+    if isinstance(entry, Document):
+        assert len(data) <= 50 and entry.text.encode() and b"\0" not in data

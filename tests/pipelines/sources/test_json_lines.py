@@ -23,7 +23,7 @@ Found = Document | Reject
 
 
 def everything(source: Folder, limit: int = 10_000) -> list[Found]:
-    return [found for item in source.manifest() for found in source.read(item, limit)]
+    return [entry for item in source.manifest() for entry in source.read(item, limit)]
 
 
 @pytest.fixture
@@ -62,8 +62,8 @@ def test_collection_falls_back_to_the_first_folder_then_the_name(tmp_path: Path)
     for place in ("top.jsonl", "x/y/deep.ndjson"):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place).write_text('{"text": "hello", "c": null}\n')
-    found = everything(Folder(path=str(tmp_path), suffixes=[".jsonl", ".ndjson"], collection_field="c"))
-    assert [(entry.locator, getattr(entry, "collection", None)) for entry in found] == [
+    entries = everything(Folder(path=str(tmp_path), suffixes=[".jsonl", ".ndjson"], collection_field="c"))
+    assert [(entry.locator, getattr(entry, "collection", None)) for entry in entries] == [
         ("top.jsonl#1", "top"),
         ("x/y/deep.ndjson#1", "x"),
     ]
@@ -102,9 +102,9 @@ def test_a_bad_line_costs_that_line_alone(lines: Callable[..., list[Found]], lin
 
 
 def test_blank_texts_are_empty_and_blank_lines_are_nothing(lines: Callable[..., list[Found]]) -> None:
-    found = lines(b'\n{"text": " \\n"}\r\n\r\n  \n{"text": "x"}\n\n')
-    assert [(entry.locator, type(entry)) for entry in found] == [("talk.jsonl#2", Reject), ("talk.jsonl#5", Document)]
-    assert isinstance(found[0], Reject) and found[0].severity == "empty"
+    entries = lines(b'\n{"text": " \\n"}\r\n\r\n  \n{"text": "x"}\n\n')
+    assert [(entry.locator, type(entry)) for entry in entries] == [("talk.jsonl#2", Reject), ("talk.jsonl#5", Document)]
+    assert isinstance(entries[0], Reject) and entries[0].severity == "empty"
     for nothing in (b"", b"\n\n", b"\xef\xbb\xbf\n"):
         (entry,) = lines(nothing)
         assert isinstance(entry, Reject) and entry.severity == "empty"
@@ -127,21 +127,22 @@ def test_a_last_line_without_an_end_is_fine_if_it_is_whole(lines: Callable[..., 
 
 
 def test_utf_16_is_one_reject_and_not_one_a_line(lines: Callable[..., list[Found]]) -> None:
-    (found,) = lines('{"text": "one"}\n{"text": "two"}\n'.encode("utf-16"))
-    assert isinstance(found, Reject) and "iconv -f UTF-16" in found.reason
+    (entry,) = lines('{"text": "one"}\n{"text": "two"}\n'.encode("utf-16"))
+    assert isinstance(entry, Reject) and "iconv -f UTF-16" in entry.reason
 
 
 def test_ids_are_unique_and_present(lines: Callable[..., list[Found]]) -> None:
-    found = lines(
+    entries = lines(
         [{"text": "a", "id": 1}, {"text": "a", "id": "1"}, {"text": "b"}, {"text": "c", "id": ""}], id_field="id"
     )
-    assert [(entry.locator, type(entry)) for entry in found] == [
+    assert [(entry.locator, type(entry)) for entry in entries] == [
         ("talk.jsonl#1", Document),
         ("talk.jsonl#2", Reject),
         ("talk.jsonl#3", Reject),
         ("talk.jsonl#4", Reject),
     ]
-    assert "repeats the id" in getattr(found[1], "reason", "") and "missing or empty" in getattr(found[2], "reason", "")
+    assert "repeats the id" in getattr(entries[1], "reason", "")
+    assert "missing or empty" in getattr(entries[2], "reason", "")
 
 
 @pytest.mark.parametrize(
@@ -158,20 +159,20 @@ def test_ids_are_unique_and_present(lines: Callable[..., list[Found]]) -> None:
     ],
 )
 def test_times_become_utc(lines: Callable[..., list[Found]], value: object, expected: datetime | None) -> None:
-    (found,) = lines([{"text": "x", "at": value}], time_field="at")
-    assert isinstance(found, Document) and found.time == expected
-    assert found.time is None or found.time.tzinfo is UTC
+    (entry,) = lines([{"text": "x", "at": value}], time_field="at")
+    assert isinstance(entry, Document) and entry.time == expected
+    assert entry.time is None or entry.time.tzinfo is UTC
 
 
 def test_the_machines_time_zone_has_no_say(lines: Callable[..., list[Found]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     clock.tzset()
     try:
-        found = lines([{"text": "x", "at": "2026-03-01T12:00:00"}, {"text": "x", "at": 0}], time_field="at")
+        entries = lines([{"text": "x", "at": "2026-03-01T12:00:00"}, {"text": "x", "at": 0}], time_field="at")
     finally:
         monkeypatch.undo()
         clock.tzset()
-    assert [getattr(entry, "time", None) for entry in found] == [
+    assert [getattr(entry, "time", None) for entry in entries] == [
         datetime(2026, 3, 1, 12, tzinfo=UTC),
         datetime(1970, 1, 1, tzinfo=UTC),
     ]
@@ -182,9 +183,9 @@ def test_the_machines_time_zone_has_no_say(lines: Callable[..., list[Found]], mo
     ["yesterday", "", "1700000000", True, [1], 1_700_000_000_000, float("nan"), 10**400, "0001-01-01T00:00+14:00"],
 )
 def test_a_time_that_cannot_be_read_is_rejected(lines: Callable[..., list[Found]], value: object) -> None:
-    (found,) = lines([{"text": "x", "at": value}], time_field="at")
+    (entry,) = lines([{"text": "x", "at": value}], time_field="at")
     assert (
-        isinstance(found, Reject) and "The time of line 1 cannot be read" in found.reason and "ISO 8601" in found.reason
+        isinstance(entry, Reject) and "The time of line 1 cannot be read" in entry.reason and "ISO 8601" in entry.reason
     )
 
 
@@ -236,8 +237,8 @@ def test_every_line_is_a_document_or_a_reject(
     path.write_bytes(end.join(data) + (end if whole and data else b""))
     source = Folder(path=str(path))
     item = source.manifest()[0]
-    found = list(source.read(item, limit))
-    assert found == list(source.read(item, limit))
+    entries = list(source.read(item, limit))
+    assert entries == list(source.read(item, limit))
     content = path.read_bytes()
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return
@@ -257,6 +258,6 @@ def test_every_line_is_a_document_or_a_reject(
         usable = isinstance(text, str) and not is_blank(text) and "\0" not in text
         expected[f"any.jsonl#{number}"] = text if usable else None
     if not expected:
-        assert [(entry.locator, getattr(entry, "severity", "")) for entry in found] == [("any.jsonl", "empty")]
+        assert [(entry.locator, getattr(entry, "severity", "")) for entry in entries] == [("any.jsonl", "empty")]
     else:
-        assert {entry.locator: getattr(entry, "text", None) for entry in found} == expected
+        assert {entry.locator: getattr(entry, "text", None) for entry in entries} == expected

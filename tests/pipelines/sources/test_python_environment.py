@@ -37,9 +37,9 @@ def install(site: Path, name: str, files: dict[str, str | bytes], version: str =
 
 
 def read(source: PythonEnvironment, limit: int = 1_000_000) -> dict[str, Document | Reject]:
-    found = [entry for item in source.manifest() for entry in source.read(item, limit)]
-    by_locator = {entry.locator: entry for entry in found}
-    assert len(by_locator) == len(found)
+    entries = [entry for item in source.manifest() for entry in source.read(item, limit)]
+    by_locator = {entry.locator: entry for entry in entries}
+    assert len(by_locator) == len(entries)
     return by_locator
 
 
@@ -76,8 +76,8 @@ def site(tmp_path: Path) -> Path:
 
 
 def test_documents_of_a_distribution(site: Path) -> None:
-    found = read(PythonEnvironment(path=[str(site)]))
-    texts = {locator: entry.text for locator, entry in found.items() if isinstance(entry, Document)}
+    entries = read(PythonEnvironment(path=[str(site)]))
+    texts = {locator: entry.text for locator, entry in entries.items() if isinstance(entry, Document)}
     assert texts == {
         "demo-package:demo/__init__.py": f"{LONG}, of the module.",
         "demo-package:demo/core.py::A.f": f"{LONG}, of f.",
@@ -90,8 +90,8 @@ def test_documents_of_a_distribution(site: Path) -> None:
         "demo-package:Demo.Package.dist-info/licenses/LICENSE.txt": "Licence text.",
         "demo-package:Demo.Package.dist-info/AUTHORS": "Ada Lovelace",
     }
-    assert {entry.collection for entry in found.values() if isinstance(entry, Document)} == {"demo-package"}
-    empty = {locator: entry.severity for locator, entry in found.items() if isinstance(entry, Reject)}
+    assert {entry.collection for entry in entries.values() if isinstance(entry, Document)} == {"demo-package"}
+    empty = {locator: entry.severity for locator, entry in entries.items() if isinstance(entry, Reject)}
     assert empty == {"demo-package:demo/words.txt": "empty", "demo-package:demo/table.txt": "empty"}
 
 
@@ -113,15 +113,15 @@ def test_the_stamp_tells_content_from_touching(site: Path) -> None:
 
 
 def test_an_upgrade_keeps_locators_and_changes_the_item(tmp_path: Path) -> None:
-    found, items = [], []
+    entries, items = [], []
     for version in ("1.0", "2.0+cpu", "3.0-1"):
         site = tmp_path / version
         install(site, "two-words", {"two/a.py": f'"""{LONG}"""', "INFO/LICENSE": "x"}, version)
         source = PythonEnvironment(path=[str(site)])
-        found.append({entry.locator: entry for entry in read(source).values()})
+        entries.append({entry.locator: entry for entry in read(source).values()})
         items += source.manifest()
-    assert found[0] == found[1] == found[2]
-    assert "two-words:two_words.dist-info/LICENSE" in found[0]
+    assert entries[0] == entries[1] == entries[2]
+    assert "two-words:two_words.dist-info/LICENSE" in entries[0]
     assert [item.locator for item in items] == ["two-words-1.0", "two-words-2.0+cpu", "two-words-3.0_1"]
 
 
@@ -132,8 +132,8 @@ def test_an_egg_without_a_record_is_read_by_its_list_of_sources(tmp_path: Path) 
     (info / "SOURCES.txt").write_text("old/README.md\nold/gone.md\nold.egg-info/PKG-INFO\n")
     (tmp_path / "old").mkdir()
     (tmp_path / "old/README.md").write_text(PROSE)
-    found = read(PythonEnvironment(path=[str(tmp_path)]))
-    assert {locator: entry.text for locator, entry in found.items() if isinstance(entry, Document)} == {
+    entries = read(PythonEnvironment(path=[str(tmp_path)]))
+    assert {locator: entry.text for locator, entry in entries.items() if isinstance(entry, Document)} == {
         "old:old/README.md": PROSE,
         "old:old.egg-info/PKG-INFO": "About old.",
     }
@@ -142,8 +142,8 @@ def test_an_egg_without_a_record_is_read_by_its_list_of_sources(tmp_path: Path) 
 def test_the_same_file_in_two_distributions_has_two_locators(tmp_path: Path) -> None:
     for name in ("one", "two"):
         install(tmp_path, name, {"shared/README.md": PROSE})
-    found = read(PythonEnvironment(path=[str(tmp_path)]))
-    assert {"one:shared/README.md", "two:shared/README.md"} <= set(found)
+    entries = read(PythonEnvironment(path=[str(tmp_path)]))
+    assert {"one:shared/README.md", "two:shared/README.md"} <= set(entries)
 
 
 @pytest.mark.parametrize(
@@ -180,8 +180,8 @@ def test_what_cannot_be_read_is_rejected(tmp_path: Path) -> None:
     (site / "p/link.md").symlink_to(tmp_path / "secret.md")
     with open(site / "p-1.0.dist-info/RECORD", "a") as record:
         record.write("p/link.md,,\np/gone.md,,\n/etc/hostname.md,,\np/fine.py,,\n")
-    found = read(PythonEnvironment(path=[str(site)]), limit=250)
-    rejects = {locator.removeprefix("p:"): entry for locator, entry in found.items() if isinstance(entry, Reject)}
+    entries = read(PythonEnvironment(path=[str(site)]), limit=250)
+    rejects = {locator.removeprefix("p:"): entry for locator, entry in entries.items() if isinstance(entry, Reject)}
     assert set(rejects) == {
         "p/python2.py",
         "p/latin.md",
@@ -193,7 +193,7 @@ def test_what_cannot_be_read_is_rejected(tmp_path: Path) -> None:
     assert {entry.severity for entry in rejects.values()} == {"reject"}
     assert "line 1" in rejects["p/python2.py"].reason and "surrogate" in rejects["p/half.py"].reason
     assert "outside" in rejects["p/link.md"].reason
-    assert {entry.locator for entry in found.values() if isinstance(entry, Document)} == {
+    assert {entry.locator for entry in entries.values() if isinstance(entry, Document)} == {
         "p:p/fine.py",
         "p:p.dist-info/METADATA",
     }
@@ -218,10 +218,10 @@ def test_the_first_folder_wins_and_folders_are_taken_once(tmp_path: Path) -> Non
 
 
 def test_a_package_that_changed_since_the_manifest_is_rejected(site: Path) -> None:
-    (found,) = PythonEnvironment(path=[str(site)]).read(Item("demo-package-0.9", 1, ""), 100)
-    assert isinstance(found, Reject) and "no longer installed in this version" in found.reason
-    (found,) = PythonEnvironment(path=[str(site)]).read(Item("other-1.0", 1, ""), 100)
-    assert isinstance(found, Reject)
+    (entry,) = PythonEnvironment(path=[str(site)]).read(Item("demo-package-0.9", 1, ""), 100)
+    assert isinstance(entry, Reject) and "no longer installed in this version" in entry.reason
+    (entry,) = PythonEnvironment(path=[str(site)]).read(Item("other-1.0", 1, ""), 100)
+    assert isinstance(entry, Reject)
 
 
 def test_packages_are_chosen_by_any_spelling(site: Path) -> None:
@@ -300,9 +300,9 @@ def test_a_sample_does_not_depend_on_the_order_of_the_folder(
     listed = importlib.metadata.distributions
 
     def shuffled(**context: object) -> list[importlib.metadata.Distribution]:
-        found = list(listed(**context))  # type: ignore[arg-type]
-        order.shuffle(found)
-        return found
+        entries = list(listed(**context))  # type: ignore[arg-type]
+        order.shuffle(entries)
+        return entries
 
     expected = names(many, sample_characters=characters, seed=seed)
     with pytest.MonkeyPatch.context() as patch:
@@ -327,10 +327,10 @@ def test_reading_an_item_is_deterministic(
     install(site, "p", {"p/a.py": "".join(code), "p/b.md": text, "p/c.txt": text})
     source = PythonEnvironment(path=[str(site)])
     (item,) = source.manifest()
-    found = list(source.read(item, limit))
-    assert found == list(source.read(item, limit)) == list(source.model_copy().read(item, limit))
-    assert len({entry.locator for entry in found}) == len(found)
-    for entry in found:
+    entries = list(source.read(item, limit))
+    assert entries == list(source.read(item, limit)) == list(source.model_copy().read(item, limit))
+    assert len({entry.locator for entry in entries}) == len(entries)
+    for entry in entries:
         (entry.text if isinstance(entry, Document) else entry.reason).encode()
 
 
@@ -348,17 +348,17 @@ def test_the_running_environment() -> None:
     assert time.perf_counter() - started < 1.5 * max(1, len(everything) / 150)
     loaded = set(sys.modules)
     items = source.manifest()
-    found = [entry for item in items for entry in source.read(item, 10_000_000)]
+    entries = [entry for item in items for entry in source.read(item, 10_000_000)]
     assert {name.partition(".")[0] for name in set(sys.modules) - loaded} <= set(sys.stdlib_module_names)
-    documents = [entry for entry in found if isinstance(entry, Document)]
+    documents = [entry for entry in entries if isinstance(entry, Document)]
     characters = sum(len(document.text) for document in documents)
     assert set(items) < set(everything)
     assert len(items) >= 10
     assert 0.7 * 3_000_000 < characters < 1.3 * 3_000_000
-    assert len({entry.locator for entry in found}) == len(found)
-    assert sum(isinstance(entry, Reject) for entry in found) < 0.01 * len(documents)
+    assert len({entry.locator for entry in entries}) == len(entries)
+    assert sum(isinstance(entry, Reject) for entry in entries) < 0.01 * len(documents)
     first = source.read(items[0], 10_000_000)
-    assert [entry.locator for entry in first] == [e.locator for e in found if e.locator.startswith(_prefix(items[0]))]
+    assert [entry.locator for entry in first] == [e.locator for e in entries if e.locator.startswith(_prefix(items[0]))]
 
 
 def _prefix(item: Item) -> str:

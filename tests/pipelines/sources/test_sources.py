@@ -80,7 +80,7 @@ def test_an_unknown_kind_names_the_nearest() -> None:
 def test_another_package_offers_a_source(offer: Offer) -> None:
     offer("mailbox", "outside_mailbox:Mailbox")
     source = find_source("mailbox").model_validate({"kind": "mailbox"})  # type: ignore[attr-defined]
-    assert [found.text for item in source.manifest() for found in source.read(item, 100)] == ["A letter."]
+    assert [document.text for item in source.manifest() for document in source.read(item, 100)] == ["A letter."]
     with pytest.raises(RecipeError, match="did you mean 'mailbox'"):
         find_source("mailbx")
 
@@ -171,10 +171,10 @@ def test_utf_8_is_decoded_with_or_without_a_mark_and_with_any_line_end(data: byt
     ],
 )
 def test_what_is_not_text_is_rejected_with_a_reason(data: bytes, sentence: str, severity: str) -> None:
-    found = decode_text(data, "x")
-    assert isinstance(found, Reject)
-    assert found.severity == severity
-    assert re.search(sentence, found.reason)
+    decoded = decode_text(data, "x")
+    assert isinstance(decoded, Reject)
+    assert decoded.severity == severity
+    assert re.search(sentence, decoded.reason)
 
 
 def test_a_file_larger_than_the_limit_is_not_read(tmp_path: Path) -> None:
@@ -182,5 +182,5 @@ def test_a_file_larger_than_the_limit_is_not_read(tmp_path: Path) -> None:
     path.write_bytes(b"x" * 11)
     assert read_bytes(str(path), None, "a.txt", 11) == b"x" * 11
     os.truncate(path, 1 << 40)
-    found = read_bytes(str(path), None, "a.txt", 10)
-    assert isinstance(found, Reject) and "max_document_bytes" in found.reason
+    result = read_bytes(str(path), None, "a.txt", 10)
+    assert isinstance(result, Reject) and "max_document_bytes" in result.reason

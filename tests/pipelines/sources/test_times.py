@@ -98,11 +98,11 @@ def test_the_machines_time_zone_has_no_say(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     clock.tzset()
     try:
-        found = [read_time(value) for value in ("2023-05-08T13:56", "1:56 pm on 8 May, 2023", 1683554160)]
+        times = [read_time(value) for value in ("2023-05-08T13:56", "1:56 pm on 8 May, 2023", 1683554160)]
     finally:
         monkeypatch.undo()
         clock.tzset()
-    assert found == [MOMENT] * 3
+    assert times == [MOMENT] * 3
 
 
 moments = st.datetimes(datetime(1974, 1, 1), datetime(5000, 1, 1)).map(

@@ -74,9 +74,9 @@ def test_a_tree_stays_when_documents_come(recipe, corpus):
         assert grown[column].equals(tree[column]), column
     root = grown.slice(0, 1).to_pylist()[0]
     assert root["size"] == bank.dataset("events").count("leaf") == root["fitted"] + root["added"] and root["added"] > 0
-    found = bank.release.lineage["cluster"]["found"]
-    assert (found["fitted"], found["added"], found["events"]) == (root["fitted"], root["added"], root["size"])
-    assert found["drift"] > 0 and found["leaves"] == before.release.lineage["cluster"]["found"]["leaves"]
+    results = bank.release.lineage["cluster"]["found"]
+    assert (results["fitted"], results["added"], results["events"]) == (root["fitted"], root["added"], root["size"])
+    assert results["drift"] > 0 and results["leaves"] == before.release.lineage["cluster"]["found"]["leaves"]
     assert plan(recipe).nothing_to_do
 
 
@@ -95,12 +95,12 @@ def test_reclustering_gives_the_bank_that_a_fresh_build_gives(recipe, corpus, tm
     build(recipe, device="cpu")
     fresh = {**recipe, "bank": str(tmp_path / "fresh")}
     build(fresh, device="cpu")
-    wanted = mnemic.open_bank(fresh["bank"]).digest()
-    assert mnemic.open_bank(recipe["bank"]).digest()["clusters"] != wanted["clusters"]
+    digest = mnemic.open_bank(fresh["bank"]).digest()
+    assert mnemic.open_bank(recipe["bank"]).digest()["clusters"] != digest["clusters"]
     result = build(recipe, device="cpu", recluster=True)
     assert [step.step for step in result.steps] == ["cluster", "release"]
     bank = mnemic.open_bank(recipe["bank"])
-    assert bank.digest() == wanted
+    assert bank.digest() == digest
     assert bank.release.lineage["cluster"]["found"]["added"] == 0
     assert plan(recipe).nothing_to_do
 
@@ -117,9 +117,9 @@ def test_what_goes_only_changes_sizes(recipe, corpus):
     there = set(bank.table("events", ["id"])["id"].to_pylist())
     examples = {name for names in after["examples"].to_pylist() for name in names}
     assert examples <= there
-    kept = dict(zip(after["path"].to_pylist(), after["examples"].to_pylist(), strict=True))
+    examples_after = dict(zip(after["path"].to_pylist(), after["examples"].to_pylist(), strict=True))
     for path, names in zip(before["path"].to_pylist(), before["examples"].to_pylist(), strict=True):
-        assert kept[path] == [name for name in names if name in there]
+        assert examples_after[path] == [name for name in names if name in there]
 
 
 def test_that_a_new_tree_is_due_is_told_until_there_is_one(recipe, corpus):
@@ -183,7 +183,7 @@ def test_killed_at_any_commit_and_write_it_carries_on(recipe, tmp_path):
         assert nursery.build(recipe, until="segment")[0] == 0
         start = shutil.copytree(recipe["bank"], tmp_path / "start")
         assert nursery.build(recipe, until="cluster")[0] == 0
-        wanted = of_cluster(recipe["bank"])
+        digest = of_cluster(recipe["bank"])
         kills = 0
         for point in ("before-write", "after-write", "before-commit", "after-commit"):
             for passing in (1, 2, 3, 4):
@@ -191,7 +191,7 @@ def test_killed_at_any_commit_and_write_it_carries_on(recipe, tmp_path):
                 shutil.copytree(start, killed["bank"])
                 kills += nursery.build(killed, fault=f"cluster:{point}:{passing}", until="cluster")[0] == -9
                 assert nursery.build(killed, until="cluster")[0] == 0
-                assert of_cluster(killed["bank"]) == wanted, (point, passing)
+                assert of_cluster(killed["bank"]) == digest, (point, passing)
         assert kills >= 12
 
 
@@ -199,5 +199,5 @@ def of_cluster(bank: str) -> tuple:
     store = Store(bank)
     events = store["events"].require().table(["id", "cluster"]).sort_by("id")
     clusters = store["clusters"].require()
-    found = {name: value for name, value in clusters.record["found"].items() if name != "last"}
-    return events.to_pylist(), clusters.table(clusters.schema.names).sort_by("path").to_pylist(), found
+    results = {name: value for name, value in clusters.record["found"].items() if name != "last"}
+    return events.to_pylist(), clusters.table(clusters.schema.names).sort_by("path").to_pylist(), results

@@ -32,8 +32,8 @@ def texts_of(seed: int, families: int) -> dict[str, str]:
             edited = list(words)
             for _ in range(drawn.randrange(4)):
                 edited[drawn.randrange(len(edited))] = f"new{drawn.randrange(99)}"
-            said = " ".join(edited)
-            texts[f"{family}-{member}.txt"] = said.upper() if drawn.random() < 0.2 else said
+            text = " ".join(edited)
+            texts[f"{family}-{member}.txt"] = text.upper() if drawn.random() < 0.2 else text
     return texts
 
 
@@ -45,13 +45,13 @@ def place(tmp_path):
 
 @pytest.fixture
 def recipe(place):
-    made = tiny_recipe(place, place / "corpus")
-    return {name: made[name] for name in ("name", "bank", "sources", "embed") if name in made}
+    fields = tiny_recipe(place, place / "corpus")
+    return {name: fields[name] for name in ("name", "bank", "sources", "embed") if name in fields}
 
 
 def write(place, texts: dict[str, str]) -> None:
-    for name, said in texts.items():
-        (place / "corpus" / name).write_text(said)
+    for name, text in texts.items():
+        (place / "corpus" / name).write_text(text)
 
 
 def dropped(recipe) -> dict[str, str]:
@@ -99,9 +99,9 @@ def test_what_fell_to_a_document_that_has_gone_is_decided_about_again(place, rec
     assert dropped(recipe).keys() == {"near.txt", "copy.txt"} and set(dropped(recipe).values()) == {"keeper.txt"}
     (place / "corpus" / "keeper.txt").unlink()
     build(recipe)
-    ((fallen, kept),) = dropped(recipe).items()
-    assert {fallen, kept} == {"near.txt", "copy.txt"}
-    (place / "corpus" / kept).unlink()
+    ((fallen, standing),) = dropped(recipe).items()
+    assert {fallen, standing} == {"near.txt", "copy.txt"}
+    (place / "corpus" / standing).unlink()
     build(recipe)
     assert dropped(recipe) == {} == pairs(recipe)
 
@@ -121,7 +121,7 @@ def test_a_copy_whose_original_has_gone_stays_with_what_that_fell_to(place, reci
 def test_shards_packs_and_fragments_change_nothing(place, recipe, memory_gb, method, monkeypatch):
     write(place, texts_of(1, 12))
     build(recipe, until="deduplicate")
-    wanted = head(recipe)
+    digest = head(recipe)
     monkeypatch.setattr(step, "PACK", 3)
     monkeypatch.setattr(runs_module, "LARGE", 50)
     other = {
@@ -131,7 +131,7 @@ def test_shards_packs_and_fragments_change_nothing(place, recipe, memory_gb, met
         "deduplicate": {"method": method, "memory_gb": memory_gb, "bands": 20, "rows": 6},
     }
     build(other, until="deduplicate", commit_every=2)
-    assert head(other) == wanted
+    assert head(other) == digest
     filters = Store(other["bank"])["filters"].require().table(["band", "first", "held", "observed_error"]).to_pylist()
     assert len({row["first"] for row in filters}) > 1 or memory_gb == 4.0
     assert sum(row["held"] for row in filters if row["band"] == 0) > 12
@@ -165,7 +165,7 @@ def test_any_way_to_add_the_same_documents_to_a_release_gives_one_digest(place, 
     shutil.copytree(recipe["bank"], place / "copy")
     other = {**recipe, "bank": str(place / "copy"), "fragment_characters": 700}
     write(
-        place, {f"late-{name}": said for name, said in (after | {"x.txt": next(iter(before.values())) + " x"}).items()}
+        place, {f"late-{name}": text for name, text in (after | {"x.txt": next(iter(before.values())) + " x"}).items()}
     )
     build(recipe)
     build({**other, "deduplicate": {"memory_gb": 1e-6}}, commit_every=1)
@@ -233,10 +233,10 @@ def test_the_repetition_of_a_corpus_is_told_in_shares_of_its_text(place, recipe,
     four, two, one = "a text that is there four times " * 3, "and one of which there are two " * 3, "only once " * 9
     write(place, {f"{n}.txt": four for n in range(4)} | {"x.txt": two, "y.txt": two.upper(), "z.txt": one})
     build(recipe)
-    found = mnemic.evaluate(recipe["bank"]).repetition
+    repetition = mnemic.evaluate(recipe["bank"]).repetition
     characters = 4 * len(four) + 2 * len(two) + len(one)
     share = {"1": 4 * len(four) + 2 * len(two), "2": 4 * len(four), "5": 0, "10": 0, "100": 0, "1000": 0}
-    assert found == {"most": 4, "share_over": pytest.approx({n: part / characters for n, part in share.items()})}
+    assert repetition == {"most": 4, "share_over": pytest.approx({n: part / characters for n, part in share.items()})}
     assert main(["eval", recipe["bank"]]) == 0
     assert "more than once" in capsys.readouterr().out
     write(place, {f"{n}.txt": f"{n} quite another {n} text {n} of six words or more" for n in range(4)})
@@ -246,14 +246,14 @@ def test_the_repetition_of_a_corpus_is_told_in_shares_of_its_text(place, recipe,
 
 
 def test_events_that_say_the_same_are_marked_within_a_tenant(place, recipe):
-    said = "The writer commits a fragment. The reader opens a release. The builder holds the lease."
-    write(place, {"a.txt": said, "b.txt": said.replace("opens", "reads"), "c.txt": "Rivers run to the sea. They do."})
+    text = "The writer commits a fragment. The reader opens a release. The builder holds the lease."
+    write(place, {"a.txt": text, "b.txt": text.replace("opens", "reads"), "c.txt": "Rivers run to the sea. They do."})
     recipe = {**recipe, "semantic": {"threshold": 0.99999}, "segment": {"method": "unit"}}
     build(recipe)
     events = mnemic.open_bank(recipe["bank"]).table("events", ["id", "text", "same_as", "cluster"]).to_pylist()
     texts = {event["id"]: event["text"] for event in events}
     same = {event["text"]: texts[event["same_as"]] for event in events if event["same_as"]}
-    assert same and all(said == kept for said, kept in same.items())
+    assert same and all(event == original for event, original in same.items())
     assert not build(recipe).steps
 
     doubled = next(iter(same.values()))
@@ -282,8 +282,8 @@ def test_letters_of_one_template_are_rows_of_the_nearest_whatever_the_order(plac
     for fragment_characters, commit_every in ((700, 1), (5000, 3)):
         other = {**recipe, "bank": str(place / f"other-{commit_every}"), "fragment_characters": fragment_characters}
         build(other, until="deduplicate", commit_every=commit_every)
-        found = (Store(other["bank"])["pairs"].require().record or {})["found"]
-        assert {**found, "shape": counts["shape"]} == counts
+        results = (Store(other["bank"])["pairs"].require().record or {})["found"]
+        assert {**results, "shape": counts["shape"]} == counts
         assert sorted(rows["similarity"].to_pylist()) == sorted(
             Store(other["bank"])["pairs"].require().table(["similarity"])["similarity"].to_pylist()
         )

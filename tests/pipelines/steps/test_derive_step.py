@@ -73,8 +73,8 @@ class Facts:
                 continue
             for number, sentence in enumerate(s for s in row["text"].split(".") if self.verb in s):
                 rows.append({"document": row["id"], "number": number, "fact": sentence.strip(), "made": "now"})
-        made = pa.RecordBatch.from_pylist(rows, schema=FACT)
-        return made, pa.RecordBatch.from_pylist(rejects, schema=REJECTED) if rejects else NO_REJECTS
+        facts = pa.RecordBatch.from_pylist(rows, schema=FACT)
+        return facts, pa.RecordBatch.from_pylist(rejects, schema=REJECTED) if rejects else NO_REJECTS
 
 
 @pytest.fixture
@@ -99,9 +99,9 @@ def step(tmp_path, monkeypatch):
 
     def with_step(operator=None, **changes):
         def steps(loaded, device=None, *options):
-            made = steps_of(loaded, device, *options)
+            plan = steps_of(loaded, device, *options)
             facts = operator or Facts(str(tmp_path / "seen"))
-            record = Record("facts", 1, {"verb": facts.verb}, {"read": made[0].record.fingerprint})
+            record = Record("facts", 1, {"verb": facts.verb}, {"read": plan[0].record.fingerprint})
             fields = {
                 "origin": "documents",
                 "target": FACTS,
@@ -112,7 +112,7 @@ def step(tmp_path, monkeypatch):
                 "where": KEPT,
                 "needs": ("duplicate_of",),
             }
-            return [*made, DeriveStep(record, facts, **{**fields, **changes})]
+            return [*plan, DeriveStep(record, facts, **{**fields, **changes})]
 
         monkeypatch.setattr(running, "steps_of", steps)
         monkeypatch.setattr(planning, "steps_of", steps)
@@ -174,8 +174,8 @@ def test_marks_are_no_content_of_a_bank(recipe, step):
 
 def test_an_edited_input_is_asked_anew_and_its_mark_goes(recipe, corpus, step, tmp_path):
     build(recipe, device="cpu")
-    before, asked = marks(recipe), seen(tmp_path)
-    assert len(before) == 4 and len(asked) == 6
+    before, inputs = marks(recipe), seen(tmp_path)
+    assert len(before) == 4 and len(inputs) == 6
     (corpus / "1.txt").write_text("Nothing of note, as ever.")
     (corpus / "2.txt").unlink()
     build(recipe, device="cpu")
@@ -239,9 +239,9 @@ def test_an_input_may_have_a_key_of_several_columns(recipe, corpus, step, tmp_pa
         seen(tmp_path)
     build(recipe, device="cpu")
     units = Store(recipe["bank"])["units"].require().count()
-    asked = seen(tmp_path)
-    assert units == 10 and len(set(asked)) == len(asked)
-    assert len(asked) == (10 if fault < 3 else 4), "marks stand before the rows of their documents"
+    inputs = seen(tmp_path)
+    assert units == 10 and len(set(inputs)) == len(inputs)
+    assert len(inputs) == (10 if fault < 3 else 4), "marks stand before the rows of their documents"
     assert len(marks(recipe)) == 6 and mnemic.open_bank(recipe["bank"]).table("facts").num_rows == 4
     assert plan(recipe).nothing_to_do and not build(recipe, device="cpu").steps
     (corpus / "long.txt").write_text("Here is one. Then a pause.")
@@ -371,15 +371,15 @@ def test_every_dataset_of_a_whole_build_is_in_the_catalogue(tmp_path):
     A step may declare a dataset of its own in its section; the catalogue has those that others read.
     """
     recipe = tiny_recipe(tmp_path, write_corpus(tmp_path / "corpus"), semantic={}, decoder={"epochs": 1}, control=True)
-    known = known_datasets(steps_of(running.load_recipe(recipe), "cpu"))
-    assert known.items() >= CATALOGUE.items()
+    catalogue = known_datasets(steps_of(running.load_recipe(recipe), "cpu"))
+    assert catalogue.items() >= CATALOGUE.items()
     recipe = {name: value for name, value in recipe.items() if name not in ("semantic", "decoder", "control")}
     build(recipe, device="cpu")
     written = {place.stem for place in Path(recipe["bank"]).glob("*.lance")}
-    assert written <= known.keys()
+    assert written <= catalogue.keys()
     assert written >= {name for name, spec in CATALOGUE.items() if spec.pinned and spec.digested} - {"rejects"}
     store = Store(recipe["bank"])
     for name in written:
-        names, spec = store[name].require().schema.names, known[name]
+        names, spec = store[name].require().schema.names, catalogue[name]
         assert {*spec.key, *spec.bookkeeping, *(one.column for one in spec.parents if one.column)} <= set(names), name
-        assert {one.dataset for one in spec.parents} <= known.keys()
+        assert {one.dataset for one in spec.parents} <= catalogue.keys()

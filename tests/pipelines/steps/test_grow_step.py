@@ -80,10 +80,10 @@ def shouting(tmp_path, monkeypatch):
 
     def with_step(dataset="documents", after=("deduplicate",), where=KEPT, whole=False, **fields):
         def steps(loaded, device=None, *options):
-            made = steps_of(loaded, device, *options)
-            record = Record("shout", 1, {}, {"read": made[0].record.fingerprint})
+            plan = steps_of(loaded, device, *options)
+            record = Record("shout", 1, {}, {"read": plan[0].record.fingerprint})
             operator = Shout(str(tmp_path / "seen"), **fields)
-            return [*made, GrowStep(record, operator, dataset, ("id", "text"), after, whole, where)]
+            return [*plan, GrowStep(record, operator, dataset, ("id", "text"), after, whole, where)]
 
         monkeypatch.setattr(running, "steps_of", steps)
         monkeypatch.setattr(planning, "steps_of", steps)

@@ -21,8 +21,8 @@ ROW = 6 * 32 + 64
 
 @pytest.fixture(scope="module")
 def nursery():
-    with Nursery() as made:
-        yield made
+    with Nursery() as processes:
+        yield processes
 
 
 @pytest.fixture(scope="module")
@@ -77,14 +77,14 @@ def in_parts(count):
 def test_the_bank_knows_its_lists_and_how_it_was_searched(whole):
     store = Store(whole["bank"])
     lists, datastore = store["lists"].require(), store["datastore"].require()
-    found = datastore.column_record("neighbours")["found"]
+    results = datastore.column_record("neighbours")["found"]
     rows = lists.table(["list", "rows", "centroid"])
-    assert found["lists"] == len(rows) > 4 and 1 <= found["probes"] <= len(rows) and found["recall"] >= 0.8
-    assert sum(rows["rows"].to_pylist()) == found["keys"] == datastore.count("split = 'store'")
+    assert results["lists"] == len(rows) > 4 and 1 <= results["probes"] <= len(rows) and results["recall"] >= 0.8
+    assert sum(rows["rows"].to_pylist()) == results["keys"] == datastore.count("split = 'store'")
     assert rows["centroid"].type.list_size == 32
-    told = datastore.column_record("teacher_ids")["found"]
-    assert told["temperature"] > 0 and told["geometry"] > 0 and told["validation_rows"] > 0
-    assert told["perplexity"] <= told["base_perplexity"]
+    summary = datastore.column_record("teacher_ids")["found"]
+    assert summary["temperature"] > 0 and summary["geometry"] > 0 and summary["validation_rows"] > 0
+    assert summary["perplexity"] <= summary["base_perplexity"]
 
 
 def test_neighbours_are_near_those_of_brute_force(whole):
@@ -94,9 +94,9 @@ def test_neighbours_are_near_those_of_brute_force(whole):
     stored = every.filter(np.array(every["split"]) == "store").combine_chunks().to_batches()[0]
     queries = every.slice(0, 300).combine_chunks().to_batches()[0]
     distances, nearest = oracle(stored, queries, 16)
-    found = parts(queries.select(["neighbours", "distances"]))
-    shares = [len(np.intersect1d(*pair)) / 16 for pair in zip(found["neighbours"], nearest, strict=True)]
-    assert np.mean(shares) > 0.7 and (found["distances"] >= distances * (1 - 1e-5)).all()
+    columns = parts(queries.select(["neighbours", "distances"]))
+    shares = [len(np.intersect1d(*pair)) / 16 for pair in zip(columns["neighbours"], nearest, strict=True)]
+    assert np.mean(shares) > 0.7 and (columns["distances"] >= distances * (1 - 1e-5)).all()
 
 
 @pytest.mark.parametrize("count", [2, 5])
@@ -162,8 +162,8 @@ def test_another_temperature_support_or_mask_needs_no_new_search(copied, nursery
         assert [step.step for step in build(changed, until="teacher", device="cpu").steps] == ["teacher"]
     datastore = Store(recipe["bank"])["datastore"].require()
     assert datastore.field_id("neighbours") == before
-    told = datastore.column_record("teacher_ids")["found"]
-    assert told["temperature"] == 2.5 and told["masked"] == 0
+    summary = datastore.column_record("teacher_ids")["found"]
+    assert summary["temperature"] == 2.5 and summary["masked"] == 0
     changed = {**changed, "neighbours": {**recipe["neighbours"], "k": 12}}
     steps = {step.step: step for step in plan(changed).steps}
     assert steps["neighbours"].reasons == ("neighbours.k: 16 -> 12",)
@@ -176,8 +176,8 @@ def test_documents_that_are_nearly_alike_are_masked_and_other_pairs_are_noticed(
     store = Store(recipe["bank"])
     pairs = NearCopies(0.5)(store)
     assert len(pairs) > 0 and len(NearCopies(1.0)(store)) == 0
-    told = store["datastore"].require().column_record("teacher_ids")["found"]
-    assert len(pairs) < told["alike"] <= 2 * len(pairs) and told["masked"] > 0
+    summary = store["datastore"].require().column_record("teacher_ids")["found"]
+    assert len(pairs) < summary["alike"] <= 2 * len(pairs) and summary["masked"] > 0
     states = {step.step: step.kind for step in plan(recipe).steps}
     assert states["teacher"] == "done"
     store["pairs"].delete("verdict = 'distinct'")

@@ -17,9 +17,9 @@ from pipelines.steps.owners import owned_rows, ownerless
 
 @pytest.fixture
 def recipe(tmp_path):
-    made = tiny_recipe(tmp_path, write_corpus(tmp_path / "corpus", documents=12))
-    mnemic.build(made, device="cpu", engine="inline")
-    return made
+    fields = tiny_recipe(tmp_path, write_corpus(tmp_path / "corpus", documents=12))
+    mnemic.build(fields, device="cpu", engine="inline")
+    return fields
 
 
 def row(name, step, identity):

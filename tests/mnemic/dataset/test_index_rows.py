@@ -1,0 +1,47 @@
+"""Rows are read by their ids in any order, and columns are held where reading them pays."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from indexed_rows import SCHEMA, dataset_of, lower_thresholds, table
+
+from mnemic.dataset.index import read_rows, rows, rows_of_ids
+
+
+@pytest.fixture(autouse=True)
+def small_thresholds(monkeypatch):
+    lower_thresholds(monkeypatch)
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return dataset_of(tmp_path, table(0, 700), table(700, 1400), table(1400, 2000))
+
+
+@pytest.mark.parametrize("small", [0, 10_000])
+def test_rows_are_read_in_the_order_asked_for(dataset, monkeypatch, small):
+    monkeypatch.setattr(rows, "SMALL", small)
+    dataset.delete("tenant = 't4'")
+    snapshot = dataset.require()
+    everything = snapshot.native.scanner(columns=["id", "level"], with_row_id=True).to_table()
+    chosen = np.random.default_rng(2).permutation(len(everything))[:100]
+    expected = everything.take(pa.array(chosen))
+    rows_read = read_rows(snapshot, expected["_rowid"].to_numpy(), ["id", "level"])
+    assert rows_read.to_pylist() == expected.drop_columns(["_rowid"]).to_pylist()
+    assert rows_read.schema == pa.schema([SCHEMA.field("id"), SCHEMA.field("level")])
+    with pytest.raises(KeyError):
+        read_rows(snapshot, [10**9], ["id"])
+    numbers, there = rows_of_ids(snapshot, "id", [*expected["id"].to_pylist(), "nothing"])
+    assert there.tolist() == [True] * 100 + [False]
+    assert numbers[:-1].tolist() == expected["_rowid"].to_pylist()
+
+
+def test_columns_are_held_once_reading_rows_has_cost_as_much(dataset, monkeypatch):
+    monkeypatch.setattr(rows, "SMALL", 0)
+    monkeypatch.setattr(rows, "PATIENCE", 30)
+    snapshot = dataset.require()
+    cached = rows._held(snapshot)
+    assert not cached.worth_loading(["id"], 20)
+    assert cached.worth_loading(["id"], 20)
+    monkeypatch.setattr(rows, "MOST_ROWS", 10)
+    assert not rows._held(dataset.require()).worth_loading(["id"], 10_000)
