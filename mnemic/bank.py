@@ -16,7 +16,7 @@ from mnemic.dataset import Snapshot, Store
 from mnemic.errors import BankError
 from mnemic.find import find
 from mnemic.memories.kinds import Memory, MemoryInfo
-from mnemic.memories.stored import StoredMemories
+from mnemic.memories.stored import StoredMemories, narrowed
 from mnemic.memories.tuning import named_weights, tune, weights_for
 from mnemic.release import Release, find_release
 from mnemic.search import CONTIGUITY, Budget, Results, Searcher
@@ -175,6 +175,7 @@ class Bank:
         tokenizer: Any = None,
         *,
         skip: float | None = None,
+        where: Where = None,
     ) -> PreTrainedModel:
         """Make ``model`` predict with memories: p = (1 - sum of weights) p_model + sum of weight p_memory.
 
@@ -182,6 +183,8 @@ class Bank:
         schedule of `mnemic.attach`: `Unrolling`, or a function of positions. By default it is the one tuned on
         held-out text; several memories are tuned together (`tune`). Weight 0 leaves the model as it is, bit for bit.
         ``skip`` leaves a token to the model, and the memories out, where its own largest probability is at least that.
+        ``where`` narrows memories that can be narrowed, such as "suffix", to documents: as in `search`, with tenant,
+        source, collection, session, document, or SQL over the columns of documents.
 
         The model is returned; `forward` and `generate` use the memories from now on. Attaching again replaces them, and
         ``mnemic.attach.detach`` takes them off; `attached` does so by itself. Raises ``ModelError`` when a memory was
@@ -190,7 +193,7 @@ class Bank:
         from mnemic.memories.entering import enter
 
         weights = named_weights(memory, weight)
-        loaded = [self.memory(name) for name in weights]
+        loaded = [narrowed(self.memory(name), where) for name in weights]
         lock = self._memories.lock([one.info for one in loaded])
         enter(model, loaded, weights_for(self.view, loaded, weights), lock, tokenizer=tokenizer, skip=skip)
         return model
@@ -204,6 +207,7 @@ class Bank:
         tokenizer: Any = None,
         *,
         skip: float | None = None,
+        where: Where = None,
     ) -> Iterator[PreTrainedModel]:
         """`attach` for the length of a block: ``with bank.attached(model) as lm:``.
 
@@ -211,7 +215,7 @@ class Bank:
         """
         from mnemic.memories.entering import leave
 
-        attached = self.attach(model, memory, weight, tokenizer, skip=skip)
+        attached = self.attach(model, memory, weight, tokenizer, skip=skip, where=where)
         try:
             yield attached
         finally:

@@ -110,6 +110,20 @@ def verify(expected: Mapping[str, str], actual: Mapping[str, str]) -> None:
         )
 
 
+def verify_tokenizer(expected: str, tokenizer: Any | None) -> None:
+    """Raise `ModelError` where ``tokenizer`` is not the one with the hash ``expected``, or is not known."""
+    if tokenizer is None:
+        raise ModelError(
+            "The memory belongs to a tokenizer and asks nothing else of a model, and this model does not have its own "
+            "with it; give `tokenizer=`, or load the model with `mnemic.languagemodel.load`."
+        )
+    if languagemodel.tokenizer_hash(tokenizer) != expected:
+        raise ModelError(
+            "The memory was made with another tokenizer, so token ids mean other text; attach it to a model with the "
+            "tokenizer of the bank's recipe, or build a bank for this one."
+        )
+
+
 def _both(part: str, expected: Mapping[str, str], actual: Mapping[str, str]) -> bool:
     return part in expected and part in actual
 

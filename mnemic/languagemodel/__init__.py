@@ -6,7 +6,7 @@ texts are read and scored, are imported from their own modules.
 
 from mnemic.languagemodel.describe import ModelDescription, describe
 from mnemic.languagemodel.function import difference
-from mnemic.languagemodel.load import load, shared, tokenizer
+from mnemic.languagemodel.load import load, shared, tokenizer, tokenizer_of
 from mnemic.languagemodel.lock import lock, tokenizer_hash
 from mnemic.languagemodel.taps import (
     Taps,
@@ -36,4 +36,5 @@ __all__ = [
     "tap",
     "tokenizer",
     "tokenizer_hash",
+    "tokenizer_of",
 ]

@@ -18,6 +18,8 @@ from mnemic.languagemodel.describe import describe
 from mnemic.model_files import check_model, check_sizes
 from mnemic.models import locate, weights_hash
 
+_TOKENIZER = "_mnemic_tokenizer"
+
 
 def load(address: str, dtype: str = "auto", device: str = "cpu") -> tuple[Any, Any]:
     """(model, tokenizer), frozen and in evaluation mode; never downloads, never runs a model's own code.
@@ -46,7 +48,13 @@ def load(address: str, dtype: str = "auto", device: str = "cpu") -> tuple[Any, A
     for parameter in model.parameters():
         parameter.data = parameter.data.to(target)
         parameter.requires_grad_(False)
+    model.__dict__[_TOKENIZER] = read
     return model.to(device).eval(), read
+
+
+def tokenizer_of(model: Any) -> Any | None:
+    """The tokenizer that a model was loaded with by `load`; None for other models."""
+    return getattr(model, "__dict__", {}).get(_TOKENIZER)
 
 
 def tokenizer(address: str) -> Any:

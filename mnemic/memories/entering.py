@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mnemic.attach.attachment import verify
+from mnemic import languagemodel
+from mnemic.attach.attachment import verify, verify_tokenizer
 from mnemic.attach.entry import Entries, Entry
 from mnemic.attach.host import Host
 from mnemic.attach.output.mixture import checked_skip
@@ -46,7 +47,9 @@ def enter(
     checked_skip(skip)
     host = Host.of(model)
     try:
-        if lock:
+        if set(lock) == {"tokenizer"}:
+            verify_tokenizer(lock["tokenizer"], tokenizer or languagemodel.tokenizer_of(model))
+        elif lock:
             verify(lock, host.lock(tokenizer))
         _replace(host, memories, weights, skip)
     finally:

@@ -34,6 +34,7 @@ KINDS: dict[str, str] = {
     "mlp": "mnemic.memories.trained:MLP",
     "decoder": "mnemic.memories.trained:DECODER",
     "knn": "mnemic.memories.datastore:KNN",
+    "suffix": "mnemic.memories.suffix:SUFFIX",
 }
 """Name of each built-in kind -> "module:object". A bank lists its memories in this order where nothing else orders
 them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
+from mnemic.conditions import Where
 from mnemic.errors import BankError, MnemicError, ModelError
 from mnemic.memories.kinds import Kind, Memory, MemoryInfo, is_known, kind, kinds
 from mnemic.memories.trained import stored_rows
@@ -80,15 +81,34 @@ class StoredMemories:
         return memory
 
     def lock(self, infos: Sequence[MemoryInfo]) -> dict[str, str]:
-        """The model that these memories need; empty where any will do. Raises `ModelError` where they need several."""
+        """The model that these memories need; empty where any will do. Raises `ModelError` where they need several.
+
+        A memory that belongs to a tokenizer alone needs no model of a certain kind.
+        """
         with fitting(self.view, "The memories and their locks"):
             locks = [lock for info in infos if (lock := kind(info.kind).lock(self.view, info))]
-        if len({lock.get("weights") for lock in locks}) > 1:
+        of_models = [lock for lock in locks if set(lock) != {"tokenizer"}]
+        tokenizers = {lock["tokenizer"] for lock in locks if "tokenizer" in lock}
+        if len({lock.get("weights") for lock in of_models}) > 1 or len(tokenizers) > 1:
             raise ModelError(
                 f"The memories {', '.join(info.name for info in infos)} were made for different models; attach those "
                 "of one, or build the bank again."
             )
         return {name: value for lock in reversed(locks) for name, value in lock.items()}
+
+
+def narrowed(memory: Memory, where: Where) -> Memory:
+    """``memory`` of documents that satisfy ``where``. Raises `ModelError` for one that was made of all together."""
+    if where is None:
+        return memory
+    narrow = getattr(memory, "where", None)
+    if narrow is None:
+        raise ModelError(
+            f"The memory {memory.info.name} was made of all documents together and cannot be narrowed to some; leave "
+            "`where` out, or attach memories that can, such as suffix."
+        )
+    narrower: Memory = narrow(where)
+    return narrower
 
 
 def _broken(kind: str, fault: str, error: Exception) -> ModelError:

@@ -29,9 +29,9 @@ def tune(view: View, memories: Sequence[Memory]) -> dict[str, float]:
     They are scored by `Memory.scores`, as an evaluation does it: a decoder reads the documents again in the windows of
     its training. Raises `ModelError` for a memory that cannot be scored without passes of the model.
     """
-    rows = HeldOutRows.read(view)
     names = [memory.info.name for memory in memories]
-    if not len(rows):
+    rows = HeldOutRows.read(view) if "datastore" in view else ()
+    if not isinstance(rows, HeldOutRows) or not len(rows):
         return {name: WEIGHT_WITHOUT_VALIDATION / len(names) for name in names}
     scores = []
     for memory in memories:
@@ -78,5 +78,10 @@ def weights_for(
     """
     if any(weight is not None for weight in weights.values()):
         return list(weights.values())  # type: ignore[arg-type]  # a None among them is refused as no weight
-    alone = memories[0].info.metrics.get("weight") if len(memories) == 1 else None
-    return [*tune(view, memories).values()] if alone is None else [alone]
+    return [best_alone(view, memories[0])] if len(memories) == 1 else [*tune(view, memories).values()]
+
+
+def best_alone(view: View, memory: Memory) -> float:
+    """The weight of ``memory`` that is best without another: of its metrics, or else by validation rows."""
+    stored = memory.info.metrics.get("weight")
+    return float(tune(view, [memory])[memory.info.name] if stored is None else stored)

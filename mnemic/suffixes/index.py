@@ -14,13 +14,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mnemic.arrays import Integers
 from mnemic.compiled import can_compile
 from mnemic.errors import BankError
 from mnemic.suffixes import kernel, plain
 from mnemic.suffixes.contexts import Contexts
 from mnemic.suffixes.shard import Shard
-
-Ints = NDArray[np.int64]
 
 LOOKED_AT = 256
 """Places whose next tokens are looked at, unless all are."""
@@ -40,10 +39,10 @@ class Matches:
     ranges of each shard's places.
     """
 
-    lengths: Ints
-    counts: Ints
-    firsts: Ints
-    lasts: Ints
+    lengths: Integers
+    counts: Integers
+    firsts: Integers
+    lasts: Integers
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -54,7 +53,7 @@ class Matches:
         counts, *ranges = (np.zeros(size, np.int64) for size in (shape, (shards, *shape), (shards, *shape)))
         return cls(np.zeros(shape, np.int64), counts, *ranges)
 
-    def set(self, order: int, length: Ints, first: Ints, last: Ints, entered: NDArray[np.bool_]) -> None:
+    def set(self, order: int, length: Integers, first: Integers, last: Integers, entered: NDArray[np.bool_]) -> None:
         """Fill in an order: its length, and the ranges of the shards that have ``entered``."""
         there = entered & (length > 0)
         self.lengths[:, order] = length
@@ -71,17 +70,17 @@ class Continuations:
     at. Rows without a match, or whose every place ends its document, have none.
     """
 
-    begins: Ints
+    begins: Integers
     tokens: NDArray[np.int32]
-    counts: Ints
+    counts: Integers
 
     @property
-    def row(self) -> Ints:
+    def row(self) -> Integers:
         """The row of each entry, int64 [m]."""
         return np.repeat(np.arange(len(self.begins) - 1), np.diff(self.begins))
 
     @property
-    def totals(self) -> Ints:
+    def totals(self) -> Integers:
         """Places of each row that a token follows, of those looked at: int64 [rows]."""
         sums = np.concatenate([[0], np.cumsum(self.counts)])
         return sums[self.begins[1:]] - sums[self.begins[:-1]]  # type: ignore[no-any-return]
@@ -101,9 +100,9 @@ class Places:
     """
 
     documents: list[str]
-    offsets: Ints
-    shards: Ints
-    places: Ints
+    offsets: Integers
+    shards: Integers
+    places: Integers
     length: int
 
     def __len__(self) -> int:
@@ -175,7 +174,7 @@ class SuffixIndex:
             matches.set(order, length, first, last, entered)
         return matches
 
-    def counts(self, contexts: Contexts) -> Ints:
+    def counts(self, contexts: Contexts) -> Integers:
         """How often each context stands in the index as a whole: int64 [contexts]; of an empty one 0."""
         matches = self.matches(contexts)
         whole = matches.lengths[:, 0] == contexts.ends - contexts.begins

@@ -9,12 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mnemic.compiled import compiled
-
-Ints = NDArray[np.int64]
 
 
 @compiled

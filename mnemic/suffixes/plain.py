@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from mnemic.arrays import Integers
 
 
-def common(text: Any, place: Ints, tokens: Any, end: Ints, length: Ints, limit: Ints) -> Ints:
+def common(text: Any, place: Integers, tokens: Any, end: Integers, length: Integers, limit: Integers) -> Integers:
     limit = np.minimum(limit, place)
     length = np.broadcast_to(length, limit.shape).astype(np.int64)
     going = np.flatnonzero(length < limit)
@@ -26,13 +26,15 @@ def common(text: Any, place: Ints, tokens: Any, end: Ints, length: Ints, limit: 
     return length
 
 
-def _before(text: Any, place: Ints, tokens: Any, end: Ints, length: Ints) -> NDArray[np.bool_]:
+def _before(text: Any, place: Integers, tokens: Any, end: Integers, length: Integers) -> NDArray[np.bool_]:
     inside = length < place
     other = text[np.where(inside, place - 1 - length, 0)].astype(np.int64)
     return ~inside | (other < tokens[end - 1 - length])
 
 
-def _outermost(text: Any, places: Any, tokens: Any, end: Ints, length: Ints, inner: Ints, bound: Ints) -> Ints:
+def _outermost(
+    text: Any, places: Any, tokens: Any, end: Integers, length: Integers, inner: Integers, bound: Integers
+) -> Integers:
     """The last index between ``inner``, which has ``length`` in common, and ``bound``, which has not."""
     inner, bound = inner.copy(), bound.copy()
     going = np.flatnonzero(np.abs(bound - inner) > 1)
@@ -49,13 +51,13 @@ def _outermost(text: Any, places: Any, tokens: Any, end: Ints, length: Ints, inn
 def longest_matches(
     text: Any,
     places: Any,
-    heads: Ints,
+    heads: Integers,
     tokens: Any,
-    begins: Ints,
-    ends: Ints,
-    lengths: Ints,
-    firsts: Ints,
-    lasts: Ints,
+    begins: Integers,
+    ends: Integers,
+    lengths: Integers,
+    firsts: Integers,
+    lasts: Integers,
 ) -> None:
     lengths[:] = firsts[:] = lasts[:] = 0
     asked = np.flatnonzero(ends > begins)
@@ -92,7 +94,14 @@ def longest_matches(
 
 
 def next_lengths(
-    text: Any, places: Any, tokens: Any, ends: Ints, lengths: Ints, firsts: Ints, lasts: Ints, shorter: Ints
+    text: Any,
+    places: Any,
+    tokens: Any,
+    ends: Integers,
+    lengths: Integers,
+    firsts: Integers,
+    lasts: Integers,
+    shorter: Integers,
 ) -> None:
     shorter[:] = 0
     for neighbour, there in ((firsts - 1, firsts > 0), (lasts, lasts < len(places))):
@@ -103,7 +112,14 @@ def next_lengths(
 
 
 def widen(
-    text: Any, places: Any, heads: Ints, tokens: Any, ends: Ints, lengths: Ints, firsts: Ints, lasts: Ints
+    text: Any,
+    places: Any,
+    heads: Integers,
+    tokens: Any,
+    ends: Integers,
+    lengths: Integers,
+    firsts: Integers,
+    lasts: Integers,
 ) -> None:
     asked = np.flatnonzero(lengths > 0)
     token = tokens[ends[asked] - 1].astype(np.int64)
@@ -119,11 +135,11 @@ def widen(
 def gather(
     text: Any,
     places: Any,
-    firsts: Ints,
-    starts: Ints,
-    widths: Ints,
-    totals: Ints,
-    offsets: Ints,
+    firsts: Integers,
+    starts: Integers,
+    widths: Integers,
+    totals: Integers,
+    offsets: Integers,
     following: NDArray[np.int32],
 ) -> None:
     room = np.diff(offsets)
@@ -135,7 +151,7 @@ def gather(
     following[np.flatnonzero(here)] = text[places[firsts[row] + number]]
 
 
-def tally(following: NDArray[np.int32], offsets: Ints, separator: int, counts: Ints, sizes: Ints) -> None:
+def tally(following: NDArray[np.int32], offsets: Integers, separator: int, counts: Integers, sizes: Integers) -> None:
     row = np.repeat(np.arange(len(sizes)), np.diff(offsets))
     order = np.lexsort((following, row))
     row, token = row[order], following[order]

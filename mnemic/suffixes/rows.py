@@ -52,17 +52,27 @@ def rows_of(shard: Shard, tokenizer: str, generation: int) -> pa.Table:
     return pa.table([columns[name] for name in SUFFIXES.names], schema=SUFFIXES)
 
 
+ARRAYS = ("tokens", "places")
+"""Columns that are as large as the shard."""
+
+
 def shard_of(rows: pa.Table) -> Shard:
-    """The shard whose rows these are, in any order. Raises ``BankError`` where they are none that mnemic wrote."""
+    """The shard whose rows these are, in any order. Raises ``BankError`` where they are none that mnemic wrote.
+
+    Rows without `ARRAYS` give a shard without tokens and places.
+    """
     rows = rows.sort_by("part")
     if rows["part"].to_pylist() != list(range(len(rows))) or len(rows) == 0:
         raise BankError(f"A shard of the suffix index lacks a part. {ADVICE}")
     width, tenant = rows["width"][0].as_py(), rows["tenant"][0].as_py()
     if width not in _TYPES or len(pc.unique(rows["width"])) + len(pc.unique(rows["tenant"])) > 2:
         raise BankError(f"A shard of the suffix index is of several kinds, or its tokens have {width} bytes. {ADVICE}")
-    tokens, places = _whole(rows["tokens"], _TYPES[width]), _whole(rows["places"], np.int32)
     documents = pc.list_flatten(rows["documents"]).combine_chunks()
     offsets = pc.list_flatten(rows["offsets"]).combine_chunks().to_numpy(zero_copy_only=False).astype(np.int64)
+    kind = _TYPES[width]
+    if not set(ARRAYS) <= set(rows.column_names):
+        return Shard(np.empty(0, kind), np.empty(0, np.int32), offsets, documents, tenant)
+    tokens, places = _whole(rows["tokens"], kind), _whole(rows["places"], np.int32)
     shard = Shard(tokens, places, offsets, documents, tenant)
     _check(shard)
     return shard

@@ -87,7 +87,7 @@ def evaluate(
     digest = corpus_digest(opened.dataset("documents"), ("id",))[0]
     counts, repeats = funnel(opened), _repetition(opened)
     infos = opened.memories()
-    if not infos:
+    if not infos or "datastore" not in opened.view:
         return Evaluation(opened.path, opened.release.name, digest, counts, repeats, {}, {}, ())
     memories = loaded(opened)
     validation = HeldOut.read(opened, VALIDATION, memories)

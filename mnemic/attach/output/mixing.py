@@ -19,11 +19,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MemoryOutput:
-    """Log-probabilities float32 [rows, m] of ``tokens`` int64 [m] by a memory; ``weight`` is a number or [rows, 1]."""
+    """Log-probabilities float32 [rows, m] of ``tokens`` by a memory; ``weight`` is a number or [rows, 1].
+
+    ``tokens`` int64 are [m], or [rows, m] of a memory that says few tokens of its own in each row; of these a row may
+    repeat some, with the same value. A row of -inf alone says nothing, and its weight is the model's.
+    """
 
     log_probs: torch.Tensor
     tokens: torch.Tensor
     weight: float | torch.Tensor
+
+    @property
+    def own(self) -> bool:
+        """Whether each row has tokens of its own."""
+        return self.tokens.dim() == 2
+
+    @property
+    def share(self) -> float | torch.Tensor:
+        """The weight where the memory says something."""
+        return self.weight * self.log_probs[:, :1].isfinite() if self.own else self.weight
 
 
 def mix(logits: torch.Tensor, memory: torch.Tensor, tokens: torch.Tensor, weight: float) -> torch.Tensor:
@@ -50,8 +64,15 @@ def mix_in(base: torch.Tensor, outputs: Sequence[MemoryOutput], rows: torch.Tens
     import torch
 
     part = base if rows is None else base.index_select(0, rows)
-    part += _log(1.0 - sum(one.weight for one in outputs), part)
+    part += _log(1.0 - sum(one.share for one in outputs), part)
     for one in outputs:
+        if one.own:
+            mixed = torch.logaddexp(part.gather(1, one.tokens), one.log_probs + _log(one.weight, part))
+            if mixed.requires_grad:  # of a token that a row repeats one alone has the gradient
+                repeated = (one.tokens == one.tokens[:, :1]).index_fill(1, one.tokens.new_zeros(1), False)
+                mixed = torch.where(repeated, mixed.detach(), mixed)
+            part.scatter_(1, one.tokens, mixed)
+            continue
         mixed = torch.logaddexp(part.index_select(-1, one.tokens), one.log_probs + _log(one.weight, part))
         part.index_copy_(-1, one.tokens, mixed)
     return part if rows is None else base.index_copy_(0, rows, part)

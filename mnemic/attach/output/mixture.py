@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from mnemic.attach.entry import Entry, Place
 from mnemic.attach.output.mixing import MemoryOutput, mix_in, normalised, unsure
 from mnemic.attach.output.passing import Arguments, Pass, Tap, TapState
-from mnemic.attach.output.reading import Reader, TapReader, TextReader
+from mnemic.attach.output.reading import ContextReader, Reader, TapReader, TextReader
 from mnemic.attach.output.schedules import Constant, Schedule, number, schedules, shares
 from mnemic.errors import ModelError
 
 if TYPE_CHECKING:
     import torch
 
-_READERS: dict[str, Callable[..., Reader]] = {"hidden": TapReader, "text": TextReader}
+_READERS: dict[str, Callable[..., Reader]] = {"hidden": TapReader, "text": TextReader, "context": ContextReader}
 
 
 class Mixed(Entry):
@@ -146,7 +146,7 @@ def reader_of(memory: Any, layer: int | None, blocks: int) -> Reader:
             f"A {type(memory).__name__} does not say what it reads, so it cannot be mixed in; give it an attribute "
             f"`reads`, one of {', '.join(_READERS)}, and the methods of `mnemic.attach.output.reading`."
         )
-    if reads == "text":
+    if reads != "hidden":
         layer = None
     else:
         layer = blocks - 1 if layer is None else layer

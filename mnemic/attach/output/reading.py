@@ -56,6 +56,28 @@ class TextMemory(Protocol):
         """float32 [rows, m] for rows of what `trunk` gave."""
 
 
+class ContextMemory(Protocol):
+    """A memory that looks up the last tokens of a text: `mnemic.memories.continuations.SuffixMemory`."""
+
+    tokens: torch.Tensor  # int64, the least and the largest id that it can say
+
+    @property
+    def reads(self) -> Literal["context"]: ...
+
+    @property
+    def longest(self) -> int:
+        """Tokens of a context."""
+
+    def placed(self, device: torch.device, dtype: torch.dtype) -> ContextMemory: ...
+
+    def log_probs(self, contexts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(log-probabilities float32 [rows, k], token ids int64 [rows, k]) for int64 ``contexts`` [rows, longest].
+
+        Each row has tokens of its own; one that it has several times has one value. -1 in a context is no token. A
+        row of -inf says nothing: there the model answers alone.
+        """
+
+
 @dataclass
 class Reader:
     """A memory in the model's device and dtype. `read` sees every position, `log_probs` only rows that are mixed."""
@@ -104,31 +126,34 @@ class TextReader(Reader):
     """Reads the text, beside the model."""
 
     def read(self, seen: Pass) -> torch.Tensor:
-        ids, device = seen.call.get("input_ids"), seen.logits.device
+        ids, mask = self._text(seen)
+        memory = self.placed(ids.device, seen.dtype)
+        state: torch.Tensor = memory.trunk(ids, mask, self._companion(seen, self.memory.cache_layers))
+        return seen.kept(state)
+
+    @staticmethod
+    def _text(seen: Pass) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The ids that are read, and 1 where a row has text, as `Pass.padding` says it."""
+        ids, mask, device = seen.call.get("input_ids"), seen.padding, seen.logits.device
         if ids is None:
             raise ModelError(
                 "A memory that reads the text needs the model's `input_ids`; call the model with these rather than "
                 "with embeddings."
             )
-        mask = seen.padding
-        memory = self.placed(device, seen.dtype)
-        mask = None if mask is None else mask.to(device)
-        state: torch.Tensor = memory.trunk(ids.to(device), mask, self._companion(seen))
-        return seen.kept(state)
+        return ids.to(device), None if mask is None else mask.to(device)
 
-    def _companion(self, seen: Pass) -> Any | None:
-        """The decoder's own layers of the model's cache, as a cache; they are made in the pass that fills it."""
+    def _companion(self, seen: Pass, layers: int) -> Any | None:
+        """The memory's own layers of the model's cache, as a cache; they are made in the pass that fills it."""
         if seen.cache is None:
             return None
         from transformers import DynamicCache
 
         from mnemic.attach.output.companion import CompanionLayer
 
-        layers = seen.cache.layers
-        own = [layer for layer in layers if isinstance(layer, CompanionLayer) and layer.owner == self.name]
+        own = [layer for layer in seen.cache.layers if isinstance(layer, CompanionLayer) and layer.owner == self.name]
         if not own and seen.past == 0:
-            own = [CompanionLayer(self.name) for _ in range(self.memory.cache_layers)]
-            layers.extend(own)
+            own = [CompanionLayer(self.name) for _ in range(layers)]
+            seen.cache.layers.extend(own)
         companion = DynamicCache()
         companion.layers = own
         if companion.get_seq_length() != seen.past:
@@ -138,3 +163,24 @@ class TextReader(Reader):
                 "text."
             )
         return companion
+
+
+class ContextReader(TextReader):
+    """Reads the last tokens before each prediction. Those of a cache are kept as a layer of it, without values."""
+
+    def read(self, seen: Pass) -> torch.Tensor:
+        from torch.nn.functional import pad
+
+        ids, mask = self._text(seen)
+        read, longest = ids.shape[1], self.memory.longest
+        companion = self._companion(seen, 1)
+        if companion is not None:
+            ids = companion.update(ids[:, None, :, None], ids[:, None, :, None], 0)[0][:, 0, :, 0]
+        if mask is not None:
+            ids = ids.masked_fill(mask[:, : ids.shape[1]] == 0, -1)
+        contexts = pad(ids[:, -(read + longest - 1) :], (max(read + longest - 1 - ids.shape[1], 0), 0), value=-1)
+        return seen.kept(contexts.unfold(1, longest, 1))
+
+    def log_probs(self, state: torch.Tensor, seen: Pass) -> tuple[torch.Tensor, torch.Tensor]:
+        logs, tokens = self.placed(seen.logits.device, seen.dtype).log_probs(state)
+        return logs, tokens
