@@ -21,6 +21,7 @@ from mnemic.memories.tuning import named_weights, tune, weights_for
 from mnemic.release import Release, find_release
 from mnemic.search import CONTIGUITY, Budget, Results, Searcher
 from mnemic.search.route import RouteTree
+from mnemic.trace import AROUND, LEAST, RARE, Occurrences, Trace, Tracer
 from mnemic.view import View
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Bank:
         self.view = View(store, release)
         self._searcher = Searcher(self.view)
         self._memories = StoredMemories(self.view)
+        self._tracer = Tracer(self.view)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy, also by pickle, opens the same release at the same path; encoders and caches it makes itself."""
@@ -148,6 +150,42 @@ class Bank:
         """
         budget = Budget(None if tokens else words, tokens, k, contiguity, fit, tokenizer)
         return self._searcher.search(query, budget, where=where, level=level, route=route, vector=vector)
+
+    # -- word for word -----------------------------------------------------------------------------------------------
+
+    def trace(
+        self,
+        text: str,
+        where: Where = None,
+        *,
+        least: int = LEAST,
+        rare: float = RARE,
+        limit: int = 10,
+        tokenizer: Any = None,
+    ) -> Trace:
+        """Maximal spans of ``text`` that stand in the bank word for word, the rarest first.
+
+        ``least``: tokens of a span, 6. A shorter one counts if the surprise of its tokens, by how often each stands in
+        the bank, is at least ``rare`` nats, 45. ``limit``: documents that are named of each span, 10. Spans begin and
+        end at whole words. ``where`` is as in `attach`, over documents. ``tokenizer``: that of the recipe's language
+        model, which is loaded by default.
+
+        Raises ``BankError`` where the release has no suffix index.
+        """
+        return self._tracer.trace(text, where, least, rare, limit, tokenizer)
+
+    def count(self, text: str, where: Where = None, *, tokenizer: Any = None) -> int:
+        """How often the characters of ``text`` stand in the bank's documents, overlapping places included."""
+        return self._tracer.count(text, where, tokenizer)
+
+    def find_text(
+        self, text: str, where: Where = None, *, limit: int = 10, around: int = AROUND, tokenizer: Any = None
+    ) -> Occurrences:
+        """The places of exactly ``text``: the first ``limit``, by document and character, and how many there are.
+
+        It may begin and end inside a word. ``around``: characters before and after each, 200. Raises as `trace` does.
+        """
+        return self._tracer.find_text(text, where, limit, around, tokenizer)
 
     # -- memories ----------------------------------------------------------------------------------------------------
 
