@@ -15,6 +15,7 @@ from mnemic.conditions import Conditions, Where
 from mnemic.dataset import Snapshot, Store
 from mnemic.errors import BankError
 from mnemic.find import find
+from mnemic.memories.gates import weighing
 from mnemic.memories.kinds import Memory, MemoryInfo
 from mnemic.memories.stored import StoredMemories, narrowed
 from mnemic.memories.tuning import named_weights, tune, weights_for
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from mnemic.encoder import TextEncoder
+    from mnemic.memories.gate_training import Weighing
     from mnemic.memories.tuning import Memories, Weights
 
 
@@ -202,8 +204,16 @@ class Bank:
         return self._memories.load(name)
 
     def tune(self, memories: Sequence[str]) -> dict[str, float]:
-        """Weights of these memories together, best on the bank's validation rows; they sum to at most 1."""
+        """Fixed weights of these memories together, best on the bank's validation rows; they sum to at most 1."""
         return tune(self.view, [self.memory(name) for name in memories])
+
+    def weighing(self, memories: Sequence[str]) -> Weighing:
+        """The gate of these memories, whose shares depend on the context, trained on the bank's validation rows.
+
+        Its ``gate`` is None where it was not better than fixed weights in cross-validation by document; ``reason`` says
+        so. A set of memories that the bank holds no gate for is weighed now, in seconds.
+        """
+        return weighing(self.view, [self.memory(name) for name in memories])
 
     def attach(
         self,
@@ -217,9 +227,11 @@ class Bank:
     ) -> PreTrainedModel:
         """Make ``model`` predict with memories: p = (1 - sum of weights) p_model + sum of weight p_memory.
 
-        ``memory`` is a name of `memories`, a list of names, or names with their weights. A weight is a number, or a
-        schedule of `mnemic.attach`: `Unrolling`, or a function of positions. By default it is the one tuned on
-        held-out text; several memories are tuned together (`tune`). Weight 0 leaves the model as it is, bit for bit.
+        ``memory`` is a name of `memories`, a list of names, or names with their weights. A weight is a number, a
+        schedule of `mnemic.attach` (`Unrolling`, or a function of positions), or "gate", whose shares depend on the
+        context (`weighing`); memories with weights of their own come first, and the gate divides what they leave. By
+        default it is the gate where the bank holds gates, else the number tuned on held-out text; several memories are
+        tuned together (`tune`). Weight 0 leaves the model as it is, bit for bit.
         ``skip`` leaves a token to the model, and the memories out, where its own largest probability is at least that.
         ``where`` narrows memories that can be narrowed, such as "suffix", to documents: as in `search`, with tenant,
         source, collection, session, document, or SQL over the columns of documents.

@@ -186,6 +186,14 @@ _DATASETS = (
         export=False,
     ),
     DatasetSpec(
+        "gates",
+        schemas.GATES,
+        key=("name",),
+        parents=(Parent("datastore", "", "stale"), Parent("memories", "", "redo")),
+        bookkeeping=frozenset({"memories", "record", "state"}),
+        export=False,
+    ),
+    DatasetSpec(
         "rejects",
         schemas.REJECTS,
         key=("step", "locator", "reason"),

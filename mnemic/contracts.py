@@ -30,7 +30,7 @@ _HOMES = {
         ("Derive", "Driven", "Fit", "Grow", "Learn", "Section", "dtype_field", "shared_field"), "operators.sections"
     ),
     **dict.fromkeys(("DatasetSpec", "IndexPlan", "Parent"), "mnemic.catalogue"),
-    **dict.fromkeys(("Kind", "Memory", "MemoryInfo"), "mnemic.memories.kinds"),
+    **dict.fromkeys(("Kind", "Memory", "MemoryInfo", "Scored"), "mnemic.memories.kinds"),
     "HeldOutRows": "mnemic.memories.held_out",
     "TrainedKind": "mnemic.memories.trained",
     **dict.fromkeys(("Checkpoint", "Training"), "operators.train"),

@@ -6,6 +6,7 @@ from mnemic.memories.held_out import HeldOutRows as HeldOutRows
 from mnemic.memories.kinds import Kind as Kind
 from mnemic.memories.kinds import Memory as Memory
 from mnemic.memories.kinds import MemoryInfo as MemoryInfo
+from mnemic.memories.kinds import Scored as Scored
 from mnemic.memories.trained import TrainedKind as TrainedKind
 from mnemic.view import View as View
 from operators.contracts import NO_REJECTS as NO_REJECTS

@@ -101,11 +101,15 @@ class Learn:
 
 @dataclass(frozen=True)
 class Driven:
-    """``driver`` is "package.module:name" of a class or function that makes the step, of (record, operator, after)."""
+    """``driver`` is "package.module:name" of a class or function that makes the step, of (record, operator, after).
+
+    It also comes after the ``optional`` steps, in recipes where they run.
+    """
 
     driver: str
     after: tuple[str, ...]
     datasets: tuple[DatasetSpec, ...] = ()
+    optional: tuple[str, ...] = ()
 
 
 Shape = Grow | Derive | Fit | Learn | Driven

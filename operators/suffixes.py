@@ -45,7 +45,7 @@ SECTION = Section(
 
 
 @dataclass(frozen=True)
-class Standing:
+class StandingShard:
     """A shard that stands: its ``tokens`` without those of the ``removed`` documents, which are numbers in it."""
 
     shard: str
@@ -58,13 +58,13 @@ class Planned:
     """A shard to build: of the documents that shards have which it ``absorbs``, and of ``added`` ones by number."""
 
     tenant: str
-    absorbs: tuple[Standing, ...]
+    absorbs: tuple[StandingShard, ...]
     added: tuple[int, int]  # of the tenant's new documents, [first, last)
     tokens: int
 
 
 def planned(
-    standing: Mapping[str, Sequence[Standing]], added: Mapping[str, Sequence[int]], limit: int
+    standing: Mapping[str, Sequence[StandingShard]], added: Mapping[str, Sequence[int]], limit: int
 ) -> list[Planned]:
     """The shards to build, by tenant: of the shards that are ``standing``, and of new documents with so many tokens.
 
@@ -97,7 +97,7 @@ def _runs(sizes: Sequence[int], limit: int) -> Iterable[tuple[int, int, int]]:
         yield first, len(sizes), tokens
 
 
-def _absorbed(shards: Sequence[Standing], tokens: int, limit: int) -> tuple[Standing, ...]:
+def _absorbed(shards: Sequence[StandingShard], tokens: int, limit: int) -> tuple[StandingShard, ...]:
     """Those of ``shards``, by size, that a new one of ``tokens`` takes up, each while it is small beside the rest."""
     absorbed = []
     for one in shards:

@@ -26,7 +26,7 @@ _CHARACTERS = 1 << 22
 
 
 @dataclass(frozen=True)
-class Tokens:
+class Tokenize:
     """Rows of `mnemic.schema.tokens` from documents (id, text, tenant); a document without tokens has none."""
 
     version: ClassVar[int] = 1
@@ -65,7 +65,7 @@ def _with_suffixes(settings: dict[str, Any] | None, sections: Mapping[str, Any])
 
 SECTION = Section(
     "tokens",
-    Tokens,
+    Tokenize,
     Derive(
         origin="documents",
         target=CATALOGUE["tokens"],

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 from mnemic.errors import RecipeError
 from mnemic.plugins import load_entry
-from operators import contained, datastore, denoise, embed, sentences, split, suffixes, surprise, tokens
+from operators import contained, datastore, denoise, embed, gate, sentences, split, suffixes, surprise, tokens
 from operators.cluster import operator as cluster
 from operators.deduplicate import operator as deduplicate
 from operators.deduplicate import semantic, signature
@@ -46,6 +46,7 @@ BUILT_IN: tuple[Section, ...] = (
     mlp.SECTION,
     mlp.CONTROL,
     decoder.SECTION,
+    gate.SECTION,
 )
 
 ENTRY_POINTS = "mnemic.operators"

@@ -113,7 +113,7 @@ def _recipe(name: str, quick: bool) -> dict[str, Any]:
         "wikitext": {"kind": "folder", "path": str(FOLDER / "wikitext-sections")},
     }
     if name == "wikitext":
-        _write_sections(FOLDER / "wikitext-sections")
+        write_sections(FOLDER / "wikitext-sections")
     bank = FOLDER / (f"{name}-quick" if quick else name)
     return {
         "name": f"bench-{name}",
@@ -126,7 +126,7 @@ def _recipe(name: str, quick: bool) -> dict[str, Any]:
     }
 
 
-def _write_sections(folder: Path) -> None:
+def write_sections(folder: Path) -> None:
     """A file a section, in a folder an article."""
     if folder.is_dir():
         return

@@ -90,7 +90,7 @@ class Running(threading.local):
 
 
 class Contextual(Protocol):
-    """`mnemic.attach.prompt.Contexts`."""
+    """`mnemic.attach.prompt.PromptContexts`."""
 
     entries: list[Any]
 

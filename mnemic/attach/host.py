@@ -17,7 +17,7 @@ from mnemic.attach.feedforward import Beside, Groups, Path, Projections, Rows, w
 from mnemic.attach.generation import Generate, Prompt, Running
 from mnemic.attach.output.mixture import Mixture, checked_skip
 from mnemic.attach.output.passing import Arguments, Tapped, cache_of
-from mnemic.attach.prompt import Contexts, Render
+from mnemic.attach.prompt import PromptContexts, Render
 from mnemic.errors import ModelError
 from mnemic.threads import survive_forks
 
@@ -53,7 +53,7 @@ class Host:
         self.running = Running()
         self.mixture = Mixture(self.settle)
         self.prefixes = Prefixes(model, self.settle)
-        self.contexts = Contexts(self.settle)
+        self.contexts = PromptContexts(self.settle)
         self.attached = Entry()  # by `mnemic.memories.entering`, which replaces it as a whole
         self._beside: list[Tapped | Beside] = []
         self._hooks: dict[str, Any] = {}

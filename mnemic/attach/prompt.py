@@ -42,7 +42,7 @@ class Rendered(Entry):
         return context.flatten().tolist() if isinstance(context, torch.Tensor) else [int(token) for token in context]
 
 
-class Contexts:
+class PromptContexts:
     """The contexts of one model, in the order in which they entered."""
 
     def __init__(self, settle: Callable[[], None]) -> None:

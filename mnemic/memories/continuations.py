@@ -17,6 +17,7 @@ from torch import Tensor
 from mnemic.arrays import Flags, Floats, Floats32, Integers
 from mnemic.suffixes.contexts import LONGEST, Contexts
 from mnemic.suffixes.evidence import shape_of
+from mnemic.suffixes.features import features, names_of
 from mnemic.suffixes.index import SuffixIndex
 
 _ROWS = 4096
@@ -70,6 +71,16 @@ class SuffixMemory:
         answers = self.answers(contexts.cpu().numpy(), 1)
         logs, tokens = torch.from_numpy(answers.log_probs[:, 0]), torch.from_numpy(answers.tokens[:, 0])
         return logs.to(contexts.device), tokens.to(contexts.device)
+
+    def by_order(
+        self, name: str, contexts: Tensor, orders: int
+    ) -> tuple[list[tuple[Tensor, Tensor]], dict[str, Tensor]]:
+        """`log_probs` of each order, and the `features` of the match, float64 [rows], by name."""
+        answers, device = self.answers(contexts.cpu().numpy(), orders), contexts.device
+        logs, tokens = torch.from_numpy(answers.log_probs).to(device), torch.from_numpy(answers.tokens).to(device)
+        columns = torch.from_numpy(features(answers)).to(device).unbind(1)
+        named = dict(zip(names_of(name, orders), columns, strict=True))
+        return [(logs[:, order], tokens[:, order]) for order in range(orders)], named
 
     def answers(self, contexts: Integers, orders: int) -> Answers:
         """Of contexts int64 [rows, longest], as `log_probs` has them."""

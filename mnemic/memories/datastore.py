@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from mnemic import languagemodel
 from mnemic.errors import ModelError
+from mnemic.languagemodel.head import LEAST_SURE
 from mnemic.memories.held_out import HeldOutRows
-from mnemic.memories.kinds import Memory, MemoryInfo
+from mnemic.memories.kinds import Memory, MemoryInfo, Scored
 from mnemic.memories.shapes import is_count, is_positive
 from mnemic.memories.trained import stored_rows
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION, best_weight
@@ -37,6 +39,7 @@ NAME = "knn"
 """Of the kind and of its memory: a bank has one datastore."""
 _SEARCHED = ("neighbours", "teacher_ids", "teacher_label")  # columns whose records tell of the search
 _STEPS = ("neighbours", "teacher")
+_VOTING = 2048  # rows whose neighbours are counted together
 
 
 class DatastoreKind:
@@ -88,6 +91,10 @@ class DatastoreMemory:
     def scores(self, rows: HeldOutRows) -> npt.NDArray[np.float64]:
         return label_log_prob(rows)
 
+    def scored(self, rows: HeldOutRows) -> Scored:
+        """By the neighbours that stand in the datastore: nothing is searched again."""
+        return Scored.of(NAME, label_log_prob(rows), confidence_of_votes(rows, self.info.config["temperature"]))
+
 
 def load(view: View, config: Mapping[str, Any]) -> KNNMemory:
     """The module, with the ``config`` of its info: every key of the store is read, in the order of the teacher's."""
@@ -138,6 +145,43 @@ def label_log_prob(rows: HeldOutRows) -> npt.NDArray[np.float64]:
     with np.errstate(divide="ignore"):
         logs: npt.NDArray[np.float64] = np.log(rows.table["teacher_label"].to_numpy().astype(np.float64))
     return logs
+
+
+def confidence_of_votes(rows: HeldOutRows, temperature: float) -> npt.NDArray[np.float64]:
+    """Largest log-probability and entropy of what the neighbours of each row vote for, float64 [n, 2]."""
+    datastore, order = rows.view.dataset("datastore"), [("document", "ascending"), ("position", "ascending")]
+    token = datastore.table(["document", "position", "token"], STORE).sort_by(order)["token"].to_numpy()
+    parts = [pa.table({"document": [""], "position": pa.array([0], pa.int32()), "at": [0]}).slice(0, 0)]
+    values = [np.zeros((0, 2))]
+    for batch in datastore.scan(["document", "position", "neighbours", "distances"], rows.where, batch_size=_VOTING):
+        place, distance = (vectors(batch[name]) for name in ("neighbours", "distances"))
+        values.append(_voted(token, place, distance.astype(np.float64), temperature))
+        at = np.arange(len(batch)) + sum(map(len, parts))
+        parts.append(pa.table({"document": batch["document"], "position": batch["position"], "at": at}))
+    placed = rows.ordered(pa.concat_tables(parts, promote_options="permissive"))["at"].to_numpy()
+    confidence: npt.NDArray[np.float64] = np.concatenate(values)[placed]
+    return confidence
+
+
+def _voted(
+    token: npt.NDArray[Any], place: npt.NDArray[Any], distance: npt.NDArray[np.float64], temperature: float
+) -> npt.NDArray[np.float64]:
+    """`confidence_of_votes` of rows [n, k] of neighbours: the votes of each token are summed where they touch."""
+    there = place < len(token)  # the largest number of its type stands for none
+    votes = np.where(there, token[np.where(there, place, 0)].astype(np.int64), -1)
+    weight = np.where(there, -distance / temperature, -np.inf)
+    weight = np.exp(weight - weight.max(axis=1, keepdims=True, initial=-1e300))
+    order = np.argsort(votes, axis=1, kind="stable")
+    votes, weight = np.take_along_axis(votes, order, 1), np.take_along_axis(weight, order, 1)
+    begins = np.ones(votes.shape, bool)
+    begins[:, 1:] = votes[:, 1:] != votes[:, :-1]
+    share = np.add.reduceat(weight.reshape(-1), np.flatnonzero(begins))
+    owner = np.nonzero(begins)[0]
+    first = np.searchsorted(owner, np.arange(len(votes)))
+    total = np.add.reduceat(share, first)
+    share /= np.where(total > 0, total, 1.0)[owner]
+    logs = np.log(np.maximum(share, np.exp(LEAST_SURE)))
+    return np.stack([np.maximum.reduceat(logs, first), -np.add.reduceat(share * logs, first)], axis=1)
 
 
 def lock(view: View) -> dict[str, str]:

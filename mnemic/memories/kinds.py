@@ -10,6 +10,7 @@ A kind's module is imported to list the memories of a bank, so it imports no tor
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -62,8 +63,47 @@ class MemoryInfo:
         return {name: getattr(self, name) for name in ("id", "name", "kind", "epoch", "config", "lock", "metrics")}
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What a memory says of held-out rows: log p of the true token by component, and features for a gate.
+
+    ``logs`` are float64 [n, c], -inf where a component does not know the token; most memories have one component, of
+    their own name. ``features`` are float64 [n, f], known before the token is seen; ``names`` are theirs.
+    """
+
+    components: tuple[str, ...]
+    logs: NDArray[np.float64]
+    names: tuple[str, ...]
+    features: NDArray[np.float64]
+
+    def beside(self) -> Scored:
+        """As one of several memories: the first component, without the features of further ones ("suffix.count/2").
+
+        The second and third order of a suffix say next to nothing beside another memory.
+        """
+        further = [re.search(rf"{ORDER}(\d+)$", name) for name in self.names]
+        own = [at for at, number in enumerate(further) if number is None or number[1] == "1"]
+        return Scored(self.components[:1], self.logs[:, :1], tuple(self.names[at] for at in own), self.features[:, own])
+
+    @classmethod
+    def of(cls, name: str, logs: NDArray[np.float64], confidence: NDArray[np.float64]) -> Scored:
+        """Of a memory of one component: log p of the true token, [n], and `CONFIDENCE` of each row, [n, 2]."""
+        return cls((name,), logs[:, None], tuple(f"{name}.{one}" for one in CONFIDENCE), confidence)
+
+
+ORDER = "/"
+"""Between a memory's name and the number of a further component of it: "suffix/2"."""
+
+CONFIDENCE = ("largest", "entropy")
+"""Features of a distribution, as `mnemic.languagemodel.head.confidence` computes them."""
+
+
 class Memory(Protocol):
-    """A loaded memory: ``info`` as its bank lists it, and the ``module`` that holds its tensors."""
+    """A loaded memory: ``info`` as its bank lists it, and the ``module`` that holds its tensors.
+
+    One that can say how sure it is also has ``scored(rows) -> Scored``, which a gate is trained on. Without it a gate
+    weighs the memory by how sure the model and the others are.
+    """
 
     @property
     def info(self) -> MemoryInfo: ...

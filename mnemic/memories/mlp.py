@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mnemic.errors import ModelError
+from mnemic.languagemodel.head import confidence
 from mnemic.memories.shapes import Shapes
 from mnemic.memories.student import Student
 
@@ -115,12 +116,17 @@ class MLPMemory(Student):
 
     def token_log_prob(self, hidden: Tensor, token: Tensor, chunk: int = 1024) -> Tensor:
         """log p(token) for each row: float32 [n], -inf where the head does not know the token."""
+        return self.token_answers(hidden, token, chunk)[0]
+
+    def token_answers(self, hidden: Tensor, token: Tensor, chunk: int = 1024) -> tuple[Tensor, Tensor]:
+        """`token_log_prob`, and the `confidence` of each row's distribution: float32 [n] and [n, 2]."""
         place, is_known = self.index(token)
-        logs = [
-            self.log_probs(rows).gather(1, at[:, None])[:, 0]
-            for rows, at in zip(torch.split(hidden, chunk), torch.split(place, chunk), strict=True)
-        ]
-        return torch.cat(logs).masked_fill(~is_known, -torch.inf) if logs else torch.zeros(0, device=hidden.device)
+        logs, sure = [hidden.new_zeros(0, dtype=torch.float32)], [hidden.new_zeros((0, 2), dtype=torch.float32)]
+        for rows, at in zip(torch.split(hidden, chunk), torch.split(place, chunk), strict=True):
+            part = self.log_probs(rows)
+            logs.append(part.gather(1, at[:, None])[:, 0])
+            sure.append(confidence(part))
+        return torch.cat(logs).masked_fill(~is_known, -torch.inf), torch.cat(sure)
 
 
 def _product(layer: nn.Linear, rows: Tensor) -> Tensor:

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from mnemic.conditions import Where
 from mnemic.errors import BankError
 from mnemic.memories.held_out import HeldOutRows
-from mnemic.memories.kinds import Memory, MemoryInfo
+from mnemic.memories.kinds import ORDER, Memory, MemoryInfo, Scored
 from mnemic.suffixes.evidence import Evidence, evidence
+from mnemic.suffixes.features import features, names_of
 from mnemic.suffixes.stored import evaluated_index, has_suffixes, index_of
 from mnemic.view import View
 
@@ -99,6 +100,12 @@ class StoredSuffixes:
         """
         logs: NDArray[np.float64] = self.evidence(rows, 1).log_probs[:, 0]
         return logs
+
+    def scored(self, rows: HeldOutRows, orders: int = ORDERS) -> Scored:
+        """By its orders, each a component, of the index that may be evaluated."""
+        own, name = self.evidence(rows, orders), self.info.name
+        components = (name, *(f"{name}{ORDER}{order}" for order in range(2, orders + 1)))
+        return Scored(components, own.log_probs, names_of(name, orders), features(own))
 
     def evidence(self, rows: HeldOutRows, orders: int = ORDERS) -> Evidence:
         """What the index says about held-out rows: the ``orders`` longest matching lengths of each."""

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mnemic.errors import StepError
-from mnemic.languagemodel.head import label_log_probs
+from mnemic.languagemodel.head import confidences, label_log_probs
 from mnemic.languagemodel.windows import Window, encode, window_batches, windows
 
 if TYPE_CHECKING:
@@ -120,15 +120,22 @@ def decoder_log_probs(
     ``window`` and ``stride`` are those that it was trained with (the ``config`` of its row in `memories`). Passes have
     constant shapes, so a row's value does not depend on which others are asked for. ``half`` computes in bfloat16.
     """
+    return decoder_answers(memory, texts, window, stride, device, half)[:, 0]
+
+
+def decoder_answers(
+    memory: MemoryDecoder, texts: Texts, window: int, stride: int, device: str = "cpu", half: bool = False
+) -> NDArray[np.float32]:
+    """`decoder_log_probs`, and the largest log-probability and the entropy of what predicts each row: [n, 3]."""
     import torch
 
-    scores = np.full(len(texts.position), -np.inf, np.float32)
+    answers = np.zeros((len(texts.position), 3), np.float32)
     token = torch.from_numpy(texts.token).to(device)
     memory.eval()
     with torch.inference_mode():
         place, is_known = memory.index(token)
         head = memory.head.weight.bfloat16() if half else memory.head.weight
-        for shape, pieces in _scoring_passes(texts, window, stride):
+        for shape, pieces in scoring_passes(texts, window, stride):
             ids, read = texts.padded(pieces, shape)
             with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=half):
                 state = memory.trunk(torch.from_numpy(ids).to(device))
@@ -136,15 +143,17 @@ def decoder_log_probs(
             at = torch.from_numpy(rows).to(device)
             hidden = state.flatten(0, 1)[torch.from_numpy(read).to(device)].to(head.dtype)
             logs = label_log_probs(hidden, head, place[at]).masked_fill(~is_known[at], -torch.inf)
-            scores[rows] = logs.cpu().numpy()
-    return scores
+            answers[rows] = torch.stack([logs, *confidences(hidden, head)], dim=1).cpu().numpy()
+    return answers
 
 
-def _scoring_passes(texts: Texts, window: int, stride: int) -> Iterator[tuple[tuple[int, int], list[ScoredWindow]]]:
+def scoring_passes(
+    texts: Texts, window: int, stride: int, batch_tokens: int = _PASS_TOKENS
+) -> Iterator[tuple[tuple[int, int], list[ScoredWindow]]]:
     """The datastore's passes over the documents, with the pieces that score a row."""
     scoring = {(piece.document, piece.part.begin): piece for piece in texts.pieces(window, stride)}
     lengths = [len(tokens) for tokens in texts.tokens]
-    for shape, members in window_batches(lengths, window, stride, _PASS_TOKENS):
+    for shape, members in window_batches(lengths, window, stride, batch_tokens):
         pieces = [scoring[key] for document, part in members if (key := (document, part.begin)) in scoring]
         if pieces:
             yield shape, pieces

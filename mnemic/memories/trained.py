@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from mnemic.errors import BankError, ModelError
 from mnemic.facts import ADVICE, check_types, mapping
 from mnemic.memories.held_out import HeldOutRows
-from mnemic.memories.kinds import Memory, MemoryInfo
+from mnemic.memories.kinds import Memory, MemoryInfo, Scored
 from mnemic.memories.shapes import is_count
-from mnemic.memories.texts import Texts, decoder_log_probs
+from mnemic.memories.texts import Texts, decoder_answers
 from mnemic.quoting import quoted
 from mnemic.terminal import one_line
 from mnemic.vectors import vectors
@@ -99,6 +99,14 @@ class VectorMemory:
             logs = self.module.token_log_prob(hidden, torch.from_numpy(rows.token))
         return logs.double().numpy()
 
+    def scored(self, rows: HeldOutRows) -> Scored:
+        import torch
+
+        with torch.inference_mode():
+            hidden = torch.from_numpy(vectors(rows.table["input"]))
+            logs, confidence = self.module.token_answers(hidden, torch.from_numpy(rows.token))
+        return Scored.of(self.info.name, logs.double().numpy(), confidence.double().numpy())
+
 
 @dataclass(frozen=True)
 class DecoderMemory:
@@ -116,6 +124,14 @@ class DecoderMemory:
         Tuning and evaluation both call it, so a weight is chosen by the numbers that are then reported. It needs the
         documents' texts and the tokenizer of the recipe's model. Raises `StepError` where a row is not in its text.
         """
+        return self._read(rows)[:, 0]
+
+    def scored(self, rows: HeldOutRows) -> Scored:
+        values = self._read(rows)
+        return Scored.of(self.info.name, values[:, 0], values[:, 1:])
+
+    def _read(self, rows: HeldOutRows) -> NDArray[np.float64]:
+        """log p of each row's token and the `CONFIDENCE` of what predicts it, float64 [n, 3]."""
         config = self.info.config
         wrong = [name for name in ("window", "stride", "tokens") if not is_count(config.get(name))]
         if wrong:
@@ -124,7 +140,7 @@ class DecoderMemory:
                 "cannot be; build the memory again."
             )
         texts = Texts.from_arrow(rows.documents, rows.table, rows.tokenizer, config["tokens"])
-        return decoder_log_probs(self.module, texts, config["window"], config["stride"]).astype(np.float64)
+        return decoder_answers(self.module, texts, config["window"], config["stride"]).astype(np.float64)
 
 
 def _mlp(info: MemoryInfo, weights: bytes) -> Memory:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnemic.errors import ModelError
+from mnemic.memories import gates
 from mnemic.memories.held_out import HeldOutRows
 from mnemic.memories.kinds import Memory
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION, best_shares
@@ -19,8 +20,12 @@ from mnemic.view import View
 if TYPE_CHECKING:
     from mnemic.attach.output.schedules import Schedule
 
-    Memories = str | Sequence[str] | Mapping[str, float | Schedule]
-    Weights = float | Schedule | Sequence[float | Schedule] | None
+    Weight = float | str | Schedule
+    Memories = str | Sequence[str] | Mapping[str, Weight]
+    Weights = Weight | Sequence[Weight] | None
+
+GATE = "gate"
+"""In the place of a weight: the memory's share depends on the context."""
 
 
 def tune(view: View, memories: Sequence[Memory]) -> dict[str, float]:
@@ -46,10 +51,26 @@ def tune(view: View, memories: Sequence[Memory]) -> dict[str, float]:
     return dict(zip(names, weights, strict=True))
 
 
-def named_weights(memory: Memories, weight: Weights) -> dict[str, float | Schedule | None]:
+def gated(view: View, memories: Sequence[Memory]) -> dict[str, float | Schedule]:
+    """The share of each of these memories under their gate, by name, as a weight to attach them with.
+
+    They are numbers where the bank's gate of them is none, because fixed weights are as good (`gates.weighing`).
+    """
+    from mnemic.attach.output.gating import Gated, Gating
+
+    weighing = gates.weighing(view, memories)
+    owned = gates.components(memories, weighing)
+    if weighing.gate is None and all(len(own) == 1 for own in owned.values()):
+        fixed = dict(zip(weighing.components[1:], weighing.weights, strict=True))
+        return {name: fixed[own[0]] for name, own in owned.items()}
+    gating = Gating(weighing.shares)
+    return {memory.info.name: Gated(gating, owned[memory.info.name]) for memory in memories}
+
+
+def named_weights(memory: Memories, weight: Weights) -> dict[str, Weight | None]:
     """The weight of each memory that is to be attached, as `Bank.attach` is asked for them; None where it is to choose.
 
-    Raises `ModelError` where names and weights do not fit together.
+    One "gate" for several memories is for all of them. Raises `ModelError` where names and weights do not fit together.
     """
     if isinstance(memory, Mapping):
         if weight is not None:
@@ -58,8 +79,8 @@ def named_weights(memory: Memories, weight: Weights) -> dict[str, float | Schedu
     names = [memory] if isinstance(memory, str) else list(memory)
     if not names or len(set(names)) < len(names):
         raise ModelError(f"Each memory is attached once, and at least one, got {names}; name different ones.")
-    if weight is None:
-        return dict.fromkeys(names)
+    if weight is None or _is_gate(weight):
+        return dict.fromkeys(names, weight)
     weights: list[Any] = list(weight) if isinstance(weight, list | tuple) else [weight]
     if len(weights) != len(names):
         raise ModelError(
@@ -69,16 +90,25 @@ def named_weights(memory: Memories, weight: Weights) -> dict[str, float | Schedu
     return dict(zip(names, weights, strict=True))
 
 
-def weights_for(
-    view: View, memories: Sequence[Memory], weights: Mapping[str, float | Schedule | None]
-) -> list[float | Schedule]:
-    """A weight for each memory: as `named_weights` has it, or else the best alone of one, the best together of several.
+def weights_for(view: View, memories: Sequence[Memory], weights: Mapping[str, Weight | None]) -> list[float | Schedule]:
+    """A weight for each memory: as `named_weights` has it, or else by the gate of a bank that has gates.
 
-    Of one memory it is the ``weight`` of its metrics, where there is one.
+    In another bank it is the best alone of one, the ``weight`` of its metrics, and the best together of several. Those
+    whose weight is "gate" share one gate, which divides what the weights of the others leave.
     """
-    if any(weight is not None for weight in weights.values()):
-        return list(weights.values())  # type: ignore[arg-type]  # a None among them is refused as no weight
-    return [best_alone(view, memories[0])] if len(memories) == 1 else [*tune(view, memories).values()]
+    if all(weight is None for weight in weights.values()):
+        if gates.has_gates(view) and (len(memories) > 1 or hasattr(memories[0], "scored")):
+            return list(gated(view, memories).values())
+        return [best_alone(view, memories[0])] if len(memories) == 1 else [*tune(view, memories).values()]
+    chosen: dict[str, Any] = dict(weights)
+    together = [memory for memory in memories if _is_gate(chosen[memory.info.name])]
+    if together:
+        chosen |= gated(view, together)
+    return list(chosen.values())  # a None among them, or another text, is refused as no weight
+
+
+def _is_gate(weight: Any) -> bool:
+    return isinstance(weight, str) and weight == GATE
 
 
 def best_alone(view: View, memory: Memory) -> float:

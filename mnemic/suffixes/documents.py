@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mnemic.compiled import can_compile, compiled
 from mnemic.suffixes.construct import sorted_places
 from mnemic.suffixes.shard import Shard, separator_of
 
@@ -34,7 +35,12 @@ class Documents:
         """Of documents whose tokens are lists."""
         lengths = pc.list_value_length(lists).to_numpy().astype(np.int64)
         values = _one(pc.list_flatten(lists)).to_numpy(zero_copy_only=False)
-        tokens = np.insert(values, np.cumsum(lengths), np.array(separator_of(values.dtype), values.dtype))
+        ends, separator = np.cumsum(lengths), separator_of(values.dtype)
+        if can_compile():
+            tokens = np.empty(len(values) + len(lengths), values.dtype)
+            _separate(values, ends, separator, tokens)
+        else:
+            tokens = np.insert(values, ends, np.array(separator, values.dtype))
         return cls(tokens, lengths + 1, _one(ids))
 
     @classmethod
@@ -74,6 +80,17 @@ def joined(parts: Sequence[Documents]) -> Documents:
         ordered[begin : ends[last - 1]] = tokens[within + np.repeat(starts[first:last], sizes[first:last])]
         first = last
     return Documents(ordered, sizes, ids.take(pa.array(order)))
+
+
+@compiled
+def _separate(values: Any, ends: Any, separator: int, tokens: Any) -> None:
+    """Write documents that end at ``ends`` of ``values`` into ``tokens``, the separator behind each."""
+    begin = 0
+    for document in range(len(ends)):
+        end = ends[document]
+        tokens[begin + document : end + document] = values[begin:end]
+        tokens[end + document] = separator
+        begin = end
 
 
 def _one(column: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -19,7 +19,7 @@ from mnemic.compiled import can_compile
 from mnemic.errors import BankError
 from mnemic.suffixes import kernel, plain
 from mnemic.suffixes.contexts import Contexts
-from mnemic.suffixes.shard import Shard
+from mnemic.suffixes.shard import GUIDED, Shard
 
 LOOKED_AT = 256
 """Places whose next tokens are looked at, unless all are."""
@@ -145,6 +145,9 @@ class SuffixIndex:
                 shard.tokens,
                 shard.places,
                 shard.heads,
+                shard.guide,
+                shard.guide_width,
+                GUIDED,
                 contexts.tokens,
                 contexts.begins,
                 contexts.ends,
@@ -197,7 +200,8 @@ class SuffixIndex:
             starts = starts + widths
         counts, sizes = np.empty(len(following), np.int64), np.zeros(len(totals), np.int64)
         separator = self.shards[0].separator if self.shards else -1
-        self.code.tally(following, offsets, as_int32(separator), counts, sizes)
+        seen = np.zeros(max((len(shard.heads) for shard in self.shards), default=0), np.int64)
+        self.code.tally(following, offsets, as_int32(separator), seen, counts, sizes)
         begins = np.concatenate([[0], np.cumsum(sizes)])
         entries = np.repeat(offsets[:-1] - begins[:-1], sizes) + np.arange(begins[-1])
         return Continuations(begins, following[entries], counts[entries])

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from mnemic.compiled import compiled
 
 
@@ -53,10 +55,45 @@ def outermost(text: Any, places: Any, tokens: Any, end: int, length: int, inner:
 
 
 @compiled
+def guided(guide: Any, width: int, tokens: Any, end: int, limit: int) -> tuple[int, int]:
+    """(first, last) of the entries of ``guide`` whose tokens are those before ``end``, as far as an entry has them."""
+    least, most = np.uint64(0), np.uint64(0)
+    bits = np.uint64(64 // width)
+    full = (np.uint64(1) << bits) - np.uint64(1)
+    for step in range(width):
+        least, most = least << bits, most << bits
+        if step < limit:
+            code = np.uint64(min(tokens[end - 1 - step] + 1, np.int64(full)))
+            least, most = least | code, most | code
+        else:
+            most |= full
+    low, high = 0, len(guide)
+    while low < high:
+        middle = (low + high) // 2
+        if guide[middle] < least:
+            low = middle + 1
+        else:
+            high = middle
+    first, high = low, len(guide)
+    if low < high and guide[low] > most:
+        return first, first
+    while low < high:
+        middle = (low + high) // 2
+        if guide[middle] <= most:
+            low = middle + 1
+        else:
+            high = middle
+    return first, low
+
+
+@compiled
 def longest_matches(
     text: Any,
     places: Any,
     heads: Any,
+    guide: Any,
+    width: int,
+    stride: int,
     tokens: Any,
     begins: Any,
     ends: Any,
@@ -64,7 +101,11 @@ def longest_matches(
     firsts: Any,
     lasts: Any,
 ) -> None:
-    """Of each context the longest suffix that stands before a place, and its interval; length 0 where none does."""
+    """Of each context the longest suffix that stands before a place, and its interval; length 0 where none does.
+
+    ``guide`` uint64 has the ``width`` tokens before every place whose number is a multiple of ``stride``: most steps of
+    the search stay inside it.
+    """
     for query in range(len(ends)):
         end = ends[query]
         limit = end - begins[query]
@@ -80,21 +121,29 @@ def longest_matches(
         if head == tail:
             continue
         low, high = head - 1, tail  # places up to low sort before the context, those from high on do not
-        below, above = 1, 1  # tokens that the places at low and high have in common with it
+        below, above = 0, 0  # tokens that the places at low and high have in common with it, as far as is known
+        if tail - head > stride:
+            known = 1
+            while known < min(limit, width) and tokens[end - 1 - known] >= 0:
+                known += 1
+            first, last = guided(guide, width, tokens, end, known)
+            low, high = max(low, (first - 1) * stride), min(high, last * stride)
         while high - low > 1:
             middle = (low + high) // 2
-            place = places[middle]
-            length = common(text, place, tokens, end, min(below, above), limit)
-            if length < limit and before(text, place, tokens, end, length):
+            length = common(text, places[middle], tokens, end, min(below, above), limit)
+            if length < limit and before(text, places[middle], tokens, end, length):
                 low, below = middle, length
             else:
                 high, above = middle, length
-        length = 1
-        inner = head
-        if low >= head and below >= length:
-            length, inner = below, low
-        if high < tail and above >= length:
-            length, inner = above, high
+        length, inner = 1, head
+        if low >= head:
+            below = common(text, places[low], tokens, end, below, limit)
+            if below > length:
+                length, inner = below, low
+        if high < tail:
+            above = common(text, places[high], tokens, end, above, limit)
+            if above > length:
+                length, inner = above, high
         lengths[query] = length
         if length == 1:
             firsts[query] = head
@@ -159,32 +208,33 @@ def gather(
 
 
 @compiled
-def tally(following: Any, offsets: Any, separator: int, counts: Any, sizes: Any) -> None:
+def tally(following: Any, offsets: Any, separator: int, seen: Any, counts: Any, sizes: Any) -> None:
     """Sort each row of ``following`` and keep each token once at its front, with its count; ``sizes`` tokens of a row.
 
-    The separator, which ends a document, is dropped.
+    The separator, which ends a document, is dropped. ``seen`` has a zero for every token, and has zeros again.
     """
     for row in range(len(sizes)):
         begin, end = offsets[row], offsets[row + 1]
-        some = following[begin:end]
-        if end - begin > 32:
-            some.sort()
-        else:
-            for index in range(1, len(some)):
-                value, place = some[index], index
-                while place > 0 and some[place - 1] > value:
-                    some[place] = some[place - 1]
-                    place -= 1
-                some[place] = value
         size = 0
-        for index in range(len(some)):
-            token = some[index]
+        for index in range(begin, end):
+            token = following[index]
             if token == separator:
                 continue
-            if size and following[begin + size - 1] == token:
-                counts[begin + size - 1] += 1
-            else:
+            if seen[token] == 0:
                 following[begin + size] = token
-                counts[begin + size] = 1
                 size += 1
+            seen[token] += 1
+        distinct = following[begin : begin + size]
+        if size > 24:
+            distinct.sort()
+        else:
+            for index in range(1, size):
+                value, place = distinct[index], index
+                while place > 0 and distinct[place - 1] > value:
+                    distinct[place] = distinct[place - 1]
+                    place -= 1
+                distinct[place] = value
+        for index in range(size):
+            counts[begin + index] = seen[distinct[index]]
+            seen[distinct[index]] = 0
         sizes[row] = size

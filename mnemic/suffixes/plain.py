@@ -52,6 +52,9 @@ def longest_matches(
     text: Any,
     places: Any,
     heads: Integers,
+    guide: Any,
+    width: int,
+    stride: int,
     tokens: Any,
     begins: Integers,
     ends: Integers,
@@ -151,7 +154,14 @@ def gather(
     following[np.flatnonzero(here)] = text[places[firsts[row] + number]]
 
 
-def tally(following: NDArray[np.int32], offsets: Integers, separator: int, counts: Integers, sizes: Integers) -> None:
+def tally(
+    following: NDArray[np.int32],
+    offsets: Integers,
+    separator: int,
+    seen: Integers,
+    counts: Integers,
+    sizes: Integers,
+) -> None:
     row = np.repeat(np.arange(len(sizes)), np.diff(offsets))
     order = np.lexsort((following, row))
     row, token = row[order], following[order]

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from mnemic.errors import BankError
 from mnemic.suffixes.construct import LARGEST_SHARD, sorted_places
 
+GUIDED = 64
+"""Places of which one is in the guide of a shard."""
+
 _BLOCK = 1 << 20  # tokens that are counted at once
 
 
@@ -66,6 +69,29 @@ class Shard:
             some[: len(counts)] += counts
             counts = some
         return np.concatenate([[0], np.cumsum(counts)])
+
+    @property
+    def guide_width(self) -> int:
+        """Tokens of an entry of `guide`."""
+        return 8 // self.tokens.dtype.itemsize
+
+    @cached_property
+    def guide(self) -> NDArray[np.uint64]:
+        """uint64 [places / GUIDED]: the tokens before every `GUIDED`th place, nearest first, as one number each.
+
+        A token counts one more than it is: 0 is the text's beginning. The last token of the type and the separator are
+        the same here.
+        """
+        bits = 8 * self.tokens.dtype.itemsize
+        some = self.places[::GUIDED].astype(np.int64)
+        entries = np.zeros(len(some), np.uint64)
+        for step in range(self.guide_width):
+            there = some > step
+            token = np.zeros(len(some), np.uint64)
+            token[there] = self.tokens[some[there] - 1 - step]
+            token[there] = np.minimum(token[there] + 1, (1 << bits) - 1)
+            entries = entries << np.uint64(bits) | token
+        return entries
 
     def document_of(self, places: NDArray[Any]) -> NDArray[np.int64]:
         """The number of the document that each place is in, int64: of the token before the place."""

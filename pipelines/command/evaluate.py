@@ -11,7 +11,7 @@ from mnemic.facts import consistent
 from mnemic.memories.kinds import is_known, kind
 from mnemic.schema import LEVELS
 from mnemic.terminal import say
-from pipelines.evaluate.bank import COSTS, PARTS, Evaluation, Perplexity, evaluate
+from pipelines.evaluate.bank import COSTS, PARTS, Evaluation, GatedSet, Perplexity, evaluate
 from pipelines.evaluate.bootstrap import Comparison
 from pipelines.evaluate.questions import Skipped, read_questions
 from pipelines.evaluate.recall import Recall, Recalls, evidence_recall
@@ -112,19 +112,34 @@ def shown(evaluation: Evaluation) -> str:
     lines += [f"  {name:<20} {count:>12,}" for name, count in evaluation.funnel.items()]
     shares = [f"{share:.1%} more than {'once' if n == '1' else n + ' times'}" for n, share in _shares(evaluation)]
     lines += ["", f"repetition: of the text before deduplication {', '.join(shares)}"] if shares else []
+    if evaluation.repeated is not None:
+        repeated = evaluation.repeated
+        lines += [] if shares else [""]
+        lines.append(
+            f"repeated spans: {repeated.share:.1%} of {repeated.tokens:,} tokens stand in {repeated.span} and more that "
+            "another document has too"
+        )
     if not evaluation.weights:
         lines += ["", "no parametric memory: the recipe names no `language_model`, so there is no perplexity to tell"]
         return "\n".join(lines)
     weights = ", ".join(f"{_name(name)} {weight:g}" for name, weight in evaluation.weights.items())
     lines += ["", f"mixing weights chosen on validation text: {weights}"]
     lines += _shown_training(evaluation)
+    if any(part.matches for part in evaluation.perplexities):
+        lines.append(
+            "suffix index: evaluated without held-out and validation documents and what contains half of one; attach "
+            "uses all of it"
+        )
+    lines += [f"gate of {_set(name)}: {reason}" for name, reason in evaluation.gates.items()]
     if not evaluation.perplexities:
         lines.append("no text was held out for a test; give the recipe more text, or lower `split.min_characters`")
     for part in evaluation.perplexities:
         lines += ["", f"perplexity on {PARTS[part.part]} ({part.documents} documents, {part.tokens:,} tokens)"]
         lines.append(f"  {'base':<22} {part.base:8.2f}")
         lines += [_shown_comparison(name, comparison, part) for name, comparison in part.comparisons.items()]
+        lines += [_shown_gated(name, one) for name, one in part.gated.items()]
         lines += _shown_frequencies(part)
+        lines += _shown_matches(part)
     if evaluation.speeds:
         lines += ["", "generating, one text at a time, here and now"]
     for speed in evaluation.speeds:
@@ -153,6 +168,22 @@ def _shown_comparison(name: str, comparison: Comparison, part: Perplexity) -> st
     return line + f"; {share.value:.0%} of kNN-LM's gain ({share.low:.0%} to {share.high:.0%})"
 
 
+def _set(name: str) -> str:
+    """Memories that are weighed together: "MLP memory + kNN-LM"."""
+    return " + ".join(map(_name, name.split("+")))
+
+
+def _shown_gated(name: str, gated: GatedSet) -> str:
+    own, ratio = gated.comparison.perplexity, gated.comparison.ratio
+    line = (
+        f"  + {_set(name) + ', gated':<20} {own.value:8.2f}   95 % {own.low:.2f} to {own.high:.2f}; "
+        f"times base {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
+    )
+    shares = ((gated.recovered, "kNN-LM's gain"), (gated.recovered_gated, "kNN-LM's gated"))
+    phrases = [f"{share.value:.0%} of {what} ({share.low:.0%} to {share.high:.0%})" for share, what in shares if share]
+    return "; ".join([line, *phrases])
+
+
 def _shown_training(evaluation: Evaluation) -> list[str]:
     return [
         f"training of {_name(name)}: {cost['trained_tokens']:,.0f} tokens, {cost['training_flops']:.3g} operations, "
@@ -175,6 +206,24 @@ def _shown_frequencies(part: Perplexity) -> list[str]:
     for name in names:
         values = " ".join(f"{bucket.losses[name]:>11.3f}" for bucket in part.frequencies)
         lines.append(f"    {'base' if name == 'base' else '+ ' + _name(name):<20} {values}")
+    return lines
+
+
+def _shown_matches(part: Perplexity) -> list[str]:
+    """Mean losses by how much of what stands before a token stands in the suffix index too."""
+    if not part.matches:
+        return []
+    lines = ["  nats a token, by how many tokens before it stand in the suffix index together"]
+    ends = [*(bucket.least - 1 for bucket in part.matches[1:]), None]
+    heads = [f"{b.least}+" if end is None else f"{b.least} to {end}" for b, end in zip(part.matches, ends, strict=True)]
+    lines.append(f"    {'':<36} " + " ".join(f"{head:>8}" for head in heads))
+    lines.append(f"    {'tokens':<36} " + " ".join(f"{bucket.tokens:>8,}" for bucket in part.matches))
+    for name in part.matches[0].losses:
+        memories, comma, gate = name.partition(", ")
+        shown_name = "base" if name == "base" else f"+ {_set(memories)}{comma}{gate}"
+        lines.append(f"    {shown_name:<36} " + " ".join(f"{one.losses[name]:>8.3f}" for one in part.matches))
+    if part.copied is not None:
+        lines.append(f"  {part.copied:.1%} of the tokens stand in spans of 8 and more that the index has too")
     return lines
 
 

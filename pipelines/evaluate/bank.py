@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,18 @@ import pyarrow.compute as pc
 from mnemic.bank import Bank, open_bank
 from mnemic.funnel import funnel
 from mnemic.memories.datastore import NAME as RETRIEVER
+from mnemic.memories.gate_training import Weighing
+from mnemic.memories.gates import stored as stored_gates
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION, perplexity
 from mnemic.splits import STORE, VALIDATION, in_part
+from mnemic.suffixes.stored import evaluated_index, has_suffixes, index_of
 from operators.deduplicate.repetition import repetition
 from pipelines.corpus_reader import corpus_digest
 from pipelines.evaluate.bootstrap import Comparison, Interval, bootstrap
+from pipelines.evaluate.copies import by_length, copied, match_lengths
 from pipelines.evaluate.gain import Bucket, by_frequency, recovered
 from pipelines.evaluate.held_out import HeldOut, loaded
+from pipelines.evaluate.repeated import Repeated, repeated_spans
 from pipelines.evaluate.speed import Speed, speeds
 
 COSTS = ("parameters", "trained_tokens", "training_flops")
@@ -39,12 +44,29 @@ PARTS = {"document": "held-out documents", "collection": "held-out collections"}
 
 
 @dataclass(frozen=True)
+class GatedSet:
+    """Memories under their gate, against the base.
+
+    ``recovered`` is the share of kNN-LM's gain at its fixed weight, ``recovered_gated`` that of its gain under a gate
+    of its own; None where such a share is not sure.
+    """
+
+    comparison: Comparison
+    recovered: Interval | None
+    recovered_gated: Interval | None
+
+
+@dataclass(frozen=True)
 class Perplexity:
     """Perplexity on one held-out part.
 
     ``comparisons`` are each memory against the base, ``recovered`` the share of kNN-LM's gain that each has (without
     those that are not sure, as where it gains nothing), both with 95 % intervals; ``frequencies`` are mean losses by
     how often the store has the token.
+
+    ``gated`` are sets of memories, such as "mlp+suffix", under their gate. ``matches`` are mean losses by the length of
+    the text before the token that also stands in the index of suffixes, ``copied`` is the share of tokens in spans of
+    8 and more that stand there.
     """
 
     part: str
@@ -54,6 +76,9 @@ class Perplexity:
     comparisons: dict[str, Comparison]
     recovered: dict[str, Interval]
     frequencies: tuple[Bucket, ...]
+    gated: dict[str, GatedSet] = field(default_factory=dict)
+    matches: tuple[Bucket, ...] = ()
+    copied: float | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +92,8 @@ class Evaluation:
     training: dict[str, dict[str, float]]  # memory -> parameters, trained_tokens, training_flops
     perplexities: tuple[Perplexity, ...]
     speeds: tuple[Speed, ...] = ()  # where they were asked for
+    gates: dict[str, str] = field(default_factory=dict)  # set of memories -> why it is weighed by a gate, or is not
+    repeated: Repeated | None = None  # spans of its documents that others have, where it has an index of suffixes
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -86,40 +113,84 @@ def evaluate(
     opened = bank if isinstance(bank, Bank) else open_bank(bank, release, storage_options)
     digest = corpus_digest(opened.dataset("documents"), ("id",))[0]
     counts, repeats = funnel(opened), _repetition(opened)
+    repeated = repeated_spans(index_of(opened.view)) if has_suffixes(opened.view) else None
     infos = opened.memories()
     if not infos or "datastore" not in opened.view:
-        return Evaluation(opened.path, opened.release.name, digest, counts, repeats, {}, {}, ())
+        return Evaluation(opened.path, opened.release.name, digest, counts, repeats, {}, {}, (), repeated=repeated)
     memories = loaded(opened)
     validation = HeldOut.read(opened, VALIDATION, memories)
     tuned = {info.name: info.metrics.get("weight", WEIGHT_WITHOUT_VALIDATION) for info in infos}
     weights = validation.weights() if len(validation) else {name: tuned[name] for name in validation.memories}
     training = {info.name: {cost: info.metrics[cost] for cost in COSTS if cost in info.metrics} for info in infos}
     tokens = opened.table("datastore", ["token"], STORE)["token"].to_numpy().astype(np.int32)
+    weighings = stored_gates(opened.view)
     perplexities = []
     for part in PARTS:
         rows = HeldOut.read(opened, in_part(f"test-{part}"), memories)
         if len(rows):
-            perplexities.append(_measured(part, rows, weights, tokens))
+            perplexities.append(_measured(part, rows, weights, tokens, weighings))
     measured = tuple(speeds(opened, [info.name for info in infos])) if speed else ()
     return Evaluation(
-        opened.path, opened.release.name, digest, counts, repeats, weights, training, tuple(perplexities), measured
+        opened.path,
+        opened.release.name,
+        digest,
+        counts,
+        repeats,
+        weights,
+        training,
+        tuple(perplexities),
+        measured,
+        {name: weighing.reason for name, weighing in weighings.items()},
+        repeated,
     )
 
 
-def _measured(part: str, rows: HeldOut, weights: dict[str, float], stored: npt.NDArray[np.int32]) -> Perplexity:
-    losses = rows.losses(weights)
+def _measured(
+    part: str,
+    rows: HeldOut,
+    weights: dict[str, float],
+    stored: npt.NDArray[np.int32],
+    weighings: Mapping[str, Weighing],
+) -> Perplexity:
+    losses, gated = rows.losses(weights), rows.gated(weighings)
     base = losses["base"]
-    others = [name for name in rows.memories if name != RETRIEVER] if RETRIEVER in losses else []
-    shares = {name: recovered(base, losses[RETRIEVER], losses[name], rows.document) for name in others}
+
+    def share(retriever: npt.NDArray[np.float64] | None, loss: npt.NDArray[np.float64]) -> Interval | None:
+        """Of the retriever's gain; None where there is none to share, or it is not sure."""
+        if retriever is None:
+            return None
+        interval = recovered(base, retriever, loss, rows.document)
+        return interval if math.isfinite(interval.high) else None
+
+    retriever, gated_retriever = losses.get(RETRIEVER), gated.get(RETRIEVER)
+    shares = {name: share(retriever, losses[name]) for name in rows.memories if name != RETRIEVER}
+    sets = {
+        name: GatedSet(
+            bootstrap(base, loss, rows.document),
+            share(retriever, loss),
+            None if name == RETRIEVER else share(gated_retriever, loss),
+        )
+        for name, loss in gated.items()
+    }
     return Perplexity(
         part,
         len(np.unique(rows.document)),
         len(rows),
         perplexity(base),
         {name: bootstrap(base, losses[name], rows.document) for name in rows.memories},
-        {name: share for name, share in shares.items() if math.isfinite(share.high)},
+        {name: one for name, one in shares.items() if one is not None},
         tuple(by_frequency(rows.token, stored, losses)),
+        sets,
+        *_copies(rows, losses | {f"{name}, gated": loss for name, loss in gated.items()}),
     )
+
+
+def _copies(rows: HeldOut, losses: Mapping[str, npt.NDArray[np.float64]]) -> tuple[tuple[Bucket, ...], float | None]:
+    """Losses by the length of the match, and the share of tokens that are copied; nothing without suffixes."""
+    if not has_suffixes(rows.rows.view):
+        return (), None
+    index = evaluated_index(rows.rows.view)
+    return by_length(match_lengths(index, rows.rows), losses), float(copied(index, rows.rows).mean())
 
 
 def _repetition(bank: Bank) -> dict[str, Any]:

@@ -10,8 +10,11 @@ import numpy.typing as npt
 
 from mnemic.bank import Bank
 from mnemic.memories.datastore import NAME as RETRIEVER
+from mnemic.memories.gate_training import Weighing
+from mnemic.memories.gates import has_gates
 from mnemic.memories.held_out import HeldOutRows
-from mnemic.memories.kinds import Memory
+from mnemic.memories.kinds import Memory, Scored
+from mnemic.memories.scored_rows import scored_by, scored_rows
 from mnemic.mixture import best_weight, mixture_nll
 
 
@@ -20,12 +23,15 @@ class HeldOut:
     """Held-out tokens in (document, position) order, and the log-probability of each: by the model, by each memory.
 
     ``memories`` has the retriever first. A memory that only a pass of the model can score is not among them.
+    ``answers`` are what a gate is asked with, where the bank has gates; else there are none.
     """
 
+    rows: HeldOutRows
     document: npt.NDArray[np.object_]  # [n]
     token: npt.NDArray[np.int32]  # [n]
     base: npt.NDArray[np.float64]  # [n]
     memories: dict[str, npt.NDArray[np.float64]]  # [n] each
+    answers: dict[str, Scored]
 
     def __len__(self) -> int:
         return len(self.token)
@@ -33,14 +39,29 @@ class HeldOut:
     @classmethod
     def read(cls, bank: Bank, where: str, memories: Mapping[str, Memory]) -> HeldOut:
         """Those that satisfy ``where``; each memory scores them itself."""
-        rows = HeldOutRows.read(bank.view, where)
-        scores = {name: memory.scores(rows) if len(rows) else np.zeros(0) for name, memory in memories.items()}
+        rows, answers = HeldOutRows.read(bank.view, where), {}
+        if has_gates(bank.view) and len(rows):
+            answers = {name: scored_by(memory, rows) for name, memory in memories.items()}
+        scores = {name: one.logs[:, 0] for name, one in answers.items()} or {
+            name: memory.scores(rows) if len(rows) else np.zeros(0) for name, memory in memories.items()
+        }
         return cls(
+            rows,
             rows.table["document"].to_numpy(),
             rows.token.astype(np.int32),
             rows.base,
             {name: logs for name, logs in scores.items() if logs is not None},
+            answers,
         )
+
+    def gated(self, weighings: Mapping[str, Weighing]) -> dict[str, npt.NDArray[np.float64]]:
+        """The loss of each token in nats, [n], under each of ``weighings``, by its name: sets of memories."""
+        names = {name: name.split("+") for name in weighings}
+        return {
+            name: weighings[name].losses(scored_rows(self.rows, [self.answers[one] for one in members]))
+            for name, members in names.items()
+            if all(one in self.answers for one in members)
+        }
 
     def weights(self) -> dict[str, float]:
         """The best mixing weight of each memory on these tokens."""

@@ -16,12 +16,17 @@ from mnemic import languagemodel
 from mnemic.bank import Bank
 from mnemic.errors import BankError
 from mnemic.memories.entering import enter, leave
+from mnemic.memories.gates import stored as stored_gates
+from mnemic.memories.kinds import Memory
 from mnemic.memories.stored import StoredMemories
+from mnemic.memories.tuning import gated
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION
 from mnemic.splits import TEST
 
 if TYPE_CHECKING:
     import torch
+
+    from mnemic.attach.output.schedules import Schedule
 
 PROMPT, GENERATED, DOCUMENTS, ROUNDS = 64, 32, 4, 3
 
@@ -47,19 +52,26 @@ def speeds(bank: Bank, memories: Sequence[str]) -> list[Speed]:
     prompts = _prompts(bank, tokenizer)
     stored = StoredMemories(bank.view)
     loaded = {name: stored.load(name) for name in memories}
+    weights = {name: _weight(bank, memory) for name, memory in loaded.items()}
     sizes = {"base": _bytes(model)} | {name: _bytes(memory.module) for name, memory in loaded.items()}
     seconds: dict[str, list[float]] = {name: [] for name in sizes}
     for _ in range(ROUNDS):
         for name, measured in seconds.items():
             if name != "base":
-                info = loaded[name].info
-                weight = info.metrics.get("weight", WEIGHT_WITHOUT_VALIDATION)
-                enter(model, [loaded[name]], [weight], stored.lock([info]), tokenizer=tokenizer)
+                enter(model, [loaded[name]], [weights[name]], stored.lock([loaded[name].info]), tokenizer=tokenizer)
             measured.append(_seconds(model, prompts))
             leave(model)
     median = {name: statistics.median(measured) for name, measured in seconds.items()}
     generated = len(prompts) * GENERATED
     return [Speed(name, generated / median[name], median[name] / median["base"], sizes[name]) for name in sizes]
+
+
+def _weight(bank: Bank, memory: Memory) -> float | Schedule:
+    """What the memory is attached with: its gate where the bank has one of it, else its weight."""
+    name = memory.info.name
+    if name in stored_gates(bank.view):
+        return gated(bank.view, [memory])[name]
+    return float(memory.info.metrics.get("weight", WEIGHT_WITHOUT_VALIDATION))
 
 
 def _prompts(bank: Bank, tokenizer: Any) -> list[torch.Tensor]:

@@ -16,6 +16,7 @@ from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Store
 from mnemic.dataset.growth import drop_fields
 from mnemic.errors import RecipeError
+from mnemic.memories.gates import GATES
 from pipelines.identity import Record
 from pipelines.steps.cluster import ClusterStep
 from pipelines.steps.contracts import Context, Status, Step
@@ -23,6 +24,7 @@ from pipelines.steps.deduplicate import DeduplicateStep
 from pipelines.steps.derive import DeriveStep
 from pipelines.steps.embedding import EmbedStep
 from pipelines.steps.fit import FitStep
+from pipelines.steps.gate import GateStep
 from pipelines.steps.grow import GrowStep
 from pipelines.steps.read import ReadStep
 from pipelines.steps.rejects import forget_rejects
@@ -97,7 +99,7 @@ def _anew(step: Step) -> Step:
             return dataclasses.replace(step, anew=True)
         case EmbedStep():
             return AnewStep(dataclasses.replace(step, reuse=False))
-        case GrowStep() | FitStep() | DeriveStep() | ReadStep() | TrainStep():
+        case GrowStep() | FitStep() | DeriveStep() | ReadStep() | TrainStep() | GateStep():
             return AnewStep(step)
     if hasattr(step, "anew"):  # a step of another package that knows how
         return dataclasses.replace(step, anew=True)  # type: ignore[type-var]
@@ -121,6 +123,10 @@ def _take_away(context: Context, step: Step) -> None:
                     context.commit(partial(context.store[name].delete, "true"))
         case TrainStep():
             step.forget(context)
+        case GateStep():
+            _drop_columns(context, step.confidence)
+            if context.store[GATES].snapshot() is not None:
+                context.commit(partial(context.store[GATES].annotate, {}))
 
 
 def _drop_columns(context: Context, step: GrowStep | FitStep) -> None:

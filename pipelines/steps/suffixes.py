@@ -30,7 +30,7 @@ from mnemic.schema import SUFFIXES
 from mnemic.suffixes.documents import Documents, joined
 from mnemic.suffixes.rows import rows_of, shard_id, shard_of
 from mnemic.suffixes.shard import Shard
-from operators.suffixes import Planned, Standing, Suffixes, planned
+from operators.suffixes import Planned, StandingShard, Suffixes, planned
 from pipelines import faults
 from pipelines.corpus_reader import corpus_digest
 from pipelines.identity import Record
@@ -45,7 +45,7 @@ _TOGETHER = 1 << 22
 
 
 @dataclass(frozen=True)
-class Item:
+class ShardToBuild:
     """A shard to build: its ``plan``, and the rows of `tokens` that have its new documents, in the order of ids."""
 
     key: str
@@ -112,7 +112,7 @@ class SuffixesStep:
         snapshot = suffixes.require()
         stored = snapshot.record or {}
         generation = stored["found"]["generation"]
-        standing = _Standing(snapshot, KeySet(tokens.scan(["document"], batch_size=65536)), generation)
+        standing = _StandingShards(snapshot, KeySet(tokens.scan(["document"], batch_size=65536)), generation)
         items = _items(tokens, standing, self.operator.shard_tokens)
         built = self._built(context, snapshot, items)
         self._build(context, tokens.version, [item for item in items if item.key not in built], built)
@@ -134,7 +134,7 @@ class SuffixesStep:
         settled = {**stored, "found": {**stored["found"], "superseded": []}}
         context.commit(lambda: suffixes.annotate(settled))
 
-    def _built(self, context: Context, snapshot: Snapshot, items: list[Item]) -> dict[str, str]:
+    def _built(self, context: Context, snapshot: Snapshot, items: list[ShardToBuild]) -> dict[str, str]:
         """Shards that a build that was broken off has built of ``items``, by key; others that it began go."""
         suffixes, stored = context.store["suffixes"], snapshot.record or {}
         names = {row["shard"] for row in snapshot.table(["shard"], _unfinished(stored)).to_pylist()}
@@ -151,17 +151,17 @@ class SuffixesStep:
             context.commit(lambda: suffixes.delete(begun))
         return built
 
-    def _build(self, context: Context, version: int, items: list[Item], built: dict[str, str]) -> None:
+    def _build(self, context: Context, version: int, items: list[ShardToBuild], built: dict[str, str]) -> None:
         """Let workers build ``items``, and enter in ``built`` what they are called."""
         store, step, suffixes = context.store, self.name, context.store["suffixes"]
         snapshot = suffixes.require()
         generation = (snapshot.record or {})["found"]["generation"] + 1
         pinned, done, total = snapshot.version, 0, sum(item.plan.tokens for item in items)
 
-        def factory() -> Callable[[list[Item]], BuiltShards]:
+        def factory() -> Callable[[list[ShardToBuild]], BuiltShards]:
             tokens, shards = store["tokens"].require(version), store["suffixes"].require(pinned)
 
-            def work(some: list[Item]) -> BuiltShards:
+            def work(some: list[ShardToBuild]) -> BuiltShards:
                 tables, names, documents = [], {}, 0
                 for item in some:
                     shard, tokenizer = _shard(item, tokens, shards, generation)
@@ -200,11 +200,11 @@ def _one_of(shards: list[str]) -> str:
     return f"shard IN ({','.join(repr(shard) for shard in shards)})"
 
 
-class _Standing:
+class _StandingShards:
     """The shards of ``snapshot`` that count, by tenant, and their documents. ``wanted`` are those to index."""
 
     def __init__(self, snapshot: Snapshot, wanted: KeySet, generation: int) -> None:
-        self.shards: dict[str, list[Standing]] = defaultdict(list)
+        self.shards: dict[str, list[StandingShard]] = defaultdict(list)
         self.documents = KeySet()
         stand = f"generation <= {generation}"
         names = snapshot.table(["shard"], f"{stand} AND part = 0")["shard"].to_pylist()
@@ -215,7 +215,7 @@ class _Standing:
             sizes = np.diff(np.append(pc.list_flatten(rows["offsets"]).to_numpy(), rows["size"][0].as_py()))
             removed = np.flatnonzero(~wanted.has(documents))
             left = int(sizes.sum() - sizes[removed].sum())
-            self.shards[rows["tenant"][0].as_py()].append(Standing(name, left, tuple(removed.tolist())))
+            self.shards[rows["tenant"][0].as_py()].append(StandingShard(name, left, tuple(removed.tolist())))
             self.documents |= KeySet([documents])
 
     @property
@@ -224,7 +224,7 @@ class _Standing:
         return {one.shard for shards in self.shards.values() for one in shards if one.removed}
 
 
-def _items(tokens: Snapshot, standing: _Standing, limit: int) -> list[Item]:
+def _items(tokens: Snapshot, standing: _StandingShards, limit: int) -> list[ShardToBuild]:
     """What there is to build."""
     columns, parts = ["tenant", "document", "length"], []
     for batch in tokens.scan(columns, row_ids=True, batch_size=65536):
@@ -240,16 +240,16 @@ def _items(tokens: Snapshot, standing: _Standing, limit: int) -> list[Item]:
         some = new[plan.tenant].slice(first, last - first) if last > first else _NOTHING
         absorbed = json.dumps([(one.shard, one.removed) for one in plan.absorbs])
         key = hash_parts("shard to build", plan.tenant, absorbed, "\n".join(some["document"].to_pylist()))
-        items.append(Item(key, plan, some["_rowid"].to_numpy().astype(np.uint64)))
+        items.append(ShardToBuild(key, plan, some["_rowid"].to_numpy().astype(np.uint64)))
     return items
 
 
 _NOTHING = pa.table({"document": pa.array([], pa.string()), "_rowid": pa.array([], pa.uint64())})
 
 
-def _together(items: list[Item]) -> Iterator[list[Item]]:
+def _together(items: list[ShardToBuild]) -> Iterator[list[ShardToBuild]]:
     """``items`` in their order, so many at a time that they have `_TOGETHER` tokens, or one of them."""
-    some, tokens = list[Item](), 0
+    some, tokens = list[ShardToBuild](), 0
     for item in items:
         if some and tokens + item.plan.tokens > _TOGETHER:
             yield some
@@ -260,12 +260,12 @@ def _together(items: list[Item]) -> Iterator[list[Item]]:
         yield some
 
 
-def _in_words(items: list[Item]) -> str:
+def _in_words(items: list[ShardToBuild]) -> str:
     tokens = sum(item.plan.tokens for item in items)
     return f"{len(items):,} shards of the suffix index ({tokens:,} tokens)"
 
 
-def _shard(item: Item, tokens: Snapshot, shards: Snapshot, generation: int) -> tuple[Shard, str]:
+def _shard(item: ShardToBuild, tokens: Snapshot, shards: Snapshot, generation: int) -> tuple[Shard, str]:
     """The shard of ``item``, and the tokenizer of its tokens."""
     parts, tokenizer = list[Documents](), ""
     for one in item.plan.absorbs:

@@ -40,6 +40,9 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
         "cluster": "8fa358b6fecb26f71131fe0746dee9bd",
         "semantic": "f7e5e71eb7a9509d5fa980384d800b90",
         "split": "45a8ccb8b0ea431d8e35d75fbe0ab181",
+        "contained": "57e639a58700d3f06a44e1d00feaec75",
+        "tokens": "05bd0aa1c5243b00c35e060d23bbd125",
+        "suffixes": "4565526fc5dc8b3fb603d12e4237d021",
         "datastore": "cf6c3f18e5e9c4fa561ecd825fabb772",
         "neighbours": "2992988944cd9d86c4757ed0b2a52b27",
         "teacher": "e124ab63dbff5ca29c5f92a02a74620b",
@@ -63,6 +66,7 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
 def nameless_weights(monkeypatch):
     """A model is known by the name of its folder, so that fingerprints do not depend on how torch draws weights."""
     monkeypatch.setattr(identity, "weights_hash", lambda address: f"weights of {Path(address).name}")
+    monkeypatch.setattr(identity, "tokenizer_files_hash", lambda address: f"tokenizer of {Path(address).name}")
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,15 @@ from tiny_bank import EVERYTHING, tiny_recipe, write_corpus
 
 import mnemic
 from mnemic.ids import hash_parts
-from mnemic.schema import DOCUMENTS, UNITS, events
+from mnemic.schema import DOCUMENTS, SUFFIXES, UNITS, events
 from operators.sections import Learn
 from pipelines.recipe import load_recipe
 from pipelines.sections import BUILT_IN
 from pipelines.steps import steps_of
 
 FLOATS = ("vector", "score", "threshold", "surprise", "representatives")  # these are in order of a float
+
+NOT_OURS = ("generation", "shard", "tokenizer")  # of the build, and of the library that writes tokenizers down
 
 EXACT = {
     "read": (1, "de813350c3fa896ccee7e55ffd1d503d"),
@@ -29,6 +31,9 @@ EXACT = {
     "segment": (3, "34ebfcbf1c0b7bdd3f0b1899bc892b3c"),
     "cluster": (5, "4eae75187ad39c3baa2431e57569c479"),
     "split": (1, "22ba1c7e8eba241e06dfa1efc6bbd004"),
+    "contained": (1, ""),
+    "tokens": (1, ""),
+    "suffixes": (1, ""),
 }
 """Step -> version, hash of what it wrote."""
 
@@ -75,6 +80,9 @@ def written(bank, step):
         "segment": ("events", ("id",), tuple(name for name in events(1).names if name not in FLOATS)),
         "cluster": ("events", ("id",), ("cluster",)),
         "split": ("documents", ("id",), ("split",)),
+        "contained": ("documents", ("id",), ("contained",)),
+        "tokens": ("tokens", ("document",), ("tenant", "length", "tokens", "starts")),
+        "suffixes": ("suffixes", ("part",), tuple(n for n in SUFFIXES.names if n not in NOT_OURS)),
     }[step]
     names = list(dict.fromkeys((*key, *columns)))
     rows = bank.table(dataset, names).sort_by([(name, "ascending") for name in key]).to_pylist()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnemic.attach.entry import Entry, Place
+from mnemic.attach.output.gating import Gated, Gating, of_model
 from mnemic.attach.output.mixing import MemoryOutput, mix_in, normalised, unsure
 from mnemic.attach.output.passing import Arguments, Pass, Tap, TapState
 from mnemic.attach.output.reading import ContextReader, Reader, TapReader, TextReader
@@ -43,11 +44,13 @@ class Mixture:
     @property
     def scheduled(self) -> bool:
         """Whether a weight changes from token to token."""
-        return not all(isinstance(entry.weight, Constant) for entry in self.entries)
+        return not all(isinstance(entry.weight, Constant | Gated) for entry in self.entries)
 
     def add(self, stack: Any, memory: Any, weight: float | Schedule, layer: int | None) -> Entry:
         """Let ``memory`` in at ``weight``; ``stack`` are the model's blocks, of which it may read one."""
         *_, schedule = schedules([*(entry.weight for entry in self.entries), weight])
+        if isinstance(schedule, Gated) and self._gating not in (None, schedule.gating):
+            raise ModelError("The memories of a model share one gate; take the others out, or tune them all together.")
         reader = reader_of(memory, layer, len(stack))
         if schedule == Constant(0.0):
             return Entry()
@@ -88,25 +91,33 @@ class Mixture:
 
     def _mixed(self, seen: Pass, prompt: int | None) -> torch.Tensor | None:
         """The log-probabilities of the mixture, of the logits' shape; None where no memory has a weight."""
-        weights = [entry.weight for entry in self.entries]
+
         states = [entry.reader.read(seen) for entry in self.entries]
-        logits = seen.logits
-        now = shares(weights, seen.positions(prompt) if self.scheduled else None)
-        if not any(_somewhere(weight) for weight in now):
+        weighed = [entry.weight for entry in self.entries if not isinstance(entry.weight, Gated)]
+        logits, gated = seen.logits, len(weighed) < len(self.entries)
+        now = shares(weighed, seen.positions(prompt) if self.scheduled else None)
+        if not gated and not any(_somewhere(weight) for weight in now):
             return None
         base = normalised(logits.reshape(-1, logits.shape[-1]))
-        rows = self._rows(base, now)
+        rows = self._rows(base, now, gated)
         if rows is None or len(rows):
-            mix_in(base, self._outputs(states, now, rows, seen), rows)
+            if rows is not None:
+                states = [state.index_select(0, rows) for state in states]
+                now = [weight if isinstance(weight, float) else weight.index_select(0, rows) for weight in now]
+            outputs = self._outputs(states, now, seen)
+            if gated:
+                part = base if rows is None else base.index_select(0, rows)
+                outputs += self._gated(part, states, 1.0 - sum(now), seen)
+            mix_in(base, outputs, rows)
         return base.view(logits.shape)
 
-    def _rows(self, base: torch.Tensor, weights: Sequence[float | torch.Tensor]) -> torch.Tensor | None:
+    def _rows(self, base: torch.Tensor, weights: Sequence[float | torch.Tensor], gated: bool) -> torch.Tensor | None:
         """The rows that memories answer; None is all."""
         import torch
 
         mixed = torch.ones(len(base), dtype=torch.bool, device=base.device)
         changing = [weight for weight in weights if not isinstance(weight, float)]
-        if len(changing) == len(weights):
+        if len(changing) == len(weights) and not gated:
             mixed = torch.cat(changing, dim=1).gt(0.0).any(1)
         if self.skip is not None:
             mixed = mixed & unsure(base, self.skip)
@@ -115,19 +126,37 @@ class Mixture:
         return None if bool(mixed.all()) else torch.nonzero(mixed)[:, 0]
 
     def _outputs(
-        self,
-        states: Sequence[torch.Tensor],
-        weights: Sequence[float | torch.Tensor],
-        rows: torch.Tensor | None,
-        seen: Pass,
+        self, states: Sequence[torch.Tensor], weights: Sequence[float | torch.Tensor], seen: Pass
     ) -> list[MemoryOutput]:
-        outputs = []
-        for entry, state, weight in zip(self.entries, states, weights, strict=True):
-            share = weight if rows is None or isinstance(weight, float) else weight.index_select(0, rows)
-            if _somewhere(share):
-                part = state if rows is None else state.index_select(0, rows)
-                outputs.append(MemoryOutput(*entry.reader.log_probs(part, seen), share))
+        """Of the memories with weights of their own, ``weights``; ``states`` are those of all, of the rows mixed."""
+        outputs, left = [], iter(weights)
+        for entry, state in zip(self.entries, states, strict=True):
+            if not isinstance(entry.weight, Gated) and _somewhere(weight := next(left)):
+                outputs.append(MemoryOutput(*entry.reader.log_probs(state, seen), weight))
         return outputs
+
+    def _gated(
+        self, base: torch.Tensor, states: Sequence[torch.Tensor], left: float | torch.Tensor, seen: Pass
+    ) -> list[MemoryOutput]:
+        """Of the memories that share a gate, which divides the share that is ``left``, a number or [rows, 1]."""
+        import torch
+
+        answers, features = [], of_model(base.detach())
+        for entry, state in zip(self.entries, states, strict=True):
+            if isinstance(entry.weight, Gated):
+                outputs, own = entry.reader.gated(entry.weight.components, state, seen)
+                features |= own
+                answers += list(zip(entry.weight.places, outputs, strict=True))
+        gating = self._gating
+        assert gating is not None
+        with torch.no_grad():
+            shares = gating.shares(features, len(base), base.device) * left
+        return [MemoryOutput(logs, tokens, shares[:, place, None]) for place, (logs, tokens) in answers]
+
+    @property
+    def _gating(self) -> Gating | None:
+        """The gate that the memories here share."""
+        return next((entry.weight.gating for entry in self.entries if isinstance(entry.weight, Gated)), None)
 
 
 def checked_skip(skip: float | None) -> float | None:

@@ -10,9 +10,11 @@ cache object, behind those of the model, so that whatever happens to the one hap
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from mnemic.attach.output.gating import of_memory
 from mnemic.attach.output.passing import Pass
 from mnemic.errors import ModelError
 
@@ -77,6 +79,14 @@ class ContextMemory(Protocol):
         row of -inf says nothing: there the model answers alone.
         """
 
+    def by_order(
+        self, name: str, contexts: torch.Tensor, orders: int
+    ) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], dict[str, torch.Tensor]]:
+        """For a gate: `log_probs` of each of ``orders`` matching lengths, and features [rows] by name.
+
+        Names begin with that of the memory, ``name``.
+        """
+
 
 @dataclass
 class Reader:
@@ -107,6 +117,13 @@ class Reader:
         """(log-probabilities float32 [rows, m], the token ids [m]) for rows of what `read` gave."""
         memory = self.placed(seen.logits.device, seen.dtype)
         return memory.log_probs(state), memory.tokens
+
+    def gated(
+        self, components: Sequence[str], state: torch.Tensor, seen: Pass
+    ) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], dict[str, torch.Tensor]]:
+        """For a gate: `log_probs` of each of the memory's ``components``, and its features [rows] by name."""
+        log_probs, tokens = self.log_probs(state, seen)
+        return [(log_probs, tokens)], of_memory(components[0], log_probs.detach())
 
 
 class TapReader(Reader):
@@ -184,3 +201,9 @@ class ContextReader(TextReader):
     def log_probs(self, state: torch.Tensor, seen: Pass) -> tuple[torch.Tensor, torch.Tensor]:
         logs, tokens = self.placed(seen.logits.device, seen.dtype).log_probs(state)
         return logs, tokens
+
+    def gated(
+        self, components: Sequence[str], state: torch.Tensor, seen: Pass
+    ) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], dict[str, torch.Tensor]]:
+        outputs, features = self.placed(seen.logits.device, seen.dtype).by_order(components[0], state, len(components))
+        return outputs, features

@@ -15,12 +15,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mnemic.attach.output.gating import Gated
 from mnemic.errors import ModelError
 
 if TYPE_CHECKING:
     import torch
 
-    Schedule = Callable[[torch.Tensor], torch.Tensor | float]
+    Schedule = Callable[[torch.Tensor], torch.Tensor | float] | Gated
 else:
     Schedule = Callable[..., Any]
 """positions, int64 [rows] -> weight of each, between 0 and 1: float [rows] or one number."""
@@ -71,12 +72,15 @@ def schedules(weights: Sequence[float | Schedule]) -> list[Schedule]:
 def shares(weights: Sequence[Schedule], positions: torch.Tensor | None) -> list[float | torch.Tensor]:
     """The weight of each memory at ``positions``: a number, or float32 [rows, 1]; without positions, of constants.
 
+    Memories with a gate are left out: it divides what these leave.
     Raises `ModelError` where weights are outside 0 to 1, or sum to more than 1.
     """
     import torch
 
     parts: list[float | torch.Tensor] = []
     for schedule in weights:
+        if isinstance(schedule, Gated):
+            continue
         if isinstance(schedule, Constant):
             parts.append(schedule.weight)
         elif positions is not None:
@@ -100,7 +104,9 @@ def shares(weights: Sequence[Schedule], positions: torch.Tensor | None) -> list[
 
 
 def _schedule(weight: float | Schedule) -> Schedule:
-    return weight if number(weight) is None and callable(weight) else Constant(checked_weight(weight))
+    if isinstance(weight, Gated) or (number(weight) is None and callable(weight)):
+        return weight
+    return Constant(checked_weight(weight))
 
 
 def checked_weight(weight: Any) -> float:

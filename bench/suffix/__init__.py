@@ -1,0 +1,1 @@
+"""Suffixes and the gate, measured."""
