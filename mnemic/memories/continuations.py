@@ -49,13 +49,13 @@ class SuffixMemory:
 
     def __init__(self, index: SuffixIndex) -> None:
         self.index = index
-        largest = max((len(shard.heads) for shard in index.shards if len(shard)), default=2) - 2
-        self.tokens = torch.tensor([0, max(largest, 0)])
+        largest = max((len(shard.ranks) for shard in index.shards if len(shard)), default=1) - 1
+        self.tokens = torch.tensor([0, largest])
 
     @property
     def nbytes(self) -> int:
         """Bytes of what answers."""
-        arrays = [(one.tokens, one.places, one.offsets, one.heads) for one in self.index.shards]
+        arrays = [(one.tokens, one.places, one.offsets, one.ranks, one.heads, one.guide) for one in self.index.shards]
         return sum(array.nbytes for shard in arrays for array in shard)
 
     def placed(self, device: torch.device, dtype: torch.dtype) -> SuffixMemory:

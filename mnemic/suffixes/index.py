@@ -144,6 +144,7 @@ class SuffixIndex:
             self.code.longest_matches(
                 shard.tokens,
                 shard.places,
+                shard.ranks,
                 shard.heads,
                 shard.guide,
                 shard.guide_width,
@@ -171,7 +172,7 @@ class SuffixIndex:
             now = (shorter == length) & (length > 0)
             for number, shard in enumerate(self.shards):
                 asked = np.where(now[number] & entered[number], length, 0)
-                arrays = (shard.tokens, shard.places, shard.heads)
+                arrays = (shard.tokens, shard.places, shard.ranks, shard.heads)
                 self.code.widen(*arrays, contexts.tokens, contexts.ends, asked, first[number], last[number])
             entered |= now
             matches.set(order, length, first, last, entered)
@@ -200,7 +201,7 @@ class SuffixIndex:
             starts = starts + widths
         counts, sizes = np.empty(len(following), np.int64), np.zeros(len(totals), np.int64)
         separator = self.shards[0].separator if self.shards else -1
-        seen = np.zeros(max((len(shard.heads) for shard in self.shards), default=0), np.int64)
+        seen = np.zeros(max((len(shard.ranks) for shard in self.shards), default=0), np.int64)
         self.code.tally(following, offsets, as_int32(separator), seen, counts, sizes)
         begins = np.concatenate([[0], np.cumsum(sizes)])
         entries = np.repeat(offsets[:-1] - begins[:-1], sizes) + np.arange(begins[-1])

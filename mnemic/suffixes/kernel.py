@@ -1,7 +1,8 @@
 """Search in one shard, compiled: longest match, widening, continuations.
 
 A context is ``tokens[begin:end]``, read backwards from its end. ``text`` are the tokens of a shard, ``places`` int32
-[n] its places in order, ``heads`` int64 [vocabulary + 1] where the places behind each token begin. An interval
+[n] its places in order, ``ranks`` int32 the rank of each token, ``heads`` int64
+[ranks + 1] where the places behind each begin. An interval
 [first, last) of ``places`` are the places where the last ``length`` tokens of a context stand.
 """
 
@@ -24,9 +25,18 @@ def common(text: Any, place: int, tokens: Any, end: int, length: int, limit: int
 
 
 @compiled
-def before(text: Any, place: int, tokens: Any, end: int, length: int) -> bool:
+def rank_of(ranks: Any, token: int) -> int:
+    """The rank of a context's token; -1 for one that the shard does not have."""
+    return ranks[token] if 0 <= token < len(ranks) else -1
+
+
+@compiled
+def before(text: Any, ranks: Any, place: int, tokens: Any, end: int, length: int) -> bool:
     """Whether ``place`` sorts before the context that it has ``length`` tokens, and not all, in common with."""
-    return length >= place or text[place - 1 - length] < tokens[end - 1 - length]
+    if length >= place:
+        return True
+    token = text[place - 1 - length]  # the separator, which sorts last, has no rank
+    return token < len(ranks) and ranks[token] < rank_of(ranks, tokens[end - 1 - length])
 
 
 @compiled
@@ -55,7 +65,7 @@ def outermost(text: Any, places: Any, tokens: Any, end: int, length: int, inner:
 
 
 @compiled
-def guided(guide: Any, width: int, tokens: Any, end: int, limit: int) -> tuple[int, int]:
+def guided(guide: Any, ranks: Any, width: int, tokens: Any, end: int, limit: int) -> tuple[int, int]:
     """(first, last) of the entries of ``guide`` whose tokens are those before ``end``, as far as an entry has them."""
     least, most = np.uint64(0), np.uint64(0)
     bits = np.uint64(64 // width)
@@ -63,7 +73,7 @@ def guided(guide: Any, width: int, tokens: Any, end: int, limit: int) -> tuple[i
     for step in range(width):
         least, most = least << bits, most << bits
         if step < limit:
-            code = np.uint64(min(tokens[end - 1 - step] + 1, np.int64(full)))
+            code = np.uint64(ranks[tokens[end - 1 - step]] + 1)
             least, most = least | code, most | code
         else:
             most |= full
@@ -90,6 +100,7 @@ def guided(guide: Any, width: int, tokens: Any, end: int, limit: int) -> tuple[i
 def longest_matches(
     text: Any,
     places: Any,
+    ranks: Any,
     heads: Any,
     guide: Any,
     width: int,
@@ -114,24 +125,22 @@ def longest_matches(
         lasts[query] = 0
         if limit == 0:
             continue
-        token = tokens[end - 1]
-        if token < 0 or token >= len(heads) - 1:
+        rank = rank_of(ranks, tokens[end - 1])
+        if rank < 0 or heads[rank] == heads[rank + 1]:
             continue
-        head, tail = heads[token], heads[token + 1]
-        if head == tail:
-            continue
+        head, tail = heads[rank], heads[rank + 1]
         low, high = head - 1, tail  # places up to low sort before the context, those from high on do not
         below, above = 0, 0  # tokens that the places at low and high have in common with it, as far as is known
         if tail - head > stride:
             known = 1
-            while known < min(limit, width) and tokens[end - 1 - known] >= 0:
+            while known < min(limit, width) and rank_of(ranks, tokens[end - 1 - known]) >= 0:
                 known += 1
-            first, last = guided(guide, width, tokens, end, known)
+            first, last = guided(guide, ranks, width, tokens, end, known)
             low, high = max(low, (first - 1) * stride), min(high, last * stride)
         while high - low > 1:
             middle = (low + high) // 2
             length = common(text, places[middle], tokens, end, min(below, above), limit)
-            if length < limit and before(text, places[middle], tokens, end, length):
+            if length < limit and before(text, ranks, places[middle], tokens, end, length):
                 low, below = middle, length
             else:
                 high, above = middle, length
@@ -169,14 +178,16 @@ def next_lengths(
 
 
 @compiled
-def widen(text: Any, places: Any, heads: Any, tokens: Any, ends: Any, lengths: Any, firsts: Any, lasts: Any) -> None:
+def widen(
+    text: Any, places: Any, ranks: Any, heads: Any, tokens: Any, ends: Any, lengths: Any, firsts: Any, lasts: Any
+) -> None:
     """Intervals as wide as ``lengths`` [q] say; those of a longer match lie within them. 0 leaves an interval alone."""
     for query in range(len(ends)):
         length, end = lengths[query], ends[query]
         if length == 0:
             continue
-        token = tokens[end - 1]
-        head, tail = heads[token], heads[token + 1]
+        rank = ranks[tokens[end - 1]]
+        head, tail = heads[rank], heads[rank + 1]
         if length == 1:
             firsts[query] = head
             lasts[query] = tail

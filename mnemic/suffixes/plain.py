@@ -26,10 +26,16 @@ def common(text: Any, place: Integers, tokens: Any, end: Integers, length: Integ
     return length
 
 
-def _before(text: Any, place: Integers, tokens: Any, end: Integers, length: Integers) -> NDArray[np.bool_]:
+def _rank_of(ranks: Any, tokens: Any) -> Integers:
+    there = (tokens >= 0) & (tokens < len(ranks))
+    return np.where(there, ranks[np.where(there, tokens, 0)], -1).astype(np.int64)
+
+
+def _before(text: Any, ranks: Any, place: Integers, tokens: Any, end: Integers, length: Integers) -> NDArray[np.bool_]:
     inside = length < place
     other = text[np.where(inside, place - 1 - length, 0)].astype(np.int64)
-    return ~inside | (other < tokens[end - 1 - length])
+    rank = np.where(other < len(ranks), _rank_of(ranks, other), len(ranks))
+    return ~inside | (rank < _rank_of(ranks, tokens[end - 1 - length]))
 
 
 def _outermost(
@@ -51,6 +57,7 @@ def _outermost(
 def longest_matches(
     text: Any,
     places: Any,
+    ranks: Any,
     heads: Integers,
     guide: Any,
     width: int,
@@ -64,10 +71,9 @@ def longest_matches(
 ) -> None:
     lengths[:] = firsts[:] = lasts[:] = 0
     asked = np.flatnonzero(ends > begins)
-    token = tokens[ends[asked] - 1].astype(np.int64)
-    known = (token >= 0) & (token < len(heads) - 1)
-    asked, token = asked[known], token[known]
-    head, tail = heads[token], heads[token + 1]
+    rank = _rank_of(ranks, tokens[ends[asked] - 1])
+    asked, rank = asked[rank >= 0], rank[rank >= 0]
+    head, tail = heads[rank], heads[rank + 1]
     some = head < tail
     asked, head, tail = asked[some], head[some], tail[some]
     end, limit = ends[asked], ends[asked] - begins[asked]
@@ -81,7 +87,7 @@ def longest_matches(
         length = common(text, place, tokens, end[going], start, limit[going])
         shorter = length < limit[going]
         rising = np.zeros(len(going), np.bool_)
-        rising[shorter] = _before(text, place[shorter], tokens, end[going][shorter], length[shorter])
+        rising[shorter] = _before(text, ranks, place[shorter], tokens, end[going][shorter], length[shorter])
         low[going[rising]], below[going[rising]] = middle[rising], length[rising]
         high[going[~rising]], above[going[~rising]] = middle[~rising], length[~rising]
         going = going[high[going] - low[going] > 1]
@@ -117,6 +123,7 @@ def next_lengths(
 def widen(
     text: Any,
     places: Any,
+    ranks: Any,
     heads: Integers,
     tokens: Any,
     ends: Integers,
@@ -125,8 +132,8 @@ def widen(
     lasts: Integers,
 ) -> None:
     asked = np.flatnonzero(lengths > 0)
-    token = tokens[ends[asked] - 1].astype(np.int64)
-    head, tail = heads[token], heads[token + 1]
+    rank = ranks[tokens[ends[asked] - 1]]
+    head, tail = heads[rank], heads[rank + 1]
     deep = lengths[asked] > 1
     firsts[asked[~deep]], lasts[asked[~deep]] = head[~deep], tail[~deep]
     asked, head, tail = asked[deep], head[deep], tail[deep]

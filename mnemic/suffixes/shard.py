@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mnemic.errors import BankError
-from mnemic.suffixes.construct import LARGEST_SHARD, sorted_places
+from mnemic.suffixes.construct import sorted_places
+from mnemic.suffixes.ranks import Ranks, token_ranks
 
 GUIDED = 64
 """Places of which one is in the guide of a shard."""
@@ -30,8 +30,8 @@ class Shard:
     """Documents of one tenant.
 
     ``tokens``: uint16 or uint32 [n], each document followed by `separator_of` the type. ``places``: int32, numbers of
-    the token that follows, ordered by the tokens before it, nearest first. ``offsets``: int64 [documents], where each
-    document begins. ``documents``: their ids, string [documents].
+    the token that follows, ordered by the `ranks` of the tokens before it, nearest first. ``offsets``: int64
+    [documents], where each document begins. ``documents``: their ids, string [documents].
     """
 
     tokens: NDArray[Any]
@@ -61,13 +61,17 @@ class Shard:
         return len(self.places)
 
     @cached_property
+    def ranks(self) -> Ranks:
+        """`token_ranks` of the tokens, by which places are in order."""
+        return token_ranks(self.tokens, self.separator)
+
+    @cached_property
     def heads(self) -> NDArray[np.int64]:
-        """int64 [largest token + 2]: where the places behind each token begin."""
-        counts = np.zeros(1, np.int64)
+        """int64 [ranks + 1]: where the places behind the token of each rank begin."""
+        counts = np.zeros(int(self.ranks.max()) + 1, np.int64)
         for start in range(0, len(self.places), _BLOCK):
-            some = np.bincount(self.tokens[self.places[start : start + _BLOCK] - 1], minlength=len(counts))
-            some[: len(counts)] += counts
-            counts = some
+            ranks = self.ranks[self.tokens[self.places[start : start + _BLOCK] - 1]]
+            counts += np.bincount(ranks, minlength=len(counts))
         return np.concatenate([[0], np.cumsum(counts)])
 
     @property
@@ -79,18 +83,19 @@ class Shard:
     def guide(self) -> NDArray[np.uint64]:
         """uint64 [places / GUIDED]: the tokens before every `GUIDED`th place, nearest first, as one number each.
 
-        A token counts one more than it is: 0 is the text's beginning. The last token of the type and the separator are
-        the same here.
+        A token counts one more than its rank: 0 is the text's beginning. The largest number may be a token too.
         """
         bits = 8 * self.tokens.dtype.itemsize
+        separator = self.separator
         some = self.places[::GUIDED].astype(np.int64)
         entries = np.zeros(len(some), np.uint64)
         for step in range(self.guide_width):
             there = some > step
-            token = np.zeros(len(some), np.uint64)
-            token[there] = self.tokens[some[there] - 1 - step]
-            token[there] = np.minimum(token[there] + 1, (1 << bits) - 1)
-            entries = entries << np.uint64(bits) | token
+            code = np.zeros(len(some), np.uint64)
+            tokens = self.tokens[some[there] - 1 - step]
+            inside = tokens != separator
+            code[there] = np.where(inside, self.ranks[np.where(inside, tokens, 0)] + 1, (1 << bits) - 1)
+            entries = entries << np.uint64(bits) | code
         return entries
 
     def document_of(self, places: NDArray[Any]) -> NDArray[np.int64]:
@@ -109,9 +114,3 @@ class Shard:
 def token_type(vocabulary: int) -> type[np.uint16] | type[np.uint32]:
     """uint16 where a tokenizer of ``vocabulary`` tokens leaves a number free for the separator, else uint32."""
     return np.uint16 if vocabulary <= separator_of(np.uint16) else np.uint32
-
-
-def refuse_size(tokens: int) -> None:
-    """Raise `BankError` where a shard of so many tokens has places that are no int32."""
-    if tokens > LARGEST_SHARD:
-        raise BankError(f"A shard holds at most {LARGEST_SHARD:,} tokens, not {tokens:,}; make shards smaller.")
