@@ -18,6 +18,8 @@ from mnemic.find import find
 from mnemic.memories.gates import weighing
 from mnemic.memories.kinds import Memory, MemoryInfo
 from mnemic.memories.stored import StoredMemories, narrowed
+from mnemic.memories.suffix import NAME as SUFFIX
+from mnemic.memories.suffix import Draft
 from mnemic.memories.tuning import named_weights, tune, weights_for
 from mnemic.release import Release, find_release
 from mnemic.search import CONTIGUITY, Budget, Results, Searcher
@@ -224,6 +226,7 @@ class Bank:
         *,
         skip: float | None = None,
         where: Where = None,
+        draft: bool = False,
     ) -> PreTrainedModel:
         """Make ``model`` predict with memories: p = (1 - sum of weights) p_model + sum of weight p_memory.
 
@@ -235,6 +238,9 @@ class Bank:
         ``skip`` leaves a token to the model, and the memories out, where its own largest probability is at least that.
         ``where`` narrows memories that can be narrowed, such as "suffix", to documents: as in `search`, with tenant,
         source, collection, session, document, or SQL over the columns of documents.
+        ``draft`` proposes to greedy generation how the text goes on where its last tokens stand in the bank, which the
+        model, with its memories, checks several tokens at a time: the output stays, and comes sooner. Without memories,
+        ``memory={}``, it only drafts. Needs suffixes.
 
         The model is returned; `forward` and `generate` use the memories from now on. Attaching again replaces them, and
         ``mnemic.attach.detach`` takes them off; `attached` does so by itself. Raises ``ModelError`` when a memory was
@@ -244,8 +250,10 @@ class Bank:
 
         weights = named_weights(memory, weight)
         loaded = [narrowed(self.memory(name), where) for name in weights]
-        lock = self._memories.lock([one.info for one in loaded])
-        enter(model, loaded, weights_for(self.view, loaded, weights), lock, tokenizer=tokenizer, skip=skip)
+        shares = weights_for(self.view, loaded, weights) if loaded else []
+        entering = [*loaded, Draft.of(narrowed(self.memory(SUFFIX), where))] if draft else loaded
+        lock = self._memories.lock([one.info for one in entering])
+        enter(model, entering, [*shares, 0.0][: len(entering)], lock, tokenizer=tokenizer, skip=skip)
         return model
 
     @contextmanager
@@ -258,6 +266,7 @@ class Bank:
         *,
         skip: float | None = None,
         where: Where = None,
+        draft: bool = False,
     ) -> Iterator[PreTrainedModel]:
         """`attach` for the length of a block: ``with bank.attached(model) as lm:``.
 
@@ -265,7 +274,7 @@ class Bank:
         """
         from mnemic.memories.entering import leave
 
-        attached = self.attach(model, memory, weight, tokenizer, skip=skip, where=where)
+        attached = self.attach(model, memory, weight, tokenizer, skip=skip, where=where, draft=draft)
         try:
             yield attached
         finally:

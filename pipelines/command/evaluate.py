@@ -116,8 +116,8 @@ def shown(evaluation: Evaluation) -> str:
         repeated = evaluation.repeated
         lines += [] if shares else [""]
         lines.append(
-            f"repeated spans: {repeated.share:.1%} of {repeated.tokens:,} tokens stand in {repeated.span} and more that "
-            "another document has too"
+            f"repeated spans: {repeated.share:.1%} of {repeated.tokens:,} tokens stand in {repeated.span} or more that "
+            "another document has"
         )
     if not evaluation.weights:
         lines += ["", "no parametric memory: the recipe names no `language_model`, so there is no perplexity to tell"]

@@ -1,8 +1,7 @@
 """Repeated spans: the share of a bank's tokens that stand in a long span of another document too.
 
-Deduplication drops documents that are nearly equal. Licences, templates and quotations stay, and a language model that
-is trained on the text learns them by heart (Lee et al., arXiv 2107.06499, find 50 tokens the length that tells them from
-chance). The places of a suffix index are ordered by the tokens before them, so a span that stands in several
+Deduplication drops documents that are nearly equal. Licences, templates and quotations stay, and a language model
+trained on the text learns them by heart (Lee et al., arXiv 2107.06499, remove spans of 50 tokens). The places of a suffix index are ordered by the tokens before them, so a span that stands in several
 documents is a run of adjoining places that have its tokens in common: one pass over each shard finds all.
 """
 
@@ -26,7 +25,7 @@ _AT_ONCE = 1 << 20
 
 @dataclass(frozen=True)
 class Repeated:
-    """``repeated`` of ``tokens`` stand in a span of at least ``span`` tokens that another document of the tenant has."""
+    """``repeated`` of ``tokens`` stand in ``span`` or more that another document of the same tenant has too."""
 
     span: int
     tokens: int
