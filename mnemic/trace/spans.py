@@ -160,9 +160,10 @@ def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
 
 def surprise(index: SuffixIndex) -> NDArray[np.float64]:
     """-log of the share of each token among those of the index; of one that it does not have, as if it stood once."""
-    counts = np.zeros(max((len(shard.heads) for shard in index.shards), default=1) - 1, np.float64)
+    counts = np.zeros(max((len(shard.ranks) for shard in index.shards), default=0), np.float64)
     for shard in index.shards:
-        counts[: len(shard.heads) - 1] += np.diff(shard.heads)
+        there = np.flatnonzero(shard.ranks >= 0)
+        counts[there] += np.diff(shard.heads)[shard.ranks[there]]
     return math.log(max(index.places, 1)) - np.log(np.maximum(counts, 1))  # type: ignore[no-any-return]
 
 

@@ -53,23 +53,22 @@ def places_of(index: SuffixIndex, pieces: Pieces, text: bytes) -> Iterator[Posit
 
 def _inside(number: int, shard: Shard, pieces: Pieces, text: bytes) -> Iterator[Positions]:
     """Places inside one token that is longer."""
-    pairs = [(token, skip) for token, skip in pieces.around(text) if token < len(shard.heads) - 1]
+    pairs = list(pieces.around(text))
     tokens, skips = (np.array(column, np.int64) for column in (zip(*pairs, strict=True) if pairs else ((), ())))
-    heads = shard.heads
-    for owner, places in _ranges(shard, heads[tokens], heads[tokens + 1]):
+    for owner, places in _ranges(shard, *_behind(shard, tokens)):
         yield Positions(number, places - 1, skips[owner])
 
 
 def _across(number: int, shard: Shard, pieces: Pieces, text: bytes) -> Iterator[Positions]:
     """Places across two tokens that are both longer than their part."""
     for cut in range(max(1, len(text) - pieces.longest), min(len(text), pieces.longest)):
-        left, right = _standing(shard, pieces.ending(text[:cut])), _standing(shard, pieces.starting(text[cut:]))
+        left, right = pieces.ending(text[:cut]), pieces.starting(text[cut:])
         if not len(left) or not len(right):
             continue
-        amounts = [int((shard.heads[tokens + 1] - shard.heads[tokens]).sum()) for tokens in (left, right)]
-        behind = amounts[0] <= amounts[1]
-        tokens, other = (left, _flags(shard, right)) if behind else (right, _flags(shard, left))
-        for _, places in _ranges(shard, shard.heads[tokens], shard.heads[tokens + 1]):
+        ranges = [_behind(shard, tokens) for tokens in (left, right)]
+        behind = (ranges[0][1] - ranges[0][0]).sum() <= (ranges[1][1] - ranges[1][0]).sum()
+        other = _flags(shard, right if behind else left)
+        for _, places in _ranges(shard, *ranges[0 if behind else 1]):
             firsts = places - 1 if behind else places - 2
             beside = firsts + 1 if behind else firsts
             firsts = firsts[(beside >= 0) & _has(other, shard.tokens[np.maximum(beside, 0)])]
@@ -90,7 +89,7 @@ class _Sequences:
             ((), end, end) for end in ends if end == len(text) or len(following[end])
         ]
         behind = [
-            {end: _flags(shard, _standing(shard, tokens)) for end, tokens in following.items() if len(tokens)}
+            {end: _flags(shard, tokens) for end, tokens in following.items() if len(tokens)}
             for shard in self.index.shards
         ]
         while states:
@@ -135,7 +134,7 @@ class _Sequences:
                 if rare and left:
                     yield self._compared(number, shard, firsts, left)
                 elif left:
-                    flags = _flags(shard, _standing(shard, before))
+                    flags = _flags(shard, before)
                     firsts = firsts[firsts > 0] - 1
                     firsts = firsts[_has(flags, shard.tokens[firsts])]
                     yield Positions(number, firsts, self.pieces.sizes[shard.tokens[firsts]] - left)
@@ -173,15 +172,19 @@ def _ranges(shard: Shard, firsts: Ints, lasts: Ints) -> Iterator[tuple[Ints, Int
         yield owner, shard.places[firsts[owner] + numbers - (ends - sizes)[owner]].astype(np.int64)
 
 
-def _standing(shard: Shard, tokens: Ints) -> Ints:
-    """Those of ``tokens`` that stand in the shard's text at all, as far as its heads tell."""
-    return tokens[tokens < len(shard.heads) - 1]
+def _behind(shard: Shard, tokens: Ints) -> tuple[Ints, Ints]:
+    """The ranges of ``shard.places`` behind each of ``tokens``; empty for those that the shard has not."""
+    ranks = np.where(tokens < len(shard.ranks), shard.ranks[np.minimum(tokens, len(shard.ranks) - 1)], -1)
+    there = ranks >= 0
+    ranks = np.where(there, ranks, 0)
+    firsts = shard.heads[ranks]
+    return firsts, np.where(there, shard.heads[np.minimum(ranks + 1, len(shard.heads) - 1)], firsts)
 
 
 def _flags(shard: Shard, tokens: Ints) -> NDArray[np.bool_]:
     """By token, whether it is one of ``tokens``; the last is for all that are larger, the separator among them."""
-    flags: NDArray[np.bool_] = np.zeros(len(shard.heads) + 1, np.bool_)
-    flags[tokens] = True
+    flags: NDArray[np.bool_] = np.zeros(len(shard.ranks) + 1, np.bool_)
+    flags[tokens[tokens < len(shard.ranks)]] = True
     return flags
 
 

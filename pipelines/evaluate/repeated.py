@@ -1,8 +1,9 @@
 """Repeated spans: the share of a bank's tokens that stand in a long span of another document too.
 
 Deduplication drops documents that are nearly equal. Licences, templates and quotations stay, and a language model
-trained on the text learns them by heart (Lee et al., arXiv 2107.06499, remove spans of 50 tokens). The places of a suffix index are ordered by the tokens before them, so a span that stands in several
-documents is a run of adjoining places that have its tokens in common: one pass over each shard finds all.
+trained on the text learns them by heart (Lee et al., arXiv 2107.06499, remove spans of 50 tokens). The places of a
+suffix index are ordered by the tokens before them, so a span that stands in several documents is a run of adjoining
+places that have its tokens in common: one pass over each shard finds all.
 """
 
 from __future__ import annotations
