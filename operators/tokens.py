@@ -102,14 +102,16 @@ def _rows(batch: pa.RecordBatch, tokenizer: Any, lock: str, rows: pa.Schema) -> 
         "starts": pa.ListArray.from_arrays(offsets, pa.array(np.concatenate([*starts, np.empty(0, np.int32)]))),
     }
     whole = pa.table([columns[name] for name in rows.names], names=rows.names).cast(rows)
-    return whole.filter(some).combine_chunks().to_batches()[0] if lengths.any() else rows.empty_table().to_batches()[0]
+    if not lengths.any():
+        return pa.RecordBatch.from_pylist([], rows)
+    return whole.filter(some).combine_chunks().to_batches()[0]
 
 
 def _some(texts: Sequence[str]) -> list[list[str]]:
     """``texts`` in their order, so many at a time that they have `_CHARACTERS`, or one of them."""
-    parts, size = list[list[str]](), _CHARACTERS
+    parts, size = list[list[str]](), 0
     for text in texts:
-        if size + len(text) > _CHARACTERS:
+        if not parts or size + len(text) > _CHARACTERS:
             parts.append([])
             size = 0
         parts[-1].append(text)

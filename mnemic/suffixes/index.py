@@ -116,7 +116,15 @@ class SuffixIndex:
         self.shards = tuple(shards)
         if len({shard.tokens.dtype for shard in self.shards}) > 1:
             raise BankError("Shards of one index have tokens of one type; build the suffixes again.")
-        self.code: Any = kernel if (can_compile() if with_numba is None else with_numba) else plain
+        self.with_numba = can_compile() if with_numba is None else with_numba
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SuffixIndex:
+        return self  # nothing changes it
+
+    @property
+    def code(self) -> Any:
+        """The module that searches."""
+        return kernel if self.with_numba else plain
 
     @property
     def places(self) -> int:
@@ -126,15 +134,11 @@ class SuffixIndex:
     def of_documents(self, keeps: Callable[[Shard], NDArray[np.bool_]]) -> SuffixIndex:
         """The index of some documents: ``keeps`` gives those of a shard, bool [documents]. Empty shards go."""
         chosen = (shard.of_documents(keeps(shard)) for shard in self.shards)
-        index = SuffixIndex([shard for shard in chosen if len(shard)])
-        index.code = self.code
-        return index
+        return SuffixIndex([shard for shard in chosen if len(shard)], self.with_numba)
 
     def of_tenant(self, tenant: str) -> SuffixIndex:
         """The index of one tenant's shards."""
-        index = SuffixIndex([shard for shard in self.shards if shard.tenant == tenant])
-        index.code = self.code
-        return index
+        return SuffixIndex([shard for shard in self.shards if shard.tenant == tenant], self.with_numba)
 
     def matches(self, contexts: Contexts, orders: int = 1) -> Matches:
         """The longest suffix of each context that stands in the index, and ``orders`` - 1 shorter ones."""
@@ -201,7 +205,7 @@ class SuffixIndex:
             starts = starts + widths
         counts, sizes = np.empty(len(following), np.int64), np.zeros(len(totals), np.int64)
         separator = self.shards[0].separator if self.shards else -1
-        seen = np.zeros(max((len(shard.ranks) for shard in self.shards), default=0), np.int64)
+        seen = np.zeros(max((len(shard.ranks) for shard in self.shards), default=0), np.int32)
         self.code.tally(following, offsets, as_int32(separator), seen, counts, sizes)
         begins = np.concatenate([[0], np.cumsum(sizes)])
         entries = np.repeat(offsets[:-1] - begins[:-1], sizes) + np.arange(begins[-1])

@@ -210,12 +210,17 @@ def gather(
         room = offsets[row + 1] - offsets[row]
         if width == 0 or room == 0:
             continue
-        for drawn in range((start * room + total - 1) // total, room):
-            number = (drawn * total) // room
-            if number >= start + width:
-                break
-            if number >= start:
-                following[offsets[row] + drawn] = text[places[firsts[row] + number - start]]
+        drawn = (start * room + total - 1) // total
+        number, part = (drawn * total) // room - start, (drawn * total) % room
+        step, rest = total // room, total % room
+        while drawn < room and number < width:
+            following[offsets[row] + drawn] = text[places[firsts[row] + number]]
+            drawn += 1
+            number += step
+            part += rest
+            if part >= room:
+                number += 1
+                part -= room
 
 
 @compiled

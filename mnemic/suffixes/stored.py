@@ -22,7 +22,7 @@ from mnemic.conditions.reading import OF_DOCUMENTS, all_of
 from mnemic.errors import BankError, QueryError
 from mnemic.facts import ADVICE
 from mnemic.ids import hash_parts
-from mnemic.quoting import quoted
+from mnemic.quoting import one_of, quoted
 from mnemic.schema import SUFFIXES
 from mnemic.splits import HELD_OUT
 from mnemic.suffixes.index import SuffixIndex
@@ -68,9 +68,10 @@ def index_of(view: View, where: Where = None) -> SuffixIndex:
 
 
 def evaluated_index(view: View) -> SuffixIndex:
-    """The index without held-out documents, those for validation too, and without documents that contain half of one.
+    """The index without held-out documents, those for validation too, and without what would give them away.
 
-    "Half" is `LEAK` of the distinct word 5-grams, which the column `contained` of documents has.
+    That is every document of a collection that is held out, and every document that contains half of a held-out one:
+    `LEAK` of its distinct word 5-grams, which the column `contained` of documents has.
     """
     return _remembered(hash_parts(_key(view), "evaluated"), lambda: _without_held_out(view))
 
@@ -126,8 +127,13 @@ def _narrowed(view: View, sql: str) -> SuffixIndex:
 
 def _without_held_out(view: View) -> SuffixIndex:
     snapshot = view.dataset("documents")
-    rules = [f"split IN ({', '.join(map(quoted, HELD_OUT))})"] if "split" in snapshot.schema.names else []
-    rules += [f"contained >= {LEAK}"] if "contained" in snapshot.schema.names else []
+    rules = []
+    if "split" in snapshot.schema.names:
+        rules.append(one_of("split", HELD_OUT))
+        collections = view.table("documents", ["collection"], "split LIKE '%-collection'")["collection"]
+        rules.append(one_of("collection", sorted(collections.unique().to_pylist())) if len(collections) else "false")
+    if "contained" in snapshot.schema.names:
+        rules.append(f"contained >= {LEAK}")
     left_out = view.table("documents", ["id"], " OR ".join(rules) or "false")["id"].combine_chunks()
     return index_of(view).of_documents(lambda shard: ~_among(shard.documents, left_out))
 

@@ -41,7 +41,7 @@ BUILT = "mnemic.shards"
 """Property of the commits to `suffixes`: the shards that they hold, by what was planned."""
 
 _TOGETHER = 1 << 22
-"""Tokens of small shards that are one worker's at a time, and one fragment."""
+"""Tokens of small shards that are one worker's at a time, and one fragment; at most those of a shard."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,8 @@ class SuffixesStep:
             context.progress(done, total, "tokens")
 
         job = context.job(factory, self.operator.resources, _in_words)
-        context.in_waves(context.engine.map(job, _together(items)), commit)
+        at_once = min(_TOGETHER, self.operator.shard_tokens)
+        context.in_waves(context.engine.map(job, _together(items, at_once)), commit)
 
 
 def _unfinished(stored: dict[str, Any]) -> str:
@@ -247,11 +248,11 @@ def _items(tokens: Snapshot, standing: _StandingShards, limit: int) -> list[Shar
 _NOTHING = pa.table({"document": pa.array([], pa.string()), "_rowid": pa.array([], pa.uint64())})
 
 
-def _together(items: list[ShardToBuild]) -> Iterator[list[ShardToBuild]]:
-    """``items`` in their order, so many at a time that they have `_TOGETHER` tokens, or one of them."""
+def _together(items: list[ShardToBuild], at_once: int) -> Iterator[list[ShardToBuild]]:
+    """``items`` in their order, so many at a time that they have ``at_once`` tokens, or one of them."""
     some, tokens = list[ShardToBuild](), 0
     for item in items:
-        if some and tokens + item.plan.tokens > _TOGETHER:
+        if some and tokens + item.plan.tokens > at_once:
             yield some
             some, tokens = [], 0
         some.append(item)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,8 +17,10 @@ from mnemic.errors import RecipeError, StepError
 from mnemic.languagemodel.head import label_log_probs
 from mnemic.languagemodel.windows import bucket_lengths, windows
 from mnemic.vectors import vectors
+from operators import datastore
 from operators.contracts import BatchFunction
 from operators.datastore import Datastore
+from operators.tokens import Tokenize
 
 SHORT = {"window": 24, "stride": 8, "max_document_tokens": 60, "batch_tokens": 96}
 
@@ -151,6 +154,26 @@ def test_blocked_label_log_probs_are_log_softmax(rows: int, softcap: float | Non
     log_probs = label_log_probs(hidden, head, token, softcap)
     assert torch.allclose(log_probs.double(), expected, atol=1e-4)
     assert torch.equal(label_log_probs(hidden[-1:], head, token[-1:], softcap), log_probs[-1:])
+
+
+def test_stored_tokens_give_the_rows_that_the_text_gives(worker: BatchFunction, address: str, monkeypatch: Any) -> None:
+    """They are read where the whole text is: what is cut off could change the last token."""
+    texts = [*TEXTS, SENTENCES[1] * 40, "a" * 239, "b" * 241]
+    batch = documents(texts)
+    tenants = batch.append_column("tenant", pa.array([""] * len(texts)))
+    stored = pa.Table.from_batches([Tokenize(address).open("cpu")(tenants)[0]])
+    place = pc.index_in(batch["id"], value_set=stored["document"].combine_chunks())
+    looked_up = batch
+    for name in ("tokens", "starts"):
+        looked_up = looked_up.append_column(name, stored[name].combine_chunks().take(place))
+    assert looked_up["tokens"].null_count == 1
+    expected = worker(batch)
+    encoded: list[str] = []
+    plain = datastore.encode
+    monkeypatch.setattr(datastore, "encode", lambda texts, *rest: encoded.extend(texts) or plain(texts, *rest))
+    rows = worker(looked_up)
+    assert all(one.equals(other) for one, other in zip(rows, expected, strict=True))
+    assert encoded == [text for text in texts if len(text) > 240 or not text]
 
 
 def test_no_documents_give_no_rows(worker: BatchFunction) -> None:

@@ -45,7 +45,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def recipe(place):
-    return tiny_recipe(place, write_corpus(place / "corpus"))
+    return tiny_recipe(place, write_corpus(place / "corpus"), suffixes={"shard_tokens": 3000})
 
 
 @pytest.fixture(scope="module")

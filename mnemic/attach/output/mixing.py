@@ -67,11 +67,15 @@ def mix_in(base: torch.Tensor, outputs: Sequence[MemoryOutput], rows: torch.Tens
     part += _log(1.0 - sum(one.share for one in outputs), part)
     for one in outputs:
         if one.own:
-            mixed = torch.logaddexp(part.gather(1, one.tokens), one.log_probs + _log(one.weight, part))
+            place = one.tokens + torch.arange(len(part), device=part.device)[:, None] * part.shape[1]
+            flat = part.view(-1)  # to gather along rows would keep them as they are for the gradient
+            mixed = torch.logaddexp(
+                flat.index_select(0, place.view(-1)).view(place.shape), one.log_probs + _log(one.weight, part)
+            )
             if mixed.requires_grad:  # of a token that a row repeats one alone has the gradient
                 repeated = (one.tokens == one.tokens[:, :1]).index_fill(1, one.tokens.new_zeros(1), False)
                 mixed = torch.where(repeated, mixed.detach(), mixed)
-            part.scatter_(1, one.tokens, mixed)
+            flat.index_copy_(0, place.view(-1), mixed.view(-1))
             continue
         mixed = torch.logaddexp(part.index_select(-1, one.tokens), one.log_probs + _log(one.weight, part))
         part.index_copy_(-1, one.tokens, mixed)

@@ -221,10 +221,13 @@ def test_held_out_rows_are_scored_without_their_documents_and_what_holds_half_of
     rows = HeldOutRows.read(bank.view)
     index = evaluated_index(bank.view)
     inside = {name.as_py() for shard in index.shards for name in shard.documents.take(shard.document_of(shard.places))}
-    left_out = {row["id"] for row in bank.table("documents", ["id"], f"split IN {HELD_OUT}").to_pylist()}
-    held = bank.table("documents", ["id", "contained"]).to_pylist()
-    copies = {row["id"] for row in held if row["contained"] >= 0.5}
-    assert left_out and copies - left_out and not inside & (left_out | copies)
+    documents = bank.table("documents", ["id", "split", "contained", "collection"]).to_pylist()
+    held_out = [row for row in documents if row["split"] in HELD_OUT]
+    collections = {row["collection"] for row in held_out if row["split"].endswith("collection")}
+    left_out = {row["id"] for row in documents if row["collection"] in collections}
+    left_out |= {row["id"] for row in documents if row["contained"] >= 0.5}
+    assert held_out and collections and {row["id"] for row in held_out} < left_out and not inside & left_out
+    assert inside == {row["document"] for row in bank.table("tokens", ["document"]).to_pylist()} - left_out
     evidence = bank.memory("suffix").evidence(rows, 3)
     text = {row["document"]: row["tokens"] for row in bank.table("tokens", ["document", "tokens"]).to_pylist()}
     scores = bank.memory("suffix").scores(rows)
@@ -241,6 +244,29 @@ def test_held_out_rows_are_scored_without_their_documents_and_what_holds_half_of
         assert evidence.single[number, 0] == (len(following.tokens) == 1)
         assert evidence.largest[number, 0] == pytest.approx(max(following.shares, default=0.0))
     assert perplexity(mixture_nll(rows.base, scores, 0.5)) < perplexity(-rows.base)
+
+
+def test_a_document_that_holds_a_held_out_one_is_attached_and_not_evaluated(tiny, tmp_path):
+    """Its Jaccard similarity is below the threshold of every other check."""
+    settings, corpus = tiny.copy_with_corpus(tmp_path)
+    before = mnemic.open_bank(settings["bank"])
+    held_out = before.table("documents", ["text"], f"split IN {HELD_OUT}")["text"][0].as_py()
+    others = " ".join(f"Sentence {number} of another text." for number in range(200))
+    (corpus / "alpha" / "container.txt").write_text(f"{others} {held_out} {others}")
+    mnemic.build(settings, device="cpu", engine="inline")
+    bank = mnemic.open_bank(settings["bank"])
+    (container,) = bank.table(
+        "documents", ["id", "contained", "duplicate_of"], "locator LIKE '%container.txt'"
+    ).to_pylist()
+    assert container["duplicate_of"] == "" and container["contained"] >= 0.9
+
+    def holds(index: SuffixIndex) -> bool:
+        documents = {
+            one.as_py() for shard in index.shards for one in shard.documents.take(shard.document_of(shard.places))
+        }
+        return container["id"] in documents
+
+    assert holds(index_of(bank.view)) and not holds(evaluated_index(bank.view))
 
 
 def test_rows_of_some_documents_have_the_contexts_that_all_rows_have(bank):

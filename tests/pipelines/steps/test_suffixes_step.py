@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from nursery import Nursery
 from tiny_bank import tiny_recipe
 
 import mnemic
 from mnemic.suffixes.contexts import Contexts
 from mnemic.suffixes.stored import index_of
+from pipelines.steps import suffixes as step
 
 WORDS = ("bank", "lease", "writer", "token", "table", "shard", "suffix", "place")
 
@@ -144,6 +146,22 @@ def test_nothing_is_left_where_everything_goes(models, tmp_path):
     assert counts(bank, ASKED) == [0] * len(ASKED)
 
 
+def test_the_division_of_the_work_and_its_order_change_nothing(models, tmp_path, monkeypatch):
+    digests = []
+    for name, work in (
+        ("together", lambda items, _: [items]),
+        ("alone", lambda items, _: [[one] for one in items[::-1]]),
+    ):
+        write(tmp_path / name / "corpus", range(10))
+        monkeypatch.setattr(step, "_together", work)
+        settings = recipe(models, tmp_path / name, 150)
+        mnemic.build(settings, device="cpu", engine="inline", commit_every=1)
+        (tmp_path / name / "corpus" / "003.txt").unlink()
+        write(tmp_path / name / "corpus", range(20, 24))
+        digests.append(built(settings).digest()["suffixes"])
+    assert digests[0] == digests[1]
+
+
 def test_another_bound_builds_all_shards_anew_and_anew_does_too(models, tmp_path):
     write(tmp_path / "corpus", range(8))
     bank = built(recipe(models, tmp_path))
@@ -174,3 +192,42 @@ def test_a_copied_bank_has_the_same_index_elsewhere(models, tmp_path):
     bank = built(recipe(models, tmp_path))
     moved = mnemic.open_bank(shutil.copytree(bank.path, tmp_path / "moved"))
     assert counts(moved, ASKED) == counts(bank, ASKED)
+
+
+KILLS = (("before-write", 1), ("after-write", 2), ("before-commit", 2), ("after-commit", 3))
+MORE_KILLS = [(point, passing) for point in ("before-commit", "after-commit") for passing in range(1, 8)]
+
+
+@pytest.fixture(scope="module")
+def nursery():
+    with Nursery() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def grown(models, tmp_path_factory, nursery):
+    """A bank whose corpus has changed since it was built, and the digest of its index once it is carried on."""
+    place = tmp_path_factory.mktemp("grown")
+    write(place / "corpus", range(12))
+    settings = recipe(models, place)
+    assert nursery.build(settings)[0] == 0
+    (place / "corpus" / "004.txt").unlink()
+    (place / "corpus" / "007.txt").unlink()
+    write(place / "corpus", range(20, 31))
+    undisturbed = {**settings, "bank": str(shutil.copytree(settings["bank"], place / "undisturbed"))}
+    assert nursery.build(undisturbed)[0] == 0
+    return settings, mnemic.open_bank(undisturbed["bank"]).digest()
+
+
+@pytest.mark.parametrize(
+    ("point", "passing"), [*KILLS, *(pytest.param(*kill, marks=pytest.mark.slow) for kill in MORE_KILLS)]
+)
+def test_killed_while_shards_come_and_go_it_ends_with_the_same(nursery, grown, tmp_path, point, passing):
+    settings, digest = grown
+    killed = {**settings, "bank": str(shutil.copytree(settings["bank"], tmp_path / "bank"))}
+    code = nursery.build(killed, fault=f"suffixes:{point}:{passing}")[0]
+    assert code == -9 or (point, passing) not in KILLS
+    assert nursery.build(killed)[0] == 0
+    bank = mnemic.open_bank(killed["bank"])
+    assert bank.digest() == digest
+    assert counts(bank, [" only44", " only77", " only2222"]) == [0, 0, 1]
