@@ -43,6 +43,13 @@ class Row:
             return None
         return self.value >= self.must if self.higher_is_better else self.value <= self.must
 
+    @property
+    def reached(self) -> bool:
+        """Whether the value is that of its goal, if it has one, or better."""
+        if self.goal is None:
+            return False
+        return self.value >= self.goal if self.higher_is_better else self.value <= self.goal
+
 
 def main(name: str, about: str, measure: Callable[[bool], Sequence[Row]]) -> int:
     """Run ``measure(quick)`` and report.
@@ -65,6 +72,8 @@ def main(name: str, about: str, measure: Callable[[bool], Sequence[Row]]) -> int
     print(f"\n{machine()}{'  (quick: no claim)' if arguments.quick else ''}\n")
     for row in rows:
         bound = "" if row.must is None else f"  must {row.must:g}{'' if row.holds else '  MISSED'}"
+        if row.goal is not None:
+            bound += f"  goal {row.goal:g}{'' if row.reached else '  not reached'}"
         print(f"{row.id:<{width}}  {row.value:>10.4g} {row.unit:<12} {row.metric}{bound}")
     if arguments.json:
         common = {"command": " ".join(["python", "-m", f"bench.{name}", *sys.argv[1:]]), "machine": machine()}

@@ -18,10 +18,13 @@ from mnemic.find import find
 from mnemic.memories.gates import weighing
 from mnemic.memories.kinds import Memory, MemoryInfo
 from mnemic.memories.stored import StoredMemories, narrowed
+from mnemic.memories.suffix import NAME as SUFFIX
+from mnemic.memories.suffix import Draft
 from mnemic.memories.tuning import named_weights, tune, weights_for
 from mnemic.release import Release, find_release
 from mnemic.search import CONTIGUITY, Budget, Results, Searcher
 from mnemic.search.route import RouteTree
+from mnemic.trace import AROUND, LEAST, RARE, Occurrences, Trace, Tracer
 from mnemic.view import View
 
 if TYPE_CHECKING:
@@ -51,6 +54,7 @@ class Bank:
         self.view = View(store, release)
         self._searcher = Searcher(self.view)
         self._memories = StoredMemories(self.view)
+        self._tracer = Tracer(self.view)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy, also by pickle, opens the same release at the same path; encoders and caches it makes itself."""
@@ -151,6 +155,42 @@ class Bank:
         budget = Budget(None if tokens else words, tokens, k, contiguity, fit, tokenizer)
         return self._searcher.search(query, budget, where=where, level=level, route=route, vector=vector)
 
+    # -- word for word -----------------------------------------------------------------------------------------------
+
+    def trace(
+        self,
+        text: str,
+        where: Where = None,
+        *,
+        least: int = LEAST,
+        rare: float = RARE,
+        limit: int = 10,
+        tokenizer: Any = None,
+    ) -> Trace:
+        """Maximal spans of ``text`` that stand in the bank word for word, the rarest first.
+
+        ``least``: tokens of a span, 6. A shorter one counts if the surprise of its tokens, by how often each stands in
+        the bank, is at least ``rare`` nats, 45. ``limit``: documents that are named of each span, 10. Spans begin and
+        end at whole words. ``where`` is as in `attach`, over documents. ``tokenizer``: that of the recipe's language
+        model, which is loaded by default.
+
+        Raises ``BankError`` where the release has no suffix index.
+        """
+        return self._tracer.trace(text, where, least, rare, limit, tokenizer)
+
+    def count(self, text: str, where: Where = None, *, tokenizer: Any = None) -> int:
+        """How often the characters of ``text`` stand in the bank's documents, overlapping places included."""
+        return self._tracer.count(text, where, tokenizer)
+
+    def find_text(
+        self, text: str, where: Where = None, *, limit: int = 10, around: int = AROUND, tokenizer: Any = None
+    ) -> Occurrences:
+        """The places of exactly ``text``: the first ``limit``, by document and character, and how many there are.
+
+        It may begin and end inside a word. ``around``: characters before and after each, 200. Raises as `trace` does.
+        """
+        return self._tracer.find_text(text, where, limit, around, tokenizer)
+
     # -- memories ----------------------------------------------------------------------------------------------------
 
     def memories(self) -> list[MemoryInfo]:
@@ -186,6 +226,7 @@ class Bank:
         *,
         skip: float | None = None,
         where: Where = None,
+        draft: bool = False,
     ) -> PreTrainedModel:
         """Make ``model`` predict with memories: p = (1 - sum of weights) p_model + sum of weight p_memory.
 
@@ -197,6 +238,9 @@ class Bank:
         ``skip`` leaves a token to the model, and the memories out, where its own largest probability is at least that.
         ``where`` narrows memories that can be narrowed, such as "suffix", to documents: as in `search`, with tenant,
         source, collection, session, document, or SQL over the columns of documents.
+        ``draft`` proposes to greedy generation how the text goes on where its last tokens stand in the bank, which the
+        model, with its memories, checks several tokens at a time: the output stays, and comes sooner. Without memories,
+        ``memory={}``, it only drafts. Needs suffixes.
 
         The model is returned; `forward` and `generate` use the memories from now on. Attaching again replaces them, and
         ``mnemic.attach.detach`` takes them off; `attached` does so by itself. Raises ``ModelError`` when a memory was
@@ -206,8 +250,10 @@ class Bank:
 
         weights = named_weights(memory, weight)
         loaded = [narrowed(self.memory(name), where) for name in weights]
-        lock = self._memories.lock([one.info for one in loaded])
-        enter(model, loaded, weights_for(self.view, loaded, weights), lock, tokenizer=tokenizer, skip=skip)
+        shares = weights_for(self.view, loaded, weights) if loaded else []
+        entering = [*loaded, Draft.of(narrowed(self.memory(SUFFIX), where))] if draft else loaded
+        lock = self._memories.lock([one.info for one in entering])
+        enter(model, entering, [*shares, 0.0][: len(entering)], lock, tokenizer=tokenizer, skip=skip)
         return model
 
     @contextmanager
@@ -220,6 +266,7 @@ class Bank:
         *,
         skip: float | None = None,
         where: Where = None,
+        draft: bool = False,
     ) -> Iterator[PreTrainedModel]:
         """`attach` for the length of a block: ``with bank.attached(model) as lm:``.
 
@@ -227,7 +274,7 @@ class Bank:
         """
         from mnemic.memories.entering import leave
 
-        attached = self.attach(model, memory, weight, tokenizer, skip=skip, where=where)
+        attached = self.attach(model, memory, weight, tokenizer, skip=skip, where=where, draft=draft)
         try:
             yield attached
         finally:

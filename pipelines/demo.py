@@ -12,8 +12,10 @@ import time
 
 from mnemic.bank import open_bank
 from mnemic.command import main as command
+from mnemic.command.trace import shown as shown_trace
 from mnemic.errors import MnemicError
 from mnemic.hardware import has_bfloat16
+from mnemic.suffixes.stored import has_suffixes
 from mnemic.terminal import plain
 from pipelines.command.evaluate import shown
 from pipelines.evaluate.bank import evaluate
@@ -22,6 +24,10 @@ from pipelines.recipe import load_recipe
 from pipelines.run import build
 
 QUESTION = "how do I write a table to disk and read it back?"
+SENTENCE = (
+    "The licence begins: Permission is hereby granted, free of charge, to any person obtaining a copy of this software."
+)
+"""Partly of a licence that most environments have several times."""
 
 
 def main(recipe: str = "demo") -> int:
@@ -50,6 +56,9 @@ def main(recipe: str = "demo") -> int:
     print(f"\nevaluated in {time.monotonic() - clock:.1f} s\n")
     print(f'$ mnemic search {result.bank} "{QUESTION}" --words 120\n')
     command(["search", result.bank, QUESTION, "--words", "120"])
+    if has_suffixes(open_bank(result.bank).view):
+        print(f'\n$ echo "{SENTENCE}" | mnemic trace {result.bank}\n')
+        print(shown_trace(open_bank(result.bank).trace(SENTENCE), sys.stdout.isatty()))
     print(
         "\nIn Python:\n\n"
         "    import mnemic\n"

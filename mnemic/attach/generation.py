@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Hashable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -79,11 +80,15 @@ class Prompt:
 
 
 class Running(threading.local):
-    """The prompt of the `generate` that runs in this thread, and that of its pass; None outside of one."""
+    """The prompt of the `generate` that runs in this thread, and that of its pass; None outside of one.
+
+    ``drafting``: whether it asks for drafts.
+    """
 
     def __init__(self) -> None:
         self.prompt: Prompt | None = None
         self.passing: Prompt | None = None
+        self.drafting = False
 
     def __reduce__(self) -> tuple[type[Running], tuple[()]]:
         return Running, ()  # a copy of the model has runs of its own
@@ -97,11 +102,17 @@ class Contextual(Protocol):
     def generate(self, generate: Callable[..., Any], model: Any, prompt: Prompt, call: Mapping[str, Any]) -> Any: ...
 
 
+class Offering(Protocol):
+    """`mnemic.attach.drafts.Drafts`."""
+
+    def offered(self, call: Mapping[str, Any], batch: int) -> AbstractContextManager[dict[str, Any]]: ...
+
+
 class Generate:
     """Stands in the place of a model's `generate`; ``own`` is the one that the caller had set there, if any."""
 
-    def __init__(self, model: Any, running: Running, contexts: Contextual, own: Any | None) -> None:
-        self.model, self.running, self.contexts, self.own = model, running, contexts, own
+    def __init__(self, model: Any, running: Running, contexts: Contextual, drafts: Offering, own: Any | None) -> None:
+        self.model, self.running, self.contexts, self.drafts, self.own = model, running, contexts, drafts, own
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         kind = type(self.model)
@@ -118,7 +129,17 @@ class Generate:
     def _bare(self, *args: Any, **kwargs: Any) -> Any:
         if self.own is not None:
             return self.own(*args, **kwargs)
-        return type(self.model).generate(self.model, *args, **kwargs)
+        kind = type(self.model)
+        call = {**dict(zip(_names(kind), args, strict=False)), **kwargs}
+        with self.drafts.offered(call, Prompt.of(call).batch) as more:
+            return kind.generate(self.model, *args, **kwargs, **more)
+
+
+def setting(model: Any, call: Mapping[str, Any], name: str) -> Any:
+    """A setting of `generate`: of the call, of its configuration, or of the model's; None where there is none."""
+    own = call.get("generation_config")
+    places = (call.get(name), getattr(own, name, None), getattr(model.generation_config, name, None))
+    return next((place for place in places if place is not None), None)
 
 
 def _names(kind: type[Any]) -> list[str]:

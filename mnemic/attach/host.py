@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnemic import languagemodel
 from mnemic.attach.cache import Always, Prefix, Prefixes
+from mnemic.attach.drafts import Drafter, Drafting, Drafts
 from mnemic.attach.entry import Entry
 from mnemic.attach.feedforward import Beside, Groups, Path, Projections, Rows, widened
 from mnemic.attach.generation import Generate, Prompt, Running
@@ -54,6 +55,7 @@ class Host:
         self.mixture = Mixture(self.settle)
         self.prefixes = Prefixes(model, self.settle)
         self.contexts = PromptContexts(self.settle)
+        self.drafts = Drafts(model, self.running, self.settle)
         self.attached = Entry()  # by `mnemic.memories.entering`, which replaces it as a whole
         self._beside: list[Tapped | Beside] = []
         self._hooks: dict[str, Any] = {}
@@ -88,7 +90,8 @@ class Host:
     @property
     def idle(self) -> bool:
         """Whether nothing has entered the model."""
-        return not (self.mixture.entries or self.prefixes.entries or self.contexts.entries or self._beside)
+        entries = (self.mixture.entries, self.prefixes.entries, self.contexts.entries, self.drafts.entries)
+        return not (any(entries) or self._beside)
 
     def lock(self, tokenizer: Any | None = None) -> Mapping[str, str]:
         """`languagemodel.lock` of the model: what a memory remembers of the one that it was made for."""
@@ -177,6 +180,14 @@ class Host:
         self._open()
         return self.contexts.add(render, tokenizer)
 
+    def draft(self, drafter: Drafter) -> Entry:
+        """Greedy generation: what ``drafter`` proposes is checked by the model, several tokens in one pass.
+
+        The output is the one without. `Drafts.drafted` and `accepted` of ``drafts`` count tokens.
+        """
+        self._open()
+        return self.drafts.add(Drafting(self.drafts, drafter))
+
     def prompt(self) -> Prompt | None:
         """The prompt that the pass of this thread belongs to."""
         return self.running.passing
@@ -184,7 +195,7 @@ class Host:
     def close(self) -> None:
         """Take everything away; the model is as it was."""
         self.mixture.clear()
-        for entry in (*self._beside, *self.prefixes.entries, *self.contexts.entries):
+        for entry in (*self._beside, *self.prefixes.entries, *self.contexts.entries, *self.drafts.entries):
             entry.close()
         if self.model.__dict__.get(_ATTRIBUTE) is self:
             delattr(self.model, _ATTRIBUTE)
@@ -199,10 +210,10 @@ class Host:
         before = of_rows or bool(self.prefixes.entries)
         self._hang("before", before, self.model.register_forward_pre_hook, self._before)
         self._hang("after", before or bool(self.mixture.entries), self.model.register_forward_hook, self._after)
-        generates = before or self.mixture.scheduled or bool(self.contexts.entries)
+        generates = before or self.mixture.scheduled or bool(self.contexts.entries or self.drafts.entries)
         present = self.model.__dict__.get("generate")
         if generates and not isinstance(present, Generate):
-            self.model.generate = Generate(self.model, self.running, self.contexts, present)
+            self.model.generate = Generate(self.model, self.running, self.contexts, self.drafts, present)
         elif isinstance(present, Generate) and not generates:
             del self.model.generate
             if present.own is not None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnemic.attach.entry import Entry, Place
-from mnemic.attach.generation import Prompt
+from mnemic.attach.generation import Prompt, setting
 from mnemic.errors import ModelError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class PromptContexts:
         ids, grown = prompt.ids, max(map(len, texts))
         if ids is None:
             return generate(**call)
-        whole = ids.new_full((len(texts), grown), _setting(model, call, "pad_token_id") or 0)
+        whole = ids.new_full((len(texts), grown), setting(model, call, "pad_token_id") or 0)
         mask = torch.zeros_like(whole)
         for line, text in enumerate(texts):
             whole[line, grown - len(text) :] = text
@@ -134,16 +134,9 @@ def _joined(before: torch.Tensor, row: torch.Tensor, begins: bool) -> torch.Tens
     return torch.cat([row[:first], before.to(row), row[first:]])
 
 
-def _setting(model: Any, call: Mapping[str, Any], name: str) -> Any:
-    """A setting of `generate`: of the call, of its configuration, or of the model's; None where there is none."""
-    own = call.get("generation_config")
-    places = (call.get(name), getattr(own, name, None), getattr(model.generation_config, name, None))
-    return next((place for place in places if place is not None), None)
-
-
 def _mask(model: Any, call: Mapping[str, Any], ids: torch.Tensor) -> torch.Tensor | None:
     """The mask that `generate` itself would find: padding is told by its id, unless that also ends texts."""
-    padding, end = _setting(model, call, "pad_token_id"), _setting(model, call, "eos_token_id")
+    padding, end = setting(model, call, "pad_token_id"), setting(model, call, "eos_token_id")
     ends = end if isinstance(end, list | tuple) else [end]
     return None if padding is None or padding in ends else ids.ne(padding).long()
 
@@ -154,7 +147,7 @@ def _lengths(model: Any, call: Mapping[str, Any], longer: int) -> dict[str, int]
 
     lengths = {}
     for name in ("max_length", "min_length"):
-        limit = _setting(model, call, name)
+        limit = setting(model, call, name)
         if limit and (call.get(name) is not None or limit != getattr(GenerationConfig(), name)):
             lengths[name] = limit + longer
     return lengths

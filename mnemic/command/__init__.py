@@ -33,6 +33,8 @@ OWN = {
     "plan": "pipelines.command.plan",
     "build": "pipelines.command.build",
     "search": "mnemic.command.search",
+    "grep": "mnemic.command.grep",
+    "trace": "mnemic.command.trace",
     "show": "mnemic.command.show",
     "why": "mnemic.command.why",
     "eval": "pipelines.command.evaluate",

@@ -19,6 +19,7 @@ from mnemic.conditions import Where
 from mnemic.errors import BankError
 from mnemic.memories.held_out import HeldOutRows
 from mnemic.memories.kinds import ORDER, Memory, MemoryInfo, Scored
+from mnemic.suffixes.drafts import SuffixDrafts
 from mnemic.suffixes.evidence import Evidence, evidence
 from mnemic.suffixes.features import features, names_of
 from mnemic.suffixes.stored import evaluated_index, has_suffixes, index_of
@@ -110,3 +111,31 @@ class StoredSuffixes:
     def evidence(self, rows: HeldOutRows, orders: int = ORDERS) -> Evidence:
         """What the index says about held-out rows: the ``orders`` longest matching lengths of each."""
         return evidence(evaluated_index(self.view), rows, orders)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What proposes drafts to a model, in the place of a memory: it changes nothing that the model says."""
+
+    memory: StoredSuffixes
+
+    @classmethod
+    def of(cls, memory: Memory) -> Draft:
+        """Of the memory "suffix" of a bank."""
+        assert isinstance(memory, StoredSuffixes)
+        return cls(memory)
+
+    @property
+    def info(self) -> MemoryInfo:
+        return self.memory.info
+
+    @property
+    def module(self) -> SuffixDrafts:
+        return SuffixDrafts(self.memory.module.index)
+
+    def enter(self, host: Host, weight: float | Schedule) -> Entry:
+        """``weight`` is no matter: the model decides."""
+        return host.draft(self.module)
+
+    def scores(self, rows: HeldOutRows) -> None:
+        """It gives no probabilities."""

@@ -112,6 +112,13 @@ def shown(evaluation: Evaluation) -> str:
     lines += [f"  {name:<20} {count:>12,}" for name, count in evaluation.funnel.items()]
     shares = [f"{share:.1%} more than {'once' if n == '1' else n + ' times'}" for n, share in _shares(evaluation)]
     lines += ["", f"repetition: of the text before deduplication {', '.join(shares)}"] if shares else []
+    if evaluation.repeated is not None:
+        repeated = evaluation.repeated
+        lines += [] if shares else [""]
+        lines.append(
+            f"repeated spans: {repeated.share:.1%} of {repeated.tokens:,} tokens stand in {repeated.span} or more that "
+            "another document has"
+        )
     if not evaluation.weights:
         lines += ["", "no parametric memory: the recipe names no `language_model`, so there is no perplexity to tell"]
         return "\n".join(lines)

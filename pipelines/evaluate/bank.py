@@ -27,13 +27,14 @@ from mnemic.memories.gate_training import Weighing
 from mnemic.memories.gates import stored as stored_gates
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION, perplexity
 from mnemic.splits import STORE, VALIDATION, in_part
-from mnemic.suffixes.stored import evaluated_index, has_suffixes
+from mnemic.suffixes.stored import evaluated_index, has_suffixes, index_of
 from operators.deduplicate.repetition import repetition
 from pipelines.corpus_reader import corpus_digest
 from pipelines.evaluate.bootstrap import Comparison, Interval, bootstrap
 from pipelines.evaluate.copies import by_length, copied, match_lengths
 from pipelines.evaluate.gain import Bucket, by_frequency, recovered
 from pipelines.evaluate.held_out import HeldOut, loaded
+from pipelines.evaluate.repeated import Repeated, repeated_spans
 from pipelines.evaluate.speed import Speed, speeds
 
 COSTS = ("parameters", "trained_tokens", "training_flops")
@@ -92,6 +93,7 @@ class Evaluation:
     perplexities: tuple[Perplexity, ...]
     speeds: tuple[Speed, ...] = ()  # where they were asked for
     gates: dict[str, str] = field(default_factory=dict)  # set of memories -> why it is weighed by a gate, or is not
+    repeated: Repeated | None = None  # spans of its documents that others have, where it has an index of suffixes
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -111,9 +113,10 @@ def evaluate(
     opened = bank if isinstance(bank, Bank) else open_bank(bank, release, storage_options)
     digest = corpus_digest(opened.dataset("documents"), ("id",))[0]
     counts, repeats = funnel(opened), _repetition(opened)
+    repeated = repeated_spans(index_of(opened.view)) if has_suffixes(opened.view) else None
     infos = opened.memories()
     if not infos or "datastore" not in opened.view:
-        return Evaluation(opened.path, opened.release.name, digest, counts, repeats, {}, {}, ())
+        return Evaluation(opened.path, opened.release.name, digest, counts, repeats, {}, {}, (), repeated=repeated)
     memories = loaded(opened)
     validation = HeldOut.read(opened, VALIDATION, memories)
     tuned = {info.name: info.metrics.get("weight", WEIGHT_WITHOUT_VALIDATION) for info in infos}
@@ -138,6 +141,7 @@ def evaluate(
         tuple(perplexities),
         measured,
         {name: weighing.reason for name, weighing in weighings.items()},
+        repeated,
     )
 
 
