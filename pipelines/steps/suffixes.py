@@ -233,8 +233,10 @@ def _items(tokens: Snapshot, standing: _StandingShards, limit: int) -> list[Shar
     new: dict[str, pa.Table] = {}
     if parts:
         rows = pa.Table.from_batches(parts).sort_by([("tenant", "ascending"), ("document", "ascending")])
-        tenants = pc.unique(rows["tenant"]).to_pylist()
-        new = {tenant: rows.filter(pc.equal(rows["tenant"], tenant)) for tenant in tenants}
+        first = 0
+        for entry in rows["tenant"].combine_chunks().value_counts().to_pylist():  # in the order in which they come
+            new[entry["values"]] = rows.slice(first, entry["counts"])
+            first += entry["counts"]
     sizes = {tenant: (table["length"].to_numpy() + 1).tolist() for tenant, table in new.items()}
     items = []
     for plan in planned(standing.shards, sizes, limit):
