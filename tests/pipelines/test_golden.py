@@ -106,6 +106,8 @@ def numbers(bank, step):
             if row["name"] == MEMORIES[step]
         ]
         return [metrics[name] for name in sorted(metrics)]
+    if step == "gate":
+        return gate_numbers(bank)
     dataset, key, columns = {
         "embed": ("units", ("document", "ordinal"), ("embedding",)),
         "surprise": ("units", ("document", "ordinal"), ("surprisal", "entropy", "bayesian_surprise")),
@@ -124,6 +126,17 @@ def numbers(bank, step):
         values = np.array(column, dtype=np.float64).reshape(-1)
         summary += [float(np.abs(values).mean()), float((values * np.cos(np.arange(values.size))).mean())]
     return summary
+
+
+def gate_numbers(bank):
+    """Of the held-out rows' confidences; of the gates the fixed weights, since how far a gate gets is chaotic here."""
+    rows = bank.table("datastore", ["document", "position", "base_max", "base_entropy"], "split <> 'store'")
+    rows = rows.sort_by([("document", "ascending"), ("position", "ascending")])
+    values = [rows[name].to_numpy().astype(np.float64) for name in ("base_max", "base_entropy")]
+    gates = bank.table("gates", ["name", "metrics"]).to_pylist()
+    alone = [json.loads(row["metrics"])["fixed"] for row in gates if row["name"] in ("mlp", "knn")]
+    sums = [float(number) for one in values for number in (one.mean(), (one * np.cos(np.arange(len(one)))).mean())]
+    return [float(len(rows)), *sums, float(len(gates)), *alone]
 
 
 def test_every_step_has_its_output_here(versions):
