@@ -1,8 +1,8 @@
 """Ten million tokens of real text as a bank with an index: documentation, and sources of Python and its packages.
 
-The documentation of the installed packages comes first, then files of the standard library and of site-packages in a
-seeded order, files of up to 200,000 characters, until there are enough tokens. What comes next is not in the bank: it
-asks the index. The bank is built by `mnemic.build`, with what an index needs and nothing more.
+The documentation of a seeded sample of the installed packages comes first, then files of the standard library and of
+site-packages in a seeded order, of up to 200,000 characters each, until there are enough tokens. What comes next is not
+in the bank: it asks the index. The bank is built by `mnemic.build`, with what an index needs and nothing more.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import random
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +70,12 @@ def corpus(quick: bool) -> Corpus:
 
 def _write(folder: Path, wanted: int) -> None:
     (folder / "documents").mkdir(parents=True, exist_ok=True)
-    documentation = list(_documentation())
+    documentation = list(_documentation(wanted // 8))
     draw = random.Random(0)
     prompts = [documentation.pop(draw.randrange(len(documentation))) for _ in range(16)]
     draw.shuffle(documentation)
     texts, size, asked = list[str](), 0, list[str]()
-    for text in _chained(documentation[: len(documentation) // (1 if wanted > 10**7 else 8)], _sources(draw)):
+    for text in chain(documentation, _sources(draw)):
         if size < wanted:
             texts.append(text)
             size += len(text)
@@ -89,13 +90,8 @@ def _write(folder: Path, wanted: int) -> None:
     (folder / "asked.json").write_text(json.dumps(held), encoding="utf-8")
 
 
-def _chained(first: list[str], second: Iterator[str]) -> Iterator[str]:
-    yield from first
-    yield from second
-
-
-def _documentation() -> Iterator[str]:
-    source = PythonEnvironment()
+def _documentation(characters: int) -> Iterator[str]:
+    source = PythonEnvironment(sample_characters=characters)
     for item in source.manifest():
         for document in source.read(item, _LONGEST):
             if isinstance(document, Document) and len(document.text) >= _SHORTEST:

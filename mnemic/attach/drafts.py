@@ -51,8 +51,9 @@ class Drafter(Protocol):
 
 
 class Drafts:
-    """The drafters of a model; the first one that proposes something is followed. ``drafted`` and ``accepted`` count
-    tokens.
+    """The drafters of a model; the first one that proposes something is followed.
+
+    ``drafted`` and ``accepted`` count tokens since one entered.
     """
 
     def __init__(self, model: Any, running: Running, settle: Callable[[], None]) -> None:
@@ -61,6 +62,8 @@ class Drafts:
         self.drafted = self.accepted = 0
 
     def add(self, entry: Drafting) -> Entry:
+        if not self.entries:
+            self.drafted = self.accepted = 0
         self.entries.append(entry)
         self.model._get_candidate_generator = self
         self.settle()

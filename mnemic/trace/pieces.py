@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -67,22 +68,28 @@ class Pieces:
         """Tokens that end with ``text`` and are longer."""
         return self._among(self._backwards, text[::-1], len(text))
 
-    def around(self, text: bytes) -> Iterator[tuple[int, int]]:
-        """(token, bytes before ``text`` in it) for every place of ``text`` inside a longer token."""
+    def around(self, text: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Every place of ``text`` inside a longer token: the token, and the bytes before the place in it, int64 [n]."""
         if len(text) >= self.longest:
-            return
-        for token, piece in enumerate(self.pieces):
-            if len(piece) > len(text):
-                place = piece.find(text)
-                while place >= 0:
-                    yield token, place
-                    place = piece.find(text, place + 1)
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        together, starts = self._together
+        overlapping = re.compile(b"(?=" + re.escape(text) + b")", re.DOTALL)
+        places = np.array([match.start() for match in overlapping.finditer(together)], np.int64)
+        token = np.searchsorted(starts, places, side="right") - 1
+        skip = places - starts[token]
+        inside = (skip + len(text) <= self.sizes[token]) & (self.sizes[token] > len(text))
+        return token[inside], skip[inside]
 
     def _among(self, ordered: tuple[list[bytes], list[int]], text: bytes, size: int) -> NDArray[np.int64]:
         pieces, tokens = ordered
         first, last = bisect_left(pieces, text), bisect_left(pieces, text + b"\xff" * (self.longest + 1))
         some = np.array(tokens[first:last], np.int64)
         return some[self.sizes[some] > size]
+
+    @cached_property
+    def _together(self) -> tuple[bytes, NDArray[np.int64]]:
+        """All pieces one after another, and where each starts."""
+        return b"".join(self.pieces), np.cumsum(self.sizes) - self.sizes
 
     @cached_property
     def _forwards(self) -> tuple[list[bytes], list[int]]:

@@ -101,17 +101,23 @@ def candidates(
     """
     spans: dict[tuple[int, int], list[tuple[int, float, Matches, int, int]]] = {}
     for number, (tokens, starts, ends) in enumerate(readings):
-        bounds = _whole(text, starts, ends, _maximal(begins(index, tokens), len(tokens)))
+        if number == 0:
+            matches = _maximal(begins(index, tokens), len(tokens))
+        elif len(ends) and ends[0] > 0:  # a space that is a token alone changes nothing behind it
+            matches = [(0, _beginning(index, tokens))]
+        else:
+            continue
+        bounds = _whole(text, starts, ends, matches)
         bounds = [(first, last) for first, last in bounds if number == 0 or first == 0]
         nats = np.concatenate([[0.0], np.cumsum(_of(frequency, tokens))])
         bounds = [(first, last) for first, last in bounds if last - first >= least or nats[last] - nats[first] >= rare]
         edges = np.array(bounds, np.int64).reshape(-1, 2)
         whole = Contexts.before_each(tokens)
-        matches = index.matches(Contexts(whole.tokens, edges[:, 0], edges[:, 1]))
+        counted = index.matches(Contexts(whole.tokens, edges[:, 0], edges[:, 1]))
         for row, (first, last) in enumerate(bounds):
             start, end = _stripped(text, int(starts[first]), int(ends[last - 1]))
             spans.setdefault((start, end), []).append(
-                (last - first, float(nats[last] - nats[first]), matches, row, start - int(starts[first]))
+                (last - first, float(nats[last] - nats[first]), counted, row, start - int(starts[first]))
             )
     chosen, reached = [], -1
     for (start, end), ways in sorted(spans.items(), key=lambda span: (span[0][0], -span[0][1])):
@@ -121,6 +127,17 @@ def candidates(
             chosen.append(Candidate(start, end, length, nats_of, places, leads))
             reached = end
     return chosen
+
+
+def _beginning(index: SuffixIndex, tokens: NDArray[Any]) -> int:
+    """How many tokens from the first on stand in ``index`` together."""
+    size = 0
+    for step in (_AT_ONCE, len(tokens)):
+        starts = begins(index, tokens[:step])
+        size = int(np.searchsorted(starts, 1))
+        if size < step:
+            break
+    return size
 
 
 def _maximal(starts: Ints, size: int) -> list[tuple[int, int]]:

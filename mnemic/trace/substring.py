@@ -53,8 +53,7 @@ def places_of(index: SuffixIndex, pieces: Pieces, text: bytes) -> Iterator[Posit
 
 def _inside(number: int, shard: Shard, pieces: Pieces, text: bytes) -> Iterator[Positions]:
     """Places inside one token that is longer."""
-    pairs = list(pieces.around(text))
-    tokens, skips = (np.array(column, np.int64) for column in (zip(*pairs, strict=True) if pairs else ((), ())))
+    tokens, skips = pieces.around(text)
     for owner, places in _ranges(shard, *_behind(shard, tokens)):
         yield Positions(number, places - 1, skips[owner])
 

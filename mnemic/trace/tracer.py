@@ -52,7 +52,7 @@ class Tracer:
 
     def __init__(self, view: View) -> None:
         self.view = view
-        self._tokenizers: dict[int, tuple[Any, Pieces | None]] = {}
+        self._other: tuple[Any, Pieces | None] | None = None
         self._surprises: WeakKeyDictionary[SuffixIndex, NDArray[np.float64]] = WeakKeyDictionary()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -223,17 +223,25 @@ class Tracer:
 
     def _tokenizer(self, tokenizer: Any) -> tuple[Any, Pieces | None]:
         """``tokenizer``, or that of the recipe, once it is that of the index; and its pieces."""
-        if id(tokenizer) not in self._tokenizers:
-            loaded = languagemodel.tokenizer(self._address) if tokenizer is None else tokenizer
-            if not getattr(loaded, "is_fast", False):
-                raise ModelError("The tokenizer gives no character offsets; give a fast one of transformers.")
-            if languagemodel.tokenizer_hash(loaded) != self._hash:
-                raise ModelError(
-                    f"The tokenizer is not the one that the suffix index of {self.view.path} was made with; give that "
-                    "of the recipe's language model, or build the bank again."
-                )
-            self._tokenizers = {id(tokenizer): (loaded, Pieces.of(loaded))}
-        return self._tokenizers[id(tokenizer)]
+        if tokenizer is None:
+            return self._own
+        if self._other is None or self._other[0] is not tokenizer:
+            self._other = self._checked(tokenizer)
+        return self._other
+
+    @cached_property
+    def _own(self) -> tuple[Any, Pieces | None]:
+        return self._checked(languagemodel.tokenizer(self._address))
+
+    def _checked(self, tokenizer: Any) -> tuple[Any, Pieces | None]:
+        if not getattr(tokenizer, "is_fast", False):
+            raise ModelError("The tokenizer gives no character offsets; give a fast one of transformers.")
+        if languagemodel.tokenizer_hash(tokenizer) != self._hash:
+            raise ModelError(
+                f"The tokenizer is not the one that the suffix index of {self.view.path} was made with; give that "
+                "of the recipe's language model, or build the bank again."
+            )
+        return tokenizer, Pieces.of(tokenizer)
 
     @cached_property
     def _hash(self) -> str:
