@@ -16,10 +16,28 @@ from pydantic import Field
 
 from mnemic.ids import hash_parts
 from pipelines.seen import SeenIds
-from pipelines.sources.contracts import Document, Item, Reject
+from pipelines.sources.contracts import Document, Reject
 from pipelines.sources.files import Files
 from pipelines.sources.json_values import JSON_LINES, Unusable, json_lines, kind_of, label, shown
+from pipelines.sources.recognise import recognised
 from pipelines.sources.text import content, decode_text, is_blank, text_fault
+
+TEXT_KINDS = frozenset({"folder", "markdown", "obsidian", "code"})
+"""Formats that are text as they stand, also where another source knows more of them."""
+
+_SUFFIXES = (".txt", ".text", ".md", ".markdown", ".rst", ".adoc", ".org", ".tex", ".log", *JSON_LINES)
+
+
+def recognise(name: str, head: bytes) -> bool:
+    """Text in UTF-8 under a name that says so, or one without an ending; or JSON Lines."""
+    ending = os.path.splitext(name)[1].lower()
+    if ending not in (*_SUFFIXES, "") or b"\0" in head or not head.strip():
+        return False
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start > len(head) - 4  # the head ends inside a character
+    return True
 
 
 class Folder(Files):
@@ -42,16 +60,26 @@ class Folder(Files):
     speaker_field: str | None = None
     time_field: str | None = None
 
-    def read(self, item: Item, max_document_bytes: int) -> Iterator[Document | Reject]:
-        file = self.file(item)
-        if isinstance(file, Reject):
-            yield file
-        elif item.locator.lower().endswith(JSON_LINES):
-            yield from self._json_lines(file, item.locator, max_document_bytes)
-        else:
-            data = content(file, item.locator, max_document_bytes)
-            text = decode_text(data, item.locator) if isinstance(data, bytes) else data
-            yield text if isinstance(text, Reject) else Document(item.locator, text, _first_folder(item.locator))
+    def documents(self, file: BinaryIO, locator: str, max_document_bytes: int) -> Iterator[Document | Reject]:
+        if locator.lower().endswith(JSON_LINES):
+            yield from self._json_lines(file, locator, max_document_bytes)
+            return
+        data = content(file, locator, max_document_bytes)
+        text = decode_text(data, locator) if isinstance(data, bytes) else data
+        yield text if isinstance(text, Reject) else Document(locator, text, _first_folder(locator))
+
+    def other(self, locator: str, head: bytes) -> Reject | None:
+        """Another format is no plain text, even where its letters can be read."""
+        form = recognised(os.path.basename(locator), head)
+        lines = locator.lower().endswith(JSON_LINES)
+        if form is None or form.kind in TEXT_KINDS or (lines and form.kind == "conversations"):
+            return super().other(locator, head)
+        if self.others == "leave":
+            return super().other(locator, head)
+        return Reject(
+            locator,
+            f"It is {form.title}, and no plain text; read it with a source of `kind: {form.kind}`, or leave it out.",
+        )
 
     def _json_lines(self, file: BinaryIO, locator: str, limit: int) -> Iterator[Document | Reject]:
         seen = SeenIds()  # two documents at one place would be one row

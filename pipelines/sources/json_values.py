@@ -9,13 +9,12 @@ in silence, so such objects can be read as `Repeated`, which says so.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from pipelines.sources.contracts import Reject
-from pipelines.sources.text import open_failed, text_fault
+from pipelines.sources.text import open_failed, size_of, text_fault
 
 JSON_LINES = (".jsonl", ".ndjson")
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -76,7 +75,7 @@ def json_lines(
     blank = True
     try:
         with file:
-            for number, line in enumerate(_lines(file, limit, os.fstat(file.fileno()).st_size), start=1):
+            for number, line in enumerate(_lines(file, limit, size_of(file)), start=1):
                 place = f"{locator}#{number}"
                 if number == 1 and line.startswith(UTF_16):
                     yield Reject(locator, CONVERT)
