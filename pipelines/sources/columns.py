@@ -1,7 +1,8 @@
 """People's own metadata: what a source states beside the text, as typed columns of the bank.
 
-A recipe names the columns, `columns: {author: text, rating: number, published: time, tags: list}`. A value of another
-type is left out and told; the document is kept.
+A recipe names the columns, `columns: {author: text, rating: number, published: time, tags: list}`, or where a column is
+to have another name than the field, `columns: {by: {type: text, field: creator}}`. A value of another type is left out
+and told; the document is kept.
 """
 
 from __future__ import annotations
@@ -11,14 +12,24 @@ from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time
 from typing import Annotated, Any, Literal
 
-from pydantic import StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from pipelines.sources.text import text_fault
 from pipelines.sources.times import FORMS, read_time
 
 ColumnType = Literal["text", "number", "time", "list"]
 
-Columns = dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")], ColumnType]
+
+class Column(BaseModel):
+    """A column that has another name than the ``field`` that it holds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: ColumnType
+    field: str = Field(min_length=1)
+
+
+Columns = dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")], ColumnType | Column]
 """Column -> type, as a recipe names them."""
 
 MOST_TEXT = 10_000
@@ -32,16 +43,19 @@ class _Other(Exception):
     """The value is not of the column's type; ``str(error)`` ends the sentence."""
 
 
-def typed(metadata: Mapping[str, object], columns: Mapping[str, ColumnType]) -> tuple[dict[str, Any], list[str]]:
+def typed(
+    metadata: Mapping[str, object], columns: Mapping[str, ColumnType | Column]
+) -> tuple[dict[str, Any], list[str]]:
     """The values of ``columns`` in a document's ``metadata``, null for none, and a sentence for each that is left out.
 
     Values are str, float, datetime in UTC, or list[str].
     """
     values: dict[str, Any] = {}
     faults = []
-    for name, kind in columns.items():
+    for name, column in columns.items():
         values[name] = None
-        stated = metadata.get(name)
+        kind, field = (column.type, column.field) if isinstance(column, Column) else (column, name)
+        stated = metadata.get(field)
         if stated is None or (isinstance(stated, str) and not stated.strip()):
             continue
         try:
@@ -119,5 +133,5 @@ _READ: dict[str, Any] = {"text": _text, "number": _number, "time": _time, "list"
 def columns_of(sources: tuple[Any, ...]) -> Iterator[tuple[str, str, ColumnType]]:
     """(source, column, type) of all columns that the sources of a recipe name."""
     for source in sources:
-        for name, kind in getattr(source, "columns", {}).items():
-            yield source.name, name, kind
+        for name, column in getattr(source, "columns", {}).items():
+            yield source.name, name, column.type if isinstance(column, Column) else column

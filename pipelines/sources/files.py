@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from pathlib import PurePosixPath
@@ -18,11 +19,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mnemic.errors import SourceError
 from pipelines.sources.columns import Columns
-from pipelines.sources.contracts import Document, Item, Reject
+from pipelines.sources.contracts import Document, Item, Part, Reject
 from pipelines.sources.recognise import head_of, recognised
 from pipelines.sources.text import open_failed, open_file
 
 MAGIC = frozenset("*?[")
+
+PART_BYTES = 64 << 20
+"""A file of records has so many parts as it has this many bytes, which any workers read in any order."""
 
 
 class Files(BaseModel):
@@ -33,13 +37,15 @@ class Files(BaseModel):
     bank keeps of the documents' metadata, with types (`pipelines.sources.columns`).
 
     A source of one format writes `documents`; what packs files of many formats calls it with what it unpacked.
-    ``library`` is the module of an optional package that reading takes, ``reads`` are the formats that are its own.
+    ``library`` is the module of an optional package that reading takes, ``reads`` are the formats that are its own. One
+    whose files have ``parts`` also writes `documents_of_part` (and `located`, where a part is a range of bytes).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     version: ClassVar[int]
     library: ClassVar[str] = ""
     reads: ClassVar[frozenset[str]] = frozenset()
+    parts: ClassVar[tuple[str, ...]] = ()  # endings of the files that are read in parts; "" for any
 
     kind: str
     name: str
@@ -96,18 +102,33 @@ class Files(BaseModel):
                 f" {', '.join(self.suffixes)}; correct `path`, or let `mnemic init --folder` look which formats your"
                 " files have and which `kind` reads them."
             )
-        return sorted(items, key=lambda item: item.locator)
+        return [part for item in sorted(items, key=lambda item: item.locator) for part in self._parted(item)]
+
+    def located(self, items: Iterable[Item]) -> Iterator[Item]:
+        """``items``, parts of one file in order, with the places where they begin and end."""
+        return iter(items)
 
     def read(self, item: Item, max_document_bytes: int) -> Iterator[Document | Reject]:
         file = self.file(item)
         if isinstance(file, Reject):
             yield file
-        else:
+        elif item.part is None:
             yield from self.documents(file, item.locator, max_document_bytes)
+        elif item.part.end == 0 and type(self).located is not Files.located:
+            file.close()
+            yield Reject(item.locator, "The file could not be looked through before; build again.")
+        else:
+            yield from self.documents_of_part(file, item.locator, item.part, max_document_bytes)
 
     def documents(self, file: BinaryIO, locator: str, max_document_bytes: int) -> Iterator[Document | Reject]:
         """The documents of an open file, which can be sought in and is closed here, and its rejects."""
         raise NotImplementedError(f"{type(self).__name__} does not say what is in a file; write `documents`.")
+
+    def documents_of_part(
+        self, file: BinaryIO, locator: str, part: Part, max_document_bytes: int
+    ) -> Iterator[Document | Reject]:
+        """As `documents`, of one part of a large file."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what is in a part; write `documents_of_part`.")
 
     def file(self, item: Item) -> BinaryIO | Reject:
         """The regular file of an item, open; a `Reject` where none may be read, or another source reads it."""
@@ -144,6 +165,12 @@ class Files(BaseModel):
         if root is not None and os.path.islink(path) and os.path.isdir(path):
             return _folder_link(path, root, item.locator)
         return open_file(path, root, item.locator)
+
+    def _parted(self, item: Item) -> list[Item]:
+        of = item.size // PART_BYTES
+        if of < 2 or not self.parts or not item.locator.lower().endswith(self.parts):
+            return [item]
+        return [replace(item, part=Part(number, of)) for number in range(of)]
 
     def _place(self) -> tuple[str, str]:
         """The path of the source's folder or file, and the glob's pattern below it ("" for none)."""

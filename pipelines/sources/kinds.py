@@ -15,6 +15,10 @@ ENTRY_POINTS = "mnemic.sources"
 SOURCES: dict[str, str] = {
     "folder": "pipelines.sources.folder:Folder",
     "conversations": "pipelines.sources.conversations:Conversations",
+    "csv": "pipelines.sources.delimited:Delimited",
+    "parquet": "pipelines.sources.parquet:Parquet",
+    "arrow": "pipelines.sources.arrow:ArrowFiles",
+    "hf-dataset": "pipelines.sources.hugging_face:HuggingFace",
     "python-environment": "pipelines.sources.python_environment:PythonEnvironment",
 }
 """Kind of each built-in source -> "module:class". A module is imported when a recipe names its kind."""

@@ -45,7 +45,12 @@ _DOCUMENTS: tuple[Format, ...] = ()
 _TALKS: tuple[Format, ...] = ()
 """Mail and chats."""
 
-_RECORDS: tuple[Format, ...] = ()
+_RECORDS: tuple[Format, ...] = (
+    Format("parquet", "pipelines.sources.parquet", "a Parquet file"),
+    Format("hf-dataset", "pipelines.sources.hugging_face", "a dataset of Hugging Face"),
+    Format("arrow", "pipelines.sources.arrow", "an Arrow file"),
+    Format("csv", "pipelines.sources.delimited", "a table of text (CSV)"),
+)
 """Tables, archives and repositories."""
 
 _LAST: tuple[Format, ...] = (
