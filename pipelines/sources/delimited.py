@@ -119,8 +119,12 @@ class Delimited(Records):
             file = self.file(item)
             if isinstance(file, Reject):
                 continue
-            with file:
-                dialect, names, _ = self._begun(file)
+            try:
+                with file:
+                    dialect, names, _ = self._begun(file)
+            except (Unusable, OSError) as error:
+                yield f"{item.locator}: {error}"[:200]
+                continue
             yield f"{item.locator}: {dialect}, columns {', '.join(names)}"[:200]
 
     def documents(self, file: BinaryIO, locator: str, max_document_bytes: int) -> Iterator[Document | Reject]:
@@ -135,10 +139,10 @@ class Delimited(Records):
         items = list(items)
         file = self.file(items[0])
         if isinstance(file, Reject):
-            return located(file, items, rows_of(Dialect()))
+            return located(file, items, RowEnds(Dialect()))
         dialect = self._dialect(file.read(SAMPLE))
         file.seek(0)
-        return located(file, items, rows_of(dialect))
+        return located(file, items, RowEnds(dialect))
 
     def _dialect(self, head: bytes) -> Dialect:
         guess = sniffed(head[:SAMPLE])
@@ -215,8 +219,8 @@ class _Feed:
     """Lines as text for `csv.reader`. ``pulled`` are those of the row that is being read, which can be put back."""
 
     def __init__(self, lines: Iterator[bytes], encoding: str, limit: int, number: int) -> None:
-        self._lines, self._encoding, self._limit = lines, encoding, limit
-        self._again: deque[bytes] = deque()
+        self._lines, self.encoding, self._limit = lines, encoding, limit
+        self.again: deque[bytes] = deque()  # lines that are read once more
         self.pulled: list[bytes] = []
         self.bytes = 0  # of the row
         self.number = number  # of the first line of the row
@@ -225,21 +229,21 @@ class _Feed:
         return self
 
     def __next__(self) -> str:
-        line = self._again.popleft() if self._again else next(self._lines)
+        line = self.again.popleft() if self.again else next(self._lines)
         self.pulled.append(line)
         self.bytes += len(line)
         if self.bytes > self._limit + 2:
             raise _Broken(f"is longer than a document may be ({self._limit:,} bytes); close its quotes, or split it")
         try:
-            return line.decode(self._encoding)
+            return line.decode(self.encoding)
         except UnicodeDecodeError as error:
             raise _Broken(
-                f"is not {self._encoding}: byte 0x{line[error.start]:02x} does not fit; name another `encoding`"
+                f"is not {self.encoding}: byte 0x{line[error.start]:02x} does not fit; name another `encoding`"
             ) from error
 
     def next_row(self, lines: int) -> None:
         """Be done with the first ``lines`` that were pulled; the others are read again."""
-        self._again.extendleft(reversed(self.pulled[lines:]))
+        self.again.extendleft(reversed(self.pulled[lines:]))
         self.number += lines
         self.pulled, self.bytes = [], 0
 
@@ -247,35 +251,35 @@ class _Feed:
 def _records(feed: _Feed, dialect: Dialect, width: int) -> Iterator[tuple[int, list[str] | str]]:
     """(line, fields) of every row that is not blank, or (line, sentence) where it is none."""
     csv.field_size_limit(max(csv.field_size_limit(), 1 << 30))
-    reader = csv.reader(feed, **dialect.arguments())
+    reader = csv.reader(feed, strict=True, **dialect.arguments())
     while True:
-        fault = ""
-        row: list[str] = []
+        fault, row = "", list[str]()
         try:
             row = next(reader)
         except StopIteration:
             if not feed.pulled:
                 return
-        except (_Broken, csv.Error) as error:
+        except _Broken as error:
             fault = str(error)
-            if isinstance(error, csv.Error) and "new-line" in fault:
-                fault = "holds a carriage return outside of quotes"
-        if not fault and len(row) == width:
-            yield feed.number, row
+        except csv.Error as error:
+            fault = "holds a carriage return outside of quotes" if "new-line" in str(error) else "has a quote too many"
+            if len(feed.pulled) == 1 and "expected after" in str(error):  # as people write: "so" they say
+                row = next(csv.reader([feed.pulled[0].decode(feed.encoding)], **dialect.arguments()), [])
+                fault = "" if len(row) == width else fault
+        if not fault and (not row or len(row) == width):
+            if row:
+                yield feed.number, row
             feed.next_row(len(feed.pulled))
-            continue
-        if fault or row:
-            said = fault or f"has {len(row)} fields where the columns are {width}"
-            yield feed.number, f"Row {feed.number} {said}; correct the row."
-        if len(feed.pulled) > 1 or fault:
-            feed.next_row(1)
-            reader = csv.reader(feed, **dialect.arguments())
         else:
-            feed.next_row(len(feed.pulled))
+            reason = fault or f"has {len(row)} fields where the columns are {width}"
+            yield feed.number, f"Row {feed.number} {reason}; correct the row."
+            feed.next_row(1)
+        if fault or feed.again:
+            reader = csv.reader(feed, strict=True, **dialect.arguments())
 
 
-class rows_of:
-    """`pipelines.sources.parts.Advance` over rows: a line break inside of quotes ends none."""
+class RowEnds:
+    """A call is `pipelines.sources.parts.Advance` over rows: a line break inside of quotes ends none."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._signs = (ord(dialect.delimiter), ord(dialect.quote))

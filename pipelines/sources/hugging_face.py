@@ -31,9 +31,9 @@ def recognise_folder(path: str, names: frozenset[str]) -> bool:
 
 def propose_folder(path: str, names: frozenset[str]) -> dict[str, object]:
     """As `propose`, by the first Arrow file below a folder that `datasets` saved."""
-    for folder, folders, names in os.walk(path):
+    for folder, folders, files in os.walk(path):
         folders.sort()
-        for name in sorted(names):
+        for name in sorted(files):
             if name.endswith(".arrow"):
                 return proposed(os.path.join(folder, name), name, STREAM)
     return {}
@@ -43,6 +43,7 @@ class HuggingFace(ArrowFiles):
     """Folders that `datasets` saved (`save_to_disk`) below ``path``: the Arrow files that each `state.json` names."""
 
     version: ClassVar[int] = 1
+    reads: ClassVar[frozenset[str]] = frozenset({"arrow"})
 
     kind: Literal["hf-dataset"] = "hf-dataset"  # type: ignore[assignment]
     name: str = "hf-dataset"

@@ -19,6 +19,7 @@ SOURCES: dict[str, str] = {
     "parquet": "pipelines.sources.parquet:Parquet",
     "arrow": "pipelines.sources.arrow:ArrowFiles",
     "hf-dataset": "pipelines.sources.hugging_face:HuggingFace",
+    "archive": "pipelines.sources.archives:Archives",
     "python-environment": "pipelines.sources.python_environment:PythonEnvironment",
 }
 """Kind of each built-in source -> "module:class". A module is imported when a recipe names its kind."""

@@ -80,7 +80,7 @@ def test_a_value_of_another_type_is_a_note_that_names_field_and_way_out(bank):
     ("condition", "texts"),
     [
         ("author = 'Ada'", {"The garden needs water."}),
-        ("rating < 3", {"A piston broke again. It was hot."}),
+        ("rating < 3", {"A piston broke again.\nIt was hot."}),
         ("published >= date '2026-02-01'", {"The garden needs water."}),
         ("array_has(tags, 'c')", {"She tuned every string."}),
         ("author IS NULL AND rating IS NULL AND tags IS NULL AND source = 'notes'", {"Nothing is said of this one."}),
