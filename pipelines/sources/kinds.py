@@ -20,6 +20,7 @@ SOURCES: dict[str, str] = {
     "arrow": "pipelines.sources.arrow:ArrowFiles",
     "hf-dataset": "pipelines.sources.hugging_face:HuggingFace",
     "archive": "pipelines.sources.archives:Archives",
+    "warc": "pipelines.sources.warc:Warc",
     "python-environment": "pipelines.sources.python_environment:PythonEnvironment",
 }
 """Kind of each built-in source -> "module:class". A module is imported when a recipe names its kind."""
