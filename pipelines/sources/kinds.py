@@ -21,6 +21,7 @@ SOURCES: dict[str, str] = {
     "hf-dataset": "pipelines.sources.hugging_face:HuggingFace",
     "archive": "pipelines.sources.archives:Archives",
     "warc": "pipelines.sources.warc:Warc",
+    "git": "pipelines.sources.git_repository:Git",
     "python-environment": "pipelines.sources.python_environment:PythonEnvironment",
 }
 """Kind of each built-in source -> "module:class". A module is imported when a recipe names its kind."""
