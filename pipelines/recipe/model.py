@@ -40,9 +40,9 @@ def _source(entry: Any) -> Source:
         phrase = repr(entry[:60]) if isinstance(entry, str) else kind(entry)
         raise ValueError(f"{phrase} is not a source; write `kind: folder` and its `path`")
     if "kind" not in entry:
-        raise ValueError(f"a source needs a `kind`: {' or '.join(SOURCES)}")
+        raise ValueError(f"a source needs a `kind`: {', '.join(SOURCES)}")
     if not isinstance(entry["kind"], str):
-        raise ValueError(f"the `kind` of a source is a word: {' or '.join(SOURCES)}")
+        raise ValueError(f"the `kind` of a source is a word: {', '.join(SOURCES)}")
     source: Source = find_source(entry["kind"]).model_validate(dict(entry))  # type: ignore[attr-defined]
     return source
 

@@ -40,7 +40,7 @@ class Table(Records):
     ) -> Iterator[Document | Reject]:
         with file:
             try:
-                yield from self._of_batches(self.batches(file, part), locator, max_document_bytes)
+                yield from self.of_batches(self.batches(file, part), locator, max_document_bytes)
             except Unusable as error:
                 yield Reject(locator, str(error), error.severity)
             except OSError as error:
@@ -61,13 +61,17 @@ class Table(Records):
             raise Unusable(f"No column is called '{self.text_field}', only {shown}; name one with `text_field`.")
         return [name for name in dict.fromkeys(schema.names) if name in self.wanted_fields]
 
-    def _of_batches(self, batches: Iterator[tuple[int, Any]], locator: str, limit: int) -> Iterator[Document | Reject]:
+    def of_batches(
+        self, batches: Iterator[tuple[int | list[int], Any]], locator: str, limit: int
+    ) -> Iterator[Document | Reject]:
+        """The documents of `batches`; a list says the number of each row."""
         seen = SeenIds()
-        for first, batch in batches:
+        for rows, batch in batches:
             if isinstance(batch, str):
-                yield Reject(f"{locator}#{first}", batch)
+                yield Reject(f"{locator}#{rows}", batch)
                 continue
-            for number, record in enumerate(_records(batch), start=first):
+            numbers = rows if isinstance(rows, list) else range(rows, rows + batch.num_rows)
+            for number, record in zip(numbers, _records(batch), strict=True):
                 place = f"{locator}#{number}"
                 try:
                     if isinstance(record, str):
@@ -103,12 +107,17 @@ def proposed(path: str, name: str, head: bytes) -> dict[str, object]:
         else:
             with pa.OSFile(path) as file:
                 batch = next(iter(pa.ipc.open_stream(file)), None)
-        if batch is None:
-            return {}
-        batch.validate(full=True)
-        return fields_of(plain_times(batch.slice(0, _SAMPLE)).to_pylist())
+        return proposed_of(batch)
     except RAISED:
         return {}
+
+
+def proposed_of(batch: pa.RecordBatch | None) -> dict[str, object]:
+    """Settings for a table that begins with ``batch``."""
+    if batch is None:
+        return {}
+    batch.validate(full=True)
+    return fields_of(plain_times(batch.slice(0, _SAMPLE)).to_pylist())
 
 
 def plain_times(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -22,6 +22,8 @@ SOURCES: dict[str, str] = {
     "archive": "pipelines.sources.archives:Archives",
     "warc": "pipelines.sources.warc:Warc",
     "git": "pipelines.sources.git_repository:Git",
+    "lance": "pipelines.sources.lance_table:LanceTable",
+    "object-store": "pipelines.sources.object_store:ObjectStoreFolder",
     "python-environment": "pipelines.sources.python_environment:PythonEnvironment",
 }
 """Kind of each built-in source -> "module:class". A module is imported when a recipe names its kind."""

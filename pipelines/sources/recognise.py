@@ -49,6 +49,7 @@ _RECORDS: tuple[Format, ...] = (
     Format("parquet", "pipelines.sources.parquet", "a Parquet file"),
     Format("hf-dataset", "pipelines.sources.hugging_face", "a dataset of Hugging Face"),
     Format("arrow", "pipelines.sources.arrow", "an Arrow file"),
+    Format("lance", "pipelines.sources.lance_table", "a Lance table"),
     Format("git", "pipelines.sources.git_repository", "a git repository"),
     Format("warc", "pipelines.sources.warc", "a web archive"),
     Format("archive", "pipelines.sources.archives", "an archive"),
