@@ -106,7 +106,8 @@ class Recipe(BaseModel):
         for source, name, own in columns_of(sources):
             if name in RESERVED:
                 raise ValueError(
-                    f"the column `{name}` of {source!r} is one that every bank has; rename it in `columns`"
+                    f"the column `{name}` of {source!r} has a name of mnemic's own; write another one and where it is"
+                    f" from, as `my_{name}: {{type: {own}, field: {name}}}`"
                 )
             first, other = types.setdefault(name, (source, own))
             if own != other:

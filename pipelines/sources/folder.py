@@ -6,6 +6,7 @@ bad line costs that line alone. What belongs together in a conversation is the s
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, ClassVar, Literal
@@ -16,8 +17,9 @@ from mnemic.ids import hash_parts
 from pipelines.seen import SeenIds
 from pipelines.sources.contracts import Document, Item, Part, Reject
 from pipelines.sources.fields import Records, first_folder
-from pipelines.sources.json_values import JSON_LINES, Unusable, json_lines, kind_of
+from pipelines.sources.json_values import JSON_LINES, MARK, Unusable, json_lines, kind_of
 from pipelines.sources.parts import lines, located
+from pipelines.sources.proposal import fields_of
 from pipelines.sources.recognise import recognised
 from pipelines.sources.text import content, decode_text
 
@@ -37,6 +39,21 @@ def recognise(name: str, head: bytes) -> bool:
     except UnicodeDecodeError as error:
         return error.start > len(head) - 4  # the head ends inside a character
     return True
+
+
+def propose(path: str, name: str, head: bytes) -> dict[str, object]:
+    """The fields of JSON Lines that are the text, the id and the time, by what the first lines hold."""
+    if not name.lower().endswith(JSON_LINES):
+        return {}
+    records = []
+    for line in head.removeprefix(MARK).splitlines()[:200]:
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict):
+            records.append(value)
+    return fields_of(records)
 
 
 class Folder(Records):
