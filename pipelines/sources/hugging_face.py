@@ -93,7 +93,7 @@ class HuggingFace(ArrowFiles):
                 " again after `flatten_indices()`."
             )
         else:
-            reason = f"A file of the dataset is missing ({', '.join(names[:3])}); copy the folder again."
+            reason = f"A file of the dataset is missing ({', '.join(name[:80] for name in names[:3])}); copy the folder again."
         yield Reject(locator, reason)
 
 
