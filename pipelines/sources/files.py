@@ -16,7 +16,7 @@ from typing import BinaryIO, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mnemic.errors import SourceError
-from pipelines.sources.contracts import Item, Reject
+from pipelines.sources.contracts import Document, Item, Reject
 from pipelines.sources.text import open_file
 
 MAGIC = frozenset("*?[")
@@ -80,6 +80,17 @@ class Files(BaseModel):
             )
         return sorted(items, key=lambda item: item.locator)
 
+    def read(self, item: Item, max_document_bytes: int) -> Iterator[Document | Reject]:
+        file = self.file(item)
+        if isinstance(file, Reject):
+            yield file
+        else:
+            yield from self.documents(file, item.locator, max_document_bytes)
+
+    def documents(self, file: BinaryIO, locator: str, max_document_bytes: int) -> Iterator[Document | Reject]:
+        """The documents of an open file, which can be sought in and is closed here, and its rejects."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what is in a file; write `documents`.")
+
     def file(self, item: Item) -> BinaryIO | Reject:
         """The regular file of an item, open; a `Reject` where there is none, or none that may be read."""
         base, _ = self._place()
@@ -103,6 +114,11 @@ class Files(BaseModel):
             return full, ""
         base = os.path.join(os.path.expanduser(self.root), *names[:first])
         return os.path.normpath(base), "/".join(names[first:])
+
+
+def first_folder(locator: str) -> str:
+    """The folder of the source that a file is in, "" for none: what its documents are a collection of."""
+    return locator.partition("/")[0] if "/" in locator else ""
 
 
 def _walk(base: str, pattern: str, suffixes: tuple[str, ...]) -> Iterator[Item]:

@@ -17,7 +17,7 @@ from pydantic import Field
 from mnemic.ids import hash_parts
 from pipelines.seen import SeenIds
 from pipelines.sources.contracts import Document, Item, Reject
-from pipelines.sources.files import Files
+from pipelines.sources.files import Files, first_folder
 from pipelines.sources.json_values import JSON_LINES, Unusable, json_lines, kind_of, label, shown
 from pipelines.sources.text import content, decode_text, is_blank, text_fault
 
@@ -51,7 +51,7 @@ class Folder(Files):
         else:
             data = content(file, item.locator, max_document_bytes)
             text = decode_text(data, item.locator) if isinstance(data, bytes) else data
-            yield text if isinstance(text, Reject) else Document(item.locator, text, _first_folder(item.locator))
+            yield text if isinstance(text, Reject) else Document(item.locator, text, first_folder(item.locator))
 
     def _json_lines(self, file: BinaryIO, locator: str, limit: int) -> Iterator[Document | Reject]:
         seen = SeenIds()  # two documents at one place would be one row
@@ -90,7 +90,7 @@ class Folder(Files):
         document = Document(
             locator=f"{locator}#{name}",
             text=text,
-            collection=_label(record, self.collection_field, number) or _first_folder(locator) or stem,
+            collection=_label(record, self.collection_field, number) or first_folder(locator) or stem,
             tenant=_label(record, self.tenant_field, number),
             session=_label(record, self.session_field, number),
             speaker=_label(record, self.speaker_field, number),
@@ -100,10 +100,6 @@ class Folder(Files):
         if fault := next(filter(None, map(text_fault, strings)), ""):
             raise Unusable(f"Line {number} cannot be stored. {fault}")
         return document
-
-
-def _first_folder(locator: str) -> str:
-    return locator.partition("/")[0] if "/" in locator else ""
 
 
 def _label(record: dict[str, Any], field: str | None, number: int) -> str:

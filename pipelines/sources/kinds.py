@@ -10,12 +10,20 @@ from mnemic.plugins import find_plugin, load_entry, plugins
 from pipelines.sources.contracts import Source
 from pipelines.sources.conversations import Conversations
 from pipelines.sources.folder import Folder
+from pipelines.sources.html import WebPages
+from pipelines.sources.pdf import PortableDocuments
 from pipelines.sources.python_environment import PythonEnvironment
 
 ENTRY_POINTS = "mnemic.sources"
 """Entry-point group in which other packages offer sources."""
 
-SOURCES: dict[str, type] = {"folder": Folder, "conversations": Conversations, "python-environment": PythonEnvironment}
+SOURCES: dict[str, type] = {
+    "folder": Folder,
+    "conversations": Conversations,
+    "python-environment": PythonEnvironment,
+    "html": WebPages,
+    "pdf": PortableDocuments,
+}
 """The built-in sources by kind."""
 
 
