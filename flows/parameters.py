@@ -17,7 +17,7 @@ from pydantic_core import CoreSchema
 
 from pipelines.recipe import SHIPPED, Recipe, load_recipe
 from pipelines.sections import sections
-from pipelines.sources.kinds import SOURCES
+from pipelines.sources.kinds import SOURCES, find_source
 
 
 class _ShownOnThePage:
@@ -45,7 +45,7 @@ class _ShownOnThePage:
 
 
 def _source(kind: str, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-    schema = handler(SOURCES[kind].__pydantic_core_schema__)  # type: ignore[attr-defined]
+    schema = handler(find_source(kind).__pydantic_core_schema__)  # type: ignore[attr-defined]
     schema["description"] = schema["description"].replace("``", "")
     return {**schema, "required": ["kind", *schema.get("required", [])]}
 

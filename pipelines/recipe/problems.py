@@ -64,4 +64,4 @@ def _fields_of_source(entry: Mapping[str, Any]) -> list[str]:
     try:
         return sorted(find_source(str(entry["kind"])).model_fields)  # type: ignore[attr-defined]
     except RecipeError:
-        return sorted({name for source in SOURCES.values() for name in source.model_fields})  # type: ignore[attr-defined]
+        return sorted({name for kind in SOURCES for name in find_source(kind).model_fields})  # type: ignore[attr-defined]

@@ -9,12 +9,28 @@ from typing import ClassVar, Protocol
 
 
 @dataclass(frozen=True)
+class Part:
+    """One of the ``of`` parts of a large file, numbered from 0 on.
+
+    Where a part begins is settled by what is before it: ``begin`` and ``end`` are bytes, ``first`` is the number of its
+    first record, and an ``end`` of 0 says that nobody looked yet (`Files.located`).
+    """
+
+    number: int
+    of: int
+    begin: int = 0
+    end: int = 0
+    first: int = 1
+
+
+@dataclass(frozen=True)
 class Item:
-    """Something that a source can read. Equal (locator, size, stamp) means: nothing new here."""
+    """Something that a source can read. Equal (locator, size, stamp, part) means: nothing new here."""
 
     locator: str  # relative to the source's root
-    size: int  # bytes
+    size: int  # bytes; of the whole file for a part of one
     stamp: str  # modification time in nanoseconds, version, etag
+    part: Part | None = None
 
 
 @dataclass(frozen=True)

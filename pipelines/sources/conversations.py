@@ -18,17 +18,20 @@ is told and left out, and the session kept; a session that states none began wit
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from pipelines.sources.contracts import Document, Item, Reject
+from pipelines.sources.contracts import Document, Reject
 from pipelines.sources.files import Files
 from pipelines.sources.json_values import (
     JSON_LINES,
+    MARK,
     Unusable,
     first_label,
     first_value,
@@ -40,7 +43,7 @@ from pipelines.sources.json_values import (
 )
 from pipelines.sources.locomo import is_sample, sample_name
 from pipelines.sources.locomo import sessions as sample_sessions
-from pipelines.sources.session import CAPTION, TEXTS, TIMES, Names, Session
+from pipelines.sources.session import CAPTION, SPEAKERS, TEXTS, TIMES, Names, Session
 
 CONVERSATIONS = ("conversation_id", "conversation", "tenant", "sample_id")
 """Fields that say which conversation a session or turn belongs to; a conversation itself may also say `id`."""
@@ -51,7 +54,34 @@ SESSIONS = ("session_id", "session")
 TURNS = ("turns", "messages", "dialogue", "conversation", "conversations")
 """Fields that hold the turns of a session."""
 
+_BEGINS = re.compile(
+    rb'"(?:turns|messages|dialogue|conversations?|sessions)"\s*:\s*\[\s*\{|"session_[0-9]{1,9}"\s*:\s*\['
+)
+"""What stands near the beginning of a JSON file of conversations that is written over many lines."""
+
 Found: TypeAlias = Document | Reject
+
+
+def recognise(name: str, head: bytes) -> bool:
+    """JSON or JSON Lines that begin with a session, a conversation or a turn of one of these layouts."""
+    text = head.removeprefix(MARK).lstrip()
+    if text[:1] not in (b"{", b"["):
+        return False
+    first = text.partition(b"\n")[0]
+    try:
+        value = json.loads(first)
+    except (ValueError, RecursionError):
+        return _BEGINS.search(text) is not None
+    value = value[0] if isinstance(value, list) and value else value
+    if not isinstance(value, dict):
+        return False
+    turn = "conversation" in value or any(field in value for field in (*SESSIONS, *CONVERSATIONS))
+    return (
+        is_sample(value)
+        or isinstance(value.get("sessions"), list)
+        or isinstance(value.get(_turns_field(value)), list)
+        or (turn and any(field in value for field in TEXTS) and any(field in value for field in SPEAKERS))
+    )
 
 
 class Conversations(Files):
@@ -70,13 +100,9 @@ class Conversations(Files):
     captions: bool = True
     max_json_bytes: int = Field(default=100_000_000, gt=0)
 
-    def read(self, item: Item, max_document_bytes: int) -> Iterator[Found]:
-        file = self.file(item)
-        if isinstance(file, Reject):
-            yield file
-            return
-        reading = _Reading(item.locator, max_document_bytes, self.captions)
-        for value in self._values(file, item.locator):
+    def documents(self, file: BinaryIO, locator: str, max_document_bytes: int) -> Iterator[Found]:
+        reading = _Reading(locator, max_document_bytes, self.captions)
+        for value in self._values(file, locator):
             yield from [value] if isinstance(value, Reject) else reading.take(value)
         yield from reading.close()
 

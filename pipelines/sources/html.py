@@ -14,11 +14,12 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from pipelines.sources.contracts import Document, Reject
-from pipelines.sources.whole import WholeFiles, document, parsed
+from pipelines.sources.whole import WholeFiles, document, parsed, replaced
 
 _PAGE = re.compile(
     rb"\A(?:\s|<!--.{0,4000}?-->|<\?xml[^>]{0,200}>)*+<(?:!doctype\s+html|html[\s>]|head[\s>])", re.I | re.S
 )
+_SAVED = re.compile(rb"^(?:snapshot-content-location:|from:\s*<saved by)", re.I | re.M)
 _MHTML = re.compile(rb"^content-type:\s*multipart/related", re.I | re.M)
 
 
@@ -30,7 +31,7 @@ class WebPages(WholeFiles):
     """
 
     version: ClassVar[int] = 1
-    libraries: ClassVar[tuple[str, ...]] = ("resiliparse",)
+    library: ClassVar[str] = "resiliparse"
 
     kind: Literal["html"] = "html"
     name: str = "html"
@@ -52,9 +53,8 @@ class WebPages(WholeFiles):
             wrong = stated.pop("wrong", 0)
             page = document(locator, text, limit, stated)
             yield page
-            if wrong and isinstance(page, Document):
-                reason = f"{wrong:,} characters do not fit the page's encoding and were replaced; save it as UTF-8."
-                yield Reject(locator, reason, "note")
+            if isinstance(page, Document):
+                yield from replaced(locator, wrong)
 
 
 _WIDE = (b"\xff\xfe", b"\xfe\xff")
@@ -64,7 +64,7 @@ def recognise(name: str, head: bytes) -> bool:
     """Whether the first bytes of a file are HTML or MHTML; the name decides where they say nothing."""
     if _PAGE.match(head[:8192].removeprefix(b"\xef\xbb\xbf")):
         return True
-    if head[:1] != b"<" and b"MIME-Version:" in head[:8192] and _MHTML.search(head, 0, 8192):
-        return True
+    if _MHTML.search(head, 0, 8192) and b"MIME-Version:" in head[:8192]:  # as a mail with images is, too
+        return name.lower().endswith((".mhtml", ".mht")) or _SAVED.search(head, 0, 8192) is not None
     fitting = name.lower().endswith((".html", ".htm", ".xhtml"))
     return fitting and b"\0" not in head and re.search(rb"<[a-zA-Z!/]", head) is not None

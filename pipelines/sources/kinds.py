@@ -6,25 +6,34 @@ import difflib
 from typing import cast
 
 from mnemic.errors import RecipeError
-from mnemic.plugins import find_plugin, load_entry, plugins
+from mnemic.plugins import find_plugin, load_address, load_entry, plugins
 from pipelines.sources.contracts import Source
-from pipelines.sources.conversations import Conversations
-from pipelines.sources.folder import Folder
-from pipelines.sources.html import WebPages
-from pipelines.sources.pdf import PortableDocuments
-from pipelines.sources.python_environment import PythonEnvironment
 
 ENTRY_POINTS = "mnemic.sources"
 """Entry-point group in which other packages offer sources."""
 
-SOURCES: dict[str, type] = {
-    "folder": Folder,
-    "conversations": Conversations,
-    "python-environment": PythonEnvironment,
-    "html": WebPages,
-    "pdf": PortableDocuments,
+SOURCES: dict[str, str] = {
+    "folder": "pipelines.sources.folder:Folder",
+    "conversations": "pipelines.sources.conversations:Conversations",
+    "html": "pipelines.sources.html:WebPages",
+    "pdf": "pipelines.sources.pdf:PortableDocuments",
+    "docx": "pipelines.sources.docx:WordDocuments",
+    "pptx": "pipelines.sources.pptx:Slides",
+    "xlsx": "pipelines.sources.xlsx:Spreadsheets",
+    "epub": "pipelines.sources.epub:Books",
+    "notebook": "pipelines.sources.notebooks:Notebooks",
+    "markdown": "pipelines.sources.markdown:Markdown",
+    "obsidian": "pipelines.sources.obsidian:Vault",
+    "notion": "pipelines.sources.notion:NotionExport",
+    "code": "pipelines.sources.code:SourceCode",
+    "csv": "pipelines.sources.delimited:Delimited",
+    "parquet": "pipelines.sources.parquet:Parquet",
+    "arrow": "pipelines.sources.arrow:ArrowFiles",
+    "hf-dataset": "pipelines.sources.hugging_face:HuggingFace",
+    "archive": "pipelines.sources.archives:Archives",
+    "python-environment": "pipelines.sources.python_environment:PythonEnvironment",
 }
-"""The built-in sources by kind."""
+"""Kind of each built-in source -> "module:class". A module is imported when a recipe names its kind."""
 
 
 def find_source(kind: str) -> type[Source]:
@@ -33,7 +42,7 @@ def find_source(kind: str) -> type[Source]:
     Raises `RecipeError` for an unknown kind, naming the nearest known one, and for an entry point that cannot be used.
     """
     if kind in SOURCES:
-        return cast(type[Source], SOURCES[kind])
+        return cast(type[Source], load_address(SOURCES[kind]))
     plugin = find_plugin(ENTRY_POINTS, kind)
     if plugin is None:
         names = sorted({*SOURCES, *(plugin.name for plugin in plugins(ENTRY_POINTS))})

@@ -13,14 +13,14 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from pipelines.sources.contracts import Document, Reject
-from pipelines.sources.whole import WholeFiles, document, parsed
+from pipelines.sources.whole import WholeFiles, document, left_out, parsed
 
 
 class PortableDocuments(WholeFiles):
     """PDF below ``path``."""
 
     version: ClassVar[int] = 1
-    libraries: ClassVar[tuple[str, ...]] = ("pypdfium2",)
+    library: ClassVar[str] = "pypdfium2"
 
     kind: Literal["pdf"] = "pdf"
     name: str = "pdf"
@@ -48,13 +48,10 @@ class PortableDocuments(WholeFiles):
             result = document(locator, text, limit, stated)
             yield result
             if isinstance(result, Document):
-                yield from _left_out(locator, count, empty, "have no text and seem scanned; recognise it with OCR")
-                yield from _left_out(locator, count, broken, "are damaged; save the file anew")
-
-
-def _left_out(locator: str, count: int, pages: list[int], why: str) -> Iterator[Reject]:
-    if pages:
-        yield Reject(locator, f"{len(pages):,} of {count:,} pages (the first is {pages[0]}) {why}.", "note")
+                yield from left_out(
+                    locator, f"{count:,} pages", empty, "have no text and seem scanned; recognise it with OCR"
+                )
+                yield from left_out(locator, f"{count:,} pages", broken, "are damaged; save the file anew")
 
 
 def recognise(name: str, head: bytes) -> bool:

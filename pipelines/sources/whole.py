@@ -5,21 +5,19 @@ What such a format states of a text goes into the document's ``metadata``; a rec
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterable, Iterator, Mapping
+import functools
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO
 
 from pydantic import Field
 
-from mnemic.errors import SourceError
-from pipelines.sources.contracts import Document, Item, Reject
-from pipelines.sources.files import Files, first_folder
+from pipelines.sources.contracts import Document, Reject
+from pipelines.sources.fields import first_folder
+from pipelines.sources.files import Files, need
 from pipelines.sources.parsers.process import Part, Unparsed, parse_apart
 from pipelines.sources.text import is_blank, open_failed, text_fault, too_large
 from pipelines.sources.times import read_time
-
-INSTALL = "pip install 'mnemic[sources]'"
 
 
 class WholeFiles(Files):
@@ -28,16 +26,10 @@ class WholeFiles(Files):
     A file that ``path`` itself names is read whatever its suffix.
     """
 
-    libraries: ClassVar[tuple[str, ...]] = ()
-    """Modules without which nothing of the source can be read."""
-
     max_bytes: int = Field(default=100_000_000, gt=0)
 
-    def manifest(self) -> list[Item]:
-        require(self.libraries, self.kind)
-        return super().manifest()
-
     def documents(self, file: BinaryIO, locator: str, max_document_bytes: int) -> Iterator[Document | Reject]:
+        _need_once(self.library, self.kind)  # what unpacks a file for this source has asked for no manifest
         try:
             with file:
                 data = _at_most(file, self.max_bytes + 1)
@@ -57,6 +49,11 @@ class WholeFiles(Files):
         raise NotImplementedError(f"{type(self).__name__} does not say what is in a file; write `parse`.")
 
 
+@functools.cache
+def _need_once(library: str, kind: str) -> None:
+    need(library, f"a source of `kind: {kind}`")
+
+
 def _at_most(file: BinaryIO, size: int) -> bytes:
     """The first ``size`` bytes; a buffer of that size at once would cost more than a small file."""
     pieces = []
@@ -64,13 +61,6 @@ def _at_most(file: BinaryIO, size: int) -> bytes:
         pieces.append(piece)
         size -= len(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-def require(libraries: Iterable[str], kind: str) -> None:
-    """Raises `SourceError` where a module that the sources of ``kind`` need is not installed."""
-    for library in libraries:
-        if importlib.util.find_spec(library) is None:
-            raise SourceError(f"A source of kind '{kind}' needs the library {library}; install it with `{INSTALL}`.")
 
 
 def parsed(parser: str, data: bytes, settings: Mapping[str, Any], locator: str) -> Iterator[Part | Reject]:
@@ -81,10 +71,11 @@ def parsed(parser: str, data: bytes, settings: Mapping[str, Any], locator: str) 
         yield Reject(locator, str(error))
 
 
-def document(
-    locator: str, text: str, limit: int, metadata: Mapping[str, object], session: str = ""
-) -> Document | Reject:
-    """A document of what a format gives, or why it is none. A ``date`` in the metadata is its time, if it is one."""
+def document(locator: str, text: str, limit: int, metadata: Mapping[str, object], file: str = "") -> Document | Reject:
+    """A document of what a format gives, or why it is none. A ``date`` in the metadata is its time, if it is one.
+
+    ``file`` is where a file of many documents is, a session of which each is a part.
+    """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if is_blank(text):
         return Reject(locator, "It holds no text.", "empty")
@@ -102,11 +93,24 @@ def document(
     return Document(
         locator,
         text,
-        first_folder(locator),
-        session=session,
+        first_folder(file or locator),
+        session=file,
         time=time if isinstance(time, datetime) else None,
         metadata={name: _storable(value) for name, value in stated.items()},
     )
+
+
+def left_out(locator: str, of: str, numbers: list[int], why: str) -> Iterator[Reject]:
+    """What is said of a document of which some pages or slides, ``numbers`` from 1 on, could not be read."""
+    if numbers:
+        yield Reject(locator, f"{len(numbers):,} of {of} (the first is {numbers[0]}) {why}.", "note")
+
+
+def replaced(locator: str, wrong: int) -> Iterator[Reject]:
+    """What is said of a page in which ``wrong`` characters did not fit its encoding."""
+    if wrong:
+        reason = f"{wrong:,} characters do not fit the page's encoding and were replaced; save it as UTF-8."
+        yield Reject(locator, reason, "note")
 
 
 def _storable(value: object) -> object:

@@ -8,6 +8,7 @@ document is never there twice. Whatever an item's fate, it leaves rows or reject
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,13 +20,15 @@ from mnemic.catalogue import CATALOGUE, DatasetSpec
 from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.dataset.growth import add_fields
 from mnemic.dataset.write import WrittenFragment, append, write_rows
-from mnemic.errors import MnemicError, SourceError
+from mnemic.errors import MnemicError, RecipeError, SourceError
 from mnemic.ids import content_hash, document_id, hash_parts
+from mnemic.metadata import metadata_field
 from mnemic.schema import DOCUMENTS
 from operators.contracts import Resources
 from pipelines import faults
 from pipelines.identity import Record
 from pipelines.seen import SeenIds
+from pipelines.sources.columns import Columns, columns_of, typed
 from pipelines.sources.contracts import Item, Reject, Source
 from pipelines.steps.contracts import Context, Status
 from pipelines.steps.rejects import RejectsWriter, WrittenRejects, check_rejects, rejected_inputs
@@ -76,6 +79,12 @@ class ReadStep:
         return Record(self.name, 1, {}, {})
 
     @cached_property
+    def schema(self) -> pa.Schema:
+        """That of documents, with the metadata columns that the sources name."""
+        columns = {name: kind for _, name, kind in columns_of(self.sources)}
+        return pa.schema([*DOCUMENTS, *(metadata_field(name, kind) for name, kind in columns.items())])
+
+    @cached_property
     def settings(self) -> dict[str, object]:
         sources = {source.name: {"kind": source.kind, **source.identity()} for source in self.sources}
         return {"sources": sources, "max_document_bytes": self.max_document_bytes}
@@ -83,13 +92,21 @@ class ReadStep:
     @cached_property
     def wanted(self) -> dict[str, tuple[int, Item]]:
         """Item key -> (source, item) of everything in the manifests."""
-        items: dict[str, tuple[int, Item]] = {}
+        return {key: (index, item) for key, _, index, item in self._items}
+
+    @cached_property
+    def _items(self) -> list[tuple[str, str, int, Item]]:
+        """(key, key of the whole file, source, item) of everything in the manifests."""
+        items: list[tuple[str, str, int, Item]] = []
         for index, source in enumerate(self.sources):
             identity = Record("source", source.version, source.identity(), {}).fingerprint
             for item in manifest_of(source):
                 settings = (source.name, identity, self.record.version, self.max_document_bytes)
-                key = hash_parts("item", *settings, item.locator, item.size, item.stamp)
-                items[key] = (index, item)
+                facts = (*settings, item.locator, item.size, item.stamp)
+                whole = key = hash_parts("item", *facts)
+                if item.part is not None:
+                    key = hash_parts("item", *facts, item.part.number, item.part.of)
+                items.append((key, whole, index, item))
         return items
 
     def state(self, store: Store) -> Status:
@@ -98,7 +115,7 @@ class ReadStep:
         if snapshot is None:
             return Status("new", total, total, "items")
         missing, vanished = self._difference(store)
-        new_columns = _new_columns(snapshot)
+        new_columns = self._new_columns(snapshot)
         reasons = [f"documents have a new column {name}" for name in new_columns]
         if missing:
             reasons.append(f"{len(missing):,} new or changed items")
@@ -116,16 +133,19 @@ class ReadStep:
         snapshot = store["documents"].require()
         items = pa.chunked_array([batch["item"] for batch in snapshot.scan(["item"])], pa.string()).unique()
         present = set(items.to_pylist()) | rejected_inputs(store, self.record)
-        return [key for key in self.wanted if key not in present], sorted(present - self.wanted.keys())
+        # A large file may have been read whole, before files were read in parts.
+        wanted = {key: whole for key, whole, _, _ in self._items}
+        missing = [key for key, whole in wanted.items() if key not in present and whole not in present]
+        return missing, sorted(present - wanted.keys() - set(wanted.values()))
 
     def run(self, context: Context) -> None:
         dataset = context.store["documents"]
         stored = {**self.record.as_json(), "fields": self.settings}
         if dataset.snapshot() is None:
-            dataset.create(DOCUMENTS, stored, context.properties(self.record))
-        new_columns = _new_columns(dataset.require())
+            dataset.create(self.schema, stored, context.properties(self.record))
+        new_columns = self._new_columns(dataset.require())
         if new_columns:
-            fields = pa.schema([DOCUMENTS.field(name) for name in new_columns])
+            fields = pa.schema([self.schema.field(name) for name in new_columns])
             context.commit(lambda: add_fields(dataset, fields, {}))
         missing, vanished = self._difference(context.store)
         if vanished:
@@ -167,6 +187,20 @@ class ReadStep:
                 "JSON Lines in UTF-8."
             )
 
+    def _new_columns(self, snapshot: Snapshot) -> list[str]:
+        """Columns that documents did not have when the bank was begun; null says of a row that it has no such thing.
+
+        Raises `RecipeError` for a metadata column whose type is another one by now.
+        """
+        present = {field.name: field.type for field in snapshot.schema}
+        for source, name, _ in columns_of(self.sources):
+            if name in present and present[name] != self.schema.field(name).type:
+                raise RecipeError(
+                    f"The column '{name}' of the source '{source}' has another type in this bank ({present[name]}). "
+                    "Name the column otherwise under `columns`, or build another bank by giving the recipe a new name."
+                )
+        return [name for name in self.schema.names if name not in present]
+
     def _forget(self, store: Store, keys: list[str]) -> None:
         """Rejects first: a kill between the two leaves documents, by which the next build knows what to forget."""
         if store["rejects"].snapshot() is not None:
@@ -177,20 +211,30 @@ class ReadStep:
         """Items in manifest order, cut into chunks by bytes and number."""
         chunk: list[tuple[int, str, Item]] = []
         size = 0
-        for key in keys:
-            index, item = self.wanted[key]
+        for index, key, item in self._located(keys):
             chunk.append((index, key, item))
-            size += item.size
+            size += item.size // (item.part.of if item.part else 1)
             if size >= CHUNK_BYTES or len(chunk) >= CHUNK_ITEMS:
                 yield ReadWork(tuple(chunk))
                 chunk, size = [], 0
         if chunk:
             yield ReadWork(tuple(chunk))
 
+    def _located(self, keys: list[str]) -> Iterator[tuple[int, str, Item]]:
+        """(source, key, item) for each key; parts of a file with the places where they begin."""
+        named = ((key, *self.wanted[key]) for key in keys)
+        for (index, _, parted), group in itertools.groupby(
+            named, lambda one: (one[1], one[2].locator, bool(one[2].part))
+        ):
+            some = list(group)
+            items = [item for _, _, item in some]
+            located = self.sources[index].located(items) if parted else items  # type: ignore[attr-defined]
+            yield from ((index, key, item) for (key, _, _), item in zip(some, located, strict=True))
+
     def _worker(
         self, dataset: Dataset, rejects_dataset: Dataset, run: str
     ) -> Callable[[], Callable[[ReadWork], ReadItem]]:
-        record = self.record
+        record, schema = self.record, self.schema
         sources, limit, grain, step = self.sources, self.max_document_bytes, self.fragment_characters, self.name
 
         def factory() -> Callable[[ReadWork], ReadItem]:
@@ -204,8 +248,8 @@ class ReadStep:
                 def flush() -> None:
                     nonlocal rows, size
                     faults.reach(step, "before-write")
-                    table = pa.Table.from_pylist(rows, schema=DOCUMENTS)
-                    fragments.extend(write_rows(dataset.uri, table, DOCUMENTS, dataset.storage_options))
+                    table = pa.Table.from_pylist(rows, schema=schema)
+                    fragments.extend(write_rows(dataset.uri, table, schema, dataset.storage_options))
                     faults.reach(step, "after-write")
                     rows, size = [], 0
 
@@ -230,11 +274,6 @@ class ReadStep:
         return factory
 
 
-def _new_columns(snapshot: Snapshot) -> list[str]:
-    """Columns that documents did not have when the bank was begun; null says for each row that it has no such thing."""
-    return [name for name in DOCUMENTS.names if name not in snapshot.schema.names]
-
-
 def _turns(documents: Snapshot) -> int:
     """How many turns the conversations have: of a session they can be rejected one by one."""
     lengths = (pc.list_value_length(batch["turns"]) for batch in documents.scan(["turns"]))
@@ -245,6 +284,7 @@ def _read_item(source: Source, key: str, item: Item, limit: int) -> Iterator[dic
     """Rows and rejects of one item. An item that holds nothing says so, or it would be read again each time."""
     seen = SeenIds()
     empty = True
+    columns: Columns = getattr(source, "columns", {})
     for result in source.read(item, limit):
         empty = False
         if isinstance(result, Reject):
@@ -253,6 +293,10 @@ def _read_item(source: Source, key: str, item: Item, limit: int) -> Iterator[dic
         content = content_hash(result.text)
         stated = [result.collection, result.tenant, result.session, result.speaker, str(result.time or "")]
         stated += [str(value or "") for turn in result.turns for value in dataclasses.astuple(turn)]
+        values, faults = typed(result.metadata, columns)
+        stated += [f"{name}={value}" for name, value in values.items() if value is not None]
+        if item.part is not None and item.part.number and getattr(source, "id_field", None):
+            stated.append(f"part {item.part.number}")  # an id that an earlier part has too is another row
         identity = document_id(source.name, result.locator, content, *stated)
         if not seen.add(identity):
             reason = (
@@ -274,7 +318,10 @@ def _read_item(source: Source, key: str, item: Item, limit: int) -> Iterator[dic
             "length": len(result.text),
             "text": result.text,
             "turns": [vars(turn) for turn in result.turns] or None,
+            **values,
         }
+        for reason in faults:
+            yield {"input": key, "locator": result.locator, "reason": reason, "severity": "note"}
     if empty:
         reason = "It holds no documentation, docstring or text."
         yield {"input": key, "locator": item.locator, "reason": reason, "severity": "empty"}

@@ -35,4 +35,5 @@ def parts(data: bytes, settings: Mapping[str, Any]) -> Iterator[Part]:
                 for _ in events(content):  # its depth, since mammoth goes down by calls
                     pass
     page = mammoth.convert_to_html(io.BytesIO(data), convert_image=lambda image: []).value
+    page = page.replace("<td><p>", "<td>").replace("</p></td>", "</td>")  # a row is a line
     yield page_part(f"<body>{page}</body>", {"main_content": False}, core_properties(members))

@@ -20,7 +20,7 @@ MOST_CHAPTERS = 20_000
 
 
 def parts(data: bytes, settings: Mapping[str, Any]) -> Iterator[Part]:
-    """A part a chapter. It states `chapter` (its file), `book`, and ``fault`` instead of a text where it has none."""
+    """A part a chapter. It states its `file`, and ``fault`` instead of a text where it has none."""
     members = Members(data)
     if "META-INF/rights.xml" in members or _encrypted(members):
         raise Unparsed("The book is encrypted (DRM); read a copy without it.")
@@ -30,12 +30,14 @@ def parts(data: bytes, settings: Mapping[str, Any]) -> Iterator[Part]:
     if not spine:
         raise Unparsed("The book names no chapters; save it anew with the program that made it.")
     title = book.pop("title", "")
-    for number, name in enumerate(dict.fromkeys(spine[:MOST_CHAPTERS]), start=1):
+    number = 0
+    for name in dict.fromkeys(spine[:MOST_CHAPTERS]):
         address, media, properties = files.get(name, ("", "", ""))
         if (media and media not in PAGES) or "nav" in properties.split():
             continue
+        number += 1
         member = inside(folder, unquote(address).partition("#")[0])
-        stated: dict[str, Any] = {"chapter": member or name, "number": number, "book": title}
+        stated: dict[str, Any] = {"file": member or name, "chapter": number, "book": title}
         try:
             if not address:
                 raise Unparsed("The chapter has no file in the book; save it anew with the program that made it.")
@@ -63,7 +65,13 @@ def _package(members: Members) -> str:
 
 def _contents(content: bytes) -> tuple[dict[str, Any], dict[str, tuple[str, str, str]], list[str]]:
     """(what the book states, id -> (address, media type, properties), ids of the spine)."""
-    names = {"title": "title", "creator": "author", "language": "language", "date": "date", "description": "description"}
+    names = {
+        "title": "title",
+        "creator": "author",
+        "language": "language",
+        "date": "date",
+        "description": "description",
+    }
     stated: dict[str, Any] = {}
     tags: list[str] = []
     files: dict[str, tuple[str, str, str]] = {}

@@ -89,13 +89,13 @@ def _plain(line: str) -> str:
 
 
 def _without(lines: list[str], top: set[str], bottom: set[str]) -> list[str]:
-    """A page's lines without the running ones, which stand at its very ends."""
+    """A page's lines without the running ones, which stand at its very ends; a page of nothing else keeps them."""
     start, end = 0, len(lines)
     while start < min(MARGIN, end) and _plain(lines[start]) in top:
         start += 1
     while end > max(start, len(lines) - MARGIN) and _plain(lines[end - 1]) in bottom:
         end -= 1
-    return lines[start:end]
+    return lines[start:end] if any(lines[start:end]) else lines
 
 
 def _joined(pages: list[list[str]], headings: Mapping[int, set[str]]) -> tuple[str, list[int]]:

@@ -1,4 +1,4 @@
-"""The text of slides: paragraphs in their order, cells of a table by tabs, and the speaker's notes behind each slide."""
+"""The text of slides: paragraphs in their order, cells of a table by tabs, and the notes behind each slide."""
 
 from __future__ import annotations
 

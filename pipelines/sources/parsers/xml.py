@@ -48,15 +48,18 @@ def events(data: bytes) -> Iterator[Event]:
     parser.CharacterDataHandler = lambda text: queue.append(("text", "", text))
     parser.EntityDeclHandler = entity
     parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
-    try:
-        for place in range(0, len(data), _PIECE):
-            parser.Parse(data[place : place + _PIECE], False)
-            yield from queue
-            queue.clear()
-        parser.Parse(b"", True)
-    except (expat.ExpatError, ValueError, LookupError) as error:
-        raise Unparsed(f"Its XML is damaged ({error}); save it anew with the program that made it.") from error
-    yield from queue
+    for place in range(0, len(data) + 1, _PIECE):
+        fault: Unparsed | None = None
+        try:
+            parser.Parse(data[place : place + _PIECE], place + _PIECE > len(data))
+        except Unparsed as error:
+            fault = error
+        except (expat.ExpatError, ValueError, LookupError) as error:
+            fault = Unparsed(f"Its XML is damaged ({error}); save it anew with the program that made it.")
+        yield from queue  # what stands before a fault is as good as it was
+        queue.clear()
+        if fault is not None:
+            raise fault
 
 
 def local(name: str) -> str:

@@ -106,5 +106,3 @@ def _named(values: Mapping[str, str]) -> dict[str, Any]:
     stated: dict[str, Any] = {field: values[name] for name, field in names.items() if values.get(name)}
     words = [word.strip() for word in values.get("keywords", "").replace(";", ",").split(",") if word.strip()]
     return {**stated, "tags": words[:100]} if words else stated
-
-

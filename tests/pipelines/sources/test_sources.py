@@ -61,11 +61,11 @@ def test_built_in_sources_are_found() -> None:
 @pytest.mark.parametrize("kind", sorted(SOURCES))
 def test_a_source_is_a_strict_frozen_model_named_by_its_kind(kind: str) -> None:
     needed = {} if kind == "python-environment" else {"path": "x"}
-    source = TypeAdapter(SOURCES[kind]).validate_python({"kind": kind, **needed})
+    source = TypeAdapter(find_source(kind)).validate_python({"kind": kind, **needed})
     assert isinstance(source, BaseModel)
     assert (source.kind, source.name) == (kind, kind)  # type: ignore[attr-defined]
     with pytest.raises(ValidationError):
-        SOURCES[kind](path="x", unknown=1)
+        find_source(kind)(path="x", unknown=1)
     with pytest.raises(ValidationError):
         source.name = "other"  # type: ignore[attr-defined]
 
