@@ -39,7 +39,19 @@ class Format:
         return cast(Callable[..., Any] | None, getattr(import_module(self.module), member, None))
 
 
-_DOCUMENTS: tuple[Format, ...] = ()
+_DOCUMENTS: tuple[Format, ...] = (
+    Format("pdf", "pipelines.sources.pdf", "a PDF"),
+    Format("epub", "pipelines.sources.epub", "an electronic book (EPUB)"),
+    Format("docx", "pipelines.sources.docx", "a Word document"),
+    Format("pptx", "pipelines.sources.pptx", "a presentation"),
+    Format("xlsx", "pipelines.sources.xlsx", "a spreadsheet"),
+    Format("notion", "pipelines.sources.notion", "an export of Notion"),
+    Format("obsidian", "pipelines.sources.obsidian", "a vault of Obsidian"),
+    Format("notebook", "pipelines.sources.notebooks", "a notebook"),
+    Format("html", "pipelines.sources.html", "a page of HTML"),
+    Format("markdown", "pipelines.sources.markdown", "Markdown"),
+    Format("code", "pipelines.sources.code", "source code"),
+)
 """Pages, books, notes and code."""
 
 _TALKS: tuple[Format, ...] = ()
