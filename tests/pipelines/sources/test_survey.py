@@ -79,7 +79,7 @@ def test_an_ending_that_stands_for_two_formats_is_sorted_by_content(tmp_path):
 
 def test_a_folder_of_text_alone_keeps_the_commented_recipe(tmp_path):
     (tmp_path / "texts").mkdir()
-    (tmp_path / "texts" / "a.md").write_text("# A")
+    (tmp_path / "texts" / "a.txt").write_text("A text.")
     assert main(["init", str(tmp_path / "r.yaml"), "--folder", str(tmp_path / "texts")]) == 0
     assert "# suffixes: [.txt" in (tmp_path / "r.yaml").read_text()
 

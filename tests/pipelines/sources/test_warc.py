@@ -89,6 +89,17 @@ def test_encodings_are_those_of_the_header(write):
     assert texts(read(path)) == ["größer"]
 
 
+def test_pages_are_read_as_pages_in_the_encoding_of_the_header(write):
+    pytest.importorskip("resiliparse")
+    page = (
+        "<html><head><meta charset='utf-8'><title>Grüße</title></head><body><p>Viele größere Eulen.</p></body></html>"
+    )
+    results = read(write([record(0, page.encode("latin-1"), kind="text/html; charset=ISO-8859-1")]))
+    [document] = [one for one in results if isinstance(one, Document)]
+    assert document.text.strip() == "Viele größere Eulen."
+    assert (document.metadata["title"], document.metadata["url"]) == ("Grüße", "https://host0.example/page")
+
+
 @pytest.mark.parametrize("share", [0.3, 0.55, 0.99])
 def test_of_a_file_that_is_cut_off_the_beginning_is_read(write, share):
     whole = read(write(RECORDS))
