@@ -122,14 +122,14 @@ FORMATS: dict[str, tuple[str, str, Callable[[Path, int], None]]] = {
 
 def _read(kind: str, path: Path) -> tuple[int, int]:
     """(documents, rejects) of a file."""
-    from pipelines.sources.contracts import Document, Part
+    from pipelines.sources.contracts import Document, FilePart
     from pipelines.sources.kinds import find_source
 
     source = find_source(kind)(path=str(path))  # type: ignore[call-arg]
     documents = rejects = 0
     items = source.manifest()
     if items[0].part is not None:  # all of it in this process
-        whole = Part(0, 1, 0, items[0].size, 1)
+        whole = FilePart(0, 1, 0, items[0].size, 1)
         items = [type(items[0])(items[0].locator, items[0].size, items[0].stamp, whole)]
     for item in items:
         for result in source.read(item, 10_000_000):

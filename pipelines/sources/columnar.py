@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mnemic.ids import hash_parts
 from pipelines.seen import SeenIds
-from pipelines.sources.contracts import Document, Part, Reject
+from pipelines.sources.contracts import Document, FilePart, Reject
 from pipelines.sources.fields import Records
 from pipelines.sources.json_values import Unusable
 from pipelines.sources.proposal import fields_of
@@ -33,10 +33,10 @@ class Table(Records):
     """What sources of columnar files share; each gives batches of the rows of a file, and their numbers."""
 
     def documents(self, file: BinaryIO, locator: str, max_document_bytes: int) -> Iterator[Document | Reject]:
-        yield from self.documents_of_part(file, locator, Part(0, 1), max_document_bytes)
+        yield from self.documents_of_part(file, locator, FilePart(0, 1), max_document_bytes)
 
     def documents_of_part(
-        self, file: BinaryIO, locator: str, part: Part, max_document_bytes: int
+        self, file: BinaryIO, locator: str, part: FilePart, max_document_bytes: int
     ) -> Iterator[Document | Reject]:
         with file:
             try:
@@ -47,7 +47,7 @@ class Table(Records):
                 reason = open_failed(error) if error.errno else damaged(error)
                 yield Reject(locator, reason)
 
-    def batches(self, file: BinaryIO, part: Part) -> Iterator[tuple[int, pa.RecordBatch] | tuple[int, str]]:
+    def batches(self, file: BinaryIO, part: FilePart) -> Iterator[tuple[int, pa.RecordBatch] | tuple[int, str]]:
         """(number of the first row from 1 on, batch of `wanted_fields`), or (number, why the next rows cannot be read).
 
         Raises `Unusable` where nothing can be read.

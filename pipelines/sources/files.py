@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mnemic.errors import SourceError
 from pipelines.sources.columns import Columns
-from pipelines.sources.contracts import Document, Item, Part, Reject
+from pipelines.sources.contracts import Document, FilePart, Item, Reject
 from pipelines.sources.recognise import head_of, recognised
 from pipelines.sources.text import open_failed, open_file
 
@@ -132,7 +132,7 @@ class Files(BaseModel):
         raise NotImplementedError(f"{type(self).__name__} does not say what is in a file; write `documents`.")
 
     def documents_of_part(
-        self, file: BinaryIO, locator: str, part: Part, max_document_bytes: int
+        self, file: BinaryIO, locator: str, part: FilePart, max_document_bytes: int
     ) -> Iterator[Document | Reject]:
         """As `documents`, of one part of a large file."""
         raise NotImplementedError(f"{type(self).__name__} does not say what is in a part; write `documents_of_part`.")
@@ -177,7 +177,7 @@ class Files(BaseModel):
         of = item.size // PART_BYTES
         if of < 2 or not self.parts or not item.locator.lower().endswith(self.parts):
             return [item]
-        return [replace(item, part=Part(number, of)) for number in range(of)]
+        return [replace(item, part=FilePart(number, of)) for number in range(of)]
 
     def _place(self) -> tuple[str, str]:
         """The path of the source's folder or file, and the glob's pattern below it ("" for none)."""

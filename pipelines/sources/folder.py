@@ -15,7 +15,7 @@ from pydantic import Field
 
 from mnemic.ids import hash_parts
 from pipelines.seen import SeenIds
-from pipelines.sources.contracts import Document, Item, Part, Reject
+from pipelines.sources.contracts import Document, FilePart, Item, Reject
 from pipelines.sources.fields import Records, first_folder
 from pipelines.sources.json_values import JSON_LINES, MARK, Unusable, json_lines, kind_of
 from pipelines.sources.parts import lines, located
@@ -79,7 +79,7 @@ class Folder(Records):
         yield text if isinstance(text, Reject) else Document(locator, text, first_folder(locator))
 
     def documents_of_part(
-        self, file: BinaryIO, locator: str, part: Part, max_document_bytes: int
+        self, file: BinaryIO, locator: str, part: FilePart, max_document_bytes: int
     ) -> Iterator[Document | Reject]:
         yield from self._json_lines(file, locator, max_document_bytes, part)
 
@@ -100,7 +100,9 @@ class Folder(Records):
             f"It is {form.title}, and no plain text; read it with a source of `kind: {form.kind}`, or leave it out.",
         )
 
-    def _json_lines(self, file: BinaryIO, locator: str, limit: int, part: Part | None) -> Iterator[Document | Reject]:
+    def _json_lines(
+        self, file: BinaryIO, locator: str, limit: int, part: FilePart | None
+    ) -> Iterator[Document | Reject]:
         seen = SeenIds()  # two documents at one place would be one row
         for entry in json_lines(file, locator, limit, part=part):
             if isinstance(entry, Reject):

@@ -31,7 +31,7 @@ SECONDS = 120
 
 
 @dataclass(frozen=True)
-class Entry:
+class CommittedFile:
     """A file of a revision. ``size`` is 0 for a submodule."""
 
     mode: str
@@ -102,13 +102,13 @@ def commit_of(folder: str, revision: str) -> str:
         ) from error
 
 
-def files_of(folder: str, commit: str) -> Iterator[Entry]:
+def files_of(folder: str, commit: str) -> Iterator[CommittedFile]:
     """The files of a commit in the order of their paths."""
     for line in output(folder, "ls-tree", "-r", "-l", "-z", "--full-tree", commit).split(b"\0"):
         if line:
             facts, _, path = line.partition(b"\t")
             mode, _, name, size = facts.decode().split()
-            yield Entry(mode, name, int(size) if size.isdigit() else 0, path)
+            yield CommittedFile(mode, name, int(size) if size.isdigit() else 0, path)
 
 
 class Objects:

@@ -14,7 +14,7 @@ from pydantic import Field
 from mnemic.conditions import Conditions
 from mnemic.errors import BankError, QueryError, SourceError
 from pipelines.sources.columnar import RAISED, ROWS, Table, damaged, proposed_of
-from pipelines.sources.contracts import Document, Item, Part, Reject
+from pipelines.sources.contracts import Document, FilePart, Item, Reject
 from pipelines.sources.json_values import Unusable
 
 
@@ -70,7 +70,7 @@ class LanceTable(Table):
         except (Unusable, BankError, QueryError) as error:
             yield Reject(item.locator, str(error))
 
-    def batches(self, file: BinaryIO, part: Part) -> Iterator[tuple[int, Any]]:
+    def batches(self, file: BinaryIO, part: FilePart) -> Iterator[tuple[int, Any]]:
         raise NotImplementedError("A table is a folder.")
 
     def _batches(self, fragment: int) -> Iterator[tuple[int | list[int], Any]]:

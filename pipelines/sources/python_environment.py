@@ -112,7 +112,7 @@ class PythonEnvironment(BaseModel):
     """Documents of the packages installed beside this interpreter, or in the folders ``path``.
 
     ``sample_characters`` draws whole packages by ``seed`` until about so many characters are expected. A document knows
-    its `package` and `package_version`; ``columns`` names what a bank keeps of them.
+    its `package`; ``columns`` names what a bank keeps of that.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -166,7 +166,7 @@ class PythonEnvironment(BaseModel):
                 continue
             for found in _documents(data, file, name):
                 fault = text_fault(found.text) if isinstance(found, Document) else ""
-                stated = {"package": name, "package_version": distribution.version}
+                stated = {"package": name}
                 plain = found if isinstance(found, Reject) else replace(found, metadata=stated)
                 yield Reject(found.locator, fault) if fault else plain
 
