@@ -61,6 +61,7 @@ class Warc(Inside):
         kinds = WarcRecordType.response | WarcRecordType.conversion
         left_out: Counter[str] = Counter()
         begin = last = 0  # of this run of records, of the last good one
+        told = -1  # where damage was told last; what follows without a good record is the same damage
         with file:
             try:
                 packed = file.read(3) == GZIP
@@ -81,10 +82,11 @@ class Warc(Inside):
                         )
                     if not fault:
                         break
+                    if told < 0 or last > begin:
+                        reason = f"Behind this record a damaged one stands ({fault}); copy the file again."
+                        yield Reject(f"{locator}#{last}", reason)
+                        told = last
                     begin = _next_record(file, last + 1, packed)
-                    yield Reject(
-                        f"{locator}#{last}", f"Behind this record a damaged one stands ({fault}); copy it again."
-                    )
             except OSError as error:
                 yield Reject(locator, open_failed(error))
         if left_out:
