@@ -23,7 +23,7 @@ MARGIN = 3
 
 MOST_HEADINGS = 10_000
 
-_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ufffe\uffff]")
 _HYPHEN = re.compile(r"(?<=[^\W\d_])(?:-|\u00ad)\n(?=[a-zß-öø-ÿ])")
 _DATE = re.compile(r"D:(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(?:(Z)|([+-]\d\d)'?(\d\d))?")
 _DIGITS = re.compile(r"\d+")
@@ -65,8 +65,9 @@ def parts(data: bytes, settings: Mapping[str, Any]) -> Iterator[Part]:
 
 
 def _lines(text: str) -> list[str]:
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\ufffe", "").replace("\x02", "")
-    text = _HYPHEN.sub("", text)
+    text = text.replace("\r\n", "\n").replace("\ufffe", "").replace("\x02", "")
+    if "-\n" in text or "\u00ad\n" in text:
+        text = _HYPHEN.sub("", text)
     return [line.rstrip() for line in _CONTROLS.sub("\ufffd", text).strip("\n").split("\n")]
 
 

@@ -93,6 +93,10 @@ class ParserProcess:
             )
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def usable(self) -> bool:
         return not self._closed and self._process.poll() is None
 
@@ -160,6 +164,11 @@ def parse_apart(name: str, data: bytes, settings: Mapping[str, Any], subject: st
                 process.close()
 
 
+def idle() -> list[ParserProcess]:
+    """The parsers of this process that wait for a file."""
+    return [process for (pid, _), free in _FREE.items() if pid == os.getpid() for process in free]
+
+
 def serve(name: str) -> None:
     """Take files apart until the parent closes the pipe; runs in the process itself."""
     import importlib
@@ -179,7 +188,7 @@ def serve(name: str) -> None:
         request, data = frame
         signal.setitimer(signal.ITIMER_PROF, request["seconds"])
         try:
-            for stated, text in parts(bytes(data), request["settings"]):
+            for stated, text in parts(data, request["settings"]):
                 _write(output, {"part": stated}, text.encode("utf-8", "surrogatepass"))
         except Unparsed as error:
             _write(output, {"fault": str(error)}, b"")
@@ -212,7 +221,7 @@ def _write(pipe: int, stated: Mapping[str, Any], data: bytes) -> None:
         rest = rest[os.write(pipe, rest) :]
 
 
-def _read(pipe: int, last: float | None) -> tuple[dict[str, Any], bytearray] | None:
+def _read(pipe: int, last: float | None) -> tuple[dict[str, Any], bytes] | None:
     """A frame; None where the pipe is closed, or none came until ``last``."""
     lengths = _exactly(pipe, _LENGTHS.size, last)
     if lengths is None:
@@ -224,16 +233,16 @@ def _read(pipe: int, last: float | None) -> tuple[dict[str, Any], bytearray] | N
     return None if stated is None or data is None else (json.loads(stated), data)
 
 
-def _exactly(pipe: int, size: int, last: float | None) -> bytearray | None:
-    data = bytearray(size)
-    rest = memoryview(data)
+def _exactly(pipe: int, size: int, last: float | None) -> bytes | None:
+    pieces = []
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
-    while rest:
+    while size:
         if last is not None and not poll.poll(max(0.0, last - time.monotonic()) * 1000):
             return None
-        count = os.readv(pipe, [rest])
-        if not count:
+        piece = os.read(pipe, min(size, PIPE))
+        if not piece:
             return None
-        rest = rest[count:]
-    return data
+        pieces.append(piece)
+        size -= len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
