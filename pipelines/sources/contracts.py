@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Protocol
 
@@ -36,6 +36,9 @@ class Document:
     """A text, and what the source itself says about it. ``time`` has a zone and is never a file's modification time.
 
     ``turns`` are a conversation's, in order and without overlap; what is between two of them is white space.
+    ``metadata`` is what the format states beside the text, under short lower-case names (title, author, date, language,
+    url, tags, or the fields of a record): texts, numbers, times or lists of texts. Of it a bank keeps only what the
+    recipe names in `columns`.
     """
 
     locator: str
@@ -46,6 +49,7 @@ class Document:
     speaker: str = ""
     time: datetime | None = None
     turns: tuple[Turn, ...] = ()
+    metadata: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

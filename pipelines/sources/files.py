@@ -16,7 +16,7 @@ from typing import BinaryIO, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mnemic.errors import SourceError
-from pipelines.sources.contracts import Item, Reject
+from pipelines.sources.contracts import Document, Item, Reject
 from pipelines.sources.text import open_file
 
 MAGIC = frozenset("*?[")
@@ -80,6 +80,17 @@ class Files(BaseModel):
             )
         return sorted(items, key=lambda item: item.locator)
 
+    def read(self, item: Item, max_document_bytes: int) -> Iterator[Document | Reject]:
+        file = self.file(item)
+        if isinstance(file, Reject):
+            yield file
+        else:
+            yield from self.documents(file, item.locator, max_document_bytes)
+
+    def documents(self, file: BinaryIO, locator: str, max_document_bytes: int) -> Iterator[Document | Reject]:
+        """The documents of an open file, which can be sought in and is closed here, and its rejects."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what is in a file; write `documents`.")
+
     def file(self, item: Item) -> BinaryIO | Reject:
         """The regular file of an item, open; a `Reject` where there is none, or none that may be read."""
         base, _ = self._place()
@@ -93,6 +104,11 @@ class Files(BaseModel):
         if root is not None and os.path.islink(path) and os.path.isdir(path):
             return _folder_link(path, root, item.locator)
         return open_file(path, root, item.locator)
+
+    def lists(self, locator: str) -> bool:
+        """Whether the glob of ``path`` takes a file below its fixed folder."""
+        pattern = self._place()[1]
+        return _fits(tuple(locator.split("/")), tuple(pattern.split("/")) if pattern else ("**",))
 
     def _place(self) -> tuple[str, str]:
         """The path of the source's folder or file, and the glob's pattern below it ("" for none)."""

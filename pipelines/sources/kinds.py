@@ -7,15 +7,35 @@ from typing import cast
 
 from mnemic.errors import RecipeError
 from mnemic.plugins import find_plugin, load_entry, plugins
+from pipelines.sources.chatgpt import ChatGPT
+from pipelines.sources.claude import Claude
 from pipelines.sources.contracts import Source
 from pipelines.sources.conversations import Conversations
+from pipelines.sources.discord import Discord
 from pipelines.sources.folder import Folder
+from pipelines.sources.mail import Mail
+from pipelines.sources.maildir import Maildir
 from pipelines.sources.python_environment import PythonEnvironment
+from pipelines.sources.slack import Slack
+from pipelines.sources.telegram import Telegram
+from pipelines.sources.whatsapp import WhatsApp
 
 ENTRY_POINTS = "mnemic.sources"
 """Entry-point group in which other packages offer sources."""
 
-SOURCES: dict[str, type] = {"folder": Folder, "conversations": Conversations, "python-environment": PythonEnvironment}
+SOURCES: dict[str, type] = {
+    "folder": Folder,
+    "conversations": Conversations,
+    "python-environment": PythonEnvironment,
+    "mail": Mail,
+    "maildir": Maildir,
+    "chatgpt": ChatGPT,
+    "claude": Claude,
+    "slack": Slack,
+    "discord": Discord,
+    "telegram": Telegram,
+    "whatsapp": WhatsApp,
+}
 """The built-in sources by kind."""
 
 
