@@ -6,8 +6,7 @@
             "content": {"content_type": "text", "parts": ["How long does it rise?"]}, "metadata": {}}}}}]
 
 The messages of a conversation are a tree, since a question can be edited and an answer asked for again. Read is the
-path that ends in `current_node`, which ChatGPT shows; with ``branches`` the messages of each other branch are a document
-too.
+path that ends in `current_node`, which ChatGPT shows; with ``branches`` each other branch is a document too.
 
 A conversation is a session, its title the collection, and the export (its folder or file) the tenant. Speakers are the
 roles `user` and `assistant`, or a tool's name. Hidden nodes, system prompts and what the model thinks are dropped.
@@ -23,7 +22,7 @@ from typing import Any, BinaryIO, ClassVar, Literal
 from pydantic import Field
 
 from pipelines.sources.contracts import Document, Reject
-from pipelines.sources.exports import conversations, export_name
+from pipelines.sources.exports import Layout, conversations, export_name
 from pipelines.sources.files import Files
 from pipelines.sources.json_stream import objects
 from pipelines.sources.json_values import Unusable, kind_of
@@ -60,7 +59,8 @@ class ChatGPT(Files):
     def documents(self, file: BinaryIO, locator: str, max_document_bytes: int) -> Iterator[Document | Reject]:
         left = LeftOut(locator)
         take = partial(self._conversation, locator=locator, left=left, limit=max_document_bytes)
-        yield from conversations(file, locator, self.max_json_bytes, _is_conversation, "ChatGPT", take, _salvage)
+        layout = Layout("ChatGPT", _is_conversation, _salvage, _renamed)
+        yield from conversations(file, locator, self.max_json_bytes, layout, take)
         yield from left.told()
 
     def _conversation(
@@ -142,12 +142,16 @@ def _paths(nodes: Mapping[str, Mapping[str, Any]], current: object) -> list[tupl
         for child in children if isinstance(children, list) else ():
             if isinstance(child, str):
                 above.setdefault(child, name)
-    parents = set(above.values())
     for name, node in nodes.items():
         parent = node.get("parent")
         if isinstance(parent, str) and (parent in nodes or parent in above):
             above[name] = parent
+    parents = set()
+    for name in nodes:
+        parent = above.get(name)
+        while parent is not None and parent not in parents:
             parents.add(parent)
+            parent = None if parent in nodes else above.get(parent)  # on past one that is not there
     leaves = [name for name in nodes if name not in parents]
     last = current if isinstance(current, str) and current in nodes else None
     if last is None:  # the newest leaf; all nodes stand in a circle where there is none
@@ -178,6 +182,13 @@ def _is_conversation(value: Any) -> bool:
 
 def _is_node(value: Any) -> bool:
     return isinstance(value, dict) and "message" in value and ("parent" in value or "children" in value)
+
+
+def _renamed(value: dict[str, Any]) -> Any:
+    for nodes in value.values():
+        if isinstance(nodes, dict) and any(map(_is_node, nodes.values())):
+            return {**value, "mapping": nodes}
+    return None
 
 
 def _salvage(text: str) -> Any:

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, ClassVar, Literal
 from pydantic import Field
 
 from pipelines.sources.contracts import Document, Reject
-from pipelines.sources.exports import conversations, export_name
+from pipelines.sources.exports import Layout, conversations, export_name
 from pipelines.sources.files import Files
 from pipelines.sources.json_stream import objects
 from pipelines.sources.json_values import Unusable, kind_of, record_of
@@ -59,7 +59,8 @@ class Claude(Files):
     def documents(self, file: BinaryIO, locator: str, max_document_bytes: int) -> Iterator[Document | Reject]:
         left = LeftOut(locator)
         take = partial(self._conversation, locator=locator, left=left, limit=max_document_bytes)
-        yield from conversations(file, locator, self.max_json_bytes, _is_conversation, "Claude", take, _salvage)
+        layout = Layout("Claude", _is_conversation, _salvage, _renamed)
+        yield from conversations(file, locator, self.max_json_bytes, layout, take)
         yield from left.told()
 
     def _conversation(
@@ -144,6 +145,13 @@ def _is_conversation(value: Any) -> bool:
 
 def _is_message(value: Any) -> bool:
     return isinstance(value, dict) and "sender" in value and ("text" in value or "content" in value)
+
+
+def _renamed(value: dict[str, Any]) -> Any:
+    for messages in value.values():
+        if isinstance(messages, list) and any(map(_is_message, messages)):
+            return {**value, "chat_messages": messages}
+    return None
 
 
 def _salvage(text: str) -> Any:

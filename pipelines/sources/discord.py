@@ -5,8 +5,8 @@
          "author": {"id": "4", "name": "ada", "nickname": "Ada", "isBot": false}, "attachments": []}]}
     messages/c2/channel.json, messages/c2/messages.csv or .json, messages/index.json, account/user.json     the package
 
-A channel is a tenant, named by its server, its name and its id, since two people may have one name. A session ends at
-a pause. Speakers are nicknames. Messages of bots (unless ``bots``), of Discord itself (joins, pins) and those without text
+A channel is a tenant, named by its server, name and id, since two people may have one name. A session ends at a pause.
+Speakers are nicknames. Messages of bots (unless ``bots``), of Discord itself (joins, pins) and those without text
 are left out and counted. The package has what its owner wrote and nothing that others did.
 """
 
@@ -36,6 +36,7 @@ from pipelines.sources.transcript import Chat, LeftOut, Message, Pauses, usable_
 
 _EXPORTER = re.compile(rb'(?<!\\)"guild"\s*:\s*\{.*(?<!\\)"channel"\s*:\s*\{.*(?<!\\)"messages"\s*:\s*\[', re.DOTALL)
 _PACKAGE = re.compile(rb'\A\[\s*\{\s*"ID"\s*:.{0,80}"Timestamp"\s*:', re.DOTALL)
+_FIRST = r'\{\s*"id"\s*:\s*"[0-9]+"\s*,\s*"type"\s*:\s*"\w+"\s*,\s*"timestamp"'
 _SAID = frozenset(("Default", "Reply", "ThreadStarterMessage", "ChatInputCommand", "ContextMenuCommand"))
 """Kinds of messages that somebody wrote; newer ones without a name are numbers, of which 0 and 19 to 23 are these."""
 
@@ -97,7 +98,7 @@ class Discord(Files):
             return
 
         def read(stream: JsonStream) -> Iterator[Document | Reject]:
-            header = stream.seek("messages") if stream.peek() == "{" else None
+            header = stream.seek("messages", _FIRST)
             if header is None:
                 reason = "It is no channel of DiscordChatExporter, since it holds no `messages`; leave it out."
                 yield Reject(locator, reason, "empty")

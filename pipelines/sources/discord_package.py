@@ -110,8 +110,6 @@ def _message(record: Any, number: int, place: str, owner: str) -> Message:
 
 def _values(file: BinaryIO) -> Iterator[tuple[int, Any]]:
     stream = JsonStream(file, 16_000_000, "max_channel_bytes")
-    if stream.peek() != "[":
-        raise Unusable("The file holds no list of messages; leave it out.")
     stream.enter()
     for element in stream.elements(is_message):
         yield (element.number, element) if isinstance(element, Damage) else element

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from pipelines.sources.contracts import Document, Reject
@@ -19,8 +20,15 @@ _MOST_STRANGERS = 1_000
 Take = Callable[[Any, int], Iterator[Document | Reject]]
 """Reads a conversation, the second value being its number in the file."""
 
-Salvage = Callable[[str], Any]
-"""What can be read of the text of a damaged conversation: one with fewer messages, or None."""
+
+@dataclass(frozen=True)
+class Layout:
+    """How an assistant's export lays out conversations. What makes one returns None where it cannot."""
+
+    owner: str
+    like: Like  # whether a value is a conversation
+    salvage: Callable[[str], Any]  # makes one of what can be read of damaged text
+    renamed: Callable[[dict[str, Any]], Any]  # makes one of an object whose key of the messages is damaged
 
 
 def export_name(locator: str) -> str:
@@ -30,44 +38,38 @@ def export_name(locator: str) -> str:
     return folder if folder and stem.lower().startswith("conversations") else os.path.splitext(locator)[0]
 
 
-def conversations(
-    file: BinaryIO, locator: str, limit: int, like: Like, layout: str, take: Take, salvage: Salvage
-) -> Iterator[Document | Reject]:
-    """The conversations of a file, as ``take`` reads those that are ``like`` them; ``layout`` says whose they are."""
+def conversations(file: BinaryIO, locator: str, limit: int, layout: Layout, take: Take) -> Iterator[Document | Reject]:
+    """The conversations of a file of this layout, as ``take`` reads them."""
 
     def read(stream: JsonStream) -> Iterator[Document | Reject]:
         strangers: list[Reject] = []
         count = 0
-        for element in _elements(stream, like):
+        stream.enter()
+        for element in stream.elements(layout.like, keep=True):
             if isinstance(element, Damage):
                 place = f"{locator}#{element.number}"
-                value = salvage(element.text)
+                value = layout.salvage(element.text)
                 yield Reject(place, f"{_rest(value)} {element.reason}")
                 if value is None:
                     continue
                 number = element.number
             else:
                 number, value = element
-            if like(value):
+            if not layout.like(value) and isinstance(value, dict) and (other := layout.renamed(value)) is not None:
+                yield Reject(f"{locator}#{number}", f"The messages of entry {number} stand under another key.", "note")
+                value = other
+            if layout.like(value):
                 count += 1
                 yield from take(value, number)
             elif len(strangers) < _MOST_STRANGERS:
-                reason = f"Entry {number} is {kind_of(value)} that is no conversation of {layout}; leave it out."
+                reason = f"Entry {number} is {kind_of(value)} that is no conversation of {layout.owner}; leave it out."
                 strangers.append(Reject(f"{locator}#{number}", reason))
         if count:
             yield from strangers
         elif strangers:
-            yield Reject(locator, f"The file holds no conversations of {layout}; leave it out.", "empty")
+            yield Reject(locator, f"The file holds no conversations of {layout.owner}; leave it out.", "empty")
 
     yield from streamed(file, locator, limit, read)
-
-
-def _elements(stream: JsonStream, like: Like) -> Iterator[tuple[int, Any] | Damage]:
-    if stream.peek() == "[":
-        stream.enter()
-        yield from stream.elements(like, keep=True)
-    else:
-        yield 1, stream.value()
 
 
 def _rest(value: Any) -> str:

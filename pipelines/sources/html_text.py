@@ -1,7 +1,7 @@
 """Text of a small piece of HTML, such as the body of a letter, in one pass whose time grows with its length alone.
 
 Blocks begin lines, items of lists begin with "- ", quotations (`blockquote`) have "> " before each line. Scripts,
-styles and comments are dropped. It reads tags and no page: what of a web page is its content is another reader's question.
+styles and comments are dropped. It knows tags and no pages.
 """
 
 from __future__ import annotations

@@ -80,6 +80,7 @@ class JsonStream:
         self._place = 0
         self._marks: dict[str, int] = {}  # places: what stands from the first of them on is not forgotten
         self._work = 0
+        self._entered = False
         head = file.read(min(len(MARK), self._left))
         self._left -= len(head)
         if head.startswith(UTF_16):
@@ -102,16 +103,21 @@ class JsonStream:
         return self._element()
 
     def enter(self) -> None:
-        """Go behind the bracket that is next."""
-        self._place += 1
+        """Go behind the bracket that is next, if one is."""
+        if self.peek() == "[":
+            self._place += 1
+            self._entered = True
 
-    def seek(self, key: str) -> str | None:
+    def seek(self, key: str, first: str = "") -> str | None:
         """Go to the elements of the next array that stands under ``key``, wherever it is.
+
+        ``first`` is a pattern of how an element begins, by which an array is found whose key is damaged.
 
         Returns the text between, of which the last 65,536 characters are kept; None where no such array follows. A
         quote in a string is escaped, so a bare one is that of a key.
         """
-        pattern = _array_of(key)
+        pattern = re.compile(f"{_array_of(key).pattern}|(?={first})") if first else _array_of(key)
+        self._entered = True
         self._marks["header"] = self._place
         try:
             while (match := pattern.search(self._text, self._place)) is None:
@@ -125,7 +131,7 @@ class JsonStream:
             del self._marks["header"]
 
     def elements(self, like: Like, end: str = "", keep: bool = False) -> Iterator[tuple[int, Any] | Damage]:
-        """(number, value) of each element of the array whose "[" was just read.
+        """(number, value) of each element of the array whose "[" was just read, or of the values that stand here.
 
         After damage the next element is one that is ``like`` those expected. ``end`` is a key whose array, where damage
         leads to it, is not part of this one. With ``keep`` a damage comes with its text, up to the limit.
@@ -140,6 +146,8 @@ class JsonStream:
                 yield Damage(number, "The list of elements ends here, and goes on behind; correct the bracket.")
                 continue
             if mark == "":
+                if not self._entered:
+                    return
                 yield Damage(number + 1, "The file ends inside of its list, so it seems cut off; copy it again.")
                 return
             if mark == ",":

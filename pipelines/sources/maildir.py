@@ -49,8 +49,8 @@ class Maildir(Mail):
                 items.append(Item(posixpath.join(folder, ALL), sum(int(file[1]) for file in files), stamp))
         if not items:
             raise SourceError(
-                f"The source '{self.name}' found no letter in a folder `cur` or `new` under '{base}'; correct `path`, or"
-                " read mbox files and `.eml` files with `kind: mail`."
+                f"The source '{self.name}' found no letter in `cur` or `new` under '{base}'; correct `path`, or read"
+                " mbox files and `.eml` files with `kind: mail`."
             )
         return sorted(items, key=lambda item: item.locator)
 

@@ -166,9 +166,6 @@ class Slack(Files):
         values: list[tuple[str, Any]] = []
 
         def read(stream: JsonStream) -> Iterator[Document | Reject]:
-            if stream.peek() != "[":
-                yield Reject(place, "It holds no list of messages, as a day of a channel does; leave it out.")
-                return
             stream.enter()
             for element in stream.elements(_is_message):
                 if isinstance(element, Damage):

@@ -24,8 +24,6 @@ def people(file: BinaryIO) -> dict[str, str]:
     with file:
         try:
             stream = JsonStream(file, 4_000_000)
-            if stream.peek() != "[":
-                return names
             stream.enter()
             for element in stream.elements(_is_user):
                 if not isinstance(element, Damage) and _is_user(element[1]):

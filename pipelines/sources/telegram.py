@@ -33,6 +33,9 @@ _CHAT = re.compile(
 _ALL = re.compile(rb'\A(?:\xef\xbb\xbf)?\s*\{\s*"about"\s*:\s*"[^"]*Telegram|(?<!\\)"date_unixtime"\s*:\s*"[0-9]+"')
 
 
+_FIRST = r'\{\s*"id"\s*:\s*[0-9]+\s*,\s*"type"\s*:\s*"(?:message|service)"'
+
+
 def recognise(name: str, head: bytes) -> bool:
     """An object that holds a chat, or that begins as an export of all chats does."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -56,7 +59,7 @@ class Telegram(Files):
     def documents(self, file: BinaryIO, locator: str, max_document_bytes: int) -> Iterator[Document | Reject]:
         def read(stream: JsonStream) -> Iterator[Document | Reject]:
             number = 0
-            while (header := stream.seek("messages")) is not None:
+            while (header := stream.seek("messages", _FIRST)) is not None:
                 number += 1
                 yield from self._chat(stream, _chat(header, locator, number), max_document_bytes)
             if not number:

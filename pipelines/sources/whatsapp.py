@@ -51,8 +51,8 @@ class WhatsApp(Files):
     """WhatsApp's chats in text files below ``path``.
 
     ``dates``: `day-first`, `month-first`, `year-first`, or `auto`: told from the file. ``time_zone``: that of the
-    phone, such as `Europe/Berlin`, UTC. ``pause_hours``: the pause that ends a session, in hours, 6. ``max_line_bytes``: the
-    longest line.
+    phone, such as `Europe/Berlin`, UTC. ``pause_hours``: the pause that ends a session, in hours, 6.
+    ``max_line_bytes``: the longest line.
     """
 
     version: ClassVar[int] = 1
