@@ -1,4 +1,4 @@
-"""Exports with damage anywhere: nothing is raised, nothing hangs, and only messages that the damage touches are lost."""
+"""Exports with damage anywhere: nothing is raised, nothing hangs, and only messages that damage touches are lost."""
 
 from __future__ import annotations
 
