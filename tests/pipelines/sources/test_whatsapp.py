@@ -40,9 +40,7 @@ def test_lines_of_many_phones(line: str) -> None:
     assert line[stamp.end :].endswith(": x") and not line[stamp.end :].startswith((" ", "-", "]"))
 
 
-@pytest.mark.parametrize(
-    "line", ["1/2 at 3:40 - no", "3.5.2023 10:00 hi", "Ada: 1/2/23", "", "1/2/23, 13:00 PM - x: y"]
-)
+@pytest.mark.parametrize("line", ["1/2 at 3:40 - no", "3.5.2023 10:00 hi", "Ada: 1/2/23", "", "1/2/23, 13:00 PM - x"])
 def test_other_lines_go_on_with_a_message(line: str) -> None:
     assert read_stamp(line) is None
 
