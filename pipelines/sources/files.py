@@ -179,6 +179,11 @@ class Files(BaseModel):
             return [item]
         return [replace(item, part=FilePart(number, of)) for number in range(of)]
 
+    def lists(self, locator: str) -> bool:
+        """Whether the glob of ``path`` takes a file below its fixed folder."""
+        pattern = self._place()[1]
+        return _fits(tuple(locator.split("/")), tuple(pattern.split("/")) if pattern else ("**",))
+
     def _place(self) -> tuple[str, str]:
         """The path of the source's folder or file, and the glob's pattern below it ("" for none)."""
         full = os.path.normpath(os.path.join(os.path.expanduser(self.root), os.path.expanduser(self.path)))

@@ -54,7 +54,16 @@ _DOCUMENTS: tuple[Format, ...] = (
 )
 """Pages, books, notes and code."""
 
-_TALKS: tuple[Format, ...] = ()
+_TALKS: tuple[Format, ...] = (
+    Format("slack", "pipelines.sources.slack", "an export of Slack"),
+    Format("discord", "pipelines.sources.discord", "an export of Discord"),
+    Format("telegram", "pipelines.sources.telegram", "an export of Telegram"),
+    Format("chatgpt", "pipelines.sources.chatgpt", "an export of ChatGPT"),
+    Format("claude", "pipelines.sources.claude", "an export of Claude"),
+    Format("whatsapp", "pipelines.sources.whatsapp", "a chat of WhatsApp"),
+    Format("maildir", "pipelines.sources.maildir", "a Maildir"),
+    Format("mail", "pipelines.sources.mail", "mail"),
+)
 """Mail and chats."""
 
 _RECORDS: tuple[Format, ...] = (
