@@ -32,8 +32,11 @@ _WORDS = [f"w{number}{'aeiou'[number % 5] * (number % 7)}" for number in range(5
 def _texts(size: int) -> Iterator[str]:
     """Texts of 200 to 4,000 bytes, ``size`` bytes in all."""
     draw = random.Random(1)
+    pool = [" ".join(draw.choices(_WORDS, k=draw.randrange(30, 600))) for _ in range(500)]
+    number = 0
     while size > 0:
-        text = " ".join(draw.choices(_WORDS, k=draw.randrange(30, 600)))
+        text = f"{number} {pool[number % len(pool)]}"
+        number += 1
         size -= len(text)
         yield text
 
