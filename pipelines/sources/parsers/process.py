@@ -137,14 +137,17 @@ def parse_apart(name: str, data: bytes, settings: Mapping[str, Any], subject: st
         process = free.pop() if free else ParserProcess(name)
         fresh = process.served == 0
         answered = False
+        fault: Unparsed | None = None
         try:
             for number, part in enumerate(process.parts(data, settings, seconds)):
                 if isinstance(part, Unparsed):
-                    raise part
-                if number >= yielded:
+                    fault = part  # nothing but the end of the answer comes behind it
+                elif number >= yielded:
                     yielded += 1
                     yield part
             answered = True
+            if fault is not None:
+                raise fault
             return
         except ParserEnded as error:
             if str(error) == "time":
