@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,8 +154,6 @@ def test_a_parser_ends_with_its_parent(tmp_path: Path) -> None:
         "from pipelines.sources.parsers.process import parse_apart\n"
         f"print(next(iter(parse_apart({MODULE!r}, b'echo x', {{}})))[0]['pid'])"
     )
-    import json
-
     done = subprocess.run(
         [sys.executable, "-c", code, json.dumps(sys.path)], capture_output=True, text=True, check=True
     )
@@ -162,8 +162,6 @@ def test_a_parser_ends_with_its_parent(tmp_path: Path) -> None:
             os.kill(int(done.stdout), 0)
         except ProcessLookupError:
             return
-        import time
-
         time.sleep(0.05)
     pytest.fail("the parser outlived its parent")
 
