@@ -40,9 +40,9 @@ def _source(entry: Any) -> Source:
         phrase = repr(entry[:60]) if isinstance(entry, str) else kind(entry)
         raise ValueError(f"{phrase} is not a source; write `kind: folder` and its `path`")
     if "kind" not in entry:
-        raise ValueError(f"a source needs a `kind`: {' or '.join(SOURCES)}")
+        raise ValueError(f"a source needs a `kind`: {', '.join(SOURCES)}")
     if not isinstance(entry["kind"], str):
-        raise ValueError(f"the `kind` of a source is a word: {' or '.join(SOURCES)}")
+        raise ValueError(f"the `kind` of a source is a word: {', '.join(SOURCES)}")
     source: Source = find_source(entry["kind"]).model_validate(dict(entry))  # type: ignore[attr-defined]
     return source
 
@@ -106,7 +106,8 @@ class Recipe(BaseModel):
         for source, name, own in columns_of(sources):
             if name in RESERVED:
                 raise ValueError(
-                    f"the column `{name}` of {source!r} is one that every bank has; rename it in `columns`"
+                    f"the column `{name}` of {source!r} has a name of mnemic's own; write another one and where it is"
+                    f" from, as `my_{name}: {{type: {own}, field: {name}}}`"
                 )
             first, other = types.setdefault(name, (source, own))
             if own != other:

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, ClassVar, Literal
 from pydantic import Field
 
 from pipelines.sources.columnar import RAISED, ROWS, Table, damaged, proposed
-from pipelines.sources.contracts import Part
+from pipelines.sources.contracts import FilePart
 from pipelines.sources.json_values import Unusable
 
 FILE, STREAM = b"ARROW1", b"\xff\xff\xff\xff"
@@ -33,7 +33,7 @@ class ArrowFiles(Table):
     name: str = "arrow"
     suffixes: list[str] = Field(default=[".arrow", ".feather", ".ipc", ".arrows"], min_length=1)
 
-    def batches(self, file: BinaryIO, part: Part) -> Iterator[tuple[int, Any]]:
+    def batches(self, file: BinaryIO, part: FilePart) -> Iterator[tuple[int, Any]]:
         import pyarrow as pa
 
         head = file.read(8)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mnemic.ids import hash_parts
 from pipelines.seen import SeenIds
-from pipelines.sources.contracts import Document, Part, Reject
+from pipelines.sources.contracts import Document, FilePart, Reject
 from pipelines.sources.fields import Records
 from pipelines.sources.json_values import Unusable
 from pipelines.sources.proposal import fields_of
@@ -33,21 +33,21 @@ class Table(Records):
     """What sources of columnar files share; each gives batches of the rows of a file, and their numbers."""
 
     def documents(self, file: BinaryIO, locator: str, max_document_bytes: int) -> Iterator[Document | Reject]:
-        yield from self.documents_of_part(file, locator, Part(0, 1), max_document_bytes)
+        yield from self.documents_of_part(file, locator, FilePart(0, 1), max_document_bytes)
 
     def documents_of_part(
-        self, file: BinaryIO, locator: str, part: Part, max_document_bytes: int
+        self, file: BinaryIO, locator: str, part: FilePart, max_document_bytes: int
     ) -> Iterator[Document | Reject]:
         with file:
             try:
-                yield from self._of_batches(self.batches(file, part), locator, max_document_bytes)
+                yield from self.of_batches(self.batches(file, part), locator, max_document_bytes)
             except Unusable as error:
                 yield Reject(locator, str(error), error.severity)
             except OSError as error:
                 reason = open_failed(error) if error.errno else damaged(error)
                 yield Reject(locator, reason)
 
-    def batches(self, file: BinaryIO, part: Part) -> Iterator[tuple[int, pa.RecordBatch] | tuple[int, str]]:
+    def batches(self, file: BinaryIO, part: FilePart) -> Iterator[tuple[int, pa.RecordBatch] | tuple[int, str]]:
         """(number of the first row from 1 on, batch of `wanted_fields`), or (number, why the next rows cannot be read).
 
         Raises `Unusable` where nothing can be read.
@@ -61,13 +61,17 @@ class Table(Records):
             raise Unusable(f"No column is called '{self.text_field}', only {shown}; name one with `text_field`.")
         return [name for name in dict.fromkeys(schema.names) if name in self.wanted_fields]
 
-    def _of_batches(self, batches: Iterator[tuple[int, Any]], locator: str, limit: int) -> Iterator[Document | Reject]:
+    def of_batches(
+        self, batches: Iterator[tuple[int | list[int], Any]], locator: str, limit: int
+    ) -> Iterator[Document | Reject]:
+        """The documents of `batches`; a list says the number of each row."""
         seen = SeenIds()
-        for first, batch in batches:
+        for rows, batch in batches:
             if isinstance(batch, str):
-                yield Reject(f"{locator}#{first}", batch)
+                yield Reject(f"{locator}#{rows}", batch)
                 continue
-            for number, record in enumerate(_records(batch), start=first):
+            numbers = rows if isinstance(rows, list) else range(rows, rows + batch.num_rows)
+            for number, record in zip(numbers, _records(batch), strict=True):
                 place = f"{locator}#{number}"
                 try:
                     if isinstance(record, str):
@@ -103,12 +107,17 @@ def proposed(path: str, name: str, head: bytes) -> dict[str, object]:
         else:
             with pa.OSFile(path) as file:
                 batch = next(iter(pa.ipc.open_stream(file)), None)
-        if batch is None:
-            return {}
-        batch.validate(full=True)
-        return fields_of(plain_times(batch.slice(0, _SAMPLE)).to_pylist())
+        return proposed_of(batch)
     except RAISED:
         return {}
+
+
+def proposed_of(batch: pa.RecordBatch | None) -> dict[str, object]:
+    """Settings for a table that begins with ``batch``."""
+    if batch is None:
+        return {}
+    batch.validate(full=True)
+    return fields_of(plain_times(batch.slice(0, _SAMPLE)).to_pylist())
 
 
 def plain_times(batch: pa.RecordBatch) -> pa.RecordBatch:

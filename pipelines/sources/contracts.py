@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol
 
 
 @dataclass(frozen=True)
-class Part:
+class FilePart:
     """One of the ``of`` parts of a large file, numbered from 0 on.
 
     Where a part begins is settled by what is before it: ``begin`` and ``end`` are bytes, ``first`` is the number of its
@@ -30,7 +30,7 @@ class Item:
     locator: str  # relative to the source's root
     size: int  # bytes; of the whole file for a part of one
     stamp: str  # modification time in nanoseconds, version, etag
-    part: Part | None = None
+    part: FilePart | None = None
 
 
 @dataclass(frozen=True)

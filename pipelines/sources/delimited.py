@@ -21,7 +21,7 @@ from pydantic import Field
 from mnemic.compiled import compiled
 from mnemic.ids import hash_parts
 from pipelines.seen import SeenIds
-from pipelines.sources.contracts import Document, Item, Part, Reject
+from pipelines.sources.contracts import Document, FilePart, Item, Reject
 from pipelines.sources.fields import Records
 from pipelines.sources.json_values import CONVERT, MARK, UTF_16, Unusable, lines_of
 from pipelines.sources.parts import located
@@ -131,7 +131,7 @@ class Delimited(Records):
         yield from self._rows(file, locator, None, max_document_bytes)
 
     def documents_of_part(
-        self, file: BinaryIO, locator: str, part: Part, max_document_bytes: int
+        self, file: BinaryIO, locator: str, part: FilePart, max_document_bytes: int
     ) -> Iterator[Document | Reject]:
         yield from self._rows(file, locator, part, max_document_bytes)
 
@@ -175,7 +175,7 @@ class Delimited(Records):
             )
         return dialect, names, (begin + feed.bytes, 1 + len(feed.pulled))
 
-    def _rows(self, file: BinaryIO, locator: str, part: Part | None, limit: int) -> Iterator[Document | Reject]:
+    def _rows(self, file: BinaryIO, locator: str, part: FilePart | None, limit: int) -> Iterator[Document | Reject]:
         try:
             with file:
                 try:

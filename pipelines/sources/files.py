@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mnemic.errors import SourceError
 from pipelines.sources.columns import Columns
-from pipelines.sources.contracts import Document, Item, Part, Reject
+from pipelines.sources.contracts import Document, FilePart, Item, Reject
 from pipelines.sources.recognise import head_of, recognised
 from pipelines.sources.text import open_failed, open_file
 
@@ -32,7 +32,8 @@ PART_BYTES = 64 << 20
 class Files(BaseModel):
     """Files below ``path`` (a folder, a file or a glob, relative to ``root``) whose names end in one of ``suffixes``.
 
-    A file that ``path`` itself names is read whatever its suffix. With ``others`` = "leave", a file whose content is
+    A suffix that begins with "/" is a whole name, such as "/README". A file that ``path`` itself names is read whatever
+    its suffix. ``exclude``: globs below ``path`` that are left out. With ``others`` = "leave", a file whose content is
     of another format is left to another source; by default it is read as far as it can be. ``columns`` names what a
     bank keeps of the documents' metadata, with types (`pipelines.sources.columns`).
 
@@ -52,6 +53,7 @@ class Files(BaseModel):
     path: str = Field(min_length=1)
     root: str = "."
     suffixes: list[str] = Field(min_length=1)
+    exclude: list[str] = Field(default=[])
     others: Literal["read", "leave"] = "read"
     columns: Columns = {}
 
@@ -59,7 +61,7 @@ class Files(BaseModel):
     @classmethod
     def _begin_with_a_dot(cls, suffixes: list[str]) -> list[str]:
         for suffix in suffixes:
-            if not suffix.startswith("."):
+            if not suffix.startswith((".", "/")):
                 raise ValueError(f"The suffix '{suffix}' does not begin with a dot; write '.{suffix}'.")
         return suffixes
 
@@ -68,7 +70,11 @@ class Files(BaseModel):
 
         Fields that every source got later are there only where they say something.
         """
-        later = {name for name in ("others", "columns") if getattr(self, name) == type(self).model_fields[name].default}
+        later = {
+            name
+            for name in ("exclude", "others", "columns")
+            if getattr(self, name) == type(self).model_fields[name].default
+        }
         identity: dict[str, object] = self.model_dump(exclude={"name", "path", "root", *later})
         identity["suffixes"] = sorted(suffix.lower() for suffix in self.suffixes)
         return {**identity, "version": self.version, "pattern": self._place()[1]}
@@ -84,7 +90,8 @@ class Files(BaseModel):
             )
         try:
             if os.path.isdir(base):
-                items = list(_walk(base, pattern, tuple(suffix.lower() for suffix in self.suffixes)))
+                without = tuple(tuple(glob.strip("/").split("/")) for glob in self.exclude)
+                items = list(_walk(base, pattern, tuple(suffix.lower() for suffix in self.suffixes), without))
             else:
                 items = [_item(os.path.basename(base), os.stat(base))]
                 if not os.access(base, os.R_OK):
@@ -125,7 +132,7 @@ class Files(BaseModel):
         raise NotImplementedError(f"{type(self).__name__} does not say what is in a file; write `documents`.")
 
     def documents_of_part(
-        self, file: BinaryIO, locator: str, part: Part, max_document_bytes: int
+        self, file: BinaryIO, locator: str, part: FilePart, max_document_bytes: int
     ) -> Iterator[Document | Reject]:
         """As `documents`, of one part of a large file."""
         raise NotImplementedError(f"{type(self).__name__} does not say what is in a part; write `documents_of_part`.")
@@ -170,7 +177,12 @@ class Files(BaseModel):
         of = item.size // PART_BYTES
         if of < 2 or not self.parts or not item.locator.lower().endswith(self.parts):
             return [item]
-        return [replace(item, part=Part(number, of)) for number in range(of)]
+        return [replace(item, part=FilePart(number, of)) for number in range(of)]
+
+    def lists(self, locator: str) -> bool:
+        """Whether the glob of ``path`` takes a file below its fixed folder."""
+        pattern = self._place()[1]
+        return _fits(tuple(locator.split("/")), tuple(pattern.split("/")) if pattern else ("**",))
 
     def _place(self) -> tuple[str, str]:
         """The path of the source's folder or file, and the glob's pattern below it ("" for none)."""
@@ -192,7 +204,9 @@ def need(module: str, asking: str) -> None:
         )
 
 
-def _walk(base: str, pattern: str, suffixes: tuple[str, ...]) -> Iterator[Item]:
+def _walk(
+    base: str, pattern: str, suffixes: tuple[str, ...], without: tuple[tuple[str, ...], ...] = ()
+) -> Iterator[Item]:
     """Files below ``base`` that fit, and links to folders, which are not followed but must not be lost in silence."""
     parts = tuple(pattern.split("/")) if pattern else ("**",)
     pending: list[tuple[str, ...]] = [()]
@@ -203,6 +217,8 @@ def _walk(base: str, pattern: str, suffixes: tuple[str, ...]) -> Iterator[Item]:
                 if entry.name.startswith("."):
                     continue
                 path, link = (*folder, entry.name), entry.is_symlink()
+                if any(_fits(path, glob) for glob in without):
+                    continue
                 try:
                     directory, regular = entry.is_dir(), entry.is_file()
                 except OSError:  # a link in a circle
@@ -213,7 +229,7 @@ def _walk(base: str, pattern: str, suffixes: tuple[str, ...]) -> Iterator[Item]:
                     else:
                         pending.append(path)
                 # A link that leads nowhere is listed too, so that reading it says so.
-                suits = not directory and (regular or link) and entry.name.lower().endswith(suffixes)
+                suits = not directory and (regular or link) and f"/{entry.name.lower()}".endswith(suffixes)
                 if suits and _fits(path, parts):
                     readable = not regular or os.access(entry.path, os.R_OK)
                     yield _item("/".join(path), entry.stat(follow_symlinks=regular), readable)

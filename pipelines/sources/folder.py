@@ -6,6 +6,7 @@ bad line costs that line alone. What belongs together in a conversation is the s
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, ClassVar, Literal
@@ -14,10 +15,11 @@ from pydantic import Field
 
 from mnemic.ids import hash_parts
 from pipelines.seen import SeenIds
-from pipelines.sources.contracts import Document, Item, Part, Reject
+from pipelines.sources.contracts import Document, FilePart, Item, Reject
 from pipelines.sources.fields import Records, first_folder
-from pipelines.sources.json_values import JSON_LINES, Unusable, json_lines, kind_of
+from pipelines.sources.json_values import JSON_LINES, MARK, Unusable, json_lines, kind_of
 from pipelines.sources.parts import lines, located
+from pipelines.sources.proposal import fields_of
 from pipelines.sources.recognise import recognised
 from pipelines.sources.text import content, decode_text
 
@@ -37,6 +39,21 @@ def recognise(name: str, head: bytes) -> bool:
     except UnicodeDecodeError as error:
         return error.start > len(head) - 4  # the head ends inside a character
     return True
+
+
+def propose(path: str, name: str, head: bytes) -> dict[str, object]:
+    """The fields of JSON Lines that are the text, the id and the time, by what the first lines hold."""
+    if not name.lower().endswith(JSON_LINES):
+        return {}
+    records = []
+    for line in head.removeprefix(MARK).splitlines()[:200]:
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict):
+            records.append(value)
+    return fields_of(records)
 
 
 class Folder(Records):
@@ -62,7 +79,7 @@ class Folder(Records):
         yield text if isinstance(text, Reject) else Document(locator, text, first_folder(locator))
 
     def documents_of_part(
-        self, file: BinaryIO, locator: str, part: Part, max_document_bytes: int
+        self, file: BinaryIO, locator: str, part: FilePart, max_document_bytes: int
     ) -> Iterator[Document | Reject]:
         yield from self._json_lines(file, locator, max_document_bytes, part)
 
@@ -83,7 +100,9 @@ class Folder(Records):
             f"It is {form.title}, and no plain text; read it with a source of `kind: {form.kind}`, or leave it out.",
         )
 
-    def _json_lines(self, file: BinaryIO, locator: str, limit: int, part: Part | None) -> Iterator[Document | Reject]:
+    def _json_lines(
+        self, file: BinaryIO, locator: str, limit: int, part: FilePart | None
+    ) -> Iterator[Document | Reject]:
         seen = SeenIds()  # two documents at one place would be one row
         for entry in json_lines(file, locator, limit, part=part):
             if isinstance(entry, Reject):

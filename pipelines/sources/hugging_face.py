@@ -93,7 +93,8 @@ class HuggingFace(ArrowFiles):
                 " again after `flatten_indices()`."
             )
         else:
-            reason = f"A file of the dataset is missing ({', '.join(names[:3])}); copy the folder again."
+            shown = ", ".join(name[:80] for name in names[:3])
+            reason = f"A file of the dataset is missing ({shown}); copy the folder again."
         yield Reject(locator, reason)
 
 

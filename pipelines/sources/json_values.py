@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
-from pipelines.sources.contracts import Part, Reject
+from pipelines.sources.contracts import FilePart, Reject
 from pipelines.sources.text import open_failed, size_of, text_fault
 
 JSON_LINES = (".jsonl", ".ndjson")
@@ -66,7 +66,7 @@ def json_lines(
     of: str = "a document",
     setting: str = "max_document_bytes",
     members: Members | None = None,
-    part: Part | None = None,
+    part: FilePart | None = None,
 ) -> Iterator[tuple[int, Any] | Reject]:
     """(number, value) of every line that is not blank, or a `Reject` at ``locator#number`` for one that is not JSON.
 

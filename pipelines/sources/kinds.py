@@ -15,6 +15,14 @@ ENTRY_POINTS = "mnemic.sources"
 SOURCES: dict[str, str] = {
     "folder": "pipelines.sources.folder:Folder",
     "conversations": "pipelines.sources.conversations:Conversations",
+    "mail": "pipelines.sources.mail:Mail",
+    "maildir": "pipelines.sources.maildir:Maildir",
+    "chatgpt": "pipelines.sources.chatgpt:ChatGPT",
+    "claude": "pipelines.sources.claude:Claude",
+    "slack": "pipelines.sources.slack:Slack",
+    "discord": "pipelines.sources.discord:Discord",
+    "telegram": "pipelines.sources.telegram:Telegram",
+    "whatsapp": "pipelines.sources.whatsapp:WhatsApp",
     "html": "pipelines.sources.html:WebPages",
     "pdf": "pipelines.sources.pdf:PortableDocuments",
     "docx": "pipelines.sources.docx:WordDocuments",
@@ -31,6 +39,10 @@ SOURCES: dict[str, str] = {
     "arrow": "pipelines.sources.arrow:ArrowFiles",
     "hf-dataset": "pipelines.sources.hugging_face:HuggingFace",
     "archive": "pipelines.sources.archives:Archives",
+    "warc": "pipelines.sources.warc:Warc",
+    "git": "pipelines.sources.git_repository:Git",
+    "lance": "pipelines.sources.lance_table:LanceTable",
+    "object-store": "pipelines.sources.object_store:ObjectStoreFolder",
     "python-environment": "pipelines.sources.python_environment:PythonEnvironment",
 }
 """Kind of each built-in source -> "module:class". A module is imported when a recipe names its kind."""

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, ClassVar, Literal
 from pydantic import Field
 
 from pipelines.sources.columnar import RAISED, ROWS, Table, damaged, proposed
-from pipelines.sources.contracts import Part
+from pipelines.sources.contracts import FilePart
 from pipelines.sources.json_values import Unusable
 
 propose = proposed
@@ -29,7 +29,7 @@ class Parquet(Table):
     name: str = "parquet"
     suffixes: list[str] = Field(default=[".parquet", ".pq"], min_length=1)
 
-    def batches(self, file: BinaryIO, part: Part) -> Iterator[tuple[int, Any]]:
+    def batches(self, file: BinaryIO, part: FilePart) -> Iterator[tuple[int, Any]]:
         import pyarrow.parquet as pq
 
         try:

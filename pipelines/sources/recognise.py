@@ -54,13 +54,25 @@ _DOCUMENTS: tuple[Format, ...] = (
 )
 """Pages, books, notes and code."""
 
-_TALKS: tuple[Format, ...] = ()
+_TALKS: tuple[Format, ...] = (
+    Format("slack", "pipelines.sources.slack", "an export of Slack"),
+    Format("discord", "pipelines.sources.discord", "an export of Discord"),
+    Format("telegram", "pipelines.sources.telegram", "an export of Telegram"),
+    Format("chatgpt", "pipelines.sources.chatgpt", "an export of ChatGPT"),
+    Format("claude", "pipelines.sources.claude", "an export of Claude"),
+    Format("whatsapp", "pipelines.sources.whatsapp", "a chat of WhatsApp"),
+    Format("maildir", "pipelines.sources.maildir", "a Maildir"),
+    Format("mail", "pipelines.sources.mail", "mail"),
+)
 """Mail and chats."""
 
 _RECORDS: tuple[Format, ...] = (
     Format("parquet", "pipelines.sources.parquet", "a Parquet file"),
     Format("hf-dataset", "pipelines.sources.hugging_face", "a dataset of Hugging Face"),
     Format("arrow", "pipelines.sources.arrow", "an Arrow file"),
+    Format("lance", "pipelines.sources.lance_table", "a Lance table"),
+    Format("git", "pipelines.sources.git_repository", "a git repository"),
+    Format("warc", "pipelines.sources.warc", "a web archive"),
     Format("archive", "pipelines.sources.archives", "an archive"),
     Format("csv", "pipelines.sources.delimited", "a table of text (CSV)"),
 )

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,6 +24,7 @@ from mnemic.dataset.write import WrittenFragment, append, write_rows
 from mnemic.errors import MnemicError, RecipeError, SourceError
 from mnemic.ids import content_hash, document_id, hash_parts
 from mnemic.metadata import metadata_field
+from mnemic.quoting import one_of
 from mnemic.schema import DOCUMENTS
 from operators.contracts import Resources
 from pipelines import faults
@@ -35,6 +37,9 @@ from pipelines.steps.rejects import RejectsWriter, WrittenRejects, check_rejects
 
 CHUNK_BYTES = 4 << 20
 CHUNK_ITEMS = 64
+
+MOST_NAMED = 10_000
+"""Items that vanished or changed up to which a plan tells those apart that were edited."""
 
 ROWS_AT_ONCE = 1 << 16
 """Documents that a worker holds before it writes them, however short they are."""
@@ -113,7 +118,7 @@ class ReadStep:
         snapshot = store["documents"].snapshot()
         total = len(self.wanted)
         if snapshot is None:
-            return Status("new", total, total, "items")
+            return Status("new", total, total, "items", self._notes(self.wanted))
         missing, vanished = self._difference(store)
         new_columns = self._new_columns(snapshot)
         reasons = [f"documents have a new column {name}" for name in new_columns]
@@ -121,10 +126,12 @@ class ReadStep:
             reasons.append(f"{len(missing):,} new or changed items")
         if vanished:
             reasons.append(f"{len(vanished):,} items vanished or changed")
+            reasons.extend(self._replaced(snapshot, missing, vanished))
         changed = Record("read", 1, self.settings, {}).changes_from(
             {"version": 1, "fields": (snapshot.record or {}).get("fields", {}), "reads": {}, "fingerprint": None}
         )
         reasons.extend(change for change in changed if change != "read changed")
+        reasons.extend(self._notes(missing))
         if not missing and not vanished and not new_columns:
             return Status("done", 0, total, "items")
         return Status("pending", len(missing) + len(vanished), total, "items", tuple(reasons))
@@ -186,6 +193,31 @@ class ReadStep:
                 "`mnemic show BANK --failures` gives the reasons; point the recipe at text, Markdown or "
                 "JSON Lines in UTF-8."
             )
+
+    def _replaced(self, snapshot: Snapshot, missing: list[str], vanished: list[str]) -> Iterator[str]:
+        """The files that were edited: they are there before and after, and their documents are replaced."""
+        if len(vanished) > MOST_NAMED:
+            return
+        now = {(self.sources[index].name, item.locator) for index, item in map(self.wanted.__getitem__, missing)}
+        files = set()
+        for batch in snapshot.scan(["source", "locator"], one_of("item", vanished)):
+            for source, locator in zip(*(batch[name].to_pylist() for name in ("source", "locator")), strict=True):
+                ends = [match.start() for match in re.finditer("[#!:]", locator)]
+                files |= {(source, locator[:end]) for end in [*ends, len(locator)]} & now
+        if files:
+            names = sorted(locator for _, locator in files)
+            shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+            yield f"{len(names):,} of them edited, whose documents are replaced: {shown}"
+
+    def _notes(self, keys: Iterable[str]) -> tuple[str, ...]:
+        """How sources are going to read these items, where they tell it."""
+        items: dict[int, list[Item]] = {}
+        for key in keys:
+            index, item = self.wanted[key]
+            items.setdefault(index, []).append(item)
+        notes = ((self.sources[index], getattr(self.sources[index], "notes", None)) for index in items)
+        told = zip(items.values(), notes, strict=True)
+        return tuple(f"{source.name}: {note}" for some, (source, ask) in told if ask for note in ask(some))
 
     def _new_columns(self, snapshot: Snapshot) -> list[str]:
         """Columns that documents did not have when the bank was begun; null says of a row that it has no such thing.
