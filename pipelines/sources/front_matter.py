@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from typing import Any
 
 LARGEST = 64 << 10
 """Characters of front matter; more is text."""
+
+DEEPEST = 16
+"""Values in one another, and the document and the stream that they are in."""
 
 MOST = 100
 """Fields, and values of a list."""
@@ -32,8 +36,7 @@ def parted(text: str) -> tuple[dict[str, Any], str, str]:
     import yaml
 
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(match[1], Loader=yaml.SafeLoader)):
-            raise ValueError("it uses aliases")
+        _check(yaml.parse(match[1], Loader=yaml.SafeLoader))
         content = yaml.safe_load(match[1])
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError, AttributeError, TypeError) as error:
         reason = " ".join(str(getattr(error, "problem", None) or error).split())[:120]
@@ -43,6 +46,18 @@ def parted(text: str) -> tuple[dict[str, Any], str, str]:
     if not isinstance(content, dict):  # a line between two rules
         return {}, text, ""
     return _fields(content), text[match.end() :].lstrip("\n"), ""
+
+
+def _check(events: Iterable[Any]) -> None:
+    """Raises `ValueError` for aliases, and where values are nested so deeply that scanning them takes minutes."""
+    depth = 0
+    for event in events:
+        name = type(event).__name__
+        depth += name.endswith("StartEvent") - name.endswith("EndEvent")
+        if name == "AliasEvent":
+            raise ValueError("it uses aliases")
+        if depth > DEEPEST:
+            raise ValueError(f"values are nested more than {DEEPEST} deep")
 
 
 def _fields(content: dict[Any, Any]) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def _at_most(file: BinaryIO, size: int) -> bytes:
 def parsed(parser: str, data: bytes, settings: Mapping[str, Any], locator: str) -> Iterator[Part | Reject]:
     """The parts of a file by a parser in a process of its own, and a `Reject` where it gives no more."""
     try:
-        yield from parse_apart(parser, data, settings)
+        yield from parse_apart(f"pipelines.sources.parsers.{parser}", data, settings)
     except Unparsed as error:
         yield Reject(locator, str(error))
 

@@ -53,12 +53,12 @@ class ParserEnded(Exception):
 
 
 class ParserProcess:
-    """A process that takes files apart by ``parts`` of the module ``name`` of this package."""
+    """A process that takes files apart by ``parts`` of a module."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, module: str) -> None:
         self.served = 0
         self._closed = False
-        code = f"{_START}process.serve({name!r})"
+        code = f"{_START}process.serve({module!r})"
         command = [sys.executable, "-P", "-c", code, json.dumps(sys.path)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
@@ -125,26 +125,29 @@ _FREE: dict[tuple[int, str], list[ParserProcess]] = {}
 """The parsers of a process that wait for a file; a process that was forked off has its own."""
 
 
-def parse_apart(name: str, data: bytes, settings: Mapping[str, Any], subject: str = "file") -> Iterator[Part]:
-    """The parts of ``data`` by the module ``name``, read in a process of its own.
+def parse_apart(module: str, data: bytes, settings: Mapping[str, Any], subject: str = "file") -> Iterator[Part]:
+    """The parts of ``data`` by ``parts(data, settings)`` of ``module``, in a process of its own.
 
     Raises `Unparsed` with the reason where there are none, or no more.
     """
     seconds = SECONDS + len(data) / BYTES_A_SECOND
-    free = _FREE.setdefault((os.getpid(), name), [])
+    free = _FREE.setdefault((os.getpid(), module), [])
     yielded = 0  # parts that are not to be yielded again by a second try
     while True:
-        process = free.pop() if free else ParserProcess(name)
+        process = free.pop() if free else ParserProcess(module)
         fresh = process.served == 0
         answered = False
+        fault: Unparsed | None = None
         try:
             for number, part in enumerate(process.parts(data, settings, seconds)):
                 if isinstance(part, Unparsed):
-                    raise part
-                if number >= yielded:
+                    fault = part  # nothing but the end of the answer comes behind it
+                elif number >= yielded:
                     yielded += 1
                     yield part
             answered = True
+            if fault is not None:
+                raise fault
             return
         except ParserEnded as error:
             if str(error) == "time":
@@ -169,7 +172,7 @@ def idle() -> list[ParserProcess]:
     return [process for (pid, _), free in _FREE.items() if pid == os.getpid() for process in free]
 
 
-def serve(name: str) -> None:
+def serve(module: str) -> None:
     """Take files apart until the parent closes the pipe; runs in the process itself."""
     import importlib
     import resource
@@ -179,7 +182,7 @@ def serve(name: str) -> None:
     os.dup2(silence, 1)  # what a library prints is no answer
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process wherever it is, as no handler of Python's could
-    parts = importlib.import_module(f"pipelines.sources.parsers.{name}").parts
+    parts = importlib.import_module(module).parts
     _limit(resource.RLIMIT_AS, MEMORY)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
