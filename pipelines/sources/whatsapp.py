@@ -42,9 +42,19 @@ def recognise(name: str, head: bytes) -> bool:
     """Text whose first lines begin with a date as WhatsApp writes it: two of them, or all that there are."""
     text = head.decode("utf-8", "replace").lstrip("\ufeff")
     lines = [line for line in text[:16_384].splitlines() if line.strip()][:40]
-    stamped = [line for line in lines if read_stamp(line) is not None]
-    spoken = any(_SPEAKER.match(line[stamp.end :]) for line in stamped if (stamp := read_stamp(line)))
-    return bool(stamped) and spoken and read_stamp(lines[0]) is not None and (len(stamped) > 1 or len(lines) == 1)
+    stamps = [(stamp, line) for line in lines if (stamp := read_stamp(line)) is not None]
+    if not stamps or read_stamp(lines[0]) is None or (len(stamps) < 2 and len(lines) > 1):
+        return False
+    base = os.path.basename(name).lower()
+    if not ("_chat" in base or "whatsapp" in name.lower()) and any(_is_like_a_log(*stamp) for stamp in stamps):
+        return False
+    return any(_SPEAKER.match(line[stamp.end :]) for stamp, line in stamps)
+
+
+def _is_like_a_log(stamp: Stamp, line: str) -> bool:
+    """Whether a line may be that of a program's log: a date of ISO 8601, or seconds without brackets."""
+    bracket = line.lstrip(MARKS).startswith("[")
+    return (stamp.mark == "-" and stamp.numbers[0] > 99) or (not bracket and line[: stamp.end].count(":") > 1)
 
 
 class WhatsApp(Files):
