@@ -27,13 +27,13 @@ BLOCK = 1 << 20
 HEADER = 1 << 16
 """Characters before an array that say what it belongs to."""
 
-_WORK = 1 << 26
+_WORK = 1 << 27
 """Characters that are decoded in vain behind damage, beside eight times the file; then the rest is given up."""
 
 _TAIL = 16
 """Characters of the longest word of JSON, with room: an error so near to the buffer's end may be due to the end."""
 
-_DEEP = 100_000
+_DEEP = 25_000
 """Work that is counted for a value that is nested too deeply."""
 
 _ATTEMPT = 1_000
