@@ -76,7 +76,7 @@ class ChatGPT(Files):
             reason = f"The node is {kind_of(value['mapping'][name])}, not an object; correct it."
             yield Reject(f"{locator}#{own}/{usable_name(name)}", reason)
         paths = _paths(nodes, value.get("current_node"))
-        said = 0
+        turns = 0
         for leaf, path in paths if self.branches else paths[:1]:
             session = own if leaf is None else f"{own}/{usable_name(leaf)}"
             transcript = Transcript(chat, session, limit, read_time(value.get("create_time")))
@@ -88,10 +88,10 @@ class ChatGPT(Files):
                     yield Reject(place, str(error), error.severity)
                     continue
                 if message is not None:
-                    said += 1
+                    turns += 1
                     yield from transcript.add(message)
             yield from transcript.close()
-        if not said:
+        if not turns:
             yield Reject(f"{locator}#{own}", "The conversation holds no message that can be used.", "empty")
 
     def _message(self, node: Mapping[str, Any], name: str, place: str, left: LeftOut) -> Message | None:

@@ -70,17 +70,17 @@ class Claude(Files):
         metadata = {"title": title} if title else {}
         chat = Chat(f"{locator}#", export_name(locator), title or own, metadata)
         transcript = Transcript(chat, own, limit, read_time(value.get("created_at")))
-        said = False
+        spoken = False
         for position, record in enumerate(value["chat_messages"], start=1):
             place = f"{locator}#{own}/{position}"
             try:
                 for message in self._messages(record_of(record, "the message"), position, place, left):
-                    said = True
+                    spoken = True
                     yield from transcript.add(message)
             except Unusable as error:
                 yield Reject(place, str(error), error.severity)
         yield from transcript.close()
-        if not said:
+        if not spoken:
             yield Reject(f"{locator}#{own}", "The conversation holds no message that can be used.", "empty")
 
     def _messages(self, record: Mapping[str, Any], position: int, place: str, left: LeftOut) -> Iterator[Message]:

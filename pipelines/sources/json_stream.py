@@ -184,13 +184,13 @@ class JsonStream:
         """Read on, and forget what stands before the anchor or the place. Whether there was more."""
         if self._left <= 0:
             return False
-        kept = min((self._place, *self._marks.values()))
-        data = self._file.read(min(self._left, max(BLOCK, len(self._text) - kept)))
+        first = min((self._place, *self._marks.values()))
+        data = self._file.read(min(self._left, max(BLOCK, len(self._text) - first)))
         self._left = self._left - len(data) if data else 0
         self._read += len(data)
-        self._text = self._text[kept:] + self._decoder.decode(data, self._left <= 0)
-        self._place -= kept
-        self._marks = {name: place - kept for name, place in self._marks.items()}
+        self._text = self._text[first:] + self._decoder.decode(data, self._left <= 0)
+        self._place -= first
+        self._marks = {name: place - first for name, place in self._marks.items()}
         return bool(data)
 
     def _element(self) -> Any:

@@ -50,8 +50,8 @@ def letters(file: BinaryIO, start: int, size: int) -> Iterator[tuple[int, int]]:
                     begin = offset + (line + 1 if line >= 0 else len(buffer) if done else place + _AHEAD)
             place += 5
         searched = max(searched, stop, 0)
-        kept = max(0, searched - 8)
-        buffer, offset, searched = buffer[kept:], offset + kept, searched - kept
+        first = max(0, searched - 8)
+        buffer, offset, searched = buffer[first:], offset + first, searched - first
     if size > begin:
         yield begin, size
 

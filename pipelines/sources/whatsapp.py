@@ -123,13 +123,13 @@ class WhatsApp(Files):
                 continue
             if message is None:
                 continue
-            speaker, said = message
+            speaker, words = message
             time = moment(stamp, dates, zone)
             if time is None:
                 yield Reject(
                     place, f"The date of line {number} is none with `dates: {dates}`; its message has no time.", "note"
                 )
-            yield from pauses.add(Message(str(number), said, speaker, time, place))
+            yield from pauses.add(Message(str(number), words, speaker, time, place))
         yield from pauses.close()
         yield from left.told()
 
@@ -164,11 +164,11 @@ def _messages(lines: Iterator[tuple[int, str]], limit: int) -> Iterator[tuple[in
     """(number of the first line, stamp, text) of each message; more than ``limit`` characters are cut off."""
     number, stamp, text, size = 0, None, list[str](), 0
     for here, line in lines:
-        found = read_stamp(line)
-        if found is not None:
+        following = read_stamp(line)
+        if following is not None:
             if text:
                 yield number, stamp, "\n".join(text)
-            number, stamp, text, size = here, found, [line[found.end :]], 0
+            number, stamp, text, size = here, following, [line[following.end :]], 0
         elif text:
             size += len(line) + 1
             if size <= limit:
@@ -185,13 +185,13 @@ def _message(text: str, number: int, place: str, left: LeftOut) -> tuple[str, st
     if match is None:
         left.add("without a speaker, of WhatsApp itself", place)
         return None
-    said = text[match.end() :]
-    if _MEDIA.fullmatch(said) or not said.translate(_CLEAN).strip():
+    words = text[match.end() :]
+    if _MEDIA.fullmatch(words) or not words.translate(_CLEAN).strip():
         left.add("in place of media or of what was deleted", place)
         return None
-    said = _EDITED.sub("", said)
-    rest = _ATTACHED.sub("", said, count=1)
-    if rest != said and not rest.translate(_CLEAN).strip():
+    words = _EDITED.sub("", words)
+    rest = _ATTACHED.sub("", words, count=1)
+    if rest != words and not rest.translate(_CLEAN).strip():
         left.add("in place of media or of what was deleted", place)
         return None
     return usable_name(match[1].translate(_CLEAN)), usable_text(rest.translate(_CLEAN), f"the message in line {number}")
