@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, ClassVar, Literal
 from pydantic import Field
 
 from pipelines.sources.contracts import Document, Reject
-from pipelines.sources.exports import Layout, conversations, export_name
+from pipelines.sources.exports import ExportLayout, conversations, export_name
 from pipelines.sources.files import Files
 from pipelines.sources.json_stream import objects
 from pipelines.sources.json_values import Unusable, kind_of
@@ -59,7 +59,7 @@ class ChatGPT(Files):
     def documents(self, file: BinaryIO, locator: str, max_document_bytes: int) -> Iterator[Document | Reject]:
         left = LeftOut(locator)
         take = partial(self._conversation, locator=locator, left=left, limit=max_document_bytes)
-        layout = Layout("ChatGPT", _is_conversation, _salvage, _renamed)
+        layout = ExportLayout("ChatGPT", _is_conversation, _salvage, _renamed)
         yield from conversations(file, locator, self.max_json_bytes, layout, take)
         yield from left.told()
 
