@@ -94,8 +94,8 @@ def decoded(data: bytes, charset: str = "") -> tuple[str, int]:
         except UnicodeDecodeError:
             match = _CHARSET.search(data, 0, 4096)
             charset = match[1].decode("ascii", "replace") if match else ""
-    name = map_encoding_to_html5(charset) if charset else detect_encoding(data)
-    return _replaced(data, name or "utf-8")
+    encoding: str | None = map_encoding_to_html5(charset) if charset else detect_encoding(data)
+    return _replaced(data, encoding or "utf-8")
 
 
 def stated_in_head(page: str) -> dict[str, Any]:

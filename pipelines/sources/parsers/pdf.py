@@ -147,7 +147,7 @@ def _metadata(document: Any) -> dict[str, Any]:
         entries = document.get_metadata_dict()
     except Exception:
         return {}
-    stated = {}
+    stated: dict[str, Any] = {}
     for field, name in (("title", "Title"), ("author", "Author"), ("description", "Subject")):
         value = " ".join(_CONTROLS.sub(" ", entries.get(name) or "").split())[:2000]
         if value:

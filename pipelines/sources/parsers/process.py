@@ -77,7 +77,7 @@ class ParserProcess:
         self._requests, theirs = socket.socketpair()  # a socket, over which an open file can be handed
         with theirs:
             self._process = subprocess.Popen(
-                command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
+                command, stdin=theirs.fileno(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
             )
         assert self._process.stdout is not None
         self._output = self._process.stdout.fileno()
@@ -116,7 +116,8 @@ class ParserProcess:
 
     @property
     def pid(self) -> int:
-        return self._process.pid
+        number: int = self._process.pid
+        return number
 
     @property
     def usable(self) -> bool:
