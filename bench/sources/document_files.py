@@ -54,8 +54,8 @@ def pdf(pages: list[list[str]] | None = None, encrypt: bool = False, title: str 
     objects.append(f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>".encode())
     objects.append(b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>")
     objects.append(f"<< /Title ({title}) /Author (Ada) /CreationDate (D:20260301093000+01'00') >>".encode())
-    for index, lines in enumerate(pages):
-        drawn = "".join(f"({_escaped(line)}) Tj 0 -14 Td " for line in lines)
+    for index, page in enumerate(pages):
+        drawn = "".join(f"({_escaped(line)}) Tj 0 -14 Td " for line in page)
         content = zlib.compress(f"BT /F1 10 Tf 72 720 Td {drawn}ET".encode("cp1252"))
         objects.append(
             f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents {6 + 2 * index} 0 R"

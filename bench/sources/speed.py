@@ -84,7 +84,8 @@ def _pages(source: Any, items: list[Item], kind: str) -> int:
     if kind == "html":
         return len(items)
     results = (result for item in items for result in source.read(item, LIMIT))
-    return sum(len(result.metadata["pages"]) for result in results if isinstance(result, Document))
+    starts = (result.metadata["pages"] for result in results if isinstance(result, Document))
+    return sum(len(pages) for pages in starts if isinstance(pages, list))
 
 
 def _bare_html(path: Path) -> None:

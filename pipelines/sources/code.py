@@ -67,7 +67,7 @@ class SourceCode(WholeFiles):
     max_bytes: int = Field(default=5_000_000, gt=0)
     lines: int = Field(default=120, gt=0)
 
-    def parse(self, data: bytes, locator: str, limit: int) -> Iterator[Document | Reject]:
+    def parse_bytes(self, data: bytes, locator: str, limit: int) -> Iterator[Document | Reject]:
         text = decode_text(data, locator)
         if isinstance(text, Reject):
             yield text

@@ -14,10 +14,11 @@ from pydantic import Field
 from pipelines.sources.contracts import Document, Item, Reject
 from pipelines.sources.files import need
 from pipelines.sources.office import is_office
-from pipelines.sources.whole import WholeFiles, document, parsed
+from pipelines.sources.parsers.process import Content
+from pipelines.sources.whole import ApartFiles, document, parsed
 
 
-class WordDocuments(WholeFiles):
+class WordDocuments(ApartFiles):
     """Word documents below ``path``."""
 
     version: ClassVar[int] = 1
@@ -32,8 +33,8 @@ class WordDocuments(WholeFiles):
         need("resiliparse", f"the source '{self.name}' (`kind: {self.kind}`)")
         return super().manifest()
 
-    def parse(self, data: bytes, locator: str, limit: int) -> Iterator[Document | Reject]:
-        for part in parsed("docx", data, {}, locator):
+    def parse(self, content: Content, locator: str, limit: int) -> Iterator[Document | Reject]:
+        for part in parsed("docx", content, {}, locator):
             yield part if isinstance(part, Reject) else document(locator, part[1], limit, part[0])
 
 

@@ -13,10 +13,11 @@ from pydantic import Field
 
 from pipelines.sources.contracts import Document, Reject
 from pipelines.sources.office import ZIP
-from pipelines.sources.whole import WholeFiles, document, parsed, replaced
+from pipelines.sources.parsers.process import Content
+from pipelines.sources.whole import ApartFiles, document, parsed, replaced
 
 
-class Books(WholeFiles):
+class Books(ApartFiles):
     """EPUB below ``path``."""
 
     version: ClassVar[int] = 1
@@ -26,8 +27,8 @@ class Books(WholeFiles):
     name: str = "epub"
     suffixes: list[str] = Field(default=[".epub"], min_length=1)
 
-    def parse(self, data: bytes, locator: str, limit: int) -> Iterator[Document | Reject]:
-        for part in parsed("epub", data, {}, locator):
+    def parse(self, content: Content, locator: str, limit: int) -> Iterator[Document | Reject]:
+        for part in parsed("epub", content, {}, locator):
             if isinstance(part, Reject):
                 yield part
                 continue

@@ -14,7 +14,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from pipelines.sources.contracts import Document, Reject
-from pipelines.sources.whole import WholeFiles, document, parsed, replaced
+from pipelines.sources.parsers.process import Content
+from pipelines.sources.whole import ApartFiles, document, parsed, replaced
 
 _PAGE = re.compile(
     rb"\A(?:\s|<!--.{0,4000}?-->|<\?xml[^>]{0,200}>)*+<(?:!doctype\s+html|html[\s>]|head[\s>])", re.I | re.S
@@ -23,7 +24,7 @@ _SAVED = re.compile(rb"^(?:snapshot-content-location:|from:\s*<saved by)", re.I 
 _MHTML = re.compile(rb"^content-type:\s*multipart/related", re.I | re.M)
 
 
-class WebPages(WholeFiles):
+class WebPages(ApartFiles):
     """HTML and MHTML below ``path``.
 
     ``main_content``: leave menus, footers and asides out. ``least_main``: the share of the page's text below which the
@@ -40,12 +41,9 @@ class WebPages(WholeFiles):
     main_content: bool = True
     least_main: float = Field(default=0.1, ge=0, le=1)
 
-    def parse(self, data: bytes, locator: str, limit: int) -> Iterator[Document | Reject]:
-        if data.startswith((b"%PDF-", b"PK\x03\x04", b"\x1f\x8b")) or (b"\0" in data and data[:2] not in _WIDE):
-            yield Reject(locator, "The file is binary data, and no HTML; leave it out.")
-            return
+    def parse(self, content: Content, locator: str, limit: int) -> Iterator[Document | Reject]:
         settings = {"main_content": self.main_content, "least_main": self.least_main}
-        for part in parsed("html", data, settings, locator):
+        for part in parsed("html", content, settings, locator):
             if isinstance(part, Reject):
                 yield part
                 continue
@@ -55,9 +53,6 @@ class WebPages(WholeFiles):
             yield page
             if isinstance(page, Document):
                 yield from replaced(locator, wrong)
-
-
-_WIDE = (b"\xff\xfe", b"\xfe\xff")
 
 
 def recognise(name: str, head: bytes) -> bool:

@@ -28,7 +28,7 @@ class MarkdownFiles(WholeFiles):
 
     version: ClassVar[int]
 
-    def parse(self, data: bytes, locator: str, limit: int) -> Iterator[Document | Reject]:
+    def parse_bytes(self, data: bytes, locator: str, limit: int) -> Iterator[Document | Reject]:
         text = decode_text(data, locator)
         if isinstance(text, Reject):
             yield text

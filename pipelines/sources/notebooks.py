@@ -31,7 +31,7 @@ class Notebooks(WholeFiles):
     max_bytes: int = Field(default=50_000_000, gt=0)
     outputs: bool = False
 
-    def parse(self, data: bytes, locator: str, limit: int) -> Iterator[Document | Reject]:
+    def parse_bytes(self, data: bytes, locator: str, limit: int) -> Iterator[Document | Reject]:
         try:
             content = json_file(io.BytesIO(data), self.max_bytes, "max_bytes")
             cells = _cells(content)

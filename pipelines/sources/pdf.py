@@ -13,10 +13,11 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from pipelines.sources.contracts import Document, Reject
-from pipelines.sources.whole import WholeFiles, document, left_out, parsed
+from pipelines.sources.parsers.process import Content
+from pipelines.sources.whole import ApartFiles, document, left_out, parsed
 
 
-class PortableDocuments(WholeFiles):
+class PortableDocuments(ApartFiles):
     """PDF below ``path``."""
 
     version: ClassVar[int] = 1
@@ -26,11 +27,8 @@ class PortableDocuments(WholeFiles):
     name: str = "pdf"
     suffixes: list[str] = Field(default=[".pdf"], min_length=1)
 
-    def parse(self, data: bytes, locator: str, limit: int) -> Iterator[Document | Reject]:
-        if b"%PDF-" not in data[:1024]:
-            yield Reject(locator, "The file is no PDF, since its beginning does not say so; leave it out.")
-            return
-        for part in parsed("pdf", data, {}, locator):
+    def parse(self, content: Content, locator: str, limit: int) -> Iterator[Document | Reject]:
+        for part in parsed("pdf", content, {}, locator):
             if isinstance(part, Reject):
                 yield part
                 continue

@@ -13,10 +13,11 @@ from pydantic import Field
 
 from pipelines.sources.contracts import Document, Reject
 from pipelines.sources.office import is_office
-from pipelines.sources.whole import WholeFiles, document, left_out, parsed
+from pipelines.sources.parsers.process import Content
+from pipelines.sources.whole import ApartFiles, document, left_out, parsed
 
 
-class Slides(WholeFiles):
+class Slides(ApartFiles):
     """Presentations below ``path``. ``notes``: take the speaker's notes behind each slide."""
 
     version: ClassVar[int] = 1
@@ -26,8 +27,8 @@ class Slides(WholeFiles):
     suffixes: list[str] = Field(default=[".pptx", ".pptm", ".ppsx"], min_length=1)
     notes: bool = True
 
-    def parse(self, data: bytes, locator: str, limit: int) -> Iterator[Document | Reject]:
-        for part in parsed("pptx", data, {"notes": self.notes}, locator):
+    def parse(self, content: Content, locator: str, limit: int) -> Iterator[Document | Reject]:
+        for part in parsed("pptx", content, {"notes": self.notes}, locator):
             if isinstance(part, Reject):
                 yield part
                 continue

@@ -6,7 +6,8 @@ names) -> bool``: whether the folder at ``path`` is one export, vault, dataset o
 entries, folders ending in "/". A module may have ``propose(path, name, head) -> dict``: settings of the source for this
 file, such as the column that holds the text; `mnemic init` writes them. All three look and never raise.
 
-A format that another one contains comes first: a notebook is JSON, an EPUB is a zip.
+A format that another one contains comes first: a notebook is JSON, an EPUB is a zip, a saved page looks
+like a mail.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ _LAST: tuple[Format, ...] = (
     Format("folder", "pipelines.sources.folder", "plain text"),
 )
 
-FORMATS: tuple[Format, ...] = (*_TALKS, *_DOCUMENTS, *_RECORDS, *_LAST)
+FORMATS: tuple[Format, ...] = (*_DOCUMENTS, *_TALKS, *_RECORDS, *_LAST)
 """The formats that are read, in the order in which they are asked."""
 
 _UNREADABLE = (

@@ -6,6 +6,7 @@ What such a format states of a text goes into the document's ``metadata``; a rec
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, BinaryIO
@@ -15,7 +16,7 @@ from pydantic import Field
 from pipelines.sources.contracts import Document, Reject
 from pipelines.sources.fields import first_folder
 from pipelines.sources.files import Files, need
-from pipelines.sources.parsers.process import Part, Unparsed, parse_apart
+from pipelines.sources.parsers.process import Content, OpenFile, Part, Unparsed, parse_apart
 from pipelines.sources.text import is_blank, open_failed, text_fault, too_large
 from pipelines.sources.times import read_time
 
@@ -30,23 +31,44 @@ class WholeFiles(Files):
 
     def documents(self, file: BinaryIO, locator: str, max_document_bytes: int) -> Iterator[Document | Reject]:
         _need_once(self.library, self.kind)  # what unpacks a file for this source has asked for no manifest
-        try:
-            with file:
-                data = _at_most(file, self.max_bytes + 1)
-        except OSError as error:
-            yield Reject(locator, open_failed(error))
-            return
-        if len(data) > self.max_bytes:
-            reason = f"The file is larger than one may be that is read at once ({self.max_bytes:,} bytes)"
-            yield Reject(locator, f"{reason}; raise `max_bytes`, or split it.")
-        elif not data:
-            yield Reject(locator, "The file is empty.", "empty")
-        else:
-            yield from self.parse(data, locator, max_document_bytes)
+        with file:
+            try:
+                content = self.content(file)
+            except OSError as error:
+                yield Reject(locator, open_failed(error))
+                return
+            size = content.size if isinstance(content, OpenFile) else len(content)
+            if size > self.max_bytes:
+                reason = f"The file is larger than one may be that is read at once ({self.max_bytes:,} bytes)"
+                yield Reject(locator, f"{reason}; raise `max_bytes`, or split it.")
+            elif not size:
+                yield Reject(locator, "The file is empty.", "empty")
+            else:
+                yield from self.parse(content, locator, max_document_bytes)
 
-    def parse(self, data: bytes, locator: str, limit: int) -> Iterator[Document | Reject]:
+    def content(self, file: BinaryIO) -> Content:
+        """What `parse` gets of an open file: at most one byte more than may be."""
+        return _at_most(file, self.max_bytes + 1)
+
+    def parse(self, content: Content, locator: str, limit: int) -> Iterator[Document | Reject]:
         """The documents of a file's content, each of at most ``limit`` bytes, and its rejects."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what is in a file; write `parse`.")
+        data = content if isinstance(content, bytes) else b""
+        yield from self.parse_bytes(data, locator, limit)
+
+    def parse_bytes(self, data: bytes, locator: str, limit: int) -> Iterator[Document | Reject]:
+        """As `parse`, of a content that was read."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what is in a file; write `parse_bytes`.")
+
+
+class ApartFiles(WholeFiles):
+    """Files that a process of its own takes apart; an open file is handed to it."""
+
+    def content(self, file: BinaryIO) -> Content:
+        try:
+            descriptor = file.fileno()
+        except OSError:  # it stands in memory
+            return super().content(file)
+        return OpenFile(descriptor, os.fstat(descriptor).st_size)
 
 
 @functools.cache
@@ -63,10 +85,10 @@ def _at_most(file: BinaryIO, size: int) -> bytes:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def parsed(parser: str, data: bytes, settings: Mapping[str, Any], locator: str) -> Iterator[Part | Reject]:
+def parsed(parser: str, content: Content, settings: Mapping[str, Any], locator: str) -> Iterator[Part | Reject]:
     """The parts of a file by a parser in a process of its own, and a `Reject` where it gives no more."""
     try:
-        yield from parse_apart(f"pipelines.sources.parsers.{parser}", data, settings)
+        yield from parse_apart(f"pipelines.sources.parsers.{parser}", content, settings)
     except Unparsed as error:
         yield Reject(locator, str(error))
 

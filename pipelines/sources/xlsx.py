@@ -17,11 +17,12 @@ from pipelines.sources.contracts import Document, Reject
 from pipelines.sources.fields import Records
 from pipelines.sources.json_values import Unusable
 from pipelines.sources.office import is_office
+from pipelines.sources.parsers.process import Content
 from pipelines.sources.text import too_large
-from pipelines.sources.whole import WholeFiles, parsed
+from pipelines.sources.whole import ApartFiles, parsed
 
 
-class Spreadsheets(WholeFiles, Records):
+class Spreadsheets(ApartFiles, Records):
     """Workbooks below ``path``. ``text_field``: the column that is the text; "" takes all columns of a row."""
 
     version: ClassVar[int] = 1
@@ -31,11 +32,11 @@ class Spreadsheets(WholeFiles, Records):
     suffixes: list[str] = Field(default=[".xlsx", ".xlsm"], min_length=1)
     text_field: str = ""
 
-    def parse(self, data: bytes, locator: str, limit: int) -> Iterator[Document | Reject]:
+    def parse(self, content: Content, locator: str, limit: int) -> Iterator[Document | Reject]:
         seen = SeenIds()
         refused: set[str] = set()  # sheets without the column
         rows = False
-        for part in parsed("xlsx", data, {}, locator):
+        for part in parsed("xlsx", content, {}, locator):
             if isinstance(part, Reject):
                 rows = True
                 yield part

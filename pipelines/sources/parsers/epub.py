@@ -48,8 +48,9 @@ def parts(data: bytes, settings: Mapping[str, Any]) -> Iterator[Part]:
         except Unparsed as error:
             yield {**stated, "fault": str(error)}, ""
             continue
-        kept = {field: values[field] for field in ("title", "language", "wrong") if field in values}
-        yield {**book, **kept, **stated}, text
+        names = ("title", "language", "wrong")
+        own: dict[str, Any] = {field: values[field] for field in names if field in values}
+        yield {**book, **own, **stated}, text
 
 
 def _package(members: Members) -> str:
@@ -76,12 +77,13 @@ def _contents(content: bytes) -> tuple[dict[str, Any], dict[str, tuple[str, str,
     tags: list[str] = []
     files: dict[str, tuple[str, str, str]] = {}
     spine: list[str] = []
-    field, pieces = "", []
+    field, pieces = "", list[str]()
     for event, tag, value in events(content):
         if event == "start":
             field, pieces = (tag, []) if tag in names or tag == "subject" else ("", [])
             if tag == "item":
-                files[value.get("id", "")] = tuple(value.get(key, "") for key in ("href", "media-type", "properties"))
+                media, properties = value.get("media-type", ""), value.get("properties", "")
+                files[value.get("id", "")] = (value.get("href", ""), media, properties)
             elif tag == "itemref" and value.get("linear") != "no":
                 spine.append(value.get("idref", ""))
         elif event == "text" and field:

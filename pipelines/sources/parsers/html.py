@@ -12,6 +12,9 @@ from typing import Any
 
 from pipelines.sources.parsers.process import Part, Unparsed
 
+WIDE = (b"\xff\xfe", b"\xfe\xff")
+"""Marks of UTF-16, in which every other byte is zero."""
+
 HEAD = 1 << 16
 """Characters in which `meta` and `link` are looked for."""
 
@@ -37,6 +40,8 @@ _STATED = {
 
 def parts(data: bytes, settings: Mapping[str, Any]) -> Iterator[Part]:
     """One part: the page. ``settings``: ``main_content``, ``least_main``."""
+    if data.startswith((b"%PDF-", b"PK\x03\x04", b"\x1f\x8b")) or (b"\0" in data and data[:2] not in WIDE):
+        raise Unparsed("The file is binary data, and no HTML; leave it out.")
     stated: dict[str, Any] = {}
     if _is_mhtml(data):
         data, charset, stated = _root_of_mhtml(data)
@@ -89,8 +94,8 @@ def decoded(data: bytes, charset: str = "") -> tuple[str, int]:
         except UnicodeDecodeError:
             match = _CHARSET.search(data, 0, 4096)
             charset = match[1].decode("ascii", "replace") if match else ""
-    name = map_encoding_to_html5(charset) if charset else detect_encoding(data)
-    return _replaced(data, name or "utf-8")
+    encoding: str | None = map_encoding_to_html5(charset) if charset else detect_encoding(data)
+    return _replaced(data, encoding or "utf-8")
 
 
 def stated_in_head(page: str) -> dict[str, Any]:

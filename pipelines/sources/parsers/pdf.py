@@ -34,6 +34,8 @@ def parts(data: bytes, settings: Mapping[str, Any]) -> Iterator[Part]:
     """One part: the document. It states `pages` (where each begins in the text), and `empty` and `broken` pages."""
     import pypdfium2
 
+    if b"%PDF-" not in data[:1024]:
+        raise Unparsed("The file is no PDF, since its beginning does not say so; leave it out.")
     try:
         document = pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as error:
@@ -145,7 +147,7 @@ def _metadata(document: Any) -> dict[str, Any]:
         entries = document.get_metadata_dict()
     except Exception:
         return {}
-    stated = {}
+    stated: dict[str, Any] = {}
     for field, name in (("title", "Title"), ("author", "Author"), ("description", "Subject")):
         value = " ".join(_CONTROLS.sub(" ", entries.get(name) or "").split())[:2000]
         if value:

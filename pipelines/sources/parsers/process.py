@@ -15,12 +15,14 @@ import json
 import os
 import select
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 MEMORY = 2 << 30
@@ -44,6 +46,18 @@ Part = tuple[dict[str, Any], str]
 """What is stated of a part of a file, as values of JSON, and its text."""
 
 
+@dataclass(frozen=True)
+class OpenFile:
+    """A file of the system that is open, and the bytes of it that count."""
+
+    descriptor: int
+    size: int
+
+
+Content = bytes | OpenFile
+"""What is taken apart. An open file is handed over, and nothing of it copied."""
+
+
 class Unparsed(Exception):
     """A file that could not be taken apart; ``str(error)`` is the sentence that says why."""
 
@@ -60,20 +74,28 @@ class ParserProcess:
         self._closed = False
         code = f"{_START}process.serve({module!r})"
         command = [sys.executable, "-P", "-c", code, json.dumps(sys.path)]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
-        )
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._input, self._output = self._process.stdin.fileno(), self._process.stdout.fileno()
-        for pipe in (self._input, self._output):
-            with suppress(OSError, AttributeError):  # a whole page at once, where the system can
-                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
+        self._requests, theirs = socket.socketpair()  # a socket, over which an open file can be handed
+        with theirs:
+            self._process = subprocess.Popen(
+                command, stdin=theirs.fileno(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
+            )
+        assert self._process.stdout is not None
+        self._output = self._process.stdout.fileno()
+        with suppress(OSError, AttributeError):  # a whole page at once, where the system can
+            fcntl.fcntl(self._output, fcntl.F_SETPIPE_SZ, PIPE)
 
-    def parts(self, data: bytes, settings: Mapping[str, Any], seconds: float) -> Iterator[Part | Unparsed]:
-        """What the module gives for ``data``. Raises `ParserEnded`."""
+    def parts(self, content: Content, settings: Mapping[str, Any], seconds: float) -> Iterator[Part | Unparsed]:
+        """What the module gives for ``content``. Raises `ParserEnded`."""
         self.served += 1
+        request = {"settings": dict(settings), "seconds": seconds}
         try:
-            _write(self._input, {"settings": dict(settings), "seconds": seconds}, data)
+            if isinstance(content, OpenFile):
+                header = json.dumps({**request, "size": content.size}).encode()
+                message = _LENGTHS.pack(len(header), 0) + header
+                count = socket.send_fds(self._requests, [message], [content.descriptor])
+                self._requests.sendall(message[count:])
+            else:
+                _write(self._requests.fileno(), request, content)
         except OSError as error:
             raise self._ended() from error
         last = time.monotonic() + 10 * seconds + 60  # for a machine that is asleep: the process has its own timer
@@ -94,7 +116,8 @@ class ParserProcess:
 
     @property
     def pid(self) -> int:
-        return self._process.pid
+        number: int = self._process.pid
+        return number
 
     @property
     def usable(self) -> bool:
@@ -104,10 +127,9 @@ class ParserProcess:
         self._closed = True
         self._process.kill()
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with suppress(OSError):
-                    pipe.close()
+        self._requests.close()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
     def _ended(self) -> ParserEnded:
         with suppress(subprocess.TimeoutExpired):
@@ -125,12 +147,13 @@ _FREE: dict[tuple[int, str], list[ParserProcess]] = {}
 """The parsers of a process that wait for a file; a process that was forked off has its own."""
 
 
-def parse_apart(module: str, data: bytes, settings: Mapping[str, Any], subject: str = "file") -> Iterator[Part]:
-    """The parts of ``data`` by ``parts(data, settings)`` of ``module``, in a process of its own.
+def parse_apart(module: str, content: Content, settings: Mapping[str, Any], subject: str = "file") -> Iterator[Part]:
+    """The parts of ``content`` by ``parts(data, settings)`` of ``module``, in a process of its own.
 
     Raises `Unparsed` with the reason where there are none, or no more.
     """
-    seconds = SECONDS + len(data) / BYTES_A_SECOND
+    size = content.size if isinstance(content, OpenFile) else len(content)
+    seconds = SECONDS + size / BYTES_A_SECOND
     free = _FREE.setdefault((os.getpid(), module), [])
     yielded = 0  # parts that are not to be yielded again by a second try
     while True:
@@ -139,7 +162,7 @@ def parse_apart(module: str, data: bytes, settings: Mapping[str, Any], subject: 
         answered = False
         fault: Unparsed | None = None
         try:
-            for number, part in enumerate(process.parts(data, settings, seconds)):
+            for number, part in enumerate(process.parts(content, settings, seconds)):
                 if isinstance(part, Unparsed):
                     fault = part  # nothing but the end of the answer comes behind it
                 elif number >= yielded:
@@ -187,7 +210,8 @@ def serve(module: str) -> None:
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
     scale = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in kB elsewhere
-    while (frame := _read(0, None)) is not None:
+    requests = socket.socket(fileno=0)
+    while (frame := _request(requests)) is not None:
         request, data = frame
         signal.setitimer(signal.ITIMER_PROF, request["seconds"])
         try:
@@ -205,6 +229,33 @@ def serve(module: str) -> None:
         signal.setitimer(signal.ITIMER_PROF, 0)
         resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
         _write(output, {"end": resident < RESIDENT}, b"")
+
+
+def _request(requests: socket.socket) -> tuple[dict[str, Any], bytes] | None:
+    """The next request with the content that it is about; None where the parent has gone."""
+    lengths, descriptors, _, _ = socket.recv_fds(requests, _LENGTHS.size, 1)
+    if not lengths:
+        return None
+    if len(lengths) < _LENGTHS.size:
+        lengths += _exactly(0, _LENGTHS.size - len(lengths), None) or b""
+    frame = _frame(0, lengths, None)
+    if frame is None or not descriptors:
+        return frame
+    request, _ = frame
+    try:
+        return request, _from_begin(descriptors[0], request["size"])
+    finally:
+        os.close(descriptors[0])
+
+
+def _from_begin(descriptor: int, size: int) -> bytes:
+    """The first ``size`` bytes of a file, or as many as it has; its own place, which the parent has too, stays."""
+    pieces = []
+    place = 0
+    while place < size and (piece := os.pread(descriptor, size - place, place)):
+        pieces.append(piece)
+        place += len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _limit(kind: int, value: int) -> None:
@@ -227,8 +278,10 @@ def _write(pipe: int, stated: Mapping[str, Any], data: bytes) -> None:
 def _read(pipe: int, last: float | None) -> tuple[dict[str, Any], bytes] | None:
     """A frame; None where the pipe is closed, or none came until ``last``."""
     lengths = _exactly(pipe, _LENGTHS.size, last)
-    if lengths is None:
-        return None
+    return None if lengths is None else _frame(pipe, lengths, last)
+
+
+def _frame(pipe: int, lengths: bytes, last: float | None) -> tuple[dict[str, Any], bytes] | None:
     header, size = _LENGTHS.unpack(lengths)
     if max(header, size) > LARGEST_FRAME:
         return None

@@ -173,3 +173,21 @@ def test_a_parser_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_open_file_is_handed_over_and_stays_where_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"echo " + b"z" * 500_000 + b"more")
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    with path.open("rb") as file:
+        file.read(3)
+        for _ in range(3):
+            ((stated, text),) = parse_apart(MODULE, process.OpenFile(file.fileno(), 500_005), {})
+            assert text == "z" * 500_000
+        assert file.tell() == 3 and stated["served"] == 3
+        short = process.OpenFile(file.fileno(), 10**6)  # it was cut off meanwhile
+        assert next(parse_apart(MODULE, short, {}))[1].endswith("more")
+    for parser in process.idle():
+        parser.close()
+    if before:
+        assert len(os.listdir("/proc/self/fd")) <= before
