@@ -32,8 +32,11 @@ _CHAT = re.compile(r"_chat(?:[ _(].*)?", re.IGNORECASE)
 _SPEAKER = re.compile(rf"[{MARKS}]*([^\n]{{1,100}}?)[{MARKS}]*: ")
 _MEDIA = re.compile(rf"[{MARKS}\s]*(?:<[^<>\n]{{3,60}}>|[{MARKS}][^\n]{{1,200}})[{MARKS}\s]*")
 _ATTACHED = re.compile(
-    rf"[{MARKS}]*(?:<[^<>\n:]{{1,30}}: [^<>\n]{{1,200}}>|\S[^\n]{{0,150}}\.\w{{2,5}} \([^()\n]{{4,60}}\)(?=\n|$))"
+    rf"\A[{MARKS}]*[A-Z]{{3,5}}-\d{{8}}-WA\d{{1,6}}\.\w{{2,5}} \([^()\n]{{4,60}}\)"
+    rf"|[{MARKS}]+<[^<>\n:]{{1,30}}: [^<>\n]{{1,200}}>"
 )
+"""A file that was sent, as Android names it, or as an iPhone does; a caption may stand below, or before."""
+
 _EDITED = re.compile(rf"\s*[{MARKS}]<[^<>\n]{{3,60}}>[{MARKS}\s]*$")
 _CLEAN = str.maketrans(dict.fromkeys(MARKS))
 
@@ -189,7 +192,7 @@ def _message(text: str, number: int, place: str, left: LeftOut) -> tuple[str, st
     if _MEDIA.fullmatch(words) or not words.translate(_CLEAN).strip():
         left.add("in place of media or of what was deleted", place)
         return None
-    words = _EDITED.sub("", words)
+    words = _EDITED.sub("", words) if ">" in words[-80:] else words
     rest = _ATTACHED.sub("", words, count=1)
     if rest != words and not rest.translate(_CLEAN).strip():
         left.add("in place of media or of what was deleted", place)
