@@ -60,7 +60,8 @@ class DatasetSpec:
     A ``schema`` of None is the output of the operator that makes the rows. ``counted`` is SQL for the rows that are
     content (None: all). ``bookkeeping`` columns say when and how a row came to be, and are left out of the digest, as
     is a dataset that is not ``digested``. A release pins what is ``pinned``; rows that are no content of the bank, such
-    as runs, are not. A build deletes what killed writers left of a dataset that is ``cleaned``.
+    as runs, are not. A build deletes what killed writers left of a dataset that is ``cleaned``. Rows of one that
+    ``carries`` have the metadata columns of the document that they are made of (`mnemic.metadata`).
     """
 
     name: str
@@ -74,6 +75,7 @@ class DatasetSpec:
     index: IndexPlan | None = None
     export: bool = True
     cleaned: bool = True
+    carries: bool = False
 
 
 EVENT_INDEXES = IndexPlan(
@@ -124,7 +126,13 @@ _DATASETS = (
         digested=False,
         export=False,
     ),
-    DatasetSpec("units", schemas.UNITS, ("document", "ordinal"), (Parent("documents", "document", "delete"),)),
+    DatasetSpec(
+        "units",
+        schemas.UNITS,
+        key=("document", "ordinal"),
+        parents=(Parent("documents", "document", "delete"),),
+        carries=True,
+    ),
     DatasetSpec(
         "events",
         schemas.events,
@@ -137,6 +145,7 @@ _DATASETS = (
             Parent("clusters", "cluster", "redo"),
         ),
         index=EVENT_INDEXES,
+        carries=True,
     ),
     DatasetSpec(
         "pairs",

@@ -7,7 +7,8 @@ of memory alone needs nothing of the pipeline.
 from mnemic.floors import lazily
 
 _HOMES = {
-    **dict.fromkeys(("Document", "Item", "Reject", "Source", "Turn"), "pipelines.sources"),
+    **dict.fromkeys(("Document", "Item", "FilePart", "Reject", "Source", "Turn"), "pipelines.sources"),
+    "Records": "pipelines.sources.fields",
     **dict.fromkeys(("content", "decode_text", "read_bytes"), "pipelines.sources.text"),
     "Files": "pipelines.sources.files",
     **dict.fromkeys(

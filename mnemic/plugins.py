@@ -14,6 +14,7 @@ import contextlib
 import functools
 import sys
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -60,6 +61,12 @@ class Plugin:
                 f"{self.kind} must have; update or uninstall that package."
             )
         return loaded
+
+
+def load_address(address: str) -> Any:
+    """The object at "module:name", of one of our own modules, which is imported now."""
+    module, _, name = address.partition(":")
+    return getattr(import_module(module), name)
 
 
 def load_entry(entry: EntryPoint) -> Any:

@@ -9,6 +9,7 @@ They hand on what `mnemic.bank.Bank.search` finds, unchanged. Importing this pac
 from __future__ import annotations
 
 import dataclasses
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ def facts(event: Hit) -> dict[str, Any]:
     values = dataclasses.asdict(event)
     del values["id"], values["text"]
     values["time"] = None if event.time is None else event.time.isoformat()
+    values["metadata"] = {
+        name: value.isoformat() if isinstance(value, datetime) else value for name, value in event.metadata.items()
+    }
     return values
 
 

@@ -125,7 +125,12 @@ def _shown(event: Hit, terms: set[str], colour: bool) -> str:
         where = f"\x1b[1m{where}\x1b[0m"
         body = re.sub(r"\w+", lambda word: _highlighted(word[0], terms), body)
     facts = f"[{one_line(signals, 400)}]  {one_line(event.level, 40)} {one_line(event.id[:12], 12)}"
-    return f"{where}{when}\n    {facts}\n{body}\n"
+    own = "".join(f"    {one_line(f'{name}: {_plain(value)}', 200)}\n" for name, value in event.metadata.items())
+    return f"{where}{when}\n    {facts}\n{own}{body}\n"
+
+
+def _plain(value: object) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 def _highlighted(word: str, terms: set[str]) -> str:

@@ -19,6 +19,8 @@ from mnemic.dataset.commit import StorageOptions
 from mnemic.dataset.failures import readable_errors
 from mnemic.dataset.snapshot import STEP_KEY, Snapshot
 from mnemic.dataset.store import Dataset
+from mnemic.errors import BankError
+from mnemic.metadata import metadata_fields
 
 GrownFragment = str
 """A fragment with new column files, uncommitted, as JSON: what a worker hands to the driver."""
@@ -27,9 +29,17 @@ GrownFragment = str
 def add_fields(dataset: Dataset, fields: pa.Schema, record: Mapping[str, Any]) -> Snapshot:
     """Declare columns that the step of ``record`` will fill. Those of an earlier step version are dropped first."""
     current = dataset.require()
+    own = {field.name for field in metadata_fields(current.schema)} & set(fields.names)
+    if own:
+        raise BankError(
+            f"The recipe names a column {min(own)} under `columns`, and a step makes one of the same name. "
+            "Name the column otherwise in the recipe, and build another bank."
+        )
     drop_fields(dataset, [name for name in fields.names if name in current.schema.names])
     metadata = {STEP_KEY: json.dumps(record, sort_keys=True).encode()}
-    schema = pa.schema([field.with_nullable(True).with_metadata(metadata) for field in fields])
+    schema = pa.schema(
+        [field.with_nullable(True).with_metadata({**(field.metadata or {}), **metadata}) for field in fields]
+    )
     dataset.change(lambda native: native.add_columns(schema))
     return dataset.require()
 

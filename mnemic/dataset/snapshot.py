@@ -67,11 +67,15 @@ def format_of(metadata: Mapping[bytes, bytes] | None, uri: str) -> int:
 
 @dataclass(frozen=True)
 class FragmentInfo:
-    """A fragment: its id, its rows (deleted ones left out) and the ids of the fields that its files hold."""
+    """A fragment: its id, its rows (deleted ones left out), the ids of the fields that its files hold, and the files.
+
+    ``files`` are the names of its data files, of which no two are ever the same, and what is deleted from them.
+    """
 
     id: int
     rows: int
     fields: frozenset[int]
+    files: tuple[str, ...] = ()
 
 
 class Snapshot:
@@ -114,6 +118,10 @@ class Snapshot:
                     fragment.fragment_id,
                     fragment.count_rows(),
                     frozenset(field for file in fragment.metadata.files for field in file.fields),
+                    (
+                        *sorted(file.path for file in fragment.metadata.files),
+                        *([str(fragment.metadata.deletion_file)] if fragment.metadata.deletion_file else []),
+                    ),
                 )
                 for fragment in self._dataset.get_fragments()
             )

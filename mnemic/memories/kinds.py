@@ -13,7 +13,6 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from mnemic.errors import ModelError
 from mnemic.memories.held_out import HeldOutRows
-from mnemic.plugins import find_plugin, load_entry, plugins
+from mnemic.plugins import find_plugin, load_address, load_entry, plugins
 from mnemic.view import View
 
 if TYPE_CHECKING:
@@ -150,8 +149,7 @@ def kind(name: str) -> Kind:
     Raises `ModelError` for an unknown kind, naming the nearest one, and for an entry point that cannot be used.
     """
     if name in KINDS:
-        module, _, attribute = KINDS[name].partition(":")
-        return cast(Kind, getattr(import_module(module), attribute))
+        return cast(Kind, load_address(KINDS[name]))
     plugin = find_plugin(ENTRY_POINTS, name)
     if plugin is None:
         names = [*KINDS, *sorted(_offered())]

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from mnemic.dataset.index import read_rows, rows_of_ids
 from mnemic.errors import QueryError
+from mnemic.metadata import metadata_fields
 from mnemic.search.buffers import FITS
 from mnemic.search.hybrid import Ranked, workers
 from mnemic.search.results import Hit
@@ -97,7 +98,8 @@ def hits_of(view: View, ranked: Ranked, chosen: Mapping[int, int | None]) -> lis
     texts = workers().submit(events.take_rows, numbers, heavy)
     facts = read_rows(events, numbers, light).to_pylist()
     owners, _ = rows_of_ids(documents, "id", sorted({row["document"] for row in facts}))
-    by_id = {row["id"]: row for row in read_rows(documents, owners, ["id", "locator", *_DOCUMENT]).to_pylist()}
+    own = [field.name for field in metadata_fields(documents.schema)]
+    by_id = {row["id"]: row for row in read_rows(documents, owners, ["id", "locator", *_DOCUMENT, *own]).to_pylist()}
     rows = [fact | more for fact, more in zip(facts, texts.result().to_pylist(), strict=True)]
     hits = []
     for place, row in zip(places, rows, strict=True):
@@ -114,6 +116,7 @@ def hits_of(view: View, ranked: Ranked, chosen: Mapping[int, int | None]) -> lis
                 score=float(ranked.scores[place]),
                 **scores,
                 reason=_reason(ranked, place, chosen[place], ids),
+                metadata={name: document[name] for name in own if document[name] is not None},
             )
         )
     return hits

@@ -16,9 +16,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from html import escape, unescape
+from typing import Any
 
 from mnemic.terminal import one_line, plain
 
@@ -32,7 +33,8 @@ class Hit:
     """An event that answers a query, with the reasons it was found.
 
     Scores are None where the signal did not rank it: ``similarity`` is the cosine to the query, ``bm25`` its own score
-    in words, ``event_bm25`` and ``document_bm25`` those of the event and of the document that it is in.
+    in words, ``event_bm25`` and ``document_bm25`` those of the event and of the document that it is in. ``metadata``
+    has the columns that the recipe names, of its document, without nulls.
     """
 
     id: str
@@ -56,6 +58,7 @@ class Hit:
     event_bm25: float | None
     document_bm25: float | None
     reason: str
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 class Results(list[Hit]):

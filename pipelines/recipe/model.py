@@ -23,10 +23,12 @@ from pydantic import (
 )
 
 from mnemic.dataset.options import Options, checked
+from mnemic.metadata import RESERVED
 from operators.sections import Section
 from pipelines.recipe.limits import kind
 from pipelines.recipe.section import SectionCheck
 from pipelines.sections import sections
+from pipelines.sources.columns import columns_of
 from pipelines.sources.contracts import Source
 from pipelines.sources.kinds import SOURCES, find_source
 
@@ -38,9 +40,9 @@ def _source(entry: Any) -> Source:
         phrase = repr(entry[:60]) if isinstance(entry, str) else kind(entry)
         raise ValueError(f"{phrase} is not a source; write `kind: folder` and its `path`")
     if "kind" not in entry:
-        raise ValueError(f"a source needs a `kind`: {' or '.join(SOURCES)}")
+        raise ValueError(f"a source needs a `kind`: {', '.join(SOURCES)}")
     if not isinstance(entry["kind"], str):
-        raise ValueError(f"the `kind` of a source is a word: {' or '.join(SOURCES)}")
+        raise ValueError(f"the `kind` of a source is a word: {', '.join(SOURCES)}")
     source: Source = find_source(entry["kind"]).model_validate(dict(entry))  # type: ignore[attr-defined]
     return source
 
@@ -94,6 +96,24 @@ class Recipe(BaseModel):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two sources are called {twice[0]!r}; give one of them another `name`")
+        return sources
+
+    @field_validator("sources")
+    @classmethod
+    def _columns_agree(cls, sources: tuple[Source, ...]) -> tuple[Source, ...]:
+        """A metadata column has one type, and no name that a bank's datasets have for something else."""
+        types: dict[str, tuple[str, str]] = {}
+        for source, name, own in columns_of(sources):
+            if name in RESERVED:
+                raise ValueError(
+                    f"the column `{name}` of {source!r} has a name of mnemic's own; write another one and where it is"
+                    f" from, as `my_{name}: {{type: {own}, field: {name}}}`"
+                )
+            first, other = types.setdefault(name, (source, own))
+            if own != other:
+                raise ValueError(
+                    f"the column `{name}` is {other} in {first!r} and {own} in {source!r}; give it one type"
+                )
         return sources
 
     def running(self, section: Section) -> Any:

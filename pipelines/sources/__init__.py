@@ -13,6 +13,6 @@ which relative paths are read:
     mailbox = "my_package.mailbox:Mailbox"
 """
 
-from pipelines.sources.contracts import Document, Item, Reject, Source, Turn
+from pipelines.sources.contracts import Document, FilePart, Item, Reject, Source, Turn
 
-__all__ = ["Document", "Item", "Reject", "Source", "Turn"]
+__all__ = ["Document", "FilePart", "Item", "Reject", "Source", "Turn"]

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Literal, Protocol
 
 
 @dataclass(frozen=True)
+class FilePart:
+    """One of the ``of`` parts of a large file, numbered from 0 on.
+
+    Where a part begins is settled by what is before it: ``begin`` and ``end`` are bytes, ``first`` is the number of its
+    first record, and an ``end`` of 0 says that nobody looked yet (`Files.located`).
+    """
+
+    number: int
+    of: int
+    begin: int = 0
+    end: int = 0
+    first: int = 1
+
+
+@dataclass(frozen=True)
 class Item:
-    """Something that a source can read. Equal (locator, size, stamp) means: nothing new here."""
+    """Something that a source can read. Equal (locator, size, stamp, part) means: nothing new here."""
 
     locator: str  # relative to the source's root
-    size: int  # bytes
+    size: int  # bytes; of the whole file for a part of one
     stamp: str  # modification time in nanoseconds, version, etag
+    part: FilePart | None = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +53,9 @@ class Document:
     """A text, and what the source itself says about it. ``time`` has a zone and is never a file's modification time.
 
     ``turns`` are a conversation's, in order and without overlap; what is between two of them is white space.
+    ``metadata`` is what the format states beside the text, under short lower-case names (title, author, date, language,
+    url, tags, or the fields of a record): texts, numbers, times or lists of texts. Of it a bank keeps only what the
+    recipe names in `columns`.
     """
 
     locator: str
@@ -47,6 +66,7 @@ class Document:
     speaker: str = ""
     time: datetime | None = None
     turns: tuple[Turn, ...] = ()
+    metadata: Mapping[str, object] = field(default_factory=dict)
 
 
 Severity = Literal["reject", "empty", "note"]

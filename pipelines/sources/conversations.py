@@ -18,17 +18,20 @@ left out, and the session is kept. A session that states no time began with its 
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from pipelines.sources.contracts import Document, Item, Reject
+from pipelines.sources.contracts import Document, Reject
 from pipelines.sources.files import Files
 from pipelines.sources.json_values import (
     JSON_LINES,
+    MARK,
     Unusable,
     first_label,
     first_value,
@@ -38,9 +41,11 @@ from pipelines.sources.json_values import (
     once,
     record_of,
 )
+from pipelines.sources.layouts import HEAD, export_refused
 from pipelines.sources.locomo import is_sample, sample_name
 from pipelines.sources.locomo import sessions as sample_sessions
-from pipelines.sources.session import CAPTION, TEXTS, TIMES, Names, Session
+from pipelines.sources.session import CAPTION, IDS, SPEAKERS, TEXTS, TIMES, Names, Session, TurnFields
+from pipelines.sources.text import open_failed
 
 CONVERSATIONS = ("conversation_id", "conversation", "tenant", "sample_id")
 """Fields that say which conversation a session or turn belongs to; a conversation itself may also say `id`."""
@@ -51,7 +56,37 @@ SESSIONS = ("session_id", "session")
 TURNS = ("turns", "messages", "dialogue", "conversation", "conversations")
 """Fields that hold the turns of a session."""
 
+_BEGINS = re.compile(
+    rb'"(?:turns|messages|dialogue|conversations?|sessions)"\s*:\s*\[\s*\{|"session_[0-9]{1,9}"\s*:\s*\['
+)
+"""What stands near the beginning of a JSON file of conversations that is written over many lines."""
+
+NAMED = ("turns_field", "tenant_field", "session_field", "id_field", "speaker_field", "text_field", "time_field")
+"""Settings that name fields."""
+
 Found: TypeAlias = Document | Reject
+
+
+def recognise(name: str, head: bytes) -> bool:
+    """JSON or JSON Lines that begin with a session, a conversation or a turn of one of these layouts."""
+    text = head.removeprefix(MARK).lstrip()
+    if text[:1] not in (b"{", b"["):
+        return False
+    first = text.partition(b"\n")[0]
+    try:
+        value = json.loads(first)
+    except (ValueError, RecursionError):
+        return _BEGINS.search(text) is not None
+    value = value[0] if isinstance(value, list) and value else value
+    if not isinstance(value, dict):
+        return False
+    turn = "conversation" in value or any(field in value for field in (*SESSIONS, *CONVERSATIONS))
+    return (
+        is_sample(value)
+        or isinstance(value.get("sessions"), list)
+        or isinstance(value.get(_turns_field(value)), list)
+        or (turn and any(field in value for field in TEXTS) and any(field in value for field in SPEAKERS))
+    )
 
 
 class Conversations(Files):
@@ -59,7 +94,9 @@ class Conversations(Files):
 
     A document is one session; its tenant and its collection are the conversation, so that an evaluation holds out
     conversations as a whole. ``captions`` adds what is seen on a shared image, where a turn says so, to what is said.
-    ``max_json_bytes`` limits what is read at once: a JSON file, or a line of JSON Lines.
+    ``max_json_bytes`` limits what is read at once: a JSON file, or a line of JSON Lines. The fields ``*_field`` name
+    what holds it in these files, in place of the names that are known. An export of a chat program, which has a source
+    of its own, is refused, unless one of them is named.
     """
 
     version: ClassVar[int] = 1
@@ -69,16 +106,46 @@ class Conversations(Files):
     suffixes: list[str] = Field(default=[".json", ".jsonl", ".ndjson"], min_length=1)
     captions: bool = True
     max_json_bytes: int = Field(default=100_000_000, gt=0)
+    turns_field: str | None = None
+    tenant_field: str | None = None
+    session_field: str | None = None
+    id_field: str | None = None
+    speaker_field: str | None = None
+    text_field: str | None = None
+    time_field: str | None = None
 
-    def read(self, item: Item, max_document_bytes: int) -> Iterator[Found]:
-        file = self.file(item)
-        if isinstance(file, Reject):
-            yield file
-            return
-        reading = _Reading(item.locator, max_document_bytes, self.captions)
-        for value in self._values(file, item.locator):
+    def identity(self) -> Mapping[str, object]:
+        """As of all files; names of fields are there only where one is named."""
+        return {name: value for name, value in super().identity().items() if name not in NAMED or value is not None}
+
+    def documents(self, file: BinaryIO, locator: str, max_document_bytes: int) -> Iterator[Found]:
+        if not any(getattr(self, name) for name in NAMED) and not locator.lower().endswith(JSON_LINES):
+            try:
+                reason = export_refused(locator, file.read(HEAD))
+                file.seek(0)
+            except OSError as error:
+                reason = open_failed(error)
+            if reason:
+                file.close()
+                yield Reject(locator, reason)
+                return
+        reading = _Reading(locator, max_document_bytes, self.captions, self._layout())
+        for value in self._values(file, locator):
             yield from [value] if isinstance(value, Reject) else reading.take(value)
         yield from reading.close()
+
+    def _layout(self) -> _Layout:
+        def fields(name: str | None, usual: tuple[str, ...]) -> tuple[str, ...]:
+            return usual if name is None else (name,)
+
+        turn = TurnFields(
+            fields(self.id_field, IDS),
+            fields(self.speaker_field, SPEAKERS),
+            fields(self.text_field, TEXTS),
+            fields(self.time_field, TIMES),
+        )
+        conversations, sessions = fields(self.tenant_field, CONVERSATIONS), fields(self.session_field, SESSIONS)
+        return _Layout(conversations, sessions, fields(self.turns_field, TURNS), turn)
 
     def _values(self, file: BinaryIO, locator: str) -> Iterator[_Value | Reject]:
         if locator.lower().endswith(JSON_LINES):
@@ -99,6 +166,16 @@ class Conversations(Files):
 
 
 @dataclass(frozen=True)
+class _Layout:
+    """Which fields hold what."""
+
+    conversations: tuple[str, ...]
+    sessions: tuple[str, ...]
+    turns: tuple[str, ...]
+    turn: TurnFields
+
+
+@dataclass(frozen=True)
 class _Value:
     """A value of a file, and how sentences call it."""
 
@@ -111,10 +188,11 @@ class _Value:
 class _Reading:
     """What of a file has been read: the ids of its sessions, and the session that the next turn may belong to."""
 
-    def __init__(self, locator: str, limit: int, captions: bool) -> None:
+    def __init__(self, locator: str, limit: int, captions: bool, layout: _Layout) -> None:
         self.locator = locator
         self.limit = limit
         self.captions = captions
+        self.layout = layout
         self.stem = os.path.splitext(locator)[0]
         self.names: dict[str, Names] = {}
         self.open: Session | None = None
@@ -130,10 +208,10 @@ class _Reading:
             elif "sessions" in record:
                 yield from self.close()
                 yield from self._conversation(record, value)
-            elif _turns_field(record):
+            elif _turns_field(record, self.layout.turns):
                 yield from self.close()
                 yield from self._session(record, value.subject, "", str(value.number))
-            elif any(field in record for field in (*TEXTS, CAPTION)):
+            elif any(field in record for field in (*self.layout.turn.texts, CAPTION)):
                 yield from self._turn(record, value)
             else:
                 raise Unusable(
@@ -156,7 +234,7 @@ class _Reading:
 
     def _conversation(self, record: Mapping[str, Any], value: _Value) -> Iterator[Found]:
         sessions = _array(record, "sessions", value.subject)
-        name = first_label(record, (*CONVERSATIONS, "id"), value.subject)
+        name = first_label(record, (*self.layout.conversations, "id"), value.subject)
         name = name or (self.stem if value.alone else f"{self.stem}/{value.number}")
         called = ((f"session {number} of {value.subject}", item) for number, item in enumerate(sessions, start=1))
         yield from self._sessions(called, name)
@@ -169,20 +247,20 @@ class _Reading:
                 yield Reject(f"{self.locator}#{conversation}/{number}", str(error), error.severity)
 
     def _session(self, record: Mapping[str, Any], subject: str, conversation: str, number: str) -> Iterator[Found]:
-        field = _turns_field(record)
+        field = _turns_field(record, self.layout.turns)
         if not field:
             raise Unusable(f"There are no turns in {subject}; write them as `turns`, a list of objects.")
         turns = _array(record, field, subject)
-        own = first_label(record, tuple(name for name in CONVERSATIONS if name != field), subject)
-        name = first_label(record, (*SESSIONS, "id"), subject) or number
-        session = self._begin(conversation or own or self.stem, name, first_value(record, TIMES)[1])
+        own = first_label(record, tuple(name for name in self.layout.conversations if name != field), subject)
+        name = first_label(record, (*self.layout.sessions, "id"), subject) or number
+        session = self._begin(conversation or own or self.stem, name, first_value(record, self.layout.turn.times)[1])
         for turn in turns:
             yield from session.add(turn)
         yield from session.finish()
 
     def _turn(self, record: Mapping[str, Any], value: _Value) -> Iterator[Found]:
-        conversation = first_label(record, CONVERSATIONS, value.subject) or self.stem
-        key = (conversation, first_label(record, SESSIONS, value.subject) or "1")
+        conversation = first_label(record, self.layout.conversations, value.subject) or self.stem
+        key = (conversation, first_label(record, self.layout.sessions, value.subject) or "1")
         if self.open is None or key != self.key:
             yield from self.close()
             self.open, self.key = self._begin(*key), key
@@ -191,12 +269,13 @@ class _Reading:
     def _begin(self, conversation: str, stated_id: str, stated: object = None) -> Session:
         name = self.names.setdefault(conversation, Names())(stated_id)
         repeated = stated_id if name != stated_id else ""
-        return Session(self.locator, conversation, name, self.limit, stated, repeated, self.captions)
+        layout = self.layout.turn
+        return Session(self.locator, conversation, name, self.limit, stated, repeated, self.captions, layout)
 
 
-def _turns_field(record: Mapping[str, Any]) -> str:
+def _turns_field(record: Mapping[str, Any], fields: tuple[str, ...] = TURNS) -> str:
     """The field that holds the turns of a session, "" for none; `conversation` may be the name of one."""
-    return next((f for f in TURNS if f in record and (f != "conversation" or isinstance(record[f], list))), "")
+    return next((f for f in fields if f in record and (f != "conversation" or isinstance(record[f], list))), "")
 
 
 def _array(record: Mapping[str, Any], field: str, subject: str) -> list[Any]:

@@ -35,7 +35,7 @@ def docstrings(code: bytes, shortest: int = SHORTEST) -> list[tuple[str, str]]:
     """
     entries: list[tuple[str, str]] = []
     seen: Counter[str] = Counter()
-    for name, definition in _definitions(_parse(code)):
+    for name, definition in _definitions(parse_code(code)):
         text = _literal(definition)
         text = inspect.cleandoc(text).strip() if text is not None else ""
         if len(text) < shortest:
@@ -45,7 +45,7 @@ def docstrings(code: bytes, shortest: int = SHORTEST) -> list[tuple[str, str]]:
     return entries
 
 
-def _parse(code: bytes) -> ast.Module:
+def parse_code(code: bytes) -> ast.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes in other people's code are no concern of the reader

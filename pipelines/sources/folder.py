@@ -6,23 +6,57 @@ bad line costs that line alone. For conversations there is the source `conversat
 
 from __future__ import annotations
 
-import math
+import json
 import os
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, ClassVar, Literal
 
 from pydantic import Field
 
 from mnemic.ids import hash_parts
 from pipelines.seen import SeenIds
-from pipelines.sources.contracts import Document, Item, Reject
-from pipelines.sources.files import Files
-from pipelines.sources.json_values import JSON_LINES, Unusable, json_lines, kind_of, label, shown
-from pipelines.sources.text import content, decode_text, is_blank, text_fault
+from pipelines.sources.contracts import Document, FilePart, Item, Reject
+from pipelines.sources.fields import Records, first_folder
+from pipelines.sources.json_values import JSON_LINES, MARK, Unusable, json_lines, kind_of
+from pipelines.sources.parts import lines, located
+from pipelines.sources.proposal import fields_of
+from pipelines.sources.recognise import marked_up, recognised
+from pipelines.sources.text import content, decode_text
+
+TEXT_KINDS = frozenset({"folder", "markdown", "obsidian", "code"})
+"""Formats that are text as they stand, also where another source knows more of them."""
+
+_SUFFIXES = (".txt", ".text", ".md", ".markdown", ".rst", ".adoc", ".org", ".tex", ".log", *JSON_LINES)
 
 
-class Folder(Files):
+def recognise(name: str, head: bytes) -> bool:
+    """Text in UTF-8 under a name that says so, or one without an ending; or JSON Lines."""
+    ending = os.path.splitext(name)[1].lower()
+    if ending not in (*_SUFFIXES, "") or b"\0" in head or not head.strip() or marked_up(head):
+        return False
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start > len(head) - 4  # the head ends inside a character
+    return True
+
+
+def propose(path: str, name: str, head: bytes) -> dict[str, object]:
+    """The fields of JSON Lines that are the text, the id and the time, by what the first lines hold."""
+    if not name.lower().endswith(JSON_LINES):
+        return {}
+    records = []
+    for line in head.removeprefix(MARK).splitlines()[:200]:
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict):
+            records.append(value)
+    return fields_of(records)
+
+
+class Folder(Records):
     """Files below ``path`` (a folder, a file or a glob, relative to ``root``) whose names end in one of ``suffixes``.
 
     A file that ``path`` itself names is read whatever its suffix. Hidden files and folders are left out; links that
@@ -30,39 +64,56 @@ class Folder(Files):
     """
 
     version: ClassVar[int] = 1
+    parts: ClassVar[tuple[str, ...]] = JSON_LINES
 
     kind: Literal["folder"] = "folder"
     name: str = "folder"
     suffixes: list[str] = Field(default=[".txt", ".md", ".markdown", ".rst", ".jsonl"], min_length=1)
-    text_field: str = "text"
-    id_field: str | None = None
-    collection_field: str | None = None
-    tenant_field: str | None = None
-    session_field: str | None = None
-    speaker_field: str | None = None
-    time_field: str | None = None
 
-    def read(self, item: Item, max_document_bytes: int) -> Iterator[Document | Reject]:
-        file = self.file(item)
-        if isinstance(file, Reject):
-            yield file
-        elif item.locator.lower().endswith(JSON_LINES):
-            yield from self._json_lines(file, item.locator, max_document_bytes)
-        else:
-            data = content(file, item.locator, max_document_bytes)
-            text = decode_text(data, item.locator) if isinstance(data, bytes) else data
-            yield text if isinstance(text, Reject) else Document(item.locator, text, _first_folder(item.locator))
+    def documents(self, file: BinaryIO, locator: str, max_document_bytes: int) -> Iterator[Document | Reject]:
+        if locator.lower().endswith(JSON_LINES):
+            yield from self._json_lines(file, locator, max_document_bytes, None)
+            return
+        data = content(file, locator, max_document_bytes)
+        text = decode_text(data, locator) if isinstance(data, bytes) else data
+        yield text if isinstance(text, Reject) else Document(locator, text, first_folder(locator))
 
-    def _json_lines(self, file: BinaryIO, locator: str, limit: int) -> Iterator[Document | Reject]:
+    def documents_of_part(
+        self, file: BinaryIO, locator: str, part: FilePart, max_document_bytes: int
+    ) -> Iterator[Document | Reject]:
+        yield from self._json_lines(file, locator, max_document_bytes, part)
+
+    def located(self, items: Iterable[Item]) -> Iterator[Item]:
+        items = list(items)
+        return located(self.file(items[0]), items, lines)
+
+    def other(self, locator: str, head: bytes) -> Reject | None:
+        """Another format is no plain text, even where its letters can be read."""
+        if phrase := marked_up(head):
+            return Reject(locator, f"It is {phrase}, and no plain text; convert it to text or HTML, or leave it out.")
+        form = recognised(os.path.basename(locator), head)
+        lines = locator.lower().endswith(JSON_LINES)
+        if form is None or form.kind in TEXT_KINDS or (lines and form.kind == "conversations"):
+            return super().other(locator, head)
+        if self.others == "leave":
+            return super().other(locator, head)
+        return Reject(
+            locator,
+            f"It is {form.title}, and no plain text; read it with a source of `kind: {form.kind}`, or leave it out.",
+        )
+
+    def _json_lines(
+        self, file: BinaryIO, locator: str, limit: int, part: FilePart | None
+    ) -> Iterator[Document | Reject]:
         seen = SeenIds()  # two documents at one place would be one row
-        for entry in json_lines(file, locator, limit):
+        for entry in json_lines(file, locator, limit, part=part):
             if isinstance(entry, Reject):
                 yield entry
                 continue
             number, record = entry
             place = f"{locator}#{number}"
             try:
-                document = self._document(record, locator, number)
+                document = self.document(_object(record, number), locator, number, f"line {number}")
             except Unusable as error:
                 yield Reject(place, str(error), error.severity)
                 continue
@@ -71,58 +122,8 @@ class Folder(Files):
                 continue
             yield document
 
-    def _document(self, record: Any, locator: str, number: int) -> Document:
-        if not isinstance(record, dict):
-            raise Unusable(f"Line {number} is {kind_of(record)}, not an object; write one JSON object a line.")
-        text = record.get(self.text_field)
-        if not isinstance(text, str):
-            stated_kind = kind_of(text) if self.text_field in record else "missing"
-            raise Unusable(
-                f"The field '{self.text_field}' of line {number} is {stated_kind}, not a string; name the right field"
-                " with `text_field`, or correct the line."
-            )
-        if is_blank(text):
-            raise Unusable(f"The field '{self.text_field}' of line {number} holds no text.", "empty")
-        name = str(number) if self.id_field is None else _label(record, self.id_field, number)
-        if not name:
-            raise Unusable(f"The field '{self.id_field}' of line {number} is missing or empty; give each line an id.")
-        stem = os.path.basename(locator).rpartition(".")[0]
-        document = Document(
-            locator=f"{locator}#{name}",
-            text=text,
-            collection=_label(record, self.collection_field, number) or _first_folder(locator) or stem,
-            tenant=_label(record, self.tenant_field, number),
-            session=_label(record, self.session_field, number),
-            speaker=_label(record, self.speaker_field, number),
-            time=_time(record.get(self.time_field), number) if self.time_field is not None else None,
-        )
-        strings = (text, name, document.collection, document.tenant, document.session, document.speaker)
-        if fault := next(filter(None, map(text_fault, strings)), ""):
-            raise Unusable(f"Line {number} cannot be stored. {fault}")
-        return document
 
-
-def _first_folder(locator: str) -> str:
-    return locator.partition("/")[0] if "/" in locator else ""
-
-
-def _label(record: dict[str, Any], field: str | None, number: int) -> str:
-    return "" if field is None else label(record, field, f"line {number}")
-
-
-def _time(value: object, number: int) -> datetime | None:
-    """A time in UTC from ISO 8601 (UTC where it states no zone) or seconds since 1970; None where none is stated."""
-    if value is None:
-        return None
-    try:
-        if isinstance(value, str):
-            time = datetime.fromisoformat(value.strip())
-            return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            return datetime.fromtimestamp(value, UTC)
-    except (ValueError, OverflowError, OSError):
-        pass
-    raise Unusable(
-        f"The time of line {number} cannot be read ({shown(value)}); write ISO 8601, such as 2026-03-01T12:00:00Z, or"
-        " seconds since 1970."
-    )
+def _object(record: Any, number: int) -> dict[str, Any]:
+    if not isinstance(record, dict):
+        raise Unusable(f"Line {number} is {kind_of(record)}, not an object; write one JSON object a line.")
+    return record

@@ -9,13 +9,12 @@ in silence, so such objects can be read as `Repeated`, which says so.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
-from pipelines.sources.contracts import Reject, Severity
-from pipelines.sources.text import open_failed, text_fault
+from pipelines.sources.contracts import FilePart, Reject, Severity
+from pipelines.sources.text import open_failed, size_of, text_fault
 
 JSON_LINES = (".jsonl", ".ndjson")
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -67,16 +66,19 @@ def json_lines(
     of: str = "a document",
     setting: str = "max_document_bytes",
     members: Members | None = None,
+    part: FilePart | None = None,
 ) -> Iterator[tuple[int, Any] | Reject]:
     """(number, value) of every line that is not blank, or a `Reject` at ``locator#number`` for one that is not JSON.
 
     Reads what the open file holds now, not what a writer adds meanwhile, and closes it. ``limit`` is the most bytes
-    that a line may have, since it holds ``of``; ``setting`` is what to raise for more.
+    that a line may have, since it holds ``of``; ``setting`` is what to raise for more. Of a ``part`` only its lines.
     """
-    blank = True
+    blank = part is None
     try:
         with file:
-            for number, line in enumerate(_lines(file, limit, os.fstat(file.fileno()).st_size), start=1):
+            first, size = (1, size_of(file)) if part is None else (part.first, part.end - part.begin)
+            file.seek(part.begin if part is not None else 0)
+            for number, line in enumerate(lines_of(file, limit, size), start=first):
                 place = f"{locator}#{number}"
                 if number == 1 and line.startswith(UTF_16):
                     yield Reject(locator, CONVERT)
@@ -166,7 +168,7 @@ def _holds_too_much(data: bytes) -> bool:
     return False
 
 
-def _lines(file: BinaryIO, limit: int, size: int) -> Iterator[bytes]:
+def lines_of(file: BinaryIO, limit: int, size: int) -> Iterator[bytes]:
     """Lines of the first ``size`` bytes, with their ends. Of a longer one ``limit`` + 3 bytes are kept."""
     while line := file.readline(min(limit + 3, size)):
         size -= len(line)
@@ -196,8 +198,9 @@ def kind_of(value: object) -> str:
         list: "an array",
         dict: "an object",
         Repeated: "an object",
+        type(None): "null",
     }
-    return names.get(type(value), "null")
+    return names.get(type(value), f"a {type(value).__name__}")
 
 
 def label(record: Mapping[str, Any], field: str, subject: str) -> str:

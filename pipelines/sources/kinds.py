@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from importlib import import_module
 from typing import cast
 
 from mnemic.errors import RecipeError
-from mnemic.plugins import find_plugin, load_entry, plugins
+from mnemic.plugins import find_plugin, load_address, load_entry, plugins
 from pipelines.sources.contracts import Source
 
 ENTRY_POINTS = "mnemic.sources"
@@ -16,9 +15,37 @@ ENTRY_POINTS = "mnemic.sources"
 SOURCES: dict[str, str] = {
     "folder": "pipelines.sources.folder:Folder",
     "conversations": "pipelines.sources.conversations:Conversations",
+    "mail": "pipelines.sources.mail:Mail",
+    "maildir": "pipelines.sources.maildir:Maildir",
+    "chatgpt": "pipelines.sources.chatgpt:ChatGPT",
+    "claude": "pipelines.sources.claude:Claude",
+    "slack": "pipelines.sources.slack:Slack",
+    "discord": "pipelines.sources.discord:Discord",
+    "telegram": "pipelines.sources.telegram:Telegram",
+    "whatsapp": "pipelines.sources.whatsapp:WhatsApp",
+    "html": "pipelines.sources.html:WebPages",
+    "pdf": "pipelines.sources.pdf:PortableDocuments",
+    "docx": "pipelines.sources.docx:WordDocuments",
+    "pptx": "pipelines.sources.pptx:Slides",
+    "xlsx": "pipelines.sources.xlsx:Spreadsheets",
+    "epub": "pipelines.sources.epub:Books",
+    "notebook": "pipelines.sources.notebooks:Notebooks",
+    "markdown": "pipelines.sources.markdown:Markdown",
+    "obsidian": "pipelines.sources.obsidian:Vault",
+    "notion": "pipelines.sources.notion:NotionExport",
+    "code": "pipelines.sources.code:SourceCode",
+    "csv": "pipelines.sources.delimited:Delimited",
+    "parquet": "pipelines.sources.parquet:Parquet",
+    "arrow": "pipelines.sources.arrow:ArrowFiles",
+    "hf-dataset": "pipelines.sources.hugging_face:HuggingFace",
+    "archive": "pipelines.sources.archives:Archives",
+    "warc": "pipelines.sources.warc:Warc",
+    "git": "pipelines.sources.git_repository:Git",
+    "lance": "pipelines.sources.lance_table:LanceTable",
+    "object-store": "pipelines.sources.object_store:ObjectStoreFolder",
     "python-environment": "pipelines.sources.python_environment:PythonEnvironment",
 }
-"""Kind of each built-in source -> "module:class", imported where a recipe names it."""
+"""Kind of each built-in source -> "module:class". A module is imported when a recipe names its kind."""
 
 
 def find_source(kind: str) -> type[Source]:
@@ -27,8 +54,7 @@ def find_source(kind: str) -> type[Source]:
     Raises `RecipeError` for an unknown kind, naming the nearest known one, and for an entry point that cannot be used.
     """
     if kind in SOURCES:
-        module, _, name = SOURCES[kind].partition(":")
-        return cast(type[Source], getattr(import_module(module), name))
+        return cast(type[Source], load_address(SOURCES[kind]))
     plugin = find_plugin(ENTRY_POINTS, kind)
     if plugin is None:
         names = sorted({*SOURCES, *(plugin.name for plugin in plugins(ENTRY_POINTS))})

@@ -21,7 +21,7 @@ import stat
 import sysconfig
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PosixPath
 from typing import ClassVar, Literal
@@ -31,6 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mnemic.errors import SourceError
 from mnemic.ids import hash_parts, unit_draw
 from mnemic.opening import NotRegular, Swapped, open_regular
+from pipelines.sources.columns import Columns
 from pipelines.sources.contracts import Document, Item, Reject
 from pipelines.sources.docstrings import UnreadableCode, docstrings
 from pipelines.sources.text import decode_text, read_bytes, text_fault
@@ -122,7 +123,8 @@ class _Distribution:
 class PythonEnvironment(BaseModel):
     """Documents of the packages installed beside this interpreter, or in the folders ``path``.
 
-    ``sample_characters`` draws whole packages by ``seed`` until about so many characters are expected.
+    ``sample_characters`` draws whole packages by ``seed`` until about so many characters are expected. A document knows
+    its `package`; ``columns`` names what a bank keeps of that.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -134,6 +136,7 @@ class PythonEnvironment(BaseModel):
     sample_characters: int | None = Field(default=None, gt=0)
     seed: int = 0
     path: list[str] | None = None
+    columns: Columns = {}
 
     def identity(self) -> Mapping[str, object]:
         return {
@@ -142,6 +145,7 @@ class PythonEnvironment(BaseModel):
             "packages": None if self.packages is None else sorted({_normalise(name) for name in self.packages}),
             "sample_characters": self.sample_characters,
             "seed": self.seed,
+            **({"columns": self.model_dump()["columns"]} if self.columns else {}),
         }
 
     def manifest(self) -> list[Item]:
@@ -175,7 +179,8 @@ class PythonEnvironment(BaseModel):
                 continue
             for entry in _documents(data, file, name):
                 fault = text_fault(entry.text) if isinstance(entry, Document) else ""
-                yield Reject(entry.locator, fault) if fault else entry
+                stated = entry if isinstance(entry, Reject) else replace(entry, metadata={"package": name})
+                yield Reject(entry.locator, fault) if fault else stated
 
     def _folders(self) -> list[str]:
         named = self.path if self.path is not None else [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]

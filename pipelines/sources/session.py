@@ -24,6 +24,19 @@ CAPTION = "blip_caption"
 """What is seen on the image that a turn shares."""
 
 
+@dataclass(frozen=True)
+class TurnFields:
+    """Which fields of a turn hold what, the first that states something first."""
+
+    ids: tuple[str, ...] = IDS
+    speakers: tuple[str, ...] = SPEAKERS
+    texts: tuple[str, ...] = TEXTS
+    times: tuple[str, ...] = TIMES
+
+
+USUAL = TurnFields()
+
+
 class Names:
     """Names that differ: one that was given before gets the next number that is free."""
 
@@ -50,20 +63,21 @@ class Utterance:
     others: tuple[str, ...] = ()
 
 
-def read_turn(value: object, subject: str, captions: bool) -> Utterance:
+def read_turn(value: object, subject: str, captions: bool, fields: TurnFields = USUAL) -> Utterance:
     """A turn from JSON, called ``subject`` ("turn 3") in sentences; with the caption of an image that it shares.
 
     Raises `Unusable`.
     """
     record = record_of(value, subject)
-    name = first_label(record, IDS, subject)
-    speaker = " ".join(first_label(record, SPEAKERS, subject).split())
+    name = first_label(record, fields.ids, subject)
+    speaker = " ".join(first_label(record, fields.speakers, subject).split())
     caption = record.get(CAPTION) if captions else None
     if caption is not None and not isinstance(caption, str):
         raise Unusable(f"The field '{CAPTION}' of {subject} is {kind_of(caption)}; make it a string, or null.")
-    if caption is None and not any(key in record for key in TEXTS):
-        raise Unusable(f"There is no text in {subject}; write it as `{TEXTS[0]}` (or {_or(TEXTS[1:])}).")
-    text, others = _text(record, subject)
+    if caption is None and not any(key in record for key in fields.texts):
+        other = f" (or {_or(fields.texts[1:])})" if fields.texts[1:] else ""
+        raise Unusable(f"There is no text in {subject}; write it as `{fields.texts[0]}`{other}.")
+    text, others = _text(record, subject, fields.texts)
     if caption is not None and not is_blank(caption):
         text = f"{text} [shares {' '.join(caption.split())}]".strip()
     if is_blank(text):
@@ -71,7 +85,7 @@ def read_turn(value: object, subject: str, captions: bool) -> Utterance:
         raise Unusable(f"The text of {subject} holds nothing{only}.", "empty")
     if fault := text_fault(text):
         raise Unusable(f"The text of {subject} cannot be stored. {fault}")
-    return Utterance(name, speaker, text, first_value(record, TIMES)[1], others)
+    return Utterance(name, speaker, text, first_value(record, fields.times)[1], others)
 
 
 @dataclass
@@ -100,6 +114,7 @@ class Session:
     stated: object = None
     repeated: str = ""
     captions: bool = True
+    fields: TurnFields = USUAL
     number: int = 0  # of the turn read last
     size: int = 0  # bytes of text
     _end: int = 0
@@ -120,7 +135,7 @@ class Session:
         self.number += 1
         subject = subject or f"turn {self.number}"
         try:
-            utterance = read_turn(value, subject, self.captions)
+            utterance = read_turn(value, subject, self.captions, self.fields)
         except Unusable as error:
             yield Reject(f"{self.locator}/{self.number}", str(error), error.severity)
             return
@@ -188,9 +203,9 @@ class Session:
         return Reject(self.locator, f"Left out is only {what}", "note")
 
 
-def _text(record: Mapping[str, Any], subject: str) -> tuple[str, tuple[str, ...]]:
+def _text(record: Mapping[str, Any], subject: str, fields: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     """The text of a turn, stripped, and the kinds of its parts that are no text. Raises `Unusable`."""
-    key, value = first_value(record, TEXTS)
+    key, value = first_value(record, fields)
     if value is not None and not isinstance(value, str | list):
         raise Unusable(f"The field '{key}' of {subject} is {kind_of(value)}, not a string; write the text there.")
     parts, others = [value or ""] if not isinstance(value, list) else [], []

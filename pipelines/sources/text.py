@@ -49,6 +49,17 @@ def decode_text(data: bytes, locator: str) -> str | Reject:
     return text
 
 
+def size_of(file: BinaryIO) -> int:
+    """Bytes of an open file, which may stand in memory, as what came out of an archive does."""
+    try:
+        return os.fstat(file.fileno()).st_size
+    except (OSError, AttributeError):  # no file of the system
+        place = file.tell()
+        size = file.seek(0, os.SEEK_END)
+        file.seek(place)
+        return size
+
+
 def too_large(size: int, limit: int) -> str:
     return f"It is larger ({size:,} bytes) than a document may be ({limit:,}); raise `max_document_bytes` or split it."
 
@@ -104,7 +115,7 @@ def content(file: BinaryIO, locator: str, limit: int) -> bytes | Reject:
     """Content of an open file if it has at most ``limit`` bytes; closes it."""
     with file:
         try:
-            size = os.fstat(file.fileno()).st_size
+            size = size_of(file)
             if size > limit:
                 return Reject(locator, too_large(size, limit))
             data = file.read(limit + 1)

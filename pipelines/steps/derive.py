@@ -20,8 +20,10 @@ import pyarrow.compute as pc
 
 from mnemic.catalogue import DatasetSpec, declared
 from mnemic.dataset import Dataset, Snapshot, Store
+from mnemic.dataset.growth import add_fields
 from mnemic.dataset.write import WrittenFragment, append, write_rows
 from mnemic.hardware import default_device
+from mnemic.metadata import metadata_fields
 from operators.contracts import REJECTED, RowOperator
 from operators.sections import Lookup
 from pipelines import faults
@@ -138,6 +140,9 @@ class DeriveStep:
             rows = self._schema(origin)
             context.commit(lambda: forget_rejects(context.store, f"step = '{self.name}'"))
             context.commit(lambda: dataset.create(rows, self.record.as_json(), context.properties(self.record)))
+        new = [field for field in self._carried(origin) if field.name not in dataset.require().schema.names]
+        if new:
+            context.commit(lambda: add_fields(dataset, pa.schema(new), {}))
         inputs = self._inputs(origin)
         left = self._difference(context.store, origin, inputs, dataset.require())
         if left.vanished:
@@ -171,7 +176,11 @@ class DeriveStep:
         """That of the target, with what the dataset says of itself."""
         schema = self.operator.output(origin.schema)
         require_key(self.name, self.target.name, (*self.target.key, *self.target_key), schema.names)
-        return declared(schema, self.target)
+        return declared(_widened(schema, self._carried(origin)), self.target)
+
+    def _carried(self, origin: Snapshot) -> list[pa.Field]:
+        """The metadata columns that rows of the target have of the input that they are made of."""
+        return metadata_fields(origin.schema) if self.target.carries else []
 
     def _inputs(self, origin: Snapshot) -> KeySet:
         return KeySet(batch.select(self.key) for batch in origin.scan(self.key, self.where, batch_size=65536))
@@ -241,7 +250,8 @@ class DeriveStep:
 
     def _rows(self, origin: Snapshot, fragment: int, keys: list[Key]) -> pa.RecordBatch:
         """The rows of the inputs ``keys``, which are all of a fragment; no more than one copy of them is made."""
-        columns = list(dict.fromkeys((*self.key, *self.columns)))
+        carried = [field.name for field in self._carried(origin)]
+        columns = list(dict.fromkeys((*self.key, *self.columns, *carried)))
         batches = []
         for batch in origin.scan(columns, self.where, fragments=[fragment], batch_size=ROWS_AT_ONCE):
             chosen = _is_one_of(pa.Table.from_batches([batch]), self.key, keys)
@@ -255,6 +265,8 @@ class DeriveStep:
         origin, device, store = context.store[self.origin], context.device, context.store
         lookups, key = self.lookups, self.key[0]
         schema = self.operator.output(origin.require(version).schema)  # not the dataset's: that may have grown
+        carried = self._carried(origin.require(version))
+        columns = list(dict.fromkeys((*self.key, *self.columns)))
 
         def factory() -> Callable[[tuple[int, list[Key]]], DerivedRows]:
             process = self.operator.open(device or default_device())
@@ -267,18 +279,20 @@ class DeriveStep:
                 written: list[WrittenFragment] = []
                 rejects, standing, count = list[pa.RecordBatch](), dict[Key, None](), 0
                 for some in self._pieces(snapshot, fragment, keys):
-                    batch = looked_up.beside(self._rows(snapshot, fragment, some), key)
-                    answer = process(batch)
+                    inputs = self._rows(snapshot, fragment, some)
+                    answer = process(looked_up.beside(inputs.select(columns), key))
                     rows, refused = answers.rows_and_rejects(self.name, answer, schema.names)
                     answers.of_inputs(self.name, rows, refused, self.target_key[0], {key[0] for key in some})
                     answers.each_once(self.name, rows, self.target.key)
                     faults.reach(self.name, "before-write")
-                    written += write_rows(dataset.uri, pa.Table.from_batches([rows]), schema, dataset.storage_options)
+                    table = _with_carried(rows, self.target_key[0], inputs, self.key[0], carried)
+                    whole = _widened(schema, carried)
+                    written += write_rows(dataset.uri, table, whole, dataset.storage_options)
                     faults.reach(self.name, "after-write")
                     rejects.append(refused)
                     standing.update(_distinct([rows], self.target_key))
                     count += rows.num_rows
-                    del batch, answer, rows
+                    del answer, rows, table, inputs
                     pa.default_memory_pool().release_unused()
                 answered = frozenset(key[0] for key in standing)
                 return DerivedRows(
@@ -294,6 +308,24 @@ class DeriveStep:
             return work
 
         return factory
+
+
+def _widened(schema: pa.Schema, fields: Iterable[pa.Field]) -> pa.Schema:
+    """``schema`` with ``fields`` at its end, in place of its own of these names."""
+    names = {field.name for field in fields}
+    return pa.schema([*(field for field in schema if field.name not in names), *fields], schema.metadata)
+
+
+def _with_carried(
+    rows: pa.RecordBatch, owner: str, inputs: pa.RecordBatch, key: str, carried: list[pa.Field]
+) -> pa.Table:
+    """``rows`` with the ``carried`` columns of the input that each names in its column ``owner``."""
+    table = pa.Table.from_batches([rows])
+    if carried:
+        at = pc.index_in(rows[owner], value_set=inputs[key].cast(rows[owner].type))
+        for field in carried:
+            table = table.append_column(field, inputs[field.name].take(at))
+    return table
 
 
 def _one_chunk(column: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -8,7 +8,9 @@ document is never there twice. Every item leaves rows or rejects. An item with n
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,19 +21,25 @@ from mnemic.catalogue import CATALOGUE, DatasetSpec
 from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.dataset.growth import add_fields
 from mnemic.dataset.write import WrittenFragment, append, write_rows
-from mnemic.errors import MnemicError, SourceError
+from mnemic.errors import MnemicError, RecipeError, SourceError
 from mnemic.ids import content_hash, document_id, hash_parts
+from mnemic.metadata import metadata_field
+from mnemic.quoting import one_of
 from mnemic.schema import DOCUMENTS
 from operators.contracts import Resources
 from pipelines import faults
 from pipelines.identity import Record
 from pipelines.seen import SeenIds
+from pipelines.sources.columns import Columns, columns_of, typed
 from pipelines.sources.contracts import Item, Reject, Source
 from pipelines.steps.contracts import Context, Status
 from pipelines.steps.rejects import RejectsWriter, WrittenRejects, check_rejects, rejected_inputs
 
 CHUNK_BYTES = 4 << 20
 CHUNK_ITEMS = 64
+
+MOST_NAMED = 10_000
+"""Items that vanished or changed up to which a plan tells those apart that were edited."""
 
 ROWS_AT_ONCE = 1 << 16
 """Documents that a worker holds before it writes them, however short they are."""
@@ -76,6 +84,12 @@ class ReadStep:
         return Record(self.name, 1, {}, {})
 
     @cached_property
+    def schema(self) -> pa.Schema:
+        """That of documents, with the metadata columns that the sources name."""
+        columns = {name: kind for _, name, kind in columns_of(self.sources)}
+        return pa.schema([*DOCUMENTS, *(metadata_field(name, kind) for name, kind in columns.items())])
+
+    @cached_property
     def settings(self) -> dict[str, object]:
         sources = {source.name: {"kind": source.kind, **source.identity()} for source in self.sources}
         return {"sources": sources, "max_document_bytes": self.max_document_bytes}
@@ -83,31 +97,41 @@ class ReadStep:
     @cached_property
     def items_by_key(self) -> dict[str, tuple[int, Item]]:
         """Item key -> (source, item) of everything in the manifests."""
-        items: dict[str, tuple[int, Item]] = {}
+        return {key: (index, item) for key, _, index, item in self._items}
+
+    @cached_property
+    def _items(self) -> list[tuple[str, str, int, Item]]:
+        """(key, key of the whole file, source, item) of everything in the manifests."""
+        items: list[tuple[str, str, int, Item]] = []
         for index, source in enumerate(self.sources):
             identity = Record("source", source.version, source.identity(), {}).fingerprint
             for item in manifest_of(source):
                 settings = (source.name, identity, self.record.version, self.max_document_bytes)
-                key = hash_parts("item", *settings, item.locator, item.size, item.stamp)
-                items[key] = (index, item)
+                facts = (*settings, item.locator, item.size, item.stamp)
+                whole = key = hash_parts("item", *facts)
+                if item.part is not None:
+                    key = hash_parts("item", *facts, item.part.number, item.part.of)
+                items.append((key, whole, index, item))
         return items
 
     def state(self, store: Store) -> Status:
         snapshot = store["documents"].snapshot()
         total = len(self.items_by_key)
         if snapshot is None:
-            return Status("new", total, total, "items")
+            return Status("new", total, total, "items", self._notes(self.items_by_key))
         missing, vanished = self._difference(store)
-        new_columns = _new_columns(snapshot)
+        new_columns = self._new_columns(snapshot)
         reasons = [f"documents have a new column {name}" for name in new_columns]
         if missing:
             reasons.append(f"{len(missing):,} new or changed items")
         if vanished:
             reasons.append(f"{len(vanished):,} items vanished or changed")
+            reasons.extend(self._replaced(snapshot, missing, vanished))
         changed = Record("read", 1, self.settings, {}).changes_from(
             {"version": 1, "fields": (snapshot.record or {}).get("fields", {}), "reads": {}, "fingerprint": None}
         )
         reasons.extend(change for change in changed if change != "read changed")
+        reasons.extend(self._notes(missing))
         if not missing and not vanished and not new_columns:
             return Status("done", 0, total, "items")
         return Status("pending", len(missing) + len(vanished), total, "items", tuple(reasons))
@@ -116,16 +140,19 @@ class ReadStep:
         snapshot = store["documents"].require()
         items = pa.chunked_array([batch["item"] for batch in snapshot.scan(["item"])], pa.string()).unique()
         present = set(items.to_pylist()) | rejected_inputs(store, self.record)
-        return [key for key in self.items_by_key if key not in present], sorted(present - self.items_by_key.keys())
+        # A large file may have been read whole, before files were read in parts.
+        wholes = {key: whole for key, whole, _, _ in self._items}
+        missing = [key for key, whole in wholes.items() if key not in present and whole not in present]
+        return missing, sorted(present - wholes.keys() - set(wholes.values()))
 
     def run(self, context: Context) -> None:
         dataset = context.store["documents"]
         stored = {**self.record.as_json(), "fields": self.settings}
         if dataset.snapshot() is None:
-            dataset.create(DOCUMENTS, stored, context.properties(self.record))
-        new_columns = _new_columns(dataset.require())
+            dataset.create(self.schema, stored, context.properties(self.record))
+        new_columns = self._new_columns(dataset.require())
         if new_columns:
-            fields = pa.schema([DOCUMENTS.field(name) for name in new_columns])
+            fields = pa.schema([self.schema.field(name) for name in new_columns])
             context.commit(lambda: add_fields(dataset, fields, {}))
         missing, vanished = self._difference(context.store)
         if vanished:
@@ -167,6 +194,45 @@ class ReadStep:
                 "JSON Lines in UTF-8."
             )
 
+    def _replaced(self, snapshot: Snapshot, missing: list[str], vanished: list[str]) -> Iterator[str]:
+        """The files that were edited: they are there before and after, and their documents are replaced."""
+        if len(vanished) > MOST_NAMED:
+            return
+        now = {(self.sources[index].name, item.locator) for index, item in map(self.items_by_key.__getitem__, missing)}
+        files = set()
+        for batch in snapshot.scan(["source", "locator"], one_of("item", vanished)):
+            for source, locator in zip(*(batch[name].to_pylist() for name in ("source", "locator")), strict=True):
+                ends = [match.start() for match in re.finditer("[#!:]", locator)]
+                files |= {(source, locator[:end]) for end in [*ends, len(locator)]} & now
+        if files:
+            names = sorted(locator for _, locator in files)
+            shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+            yield f"{len(names):,} of them edited, whose documents are replaced: {shown}"
+
+    def _notes(self, keys: Iterable[str]) -> tuple[str, ...]:
+        """How sources are going to read these items, where they tell it."""
+        items: dict[int, list[Item]] = {}
+        for key in keys:
+            index, item = self.items_by_key[key]
+            items.setdefault(index, []).append(item)
+        notes = ((self.sources[index], getattr(self.sources[index], "notes", None)) for index in items)
+        told = zip(items.values(), notes, strict=True)
+        return tuple(f"{source.name}: {note}" for some, (source, ask) in told if ask for note in ask(some))
+
+    def _new_columns(self, snapshot: Snapshot) -> list[str]:
+        """Columns that documents did not have when the bank was begun; null says of a row that it has no such thing.
+
+        Raises `RecipeError` for a metadata column whose type is another one by now.
+        """
+        present = {field.name: field.type for field in snapshot.schema}
+        for source, name, _ in columns_of(self.sources):
+            if name in present and present[name] != self.schema.field(name).type:
+                raise RecipeError(
+                    f"The column '{name}' of the source '{source}' has another type in this bank ({present[name]}). "
+                    "Name the column otherwise under `columns`, or build another bank by giving the recipe a new name."
+                )
+        return [name for name in self.schema.names if name not in present]
+
     def _forget(self, store: Store, keys: list[str]) -> None:
         """Rejects first: a kill between the two leaves documents, by which the next build knows what to forget."""
         if store["rejects"].snapshot() is not None:
@@ -177,20 +243,30 @@ class ReadStep:
         """Items in manifest order, cut into chunks by bytes and number."""
         chunk: list[tuple[int, str, Item]] = []
         size = 0
-        for key in keys:
-            index, item = self.items_by_key[key]
+        for index, key, item in self._located(keys):
             chunk.append((index, key, item))
-            size += item.size
+            size += item.size // (item.part.of if item.part else 1)
             if size >= CHUNK_BYTES or len(chunk) >= CHUNK_ITEMS:
                 yield ReadWork(tuple(chunk))
                 chunk, size = [], 0
         if chunk:
             yield ReadWork(tuple(chunk))
 
+    def _located(self, keys: list[str]) -> Iterator[tuple[int, str, Item]]:
+        """(source, key, item) for each key; parts of a file with the places where they begin."""
+        named = ((key, *self.items_by_key[key]) for key in keys)
+        for (index, _, parted), group in itertools.groupby(
+            named, lambda one: (one[1], one[2].locator, bool(one[2].part))
+        ):
+            some = list(group)
+            items = [item for _, _, item in some]
+            located = self.sources[index].located(items) if parted else items  # type: ignore[attr-defined]
+            yield from ((index, key, item) for (key, _, _), item in zip(some, located, strict=True))
+
     def _worker(
         self, dataset: Dataset, rejects_dataset: Dataset, run: str
     ) -> Callable[[], Callable[[ReadWork], ReadItem]]:
-        record = self.record
+        record, schema = self.record, self.schema
         sources, limit, grain, step = self.sources, self.max_document_bytes, self.fragment_characters, self.name
 
         def factory() -> Callable[[ReadWork], ReadItem]:
@@ -204,8 +280,8 @@ class ReadStep:
                 def flush() -> None:
                     nonlocal rows, size
                     faults.reach(step, "before-write")
-                    table = pa.Table.from_pylist(rows, schema=DOCUMENTS)
-                    fragments.extend(write_rows(dataset.uri, table, DOCUMENTS, dataset.storage_options))
+                    table = pa.Table.from_pylist(rows, schema=schema)
+                    fragments.extend(write_rows(dataset.uri, table, schema, dataset.storage_options))
                     faults.reach(step, "after-write")
                     rows, size = [], 0
 
@@ -231,11 +307,6 @@ class ReadStep:
         return factory
 
 
-def _new_columns(snapshot: Snapshot) -> list[str]:
-    """Columns that documents did not have when the bank was begun; null says for each row that it has no such thing."""
-    return [name for name in DOCUMENTS.names if name not in snapshot.schema.names]
-
-
 def _turns(documents: Snapshot) -> int:
     """How many turns the conversations have: of a session they can be rejected one by one."""
     lengths = (pc.list_value_length(batch["turns"]) for batch in documents.scan(["turns"]))
@@ -246,6 +317,7 @@ def _read_item(source: Source, key: str, item: Item, limit: int) -> Iterator[dic
     """Rows and rejects of one item. An item without documents gets a reject, or it would be read again each time."""
     seen = SeenIds()
     empty = True
+    columns: Columns = getattr(source, "columns", {})
     for result in source.read(item, limit):
         empty = False
         if isinstance(result, Reject):
@@ -254,6 +326,10 @@ def _read_item(source: Source, key: str, item: Item, limit: int) -> Iterator[dic
         content = content_hash(result.text)
         stated = [result.collection, result.tenant, result.session, result.speaker, str(result.time or "")]
         stated += [str(value or "") for turn in result.turns for value in dataclasses.astuple(turn)]
+        values, faults = typed(result.metadata, columns)
+        stated += [f"{name}={value}" for name, value in values.items() if value is not None]
+        if item.part is not None and item.part.number and getattr(source, "id_field", None):
+            stated.append(f"part {item.part.number}")  # an id that an earlier part has too is another row
         identity = document_id(source.name, result.locator, content, *stated)
         if not seen.add(identity):
             reason = (
@@ -275,7 +351,10 @@ def _read_item(source: Source, key: str, item: Item, limit: int) -> Iterator[dic
             "length": len(result.text),
             "text": result.text,
             "turns": [vars(turn) for turn in result.turns] or None,
+            **values,
         }
+        for reason in faults:
+            yield {"input": key, "locator": result.locator, "reason": reason, "severity": "note"}
     if empty:
         reason = "It holds no documentation, docstring or text."
         yield {"input": key, "locator": item.locator, "reason": reason, "severity": "empty"}

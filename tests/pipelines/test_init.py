@@ -34,10 +34,11 @@ HOSTILE = [
 
 @pytest.mark.parametrize("word", HOSTILE)
 def test_what_init_writes_can_be_read(word, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     file = f"{word}.yaml"
     assert main(["init", f"--folder={word}", "--", file]) == 0
-    recipe = load_recipe(tmp_path / file)
+    recipe = load_recipe(tmp_path / "here" / file)
     (source,) = recipe.sources
     assert source.path == word
     assert recipe.root == f"memory/{recipe.name}"

@@ -382,7 +382,7 @@ def test_a_recipe_names_it_and_paths_are_the_recipes(tmp_path: Path) -> None:
     (tmp_path / "chats.jsonl").write_text('{"text": "hello"}\n')
     (source,) = load_recipe(tmp_path / "r.yaml").sources
     assert [item.locator for item in source.manifest()] == ["chats.jsonl"]
-    with pytest.raises(RecipeError, match="a source needs a `kind`: folder or conversations or python-environment"):
+    with pytest.raises(RecipeError, match="a source needs a `kind`: folder, conversations, "):
         load_recipe({"name": "r", "sources": [{"path": "x"}]})
 
 

@@ -139,7 +139,7 @@ def test_the_home_folder_is_expanded(tree: Path, monkeypatch: pytest.MonkeyPatch
     [
         ({"path": "no/such"}, r"no/such' of the source 'mine' does not exist; correct `path`"),
         ({"path": "nowhere/*.txt"}, "does not exist"),
-        ({"suffixes": [".pdf", ".doc"]}, r"found no file under '.*corpus' .* \.pdf, \.doc; .*`suffixes`"),
+        ({"suffixes": [".pdf", ".doc"]}, r"found no file under '.*corpus' .* \.pdf, \.doc; .*`mnemic init --folder`"),
         ({"path": "corpus/*.pdf"}, r"found no file under '.*\*\.pdf'"),
     ],
 )

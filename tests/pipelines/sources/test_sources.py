@@ -60,7 +60,7 @@ def test_built_in_sources_are_found() -> None:
 
 @pytest.mark.parametrize("kind", sorted(SOURCES))
 def test_a_source_is_a_strict_frozen_model_named_by_its_kind(kind: str) -> None:
-    needed = {} if kind == "python-environment" else {"path": "x"}
+    needed = {"python-environment": {}, "object-store": {"url": "s3://bucket/x"}}.get(kind, {"path": "x"})
     source = TypeAdapter(find_source(kind)).validate_python({"kind": kind, **needed})
     assert isinstance(source, BaseModel)
     assert (source.kind, source.name) == (kind, kind)  # type: ignore[attr-defined]

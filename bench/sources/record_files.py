@@ -1,0 +1,142 @@
+"""Tiny files of records: tables, archives, crawls."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import io
+import json
+import lzma
+import tarfile
+import zipfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+ROWS: list[dict[str, Any]] = [
+    {
+        "name": f"n{number}",
+        "body": f"Row {number} tells of {topic}, “quoted” and, with commas;\nit has two lines.",
+        "at": datetime(2026, 3, 1 + number, 12, 30, tzinfo=UTC),
+        "by": "Ada" if number % 2 else "Bob",
+    }
+    for number, topic in enumerate(("roses", "pistons", "strings", "tides", "yeast", "maps", "owls"))
+]
+SETTINGS: Mapping[str, Any] = {
+    "text_field": "body",
+    "id_field": "name",
+    "time_field": "at",
+    "speaker_field": "by",
+    "columns": {"by": "text", "at": "time"},
+}
+INSIDE: Mapping[str, Any] = {"inside": {"csv": {"text_field": "body"}, "parquet": {"text_field": "body"}}}
+
+
+def _csv() -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(ROWS[0]))
+    writer.writeheader()
+    writer.writerows([row | {"at": row["at"].isoformat()} for row in ROWS])
+    return text.getvalue().encode()
+
+
+def _lines() -> bytes:
+    return "".join(json.dumps(row | {"at": row["at"].isoformat()}) + "\n" for row in ROWS).encode()
+
+
+def _parquet() -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    data = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(ROWS), data, row_group_size=2)
+    return data.getvalue()
+
+
+def _arrow() -> bytes:
+    import pyarrow as pa
+
+    data = io.BytesIO()
+    table = pa.Table.from_pylist(ROWS)
+    with pa.ipc.new_file(data, table.schema) as writer:
+        writer.write_table(table, max_chunksize=2)
+    return data.getvalue()
+
+
+def _stream() -> bytes:
+    import pyarrow as pa
+
+    data = io.BytesIO()
+    table = pa.Table.from_pylist(ROWS)
+    with pa.ipc.new_stream(data, table.schema) as writer:
+        writer.write_table(table, max_chunksize=2)
+    return data.getvalue()
+
+
+def _state() -> bytes:
+    return json.dumps({"_data_files": [{"filename": "data.arrow"}], "_split": "train"}).encode()
+
+
+def _zip() -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("rows.csv", _csv())
+        archive.writestr("rows.parquet", _parquet())
+        archive.writestr("a/b.txt", "A text in an archive.")
+    return data.getvalue()
+
+
+def _tar() -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        for name, content in (("rows.csv", _csv()), ("a/b.txt", b"A text in an archive.")):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return data.getvalue()
+
+
+def _zstd() -> bytes:
+    import zstandard
+
+    return zstandard.ZstdCompressor(write_checksum=False).compress(_lines())
+
+
+def _records() -> list[bytes]:
+    records = []
+    for number in range(5):
+        body = f"Page {number} tells of owls and of what they eat.".encode()
+        kind = "text/plain; charset=utf-8"
+        if number % 2:
+            body, kind = b"<html><title>Owls</title><body><p>" + body * 3 + b"</p></body></html>", "text/html"
+        http = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n\r\n".encode() + body
+        head = (
+            f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: https://e.example/{number}\r\n"
+            "WARC-Date: 2026-01-02T03:04:05Z\r\nContent-Type: application/http; msgtype=response\r\n"
+            f"Content-Length: {len(http)}\r\n\r\n"
+        )
+        records.append(head.encode() + http + b"\r\n\r\n")
+    return records
+
+
+LINES: Mapping[str, Any] = {"inside": {"folder": {"text_field": "body"}}}
+
+SAMPLES: dict[str, tuple[Any, ...]] = {
+    "csv": ("csv", {"rows.csv": _csv}, SETTINGS),
+    "json-lines": ("folder", {"rows.jsonl": _lines}, SETTINGS),
+    "parquet": ("parquet", {"rows.parquet": _parquet}, SETTINGS),
+    "arrow": ("arrow", {"rows.arrow": _arrow}, SETTINGS),
+    "arrow-stream": ("arrow", {"rows.arrows": _stream}, SETTINGS),
+    "hf-dataset": ("hf-dataset", {"state.json": _state, "data.arrow": _stream}, SETTINGS),
+    "zip": ("archive", {"all.zip": _zip}, INSIDE),
+    "tar": ("archive", {"all.tar": _tar}, INSIDE),
+    "tar.gz": ("archive", {"all.tar.gz": lambda: gzip.compress(_tar())}, INSIDE),
+    "gz": ("archive", {"rows.jsonl.gz": lambda: gzip.compress(_lines())}, LINES),
+    "bz2": ("archive", {"rows.jsonl.bz2": lambda: bz2.compress(_lines())}, LINES),
+    "xz": ("archive", {"rows.jsonl.xz": lambda: lzma.compress(_lines())}, LINES),
+    "zst": ("archive", {"rows.jsonl.zst": _zstd}, LINES),
+    "warc": ("warc", {"a.warc": lambda: b"".join(_records())}),
+    "warc.gz": ("warc", {"a.warc.gz": lambda: b"".join(map(gzip.compress, _records()))}),
+}
+"""Format -> kind of its source, its files, and settings."""

@@ -1,0 +1,299 @@
+"""Archives and compressed files: zip, tar, gz, bz2, xz, zst, and archives in them.
+
+Nothing is written to the place that a name says: a member is read where it lies, or stands in a temporary file without
+a name. Links, absolute names and names with `..` are refused. A file may unpack to a hundred times its size; what does
+more is a bomb, and reading ends there. Archives in archives in archives are not opened.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import IO, BinaryIO, ClassVar, Literal, cast
+
+from pydantic import Field
+
+from pipelines.sources.contracts import Document, Reject
+from pipelines.sources.inside import Inside, pour, spooled
+from pipelines.sources.text import open_failed, size_of
+from pipelines.sources.zstd_frames import is_whole
+
+RATIO = 100
+"""Bytes that may come out of a byte of an archive."""
+FREE = 64 << 20
+"""Bytes that may come out of any archive, however small."""
+DEEPEST = 2
+"""Archives in each other."""
+MOST = 100_000
+"""Members of a zip, whose directory is read at once."""
+
+ZIP, GZIP, BZIP2, XZ, ZSTD = b"PK\3\4", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"
+_ENDINGS = {GZIP: (".gz", ".tgz"), BZIP2: (".bz2", ".tbz2", ".tbz"), XZ: (".xz", ".txz"), ZSTD: (".zst", ".zstd")}
+_ENCRYPTED = 1
+_RAISED = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, struct.error),
+    *(ValueError, NotImplementedError, RuntimeError, OverflowError, MemoryError, IndexError, KeyError),
+)
+_COPY = "copy or pack it again."
+
+
+def recognise(name: str, head: bytes) -> bool:
+    """Their magic; a tar has it behind its first name."""
+    return head.startswith((ZIP, b"PK\5\6", *_ENDINGS)) or _is_tar(head)
+
+
+def _is_tar(head: bytes) -> bool:
+    return head[257:262] == b"ustar"
+
+
+class _TooMuch(Exception):
+    """More comes out than may."""
+
+
+class _Unpacked(io.RawIOBase):
+    """A stream that counts what comes out of it, and what may."""
+
+    def __init__(self, stream: IO[bytes], budget: _Budget) -> None:
+        self._stream, self._budget = stream, budget
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        read = getattr(self._stream, "read1", self._stream.read)  # keeps what comes before an error
+        data = read(len(buffer))
+        self._budget.take(len(data))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+class _Budget:
+    """Bytes that may still come out of one file, whatever is in it."""
+
+    def __init__(self, size: int) -> None:
+        self.left = max(FREE, RATIO * size)
+
+    def take(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise _TooMuch
+
+
+class Archives(Inside):
+    """Archives and compressed files below ``path``; every file in them is read by the source of its kind."""
+
+    version: ClassVar[int] = 1
+
+    kind: Literal["archive"] = "archive"
+    name: str = "archive"
+    suffixes: list[str] = Field(
+        default=[".zip", ".tar", *(ending for endings in _ENDINGS.values() for ending in endings)], min_length=1
+    )
+
+    def documents(self, file: BinaryIO, locator: str, max_document_bytes: int) -> Iterator[Document | Reject]:
+        with file:
+            budget = _Budget(size_of(file))
+            yield from self._unpacked(file, locator, max_document_bytes, 1, budget)
+
+    def _unpacked(
+        self, file: BinaryIO, locator: str, limit: int, depth: int, budget: _Budget
+    ) -> Iterator[Document | Reject]:
+        head = file.read(512)
+        file.seek(0)
+        magic = next((one for one in (ZIP, *_ENDINGS) if head.startswith(one)), None)
+        try:
+            if magic == ZIP or head.startswith(b"PK\5\6"):
+                yield from self._zip(file, locator, limit, depth, budget)
+            elif magic is not None:
+                stream = _decompressed(file, magic)
+                if isinstance(stream, str):
+                    yield Reject(locator, stream)
+                    return
+                unpacked = io.BufferedReader(cast(io.RawIOBase, _Unpacked(stream, budget)), 1 << 20)
+                cut = magic == ZSTD and not is_whole(file, size_of(file))
+                yield from self._stream(unpacked, magic, locator, limit, depth, budget)
+                if cut:
+                    yield Reject(locator, f"It is cut off, and was read up to there; {_COPY}")
+            elif _is_tar(head):
+                with tarfile.open(fileobj=_Unpacked(file, budget), mode="r|") as archive:  # type: ignore[call-overload]
+                    yield from self._tar(archive, locator, limit, depth, budget)
+            else:
+                yield Reject(locator, f"It is none of zip, tar, gz, bz2, xz and zst, whatever its name says; {_COPY}")
+        except _TooMuch:
+            yield Reject(
+                locator,
+                f"More than {RATIO} times its size comes out of it, so reading ended there; unpack it, and name the"
+                " folder as a source.",
+            )
+        except OSError as error:
+            yield Reject(locator, open_failed(error) if error.errno else _damaged(error))
+        except _RAISED as error:
+            yield Reject(locator, _damaged(error))
+        except Exception as error:  # zstandard's own, which is no kind of these
+            if type(error).__module__.partition(".")[0] != "zstandard":
+                raise
+            yield Reject(locator, _damaged(error))
+
+    def _zip(
+        self, file: BinaryIO, locator: str, limit: int, depth: int, budget: _Budget
+    ) -> Iterator[Document | Reject]:
+        members = _members_of_zip(file)
+        if members > MOST:
+            yield Reject(locator, f"It has {members:,} members; more than {MOST:,} are not opened, so unpack it.")
+            return
+        with zipfile.ZipFile(file) as archive:
+            for member in archive.infolist():
+                name = _plain(member.filename)
+                place = f"{locator}!{name}"
+                if member.is_dir() or _hidden(name):
+                    continue
+                fault = _fault_of_name(name)
+                if member.external_attr >> 28 == 0xA:
+                    fault = "It is a link, which is not followed in an archive; pack the file itself."
+                if member.flag_bits & _ENCRYPTED:
+                    fault = "It is encrypted; unpack it with its password, and name the folder as a source."
+                if fault:
+                    yield Reject(place, fault)
+                    continue
+                try:
+                    with archive.open(member) as stream:
+                        unpacked = _Unpacked(stream, budget)
+                        yield from self._file(cast(IO[bytes], unpacked), name, place, limit, depth, budget)
+                except (*_RAISED, OSError) as error:
+                    yield Reject(place, _damaged(error))
+
+    def _tar(
+        self, archive: tarfile.TarFile, locator: str, limit: int, depth: int, budget: _Budget
+    ) -> Iterator[Document | Reject]:
+        for member in archive:
+            name = _plain(member.name)
+            if member.isdir() or _hidden(name):
+                continue
+            place = f"{locator}!{name}"
+            fault = _fault_of_name(name)
+            if not member.isreg():
+                fault = "It is a link or a device, which is not followed in an archive; pack the file itself."
+            stream = None if fault else archive.extractfile(member)
+            if stream is None:
+                yield Reject(place, fault or "It has no content; pack the file itself.")
+                continue
+            yield from self._file(stream, name, place, limit, depth, budget)
+            archive.members = []  # type: ignore[attr-defined]  # a stream remembers every member else
+
+    def _stream(
+        self, stream: IO[bytes], magic: bytes, locator: str, limit: int, depth: int, budget: _Budget
+    ) -> Iterator[Document | Reject]:
+        """What a compressed file holds: a tar, or one file that has its name without the ending."""
+        if _is_tar(cast(io.BufferedReader, stream).peek(512)[:512]):
+            with tarfile.open(fileobj=stream, mode="r|") as archive:
+                yield from self._tar(archive, locator, limit, depth, budget)
+            return
+        stem, ending = os.path.splitext(os.path.basename(locator.rpartition("!")[2]))
+        name = stem if ending.lower() in _ENDINGS[magic] else f"{stem}{ending}"
+        yield from self._file(stream, name, f"{locator}!{name}", limit, depth, budget)
+
+    def _file(
+        self, stream: IO[bytes], name: str, place: str, limit: int, depth: int, budget: _Budget
+    ) -> Iterator[Document | Reject]:
+        with spooled() as file:
+            fault = ""
+            try:
+                if not pour(stream, file, self.max_file_bytes):
+                    yield Reject(
+                        place, f"It unpacks to more than `max_file_bytes` ({self.max_file_bytes:,}); raise it."
+                    )
+                    return
+            except (*_RAISED, OSError) as error:
+                fault = _damaged(error, "The rest of it")
+            except Exception as error:
+                if type(error).__module__.partition(".")[0] != "zstandard":
+                    raise
+                fault = _damaged(error, "The rest of it")
+            file.seek(0)
+            head = file.read(512)
+            file.seek(0)
+            if recognise(name, head) and _is_bare(name):
+                if depth >= DEEPEST:
+                    yield Reject(place, f"It is an archive {depth + 1} deep in others; unpack the outer ones.")
+                else:
+                    yield from self._unpacked(file, place, limit, depth + 1, budget)
+            elif head or not fault:
+                yield from self.member(file, name, place, limit)
+            if fault:
+                yield Reject(place, fault)
+
+
+def _is_bare(name: str) -> bool:
+    """Whether the name is one of an archive; a book or a page of an office is a zip, too."""
+    endings = (".zip", ".tar", *(ending for endings in _ENDINGS.values() for ending in endings))
+    return name.lower().endswith(endings)
+
+
+def _decompressed(file: BinaryIO, magic: bytes) -> IO[bytes] | str:
+    """The stream that comes out of a compressed file, or why there is none."""
+    if magic == GZIP:
+        return cast(IO[bytes], gzip.GzipFile(fileobj=file))
+    if magic == BZIP2:
+        return cast(IO[bytes], bz2.BZ2File(file))
+    if magic == XZ:
+        return cast(IO[bytes], lzma.LZMAFile(file))
+    if find_spec("zstandard") is None:
+        return (
+            "It is compressed with zstd, for which the package zstandard is not installed; install it with"
+            " `pip install 'mnemic[sources]'`."
+        )
+    import zstandard
+
+    decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+    return cast(IO[bytes], decompressor.stream_reader(file, read_across_frames=True, closefd=False))
+
+
+def _members_of_zip(file: BinaryIO) -> int:
+    """How many members the end of a zip speaks of, without reading its directory; 0 where it has no end."""
+    size = file.seek(0, os.SEEK_END)
+    start = max(0, size - 65_557)  # the end is 22 bytes, and a comment of at most 65,535
+    file.seek(start)
+    tail = file.read()
+    file.seek(0)
+    place = tail.rfind(b"PK\5\6")
+    if place < 0 or len(tail) < place + 22:
+        return 0
+    (members, directory) = struct.unpack("<HI", tail[place + 10 : place + 16])
+    if members == 0xFFFF or directory == 0xFFFFFFFF:
+        wide = tail.rfind(b"PK\6\6")
+        if wide >= 0 and len(tail) >= wide + 40:
+            (members,) = struct.unpack("<Q", tail[wide + 32 : wide + 40])
+    return int(members)
+
+
+def _fault_of_name(name: str) -> str:
+    parts = name.replace("\\", "/").split("/")
+    if name.startswith(("/", "\\")) or ".." in parts or (len(parts[0]) == 2 and parts[0].endswith(":")):
+        return "Its name leads out of the archive; pack it under a relative name without `..`."
+    return ""
+
+
+def _hidden(name: str) -> bool:
+    """Whether it is left out, as hidden files of folders are; macOS adds a folder of its own."""
+    parts = name.split("/")
+    return any(part.startswith(".") and part not in (".", "..") for part in parts) or "__MACOSX" in parts
+
+
+def _plain(name: str) -> str:
+    """A name as a locator can hold it."""
+    shown = name.encode("utf-8", "backslashreplace").decode()
+    return "".join(sign if sign.isprintable() else f"\\x{ord(sign):02x}" for sign in shown).removeprefix("./")
+
+
+def _damaged(error: Exception, what: str = "It") -> str:
+    reason = " ".join(str(error).split())[:160].rstrip(".") or type(error).__name__
+    return f"{what} cannot be unpacked ({reason}); {_COPY}"

@@ -1,0 +1,123 @@
+"""A folder of PDFs, a table, mail and chats becomes one bank by `init --folder` and `build`; nothing is lost in it."""
+
+import json
+
+import chat_exports
+import pytest
+import record_files as files
+import yaml
+from tiny_encoder import save_tiny_encoder
+
+import mnemic
+from bench.sources.document_files import pdf
+from mnemic.command import main
+
+pytest.importorskip("pypdfium2")
+
+GOOD = [
+    ["Harbour office", "The lighthouse keeper counts the ships of the night.", "1"],
+    ["Harbour office", "Ropes rot where the sun and the salt are.", "2"],
+]
+OTHER = [["Granite quarries of the north", "A crane of oak lifted every block by hand."]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("everything") / "stuff"
+    (root / "papers").mkdir(parents=True)
+    (root / "papers" / "harbour.pdf").write_bytes(pdf(GOOD, title="The harbour"))
+    (root / "papers" / "quarry.pdf").write_bytes(pdf(OTHER, title="The quarry"))
+    (root / "papers" / "locked.pdf").write_bytes(pdf(OTHER, encrypt=True))
+    (root / "papers" / "broken.pdf").write_bytes(pdf(GOOD)[:300])
+    files.write_parquet(root / "rows.parquet")
+    (root / "bakers.mbox").write_text(chat_exports.mbox())
+    chat_exports.slack(root / "slack-export")
+    conversations = json.dumps(chat_exports.chatgpt()).replace("word", "assistantword")
+    (root / "chatgpt").mkdir()
+    (root / "chatgpt" / "conversations.json").write_text(conversations)
+    (root / "photo.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def written(folder, tmp_path_factory):
+    """The recipe that `init` writes, and what it prints."""
+    import contextlib
+    import io
+
+    recipe = tmp_path_factory.mktemp("recipe") / "mine.yaml"
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert main(["init", str(recipe), "--folder", str(folder)]) == 0
+    return recipe, out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def bank(written, tmp_path_factory):
+    """Built from the recipe as it was written, but for an encoder that the tests have."""
+    recipe, _ = written
+    root = tmp_path_factory.mktemp("bank")
+    content = yaml.safe_load(recipe.read_text())
+    for source in content["sources"]:
+        if source["kind"] == "parquet":
+            source["columns"] = {"stars": "number"}
+    content["bank"] = str(root / "bank")
+    content["embed"] = {"model": str(save_tiny_encoder(root / "encoder")), "dtype": "float32"}
+    (recipe.parent / "built.yaml").write_text(yaml.safe_dump(content))
+    assert main(["build", str(recipe.parent / "built.yaml"), "--device", "cpu"]) == 0
+    return mnemic.open_bank(content["bank"])
+
+
+def test_init_says_what_it_found(written):
+    _, out = written
+    for line in ("4  pdf", "1  parquet", "1  mail", "1  chatgpt", "1  slack", "not read       a PNG image: photo.png"):
+        assert line in out, out
+
+
+def test_everything_is_in_one_bank(bank):
+    rows = bank.view.table("documents", ["source", "locator", "text"]).to_pylist()
+    by_source = {name: [row for row in rows if row["source"] == name] for name in ("pdf", "parquet", "mail", "slack")}
+    assert {row["locator"] for row in by_source["pdf"]} == {"papers/harbour.pdf", "papers/quarry.pdf"}
+    assert len(by_source["parquet"]) == len(files.ROWS)
+    words = " ".join(row["text"] for row in rows)
+    for number in range(8):
+        assert chat_exports.word(number) in words
+    assert "assistantword000x" in words
+
+
+def test_conversations_have_speakers_threads_and_times(bank):
+    turns = bank.view.table("events", ["source", "session", "speakers", "start_time", "level"]).to_pylist()
+    said = {(row["source"], speaker) for row in turns for speaker in row["speakers"]}
+    assert {("slack", "Ada"), ("slack", "Bob"), ("chatgpt", "user"), ("chatgpt", "assistant")} <= said
+    assert any(source == "mail" and "Ada" in speaker for source, speaker in said)
+    for name in ("mail", "slack", "chatgpt"):
+        own = [row for row in turns if row["source"] == name]
+        assert own, name
+        assert all(row["session"] and row["start_time"] is not None for row in own), name
+    assert len({row["session"] for row in turns if row["source"] == "slack"}) > 1, "a thread is a session"
+
+
+def test_it_can_be_searched_across_and_by_speaker(bank):
+    [hit] = bank.search("lighthouse keeper ships", k=1)
+    assert hit.locator == "papers/harbour.pdf"
+    hits = bank.search("bread rises", where={"source": "slack", "speaker": "Bob"}, k=5)
+    assert hits
+    assert all("Bob" in hit.speakers for hit in hits)
+    rated = bank.search("row tells", where="stars >= 2.5", k=9)
+    assert {hit.metadata["stars"] for hit in rated} == {2.5, 3.0}
+
+
+def test_every_file_that_failed_is_named_with_a_way_out(bank, capsys):
+    assert main(["show", bank.path, "--failures"]) == 0
+    shown = capsys.readouterr().out
+    for name in ("papers/locked.pdf", "papers/broken.pdf"):
+        assert name in shown
+    rejects = bank.view.table("rejects", ["locator", "reason", "severity"]).to_pylist()
+    failed = {row["locator"]: row["reason"] for row in rejects if row["severity"] == "reject"}
+    assert set(failed) == {"papers/locked.pdf", "papers/broken.pdf"}
+    assert all(reason.endswith(".") and ("; " in reason or "." in reason[:-1]) for reason in failed.values())
+
+
+def test_building_again_reads_nothing(bank, written):
+    recipe = written[0].parent / "built.yaml"
+    assert mnemic.plan(str(recipe)).nothing_to_do
