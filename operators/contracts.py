@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 import pyarrow as pa
 
-from mnemic.arrays import RowIds
+from mnemic.arrays import Flags, RowIds
 from mnemic.errors import RecipeError, StepError
 
 REJECTED = pa.schema(
@@ -143,6 +143,9 @@ class RowCorpus(Protocol):
 
         None where there is no such release.
         """
+
+    def dropped(self, numbers: RowIds) -> Flags:
+        """Whether a rule drops the rows with these ``numbers`` uint64 [n], bool [n]."""
 
 
 class Fitted(Protocol):

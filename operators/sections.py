@@ -81,11 +81,15 @@ class Learn:
 
 @dataclass(frozen=True)
 class Driven:
-    """``driver`` is "package.module:name" of a class or function that makes the step, of (record, operator, after)."""
+    """``driver`` is "package.module:name" of a class or function that makes the step, of (record, operator, after).
+
+    In recipes where the ``optional`` steps run, it comes after them too, and they enter its fingerprint.
+    """
 
     driver: str
     after: tuple[str, ...]
     datasets: tuple[DatasetSpec, ...] = ()
+    optional: tuple[str, ...] = ()
 
 
 Shape = Grow | Derive | Fit | Learn | Driven

@@ -17,9 +17,11 @@ from mnemic.errors import RecipeError
 from mnemic.plugins import load_entry
 from operators import datastore, denoise, embed, sentences, split, surprise
 from operators.cluster import operator as cluster
+from operators.curate import operator as curate
 from operators.deduplicate import operator as deduplicate
 from operators.deduplicate import semantic, signature
 from operators.imitate import decoder, mlp
+from operators.measure import operator as measure
 from operators.sections import Learn, Section
 from operators.segment import operator as segment
 from operators.teacher import neighbours
@@ -28,6 +30,8 @@ from pipelines.declarations import fault, fault_among
 
 BUILT_IN: tuple[Section, ...] = (
     signature.SECTION,
+    measure.SECTION,
+    curate.SECTION,
     deduplicate.SECTION,
     sentences.SECTION,
     embed.SECTION,

@@ -69,9 +69,11 @@ def resolved(operator: Any, device: str) -> Any:
 
 def with_optional(shape: Shape, running: Mapping[str, Step]) -> Shape:
     """``shape`` that also comes after its optional steps, as far as they are ``running``, and reads what they add."""
-    if not isinstance(shape, sections.Derive):
+    if not isinstance(shape, sections.Derive | sections.Driven):
         return shape
     there = {name: running[name] for name in shape.optional if name in running}
+    if isinstance(shape, sections.Driven):
+        return dataclasses.replace(shape, after=(*shape.after, *there), optional=())
     columns = tuple(
         name for step in there.values() if isinstance(step, GrowStep) for name in step.operator.output(_EMPTY).names
     )
