@@ -17,6 +17,7 @@ from mnemic.errors import RecipeError
 from mnemic.plugins import load_entry
 from operators import datastore, denoise, embed, sentences, split, surprise
 from operators.cluster import operator as cluster
+from operators.contamination import operator as contamination
 from operators.curate import operator as curate
 from operators.deduplicate import operator as deduplicate
 from operators.deduplicate import semantic, signature
@@ -31,6 +32,7 @@ from pipelines.declarations import fault, fault_among
 BUILT_IN: tuple[Section, ...] = (
     signature.SECTION,
     measure.SECTION,
+    contamination.SECTION,
     curate.SECTION,
     deduplicate.SECTION,
     sentences.SECTION,

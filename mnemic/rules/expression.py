@@ -120,7 +120,7 @@ def _value(tree: Tree, columns: Mapping[str, Floats]) -> Floats:
         return left - right
     if kind == "*":
         return left * right
-    return left / right
+    return np.where(right == 0, np.nan, left / right)
 
 
 def _refused(text: str, reason: str) -> RecipeError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -40,7 +40,7 @@ class Curate:
     preset: str = ""
     rules: dict[str, Any] = field(default_factory=dict)
     max_disparity: float = field(default=3.0, metadata={"identity": False})
-    contamination: dict[str, Any] | None = field(default=None, metadata={"identity": False})
+    contamination: dict[str, Any] | None = None
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources()
 
@@ -48,6 +48,12 @@ class Curate:
         if not self.max_disparity > 1:
             raise RecipeError(f"`max_disparity` is {self.max_disparity}; give a factor above 1, such as 3.")
         self.decided_by  # noqa: B018  # which refuses what it cannot be
+
+    def resolved(self) -> Curate:
+        """Of contamination only the action: what there is to read is that section's."""
+        if self.contamination is None:
+            return self
+        return replace(self, contamination={"action": self.contamination.get("action", "flag")})
 
     @property
     def chosen(self) -> Preset:
@@ -167,4 +173,6 @@ def _refuse_unknown(rule: Rule, names: Iterable[str]) -> None:
         )
 
 
-SECTION = Section("curate", Curate, Driven("pipelines.steps.curate:curate_step", after=("measure",)))
+SECTION = Section(
+    "curate", Curate, Driven("pipelines.steps.curate:curate_step", after=("measure",), optional=("contamination",))
+)

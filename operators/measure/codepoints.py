@@ -109,32 +109,23 @@ def decode(data: Any, begin: int, end: int, codes: Any) -> int:
     """Write the code points of the UTF-8 ``data[begin:end]`` into ``codes`` int32, and return how many they are."""
     count, at = 0, begin
     while at < end:
-        lead = data[at]
+        lead = int(data[at])
         if lead < 128:
-            codes[count] = lead
+            code = lead
             at += 1
         elif lead < 0xE0:
-            codes[count] = ((lead & 31) << 6) | (data[at + 1] & 63)
+            code = (lead & 31) << 6 | int(data[at + 1]) & 63
             at += 2
         elif lead < 0xF0:
-            codes[count] = ((lead & 15) << 12) | ((data[at + 1] & 63) << 6) | (data[at + 2] & 63)
+            code = (lead & 15) << 12 | (int(data[at + 1]) & 63) << 6 | int(data[at + 2]) & 63
             at += 3
         else:
-            codes[count] = (
-                ((lead & 7) << 18) | ((data[at + 1] & 63) << 12) | ((data[at + 2] & 63) << 6) | (data[at + 3] & 63)
-            )
+            code = (lead & 7) << 18 | (int(data[at + 1]) & 63) << 12
+            code |= (int(data[at + 2]) & 63) << 6 | int(data[at + 3]) & 63
             at += 4
+        codes[count] = code
         count += 1
     return count
-
-
-@compiled
-def hashed(codes: Any, begin: int, end: int) -> Any:
-    """A hash of ``codes[begin:end]``, uint64."""
-    value = np.uint64(0)
-    for at in range(begin, end):
-        value = value * BASE + mix(np.uint64(codes[at]) + ONE)
-    return mix(value + np.uint64(end - begin))
 
 
 @compiled

@@ -98,11 +98,11 @@ class Measurer:
         judging = (*phrases(), by_spaces, judged, open_lines)
         kept = line_counts(*reading, entries, begins, firsts, *chunks, *judging, spans, ends, cited, out)
         if self._stamp > 1 << 30:
-            self._stamps[:] = 0
+            self._table[:] = 0
             self._stamp = 1
-        tables = (self._set, self._stamps, self._counts)
-        self._stamp = repetition_counts(
-            *reading, entries, firsts, *chunks, self._scratch, *tables, self._stamp, whole, out
+        stamp = np.uint64(self._stamp)
+        self._stamp = int(
+            repetition_counts(*reading, entries, firsts, *chunks, self._scratch, self._table, stamp, whole, out)
         )
         return Measured(out, spans[:kept].copy(), ends, cited)
 
@@ -184,13 +184,10 @@ class Measurer:
             return
         self._longest = max(longest, 1 << 14)
         size = self._longest + 2
-        types = (np.int32, np.uint64, np.uint64, np.uint64, np.int32, np.uint8, np.int32, np.int32, np.int32)
+        types = (np.int32, np.uint64, np.uint64, np.uint64, np.int32, np.uint8, np.int32, np.uint64, np.int32)
         self._codes = np.zeros(size, np.int32)
         self._scratch = tuple(np.zeros(size, dtype) for dtype in types)
-        places = room(size)
-        self._set = np.zeros(places, np.uint64)
-        self._stamps = np.zeros(places, np.int32)
-        self._counts = np.zeros((places, 2), np.int32)
+        self._table = np.zeros((room(size), 2), np.uint64)
         self._stamp = 1
 
 

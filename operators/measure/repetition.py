@@ -14,7 +14,7 @@ import numpy as np
 from mnemic.compiled import compiled, inlined
 from mnemic.statistics import PLACE
 from operators.measure.chunks import APART, LETTER, PLAIN, STOP, SYMBOL
-from operators.measure.codepoints import BASE, ONE, SPACE, TERMINAL, decode, hashed, mix, power
+from operators.measure.codepoints import BASE, ONE, SPACE, TERMINAL, decode, mix, power
 
 WORDS, CHUNKS, MEDIAN = PLACE["words"], PLACE["chunks"], PLACE["double_median"]
 PLAIN_WORDS, PLAIN_CHARACTERS = PLACE["plain_words"], PLACE["plain_characters"]
@@ -25,19 +25,33 @@ ENDED, SHORT, REPEATED_LINES = PLACE["ended_lines"], PLACE["short_lines"], PLACE
 TOP_2, REPEATED_5 = PLACE["top_2gram"], PLACE["repeated_5grams"]
 CHARACTER_GRAMS, WORD_GRAMS = PLACE["character_grams"], PLACE["word_grams"]
 SHORT_LINE = 30
+SPREAD = np.uint64(0xD6E8FEB86659FD93)  # odd
+HALF = np.uint64(32)
+LOW = np.uint64(0xFFFFFFFF)
 GRAM = 10
 
 
 @inlined
-def is_new(keys: Any, stamps: Any, stamp: int, key: Any, mask: Any) -> bool:
-    """Whether ``key`` is not in the hash set that is stamped so, and put it in."""
+def slot_of(table: Any, stamp: Any, key: Any, mask: Any) -> Any:
+    """The place of ``key`` in the hash table that is stamped so, or the free one where it belongs.
+
+    ``table`` uint64 [places, 2] has keys, and the stamp (high half) with a count (low half) of each: a stamp that is
+    another makes a place free, so a table need not be emptied, and a key and its count share a line of the cache.
+    """
     place = key & mask
-    while stamps[place] == stamp and keys[place] != key:
+    while table[place, 1] >> HALF == stamp and table[place, 0] != key:
         place = (place + ONE) & mask
-    if stamps[place] == stamp:
+    return place
+
+
+@inlined
+def is_new(table: Any, stamp: Any, key: Any, mask: Any) -> bool:
+    """Whether ``key`` is not in the hash set that is stamped so, and put it in."""
+    place = slot_of(table, stamp, key, mask)
+    if table[place, 1] >> HALF == stamp:
         return False
-    stamps[place] = stamp
-    keys[place] = key
+    table[place, 0] = key
+    table[place, 1] = stamp << HALF
     return True
 
 
@@ -48,6 +62,24 @@ def room(wanted: int) -> int:
     while size < 2 * wanted:
         size *= 2
     return size
+
+
+@compiled
+def range_hash(prefix: Any, begin: int, end: int) -> Any:
+    """A hash of the code points [begin, end), from the ``prefix`` uint64 of `prefix_sums`."""
+    return mix(prefix[end] - prefix[begin] * power(end - begin) + np.uint64(end - begin))
+
+
+@compiled
+def prefix_sums(codes: Any, size: int, prefix: Any) -> int:
+    """Polynomials over the first code points into ``prefix`` uint64 [size + 1]; returns the number of line feeds."""
+    value, newlines = np.uint64(0), 0
+    prefix[0] = value
+    for at in range(size):
+        value = value * BASE + (np.uint64(codes[at]) + ONE) * SPREAD
+        prefix[at + 1] = value
+        newlines += 1 if codes[at] == 10 else 0
+    return newlines
 
 
 @compiled
@@ -106,28 +138,28 @@ def word_counts(
 
 @compiled
 def full_line_counts(
-    codes: Any, size: int, classes: Any, keys: Any, stamps: Any, stamp: int, mask: Any, row: Any
+    codes: Any, size: int, classes: Any, prefix: Any, table: Any, stamp: Any, mask: Any, row: Any
 ) -> None:
     """Lines between line feeds that are not blank: FineWeb's."""
     lines, ended, short, repeated, at = 0, 0, 0, 0, 0
     while at <= size:
         begin, blank = at, True
         while at < size and codes[at] != 10:
-            if classes[codes[at]] & SPACE == 0:
+            if blank and classes[codes[at]] & SPACE == 0:
                 blank = False
             at += 1
         if not blank:
             lines += 1
             ended += 1 if classes[codes[at - 1]] & TERMINAL else 0
             short += 1 if at - begin <= SHORT_LINE else 0
-            if not is_new(keys, stamps, stamp, hashed(codes, begin, at), mask):
+            if not is_new(table, stamp, range_hash(prefix, begin, at), mask):
                 repeated += at - begin
         at += 1
     row[FULL_LINES], row[ENDED], row[SHORT], row[REPEATED_LINES] = lines, ended, short, repeated
 
 
 @compiled
-def block_counts(codes: Any, size: int, classes: Any, keys: Any, stamps: Any, stamp: int, mask: Any, row: Any) -> None:
+def block_counts(codes: Any, size: int, classes: Any, prefix: Any, table: Any, stamp: Any, mask: Any, row: Any) -> None:
     """Paragraphs (divided by two line feeds or more, of the stripped text) and runs (by one or more, of the text)."""
     first, last = 0, size
     while first < last and classes[codes[first]] & SPACE:
@@ -142,7 +174,7 @@ def block_counts(codes: Any, size: int, classes: Any, keys: Any, stamps: Any, st
             while at < end and not (codes[at] == 10 and (kind == 1 or (at + 1 < end and codes[at + 1] == 10))):
                 at += 1
             blocks += 1
-            if not is_new(keys, stamps, stamp + kind, hashed(codes, start, at), mask):
+            if not is_new(table, stamp + np.uint64(kind), range_hash(prefix, start, at), mask):
                 repeated += 1
                 characters += at - start
             if at >= end:
@@ -163,10 +195,8 @@ def gram_counts(
     places: Any,
     alive: Any,
     slots: Any,
-    keys: Any,
-    stamps: Any,
-    counts: Any,
-    stamp: int,
+    table: Any,
+    stamp: Any,
     mask: Any,
     row: Any,
 ) -> None:
@@ -174,15 +204,10 @@ def gram_counts(
 
     ``sums`` and ``joined`` uint64 [words + 1] are prefixes of polynomials over the words and over their characters.
     """
-    sums[0], joined[0], places[0] = np.uint64(0), np.uint64(0), 0
+    sums[0], places[0] = np.uint64(0), 0
     for word in range(words):
-        size = lengths[word]
-        factor = BASE
-        if size != 1:
-            factor = power(size)
-        joined[word + 1] = joined[word] * factor + hashes[word]
-        sums[word + 1] = sums[word] * BASE + mix(hashes[word] + np.uint64(size))
-        places[word + 1] = places[word] + size
+        sums[word + 1] = sums[word] * BASE + mix(hashes[word] + np.uint64(lengths[word]))
+        places[word + 1] = places[word] + lengths[word]
         alive[word] = 1
     alive[words] = 0
     lead, some = BASE, words > 0
@@ -192,39 +217,41 @@ def gram_counts(
         if grams <= 0:
             some = False
             continue
-        best, best_first, any_twice = 1, 0, False
+        best, best_first, any_twice = np.uint64(1), 0, False
         for first in range(grams if some else 0):
             if not alive[first] & alive[first + 1]:
                 slots[first] = -1
                 continue
             key = mix(sums[first + size] - sums[first] * lead)
-            place = key & mask
-            while stamps[place] == stamp and keys[place] != key:
-                place = (place + ONE) & mask
-            if stamps[place] != stamp:
-                stamps[place] = stamp
-                keys[place] = key
-                counts[place, 0], counts[place, 1] = 1, first
+            place = slot_of(table, stamp, key, mask)
+            if table[place, 1] >> HALF != stamp:
+                table[place, 0] = key
+                table[place, 1] = (stamp << HALF) + ONE
             else:
-                counts[place, 0] += 1
-                if counts[place, 0] > best or (counts[place, 0] == best and counts[place, 1] < best_first):
-                    best, best_first = counts[place, 0], counts[place, 1]
+                table[place, 1] += ONE
+                best = max(best, table[place, 1] & LOW)
             slots[first] = place
+        seen = best == ONE  # then the first gram of all is the most frequent
         for first in range(grams if some else 0):
-            twice = slots[first] >= 0 and counts[slots[first], 0] > 1
-            alive[first] = 1 if twice else 0
-            any_twice |= twice
+            count = table[slots[first], 1] & LOW if slots[first] >= 0 else np.uint64(0)
+            alive[first] = 1 if count > ONE else 0
+            any_twice |= count > ONE
+            if not seen and count == best:
+                seen, best_first = True, first
         for first in range(grams, words):
             alive[first] = 0
         if size < 5:
-            row[TOP_2 + size - 2] = best * (places[best_first + size] - places[best_first] + size - 1)
+            row[TOP_2 + size - 2] = np.int64(best) * (places[best_first + size] - places[best_first] + size - 1)
         some = any_twice
-        stamp += 1
+        stamp += ONE
     if some:
         run = 0
         for first in range(words - 1, -1, -1):
             run = run + 1 if alive[first] else 0
             slots[first] = run
+        joined[0] = np.uint64(0)
+        for word in range(words):
+            joined[word + 1] = joined[word] * power(lengths[word]) + hashes[word]
     for size in range(5, 11):
         repeated, first = 0, 0
         while some and first < words - size + 1:
@@ -233,76 +260,64 @@ def gram_counts(
                 continue
             characters = places[first + size] - places[first]
             key = mix(joined[first + size] - joined[first] * power(characters) + np.uint64(characters))
-            if is_new(keys, stamps, stamp, key, mask):
+            if is_new(table, stamp, key, mask):
                 first += 1
             else:
                 repeated += characters
                 first += size
         row[REPEATED_5 + size - 5] = repeated
-        stamp += 1
+        stamp += ONE
 
 
 @compiled
 def ten_gram_counts(
-    codes: Any,
-    size: int,
-    words: int,
-    hashes: Any,
-    keys: Any,
-    stamps: Any,
-    counts: Any,
-    order: Any,
-    histogram: Any,
-    stamp: int,
-    row: Any,
+    prefix: Any, size: int, words: int, sums: Any, table: Any, histogram: Any, stamp: Any, row: Any
 ) -> None:
-    """data-juicer's 10-grams of characters (the most frequent ones) and of words (those that stand more than once)."""
+    """data-juicer's 10-grams of characters (the most frequent ones) and of words (those that stand more than once).
+
+    ``prefix`` and ``sums`` uint64 are polynomials over the characters and the words.
+    """
     lead = power(GRAM)
     for kind in range(2):
-        units = size if kind == 0 else words
-        grams = units - GRAM + 1
+        grams = (size if kind == 0 else words) - GRAM + 1
         place_of = CHARACTER_GRAMS if kind == 0 else WORD_GRAMS
         row[place_of], row[place_of + 1] = max(grams, 0), 0
         if grams <= 0:
             continue
         mask = np.uint64(room(grams) - 1)
-        rolling, distinct, most = np.uint64(0), 0, 1
-        for at in range(units):
-            unit = np.uint64(codes[at]) + ONE if kind == 0 else hashes[at]
-            rolling = rolling * BASE + mix(unit)
-            if at >= GRAM:
-                gone = np.uint64(codes[at - GRAM]) + ONE if kind == 0 else hashes[at - GRAM]
-                rolling -= mix(gone) * lead
-            if at < GRAM - 1:
-                continue
-            key = mix(rolling)
-            place = key & mask
-            while stamps[place] == stamp + kind and keys[place] != key:
-                place = (place + ONE) & mask
-            if stamps[place] != stamp + kind:
-                stamps[place] = stamp + kind
-                keys[place] = key
-                counts[place, 0] = 1
-                order[distinct] = place
-                distinct += 1
+        distinct, most = 0, np.uint64(1)
+        histogram[1] = 0
+        for first in range(grams):
+            if kind == 0:
+                key = mix(prefix[first + GRAM] - prefix[first] * lead)
             else:
-                counts[place, 0] += 1
-                most = max(most, counts[place, 0])
-        for count in range(most + 1):
-            histogram[count] = 0
-        for number in range(distinct):
-            histogram[counts[order[number], 0]] += 1
-        total = 0
+                key = mix(sums[first + GRAM] - sums[first] * lead)
+            place = slot_of(table, stamp, key, mask)
+            if table[place, 1] >> HALF != stamp:
+                table[place, 0] = key
+                table[place, 1] = (stamp << HALF) + ONE
+                distinct += 1
+                histogram[1] += 1
+            else:
+                count = table[place, 1] & LOW
+                table[place, 1] += ONE
+                histogram[count] -= 1
+                if count == most:
+                    most += ONE
+                    histogram[most] = 0
+                histogram[count + ONE] += 1
         left = distinct - histogram[1]
         if kind == 0:
             left = min(int(np.sqrt(distinct)), left)
-        for count in range(most, 1, -1):
+        total = 0
+        for count in range(int(most), 1, -1):
             taken = min(left, histogram[count])
             total += taken * count
             left -= taken
-        for count in range(most + 1):
+        for count in range(int(most) + 1):
             histogram[count] = 0
         row[place_of + 1] = total
+        stamp += ONE
 
 
 @compiled
@@ -316,37 +331,33 @@ def repetition_counts(
     first_token: Any,
     tokens: Any,
     scratch: Any,
-    keys: Any,
-    stamps: Any,
-    counts: Any,
-    stamp: int,
+    table: Any,
+    stamp: Any,
     whole: bool,
     out: Any,
-) -> int:
+) -> Any:
     """All counts of words and repetition of the documents ``data[offsets]`` into ``out`` int64 [documents, columns].
 
-    Without ``whole`` only those of words and full lines. ``stamp`` is larger than any in ``stamps`` int32; returns the
+    Without ``whole`` only those of words and full lines. ``stamp`` uint64 is larger than any in ``table``; returns the
     one to go on with.
     """
-    lengths, hashes, sums, joined, places, alive, slots, order, histogram = scratch
+    lengths, hashes, sums, joined, places, alive, slots, prefix, histogram = scratch
     for document in range(offsets.shape[0] - 1):
         row = out[document]
         size = decode(data, offsets[document], offsets[document + 1], codes)
         words = word_counts(
             firsts[document], firsts[document + 1], entries, first_token, tokens, lengths, hashes, histogram, row
         )
-        newlines = 0
-        for at in range(size):
-            newlines += 1 if codes[at] == 10 else 0
+        newlines = prefix_sums(codes, size, prefix)
         mask = np.uint64(room(max(words, newlines + 2)) - 1)
-        full_line_counts(codes, size, classes, keys, stamps, stamp, mask, row)
-        stamp += 1
+        full_line_counts(codes, size, classes, prefix, table, stamp, mask, row)
+        stamp += ONE
         if not whole:
             continue
-        block_counts(codes, size, classes, keys, stamps, stamp, mask, row)
-        stamp += 2
-        gram_counts(words, lengths, hashes, sums, joined, places, alive, slots, keys, stamps, counts, stamp, mask, row)
-        stamp += 10
-        ten_gram_counts(codes, size, words, hashes, keys, stamps, counts, order, histogram, stamp, row)
-        stamp += 2
+        block_counts(codes, size, classes, prefix, table, stamp, mask, row)
+        stamp += np.uint64(2)
+        gram_counts(words, lengths, hashes, sums, joined, places, alive, slots, table, stamp, mask, row)
+        stamp += np.uint64(10)
+        ten_gram_counts(prefix, size, words, sums, table, histogram, stamp, row)
+        stamp += np.uint64(2)
     return stamp

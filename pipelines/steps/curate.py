@@ -48,7 +48,7 @@ class CurateStep(GrowStep):
         def with_matches() -> Compute:
             decide = deciding()
             rows = store[CONTAMINATION].require(version).table(["document"])["document"]
-            counted = rows.value_counts().combine_chunks() if len(rows) else None
+            counted = rows.value_counts() if len(rows) else None
 
             def compute(batch: pa.RecordBatch) -> pa.RecordBatch:
                 counts = pa.array(np.zeros(batch.num_rows), pa.float64())

@@ -6,7 +6,7 @@ A change here makes every bank of before compute that step again: only a raised 
 from pathlib import Path
 
 import pytest
-from tiny_bank import EVERYTHING, tiny_recipe, write_corpus
+from tiny_bank import EVERYTHING, curated, tiny_recipe, write_corpus
 
 from pipelines import identity
 from pipelines.recipe import SHIPPED, load_recipe
@@ -47,6 +47,7 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
         "control": "214ea2e217dc4df34312c8a748005ad4",
         "decode": "c0eee73f3dae36e460e298abab2c274d",
     },
+    "curated": {},
     "conversations": {
         "read": "8bcbd848bdc7e754321167eb5db0e897",
         "signature": "87397410fc588c32b00c7c5346aeee52",
@@ -81,7 +82,14 @@ def test_a_recipe_over_tiny_models_keeps_them(tiny):
 
 def test_all_sections_keep_them(tiny):
     assert fingerprints({**tiny, **EVERYTHING}) == FINGERPRINTS["everything"]
-    assert set(FINGERPRINTS["everything"]) == {"read", *(section.step_called for section in BUILT_IN)}
+    of_rules = set(FINGERPRINTS["curated"]) - set(FINGERPRINTS["everything"])
+    every = {"read", *(section.step_called for section in BUILT_IN)}
+    assert set(FINGERPRINTS["everything"]) | of_rules == every
+
+
+def test_rules_and_what_they_decide_about_keep_them(tiny, tmp_path):
+    recipe = {name: tiny[name] for name in ("name", "bank", "sources", "fragment_characters")}
+    assert fingerprints({**recipe, **curated(tmp_path), "units": False}) == FINGERPRINTS["curated"]
 
 
 def test_a_shipped_recipe_keeps_them():
