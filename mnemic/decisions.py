@@ -59,6 +59,11 @@ def explained(view: View, row: Mapping[str, Any]) -> dict[str, Any]:
         f"{plain(match['set'])} ({match['share']:.0%} of it)"
         for match in matches[:20]
     ]
+    lines += [
+        f"  cut by {plain(edit['rule'])}, characters {edit['start']:,} to {edit['end']:,}: "
+        f"{one_line(row['text'][edit['start'] : edit['end']], 80)}"
+        for edit in (row.get("edits") or [])[:20]
+    ]
     return {"decision": decision, "rules": rows, "contamination": matches, "story": lines}
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from mnemic import languagemodel, schema
 from mnemic.catalogue import CATALOGUE
+from mnemic.edits import original, without
 from mnemic.kept import KEPT
 from mnemic.languagemodel.head import label_log_probs
 from mnemic.languagemodel.windows import Window, encode, padded_windows, window_batches
@@ -87,6 +88,7 @@ SECTION = Section(
         after=("split",),
         where=f"{KEPT} AND split <> ''",
         needs=("duplicate_of", "split"),
+        optional=("edits",),
     ),
     on="language_model",
     reads=("read",),
@@ -107,7 +109,12 @@ class _Scorer:
 
     def score(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
         ids = batch.column("id").cast(pa.string())
-        tokens, starts = encode(batch.column("text").to_pylist(), self.tokenizer, self.settings.max_document_tokens)
+        texts, edits = batch.column("text").to_pylist(), [None] * batch.num_rows
+        if "edits" in batch.schema.names:
+            edits = batch.column("edits").to_pylist()
+            texts = [without(*pair) for pair in zip(texts, edits, strict=True)]
+        tokens, starts = encode(texts, self.tokenizer, self.settings.max_document_tokens)
+        starts = [original(*pair) for pair in zip(starts, edits, strict=True)]
         counts = np.array([max(0, len(row) - 1) for row in tokens], dtype=np.int64)
         vectors = self._vectors(tokens, counts)
         owner = pa.array(np.repeat(np.arange(len(tokens)), counts))

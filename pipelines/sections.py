@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 from mnemic.errors import RecipeError
 from mnemic.plugins import load_entry
-from operators import datastore, denoise, embed, sentences, split, surprise
+from operators import datastore, denoise, edits, embed, sentences, split, surprise
 from operators.cluster import operator as cluster
 from operators.contamination import operator as contamination
 from operators.curate import operator as curate
@@ -35,6 +35,7 @@ BUILT_IN: tuple[Section, ...] = (
     contamination.SECTION,
     curate.SECTION,
     deduplicate.SECTION,
+    edits.SECTION,
     sentences.SECTION,
     embed.SECTION,
     surprise.SECTION,

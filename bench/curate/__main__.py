@@ -4,7 +4,8 @@
     python -m bench.curate --threshold 1000000                                  a threshold that moves
 
 The peers' files are made in environments of their own, see `bench/curate/datatrove.py` and
-`bench/curate/datajuicer.py`, the documents by `bench/curate/corpus.py`. Seconds are CPU seconds of one process, ours and theirs.
+`bench/curate/datajuicer.py`, the documents by `bench/curate/corpus.py`. Seconds are CPU seconds of one process, ours
+and theirs.
 """
 
 from __future__ import annotations

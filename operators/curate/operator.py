@@ -33,12 +33,14 @@ class Curate:
 
     ``preset``: a set of rules by whose it is (`operators.curate.presets`), default none. ``rules``: changes of it by
     name. `false` turns a rule off, `{max: 0.8}` or `{min: 3}` moves its threshold, and `{value: "hash_signs / words",
-    max: 0.1}` adds one. ``max_disparity``: a rule that drops a source so many times as often as the mean is warned of,
-    default 3. ``contamination`` is a section of its own (`operators.contamination`), told here.
+    max: 0.1}` adds one. ``cut_lines``: where the preset has C4's rules, the lines that these drop are left out of what
+    is made of the text, default yes. ``max_disparity``: a rule that drops a source so many times as often as the mean
+    is warned of, default 3. ``contamination`` is a section of its own (`operators.contamination`), told here.
     """
 
     preset: str = ""
     rules: dict[str, Any] = field(default_factory=dict)
+    cut_lines: bool = field(default=True, metadata={"identity": False})
     max_disparity: float = field(default=3.0, metadata={"identity": False})
     contamination: dict[str, Any] | None = None
     version: ClassVar[int] = 1

@@ -17,11 +17,15 @@ from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import drop_fields
 from mnemic.decisions import CONTAMINATED
 from operators.curate.operator import Curate
+from operators.edits import MATCHES, Edits
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context, Step
 from pipelines.steps.grow import Compute, GrowStep
 
-COLUMN, CONTAMINATION = "decision", "contamination"
+CONTAMINATION = "contamination"
+GROWN = {"decision": "curate", "edits": "edits"}
+"""Columns of documents that follow from the section `curate`, and the steps that grow them."""
+
 AT_ONCE = 512
 """Fragments in a commit: one takes milliseconds, and a commit as many."""
 
@@ -67,13 +71,51 @@ def curate_step(record: Record, operator: Curate, after: tuple[str, ...]) -> Cur
     return CurateStep(record, operator, "documents", ("id", "statistics"), after)
 
 
-def undecided(store: Store, steps: Iterable[Step]) -> bool:
-    """Whether documents have decisions, and no step of the recipe decides."""
-    documents = store["documents"].snapshot()
-    return documents is not None and COLUMN in documents.schema.names and not any(s.name == "curate" for s in steps)
+@dataclass(frozen=True)
+class EditsStep(GrowStep):
+    """Grows `edits`."""
+
+    operator: Edits
+
+    def factory(self, context: Context, before: Snapshot) -> Callable[[], Compute]:
+        editing = super().factory(context, before)
+        if not self.operator.contamination:
+            return editing
+        store, version = context.store, context.store[CONTAMINATION].require().version
+
+        def with_matches() -> Compute:
+            edit = editing()
+            spans: dict[str, list[dict[str, int]]] = {}
+            for row in store[CONTAMINATION].require(version).table(["document", "start", "end"]).to_pylist():
+                spans.setdefault(row.pop("document"), []).append(row)
+
+            def compute(batch: pa.RecordBatch) -> pa.RecordBatch:
+                matches = pa.array([spans.get(one, []) for one in batch["id"].to_pylist()], _SPANS)
+                return edit(batch.append_column(MATCHES, matches))
+
+            return compute
+
+        return with_matches
+
+
+_SPANS = pa.list_(pa.struct([pa.field("start", pa.int64()), pa.field("end", pa.int64())]))
+
+
+def edits_step(record: Record, operator: Edits, after: tuple[str, ...]) -> EditsStep:
+    """The step of the section `edits`."""
+    return EditsStep(record, operator, "documents", ("id", "text"), after)
+
+
+def undecided(store: Store, steps: Iterable[Step]) -> list[str]:
+    """Columns of documents that say what the recipe's rules decide, and that no step of it grows."""
+    documents, names = store["documents"].snapshot(), {step.name for step in steps}
+    if documents is None:
+        return []
+    return [name for name, step in GROWN.items() if name in documents.schema.names and step not in names]
 
 
 def forget_decisions(context: Context, steps: Iterable[Step]) -> None:
-    """Drop decisions that the recipe no longer asks for."""
-    if undecided(context.store, steps):
-        context.commit(lambda: drop_fields(context.store["documents"], [COLUMN]))
+    """Drop decisions and edits that the recipe no longer asks for."""
+    columns = undecided(context.store, steps)
+    if columns:
+        context.commit(lambda: drop_fields(context.store["documents"], columns))

@@ -256,3 +256,43 @@ def test_a_rule_that_drops_one_source_far_more_often_is_warned_of(tmp_path):
     assert rule.warning.startswith("few_words drops 100% of the source list and 25.0% of a source on average")
     calm = {**recipe, "curate": {**recipe["curate"], "max_disparity": 5}}
     assert mnemic.plan(calm, device="cpu").effects.rules[0].warning == ""
+
+
+def test_a_span_that_is_cut_is_in_no_unit_and_the_text_stays(place):
+    recipe, _ = place
+    root = Path(recipe["sources"][0]["path"]).parent
+    (match,) = mnemic.open_bank(recipe["bank"]).table("contamination").to_pylist()
+    recipe["curate"] = {**curated(root, "cut")["curate"], "rules": {}}
+    mnemic.build(recipe, device="cpu", engine="inline")
+    bank = mnemic.open_bank(recipe["bank"])
+    (row,) = bank.table("documents", ["text", "edits"], f"id = '{match['document']}'").to_pylist()
+    assert row["edits"] == [{"start": match["start"], "end": match["end"], "rule": "contaminated"}]
+    assert "The lease of a bank" in row["text"], "nothing is deleted"
+    units = bank.table("units", ["document", "text", "start", "end"]).to_pylist()
+    mine = [unit for unit in units if unit["document"] == match["document"]]
+    assert all(row["text"][unit["start"] : unit["end"]] == unit["text"] for unit in mine)
+    assert "lease of a bank is held" not in " ".join(unit["text"] for unit in units)
+    others = bank.table("documents", ["id", "edits"], f"id <> '{match['document']}'")["edits"].to_pylist()
+    assert others == [[]] * 39
+    assert "cut by contaminated, characters" in command("why", recipe["bank"], match["document"])
+
+
+def test_lines_that_c4_drops_are_left_out_of_what_is_made_of_the_text(tmp_path):
+    prose = "This is the first line of the page, and it ends.\nHere is another one for the reader of it.\n" * 3
+    corpus = corpus_of(
+        tmp_path / "corpus", page=f"Menu\nYou need Javascript to see the page.\n{prose}No end here at all\n"
+    )
+    recipe = recipe_of(tmp_path, corpus)
+    recipe["curate"] = {"preset": "c4@datatrove"}
+    mnemic.build(recipe, device="cpu", engine="inline")
+    bank = mnemic.open_bank(recipe["bank"])
+    (row,) = bank.table("documents", ["text", "edits", "decision"]).to_pylist()
+    cut = [row["text"][edit["start"] : edit["end"]] for edit in row["edits"]]
+    assert cut == ["Menu\n", "You need Javascript to see the page.\n", "No end here at all\n"]
+    assert row["decision"]["rule"] == ""
+    assert {unit.split()[0] for unit in bank.table("units", ["text"])["text"].to_pylist()} == {"This", "Here"}
+    edits = mnemic.open_bank(recipe["bank"]).dataset("documents").field_ids("edits")
+    recipe["curate"] = {"preset": "c4@datatrove", "rules": {"too_few_sentences": {"min": 3}}}
+    result = mnemic.build(recipe, device="cpu", engine="inline")
+    assert not {"edits", "units"} & {step.step for step in result.steps}, "thresholds change no edit"
+    assert mnemic.open_bank(recipe["bank"]).dataset("documents").field_ids("edits") == edits

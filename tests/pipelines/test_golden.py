@@ -25,9 +25,10 @@ FLOATS = ("vector", "score", "threshold", "surprise", "representatives")  # thes
 EXACT = {
     "read": (1, "de813350c3fa896ccee7e55ffd1d503d"),
     "signature": (2, "0213835ac0b1d498d8120ea62a2c5511"),
-    "measure": (1, ""),
-    "contamination": (1, ""),
-    "curate": (1, ""),
+    "measure": (1, "9850d064cf383876b36614dac7d8689c"),
+    "contamination": (1, "17e1c4f129fded78e03abf416fc12707"),
+    "curate": (1, "e8d2143cd40fe873c19625ff78ac1014"),
+    "edits": (1, "30d2e46f71d977660dad214a45da8190"),
     "deduplicate": (2, "31a7a6e506e8291926b24ae2d41c5436"),
     "units": (3, "b3710eb1cab0c35e2a1849b3469c54eb"),
     "segment": (3, "34ebfcbf1c0b7bdd3f0b1899bc892b3c"),
@@ -63,8 +64,8 @@ def recipe(tmp_path_factory):
 def judged(recipe, tmp_path_factory):
     """The same corpus with rules, which change what later steps see."""
     root = tmp_path_factory.mktemp("judged")
-    made = {**recipe, **curated(root), "bank": str(root / "bank")}
-    mnemic.build(made, device="cpu", until="curate")
+    made = {**recipe, **curated(root, "cut"), "bank": str(root / "bank")}
+    mnemic.build(made, device="cpu", until="edits")
     return made
 
 
@@ -78,7 +79,7 @@ def versions(recipe, judged):
     return {step.name: step.record.version for step in steps_of(load_recipe({**recipe, **judged}), "cpu")}
 
 
-CURATED = ("measure", "contamination", "curate")
+CURATED = ("measure", "contamination", "curate", "edits")
 """Steps of the bank with rules."""
 
 
@@ -88,6 +89,7 @@ def written_by_rules(recipe, step):
         "measure": ("documents", ("id",), ("statistics",)),
         "contamination": ("contamination", ("document",), tuple(CONTAMINATION.names)),
         "curate": ("documents", ("id",), ("decision",)),
+        "edits": ("documents", ("id",), ("edits",)),
     }[step]
     rows = Store(recipe["bank"])[dataset].require().table(list(dict.fromkeys((*key, *columns))))
     return [rows.sort_by([(name, "ascending") for name in key]).to_pylist()]
