@@ -62,7 +62,7 @@ def texts() -> list[str]:
         for pattern in ("*.md", "docs/*.md", "mnemic/*.py", "operators/*.py", "tests/mnemic/*.py")
         for file in sorted(root.glob(pattern))
     ]
-    pieces = []
+    pieces: list[str] = []
     while len(pieces) < COUNT - len(PROSE) - len(CASES):
         page = draw.choice(pages)
         begin, size = draw.randrange(max(len(page) - 300, 1)), draw.randrange(200, 2500)

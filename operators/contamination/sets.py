@@ -10,7 +10,7 @@ import glob
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,7 @@ def questions_of(file: Path) -> Iterator[Question]:
             if line.strip():
                 yield Question(file.name, str(number), line)
         return
+    rows: Iterable[tuple[int, Any]]
     if file.suffix == ".json":
         values = _loaded(text, str(file))
         if isinstance(values, dict):

@@ -186,7 +186,8 @@ class Measurer:
         size = self._longest + 2
         types = (np.int32, np.uint64, np.uint64, np.uint64, np.int32, np.uint8, np.int32, np.uint64, np.int32)
         self._codes = np.zeros(size, np.int32)
-        self._scratch = tuple(np.zeros(size, dtype) for dtype in types)
+        low_bits = np.zeros(2 * room(size), np.uint8)
+        self._scratch = (*(np.zeros(size, dtype) for dtype in types), np.zeros(size, np.uint64), low_bits)
         self._table = np.zeros((room(size), 2), np.uint64)
         self._stamp = 1
 

@@ -26,6 +26,8 @@ TOP_2, REPEATED_5 = PLACE["top_2gram"], PLACE["repeated_5grams"]
 CHARACTER_GRAMS, WORD_GRAMS = PLACE["character_grams"], PLACE["word_grams"]
 SHORT_LINE = 30
 SPREAD = np.uint64(0xD6E8FEB86659FD93)  # odd
+POWERS_KNOWN = 512
+POWERS = np.array([pow(int(BASE), size, 1 << 64) for size in range(POWERS_KNOWN)], np.uint64)
 HALF = np.uint64(32)
 LOW = np.uint64(0xFFFFFFFF)
 GRAM = 10
@@ -64,10 +66,16 @@ def room(wanted: int) -> int:
     return size
 
 
-@compiled
+@inlined
+def raised(size: int) -> Any:
+    """BASE to the power of ``size``, from a table where it is small."""
+    return POWERS[size] if size < POWERS_KNOWN else power(size)
+
+
+@inlined
 def range_hash(prefix: Any, begin: int, end: int) -> Any:
     """A hash of the code points [begin, end), from the ``prefix`` uint64 of `prefix_sums`."""
-    return mix(prefix[end] - prefix[begin] * power(end - begin) + np.uint64(end - begin))
+    return mix(prefix[end] - prefix[begin] * raised(end - begin) + np.uint64(end - begin))
 
 
 @compiled
@@ -137,52 +145,84 @@ def word_counts(
 
 
 @compiled
-def full_line_counts(
+def line_feed_counts(
     codes: Any, size: int, classes: Any, prefix: Any, table: Any, stamp: Any, mask: Any, row: Any
 ) -> None:
-    """Lines between line feeds that are not blank: FineWeb's."""
-    lines, ended, short, repeated, at = 0, 0, 0, 0, 0
+    """Lines between line feeds that are not blank (FineWeb's), and runs between one line feed or more (Gopher's).
+
+    A run is such a line, a blank one that is not empty, or the nothing before the first and behind the last line feed.
+    """
+    lines, ended, short, line_characters, at = 0, 0, 0, 0, 0
+    runs, repeated, run_characters = 0, 0, 0
     while at <= size:
         begin, blank = at, True
         while at < size and codes[at] != 10:
             if blank and classes[codes[at]] & SPACE == 0:
                 blank = False
             at += 1
-        if not blank:
-            lines += 1
-            ended += 1 if classes[codes[at - 1]] & TERMINAL else 0
-            short += 1 if at - begin <= SHORT_LINE else 0
-            if not is_new(table, stamp, range_hash(prefix, begin, at), mask):
-                repeated += at - begin
+        length = at - begin
+        if length > 0:
+            again = not is_new(table, stamp, range_hash(prefix, begin, at), mask)
+            runs += 1
+            if again:
+                repeated += 1
+                run_characters += length
+            if not blank:
+                lines += 1
+                ended += 1 if classes[codes[at - 1]] & TERMINAL else 0
+                short += 1 if length <= SHORT_LINE else 0
+                line_characters += length if again else 0
         at += 1
-    row[FULL_LINES], row[ENDED], row[SHORT], row[REPEATED_LINES] = lines, ended, short, repeated
+    nothings = 1
+    if size > 0:
+        nothings = (1 if codes[0] == 10 else 0) + (1 if codes[size - 1] == 10 else 0)
+    row[FULL_LINES], row[ENDED], row[SHORT], row[REPEATED_LINES] = lines, ended, short, line_characters
+    row[RUNS], row[RUNS + 1], row[RUNS + 2] = runs + nothings, repeated + max(nothings - 1, 0), run_characters
 
 
 @compiled
-def block_counts(codes: Any, size: int, classes: Any, prefix: Any, table: Any, stamp: Any, mask: Any, row: Any) -> None:
-    """Paragraphs (divided by two line feeds or more, of the stripped text) and runs (by one or more, of the text)."""
-    first, last = 0, size
-    while first < last and classes[codes[first]] & SPACE:
-        first += 1
-    while last > first and classes[codes[last - 1]] & SPACE:
-        last -= 1
-    for kind in range(2):
-        begin, end = (first, last) if kind == 0 else (0, size)
-        blocks, repeated, characters, at = 0, 0, 0, begin
-        while True:
-            start = at
-            while at < end and not (codes[at] == 10 and (kind == 1 or (at + 1 < end and codes[at + 1] == 10))):
-                at += 1
-            blocks += 1
-            if not is_new(table, stamp + np.uint64(kind), range_hash(prefix, start, at), mask):
-                repeated += 1
-                characters += at - start
-            if at >= end:
-                break
-            while at < end and codes[at] == 10:
-                at += 1
-        place = PARAGRAPHS if kind == 0 else RUNS
-        row[place], row[place + 1], row[place + 2] = blocks, repeated, characters
+def paragraph_counts(
+    codes: Any, size: int, classes: Any, prefix: Any, table: Any, stamp: Any, mask: Any, row: Any
+) -> None:
+    """Paragraphs of the stripped text, which two line feeds or more divide."""
+    at, end = 0, size
+    while at < end and classes[codes[at]] & SPACE:
+        at += 1
+    while end > at and classes[codes[end - 1]] & SPACE:
+        end -= 1
+    paragraphs, repeated, characters = 0, 0, 0
+    while True:
+        start = at
+        while at < end and not (codes[at] == 10 and at + 1 < end and codes[at + 1] == 10):
+            at += 1
+        paragraphs += 1
+        if not is_new(table, stamp, range_hash(prefix, start, at), mask):
+            repeated += 1
+            characters += at - start
+        if at >= end:
+            break
+        while at < end and codes[at] == 10:
+            at += 1
+    row[PARAGRAPHS], row[PARAGRAPHS + 1], row[PARAGRAPHS + 2] = paragraphs, repeated, characters
+
+
+@compiled
+def keys_of_grams(sums: Any, grams: int, size: int, keys: Any, seen: Any) -> Any:
+    """Keys uint64 of the n-grams of ``sums``, and in ``seen`` uint8 how often their low bits came: 1, or 2 for more.
+
+    An n-gram that has its low bits for itself stands once, so that only the others have to be looked up. Returns the
+    mask of the low bits.
+    """
+    lead = power(size)
+    mask = np.uint64(2 * room(grams) - 1)
+    for place in range(mask + ONE):
+        seen[place] = 0
+    for first in range(grams):
+        key = mix(sums[first + size] - sums[first] * lead)
+        keys[first] = key
+        low = key & mask
+        seen[low] = min(seen[low] + 1, 2)
+    return mask
 
 
 @compiled
@@ -195,6 +235,8 @@ def gram_counts(
     places: Any,
     alive: Any,
     slots: Any,
+    keys: Any,
+    seen: Any,
     table: Any,
     stamp: Any,
     mask: Any,
@@ -210,19 +252,19 @@ def gram_counts(
         places[word + 1] = places[word] + lengths[word]
         alive[word] = 1
     alive[words] = 0
-    lead, some = BASE, words > 0
+    some = words > 0
     for size in range(2, 6):
-        lead = lead * BASE
         grams = words - size + 1
         if grams <= 0:
             some = False
             continue
         best, best_first, any_twice = np.uint64(1), 0, False
+        low_bits = keys_of_grams(sums, grams, size, keys, seen) if some else np.uint64(0)
         for first in range(grams if some else 0):
-            if not alive[first] & alive[first + 1]:
+            if seen[keys[first] & low_bits] == 1 or not alive[first] & alive[first + 1]:
                 slots[first] = -1
                 continue
-            key = mix(sums[first + size] - sums[first] * lead)
+            key = keys[first]
             place = slot_of(table, stamp, key, mask)
             if table[place, 1] >> HALF != stamp:
                 table[place, 0] = key
@@ -231,13 +273,13 @@ def gram_counts(
                 table[place, 1] += ONE
                 best = max(best, table[place, 1] & LOW)
             slots[first] = place
-        seen = best == ONE  # then the first gram of all is the most frequent
+        named = best == ONE  # then the first gram of all is the most frequent
         for first in range(grams if some else 0):
             count = table[slots[first], 1] & LOW if slots[first] >= 0 else np.uint64(0)
             alive[first] = 1 if count > ONE else 0
             any_twice |= count > ONE
-            if not seen and count == best:
-                seen, best_first = True, first
+            if not named and count == best:
+                named, best_first = True, first
         for first in range(grams, words):
             alive[first] = 0
         if size < 5:
@@ -251,7 +293,7 @@ def gram_counts(
             slots[first] = run
         joined[0] = np.uint64(0)
         for word in range(words):
-            joined[word + 1] = joined[word] * power(lengths[word]) + hashes[word]
+            joined[word + 1] = joined[word] * raised(lengths[word]) + hashes[word]
     for size in range(5, 11):
         repeated, first = 0, 0
         while some and first < words - size + 1:
@@ -259,7 +301,7 @@ def gram_counts(
                 first += 1
                 continue
             characters = places[first + size] - places[first]
-            key = mix(joined[first + size] - joined[first] * power(characters) + np.uint64(characters))
+            key = mix(joined[first + size] - joined[first] * raised(characters) + np.uint64(characters))
             if is_new(table, stamp, key, mask):
                 first += 1
             else:
@@ -271,27 +313,37 @@ def gram_counts(
 
 @compiled
 def ten_gram_counts(
-    prefix: Any, size: int, words: int, sums: Any, table: Any, histogram: Any, stamp: Any, row: Any
+    prefix: Any,
+    size: int,
+    words: int,
+    sums: Any,
+    keys: Any,
+    seen: Any,
+    table: Any,
+    histogram: Any,
+    stamp: Any,
+    row: Any,
 ) -> None:
     """data-juicer's 10-grams of characters (the most frequent ones) and of words (those that stand more than once).
 
     ``prefix`` and ``sums`` uint64 are polynomials over the characters and the words.
     """
-    lead = power(GRAM)
     for kind in range(2):
         grams = (size if kind == 0 else words) - GRAM + 1
         place_of = CHARACTER_GRAMS if kind == 0 else WORD_GRAMS
         row[place_of], row[place_of + 1] = max(grams, 0), 0
         if grams <= 0:
             continue
+        low_bits = keys_of_grams(prefix if kind == 0 else sums, grams, GRAM, keys, seen)
         mask = np.uint64(room(grams) - 1)
         distinct, most = 0, np.uint64(1)
         histogram[1] = 0
         for first in range(grams):
-            if kind == 0:
-                key = mix(prefix[first + GRAM] - prefix[first] * lead)
-            else:
-                key = mix(sums[first + GRAM] - sums[first] * lead)
+            key = keys[first]
+            if seen[key & low_bits] == 1:
+                distinct += 1
+                histogram[1] += 1
+                continue
             place = slot_of(table, stamp, key, mask)
             if table[place, 1] >> HALF != stamp:
                 table[place, 0] = key
@@ -341,7 +393,7 @@ def repetition_counts(
     Without ``whole`` only those of words and full lines. ``stamp`` uint64 is larger than any in ``table``; returns the
     one to go on with.
     """
-    lengths, hashes, sums, joined, places, alive, slots, prefix, histogram = scratch
+    lengths, hashes, sums, joined, places, alive, slots, prefix, histogram, keys, seen = scratch
     for document in range(offsets.shape[0] - 1):
         row = out[document]
         size = decode(data, offsets[document], offsets[document + 1], codes)
@@ -350,14 +402,15 @@ def repetition_counts(
         )
         newlines = prefix_sums(codes, size, prefix)
         mask = np.uint64(room(max(words, newlines + 2)) - 1)
-        full_line_counts(codes, size, classes, prefix, table, stamp, mask, row)
+        line_feed_counts(codes, size, classes, prefix, table, stamp, mask, row)
         stamp += ONE
         if not whole:
             continue
-        block_counts(codes, size, classes, prefix, table, stamp, mask, row)
-        stamp += np.uint64(2)
-        gram_counts(words, lengths, hashes, sums, joined, places, alive, slots, table, stamp, mask, row)
+        paragraph_counts(codes, size, classes, prefix, table, stamp, mask, row)
+        stamp += ONE
+        grams = (sums, joined, places, alive, slots, keys, seen)
+        gram_counts(words, lengths, hashes, *grams, table, stamp, mask, row)
         stamp += np.uint64(10)
-        ten_gram_counts(prefix, size, words, sums, table, histogram, stamp, row)
+        ten_gram_counts(prefix, size, words, sums, keys, seen, table, histogram, stamp, row)
         stamp += np.uint64(2)
     return stamp
