@@ -153,6 +153,12 @@ _DATASETS = (
         key=("document", "other"),
         parents=(Parent("documents", "document", "delete"), Parent("documents", "other", "delete")),
     ),
+    DatasetSpec(
+        "contamination",
+        schemas.CONTAMINATION,
+        key=("document", "start", "end", "set", "question"),
+        parents=(Parent("documents", "document", "delete"),),
+    ),
     DatasetSpec("clusters", schemas.clusters, ("path",), (Parent("events", "examples", "subtract"),)),
     DatasetSpec(
         "datastore",

@@ -4,6 +4,7 @@ The cache lies beside the code, or in the user's cache folder where that cannot 
 another. Sums of floats are added in the order that the code says, without fused or reassociated operations, so every
 machine computes the same. Only `summing` leaves the order to the compiler: its sums become vector instructions, and are
 the same on one type of machine. numba is imported at the first call: `mnemic plan` has no use for it.
+Without numba a function runs as it stands.
 """
 
 from __future__ import annotations
@@ -38,6 +39,20 @@ def summing(function: FunctionT) -> FunctionT:
     return cast(FunctionT, _Compiled(function, fastmath={"reassoc", "nsz"}))
 
 
+def interpreted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` as it stands, for where numba is not installed: it computes the same, a hundred times as slowly.
+
+    Whole numbers go round at their largest value there too, and say nothing about it.
+    """
+    import numpy as np
+
+    def call(*arguments: Any) -> Any:
+        with np.errstate(over="ignore"):
+            return function(*arguments)
+
+    return call
+
+
 class _Compiled:
     """A function that becomes numba's dispatcher when it is called, and with it those that it calls."""
 
@@ -50,8 +65,6 @@ class _Compiled:
 
     @functools.cached_property
     def dispatcher(self) -> Callable[..., Any]:
-        from numba import njit
-
         function = cast(types.FunctionType, self._function)
         names = {
             name: value.dispatcher if isinstance(value, _Compiled) else value
@@ -59,6 +72,10 @@ class _Compiled:
             if name in function.__code__.co_names or name.startswith("__")
         }
         bare = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__)
+        if not can_compile():
+            return interpreted(bare)
+        from numba import njit
+
         functools.update_wrapper(bare, function)
         del bare.__wrapped__  # type: ignore[attr-defined]
         dispatcher: Callable[..., Any] = njit(cache=True, nogil=True, boundscheck=False, **self._options)(bare)

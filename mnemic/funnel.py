@@ -23,6 +23,8 @@ def funnel(bank: Bank) -> dict[str, int]:
     """
     documents = bank.dataset("documents")
     counts = {"documents": documents.count()}
+    if "decision" in documents.schema.names:
+        counts["dropped by rules"] = documents.count("decision.rule <> ''")
     if "pairs" in bank.release.versions:
         exact = bank.dataset("pairs").count("rule = 'exact' AND verdict = 'duplicate'")  # one for each copy
         near = documents.count("duplicate_of <> ''") - exact

@@ -9,10 +9,22 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
+import pyarrow as pa
+
 KEPT = "kept()"
 """Stands in a condition for the predicate, as a function of SQL would."""
 
-_DECISIONS = {"duplicate_of": "duplicate_of = ''"}
+DECISION = pa.struct(
+    [
+        pa.field("rule", pa.string(), nullable=False),  # the first that drops the document; "" keeps it
+        pa.field("value", pa.float64()),  # of that rule's expression
+        pa.field("threshold", pa.float64()),  # of that rule
+        pa.field("rules", pa.list_(pa.string()), nullable=False),  # all that fired
+    ]
+)
+"""The column `decision` of documents, which the step `curate` writes."""
+
+_DECISIONS = {"duplicate_of": "duplicate_of = ''", "decision": "decision.rule = ''"}
 """Column of `documents` that decides -> what a kept document has there. Each column has one writer."""
 
 _TOKEN = re.compile(r"\bkept\(\)")

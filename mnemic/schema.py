@@ -42,6 +42,18 @@ DOCUMENTS = pa.schema(
     ]
 )
 
+CONTAMINATION = pa.schema(
+    [
+        pa.field("document", pa.string(), nullable=False),
+        pa.field("start", pa.int64(), nullable=False),  # character range in the document: text[start:end]
+        pa.field("end", pa.int64(), nullable=False),
+        pa.field("set", pa.string(), nullable=False),  # name of the evaluation set's file
+        pa.field("question", pa.string(), nullable=False),  # its id there, or the number of its line
+        pa.field("share", pa.float64(), nullable=False),  # of the question's n-grams that stand in the document
+    ]
+)
+"""A span of a document that stands in a question of an evaluation set."""
+
 UNITS = pa.schema(
     [
         pa.field("document", pa.string(), nullable=False),

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 import pyarrow as pa
 
-from mnemic.arrays import RowIds
+from mnemic.arrays import Flags, RowIds
 from mnemic.errors import RecipeError, StepError
 
 REJECTED = pa.schema(
@@ -148,6 +148,9 @@ class RowCorpus(Protocol):
 
         Null for a row to decide about anew; None where there is no such release.
         """
+
+    def dropped(self, numbers: RowIds) -> Flags:
+        """Whether a rule drops the rows with these ``numbers`` uint64 [n], bool [n]."""
 
 
 class Fitted(Protocol):

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from mnemic import languagemodel, schema
 from mnemic.catalogue import CATALOGUE
+from mnemic.edits import original, readings
 from mnemic.kept import KEPT
 from mnemic.languagemodel.head import label_log_probs
 from mnemic.languagemodel.windows import CHARACTERS_PER_TOKEN, Window, encode, padded_windows, window_batches
@@ -87,6 +88,7 @@ SECTION = Section(
         after=("split",),
         where=f"{KEPT} AND split <> ''",
         needs=("duplicate_of", "split"),
+        optional=("edits",),
         lookups=(Lookup("tokens", "tokens", "document", ("tokens", "starts")),),
     ),
     on="language_model",
@@ -133,11 +135,14 @@ class _Scorer:
 
     def _tokens(self, batch: pa.RecordBatch) -> tuple[list[NDArray[np.int32]], list[NDArray[np.int64]]]:
         """As `encode` gives them: those of the dataset `tokens` where it has them and the whole text is read."""
-        texts, limit = batch.column("text").to_pylist(), self.settings.max_document_tokens
+        texts, edits = readings(batch)
+        limit = self.settings.max_document_tokens
         there = batch["tokens"].is_valid().to_pylist() if "tokens" in batch.schema.names else [False] * len(texts)
         whole = [one and len(text) <= limit * CHARACTERS_PER_TOKEN for one, text in zip(there, texts, strict=True)]
-        encoded = encode([text for row, text in enumerate(texts) if not whole[row]], self.tokenizer, limit)
-        fresh = zip(*encoded, strict=True)
+        fresh_rows = [row for row in range(len(texts)) if not whole[row]]
+        fresh_tokens, places = encode([texts[row] for row in fresh_rows], self.tokenizer, limit)
+        fresh_starts = [original(*pair) for pair in zip(places, (edits[row] for row in fresh_rows), strict=True)]
+        fresh = zip(fresh_tokens, fresh_starts, strict=True)
         rows = [
             (
                 batch["tokens"][row].values.to_numpy()[:limit].astype(np.int32),

@@ -104,7 +104,7 @@ class Learn:
 class Driven:
     """``driver`` is "package.module:name" of a class or function that makes the step, of (record, operator, after).
 
-    It also comes after the ``optional`` steps, in recipes where they run.
+    In recipes where the ``optional`` steps run, it comes after them too, and they enter its fingerprint.
     """
 
     driver: str

@@ -27,6 +27,7 @@ import pyarrow.compute as pc
 
 from mnemic.arrays import Integers
 from mnemic.catalogue import CATALOGUE
+from mnemic.edits import blanked
 from mnemic.errors import RecipeError
 from mnemic.kept import KEPT
 from mnemic.schema import UNITS
@@ -187,6 +188,9 @@ class Sentences:
     def _split_batch(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
         turns_of_batch = _Turns(batch.column("turns"))
         texts: list[str] = batch.column("text").to_pylist()
+        if "edits" in batch.schema.names:
+            edits = batch.column("edits").to_pylist()
+            texts = [blanked(*pair) for pair in zip(texts, edits, strict=True)]
         empty = np.zeros(0, np.int64)
         columns_of = [(empty, empty, empty, empty)]  # starts, ends, first turn, last turn
         for text, turns in zip(texts, turns_of_batch.by_document(), strict=True):
@@ -236,6 +240,7 @@ SECTION = Section(
         after=("deduplicate",),
         where=KEPT,
         needs=("duplicate_of",),
+        optional=("edits",),
     ),
     on=True,
     reads=("read",),

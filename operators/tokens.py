@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mnemic import languagemodel, schema
 from mnemic.catalogue import CATALOGUE
+from mnemic.edits import original, readings
 from mnemic.errors import StepError
 from mnemic.kept import KEPT
 from operators.contracts import NO_REJECTS, BatchFunction, Resources, tokenizer_field
@@ -75,6 +76,7 @@ SECTION = Section(
         after=("deduplicate",),
         where=KEPT,
         needs=("duplicate_of",),
+        optional=("edits",),
     ),
     reads=("read",),
     complete=_with_suffixes,
@@ -84,14 +86,17 @@ SECTION = Section(
 def _rows(batch: pa.RecordBatch, tokenizer: Any, lock: str, rows: pa.Schema) -> pa.RecordBatch:
     tokens, starts, ends = list[NDArray[Any]](), list[NDArray[Any]](), [0]
     kind = rows.field("tokens").type.value_type.to_pandas_dtype()
-    for texts in _some(batch.column("text").to_pylist()):
-        encoded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    texts, edits = readings(batch)
+    cuts = iter(edits)
+    for some in _some(texts):
+        encoded = tokenizer(some, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         for ids, offsets in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
             tokens.append(np.asarray(ids, dtype=kind))
-            starts.append(np.asarray(offsets, dtype=np.int32).reshape(-1, 2)[:, 0])
+            places = np.asarray(offsets, dtype=np.int64).reshape(-1, 2)[:, 0]
+            starts.append(original(places, next(cuts)).astype(np.int32))
             ends.append(ends[-1] + len(ids))
     lengths = np.diff(np.array(ends, np.int64))
-    some = pa.array(lengths > 0)
+    filled = pa.array(lengths > 0)
     offsets = pa.array(ends, pa.int32())
     columns = {
         "document": batch.column("id").cast(pa.string()),
@@ -104,7 +109,7 @@ def _rows(batch: pa.RecordBatch, tokenizer: Any, lock: str, rows: pa.Schema) -> 
     whole = pa.table([columns[name] for name in rows.names], names=rows.names).cast(rows)
     if not lengths.any():
         return pa.RecordBatch.from_pylist([], rows)
-    return whole.filter(some).combine_chunks().to_batches()[0]
+    return whole.filter(filled).combine_chunks().to_batches()[0]
 
 
 def _some(texts: Sequence[str]) -> list[list[str]]:

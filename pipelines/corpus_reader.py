@@ -92,6 +92,12 @@ class RowOrder:
         place = pc.index_in(pa.array(numbers, pa.uint64()), value_set=earlier["_rowid"].combine_chunks())
         return earlier[self._column].combine_chunks().take(place)
 
+    def dropped(self, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        if "decision" not in self._snapshot.schema.names:
+            return np.zeros(len(numbers), np.bool_)
+        rules = self._snapshot.take_rows(numbers, ["decision"])["decision"].combine_chunks().field("rule")
+        return np.asarray(pc.fill_null(pc.not_equal(rules, ""), False), np.bool_)
+
     def there(self, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Whether the rows with these ``numbers``, uint64 [n], are in the snapshot, bool [n]."""
         distinct = np.unique(numbers)

@@ -18,6 +18,7 @@ from mnemic.schema import CHECKSUMS, RELEASES
 from pipelines.identity import Record
 from pipelines.recipe import Recipe
 from pipelines.steps.contracts import Context, Status, Step
+from pipelines.steps.curate import undecided
 from pipelines.steps.datasets import known_datasets, made_datasets
 from pipelines.steps.indexes import lacks_indexes, update_indexes
 from pipelines.steps.owners import clear_ownerless, ownerless
@@ -35,6 +36,8 @@ def release_state(store: Store, steps: Sequence[Step]) -> Status:
     earlier = releases(store)
     if ownerless(store, steps):
         return Status("pending", 1, 1, "releases", ("memories that the recipe no longer makes",))
+    if undecided(store, steps):
+        return Status("pending", 1, 1, "releases", ("decisions that the recipe no longer makes",))
     if lacks_indexes(store, specs):
         return Status("pending", 1, 1, "releases", ("the indexes are not up to date",))
     if not earlier:

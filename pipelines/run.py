@@ -40,6 +40,7 @@ from pipelines.release import release_state, write_release
 from pipelines.steps import Context, Step, steps_of
 from pipelines.steps.anew import named, with_anew
 from pipelines.steps.contracts import state_of
+from pipelines.steps.curate import forget_decisions
 from pipelines.steps.datasets import DeclaredStore, known_datasets
 from pipelines.steps.read import manifest_of
 
@@ -125,6 +126,7 @@ class Building:
                 commit_every=self.options.commit_every,
             )
             self._remove_orphans()
+            forget_decisions(self._context.of("curate"), self._all_steps)
             self._exit = opened.pop_all()
         return self
 

@@ -15,11 +15,14 @@ from importlib.metadata import EntryPoint
 
 from mnemic.errors import RecipeError
 from mnemic.plugins import entries, load_entry
-from operators import contained, datastore, denoise, embed, gate, sentences, split, suffixes, surprise, tokens
+from operators import contained, datastore, denoise, edits, embed, gate, sentences, split, suffixes, surprise, tokens
 from operators.cluster import operator as cluster
+from operators.contamination import operator as contamination
+from operators.curate import operator as curate
 from operators.deduplicate import operator as deduplicate
 from operators.deduplicate import semantic, signature
 from operators.imitate import decoder, mlp
+from operators.measure import operator as measure
 from operators.sections import Learn, Section
 from operators.segment import operator as segment
 from operators.teacher import neighbours
@@ -28,7 +31,11 @@ from pipelines.declarations import fault, fault_among
 
 BUILT_IN: tuple[Section, ...] = (
     signature.SECTION,
+    measure.SECTION,
+    contamination.SECTION,
+    curate.SECTION,
     deduplicate.SECTION,
+    edits.SECTION,
     sentences.SECTION,
     embed.SECTION,
     surprise.SECTION,

@@ -42,6 +42,9 @@ class InMemory:
     def take_rows(self, numbers: np.ndarray, columns: Sequence[str]) -> pa.Table:
         return self.table.select(list(columns)).take(pa.array(np.asarray(numbers, np.int64)))
 
+    def dropped(self, numbers: np.ndarray) -> np.ndarray:
+        return np.zeros(len(numbers), np.bool_)
+
     def earlier(self, numbers: np.ndarray) -> None:
         return None
 

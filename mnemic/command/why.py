@@ -8,6 +8,7 @@ from typing import Any
 
 from mnemic.bank import Bank, open_bank
 from mnemic.conditions.values import text
+from mnemic.decisions import explained
 from mnemic.quoting import one_of
 from mnemic.terminal import one_line, plain, say
 from mnemic.view import fitting
@@ -43,10 +44,14 @@ def _document(bank: Bank, row: dict[str, Any]) -> dict[str, Any]:
         f"document {row['id']}",
         f"  {plain(row['source'])}  {plain(row['locator'])}  {row['length']:,} characters",
     ]
+    judged = explained(bank.view, row)
+    lines += judged.pop("story", [])
     if row["duplicate_of"]:
         lines.append(f"  dropped: a better-ranked document that is kept says the same: {names[row['duplicate_of']]}")
     else:
-        lines.append("  kept: no better-ranked document that is kept reaches the threshold")
+        lines.append("  no duplicate: no better-ranked document that is kept reaches the threshold")
+    if not row["duplicate_of"] and not judged.get("decision", {}).get("rule"):
+        lines.append("  kept")
     for pair in pairs[:20]:
         other = pair["other"] if pair["document"] == row["id"] else pair["document"]
         rank = "better" if pair["other"] == other else "worse"
@@ -56,7 +61,7 @@ def _document(bank: Bank, row: dict[str, Any]) -> dict[str, Any]:
             f"to the {rank}-ranked {names[other]}"
         )
     facts = {key: value for key, value in row.items() if key != "text"}
-    return {"document": facts, "pairs": pairs, "story": "\n".join(lines)}
+    return {"document": facts, **judged, "pairs": pairs, "story": "\n".join(lines)}
 
 
 def _locators(bank: Bank, ids: set[str]) -> dict[str, str]:

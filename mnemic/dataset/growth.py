@@ -54,7 +54,7 @@ def pending(snapshot: Snapshot, columns: Sequence[str]) -> list[int]:
     """Ids of the fragments that lack one of ``columns`` (all fragments where a column is not declared at all)."""
     if any(column not in snapshot.schema.names for column in columns):
         return [fragment.id for fragment in snapshot.fragments if fragment.rows]
-    needed = {snapshot.field_id(column) for column in columns}
+    needed = frozenset[int]().union(*(snapshot.field_ids(column) for column in columns))
     return [fragment.id for fragment in snapshot.fragments if fragment.rows and not needed <= fragment.fields]
 
 

@@ -65,6 +65,14 @@ def format_of(metadata: Mapping[bytes, bytes] | None, uri: str) -> int:
     return int(stored)
 
 
+def _leaves(field: Any) -> Iterator[int]:
+    parts = field.children()
+    for part in parts:
+        yield from _leaves(part)
+    if not parts:
+        yield int(field.id())
+
+
 @dataclass(frozen=True)
 class FragmentInfo:
     """A fragment: its id, its rows (deleted ones left out), the ids of the fields that its files hold, and the files.
@@ -143,10 +151,11 @@ class Snapshot:
                 rows += fragment.metadata.physical_rows - (gone.num_deleted_rows or 0 if gone is not None else 0)
             return rows
 
-    def field_id(self, column: str) -> int:
+    def field_ids(self, column: str) -> frozenset[int]:
+        """Ids of the fields that files hold for ``column``: its own, or those of its parts that have no parts."""
         for field in self._dataset.lance_schema.fields():
             if field.name() == column:
-                return int(field.id())
+                return frozenset(_leaves(field))
         raise KeyError(column)
 
     def count(self, where: str | None = None) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mnemic.edits import readable
 from mnemic.splits import VALIDATION
 from mnemic.view import View
 
@@ -71,7 +72,8 @@ class HeldOutRows:
     def documents(self) -> pa.Table:
         """id and text of the documents that the rows are of, by id."""
         ids = ", ".join(f"'{one}'" for one in sorted(set(self.table["document"].to_pylist())))
-        return self.view.table("documents", ["id", "text"], f"id IN ({ids})" if ids else "false")
+        edits = ["edits"] if "edits" in self.view.dataset("documents").schema.names else []
+        return readable(self.view.table("documents", ["id", "text", *edits], f"id IN ({ids})" if ids else "false"))
 
     @cached_property
     def tokenizer(self) -> Any:

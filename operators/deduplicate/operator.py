@@ -157,19 +157,20 @@ class Deduplicate:
 
         Every document that falls has one pair with the verdict "duplicate"; for what it falls to see `keepers`.
         """
-        from operators.deduplicate.resolve import NEW, PROTECTED, SETTLED, resolve
+        from operators.deduplicate.resolve import DROPPED, NEW, PROTECTED, SETTLED, resolve
 
         rows, places = np.unique(pack.rows, return_inverse=True)
-        keys, earlier = pack.keys, corpus.earlier(rows)
-        if earlier is not None:  # what has fallen stays so, and is compared with nothing
-            stays = np.flatnonzero(np.asarray(pc.fill_null(pc.equal(earlier, ""), True), np.bool_))
+        keys, earlier, dropped = pack.keys, corpus.earlier(rows), corpus.dropped(rows)
+        if earlier is not None:  # what has fallen stays so, and is compared with nothing, nor is what rules drop
+            stands = np.asarray(pc.fill_null(pc.equal(earlier, ""), True), np.bool_)
+            stays = np.flatnonzero(stands & ~(dropped & np.asarray(pc.is_valid(earlier), np.bool_)))
             number = np.full(len(rows), -1, np.int64)
             number[stays] = np.arange(len(stays))
             keys, places = keys[number[places] >= 0], number[places][number[places] >= 0]
-            rows, earlier = rows[stays], earlier.take(pa.array(stays))
+            rows, earlier, dropped = rows[stays], earlier.take(pa.array(stays)), dropped[stays]
         protected, signed = self.protected, ["signature"] if chosen.bands else []
         documents = corpus.take_rows(rows, [*_RANKED, *signed, *protected.columns])
-        standing = np.full(len(rows), NEW, np.int64)
+        standing = np.where(dropped, DROPPED, NEW)
         standing[protected.flags(documents)] = PROTECTED
         if earlier is not None:
             standing[np.asarray(pc.is_valid(earlier), np.bool_)] = SETTLED
@@ -221,6 +222,7 @@ SECTION = Section(
         "pipelines.steps.deduplicate.step:DeduplicateStep",
         after=("signature",),
         datasets=tuple(CATALOGUE[name] for name in ("pairs", "bands", "filters")),
+        optional=("curate",),
     ),
     on=True,
 )

@@ -35,8 +35,9 @@ _CHARACTERS = 8_000_000
 
 _WORD = re.compile(r"\S+")
 
-NEW, SETTLED, PROTECTED = 2, 0, 1
-"""First rank of a document: not yet decided about, kept by an earlier release, or never to be dropped."""
+SETTLED, PROTECTED, NEW, DROPPED = range(4)
+"""First rank of a document: kept by an earlier release, never to be dropped, not yet decided about, or not kept anyway,
+since a rule drops it."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,15 @@ def resolve(
 ) -> JudgedPairs:
     """Decide about ``documents`` (id, tenant, content, time, length, normalised); number ``places[i]`` has ``keys[i]``.
 
-    ``places`` int64 [n] and ``keys`` uint64 [n]. ``standing`` int64 [documents] is `NEW`, or else `SETTLED` or
-    `PROTECTED` for a document that stays whatever it resembles. Without ``signatures`` only copies fall; with them,
-    documents are compared that share at least ``least`` bands and agree in enough components.
+    ``places`` int64 [n] and ``keys`` uint64 [n]. ``standing`` int64 [documents] is `NEW` or `DROPPED`, or else
+    `SETTLED` or `PROTECTED` for a document that stays whatever it resembles. Without ``signatures`` only copies fall;
+    with them, documents are compared that share at least ``least`` bands and agree in enough components.
     """
     ids = documents.column("id").combine_chunks()
     order = rank(documents, standing)
     whole = pc.binary_join_element_wise(documents.column("tenant"), documents.column("normalised"), "\0")
     representative = exact_representatives(whole.combine_chunks(), order)
-    copies = np.flatnonzero((representative != np.arange(len(order))) & (standing == NEW))
+    copies = np.flatnonzero((representative != np.arange(len(order))) & (standing >= NEW))
     copies = copies[_confirmed(documents, copies, representative[copies], texts)]
     original = np.ones(len(order), np.bool_)
     original[copies] = False
@@ -129,7 +130,7 @@ def _judge(
     buckets = Buckets(number[places[banded]], groups.astype(np.int64), mine, least, agreeing)
     lengths = np.asarray(documents.column("length"), dtype=np.int64)[originals]
     sets = ShingleSets(lambda numbers: texts(originals[np.asarray(numbers, np.int64)].tolist()), tokenizer)
-    settled = int((standing[originals] != NEW).sum())  # they rank first
+    settled = int((standing[originals] < NEW).sum())  # they rank first
     return judge(buckets, settled, lengths, sets, threshold, tell)
 
 

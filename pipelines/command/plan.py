@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 
-from mnemic.terminal import say
+from mnemic.terminal import plain, say
+from pipelines.effects import Effects
 from pipelines.plan import Plan, PlannedStep, plan
 
 SUMMARY = "what a build would run, what is done and why"
@@ -26,10 +28,29 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _rules(effects: Effects) -> Iterator[str]:
+    """What each rule drops, as lines for a person."""
+    of = f"a sample of {effects.judged:,} of {effects.documents:,}" if effects.sampled else f"{effects.documents:,}"
+    yield f"rules drop {effects.dropped:,} documents ({effects.dropped / effects.judged:.1%}) of {of}"
+    yield f"  {'rule':<28} {'alone':>8} {'first':>8} {'only':>8} {'share':>7}"
+    for rule in effects.rules:
+        between = "" if rule.interval is None else f"  {rule.interval[0]:.1%} to {rule.interval[1]:.1%}"
+        unjudged = f"  not judged: {rule.unjudged:,}" if rule.unjudged else ""
+        yield (
+            f"  {plain(rule.rule):<28} {rule.alone:>8,} {rule.first:>8,} {rule.only:>8,} {rule.share:>7.1%}"
+            f"{between}{unjudged}"
+        )
+    for rule in effects.rules:
+        if rule.warning:
+            yield f"  warning: {plain(rule.warning)}"
+
+
 def shown(planned: Plan) -> str:
     """A plan as lines for a person."""
     lines = [f"bank {planned.bank}", ""]
     lines += [_line(step) for step in planned.steps]
+    if planned.effects is not None:
+        lines += ["", *_rules(planned.effects)]
     if planned.datasets:
         lines.append("")
         for name, (rows, size) in planned.datasets.items():

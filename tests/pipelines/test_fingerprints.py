@@ -6,7 +6,7 @@ A change here makes every bank of before compute that step again: only a raised 
 from pathlib import Path
 
 import pytest
-from tiny_bank import EVERYTHING, tiny_recipe, write_corpus
+from tiny_bank import EVERYTHING, curated, tiny_recipe, write_corpus
 
 from pipelines import identity, steps
 from pipelines.recipe import SHIPPED, load_recipe
@@ -50,6 +50,15 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
         "control": "214ea2e217dc4df34312c8a748005ad4",
         "decode": "c0eee73f3dae36e460e298abab2c274d",
     },
+    "curated": {
+        "read": "8bcbd848bdc7e754321167eb5db0e897",
+        "signature": "87397410fc588c32b00c7c5346aeee52",
+        "measure": "495711bf92078a4c8bc86285d353b2df",
+        "contamination": "c81e0df857c22ecee1f81122e0ea1ea4",
+        "curate": "672c2062c7c335491142cf667af57343",
+        "deduplicate": "3190c9adfe1039125cfe432a2a36ce43",
+        "edits": "45f8f1c830df5340ac3fc3f634b5d9fd",
+    },
     "conversations": {
         "read": "8bcbd848bdc7e754321167eb5db0e897",
         "signature": "87397410fc588c32b00c7c5346aeee52",
@@ -85,7 +94,14 @@ def test_a_recipe_over_tiny_models_keeps_them(tiny):
 
 def test_all_sections_keep_them(tiny):
     assert fingerprints({**tiny, **EVERYTHING}) == FINGERPRINTS["everything"]
-    assert set(FINGERPRINTS["everything"]) == {"read", *(section.step_called for section in BUILT_IN)}
+    of_rules = set(FINGERPRINTS["curated"]) - set(FINGERPRINTS["everything"])
+    every = {"read", *(section.step_called for section in BUILT_IN)}
+    assert set(FINGERPRINTS["everything"]) | of_rules == every
+
+
+def test_rules_and_what_they_decide_about_keep_them(tiny, tmp_path):
+    recipe = {name: tiny[name] for name in ("name", "bank", "sources", "fragment_characters")}
+    assert fingerprints({**recipe, **curated(tmp_path, "cut"), "units": False}) == FINGERPRINTS["curated"]
 
 
 def test_a_shipped_recipe_keeps_them():

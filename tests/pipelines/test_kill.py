@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from nursery import Nursery
-from tiny_bank import EVERYTHING, tiny_recipe, write_corpus
+from tiny_bank import EVERYTHING, curated, tiny_recipe, write_corpus
 
 import mnemic
 from mnemic.catalogue import CATALOGUE
@@ -57,7 +57,8 @@ def undisturbed(nursery, recipe, place):
 @pytest.fixture(scope="module")
 def everything(nursery, recipe, place):
     """A recipe of all sections, and the digest of its bank."""
-    whole = {**recipe, **EVERYTHING, "bank": str(place / "everything")}
+    rules = curated(place, "cut", few_words={"value": "words", "min": 30})
+    whole = {**recipe, **EVERYTHING, **rules, "bank": str(place / "everything")}
     assert nursery.build(whole)[0] == 0
     return whole, mnemic.open_bank(whole["bank"]).digest()
 

@@ -58,8 +58,9 @@ class Runs:
     def identity(self, chosen: BandPlan) -> dict[str, Any]:
         """What runs and filters must have been made by, to be of use."""
         fields = {"bands": chosen.bands, "rows": chosen.rows}
+        reads = {name: mark for name, mark in self.record.reads.items() if name == "signature"}  # decisions change none
         identity: dict[str, Any] = json.loads(
-            json.dumps(Record("bands", self.operator.version, fields, self.record.reads).as_json())
+            json.dumps(Record("bands", self.operator.version, fields, reads).as_json())
         )
         return identity
 

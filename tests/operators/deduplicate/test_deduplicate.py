@@ -42,6 +42,9 @@ class Rows:
         self.texts_taken += len(numbers) * ("text" in columns)
         return self.table.select(list(columns)).take(pa.array(np.asarray(numbers, np.int64) - 1000))
 
+    def dropped(self, numbers: np.ndarray) -> np.ndarray:
+        return np.zeros(len(numbers), np.bool_)
+
     def earlier(self, numbers: np.ndarray) -> pa.Array | None:
         if self.before is None:
             return None

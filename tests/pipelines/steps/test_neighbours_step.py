@@ -150,7 +150,7 @@ def test_answers_that_say_nothing_of_a_fragment_are_not_taken(nursery, copied, w
 def test_another_temperature_support_or_mask_needs_no_new_search(copied, nursery):
     recipe = copied("asked-again")
     assert nursery.build(recipe, until="teacher", commit_every=16)[0] == 0
-    before = Store(recipe["bank"])["datastore"].require().field_id("neighbours")
+    before = Store(recipe["bank"])["datastore"].require().field_ids("neighbours")
     for setting, reason in (
         ({"temperature": 2.5}, "teacher.temperature: nothing -> 2.5"),
         ({"temperature": 2.5, "support": 4}, "teacher.support: 8 -> 4"),
@@ -161,7 +161,7 @@ def test_another_temperature_support_or_mask_needs_no_new_search(copied, nursery
         assert steps["neighbours"].kind == "done" and steps["teacher"].reasons == (reason,)
         assert [step.step for step in build(changed, until="teacher", device="cpu").steps] == ["teacher"]
     datastore = Store(recipe["bank"])["datastore"].require()
-    assert datastore.field_id("neighbours") == before
+    assert datastore.field_ids("neighbours") == before
     summary = datastore.column_record("teacher_ids")["found"]
     assert summary["temperature"] == 2.5 and summary["masked"] == 0
     changed = {**changed, "neighbours": {**recipe["neighbours"], "k": 12}}

@@ -1,0 +1,86 @@
+"""The decision about a document, explained: every rule with value and threshold, and the questions that stand in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mnemic.conditions.values import text
+from mnemic.rules import Rule, judge
+from mnemic.rules.rule import reason_unjudged, rules_of
+from mnemic.terminal import one_line, plain
+from mnemic.view import View
+
+CONTAMINATED = "contaminated"
+"""A column for expressions beside the statistics: questions of evaluation sets that stand in the document."""
+
+
+def rules_in_force(view: View) -> tuple[Rule, ...]:
+    """The rules by which the release decided, in their order; none where it has no decisions."""
+    stored: Sequence[Mapping[str, Any]] = view.record("curate").get("found", {}).get("rules", [])
+    return rules_of(stored)
+
+
+def explained(view: View, row: Mapping[str, Any]) -> dict[str, Any]:
+    """What the rules of the release say of the document ``row``, with ``story``, lines for a person.
+
+    Empty where the release has no decisions.
+    """
+    decision, statistics = row.get("decision"), row.get("statistics")
+    if decision is None or statistics is None:
+        return {}
+    matches = matches_of(view, row["id"])
+    columns = {name: np.array([float(value)]) for name, value in statistics.items()}
+    columns[CONTAMINATED] = np.array([float(len(matches))])
+    rules = rules_in_force(view)
+    verdicts = judge(rules, columns)
+    lines = [_outcome(decision)]
+    rows = []
+    for place, rule in enumerate(rules):
+        value, fired = float(verdicts.values[0, place]), bool(verdicts.fired[0, place])
+        unjudged = bool(verdicts.unjudged[0, place])
+        note = reason_unjudged(rule, int(statistics.get("script", 0))) if unjudged else "drops" if fired else "passes"
+        rows.append(
+            {
+                **rule.as_json(),
+                "value": None if math.isnan(value) else value,
+                "fired": fired,
+                "note": note,
+            }
+        )
+        bound = "at least" if rule.sense == "min" else "at most"
+        shown = "" if unjudged else f"{value:.4g}, {bound} {rule.threshold:g}"
+        lines.append(f"    {note:<7} {plain(rule.name)}: {plain(rule.expression)} {shown}".rstrip())
+    lines += [
+        f"  characters {match['start']:,} to {match['end']:,} stand in question {one_line(match['question'], 60)} of "
+        f"{plain(match['set'])} ({match['share']:.0%} of it)"
+        for match in matches[:20]
+    ]
+    lines += [
+        f"  cut by {plain(edit['rule'])}, characters {edit['start']:,} to {edit['end']:,}: "
+        f"{one_line(row['text'][edit['start'] : edit['end']], 80)}"
+        for edit in (row.get("edits") or [])[:20]
+    ]
+    return {"decision": decision, "rules": rows, "contamination": matches, "story": lines}
+
+
+def matches_of(view: View, document: str) -> list[dict[str, Any]]:
+    """Rows of `contamination` of a document, in reading order."""
+    if "contamination" not in view:
+        return []
+    rows: list[dict[str, Any]] = view.table("contamination", where=f"document = {text(document)}").to_pylist()
+    return sorted(rows, key=lambda row: (row["start"], row["end"], row["set"], row["question"]))
+
+
+def _outcome(decision: Mapping[str, Any]) -> str:
+    if not decision["rule"]:
+        return "  no rule drops it"
+    others = [name for name in decision["rules"] if name != decision["rule"]]
+    more = f"; {plain(', '.join(others))} would too" if others else ""
+    return (
+        f"  dropped by the rule {plain(decision['rule'])}: {decision['value']:.4g}, and the threshold is "
+        f"{decision['threshold']:g}{more}"
+    )

@@ -1,0 +1,180 @@
+"""Decide apart: rules over the statistics of documents, each on, off or moved, and the decision as a column.
+
+Nothing is deleted by a rule. A decision is data: a threshold that moves drops and adds that column again, from counts
+that are there, and no text is read.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from mnemic.arrays import Floats
+from mnemic.decisions import CONTAMINATED
+from mnemic.errors import RecipeError
+from mnemic.kept import DECISION
+from mnemic.rules import Rule, Verdicts, judge
+from mnemic.statistics import RAW, VIEW
+from operators.contracts import NO_REJECTS, BatchFunction, Resources
+from operators.curate.presets import ALIASES, PRESETS, Preset
+from operators.sections import Driven, Section
+
+_KEYS = {"value", "min", "max"}
+
+
+@dataclass(frozen=True)
+class Curate:
+    """Adds `decision` to documents: {rule, value, threshold, rules}; the rule "" keeps.
+
+    ``preset``: a set of rules by whose it is (`operators.curate.presets`), default none. ``rules``: changes of it by
+    name. `false` turns a rule off, `{max: 0.8}` or `{min: 3}` moves its threshold, and `{value: "hash_signs / words",
+    max: 0.1}` adds one. ``cut_lines``: where the preset has C4's rules, the lines that these drop are left out of what
+    is made of the text, default yes. ``max_disparity``: a rule that drops a source so many times as often as the mean
+    is warned of, default 3. ``contamination`` is a section of its own (`operators.contamination`), told here.
+    """
+
+    preset: str = ""
+    rules: dict[str, Any] = field(default_factory=dict)
+    cut_lines: bool = field(default=True, metadata={"identity": False})
+    max_disparity: float = field(default=3.0, metadata={"identity": False})
+    contamination: dict[str, Any] | None = None
+    version: ClassVar[int] = 1
+    resources: ClassVar[Resources] = Resources()
+
+    def __post_init__(self) -> None:
+        if not self.max_disparity > 1:
+            raise RecipeError(f"`max_disparity` is {self.max_disparity}; give a factor above 1, such as 3.")
+        self.decided_by  # noqa: B018  # which refuses what it cannot be
+
+    def resolved(self) -> Curate:
+        """Of contamination only the action: what there is to read is that section's."""
+        if self.contamination is None:
+            return self
+        return replace(self, contamination={"action": self.contamination.get("action", "flag")})
+
+    @property
+    def chosen(self) -> Preset:
+        """The preset. Raises ``RecipeError`` where there is none of that name."""
+        if not self.preset:
+            return Preset((), "unicode")
+        name = ALIASES.get(self.preset, self.preset)
+        if name not in PRESETS:
+            near = difflib.get_close_matches(self.preset, PRESETS, 1, 0.3)
+            hint = f"Did you mean {near[0]!r}? " if near else ""
+            raise RecipeError(f"There is no preset {self.preset[:60]!r}. {hint}There are {', '.join(PRESETS)}.")
+        return PRESETS[name]
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """The settings of `measure` that the preset asks for."""
+        return {"words": self.chosen.words, "view": self.chosen.view}
+
+    @property
+    def decided_by(self) -> tuple[Rule, ...]:
+        """The rules of the preset with the changes, in their order; rules that were added come last."""
+        preset = {rule.name: rule for rule in self.chosen.rules}
+        rules: dict[str, Rule | None] = dict(preset)
+        for name, change in self.rules.items():
+            rules[str(name)] = _changed(str(name), change, preset)
+        decided = [rule for rule in rules.values() if rule is not None]
+        if (self.contamination or {}).get("action") == "drop" and CONTAMINATED not in rules:
+            decided.append(Rule(CONTAMINATED, CONTAMINATED, "max", 0.0))
+        names = {*RAW, CONTAMINATED, *(VIEW if self.chosen.view else ())}
+        for rule in decided:
+            _refuse_unknown(rule, names)
+        return tuple(decided)
+
+    def output(self, schema: pa.Schema) -> pa.Schema:
+        return pa.schema([pa.field("decision", DECISION, nullable=False)])
+
+    def open(self, device: str) -> BatchFunction:
+        rules, added = self.decided_by, self.output(pa.schema([]))
+
+        def decide(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+            verdicts = judge(rules, counts_of(batch))
+            return pa.RecordBatch.from_arrays([decisions(rules, verdicts)], schema=added), NO_REJECTS
+
+        return decide
+
+
+def counts_of(batch: pa.RecordBatch) -> dict[str, Floats]:
+    """The columns that expressions may name, float64 [n] each: the statistics, and matches of evaluation sets.
+
+    Without rows of contamination nothing is contaminated.
+    """
+    struct = batch.column("statistics")
+    columns = {
+        struct.type.field(place).name: np.asarray(part, np.float64) for place, part in enumerate(struct.flatten())
+    }
+    there = CONTAMINATED in batch.schema.names
+    columns[CONTAMINATED] = (
+        np.asarray(batch.column(CONTAMINATED), np.float64) if there else np.zeros(batch.num_rows, np.float64)
+    )
+    return columns
+
+
+def decisions(rules: Sequence[Rule], verdicts: Verdicts) -> pa.Array:
+    """The column `decision` (`mnemic.kept.DECISION`) of judged documents."""
+    first = verdicts.first
+    dropped = np.flatnonzero(first >= 0)
+    names = pa.array(["", *(rule.name for rule in rules)])
+    values = np.full(len(first), np.nan)
+    values[dropped] = verdicts.values[dropped, first[dropped]]
+    thresholds = np.array([np.nan, *(rule.threshold for rule in rules)])[first + 1]
+    kept = first < 0
+    documents, places = np.nonzero(verdicts.fired)
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(documents, minlength=len(first)))])
+    every = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), names.take(pa.array(places + 1)))
+    return pa.StructArray.from_arrays(
+        [names.take(pa.array(first + 1)), pa.array(values, mask=kept), pa.array(thresholds, mask=kept), every],
+        fields=list(DECISION),
+    )
+
+
+def _changed(name: str, change: Any, preset: Mapping[str, Rule]) -> Rule | None:
+    """The rule ``name`` after a recipe's ``change``; None where it is off."""
+    if change is False or change is None or change == "off":
+        return None
+    if change is True and name in preset:
+        return preset[name]
+    if isinstance(change, Rule):
+        return change
+    if not isinstance(change, Mapping) or not change or not set(change) <= _KEYS:
+        raise RecipeError(
+            f"The rule `{name}` is {str(change)[:60]!r}; write `false` to turn it off, `{{max: 0.8}}` or `{{min: 3}}` "
+            "to move it, or `{value: hash_signs / words, max: 0.1}` for one of your own."
+        )
+    bounds = [sense for sense in ("min", "max") if sense in change]
+    standing = preset.get(name)
+    expression = change.get("value", standing.expression if standing else None)
+    if len(bounds) != 1 or not isinstance(expression, str):
+        known = f" Rules of the preset are {', '.join(preset)}." if preset and standing is None else ""
+        raise RecipeError(
+            f"The rule `{name}` needs {'a `value`' if not isinstance(expression, str) else 'one of `min` and `max`'}, "
+            f"such as `{{value: hash_signs / words, max: 0.1}}`.{known}"
+        )
+    threshold = change[bounds[0]]
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not np.isfinite(threshold):
+        raise RecipeError(f"The rule `{name}` has {bounds[0]} {str(threshold)[:40]!r}; give a number.")
+    if standing is not None and "value" not in change and bounds[0] != standing.sense:
+        raise RecipeError(f"The rule `{name}` has a `{standing.sense}` and no `{bounds[0]}`: {standing.sentence}.")
+    return Rule(name, expression, "min" if bounds[0] == "min" else "max", float(threshold))
+
+
+def _refuse_unknown(rule: Rule, names: Iterable[str]) -> None:
+    for name in sorted(rule.formula.names - set(names)):
+        near = difflib.get_close_matches(name, names, 1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        raise RecipeError(
+            f"The rule `{rule.name}` reads {name!r}, which is no count. {hint}The counts stand in docs/curating.md."
+        )
+
+
+SECTION = Section(
+    "curate", Curate, Driven("pipelines.steps.curate:curate_step", after=("measure",), optional=("contamination",))
+)

@@ -1,0 +1,121 @@
+"""The step `curate`: decisions from statistics, and from what the step `contamination` found.
+
+It reads two columns of documents, never their text. Decisions of a recipe that has no rules any more are dropped before
+the first step: every document counts again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mnemic.dataset import Snapshot, Store
+from mnemic.dataset.growth import drop_fields
+from mnemic.decisions import CONTAMINATED
+from operators.curate.operator import Curate
+from operators.edits import MATCHES, Edits
+from pipelines.identity import Record
+from pipelines.steps.contracts import Context, Step
+from pipelines.steps.grow import Compute, GrowStep
+
+CONTAMINATION = "contamination"
+GROWN = {"decision": "curate", "edits": "edits"}
+"""Columns of documents that follow from the section `curate`, and the steps that grow them."""
+
+AT_ONCE = 512
+"""Fragments in a commit: one takes milliseconds, and a commit as many."""
+
+
+@dataclass(frozen=True)
+class CurateStep(GrowStep):
+    """Grows `decision`."""
+
+    operator: Curate
+
+    def run(self, context: Context) -> None:
+        super().run(replace(context, commit_every=max(context.commit_every, AT_ONCE)))
+
+    def described(self) -> Record:
+        """The record with the rules, so that a bank says by which it decided, whatever a preset becomes."""
+        return replace(self.record, found={"rules": [rule.as_json() for rule in self.operator.decided_by]})
+
+    def factory(self, context: Context, before: Snapshot) -> Callable[[], Compute]:
+        deciding = super().factory(context, before)
+        if CONTAMINATION not in self.after:
+            return deciding
+        store, version = context.store, context.store[CONTAMINATION].require().version
+
+        def with_matches() -> Compute:
+            decide = deciding()
+            rows = store[CONTAMINATION].require(version).table(["document"])["document"]
+            counted = rows.value_counts() if len(rows) else None
+
+            def compute(batch: pa.RecordBatch) -> pa.RecordBatch:
+                counts = pa.array(np.zeros(batch.num_rows), pa.float64())
+                if counted is not None:
+                    place = pc.index_in(batch["id"], value_set=counted.field("values"))
+                    counts = pc.fill_null(counted.field("counts").take(place).cast(pa.float64()), 0.0)
+                return decide(batch.append_column(CONTAMINATED, counts))
+
+            return compute
+
+        return with_matches
+
+
+def curate_step(record: Record, operator: Curate, after: tuple[str, ...]) -> CurateStep:
+    """The step of the section `curate`."""
+    return CurateStep(record, operator, "documents", ("id", "statistics"), after)
+
+
+@dataclass(frozen=True)
+class EditsStep(GrowStep):
+    """Grows `edits`."""
+
+    operator: Edits
+
+    def factory(self, context: Context, before: Snapshot) -> Callable[[], Compute]:
+        editing = super().factory(context, before)
+        if not self.operator.contamination:
+            return editing
+        store, version = context.store, context.store[CONTAMINATION].require().version
+
+        def with_matches() -> Compute:
+            edit = editing()
+            spans: dict[str, list[dict[str, int]]] = {}
+            for row in store[CONTAMINATION].require(version).table(["document", "start", "end"]).to_pylist():
+                spans.setdefault(row.pop("document"), []).append(row)
+
+            def compute(batch: pa.RecordBatch) -> pa.RecordBatch:
+                matches = pa.array([spans.get(one, []) for one in batch["id"].to_pylist()], _SPANS)
+                return edit(batch.append_column(MATCHES, matches))
+
+            return compute
+
+        return with_matches
+
+
+_SPANS = pa.list_(pa.struct([pa.field("start", pa.int64()), pa.field("end", pa.int64())]))
+
+
+def edits_step(record: Record, operator: Edits, after: tuple[str, ...]) -> EditsStep:
+    """The step of the section `edits`."""
+    return EditsStep(record, operator, "documents", ("id", "text"), after)
+
+
+def undecided(store: Store, steps: Iterable[Step]) -> list[str]:
+    """Columns of documents that say what the recipe's rules decide, and that no step of it grows."""
+    documents, names = store["documents"].snapshot(), {step.name for step in steps}
+    if documents is None:
+        return []
+    return [name for name, step in GROWN.items() if name in documents.schema.names and step not in names]
+
+
+def forget_decisions(context: Context, steps: Iterable[Step]) -> None:
+    """Drop decisions and edits that the recipe no longer asks for."""
+    columns = undecided(context.store, steps)
+    if columns:
+        context.commit(lambda: drop_fields(context.store["documents"], columns))
