@@ -42,8 +42,9 @@ def write_mbox(file: TextIO, size: int, words: int) -> None:
         answered = f"References: <{number - 1}@example.org>\n" if number % 9 else ""
         quoted = "On Mon, 2 Mar 2026 at 10:30, Bob <bob@example.org> wrote:\n> a\n> b\n> c\n\n" if answered else ""
         stamp = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(BEGIN + number))
+        file.write("From ada@example.org Mon Mar  2 10:30:12 2026\n")
         file.write(
-            f"From ada@example.org Mon Mar  2 10:30:12 2026\nFrom: Ada <ada@example.org>\nSubject: Bread {number // 9}\n"
+            f"From: Ada <ada@example.org>\nSubject: Bread {number // 9}\n"
             f"Message-ID: <{number}@example.org>\n{answered}Date: {stamp}\nContent-Type: text/plain; charset=utf-8\n\n"
             f"{quoted}{text}\n\n-- \nAda\n\n"
         )

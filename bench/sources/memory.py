@@ -32,8 +32,11 @@ _WORDS = [f"w{number}{'aeiou'[number % 5] * (number % 7)}" for number in range(5
 def _texts(size: int) -> Iterator[str]:
     """Texts of 200 to 4,000 bytes, ``size`` bytes in all."""
     draw = random.Random(1)
+    pool = [" ".join(draw.choices(_WORDS, k=draw.randrange(30, 600))) for _ in range(500)]
+    number = 0
     while size > 0:
-        text = " ".join(draw.choices(_WORDS, k=draw.randrange(30, 600)))
+        text = f"{number} {pool[number % len(pool)]}"
+        number += 1
         size -= len(text)
         yield text
 
@@ -96,7 +99,8 @@ def write_zip(path: Path, size: int) -> None:
         lines = "".join(json.dumps({"id": n, "text": text}) + "\n" for n, text in enumerate(_texts(size // 2)))
         archive.writestr("rows.jsonl", lines)
         for number, text in enumerate(_texts(size // 2)):
-            archive.writestr(f"notes/{number}.txt", text)
+            if number % 4 == 0:  # a zip may have 100,000 members
+                archive.writestr(f"notes/{number}.txt", text * 4)
 
 
 def write_tar(path: Path, size: int) -> None:

@@ -118,7 +118,7 @@ class Archives(Inside):
                 if isinstance(stream, str):
                     yield Reject(locator, stream)
                     return
-                unpacked = io.BufferedReader(_Unpacked(stream, budget), 1 << 20)
+                unpacked = io.BufferedReader(cast(io.RawIOBase, _Unpacked(stream, budget)), 1 << 20)
                 cut = magic == ZSTD and not is_whole(file, size_of(file))
                 yield from self._stream(unpacked, magic, locator, limit, depth, budget)
                 if cut:

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, ClassVar, Literal
 from pydantic import Field
 
 from pipelines.sources.contracts import Document, Reject
-from pipelines.sources.exports import Layout, conversations, export_name
+from pipelines.sources.exports import ExportLayout, conversations, export_name
 from pipelines.sources.files import Files
 from pipelines.sources.json_stream import objects
 from pipelines.sources.json_values import Unusable, kind_of
@@ -59,7 +59,7 @@ class ChatGPT(Files):
     def documents(self, file: BinaryIO, locator: str, max_document_bytes: int) -> Iterator[Document | Reject]:
         left = LeftOut(locator)
         take = partial(self._conversation, locator=locator, left=left, limit=max_document_bytes)
-        layout = Layout("ChatGPT", _is_conversation, _salvage, _renamed)
+        layout = ExportLayout("ChatGPT", _is_conversation, _salvage, _renamed)
         yield from conversations(file, locator, self.max_json_bytes, layout, take)
         yield from left.told()
 
@@ -71,11 +71,12 @@ class ChatGPT(Files):
         metadata = {"title": title} if title else {}
         chat = Chat(f"{locator}#", export_name(locator), title or own, metadata)
         nodes = {name: node for name, node in value["mapping"].items() if isinstance(node, dict)}
+        nodes |= {name: node for name, node in value.items() if _is_node(node)}  # where a brace ends the mapping early
         for name in value["mapping"].keys() - nodes.keys():
             reason = f"The node is {kind_of(value['mapping'][name])}, not an object; correct it."
             yield Reject(f"{locator}#{own}/{usable_name(name)}", reason)
         paths = _paths(nodes, value.get("current_node"))
-        said = 0
+        turns = 0
         for leaf, path in paths if self.branches else paths[:1]:
             session = own if leaf is None else f"{own}/{usable_name(leaf)}"
             transcript = Transcript(chat, session, limit, read_time(value.get("create_time")))
@@ -87,10 +88,10 @@ class ChatGPT(Files):
                     yield Reject(place, str(error), error.severity)
                     continue
                 if message is not None:
-                    said += 1
+                    turns += 1
                     yield from transcript.add(message)
             yield from transcript.close()
-        if not said:
+        if not turns:
             yield Reject(f"{locator}#{own}", "The conversation holds no message that can be used.", "empty")
 
     def _message(self, node: Mapping[str, Any], name: str, place: str, left: LeftOut) -> Message | None:

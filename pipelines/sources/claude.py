@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, ClassVar, Literal
 from pydantic import Field
 
 from pipelines.sources.contracts import Document, Reject
-from pipelines.sources.exports import Layout, conversations, export_name
+from pipelines.sources.exports import ExportLayout, conversations, export_name
 from pipelines.sources.files import Files
 from pipelines.sources.json_stream import objects
 from pipelines.sources.json_values import Unusable, kind_of, record_of
@@ -59,7 +59,7 @@ class Claude(Files):
     def documents(self, file: BinaryIO, locator: str, max_document_bytes: int) -> Iterator[Document | Reject]:
         left = LeftOut(locator)
         take = partial(self._conversation, locator=locator, left=left, limit=max_document_bytes)
-        layout = Layout("Claude", _is_conversation, _salvage, _renamed)
+        layout = ExportLayout("Claude", _is_conversation, _salvage, _renamed)
         yield from conversations(file, locator, self.max_json_bytes, layout, take)
         yield from left.told()
 
@@ -70,17 +70,17 @@ class Claude(Files):
         metadata = {"title": title} if title else {}
         chat = Chat(f"{locator}#", export_name(locator), title or own, metadata)
         transcript = Transcript(chat, own, limit, read_time(value.get("created_at")))
-        said = False
+        spoken = False
         for position, record in enumerate(value["chat_messages"], start=1):
             place = f"{locator}#{own}/{position}"
             try:
                 for message in self._messages(record_of(record, "the message"), position, place, left):
-                    said = True
+                    spoken = True
                     yield from transcript.add(message)
             except Unusable as error:
                 yield Reject(place, str(error), error.severity)
         yield from transcript.close()
-        if not said:
+        if not spoken:
             yield Reject(f"{locator}#{own}", "The conversation holds no message that can be used.", "empty")
 
     def _messages(self, record: Mapping[str, Any], position: int, place: str, left: LeftOut) -> Iterator[Message]:

@@ -47,24 +47,24 @@ def _thread(
 ) -> Iterator[Document | Reject]:
     transcript: Transcript | None = None
     subject = ""
-    taken: set[tuple[str, str]] = set()
+    earlier: set[tuple[str, str]] = set()
     for number in order:
         place = mailbox.place(number)
         try:
             letter = read_letter(mailbox.whole(number))
             bare = bare_subject(letter.subject)
             words = own_words(letter.text, not quotes, not signatures)
-            said = words if bare == subject else "\n\n".join(filter(None, (letter.subject, words)))
-            text = usable_text(said, "the letter")
+            content = words if bare == subject else "\n\n".join(filter(None, (letter.subject, words)))
+            text = usable_text(content, "the letter")
         except (Unusable, OSError) as error:
             reason = str(error) if isinstance(error, Unusable) else open_failed(error)
             yield Reject(place, reason, getattr(error, "severity", "reject"))
             continue
         own = usable_name(letter.head.id) or str(number + 1)
-        if (own, words) in taken:
+        if (own, words) in earlier:
             left.add("standing twice in a thread", place, "letter")
             continue
-        taken.add((own, words))
+        earlier.add((own, words))
         for _ in range(letter.attachments):
             left.add(
                 "of letters; save those with text as files, and name a source that reads them", place, "attachment"

@@ -189,5 +189,5 @@ def _text(record: Any) -> str:
         texts += [embed.get("title"), embed.get("description")] if isinstance(embed, dict) else []
     if texts[0] is not None and not isinstance(texts[0], str):
         raise Unusable("The `content` of the message is no string; correct it.")
-    said = [text for text in texts if isinstance(text, str) and text.strip()]
-    return said[0] if texts[0] and said else "\n".join(said)
+    strings = [text for text in texts if isinstance(text, str) and text.strip()]
+    return strings[0] if texts[0] and strings else "\n".join(strings)

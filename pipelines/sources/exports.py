@@ -22,7 +22,7 @@ Take = Callable[[Any, int], Iterator[Document | Reject]]
 
 
 @dataclass(frozen=True)
-class Layout:
+class ExportLayout:
     """How an assistant's export lays out conversations. What makes one returns None where it cannot."""
 
     owner: str
@@ -38,7 +38,9 @@ def export_name(locator: str) -> str:
     return folder if folder and stem.lower().startswith("conversations") else os.path.splitext(locator)[0]
 
 
-def conversations(file: BinaryIO, locator: str, limit: int, layout: Layout, take: Take) -> Iterator[Document | Reject]:
+def conversations(
+    file: BinaryIO, locator: str, limit: int, layout: ExportLayout, take: Take
+) -> Iterator[Document | Reject]:
     """The conversations of a file of this layout, as ``take`` reads them."""
 
     def read(stream: JsonStream) -> Iterator[Document | Reject]:

@@ -20,7 +20,7 @@ from pipelines.sources.fields import Records, first_folder
 from pipelines.sources.json_values import JSON_LINES, MARK, Unusable, json_lines, kind_of
 from pipelines.sources.parts import lines, located
 from pipelines.sources.proposal import fields_of
-from pipelines.sources.recognise import recognised
+from pipelines.sources.recognise import marked_up, recognised
 from pipelines.sources.text import content, decode_text
 
 TEXT_KINDS = frozenset({"folder", "markdown", "obsidian", "code"})
@@ -32,7 +32,7 @@ _SUFFIXES = (".txt", ".text", ".md", ".markdown", ".rst", ".adoc", ".org", ".tex
 def recognise(name: str, head: bytes) -> bool:
     """Text in UTF-8 under a name that says so, or one without an ending; or JSON Lines."""
     ending = os.path.splitext(name)[1].lower()
-    if ending not in (*_SUFFIXES, "") or b"\0" in head or not head.strip():
+    if ending not in (*_SUFFIXES, "") or b"\0" in head or not head.strip() or marked_up(head):
         return False
     try:
         head.decode("utf-8")
@@ -89,6 +89,8 @@ class Folder(Records):
 
     def other(self, locator: str, head: bytes) -> Reject | None:
         """Another format is no plain text, even where its letters can be read."""
+        if phrase := marked_up(head):
+            return Reject(locator, f"It is {phrase}, and no plain text; convert it to text or HTML, or leave it out.")
         form = recognised(os.path.basename(locator), head)
         lines = locator.lower().endswith(JSON_LINES)
         if form is None or form.kind in TEXT_KINDS or (lines and form.kind == "conversations"):

@@ -42,8 +42,8 @@ def grouped(
     return sorted([*together, *alone], key=lambda item: item.locator)
 
 
-def members(source: Files, folder: str, wanted: Callable[[str], bool]) -> list[str] | Reject:
-    """Locators of the files in a folder of ``source`` that it lists and that are ``wanted`` by name, sorted."""
+def members(source: Files, folder: str, suits_by_name: Callable[[str], bool]) -> list[str] | Reject:
+    """Locators of the files in a folder of ``source`` that it lists and whose names suit, sorted."""
     base, _ = source._place()
     suffixes = tuple(suffix.lower() for suffix in source.suffixes)
     try:
@@ -55,7 +55,7 @@ def members(source: Files, folder: str, wanted: Callable[[str], bool]) -> list[s
         place = posixpath.join(folder, name)
         if not _is_utf8(name):
             continue
-        suits = not name.startswith(".") and name.lower().endswith(suffixes) and wanted(name)
+        suits = not name.startswith(".") and name.lower().endswith(suffixes) and suits_by_name(name)
         if suits and source.lists(place) and not os.path.isdir(os.path.join(base, place)):
             places.append(place)
     return places

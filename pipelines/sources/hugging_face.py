@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from typing import BinaryIO, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from mnemic.errors import SourceError
 from pipelines.sources.arrow import STREAM, ArrowFiles
@@ -47,12 +47,7 @@ class HuggingFace(ArrowFiles):
 
     kind: Literal["hf-dataset"] = "hf-dataset"  # type: ignore[assignment]
     name: str = "hf-dataset"
-    suffixes: list[str] = Field(default=["state.json", ".arrow"], min_length=1)
-
-    @field_validator("suffixes")
-    @classmethod
-    def _begin_with_a_dot(cls, suffixes: list[str]) -> list[str]:
-        return suffixes
+    suffixes: list[str] = Field(default=["/state.json", ".arrow"], min_length=1)
 
     def manifest(self) -> list[Item]:
         items = super().manifest()

@@ -28,13 +28,20 @@ HEADER = 1 << 16
 """Characters before an array that say what it belongs to."""
 
 _WORK = 1 << 27
-"""Characters that are decoded in vain behind one damage; then the rest of the array is given up."""
+"""Characters that are decoded in vain behind damage, beside eight times the file; then the rest is given up."""
 
 _TAIL = 16
 """Characters of the longest word of JSON, with room: an error so near to the buffer's end may be due to the end."""
 
-_DEEP = 10_000
+_DEEP = 25_000
 """Work that is counted for a value that is nested too deeply."""
+
+_ATTEMPT = 1_000
+"""Work that is counted for every try."""
+
+_WINDOW = 4_096
+_COUNTED = 8
+"""An error at character n of a text costs as much as decoding n / 8."""
 
 _DIGITS = 30
 _WEIGHTS = {"{": 240, "[": 96, ",": 64}
@@ -80,6 +87,7 @@ class JsonStream:
         self._place = 0
         self._marks: dict[str, int] = {}  # places: what stands from the first of them on is not forgotten
         self._work = 0
+        self._read = 0
         self._entered = False
         head = file.read(min(len(MARK), self._left))
         self._left -= len(head)
@@ -176,12 +184,13 @@ class JsonStream:
         """Read on, and forget what stands before the anchor or the place. Whether there was more."""
         if self._left <= 0:
             return False
-        kept = min((self._place, *self._marks.values()))
-        data = self._file.read(min(self._left, max(BLOCK, len(self._text) - kept)))
+        first = min((self._place, *self._marks.values()))
+        data = self._file.read(min(self._left, max(BLOCK, len(self._text) - first)))
         self._left = self._left - len(data) if data else 0
-        self._text = self._text[kept:] + self._decoder.decode(data, self._left <= 0)
-        self._place -= kept
-        self._marks = {name: place - kept for name, place in self._marks.items()}
+        self._read += len(data)
+        self._text = self._text[first:] + self._decoder.decode(data, self._left <= 0)
+        self._place -= first
+        self._marks = {name: place - first for name, place in self._marks.items()}
         return bool(data)
 
     def _element(self) -> Any:
@@ -193,7 +202,7 @@ class JsonStream:
                 self._work += _DEEP
                 raise Unusable("It is nested too deeply; flatten it.") from error
             except json.JSONDecodeError as error:
-                self._work += max(0, error.pos - self._place)
+                self._work += max(0, error.pos - self._place) + error.pos // _COUNTED
                 near = error.pos >= len(self._text) - _TAIL or error.msg.startswith("Unterminated string")
                 if near and self._may_grow() and self._fill():
                     continue
@@ -201,7 +210,6 @@ class JsonStream:
                 raise Unusable(f"It is not JSON ({error.msg}). {cut}") from error
             if end == len(self._text) and self._text[end - 1] not in '}]"' and self._may_grow() and self._fill():
                 continue
-            self._work += end - self._place
             self._place = end
             return value
 
@@ -222,10 +230,9 @@ class JsonStream:
     def _recover(self, like: Like, end: str, keep: bool) -> tuple[bool, str]:
         """Go to the next element behind the damage. Whether there is one, and the text that was passed."""
         pattern = re.compile(f"{_OBJECT.pattern}|{_array_of(end).pattern}") if end else _OBJECT
-        self._work = 0
         self._place = self._marks["damage"] + 1
         there = False
-        while not there and self._work < _WORK:
+        while not there and self._work < _WORK + 8 * self._read:
             if not keep or len(self._text) - self._marks.get("damage", self._place) > self._limit + 4 * BLOCK:
                 self._marks.pop("damage", None)
             match = pattern.search(self._text, self._place)
@@ -236,10 +243,13 @@ class JsonStream:
                 self._place = len(self._text)
                 break
             self._place = match.start()
-            self._work += 100
+            self._work += _ATTEMPT
             if self._text[self._place] != "{":
                 break
-            there = self._begins_one(like)
+            if vain := _hopeless(self._text, self._place):
+                self._work += vain
+            else:
+                there = self._begins_one(like)
             self._place += not there
         start = self._marks.pop("damage", self._place)
         return there, self._text[start : self._place]
@@ -248,7 +258,9 @@ class JsonStream:
         """Whether an element that is ``like`` the expected ones begins at the place, which stays."""
         self._marks["candidate"] = self._place
         try:
-            return like(self._element()) and self.peek() in (",", "]", "{", "")
+            value = self._element()
+            self._work += self._place - self._marks["candidate"]
+            return like(value) and self.peek() in (",", "]", "{", "")
         except Unusable:
             return False
         finally:
@@ -294,19 +306,38 @@ def objects(text: str, like: Like) -> Iterator[Any]:
     place = work = 0
     while work < _WORK and (match := _OBJECT.search(text, place)):
         place = match.start() + 1
-        work += 100
+        work += _ATTEMPT
+        if vain := _hopeless(text, match.start()):
+            work += vain
+            continue
         try:
             value, end = DECODER.raw_decode(text, match.start())
         except RecursionError:
             work += _DEEP
             continue
         except json.JSONDecodeError as error:
-            work += max(0, error.pos - match.start())
+            work += max(0, error.pos - match.start()) + error.pos // _COUNTED
             continue
         work += end - match.start()
         if like(value):
             place = end
             yield value
+
+
+def _hopeless(text: str, place: int) -> int:
+    """How many characters were decoded in vain, where the first ones show that no value begins here; else 0.
+
+    An error in a long text takes long to make, since it counts the lines before it.
+    """
+    window = text[place : place + _WINDOW]
+    try:
+        DECODER.raw_decode(window)
+    except RecursionError:
+        return _DEEP
+    except json.JSONDecodeError as error:
+        near = error.pos >= len(window) - _TAIL or error.msg.startswith("Unterminated string")
+        return 0 if near else error.pos + 1
+    return 0
 
 
 def _array_of(key: str) -> re.Pattern[str]:

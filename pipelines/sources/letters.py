@@ -26,12 +26,10 @@ MOST_HEADERS = 1 << 18
 _FIELD = re.compile(rb"(?im)^(message-id|references|in-reply-to|date):([^\n]*(?:\n[ \t][^\n]*)*)")
 _ID = re.compile(rb"<([^<>\s]{1,500})>")
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
-_LONG_FIELD = re.compile(
-    rb"(?im)^((?:content-[a-z-]+|subject|from|sender|to|date):[^\n]{0,2000})[^\n]*(?:\n[ \t][^\n]*)*"
-)
-_SUSPECT = re.compile(
-    rb"(?im)^(?:content-[a-z-]+|subject|from|sender|to|date):(?:[^\n]{2000}|[^\n]*\n(?:[ \t][^\n]*\n){20})"
-)
+_PARSED_FIELD = re.compile(rb"(?im)^(?:content-[a-z-]{1,40}|subject|from|sender|date):[^\n]*(?:\n[ \t][^\n]*)*")
+_LONGEST_FIELD = 4_000
+"""Bytes of a header that is parsed."""
+
 _REPLY = re.compile(
     r"(?:\s*(?:re|aw|fwd?|wg|sv|vs|antw|odp|tr|rif|res|ref|回复|答复|转发)\s*(?:\[\d+\])?\s*[:：])+\s*", re.IGNORECASE
 )
@@ -105,8 +103,7 @@ def read_date(value: str) -> datetime | None:
 
 def read_letter(data: bytes) -> Letter:
     """The letter in ``data``, which may end before it does. Raises `Unusable`."""
-    if _SUSPECT.search(data):
-        data = _LONG_FIELD.sub(rb"\1", data)
+    data = _PARSED_FIELD.sub(lambda match: match[0][:_LONGEST_FIELD], data)
     head = read_head(headers_of(data)[:MOST_HEADERS])
     try:
         message = message_from_bytes(data, policy=policy.compat32)
@@ -174,7 +171,7 @@ def _body(message: email.message.Message) -> tuple[str, int]:
             attachments += 1
         else:
             payload = part.get_payload(decode=True)
-            text = decode(payload, part.get_content_charset() or "utf-8") if isinstance(payload, bytes) else ""
+            text = decode(payload, _charset(part)) if isinstance(payload, bytes) else ""
             text = text.replace("\r\n", "\n").replace("\r", "\n")
             if kind == "html":
                 text = html_text(text)
@@ -182,6 +179,13 @@ def _body(message: email.message.Message) -> tuple[str, int]:
                 text = unflow(text)
             texts.append(text.strip())
     return "\n\n".join(filter(None, texts)), attachments
+
+
+def _charset(part: email.message.Message) -> str:
+    try:
+        return part.get_content_charset() or "utf-8"
+    except (LookupError, ValueError):
+        return "utf-8"
 
 
 def _texts(message: email.message.Message) -> Iterator[tuple[email.message.Message, str | None]]:

@@ -39,21 +39,21 @@ FIRST_BYTES = 1 << 14
 """Bytes of a letter that hold the headers of nearly all."""
 
 _HEADER = re.compile(rb"[!-9;-~]{1,80}:(?:[ \t\r\n]|$)")
-_NAMED = re.compile(
-    rb"(?im)^(?:from|date|message-id|received|return-path|delivered-to|mime-version|subject|to|x-[a-z-]+):[ \t]"
-)
+_NAMED = re.compile(rb"(?im)^(from|to|date|subject|message-id|received|return-path|delivered-to|mime-version):[ \t]")
+_MACHINES = frozenset((b"message-id", b"received", b"return-path", b"delivered-to", b"mime-version"))
+"""Headers that programs write, and people do not, above a memo for example."""
 
 
 def recognise(name: str, head: bytes) -> bool:
-    """An mbox, or the headers of a letter: three known ones, the first line being one."""
+    """An mbox, or the headers of a letter: three known ones, of which a program wrote one."""
     return begins_mbox(head) or is_letter(head)
 
 
 def is_letter(head: bytes) -> bool:
     """Whether data begin with the headers of a letter."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
-    names = {match[0].lower() for match in _NAMED.finditer(headers_of(text[:MOST_HEADERS]))}
-    return _HEADER.match(text) is not None and len(names) >= 3 and bool(names & {b"from: ", b"from:\t"})
+    names = {match[1].lower() for match in _NAMED.finditer(headers_of(text[:MOST_HEADERS]))}
+    return _HEADER.match(text) is not None and len(names) >= 3 and b"from" in names and bool(names & _MACHINES)
 
 
 class Mail(Files):

@@ -67,7 +67,7 @@ class Maildir(Mail):
 
 def _folders(base: str) -> list[str]:
     """Folders below ``base`` that hold `cur` or `new`, by their paths; links are not followed."""
-    found, pending = [], [""]
+    holding, pending = [], [""]
     while pending:
         folder = pending.pop()
         try:
@@ -76,10 +76,10 @@ def _folders(base: str) -> list[str]:
         except OSError:
             continue  # one that may not be read holds no letter for us
         if any(name in LETTERS for name in names):
-            found.append(folder)
+            holding.append(folder)
         below = [name for name in names if name not in (*LETTERS, "tmp") and name.isprintable()]
         pending += [posixpath.join(folder, name) for name in below]
-    return found
+    return holding
 
 
 def _places(base: str, folder: str) -> list[str]:

@@ -39,7 +39,7 @@ def letters(file: BinaryIO, start: int, size: int) -> Iterator[tuple[int, int]]:
         done = not data
         stop = len(buffer) if done else len(buffer) - _AHEAD
         place = searched
-        while (place := buffer.find(b"From ", place, max(stop, 0))) >= 0:
+        while (place := buffer.find(b"From ", place, max(stop, 0) + 4)) >= 0:
             at_start = offset + place == start
             if at_start or buffer[place - 1 : place] == b"\n":
                 blank = at_start or buffer[max(0, place - 3) : place].endswith((b"\n\n", b"\n\r\n"))
@@ -50,8 +50,8 @@ def letters(file: BinaryIO, start: int, size: int) -> Iterator[tuple[int, int]]:
                     begin = offset + (line + 1 if line >= 0 else len(buffer) if done else place + _AHEAD)
             place += 5
         searched = max(searched, stop, 0)
-        kept = max(0, searched - 8)
-        buffer, offset, searched = buffer[kept:], offset + kept, searched - kept
+        first = max(0, searched - 8)
+        buffer, offset, searched = buffer[first:], offset + first, searched - first
     if size > begin:
         yield begin, size
 

@@ -99,7 +99,6 @@ _UNREADABLE = (
     (b"\xca\xfe\xba\xbe", "a program"),
     (b"SQLite format 3\0", "an SQLite database"),
     (b"\xd0\xcf\x11\xe0", "a document of an old office program; save it in a format of today, such as .docx or .xlsx"),
-    (b"{\\rtf", "an RTF document; save it as .docx or .txt"),
     (b"ID3", "a sound"),
     (b"OggS", "a sound"),
     (b"fLaC", "a sound"),
@@ -131,7 +130,17 @@ def unreadable(head: bytes) -> str:
     """What a file is that nothing reads, as a phrase; "" where its beginning tells nothing."""
     if head[4:8] == b"ftyp":
         return "a video or an image"
-    return next((title for magic, title in _UNREADABLE if head.startswith(magic)), "")
+    return next((title for magic, title in _UNREADABLE if head.startswith(magic)), "") or marked_up(head)
+
+
+_LETTERS = ((b"{\\rtf", "RTF, a document of an office program"), (b"<?xml", "XML"), (b"%!PS", "PostScript"))
+"""Beginnings of formats that nothing here reads, and whose files are letters all the same."""
+
+
+def marked_up(head: bytes) -> str:
+    """What a file is whose letters can be read and which is no plain text, as a phrase; "" where it may be."""
+    begin = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return next((title for magic, title in _LETTERS if begin.startswith(magic)), "")
 
 
 def head_of(file: BinaryIO) -> bytes:

@@ -40,15 +40,15 @@ def message_text(record: Mapping[str, Any], names: Mapping[str, str]) -> str:
     text = record.get("text", "")
     if text is not None and not isinstance(text, str):
         raise Unusable(f"The `text` of the message is {kind_of(text)}, not a string; correct it.")
-    said = plain(text or "", names)
-    if not said.strip():
+    words = plain(text or "", names)
+    if not words.strip():
         parts = [*_texts(record.get("attachments")), *_texts(record.get("blocks"))]
-        said = "\n".join(plain(part, names) for part in dict.fromkeys(parts))
+        words = "\n".join(plain(part, names) for part in dict.fromkeys(parts))
     files = record.get("files")
     shared = (
         [usable_name(file.get("name")) for file in files if isinstance(file, dict)] if isinstance(files, list) else []
     )
-    return " ".join(filter(None, (said, *(f"[shares {name}]" for name in shared if name))))
+    return " ".join(filter(None, (words, *(f"[shares {name}]" for name in shared if name))))
 
 
 def plain(text: str, names: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from glob import escape
 from typing import Any
 
 from mnemic.errors import SourceError
@@ -190,8 +191,8 @@ def proposals(found: Survey, path: str) -> list[Proposal]:
                 chosen.append(_proposal(group, below(one), 1))
             _leave(found, group, group.paths[ALONE:])
             continue
-        exclude = [f"{folder}/**" for folder in found.claimed if folder]
-        exclude += [one for other in same for one in other.paths]
+        exclude = [f"{escape(folder)}/**" for folder in found.claimed if folder]
+        exclude += [escape(one) for other in same for one in other.paths]
         more: dict[str, Any] = {"suffixes": group.suffixes}
         if exclude:
             more["exclude"] = exclude[:200]

@@ -124,9 +124,9 @@ def _text(record: Any, subject: str) -> str:
     value = record.get("text", "")
     parts = value if isinstance(value, list) else [value]
     texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
-    said = [text for text in texts if isinstance(text, str)]
-    if len(said) < len(texts):
+    strings = [text for text in texts if isinstance(text, str)]
+    if len(strings) < len(texts):
         raise Unusable(f"The text of {subject} is {kind_of(value)} that holds no text; correct it.")
     poll = record.get("poll")
     question = poll.get("question") if isinstance(poll, dict) else None
-    return "".join(said) or (question if isinstance(question, str) else "")
+    return "".join(strings) or (question if isinstance(question, str) else "")

@@ -32,8 +32,11 @@ _CHAT = re.compile(r"_chat(?:[ _(].*)?", re.IGNORECASE)
 _SPEAKER = re.compile(rf"[{MARKS}]*([^\n]{{1,100}}?)[{MARKS}]*: ")
 _MEDIA = re.compile(rf"[{MARKS}\s]*(?:<[^<>\n]{{3,60}}>|[{MARKS}][^\n]{{1,200}})[{MARKS}\s]*")
 _ATTACHED = re.compile(
-    rf"[{MARKS}]*(?:<[^<>\n:]{{1,30}}: [^<>\n]{{1,200}}>|\S[^\n]{{0,150}}\.\w{{2,5}} \([^()\n]{{4,60}}\)(?=\n|$))"
+    rf"\A[{MARKS}]*[A-Z]{{3,5}}-\d{{8}}-WA\d{{1,6}}\.\w{{2,5}} \([^()\n]{{4,60}}\)"
+    rf"|[{MARKS}]+<[^<>\n:]{{1,30}}: [^<>\n]{{1,200}}>"
 )
+"""A file that was sent, as Android names it, or as an iPhone does; a caption may stand below, or before."""
+
 _EDITED = re.compile(rf"\s*[{MARKS}]<[^<>\n]{{3,60}}>[{MARKS}\s]*$")
 _CLEAN = str.maketrans(dict.fromkeys(MARKS))
 
@@ -42,9 +45,19 @@ def recognise(name: str, head: bytes) -> bool:
     """Text whose first lines begin with a date as WhatsApp writes it: two of them, or all that there are."""
     text = head.decode("utf-8", "replace").lstrip("\ufeff")
     lines = [line for line in text[:16_384].splitlines() if line.strip()][:40]
-    stamped = [line for line in lines if read_stamp(line) is not None]
-    spoken = any(_SPEAKER.match(line[stamp.end :]) for line in stamped if (stamp := read_stamp(line)))
-    return bool(stamped) and spoken and read_stamp(lines[0]) is not None and (len(stamped) > 1 or len(lines) == 1)
+    stamps = [(stamp, line) for line in lines if (stamp := read_stamp(line)) is not None]
+    if not stamps or read_stamp(lines[0]) is None or (len(stamps) < 2 and len(lines) > 1):
+        return False
+    base = os.path.basename(name).lower()
+    if not ("_chat" in base or "whatsapp" in name.lower()) and any(_is_like_a_log(*stamp) for stamp in stamps):
+        return False
+    return any(_SPEAKER.match(line[stamp.end :]) for stamp, line in stamps)
+
+
+def _is_like_a_log(stamp: Stamp, line: str) -> bool:
+    """Whether a line may be that of a program's log: a date of ISO 8601, or seconds without brackets."""
+    bracket = line.lstrip(MARKS).startswith("[")
+    return (stamp.mark == "-" and stamp.numbers[0] > 99) or (not bracket and line[: stamp.end].count(":") > 1)
 
 
 class WhatsApp(Files):
@@ -113,13 +126,13 @@ class WhatsApp(Files):
                 continue
             if message is None:
                 continue
-            speaker, said = message
+            speaker, words = message
             time = moment(stamp, dates, zone)
             if time is None:
                 yield Reject(
                     place, f"The date of line {number} is none with `dates: {dates}`; its message has no time.", "note"
                 )
-            yield from pauses.add(Message(str(number), said, speaker, time, place))
+            yield from pauses.add(Message(str(number), words, speaker, time, place))
         yield from pauses.close()
         yield from left.told()
 
@@ -154,11 +167,11 @@ def _messages(lines: Iterator[tuple[int, str]], limit: int) -> Iterator[tuple[in
     """(number of the first line, stamp, text) of each message; more than ``limit`` characters are cut off."""
     number, stamp, text, size = 0, None, list[str](), 0
     for here, line in lines:
-        found = read_stamp(line)
-        if found is not None:
+        following = read_stamp(line)
+        if following is not None:
             if text:
                 yield number, stamp, "\n".join(text)
-            number, stamp, text, size = here, found, [line[found.end :]], 0
+            number, stamp, text, size = here, following, [line[following.end :]], 0
         elif text:
             size += len(line) + 1
             if size <= limit:
@@ -175,13 +188,13 @@ def _message(text: str, number: int, place: str, left: LeftOut) -> tuple[str, st
     if match is None:
         left.add("without a speaker, of WhatsApp itself", place)
         return None
-    said = text[match.end() :]
-    if _MEDIA.fullmatch(said) or not said.translate(_CLEAN).strip():
+    words = text[match.end() :]
+    if _MEDIA.fullmatch(words) or not words.translate(_CLEAN).strip():
         left.add("in place of media or of what was deleted", place)
         return None
-    said = _EDITED.sub("", said)
-    rest = _ATTACHED.sub("", said, count=1)
-    if rest != said and not rest.translate(_CLEAN).strip():
+    words = _EDITED.sub("", words) if ">" in words[-80:] else words
+    rest = _ATTACHED.sub("", words, count=1)
+    if rest != words and not rest.translate(_CLEAN).strip():
         left.add("in place of media or of what was deleted", place)
         return None
     return usable_name(match[1].translate(_CLEAN)), usable_text(rest.translate(_CLEAN), f"the message in line {number}")

@@ -53,6 +53,8 @@ class Stamp:
 
 def read_stamp(line: str) -> Stamp | None:
     """The stamp with which ``line`` begins; None where it goes on with the message of the line before."""
+    if not line or not (line[0].isdigit() or line[0] == "[" or line[0] in MARKS):
+        return None
     head = line[:_LONGEST_STAMP].translate(_SPACES)
     match = _LINE.match(head)
     if match is None:

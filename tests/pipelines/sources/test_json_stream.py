@@ -88,7 +88,7 @@ def test_hostile_text_takes_no_long_time(piece: str) -> None:
     started = time.monotonic()
     found = read(data)
     assert time.monotonic() - started < 10
-    assert found and all(isinstance(entry, Damage) for entry in found[:1])
+    assert found and any(isinstance(entry, Damage) for entry in found)
     assert isinstance(list(objects(data.decode(), is_object)), list) and time.monotonic() - started < 20
 
 

@@ -198,7 +198,7 @@ def test_own_words(text: str) -> None:
 def test_html_becomes_lines() -> None:
     page = "<html><head><title>x</title><style>p{}</style></head><body><p>A &amp; b<br>c</p><!-- no --><ul><li>one</ul>"
     assert html_text(f"{page}<blockquote>old<div>er</div></blockquote>1 < 2<script>x</script> end") == (
-        "A & b\nc\n\n- one\n\n> old\n> er\n1 < 2 end"
+        "A & b\nc\n\n- one\n\n> old\n> er\n\n1 < 2 end"
     )
     for hostile in ("<" * 50_000, "<!--" * 50_000, "<script>" * 50_000, "<blockquote>" * 20_000, "<a " * 50_000):
         assert isinstance(html_text(hostile), str)
@@ -245,7 +245,7 @@ def test_hostile_letters_are_sentences_or_text() -> None:
 
 def test_memory_does_not_grow_with_an_mbox(tmp_path: Path) -> None:
     peaks = []
-    for count in (400, 4_000):
+    for count in (100, 1_000):
         place = tmp_path / f"{count}.mbox"
         with place.open("w") as file:
             for number in range(count):
@@ -256,5 +256,5 @@ def test_memory_does_not_grow_with_an_mbox(tmp_path: Path) -> None:
         assert sum(len(d.turns) for d in source.read(source.manifest()[0], 100_000) if isinstance(d, Document)) == count
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < peaks[0] + 2_000_000, peaks
+    assert peaks[1] < peaks[0] + 1_000_000, peaks
     assert word(0) and exports.BEGIN
