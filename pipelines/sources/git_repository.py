@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
-from fnmatch import fnmatchcase
 from typing import BinaryIO, ClassVar, Literal
 
 from pydantic import Field
@@ -61,7 +60,7 @@ class Git(Inside):
         items = []
         for entry in files_of(folder, commit):
             path = entry.path.decode("utf-8", "backslashreplace")
-            if not self.only or any(fnmatchcase(path, pattern) for pattern in self.only):
+            if self.chosen(path, self.only):
                 items.append(Item(path, entry.size, f"{entry.mode} {entry.name}"))
         if self.messages:
             items.append(Item(COMMITS, 0, commit))

@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import IO, Any, BinaryIO, ClassVar, cast
 
 from pydantic import Field, field_validator
@@ -37,6 +38,12 @@ class Inside(Files):
         for kind, settings in inside.items():
             _reader(kind, json.dumps(settings, sort_keys=True, default=str))
         return inside
+
+    def chosen(self, name: str, only: list[str]) -> bool:
+        """Whether the file ``name`` fits one of the globs ``only``, where there are any, and none of ``exclude``."""
+        if only and not any(fnmatchcase(name, glob) for glob in only):
+            return False
+        return not any(fnmatchcase(name, glob) for glob in self.exclude)
 
     def member(self, file: BinaryIO, name: str, locator: str, max_document_bytes: int) -> Iterator[Document | Reject]:
         """The documents of the open file ``name``, which is called ``locator``; closes it."""

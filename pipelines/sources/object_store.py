@@ -10,7 +10,6 @@ import functools
 import io
 import os
 from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Literal, cast
 from urllib.parse import urlsplit
 
@@ -87,7 +86,7 @@ class ObjectStoreFolder(Inside):
         name = info.path.removeprefix(root).lstrip("/")
         if any(part.startswith(".") for part in name.split("/")) or text_fault(name):
             return None
-        if self.only and not any(fnmatchcase(name, pattern) for pattern in self.only):
+        if not self.chosen(name, self.only):
             return None
         stamp = str(info.mtime_ns)
         if self.stamp == "etag":

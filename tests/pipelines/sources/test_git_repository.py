@@ -82,6 +82,7 @@ def test_commit_messages_know_author_and_time(repository):
 
 def test_globs_choose_files(repository):
     assert list(texts(read(Git(path=str(repository), only=["docs/*"])))) == ["docs/a.md"]
+    assert list(texts(read(Git(path=str(repository), exclude=["docs/*"])))) == ["b.txt"]
     with pytest.raises(SourceError, match="`only`"):
         Git(path=str(repository), only=["*.none"]).manifest()
 
