@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mnemic.arrays import Hashes, Integers
 from mnemic.compiled import compiled
 from operators.contamination.normalise import Words
-from operators.contamination.sets import Question
+from operators.contamination.sets import SetQuestion
 from operators.measure.codepoints import ONE
 
 MOST_OWNERS = 64
@@ -33,7 +33,7 @@ class Match:
 class QuestionTable:
     """Questions by their n-grams of ``ngram`` words; shorter ones, of ``shortest`` words or more, are one n-gram."""
 
-    def __init__(self, questions: Sequence[Question], ngram: int, shortest: int) -> None:
+    def __init__(self, questions: Sequence[SetQuestion], ngram: int, shortest: int) -> None:
         self._words = Words()
         texts = pa.array([question.text for question in questions], pa.large_string())
         by_size: dict[int, list[tuple[Hashes, int]]] = {}
