@@ -16,17 +16,23 @@ from numpy.typing import NDArray
 _SPLITTING = ("ByteLevel", "Digits", "Split", "Punctuation")
 """Pre-tokenizers that cut a text and lose nothing of it, with the settings that `_loses` looks at."""
 
-_NEVER = frozenset((0xC0, 0xC1, *range(0xF5, 0x100)))
-"""Bytes that no text has in UTF-8."""
+_BEHIND = frozenset(range(0x80, 0xC0))
+"""Bytes of UTF-8 that begin no letter."""
 
 
 class Pieces:
-    """``pieces`` are the bytes of the tokens by id, none of them empty; None for an id that is no token."""
+    """``pieces`` are the bytes of the tokens by id, none of them empty; None for an id that is no token.
+
+    ``sizes`` are their bytes, ``letters`` the letters that begin in each, int64 [tokens].
+    """
 
     def __init__(self, pieces: Sequence[bytes | None]) -> None:
         self.pieces = [piece or b"" for piece in pieces]
         self.sizes: NDArray[np.int64] = np.array([len(piece) for piece in self.pieces], np.int64)
         self.longest = int(self.sizes.max(initial=0))
+        self.letters: NDArray[np.int64] = np.array(
+            [sum(byte & 0xC0 != 0x80 for byte in piece) for piece in self.pieces], np.int64
+        )
         self.tokens: dict[bytes, list[int]] = defaultdict(list)
         for token, piece in enumerate(self.pieces):
             if piece:
@@ -36,7 +42,8 @@ class Pieces:
     def of(cls, tokenizer: Any) -> Pieces | None:
         """Those of a tokenizer of transformers; None where a text is more than, or other than, the bytes of its tokens.
 
-        Byte-level BPE is such where it neither normalises a text nor puts spaces before it.
+        Byte-level BPE is such where it neither normalises a text nor puts spaces before it. It loses letters for whose
+        first byte it has no token; a document that has such letters has more of them than its tokens.
         """
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
@@ -57,8 +64,8 @@ class Pieces:
         for token, entry in added.items():
             if token < len(pieces):
                 pieces[token] = entry["content"].encode("utf-8", "replace")
-        known = {piece[0] for piece in pieces if piece and len(piece) == 1}
-        return cls(pieces) if known | _NEVER == set(range(256)) else None  # a byte without a token would be lost
+        single = {piece[0] for piece in pieces if piece and len(piece) == 1}
+        return cls(pieces) if single >= _BEHIND else None  # a byte without a token is lost, and `letters` must tell
 
     def starting(self, text: bytes) -> NDArray[np.int64]:
         """Tokens that begin with ``text`` and are longer."""

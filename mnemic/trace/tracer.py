@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
@@ -18,6 +19,7 @@ from mnemic.dataset.index import read_rows, rows_of_ids
 from mnemic.errors import BankError, ModelError, QueryError
 from mnemic.facts import ADVICE
 from mnemic.kept import KEPT
+from mnemic.quoting import one_of
 from mnemic.suffixes.index import SuffixIndex
 from mnemic.suffixes.stored import index_of
 from mnemic.trace import spans
@@ -46,6 +48,11 @@ class _Hits(NamedTuple):
     documents: int
     first: list[tuple[str, int]]
 
+    def beside(self, other: _Hits, limit: int) -> _Hits:
+        """With those in ``other`` documents."""
+        first = sorted([*self.first, *other.first])[:limit]
+        return _Hits(self.count + other.count, self.documents + other.documents, first)
+
 
 class Tracer:
     """``view`` is the release. Its index and the tokenizer are loaded when they are first needed."""
@@ -53,6 +60,8 @@ class Tracer:
     def __init__(self, view: View) -> None:
         self.view = view
         self._other: tuple[Any, Pieces | None] | None = None
+        self._others: list[str] | None = None
+        self._narrowed: WeakKeyDictionary[SuffixIndex, SuffixIndex] = WeakKeyDictionary()
         self._surprises: WeakKeyDictionary[SuffixIndex, NDArray[np.float64]] = WeakKeyDictionary()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -163,7 +172,32 @@ class Tracer:
         with fitting(self.view, "The suffix index and the documents"):
             if pieces is None:
                 return self._scanned(text, where, limit)
-            return self._indexed(index, pieces, encoded, limit)
+            whole, others = self._whole(index, pieces)
+            hits = self._indexed(whole, pieces, encoded, limit)
+            return hits.beside(self._scanned(text, where, limit, others), limit) if others else hits
+
+    def _whole(self, index: SuffixIndex, pieces: Pieces) -> tuple[SuffixIndex, list[str]]:
+        """``index`` of the documents whose letters all have tokens, and the ids of the others, of the whole release."""
+        others = self._incomplete(pieces)
+        if others and index not in self._narrowed:
+            ids = pa.array(others, pa.string())
+            self._narrowed[index] = index.of_documents(
+                lambda shard: ~pc.is_in(shard.documents, value_set=ids).to_numpy(zero_copy_only=False)
+            )
+        return (self._narrowed[index] if others else index), others
+
+    def _incomplete(self, pieces: Pieces) -> list[str]:
+        """Ids of the documents that have more letters than their tokens, or fewer."""
+        if self._others is None:
+            rows = self.view.table("documents", ["id", "length"])
+            ids, lengths = rows["id"].combine_chunks(), rows["length"].to_numpy()
+            self._others = []
+            for shard in index_of(self.view).shards:
+                letters = np.append(pieces.letters, 0)
+                counts = np.add.reduceat(letters[np.minimum(shard.tokens, len(letters) - 1)], shard.offsets)
+                row = pc.index_in(shard.documents, value_set=ids).to_numpy(zero_copy_only=False)
+                self._others += shard.documents.filter(pa.array(lengths[row] != counts)).to_pylist()
+        return self._others
 
     def _indexed(self, index: SuffixIndex, pieces: Pieces, text: bytes, limit: int) -> _Hits:
         """By the index: the bytes of a document are those of its tokens."""
@@ -190,12 +224,12 @@ class Tracer:
         total = sum(first.count for first in firsts)
         return _Hits(total, sum(int(first.documents.sum()) for first in firsts), characters)
 
-    def _scanned(self, text: str, where: Where, limit: int) -> _Hits:
-        """By reading all texts: of a tokenizer that changes them, the index does not tell what they were."""
+    def _scanned(self, text: str, where: Where, limit: int, ids: Sequence[str] | None = None) -> _Hits:
+        """By reading texts, all or those of ``ids``: tokens that are less than a text do not tell what it was."""
         conditions, snapshot = Conditions.of(where), self.view.dataset("documents")
         more = replace(conditions, named=()).sql(snapshot.schema, "documents")
         count, documents, first = 0, 0, list[tuple[str, int]]()
-        condition = all_of(conditions.of_documents(), more, KEPT)
+        condition = all_of(conditions.of_documents(), more, KEPT, None if ids is None else one_of("id", ids))
         for batch in snapshot.scan(["id", "text"], condition, batch_size=_SCANNED):
             some = batch.filter(pc.match_substring(batch["text"], text))
             for document, value in zip(some["id"].to_pylist(), some["text"].to_pylist(), strict=True):

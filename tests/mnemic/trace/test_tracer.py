@@ -43,11 +43,20 @@ def parts_of(texts, number, seed=0):
         yield text[start : start + draw.choice([1, 2, 3, 5, 8, 13, 40, 200])]
 
 
-@pytest.mark.parametrize("pieces", ["by the index", "by reading"])
+def incomplete(tokenizer, whole=tracer.Pieces.of):
+    """Pieces of a tokenizer that loses letters: documents with a certain token have more letters than their tokens."""
+    pieces = whole(tokenizer).pieces
+    token = tokenizer("Lease")["input_ids"][0]
+    return tracer.Pieces([piece + b"?" if number == token else piece for number, piece in enumerate(pieces)])
+
+
+@pytest.mark.parametrize("pieces", ["by the index", "by reading", "by both"])
 def test_exact_search_is_a_scan_of_the_texts(bank, texts, pieces, monkeypatch):
     bank = bank.__reduce__()[0](*bank.__reduce__()[1])
     if pieces == "by reading":
         monkeypatch.setattr(tracer.Pieces, "of", lambda tokenizer: None)
+    if pieces == "by both":
+        monkeypatch.setattr(tracer.Pieces, "of", incomplete)
     for part in [*parts_of(texts, 25), "of a bank is held by one writer", "nowhere to be read", "\n", "e", "\udc80"]:
         expected = scanned(texts, part)
         results = bank.find_text(part, limit=7, around=3)
@@ -58,6 +67,14 @@ def test_exact_search_is_a_scan_of_the_texts(bank, texts, pieces, monkeypatch):
             text = texts[place.document]["text"]
             assert text[max(place.start - 3, 0) : place.end + 3] == place.before + part + place.after
             assert place.collection == texts[place.document]["collection"] and place.locator in repr(place)
+    others = bank._tracer._others
+    assert (
+        others is None
+        if pieces == "by reading"
+        else 0 < len(others) < len(texts)
+        if pieces == "by both"
+        else not others
+    )
 
 
 def test_a_condition_narrows_exact_search_and_tracing(bank, texts):
