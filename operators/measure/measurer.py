@@ -100,7 +100,7 @@ class Measurer:
         reading = (data, offsets, self._classes, self._codes)
         chunks = (self._first_token, self._tokens)
         by_spaces = self._rule == "unicode"
-        judging = (*phrases(), by_spaces, judged, open_lines)
+        judging: tuple[Any, ...] = (*phrases(), by_spaces, judged, open_lines)
         kept = line_counts(*reading, entries, begins, firsts, *chunks, *judging, spans, ends, cited, out)
         if self._stamp > 1 << 30:
             self._table[:] = 0
