@@ -99,9 +99,8 @@ class Measurer:
         ends, cited = np.zeros(documents, np.int64), np.zeros(documents, np.bool_)
         reading = (data, offsets, self._classes, self._codes)
         chunks = (self._first_token, self._tokens)
-        by_spaces = self._rule == "unicode"
-        judging = (*phrases(), by_spaces, judged, open_lines)
-        kept = line_counts(*reading, entries, begins, firsts, *chunks, *judging, spans, ends, cited, out)
+        by_spaces, scanned = self._rule == "unicode", (*reading, entries, begins, firsts, *chunks, *phrases())
+        kept = line_counts(*scanned, by_spaces, judged, open_lines, spans, ends, cited, out)
         if self._stamp > 1 << 30:
             self._table[:] = 0
             self._stamp = 1

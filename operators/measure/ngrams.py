@@ -133,7 +133,8 @@ def gram_counts(
         for first in range(grams if some else 0):
             count = table[slots[first], 1] & LOW if slots[first] >= 0 else np.uint64(0)
             alive[first] = 1 if count > ONE else 0
-            any_twice |= count > ONE
+            if count > ONE:
+                any_twice = True
             if not named and count == best:
                 named, best_first = True, first
         for first in range(grams, words):
