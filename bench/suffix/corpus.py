@@ -37,21 +37,21 @@ _LONGEST, _SHORTEST = 200_000, 200
 
 @dataclass(frozen=True)
 class Corpus:
-    """``recipe`` of the bank, the bank, ``asked``, texts that it does not have, and ``prompts``, of documentation."""
+    """``recipe`` of the bank, the bank, ``queries``, texts that it does not have, and ``prompts``, of documentation."""
 
     recipe: dict[str, Any]
     bank: Bank
-    asked: list[str]
+    queries: list[str]
     prompts: list[str]
 
 
 def corpus(quick: bool) -> Corpus:
     """The bank of a tenth of it where it must be ``quick``; built once."""
     name = "text-quick" if quick else "text"
-    wanted = int(CHARACTERS_A_TOKEN * (1_000_000 if quick else 10_600_000))
+    characters = int(CHARACTERS_A_TOKEN * (1_000_000 if quick else 10_600_000))
     folder = FOLDER / name
-    if not (folder / "asked.json").exists():
-        _write(folder, wanted)
+    if not (folder / "queries.json").exists():
+        _write(folder, characters)
     recipe = {
         "name": name,
         "bank": str(FOLDER / f"{name}-bank"),
@@ -64,30 +64,30 @@ def corpus(quick: bool) -> Corpus:
     }
     result = mnemic.build(recipe, engine="inline", device="cpu")
     tell(f"{name}: " + ", ".join(f"{step.step} {step.seconds:.1f} s" for step in result.steps))
-    held = json.loads((folder / "asked.json").read_text(encoding="utf-8"))
-    return Corpus(recipe, mnemic.open_bank(result.bank), held["asked"], held["prompts"])
+    questions = json.loads((folder / "queries.json").read_text(encoding="utf-8"))
+    return Corpus(recipe, mnemic.open_bank(result.bank), questions["queries"], questions["prompts"])
 
 
-def _write(folder: Path, wanted: int) -> None:
+def _write(folder: Path, characters: int) -> None:
     (folder / "documents").mkdir(parents=True, exist_ok=True)
-    documentation = list(_documentation(wanted // 8))
+    documentation = list(_documentation(characters // 8))
     draw = random.Random(0)
     prompts = [documentation.pop(draw.randrange(len(documentation))) for _ in range(16)]
     draw.shuffle(documentation)
-    texts, size, asked = list[str](), 0, list[str]()
+    texts, size, queries = list[str](), 0, list[str]()
     for text in chain(documentation, _sources(draw)):
-        if size < wanted:
+        if size < characters:
             texts.append(text)
             size += len(text)
-        elif sum(map(len, asked)) < HELD:
-            asked.append(text)
+        elif sum(map(len, queries)) < HELD:
+            queries.append(text)
         else:
             break
     for start in range(0, len(texts), _FILE):
         lines = [json.dumps({"text": text}) for text in texts[start : start + _FILE]]
         (folder / "documents" / f"{start:06}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    held = {"asked": asked, "prompts": prompts}
-    (folder / "asked.json").write_text(json.dumps(held), encoding="utf-8")
+    questions = {"queries": queries, "prompts": prompts}
+    (folder / "queries.json").write_text(json.dumps(questions), encoding="utf-8")
 
 
 def _documentation(characters: int) -> Iterator[str]:

@@ -32,7 +32,7 @@ PEER_NAME = "infini-gram 2.6.0"
 def query_rows(corpus: Corpus, quick: bool) -> list[Row]:
     index = index_of(corpus.bank.view)
     tokenizer = languagemodel.tokenizer(MODEL)
-    tokens = np.array(tokenizer("\n".join(corpus.asked), add_special_tokens=False)["input_ids"], np.int64)
+    tokens = np.array(tokenizer("\n".join(corpus.queries), add_special_tokens=False)["input_ids"], np.int64)
     tokens = tokens[: 5_000 if quick else 50_000]
     engine = _engine(index, FOLDER / ("infini-gram-quick" if quick else "infini-gram"))
     some = np.linspace(LONGEST, len(tokens) - 1, 300 if quick else 2000).astype(np.int64)

@@ -81,7 +81,7 @@ class Drafts:
             end = getattr(generation_config, "_eos_token_tensor", None)
             ends = [] if end is None else end.reshape(-1).tolist()
             vocabulary = int(self.model.get_output_embeddings().weight.shape[0])
-            return Candidates(self, vocabulary, ends, generation_config.max_length)
+            return DraftCandidates(self, vocabulary, ends, generation_config.max_length)
         return type(self.model)._get_candidate_generator(self.model, generation_config, input_ids, *args, **kwargs)
 
     @contextmanager
@@ -103,7 +103,7 @@ class Drafting(Entry):
         self.drafter = drafter
 
 
-class Candidates:
+class DraftCandidates:
     """The drafts of one generation: `CandidateGenerator` of transformers.
 
     Each is at most as long as those before were right: twice as long after one that was right throughout.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mnemic.arrays import Hashes, Integers
 from mnemic.compiled import compiled
 from operators.contamination.normalise import Words
-from operators.contamination.sets import Question
+from operators.contamination.sets import EvaluationQuestion
 from operators.measure.codepoints import ONE
 
 MOST_OWNERS = 64
@@ -21,7 +21,7 @@ MOST_OWNERS = 64
 
 
 @dataclass(frozen=True)
-class Match:
+class QuestionMatch:
     """Characters [start, end) of a document stand in question number ``question``."""
 
     start: int
@@ -33,7 +33,7 @@ class Match:
 class QuestionTable:
     """Questions by their n-grams of ``ngram`` words; shorter ones, of ``shortest`` words or more, are one n-gram."""
 
-    def __init__(self, questions: Sequence[Question], ngram: int, shortest: int) -> None:
+    def __init__(self, questions: Sequence[EvaluationQuestion], ngram: int, shortest: int) -> None:
         self._words = Words()
         texts = pa.array([question.text for question in questions], pa.large_string())
         by_size: dict[int, list[tuple[Hashes, int]]] = {}
@@ -46,11 +46,11 @@ class QuestionTable:
                 by_size.setdefault(size, []).append((grams, number))
         self._tables = {size: _table(parts) for size, parts in sorted(by_size.items())}
 
-    def matches(self, texts: pa.Array) -> list[list[Match]]:
+    def matches(self, texts: pa.Array) -> list[list[QuestionMatch]]:
         """Of each text the spans that stand in questions, by start, end and question."""
         return [self._of(hashes, bounds) for hashes, bounds in self._words.of(texts)]
 
-    def _of(self, hashes: Hashes, bounds: Integers) -> list[Match]:
+    def _of(self, hashes: Hashes, bounds: Integers) -> list[QuestionMatch]:
         parts = []
         for size, (keys, places, owners_start, owners) in self._tables.items():
             grams = self._words.grams(hashes, size)
@@ -65,7 +65,7 @@ class QuestionTable:
         rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
         return self._joined(rows, bounds)
 
-    def _joined(self, rows: Integers, bounds: Integers) -> list[Match]:
+    def _joined(self, rows: Integers, bounds: Integers) -> list[QuestionMatch]:
         """Matches of rows (question, first word, end word, n-gram), in order: overlapping ones are one span."""
         grams = np.unique(rows[:, [0, 3]], axis=0)
         present = np.bincount(grams[:, 0], minlength=len(self._totals))
@@ -73,7 +73,7 @@ class QuestionTable:
         begins = np.flatnonzero(np.concatenate([[True], ~same]))
         ends = np.concatenate([begins[1:], [len(rows)]]) - 1
         matches = [
-            Match(
+            QuestionMatch(
                 int(bounds[rows[first, 1], 0]),
                 int(bounds[rows[last, 2] - 1, 1]),
                 int(rows[first, 0]),

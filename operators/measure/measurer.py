@@ -34,7 +34,7 @@ _NOTHING = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """Counts int64 [n, len(RAW)], and the lines that C4's rules leave.
 
     ``spans`` int32 [lines, 2] are characters [begin, end), those of document i before ``ends[i]``; ``cited`` bool [n]
@@ -66,7 +66,9 @@ class Measurer:
         self._first_token = np.zeros(places // 2 + 2, np.int32)
         self._tokens = tuple(np.zeros(places, dtype) for dtype in (np.int32, np.uint64, np.int32))
 
-    def measure(self, texts: pa.Array, judged: bool = False, open_lines: bool = False, whole: bool = True) -> Measured:
+    def measure(
+        self, texts: pa.Array, judged: bool = False, open_lines: bool = False, whole: bool = True
+    ) -> Measurement:
         """Counts of ``texts``, strings. Without ``whole`` n-grams, paragraphs and runs are not counted.
 
         For ``judged`` and ``open_lines`` see `operators.measure.lines.line_counts`.
@@ -77,15 +79,17 @@ class Measurer:
         ]
         if len(parts) == 1:
             return parts[0]
-        none = Measured(np.empty((0, len(RAW)), np.int64), np.empty((0, 2), np.int32), _NOTHING, _NOTHING.astype(bool))
+        none = Measurement(
+            np.empty((0, len(RAW)), np.int64), np.empty((0, 2), np.int32), _NOTHING, _NOTHING.astype(bool)
+        )
         counts, spans, ends, cited = zip(
             *((part.counts, part.spans, part.ends, part.cited) for part in (none, *parts)), strict=True
         )
         shifts = np.cumsum([0, *(len(one) for one in spans)])
         moved = [one + shift for one, shift in zip(ends, shifts, strict=False)]
-        return Measured(np.concatenate(counts), np.concatenate(spans), np.concatenate(moved), np.concatenate(cited))
+        return Measurement(np.concatenate(counts), np.concatenate(spans), np.concatenate(moved), np.concatenate(cited))
 
-    def _part(self, data: Any, offsets: Integers, judged: bool, open_lines: bool, whole: bool) -> Measured:
+    def _part(self, data: Any, offsets: Integers, judged: bool, open_lines: bool, whole: bool) -> Measurement:
         documents, sizes = len(offsets) - 1, np.diff(offsets)
         self._make_room(int(sizes.max(initial=0)), int(offsets[-1] - offsets[0]) + documents)
         entries, begins, firsts = self._look_up(data, offsets)
@@ -96,7 +100,7 @@ class Measurer:
         chunks = (self._first_token, self._tokens)
         by_spaces = self._rule == "unicode"
         judging = (*phrases(), by_spaces, judged, open_lines)
-        kept = line_counts(*reading, entries, begins, firsts, *chunks, *judging, spans, ends, cited, out)
+        full = line_counts(*reading, entries, begins, firsts, *chunks, *judging, spans, ends, cited, out)
         if self._stamp > 1 << 30:
             self._table[:] = 0
             self._stamp = 1
@@ -104,7 +108,7 @@ class Measurer:
         self._stamp = int(
             repetition_counts(*reading, entries, firsts, *chunks, self._scratch, self._table, stamp, whole, out)
         )
-        return Measured(out, spans[:kept].copy(), ends, cited)
+        return Measurement(out, spans[:full].copy(), ends, cited)
 
     def _look_up(self, data: Any, offsets: Integers) -> tuple[Any, Any, Any]:
         """The entry and the beginning of every chunk, and where those of each document begin."""

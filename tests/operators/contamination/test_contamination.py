@@ -10,7 +10,7 @@ import pytest
 
 from mnemic.errors import RecipeError
 from operators.contamination.operator import Contamination
-from operators.contamination.sets import Question, files_of, questions_of
+from operators.contamination.sets import EvaluationQuestion, files_of, questions_of
 from operators.contamination.table import QuestionTable
 
 QUESTION = (
@@ -32,16 +32,18 @@ CHANGES = {
 
 
 def table(*texts, ngram=13, shortest=8):
-    return QuestionTable([Question("set", str(place), text) for place, text in enumerate(texts)], ngram, shortest)
+    return QuestionTable(
+        [EvaluationQuestion("set", str(place), text) for place, text in enumerate(texts)], ngram, shortest
+    )
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_question_is_told_after(change):
-    said = CHANGES[change](QUESTION)
-    document = f"Before it stands this. {said} And this behind."
+    question = CHANGES[change](QUESTION)
+    document = f"Before it stands this. {question} And this behind."
     (match,) = table(QUESTION).matches(pa.array([document]))[0]
     assert match.share == 1.0 and match.question == 0
-    assert document[match.start : match.end] == said.rstrip("?! ")
+    assert document[match.start : match.end] == question.rstrip("?! ")
 
 
 def test_fewer_words_than_an_ngram_are_no_match_and_a_part_has_its_share():
