@@ -37,11 +37,11 @@ _LONGEST, _SHORTEST = 200_000, 200
 
 @dataclass(frozen=True)
 class Corpus:
-    """``recipe`` of the bank, the bank, ``queries``, texts that it does not have, and ``prompts``, of documentation."""
+    """``recipe`` of the bank, the bank, ``questions``, texts that it does not have, and ``prompts``, of documentation."""
 
     recipe: dict[str, Any]
     bank: Bank
-    queries: list[str]
+    questions: list[str]
     prompts: list[str]
 
 
@@ -50,7 +50,7 @@ def corpus(quick: bool) -> Corpus:
     name = "text-quick" if quick else "text"
     characters = int(CHARACTERS_A_TOKEN * (1_000_000 if quick else 10_600_000))
     folder = FOLDER / name
-    if not (folder / "queries.json").exists():
+    if not (folder / "asked.json").exists():
         _write(folder, characters)
     recipe = {
         "name": name,
@@ -64,8 +64,8 @@ def corpus(quick: bool) -> Corpus:
     }
     result = mnemic.build(recipe, engine="inline", device="cpu")
     tell(f"{name}: " + ", ".join(f"{step.step} {step.seconds:.1f} s" for step in result.steps))
-    questions = json.loads((folder / "queries.json").read_text(encoding="utf-8"))
-    return Corpus(recipe, mnemic.open_bank(result.bank), questions["queries"], questions["prompts"])
+    beside = json.loads((folder / "asked.json").read_text(encoding="utf-8"))
+    return Corpus(recipe, mnemic.open_bank(result.bank), beside["asked"], beside["prompts"])
 
 
 def _write(folder: Path, characters: int) -> None:
@@ -74,20 +74,20 @@ def _write(folder: Path, characters: int) -> None:
     draw = random.Random(0)
     prompts = [documentation.pop(draw.randrange(len(documentation))) for _ in range(16)]
     draw.shuffle(documentation)
-    texts, size, queries = list[str](), 0, list[str]()
+    texts, size, questions = list[str](), 0, list[str]()
     for text in chain(documentation, _sources(draw)):
         if size < characters:
             texts.append(text)
             size += len(text)
-        elif sum(map(len, queries)) < HELD:
-            queries.append(text)
+        elif sum(map(len, questions)) < HELD:
+            questions.append(text)
         else:
             break
     for start in range(0, len(texts), _FILE):
         lines = [json.dumps({"text": text}) for text in texts[start : start + _FILE]]
         (folder / "documents" / f"{start:06}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    questions = {"queries": queries, "prompts": prompts}
-    (folder / "queries.json").write_text(json.dumps(questions), encoding="utf-8")
+    beside = {"asked": questions, "prompts": prompts}
+    (folder / "asked.json").write_text(json.dumps(beside), encoding="utf-8")
 
 
 def _documentation(characters: int) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Asking the index: longest match and continuations of the context before each token of text that it does not have.
 
-`infini-gram` has the same tokens, each document reversed by nobody: its own indexer sorts them, and its engine answers
+`infini-gram` has the same tokens, its own indexer sorts them, and its engine answers
 `infgram_ntd`, the longest suffix that stands there and what follows it. Contexts are the last 64 tokens. Answers are
 compared where both look at all places. Its engine is asked one context at a time, the only way that it has; ours all at
 once, as evaluation does, and one at a time, as generation does.
@@ -8,6 +8,7 @@ once, as evaluation does, and one at a time, as generation does.
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 import time
@@ -32,7 +33,7 @@ PEER_NAME = "infini-gram 2.6.0"
 def query_rows(corpus: Corpus, quick: bool) -> list[Row]:
     index = index_of(corpus.bank.view)
     tokenizer = languagemodel.tokenizer(MODEL)
-    tokens = np.array(tokenizer("\n".join(corpus.queries), add_special_tokens=False)["input_ids"], np.int64)
+    tokens = np.array(tokenizer("\n".join(corpus.questions), add_special_tokens=False)["input_ids"], np.int64)
     tokens = tokens[: 5_000 if quick else 50_000]
     engine = _engine(index, FOLDER / ("infini-gram-quick" if quick else "infini-gram"))
     some = np.linspace(LONGEST, len(tokens) - 1, 300 if quick else 2000).astype(np.int64)
@@ -88,7 +89,9 @@ def _engine(index: SuffixIndex, folder: Path) -> Any:
         np.concatenate(parts).astype("<u2").tofile(folder / "tokenized.0")
         np.array(offsets, "<u8").tofile(folder / "offset.0")
         started = time.perf_counter()
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         options = {"data_dir": folder / "data", "save_dir": folder, "token_dtype": "u16", "cpus": 1, "mem": 4}
+        options["ulimit"] = files
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         subprocess.run(
             [sys.executable, "-m", "infini_gram.indexing", *words], check=True, stdout=sys.stderr, timeout=1800

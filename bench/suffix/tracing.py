@@ -15,7 +15,7 @@ TOKENS = 500
 def tracing_rows(corpus: Corpus, quick: bool) -> list[Row]:
     tokenizer = languagemodel.tokenizer(MODEL)
     bank = corpus.bank
-    texts = [text for text in [*corpus.prompts, *corpus.queries] if len(text) > 4 * TOKENS][: 8 if quick else 24]
+    texts = [text for text in [*corpus.prompts, *corpus.questions] if len(text) > 4 * TOKENS][: 8 if quick else 24]
     answers = [tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"][:TOKENS]) for text in texts]
     for answer in answers[:2]:
         bank.trace(answer, tokenizer=tokenizer)

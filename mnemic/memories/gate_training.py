@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _SMALLEST = 1e-6  # deviation below which a feature says nothing
 _LEAST = 1e-3  # share of a component that training begins with
+_HISTORY = 10  # steps that L-BFGS remembers; each costs two dot products a step
 _SCALE = 0.3  # of the first layer's random weights, in standard deviations of its input
 
 
@@ -128,7 +129,12 @@ def train(rows: ScoredRows, weights: tuple[float, ...], settings: GateSettings =
     likelihood = torch.from_numpy(np.exp(rows.logs - rows.logs.max(axis=1, keepdims=True)))
     layers = _start(len(rows.names), weights, settings)
     optimiser = torch.optim.LBFGS(
-        layers, max_iter=settings.steps, tolerance_grad=1e-6, tolerance_change=1e-6, line_search_fn="strong_wolfe"
+        layers,
+        max_iter=settings.steps,
+        tolerance_grad=1e-6,
+        tolerance_change=1e-6,
+        history_size=_HISTORY,
+        line_search_fn="strong_wolfe",
     )
 
     def loss() -> Any:

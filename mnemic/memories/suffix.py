@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,8 +122,7 @@ class Draft:
     @classmethod
     def of(cls, memory: Memory) -> Draft:
         """Of the memory "suffix" of a bank."""
-        assert isinstance(memory, StoredSuffixes)
-        return cls(memory)
+        return cls(cast(StoredSuffixes, memory))
 
     @property
     def info(self) -> MemoryInfo:

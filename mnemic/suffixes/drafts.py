@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mnemic.arrays import Integers
 from mnemic.suffixes.contexts import Contexts
@@ -51,9 +53,7 @@ class SuffixDrafts:
         return np.array(draft, np.int64)
 
 
-def _behind(
-    tokens: np.ndarray[tuple[int], np.dtype[np.generic]], places: Integers, most: int, separator: int
-) -> Integers:
+def _behind(tokens: NDArray[Any], places: NDArray[np.int32], most: int, separator: int) -> Integers:
     """The ``most`` tokens at and behind each place, int64 [places, most]; -1 from the end of the document on."""
     numbers = places.astype(np.int64)[:, None] + np.arange(most)
     rows = tokens[np.minimum(numbers, len(tokens) - 1)].astype(np.int64)

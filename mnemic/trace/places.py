@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,8 @@ from mnemic.trace.spans import Candidate
 Ints = NDArray[np.int64]
 
 
-class DocumentPlaces(NamedTuple):
+@dataclass(frozen=True, order=True)
+class DocumentPlaces:
     """A document with a span ``count`` times, first at its ``token``; the span itself begins ``lead`` letters on."""
 
     document: str
@@ -40,7 +41,7 @@ def documents_of(index: SuffixIndex, span: Candidate, limit: int) -> tuple[int, 
                 place = DocumentPlaces(shard.documents[int(document)].as_py(), token, lead, int(count))
                 other = places.get((number, int(document)))
                 if other is not None:
-                    place = min(place, other, key=lambda one: one.token)._replace(count=place.count + other.count)
+                    place = replace(min(place, other), count=place.count + other.count)
                 places[number, int(document)] = place
         documents += len(np.unique(np.concatenate(owners))) if owners else 0
     return documents, sorted(places.values())[:limit]

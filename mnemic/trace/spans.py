@@ -67,12 +67,12 @@ def begins(index: SuffixIndex, tokens: NDArray[Any]) -> Ints:
         (first, last - 1, int(starts[first - 1]), -1) for first, last in zip(edges[::2], edges[1::2], strict=True)
     ]
     while ranges:  # (first, last, the earliest that they may begin, where the match of the one behind begins or -1)
-        middles = [last if right < 0 else (first + last) // 2 for first, last, _, right in ranges]
+        probes = [last if right < 0 else (first + last) // 2 for first, last, _, right in ranges]
         lefts = [left for _, _, left, _ in ranges]
-        some = Contexts(contexts.tokens, np.array(lefts, np.int64), np.array(middles, np.int64) + 1)
+        some = Contexts(contexts.tokens, np.array(lefts, np.int64), np.array(probes, np.int64) + 1)
         halves = []
         lengths = index.matches(some).lengths[:, 0]
-        for (first, last, left, right), place, length in zip(ranges, middles, lengths, strict=True):
+        for (first, last, left, right), place, length in zip(ranges, probes, lengths, strict=True):
             starts[place] = start = place + 1 - int(length)
             for low, high, before, behind in ((first, place - 1, left, start), (place + 1, last, start, right)):
                 if low > high:

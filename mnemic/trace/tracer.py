@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -41,7 +41,8 @@ _SCANNED = 256
 """Documents that are read at once where their texts are looked through."""
 
 
-class _Hits(NamedTuple):
+@dataclass(frozen=True)
+class _Hits:
     """Places of a string: how many, in how many documents, and the first of them by (document, character)."""
 
     count: int

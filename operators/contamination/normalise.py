@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mnemic.arrays import Hashes, Integers
+from mnemic.arrays import Hashes
 from mnemic.compiled import compiled
 from mnemic.words import UNSPACED
 from operators.deduplicate.shingles import buffers
@@ -106,7 +106,7 @@ class Words:
         self._tables = folding()
         self._size = 0
 
-    def of(self, texts: pa.Array) -> list[tuple[Hashes, Integers]]:
+    def of(self, texts: pa.Array) -> list[tuple[Hashes, NDArray[np.int32]]]:
         """Hashes uint64 [n] and characters int32 [n, 2] of the words of each text."""
         data, offsets = buffers(texts)
         longest = int(np.diff(offsets).max(initial=0)) + 1

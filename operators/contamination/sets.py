@@ -27,7 +27,7 @@ _DEPTH = 20
 
 
 @dataclass(frozen=True)
-class EvaluationQuestion:
+class SetQuestion:
     """A text of an evaluation set. ``set`` is the name of its file."""
 
     set: str
@@ -73,7 +73,7 @@ def digest_of(files: Sequence[Path]) -> str:
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
 
 
-def questions_of(file: Path) -> Iterator[EvaluationQuestion]:
+def questions_of(file: Path) -> Iterator[SetQuestion]:
     """The questions of a file. A line that is no JSON is refused with its number."""
     try:
         text = contents(file).decode("utf-8-sig")
@@ -82,7 +82,7 @@ def questions_of(file: Path) -> Iterator[EvaluationQuestion]:
     if file.suffix == ".txt":
         for number, line in enumerate(text.splitlines(), 1):
             if line.strip():
-                yield EvaluationQuestion(file.name, str(number), line)
+                yield SetQuestion(file.name, str(number), line)
         return
     rows: Iterable[tuple[int, Any]]
     if file.suffix == ".json":
@@ -97,7 +97,7 @@ def questions_of(file: Path) -> Iterator[EvaluationQuestion]:
         named = row.get("id") if isinstance(row, dict) else None
         identity = str(named)[:200] if isinstance(named, str | int) else str(number)
         for value in _texts(row, 0):
-            yield EvaluationQuestion(file.name, identity, value)
+            yield SetQuestion(file.name, identity, value)
 
 
 def _loaded(text: str, place: str) -> Any:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mnemic.arrays import Hashes, Integers
 from mnemic.compiled import compiled
 from operators.contamination.normalise import Words
-from operators.contamination.sets import EvaluationQuestion
+from operators.contamination.sets import SetQuestion
 from operators.measure.codepoints import ONE
 
 MOST_OWNERS = 64
@@ -33,7 +33,7 @@ class QuestionMatch:
 class QuestionTable:
     """Questions by their n-grams of ``ngram`` words; shorter ones, of ``shortest`` words or more, are one n-gram."""
 
-    def __init__(self, questions: Sequence[EvaluationQuestion], ngram: int, shortest: int) -> None:
+    def __init__(self, questions: Sequence[SetQuestion], ngram: int, shortest: int) -> None:
         self._words = Words()
         texts = pa.array([question.text for question in questions], pa.large_string())
         by_size: dict[int, list[tuple[Hashes, int]]] = {}
@@ -50,7 +50,7 @@ class QuestionTable:
         """Of each text the spans that stand in questions, by start, end and question."""
         return [self._of(hashes, bounds) for hashes, bounds in self._words.of(texts)]
 
-    def _of(self, hashes: Hashes, bounds: Integers) -> list[QuestionMatch]:
+    def _of(self, hashes: Hashes, bounds: NDArray[np.int32]) -> list[Match]:
         parts = []
         for size, (keys, places, owners_start, owners) in self._tables.items():
             grams = self._words.grams(hashes, size)
@@ -65,7 +65,7 @@ class QuestionTable:
         rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
         return self._joined(rows, bounds)
 
-    def _joined(self, rows: Integers, bounds: Integers) -> list[QuestionMatch]:
+    def _joined(self, rows: Integers, bounds: NDArray[np.int32]) -> list[Match]:
         """Matches of rows (question, first word, end word, n-gram), in order: overlapping ones are one span."""
         grams = np.unique(rows[:, [0, 3]], axis=0)
         present = np.bincount(grams[:, 0], minlength=len(self._totals))

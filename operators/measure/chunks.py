@@ -44,7 +44,7 @@ _ELLIPSIS, _FULL_STOP, _HASH_SIGN = 0x2026, 46, 35
 
 
 @compiled
-def separates(code: int, classes: Any, by_three: bool) -> bool:
+def separates(code: int, classes: Any, by_three: bool) -> Any:
     """Whether a code point divides chunks: any white space, or of ``by_three`` a space, a tab and a line feed alone."""
     if by_three:
         return code in (32, 10, 9)

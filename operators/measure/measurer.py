@@ -17,7 +17,8 @@ from operators.measure.chunks import add_chunks, look_up, stop_hashes
 from operators.measure.codepoints import classes
 from operators.measure.english import english_rules
 from operators.measure.lines import line_counts, phrases
-from operators.measure.repetition import repetition_counts, room
+from operators.measure.ngrams import room
+from operators.measure.repetition import repetition_counts
 
 RULES = ("unicode", "whitespace", "datajuicer", "spacy-en")
 """Word rules. The first three are compiled; the last one is `operators.measure.english`, once for each chunk."""
@@ -34,7 +35,7 @@ _NOTHING = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
-class Measurement:
+class TextCounts:
     """Counts int64 [n, len(RAW)], and the lines that C4's rules leave.
 
     ``spans`` int32 [lines, 2] are characters [begin, end), those of document i before ``ends[i]``; ``cited`` bool [n]
@@ -68,7 +69,7 @@ class Measurer:
 
     def measure(
         self, texts: pa.Array, judged: bool = False, open_lines: bool = False, whole: bool = True
-    ) -> Measurement:
+    ) -> TextCounts:
         """Counts of ``texts``, strings. Without ``whole`` n-grams, paragraphs and runs are not counted.
 
         For ``judged`` and ``open_lines`` see `operators.measure.lines.line_counts`.
@@ -79,7 +80,7 @@ class Measurer:
         ]
         if len(parts) == 1:
             return parts[0]
-        none = Measurement(
+        none = TextCounts(
             np.empty((0, len(RAW)), np.int64), np.empty((0, 2), np.int32), _NOTHING, _NOTHING.astype(bool)
         )
         counts, spans, ends, cited = zip(
@@ -87,9 +88,9 @@ class Measurer:
         )
         shifts = np.cumsum([0, *(len(one) for one in spans)])
         moved = [one + shift for one, shift in zip(ends, shifts, strict=False)]
-        return Measurement(np.concatenate(counts), np.concatenate(spans), np.concatenate(moved), np.concatenate(cited))
+        return TextCounts(np.concatenate(counts), np.concatenate(spans), np.concatenate(moved), np.concatenate(cited))
 
-    def _part(self, data: Any, offsets: Integers, judged: bool, open_lines: bool, whole: bool) -> Measurement:
+    def _part(self, data: Any, offsets: Integers, judged: bool, open_lines: bool, whole: bool) -> TextCounts:
         documents, sizes = len(offsets) - 1, np.diff(offsets)
         self._make_room(int(sizes.max(initial=0)), int(offsets[-1] - offsets[0]) + documents)
         entries, begins, firsts = self._look_up(data, offsets)
@@ -98,9 +99,8 @@ class Measurer:
         ends, cited = np.zeros(documents, np.int64), np.zeros(documents, np.bool_)
         reading = (data, offsets, self._classes, self._codes)
         chunks = (self._first_token, self._tokens)
-        by_spaces = self._rule == "unicode"
-        judging = (*phrases(), by_spaces, judged, open_lines)
-        full = line_counts(*reading, entries, begins, firsts, *chunks, *judging, spans, ends, cited, out)
+        by_spaces, scanned = self._rule == "unicode", (*reading, entries, begins, firsts, *chunks, *phrases())
+        kept = line_counts(*scanned, by_spaces, judged, open_lines, spans, ends, cited, out)
         if self._stamp > 1 << 30:
             self._table[:] = 0
             self._stamp = 1
@@ -108,7 +108,7 @@ class Measurer:
         self._stamp = int(
             repetition_counts(*reading, entries, firsts, *chunks, self._scratch, self._table, stamp, whole, out)
         )
-        return Measurement(out, spans[:full].copy(), ends, cited)
+        return TextCounts(out, spans[:kept].copy(), ends, cited)
 
     def _look_up(self, data: Any, offsets: Integers) -> tuple[Any, Any, Any]:
         """The entry and the beginning of every chunk, and where those of each document begin."""

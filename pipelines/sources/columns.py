@@ -21,7 +21,7 @@ ColumnType = Literal["text", "number", "time", "list"]
 
 
 class Column(BaseModel):
-    """A column that has another name than the ``field`` that it holds."""
+    """A column that has another name than the field that it holds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

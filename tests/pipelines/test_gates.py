@@ -111,9 +111,7 @@ def test_the_retrievers_confidence_is_that_of_its_votes(bank):
     np.testing.assert_allclose(own, np.stack([logs.max(1), entropy], axis=1), atol=2e-3)
 
 
-@pytest.mark.parametrize(
-    "names", [["mlp"], ["knn"], ["suffix"], ["decoder", "mlp"], ["mlp", "suffix", "knn", "decoder"]]
-)
+@pytest.mark.parametrize("names", ["mlp", "knn", "suffix", "decoder+mlp", "mlp+suffix+knn+decoder"])
 def test_a_model_with_the_gate_gives_held_out_tokens_what_evaluation_says(bank, model, loaded, monkeypatch, names):
     """The gate is taken whether it is better or not: the features of tuning are those of a forward pass."""
     names, rows = names.split("+"), HeldOutRows.read(bank.view)

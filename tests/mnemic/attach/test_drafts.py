@@ -32,7 +32,7 @@ def generated(model, ids, tokens=40, **settings):
 
 
 def passes(model, ids, **settings):
-    """The output, and how often the model was asked."""
+    """The output, and how often the model was often."""
     count = 0
 
     def counted(*_):
@@ -53,7 +53,7 @@ def drafts_of(*texts):
 @pytest.mark.parametrize("seed", range(4))
 def test_greedy_output_is_the_one_without_drafts(model, seed):
     ids = prompt(seed)
-    plain, most = passes(model, ids)
+    plain, often = passes(model, ids)
     other = np.random.default_rng(seed).integers(1, 320, 60)
     right = drafts_of(plain[0].tolist(), other)
     half = drafts_of(np.where(np.arange(plain.shape[1]) % 9 == 8, 5, plain[0].numpy()), other)
@@ -62,7 +62,7 @@ def test_greedy_output_is_the_one_without_drafts(model, seed):
         with host.draft(drafter):
             output, fewer = passes(model, ids)
             assert torch.equal(output, plain)
-            assert fewer <= most and (drafter is not right or fewer < most / 3)
+            assert fewer <= often and (drafter is not right or fewer < often / 3)
             assert 0 <= host.drafts.accepted <= host.drafts.drafted
             if drafter is right:
                 assert host.drafts.accepted + fewer == 40

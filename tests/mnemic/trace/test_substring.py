@@ -46,12 +46,12 @@ def places(index, pieces, text):
 
 def scanned(texts, text):
     """The same by looking at every byte."""
-    needle = text.encode()
+    encoded = text.encode()
     return Counter(
         (f"{number:03d}", byte)
         for number, one in enumerate(texts)
         for byte in range(len(one.encode()))
-        if one.encode().startswith(needle, byte)
+        if one.encode().startswith(encoded, byte)
     )
 
 

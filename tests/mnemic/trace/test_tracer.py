@@ -177,8 +177,8 @@ def test_what_cannot_be_asked_is_a_sentence(bank, tiny, tmp_path):
     other = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE({"a": 0}, [])))
     with pytest.raises(ModelError, match="not the one"):
         bank.count("a", tokenizer=other)
-    tokenizer = languagemodel.tokenizer(bank.release.recipe["language_model"])
-    assert bank.count("a", tokenizer=tokenizer) == bank.count("a")
+    loaded = languagemodel.tokenizer(bank.release.recipe["language_model"])
+    assert bank.count("a", tokenizer=loaded) == bank.count("a")
     assert bank.trace("").spans == () and bank.trace(" \n").spans == ()
 
 

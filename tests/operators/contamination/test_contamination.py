@@ -10,7 +10,7 @@ import pytest
 
 from mnemic.errors import RecipeError
 from operators.contamination.operator import Contamination
-from operators.contamination.sets import EvaluationQuestion, files_of, questions_of
+from operators.contamination.sets import SetQuestion, files_of, questions_of
 from operators.contamination.table import QuestionTable
 
 QUESTION = (
@@ -32,9 +32,7 @@ CHANGES = {
 
 
 def table(*texts, ngram=13, shortest=8):
-    return QuestionTable(
-        [EvaluationQuestion("set", str(place), text) for place, text in enumerate(texts)], ngram, shortest
-    )
+    return QuestionTable([SetQuestion("set", str(place), text) for place, text in enumerate(texts)], ngram, shortest)
 
 
 @pytest.mark.parametrize("change", CHANGES)
