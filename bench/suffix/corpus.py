@@ -37,7 +37,7 @@ _LONGEST, _SHORTEST = 200_000, 200
 
 @dataclass(frozen=True)
 class Corpus:
-    """``recipe`` of the bank, the bank, ``questions``, texts that it does not have, and ``prompts``, of documentation."""
+    """The bank, its ``recipe``, and texts that it does not have: ``questions``, and ``prompts`` of documentation."""
 
     recipe: dict[str, Any]
     bank: Bank
