@@ -27,9 +27,6 @@ LOOKED_AT = 256
 MOST_SORTED = 1 << 20
 """Places that are put into the order of their documents."""
 
-MOST_SORTED = 1 << 20
-"""Places that are put into the order of their documents."""
-
 
 @dataclass(frozen=True)
 class Matches:

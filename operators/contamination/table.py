@@ -50,7 +50,7 @@ class QuestionTable:
         """Of each text the spans that stand in questions, by start, end and question."""
         return [self._of(hashes, bounds) for hashes, bounds in self._words.of(texts)]
 
-    def _of(self, hashes: Hashes, bounds: NDArray[np.int32]) -> list[Match]:
+    def _of(self, hashes: Hashes, bounds: NDArray[np.int32]) -> list[QuestionMatch]:
         parts = []
         for size, (keys, places, owners_start, owners) in self._tables.items():
             grams = self._words.grams(hashes, size)
@@ -65,7 +65,7 @@ class QuestionTable:
         rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
         return self._joined(rows, bounds)
 
-    def _joined(self, rows: Integers, bounds: NDArray[np.int32]) -> list[Match]:
+    def _joined(self, rows: Integers, bounds: NDArray[np.int32]) -> list[QuestionMatch]:
         """Matches of rows (question, first word, end word, n-gram), in order: overlapping ones are one span."""
         grams = np.unique(rows[:, [0, 3]], axis=0)
         present = np.bincount(grams[:, 0], minlength=len(self._totals))
