@@ -70,7 +70,7 @@ class GateStep:
         """The columns of the datastore, whose identity is that of what is read."""
         operator = self.operator.confidence
         fields = resolved_fields(operator)
-        record = Record(self.name, operator.version, fields, {"datastore": self.record.reads["datastore"]})
+        record = Record("confidence", operator.version, fields, {"datastore": self.record.reads["datastore"]})
         return confidence_step(record, operator, ("datastore",))
 
     def check(self, store: Store, max_rejects: float) -> None:
