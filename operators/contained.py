@@ -21,7 +21,7 @@ from mnemic.languagemodel.windows import CHARACTERS_PER_TOKEN
 from mnemic.splits import STORED
 from operators.contracts import Corpus, Progress, Resources
 from operators.deduplicate.shingles import Shingler, slices
-from operators.sections import Fit, Section, shared_field
+from operators.sections import Fit, Section, along_with, shared_field
 
 COLUMN = "contained"
 _AT_ONCE = 1 << 20  # shingles that are looked up together
@@ -70,12 +70,6 @@ class Contained:
         return HeldOutShingles(Shingler(self.ngram, "words"), *columns)
 
 
-def _with_suffixes(settings: dict[str, Any] | None, sections: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What an evaluation leaves out is known wherever there is a suffix index and text is held out."""
-    named = sections.get("suffixes") is not None and sections.get("split") is not None
-    return {} if settings is None and named else settings
-
-
 SECTION = Section(
     "contained",
     Contained,
@@ -88,7 +82,7 @@ SECTION = Section(
         needs=("duplicate_of", "split"),
     ),
     reads=("read",),
-    complete=_with_suffixes,
+    complete=along_with("suffixes", "split"),
 )
 
 

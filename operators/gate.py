@@ -6,16 +6,16 @@ thing that is read again are the held-out documents, for the model's confidence 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from mnemic.catalogue import CATALOGUE
 from mnemic.memories.gate_training import GateSettings
 from mnemic.memories.kinds import MemoryInfo
 from operators.confidence import Confidence
 from operators.contracts import Resources, bounds, model_field, refuse
-from operators.sections import Driven, Section, shared_field
+from operators.sections import Driven, Section, along_with, shared_field
 
 SUFFIX = "suffix"
 """The kind of memory that is weighed together with each of the others."""
@@ -70,11 +70,6 @@ def sets_of(infos: Sequence[MemoryInfo]) -> list[tuple[MemoryInfo, ...]]:
     return list({frozenset(info.name for info in one): one for one in sets if one}.values())
 
 
-def _with_suffixes(settings: dict[str, Any] | None, sections: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Where a bank has suffixes it has gates, unless `gate: false` turns them off."""
-    return {} if settings is None and sections.get("suffixes") is not None else settings
-
-
 SECTION = Section(
     "gate",
     GateTraining,
@@ -84,5 +79,5 @@ SECTION = Section(
         datasets=(CATALOGUE["gates"],),
         optional=("imitate", "control", "decode", "suffixes", "contained"),
     ),
-    complete=_with_suffixes,
+    complete=along_with("suffixes"),
 )

@@ -164,6 +164,15 @@ class Section:
                 return ()
 
 
+def along_with(*names: str) -> Complete:
+    """A section that runs, named or not, wherever all of the sections ``names`` do."""
+
+    def complete(settings: dict[str, Any] | None, sections: Mapping[str, Any]) -> dict[str, Any] | None:
+        return {} if settings is None and all(sections.get(name) is not None for name in names) else settings
+
+    return complete
+
+
 def shared_field(default: Any, said_by: str, identity: bool = True, **metadata: Any) -> Any:
     """A field that a recipe writes once, at ``said_by`` ("language_model", "signature.ngram"), for all who read it.
 

@@ -6,7 +6,7 @@ are those that it would make itself, and the suffix index is built of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,7 +20,7 @@ from mnemic.edits import original, readings
 from mnemic.errors import StepError
 from mnemic.kept import KEPT
 from operators.contracts import NO_REJECTS, BatchFunction, Resources, tokenizer_field
-from operators.sections import Derive, Section
+from operators.sections import Derive, Section, along_with
 
 _CHARACTERS = 1 << 22
 """Of texts that are tokenized together: a tokenizer gives numbers of Python, some 30 bytes a character."""
@@ -59,11 +59,6 @@ class Tokenize:
         return tokenize
 
 
-def _with_suffixes(settings: dict[str, Any] | None, sections: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Tokens are made where the suffix index is, named or not."""
-    return {} if settings is None and sections.get("suffixes") is not None else settings
-
-
 SECTION = Section(
     "tokens",
     Tokenize,
@@ -79,7 +74,7 @@ SECTION = Section(
         optional=("edits",),
     ),
     reads=("read",),
-    complete=_with_suffixes,
+    complete=along_with("suffixes"),
 )
 
 

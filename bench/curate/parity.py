@@ -76,5 +76,5 @@ def unequal_values(texts: Sequence[str], peer: Mapping[str, Sequence[Any]]) -> d
     for name, expression in VALUES.items():
         mine = np.nan_to_num(Rule(name, expression, "min", 0.0).formula(columns), nan=0.0)
         theirs = np.asarray(peer[name], np.float64)
-        unequal[name] = [(int(at), peer[name][at], float(mine[at])) for at in np.flatnonzero(mine != theirs)]
+        unequal[name] = [(at, peer[name][at], float(mine[at])) for at in np.flatnonzero(mine != theirs).tolist()]
     return unequal

@@ -51,13 +51,14 @@ def write_mbox(file: TextIO, size: int, words: int) -> None:
 
 
 def write_chatgpt(file: TextIO, size: int, words: int) -> None:
-    made = texts(words)
+    passages = texts(words)
     for number in range(size):
         file.write("[" if number == 0 else ",")
         nodes: dict[str, Any] = {}
         for n in range(20):
             message = {"author": {"role": "user" if n % 2 else "assistant"}, "create_time": float(BEGIN + n)}
-            message |= {"content": {"content_type": "text", "parts": [next(made)]}, "metadata": {}, "recipient": "all"}
+            content = {"content_type": "text", "parts": [next(passages)]}
+            message |= {"content": content, "metadata": {}, "recipient": "all"}
             nodes[f"n{n}"] = {"id": f"n{n}", "message": message, "parent": f"n{n - 1}" if n else None, "children": []}
         file.write(json.dumps({"title": f"Talk {number}", "mapping": nodes, "current_node": "n19", "id": f"t{number}"}))
         if file.tell() >= size:

@@ -34,7 +34,7 @@ def _mutate(arguments: list[str]) -> int:
         outcome = run(name, options.count, options.seed)
         seconds = time.perf_counter() - begin
         print(
-            f"{name:<12} {outcome.tried:,} mutations, {outcome.taken:,} gave a document, longest"
+            f"{name:<12} {outcome.tried:,} mutations, {outcome.read:,} gave a document, longest"
             f" {outcome.longest:.2f} s, {len(outcome.faults)} faults, {len(outcome.reasons)} reasons ({seconds:.0f} s)",
             flush=True,
         )

@@ -178,12 +178,12 @@ def main() -> int:
             write(large, arguments.megabytes * 1_000_000)
             command = [sys.executable, "-m", "bench.sources.memory", "--child", kind, str(small), str(large)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
-            told = json.loads(done.stdout.splitlines()[-1])
+            report = json.loads(done.stdout.splitlines()[-1])
             size = large.stat().st_size / 1e6
-        missed |= told["growth"] > MOST
+        missed |= report["growth"] > MOST
         print(
-            f"{name:<8} {size:>8,.0f} MB file  grows by {told['growth']:>6.1f} MB (must {MOST:.0f})  "
-            f"{told['documents']:>9,} documents, {told['rejects']} rejects, {size / told['seconds']:>6.1f} MB/s",
+            f"{name:<8} {size:>8,.0f} MB file  grows by {report['growth']:>6.1f} MB (must {MOST:.0f})  "
+            f"{report['documents']:>9,} documents, {report['rejects']} rejects, {size / report['seconds']:>6.1f} MB/s",
             flush=True,
         )
     return int(missed)

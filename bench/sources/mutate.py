@@ -53,7 +53,7 @@ class Outcome:
     """What became of the mutations of a format."""
 
     tried: int = 0
-    taken: int = 0  # mutations that gave a document
+    read: int = 0  # mutations that gave a document
     longest: float = 0.0  # seconds
     reasons: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)  # what must not be
@@ -164,7 +164,7 @@ def _read(files: Sample, folder: Path, outcome: Outcome, number: int) -> None:
     if seconds > LONGEST:
         outcome.faults.append(f"{number}: {seconds:.1f} s")
     outcome.faults.extend(f"{number}: {fault}" for fault in _faults(results))
-    outcome.taken += any(hasattr(result, "text") for result in results)
+    outcome.read += any(hasattr(result, "text") for result in results)
     outcome.reasons.update(result.reason[:60] for result in results if hasattr(result, "reason"))
 
 

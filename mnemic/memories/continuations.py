@@ -94,8 +94,8 @@ class SuffixMemory:
     def _of(self, contexts: Integers, orders: int) -> Answers:
         rows, width = contexts.shape
         ends = np.arange(1, rows + 1) * width
-        asked = Contexts(np.ascontiguousarray(contexts, np.int32).reshape(-1), ends - width, ends)
-        matches = self.index.matches(asked, orders)
+        suffixes = Contexts(np.ascontiguousarray(contexts, np.int32).reshape(-1), ends - width, ends)
+        matches = self.index.matches(suffixes, orders)
         following = self.index.continuations(matches)
         sizes = np.diff(following.begins)
         most = max(1, int(sizes.max(initial=0)))

@@ -27,9 +27,6 @@ LOOKED_AT = 256
 MOST_SORTED = 1 << 20
 """Places that are put into the order of their documents."""
 
-MOST_SORTED = 1 << 20
-"""Places that are put into the order of their documents."""
-
 
 @dataclass(frozen=True)
 class Matches:
@@ -167,17 +164,17 @@ class SuffixIndex:
         for order in range(1, orders):
             shorter = np.where(entered, 0, own)
             for number, shard in enumerate(self.shards):
-                asked = np.where(entered[number], length, 0)
+                limits = np.where(entered[number], length, 0)
                 below = np.zeros_like(length)
-                arguments = (shard.tokens, shard.places, contexts.tokens, contexts.ends, asked)
+                arguments = (shard.tokens, shard.places, contexts.tokens, contexts.ends, limits)
                 self.code.next_lengths(*arguments, first[number], last[number], below)
                 shorter[number] = np.maximum(shorter[number], below)
             length = shorter.max(axis=0, initial=0)
             now = (shorter == length) & (length > 0)
             for number, shard in enumerate(self.shards):
-                asked = np.where(now[number] & entered[number], length, 0)
+                limits = np.where(now[number] & entered[number], length, 0)
                 arrays = (shard.tokens, shard.places, shard.ranks, shard.heads)
-                self.code.widen(*arrays, contexts.tokens, contexts.ends, asked, first[number], last[number])
+                self.code.widen(*arrays, contexts.tokens, contexts.ends, limits, first[number], last[number])
             entered |= now
             matches.set(order, length, first, last, entered)
         return matches

@@ -132,10 +132,10 @@ def longest_matches(
         low, high = head - 1, tail  # places up to low sort before the context, those from high on do not
         below, above = 0, 0  # tokens that the places at low and high have in common with it, as far as is known
         if tail - head > stride:
-            known = 1
-            while known < min(limit, width) and rank_of(ranks, tokens[end - 1 - known]) >= 0:
-                known += 1
-            first, last = guided(guide, ranks, width, tokens, end, known)
+            reach = 1
+            while reach < min(limit, width) and rank_of(ranks, tokens[end - 1 - reach]) >= 0:
+                reach += 1
+            first, last = guided(guide, ranks, width, tokens, end, reach)
             low, high = max(low, (first - 1) * stride), min(high, last * stride)
         while high - low > 1:
             middle = (low + high) // 2

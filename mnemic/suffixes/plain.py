@@ -73,15 +73,15 @@ def longest_matches(
     lasts: Integers,
 ) -> None:
     lengths[:] = firsts[:] = lasts[:] = 0
-    asked = np.flatnonzero(ends > begins)
-    rank = _rank_of(ranks, tokens[ends[asked] - 1])
-    asked, rank = asked[rank >= 0], rank[rank >= 0]
+    active = np.flatnonzero(ends > begins)
+    rank = _rank_of(ranks, tokens[ends[active] - 1])
+    active, rank = active[rank >= 0], rank[rank >= 0]
     head, tail = heads[rank], heads[rank + 1]
     some = head < tail
-    asked, head, tail = asked[some], head[some], tail[some]
-    end, limit = ends[asked], ends[asked] - begins[asked]
+    active, head, tail = active[some], head[some], tail[some]
+    end, limit = ends[active], ends[active] - begins[active]
     low, high = head - 1, tail.copy()
-    below, above = np.ones(len(asked), np.int64), np.ones(len(asked), np.int64)
+    below, above = np.ones(len(active), np.int64), np.ones(len(active), np.int64)
     going = np.flatnonzero(high - low > 1)
     while len(going):
         middle = (low[going] + high[going]) // 2
@@ -102,7 +102,7 @@ def longest_matches(
     deep = np.flatnonzero(length > 1)
     first[deep] = _outermost(text, places, tokens, end[deep], length[deep], inner[deep], head[deep] - 1)
     last[deep] = _outermost(text, places, tokens, end[deep], length[deep], inner[deep], tail[deep]) + 1
-    lengths[asked], firsts[asked], lasts[asked] = length, first, last
+    lengths[active], firsts[active], lasts[active] = length, first, last
 
 
 def next_lengths(
@@ -117,10 +117,10 @@ def next_lengths(
 ) -> None:
     shorter[:] = 0
     for neighbour, there in ((firsts - 1, firsts > 0), (lasts, lasts < len(places))):
-        asked = np.flatnonzero(there & (lengths > 1))
-        place = places[neighbour[asked]].astype(np.int64)
-        some = common(text, place, tokens, ends[asked], _NONE, lengths[asked] - 1)
-        shorter[asked] = np.maximum(shorter[asked], some)
+        active = np.flatnonzero(there & (lengths > 1))
+        place = places[neighbour[active]].astype(np.int64)
+        some = common(text, place, tokens, ends[active], _NONE, lengths[active] - 1)
+        shorter[active] = np.maximum(shorter[active], some)
 
 
 def widen(
@@ -134,15 +134,15 @@ def widen(
     firsts: Integers,
     lasts: Integers,
 ) -> None:
-    asked = np.flatnonzero(lengths > 0)
-    rank = ranks[tokens[ends[asked] - 1]]
+    active = np.flatnonzero(lengths > 0)
+    rank = ranks[tokens[ends[active] - 1]]
     head, tail = heads[rank], heads[rank + 1]
-    deep = lengths[asked] > 1
-    firsts[asked[~deep]], lasts[asked[~deep]] = head[~deep], tail[~deep]
-    asked, head, tail = asked[deep], head[deep], tail[deep]
-    end, length = ends[asked], lengths[asked]
-    firsts[asked] = _outermost(text, places, tokens, end, length, firsts[asked], head - 1)
-    lasts[asked] = _outermost(text, places, tokens, end, length, lasts[asked] - 1, tail) + 1
+    deep = lengths[active] > 1
+    firsts[active[~deep]], lasts[active[~deep]] = head[~deep], tail[~deep]
+    active, head, tail = active[deep], head[deep], tail[deep]
+    end, length = ends[active], lengths[active]
+    firsts[active] = _outermost(text, places, tokens, end, length, firsts[active], head - 1)
+    lasts[active] = _outermost(text, places, tokens, end, length, lasts[active] - 1, tail) + 1
 
 
 def gather(

@@ -21,7 +21,7 @@ MOST_OWNERS = 64
 
 
 @dataclass(frozen=True)
-class Match:
+class QuestionMatch:
     """Characters [start, end) of a document stand in question number ``question``."""
 
     start: int
@@ -46,11 +46,11 @@ class QuestionTable:
                 by_size.setdefault(size, []).append((grams, number))
         self._tables = {size: _table(parts) for size, parts in sorted(by_size.items())}
 
-    def matches(self, texts: pa.Array) -> list[list[Match]]:
+    def matches(self, texts: pa.Array) -> list[list[QuestionMatch]]:
         """Of each text the spans that stand in questions, by start, end and question."""
         return [self._of(hashes, bounds) for hashes, bounds in self._words.of(texts)]
 
-    def _of(self, hashes: Hashes, bounds: NDArray[np.int32]) -> list[Match]:
+    def _of(self, hashes: Hashes, bounds: NDArray[np.int32]) -> list[QuestionMatch]:
         parts = []
         for size, (keys, places, owners_start, owners) in self._tables.items():
             grams = self._words.grams(hashes, size)
@@ -65,7 +65,7 @@ class QuestionTable:
         rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
         return self._joined(rows, bounds)
 
-    def _joined(self, rows: Integers, bounds: NDArray[np.int32]) -> list[Match]:
+    def _joined(self, rows: Integers, bounds: NDArray[np.int32]) -> list[QuestionMatch]:
         """Matches of rows (question, first word, end word, n-gram), in order: overlapping ones are one span."""
         grams = np.unique(rows[:, [0, 3]], axis=0)
         present = np.bincount(grams[:, 0], minlength=len(self._totals))
@@ -73,7 +73,7 @@ class QuestionTable:
         begins = np.flatnonzero(np.concatenate([[True], ~same]))
         ends = np.concatenate([begins[1:], [len(rows)]]) - 1
         matches = [
-            Match(
+            QuestionMatch(
                 int(bounds[rows[first, 1], 0]),
                 int(bounds[rows[last, 2] - 1, 1]),
                 int(rows[first, 0]),

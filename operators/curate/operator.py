@@ -126,12 +126,12 @@ def decisions(rules: Sequence[Rule], verdicts: Verdicts) -> pa.Array:
     values = np.full(len(first), np.nan)
     values[dropped] = verdicts.values[dropped, first[dropped]]
     thresholds = np.array([np.nan, *(rule.threshold for rule in rules)])[first + 1]
-    kept = first < 0
+    passing = first < 0
     documents, places = np.nonzero(verdicts.fired)
     offsets = np.concatenate([[0], np.cumsum(np.bincount(documents, minlength=len(first)))])
     every = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), names.take(pa.array(places + 1)))
     return pa.StructArray.from_arrays(
-        [names.take(pa.array(first + 1)), pa.array(values, mask=kept), pa.array(thresholds, mask=kept), every],
+        [names.take(pa.array(first + 1)), pa.array(values, mask=passing), pa.array(thresholds, mask=passing), every],
         fields=list(DECISION),
     )
 
@@ -153,10 +153,10 @@ def _changed(name: str, change: Any, preset: Mapping[str, Rule]) -> Rule | None:
     standing = preset.get(name)
     expression = change.get("value", standing.expression if standing else None)
     if len(bounds) != 1 or not isinstance(expression, str):
-        known = f" Rules of the preset are {', '.join(preset)}." if preset and standing is None else ""
+        hint = f" Rules of the preset are {', '.join(preset)}." if preset and standing is None else ""
         raise RecipeError(
             f"The rule `{name}` needs {'a `value`' if not isinstance(expression, str) else 'one of `min` and `max`'}, "
-            f"such as `{{value: hash_signs / words, max: 0.1}}`.{known}"
+            f"such as `{{value: hash_signs / words, max: 0.1}}`.{hint}"
         )
     threshold = change[bounds[0]]
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not np.isfinite(threshold):

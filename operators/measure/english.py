@@ -183,13 +183,13 @@ class EnglishRules:
         ]
         if not matches:
             return tokens
-        taken: set[int] = set()
+        covered: set[int] = set()
         chosen: dict[int, int] = {}
         for size, negative in sorted(matches, reverse=True):
             start = -negative
-            if start not in taken and start + size - 1 not in taken:
+            if start not in covered and start + size - 1 not in covered:
                 chosen[start] = size
-            taken.update(range(start, start + size))
+            covered.update(range(start, start + size))
         merged, place = [], 0
         while place < len(tokens):
             size = chosen.get(place, 0)

@@ -155,7 +155,7 @@ def line_counts(
     documents with what may be a citation, whose c4 counts and spans are not theirs. Of ``judged`` documents, C4 has cut
     its citations and counted its words already. ``by_spaces`` means that words of scripts without spaces are not found.
     """
-    kept = 0
+    left = 0
     scripts = np.zeros(SCRIPT_COUNT, np.int64)
     for document in range(offsets.shape[0] - 1):
         row = out[document]
@@ -247,15 +247,15 @@ def line_counts(
             mark = codes[last - 1] if last > first else 0
             dotted = last - first >= 3 and mark == 46 and codes[last - 2] == 46 and codes[last - 3] == 46
             ended = mark in (46, 63, 33, 34, 39) and not dotted
-            said = has_phrase(codes, first, last, joined, starts, following)
-            if said & 1 or (brace and not said & 2):
+            phrase_flags = has_phrase(codes, first, last, joined, starts, following)
+            if phrase_flags & 1 or (brace and not phrase_flags & 2):
                 dropped = max(lorem, curly)  # the first such line is the reason
                 level = 2 if ended else 1
-                if dropped < level and said & 1:
+                if dropped < level and phrase_flags & 1:
                     lorem = level
                 elif dropped < level:
                     curly = level
-            if said or brace:
+            if phrase_flags or brace:
                 continue
             sentences = 0
             if last > first:
@@ -264,8 +264,8 @@ def line_counts(
             open_ += sentences
             closed += sentences if ended else 0
             if ended or open_lines:
-                spans[kept, 0], spans[kept, 1] = first, last
-                kept += 1
+                spans[left, 0], spans[left, 1] = first, last
+                left += 1
         row[CHARACTERS], row[HASH_SIGNS], row[ELLIPSES] = size, hash_signs, ellipses
         row[ALPHANUMERIC], row[SPECIALS], row[LETTERS], row[UNSPACED] = alphanumeric, special, letters, unspaced
         if by_spaces and 2 * unspaced > letters:
@@ -273,5 +273,5 @@ def line_counts(
         row[NEWLINES], row[LINES], row[LONGEST] = newlines, lines, longest
         row[BULLETS], row[STARS], row[ELLIPSIS_LINES] = bullets, stars, ellipsis_lines
         row[LOREM], row[CURLY], row[CLOSED], row[OPEN] = lorem, curly, closed, open_
-        ends[document] = kept
-    return kept
+        ends[document] = left
+    return left

@@ -100,7 +100,7 @@ class Measurer:
         reading = (data, offsets, self._classes, self._codes)
         chunks = (self._first_token, self._tokens)
         by_spaces, scanned = self._rule == "unicode", (*reading, entries, begins, firsts, *chunks, *phrases())
-        kept = line_counts(*scanned, by_spaces, judged, open_lines, spans, ends, cited, out)
+        rows = line_counts(*scanned, by_spaces, judged, open_lines, spans, ends, cited, out)
         if self._stamp > 1 << 30:
             self._table[:] = 0
             self._stamp = 1
@@ -108,7 +108,7 @@ class Measurer:
         self._stamp = int(
             repetition_counts(*reading, entries, firsts, *chunks, self._scratch, self._table, stamp, whole, out)
         )
-        return TextCounts(out, spans[:kept].copy(), ends, cited)
+        return TextCounts(out, spans[:rows].copy(), ends, cited)
 
     def _look_up(self, data: Any, offsets: Integers) -> tuple[Any, Any, Any]:
         """The entry and the beginning of every chunk, and where those of each document begin."""

@@ -48,10 +48,10 @@ def is_new(table: Any, stamp: Any, key: Any, mask: Any) -> bool:
 
 
 @compiled
-def room(wanted: int) -> int:
+def room(entries: int) -> int:
     """The size of a hash table for so many keys: a power of two, at least twice as many."""
     size = 64
-    while size < 2 * wanted:
+    while size < 2 * entries:
         size *= 2
     return size
 
@@ -220,9 +220,9 @@ def ten_gram_counts(
             left = min(int(np.sqrt(distinct)), left)
         total = 0
         for count in range(int(most), 1, -1):
-            taken = min(left, histogram[count])
-            total += taken * count
-            left -= taken
+            share = min(left, histogram[count])
+            total += share * count
+            left -= share
         for count in range(int(most) + 1):
             histogram[count] = 0
         row[place_of + 1] = total

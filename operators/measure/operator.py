@@ -69,7 +69,7 @@ def counted(measurer: Any, texts: pa.Array, view: str) -> tuple[Integers, Intege
     lines = ["\n".join(without_citations(text)) for text in texts.take(pa.array(cited)).to_pylist()]
     cut = pa.array(lines, pa.large_string())
     judged = measurer.measure(cut, judged=True, open_lines=view == "c4-open", whole=False)
-    of_c4 = [PLACE[name] for name in RAW if name.startswith("c4_")]
+    of_c4 = np.array([PLACE[name] for name in RAW if name.startswith("c4_")])
     counts[np.ix_(cited, of_c4)] = judged.counts[:, of_c4]
     if not view:
         return counts, None

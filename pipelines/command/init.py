@@ -56,14 +56,14 @@ def run(arguments: argparse.Namespace) -> int:
     if target.exists() and not arguments.force:
         raise RecipeError(f"{target} exists. Name another file, or overwrite it with --force.")
     text = template.read_text(encoding="utf-8")
-    chosen, found = list[Proposal](), Survey()
+    chosen, contents = list[Proposal](), Survey()
     if conversations:
         text = _with(text, target, "path: chats", arguments.conversations)
     elif shipped == "folder":
         text = _with(text, target, "path: texts", arguments.folder)
         place = os.path.expanduser(arguments.folder)
-        found = survey(place) if arguments.folder and os.path.exists(place) else Survey()
-        chosen = proposals(found, _from_recipe(target, arguments.folder))
+        contents = survey(place) if arguments.folder and os.path.exists(place) else Survey()
+        chosen = proposals(contents, _from_recipe(target, arguments.folder))
         if chosen and not _is_plain(chosen):
             text = _with_sources(text, chosen)
     load_recipe(yaml.safe_load(text))  # what is written can be read
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise RecipeError(
             f"{target} cannot be written ({error.strerror}); name a file in a folder that exists and is yours."
         ) from error
-    for line in _told(chosen, found):
+    for line in _told(chosen, contents):
         print(line)
     shown = shlex.quote(f"./{target}" if str(target).startswith("-") else str(target))
     print(f"{target} written. Look at it, then: mnemic plan {shown}; mnemic build {shown}")
@@ -128,14 +128,14 @@ def _in_one_line(value: Any) -> str:
     return str(yaml.safe_dump(value, default_flow_style=True, width=float("inf"))).partition("\n")[0]
 
 
-def _told(chosen: list[Proposal], found: Survey) -> Iterator[str]:
+def _told(chosen: list[Proposal], contents: Survey) -> Iterator[str]:
     """Which formats are read, how many files of each, and what is not read and why."""
     counts: dict[str, tuple[int, str]] = {}
     for one in chosen:
         counts[one.form.kind] = (counts.get(one.form.kind, (0, ""))[0] + one.files, one.form.title)
     for kind, (files, title) in counts.items():
         yield f"  {files:>7,}  {kind:<14} {title}"
-    for phrase, (files, example) in found.unread.items():
+    for phrase, (files, example) in contents.unread.items():
         more = " ..." if files > 1 else ""
         yield f"  {files:>7,}  not read       {one_line(phrase, 120)}: {one_line(example, 80)}{more}"
     for library in sorted({library for kind in counts if (library := _missing(kind))}):

@@ -34,7 +34,7 @@ from pipelines.evaluate.bootstrap import Comparison, Interval, bootstrap
 from pipelines.evaluate.copies import by_length, copied, match_lengths
 from pipelines.evaluate.gain import Bucket, by_frequency, recovered
 from pipelines.evaluate.held_out import HeldOut, loaded
-from pipelines.evaluate.repeated import Repeated, repeated_spans
+from pipelines.evaluate.repeated import RepeatedSpans, repeated_spans
 from pipelines.evaluate.speed import Speed, speeds
 
 COSTS = ("parameters", "trained_tokens", "training_flops")
@@ -93,7 +93,7 @@ class Evaluation:
     perplexities: tuple[Perplexity, ...]
     speeds: tuple[Speed, ...] = ()  # where they were asked for
     gates: dict[str, str] = field(default_factory=dict)  # set of memories -> why it is weighed by a gate, or is not
-    repeated: Repeated | None = None  # spans of its documents that others have, where it has an index of suffixes
+    repeated: RepeatedSpans | None = None  # spans of its documents that others have, where it has an index of suffixes
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

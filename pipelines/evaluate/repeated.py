@@ -25,7 +25,7 @@ _AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
-class Repeated:
+class RepeatedSpans:
     """``repeated`` of ``tokens`` stand in ``span`` or more that another document of the same tenant has too."""
 
     span: int
@@ -34,7 +34,7 @@ class Repeated:
     share: float
 
 
-def repeated_spans(index: SuffixIndex, span: int = SPAN) -> Repeated:
+def repeated_spans(index: SuffixIndex, span: int = SPAN) -> RepeatedSpans:
     """Count over all shards; it takes a few bytes for each token of one shard at a time."""
     tokens = repeated = 0
     for number, shard in enumerate(index.shards):
@@ -44,7 +44,7 @@ def repeated_spans(index: SuffixIndex, span: int = SPAN) -> Repeated:
             _add_ends_elsewhere(shard, SuffixIndex(others), span, ends)
         tokens += len(shard)
         repeated += int(_covered(ends, span).sum())
-    return Repeated(span, tokens, repeated, repeated / max(tokens, 1))
+    return RepeatedSpans(span, tokens, repeated, repeated / max(tokens, 1))
 
 
 def _ends_in_shard(shard: Shard, span: int) -> NDArray[np.bool_]:

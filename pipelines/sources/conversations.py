@@ -41,11 +41,10 @@ from pipelines.sources.json_values import (
     once,
     record_of,
 )
-from pipelines.sources.layouts import HEAD, export_refused
 from pipelines.sources.locomo import is_sample, sample_name
 from pipelines.sources.locomo import sessions as sample_sessions
+from pipelines.sources.recognise import TALKS, recognised
 from pipelines.sources.session import CAPTION, IDS, SPEAKERS, TEXTS, TIMES, Names, Session, TurnFields
-from pipelines.sources.text import open_failed
 
 CONVERSATIONS = ("conversation_id", "conversation", "tenant", "sample_id")
 """Fields that say which conversation a session or turn belongs to; a conversation itself may also say `id`."""
@@ -118,17 +117,19 @@ class Conversations(Files):
         """As of all files; names of fields are there only where one is named."""
         return {name: value for name, value in super().identity().items() if name not in NAMED or value is not None}
 
+    def other(self, locator: str, head: bytes) -> Reject | None:
+        """An export of a chat program is refused: read as JSON of no particular layout it loses speakers and times."""
+        open_layout = any(getattr(self, name) for name in NAMED) or locator.lower().endswith(JSON_LINES)
+        form = None if open_layout else recognised(os.path.basename(locator), head)
+        if form is None or form not in TALKS or self.others == "leave":
+            return super().other(locator, head)
+        whole = ", with the folder of the whole export as its `path`" if form.has("recognise_folder") else ""
+        return Reject(
+            locator,
+            f"It is {form.title}; read it with a source of `kind: {form.kind}`{whole}, which knows who spoke and when.",
+        )
+
     def documents(self, file: BinaryIO, locator: str, max_document_bytes: int) -> Iterator[Found]:
-        if not any(getattr(self, name) for name in NAMED) and not locator.lower().endswith(JSON_LINES):
-            try:
-                reason = export_refused(locator, file.read(HEAD))
-                file.seek(0)
-            except OSError as error:
-                reason = open_failed(error)
-            if reason:
-                file.close()
-                yield Reject(locator, reason)
-                return
         reading = _Reading(locator, max_document_bytes, self.captions, self._layout())
         for value in self._values(file, locator):
             yield from [value] if isinstance(value, Reject) else reading.take(value)

@@ -24,18 +24,18 @@ def fields_of(records: Sequence[Mapping[str, object]]) -> dict[str, object]:
     texts = [name for name in names if lengths.get(name, 0) > 0]
     if not texts:
         return {}
-    called = next((name for wanted in _TEXTS for name in texts if name.lower() == wanted), None)
+    called = next((name for usual in _TEXTS for name in texts if name.lower() == usual), None)
     longest = max(texts, key=lambda name: lengths[name])
     text = called if called is not None and lengths[called] >= 20 else longest
     settings: dict[str, object] = {} if text == "text" else {"text_field": text}
-    for wanted in _IDS:
-        same = next((name for name in names if name.lower() == wanted and name != text), None)
+    for usual in _IDS:
+        same = next((name for name in names if name.lower() == usual and name != text), None)
         stated = [] if same is None else values[same]
         if stated and all(_is_label(value) for value in stated) and len(set(map(str, stated))) == len(stated):
             settings["id_field"] = same
             break
-    for wanted in _TIMES:
-        same = next((name for name in names if name.lower() == wanted and name != text), None)
+    for usual in _TIMES:
+        same = next((name for name in names if name.lower() == usual and name != text), None)
         if same is not None and all(value in (None, "") or _is_iso(value) for value in values[same]):
             settings["time_field"] = same
             break

@@ -55,7 +55,7 @@ _DOCUMENTS: tuple[Format, ...] = (
 )
 """Pages, books, notes and code."""
 
-_TALKS: tuple[Format, ...] = (
+TALKS: tuple[Format, ...] = (
     Format("slack", "pipelines.sources.slack", "an export of Slack"),
     Format("discord", "pipelines.sources.discord", "an export of Discord"),
     Format("telegram", "pipelines.sources.telegram", "an export of Telegram"),
@@ -84,7 +84,7 @@ _LAST: tuple[Format, ...] = (
     Format("folder", "pipelines.sources.folder", "plain text"),
 )
 
-FORMATS: tuple[Format, ...] = (*_DOCUMENTS, *_TALKS, *_RECORDS, *_LAST)
+FORMATS: tuple[Format, ...] = (*_DOCUMENTS, *TALKS, *_RECORDS, *_LAST)
 """The formats that are read, in the order in which they are asked."""
 
 _UNREADABLE = (

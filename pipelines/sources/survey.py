@@ -110,24 +110,24 @@ def _sorted_out(files: list[tuple[str, str]], folders: list[tuple[str, str, Form
     unread: Counter[str] = Counter()
     example: dict[str, str] = {}
     of_ending: dict[str, set[Format | None]] = {}
-    asked: Counter[str] = Counter()
+    readings: Counter[str] = Counter()
     for number, (relative, place) in enumerate(sorted(files)):
         ending = _suffix(relative)
-        known = of_ending.setdefault(ending, set())
+        forms = of_ending.setdefault(ending, set())
         head = b""
-        if number < READ or len(known) != 1:
+        if number < READ or len(forms) != 1:
             head = _head(place)
             form = recognised(os.path.basename(relative), head)
-            known.add(form)
+            forms.add(form)
         else:
-            (form,) = known
+            (form,) = forms
         if form is None:
             phrase = unreadable(head) or ("empty" if not head.strip() else "of no format that is known")
             unread[phrase] += 1
             example.setdefault(phrase, relative)
             continue
-        asked[form.kind] += 1
-        settings = _proposed(form, place, head) if asked[form.kind] <= PROPOSED else _first(groups, form)
+        readings[form.kind] += 1
+        settings = _proposed(form, place, head) if readings[form.kind] <= PROPOSED else _first(groups, form)
         groups.setdefault((form.kind, settings), Group(form, settings)).paths.append(relative)
     for relative, place, form in sorted(folders, key=lambda one: one[0]):
         propose = form.has("propose_folder")
@@ -169,7 +169,7 @@ def _suffix(path: str) -> str:
     return ending.lower() if ending else f"/{name}"
 
 
-def proposals(found: Survey, path: str) -> list[Proposal]:
+def proposals(contents: Survey, path: str) -> list[Proposal]:
     """A source for every format of a survey of ``path``, as a recipe has them.
 
     Formats whose endings differ are each one source of the whole folder. Where an ending stands for several, a source
@@ -178,20 +178,20 @@ def proposals(found: Survey, path: str) -> list[Proposal]:
     chosen: list[Proposal] = []
 
     def below(relative: str) -> str:
-        return path if found.alone or not relative else os.path.join(path, relative)
+        return path if contents.alone or not relative else os.path.join(path, relative)
 
-    files = [group for group in found.groups if not group.folders]
-    largest = {group.form.kind: group for group in reversed(files)}  # they come from the largest down
-    for group in files:
-        rivals = [other for other in files if other is not group and set(other.suffixes) & set(group.suffixes)]
+    groups = [group for group in contents.groups if not group.folders]
+    largest = {group.form.kind: group for group in reversed(groups)}  # they come from the largest down
+    for group in groups:
+        rivals = [other for other in groups if other is not group and set(other.suffixes) & set(group.suffixes)]
         same = [other for other in rivals if other.form.kind == group.form.kind]
         few = bool(rivals) and len(group.paths) <= 5
         if few or (same and largest[group.form.kind] is not group):
             for one in group.paths[:ALONE]:
                 chosen.append(_proposal(group, below(one), 1))
-            _leave(found, group, group.paths[ALONE:])
+            _leave(contents, group, group.paths[ALONE:])
             continue
-        exclude = [f"{escape(folder)}/**" for folder in found.claimed if folder]
+        exclude = [f"{escape(folder)}/**" for folder in contents.claimed if folder]
         exclude += [escape(one) for other in same for one in other.paths]
         more: dict[str, Any] = {"suffixes": group.suffixes}
         if exclude:
@@ -199,18 +199,18 @@ def proposals(found: Survey, path: str) -> list[Proposal]:
         if rivals:
             more["others"] = "leave"
         chosen.append(_proposal(group, path, len(group.paths), more))
-    for group in found.groups:
+    for group in contents.groups:
         if group.folders:
             for one in group.paths[:ALONE]:
                 chosen.append(_proposal(group, below(one), 1))
-            _leave(found, group, group.paths[ALONE:])
+            _leave(contents, group, group.paths[ALONE:])
     return _named(chosen)
 
 
-def _leave(found: Survey, group: Group, paths: Iterable[str]) -> None:
+def _leave(contents: Survey, group: Group, paths: Iterable[str]) -> None:
     rest = list(paths)
     if rest:
-        found.unread[f"{group.form.title} beyond the first {ALONE}, which need a source each"] = (len(rest), rest[0])
+        contents.unread[f"{group.form.title} beyond the first {ALONE}, which need a source each"] = (len(rest), rest[0])
 
 
 def _proposal(group: Group, path: str, files: int, more: dict[str, Any] | None = None) -> Proposal:

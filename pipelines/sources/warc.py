@@ -61,7 +61,7 @@ class Warc(Inside):
         kinds = WarcRecordType.response | WarcRecordType.conversion
         left_out: Counter[str] = Counter()
         begin = last = 0  # of this run of records, of the last good one
-        told = False  # of damage behind which no good record has come yet
+        reported = False  # of damage behind which no good record has come yet
         with file:
             try:
                 packed = file.read(3) == GZIP
@@ -70,7 +70,7 @@ class Warc(Inside):
                     last, fault = begin, ""
                     try:
                         for record in ArchiveIterator(file, record_types=kinds, parse_http=True, auto_decode="all"):
-                            last, told = begin + int(record.stream_pos), False
+                            last, reported = begin + int(record.stream_pos), False
                             yield from self._of_record(record, f"{locator}#{last}", max_document_bytes, left_out)
                     except (OSError, ValueError, OverflowError, MemoryError) as error:
                         if isinstance(error, OSError) and error.errno:
@@ -82,10 +82,10 @@ class Warc(Inside):
                         )
                     if not fault:
                         break
-                    if not told:
+                    if not reported:
                         reason = f"Behind this record a damaged one stands ({fault}); copy the file again."
                         yield Reject(f"{locator}#{last}", reason)
-                        told = True
+                        reported = True
                     begin = _next_record(file, last + 1, packed)
             except OSError as error:
                 yield Reject(locator, open_failed(error))

@@ -50,11 +50,11 @@ class _Rows:
         there = self.hashes[places] == hashes if len(self.hashes) else np.zeros(len(hashes), np.bool_)
         row = np.cumsum(there) - 1
         rows = self.snapshot.take_rows(self.numbers[places[there]], self.columns) if there.any() else None
-        taken = pa.array(row, mask=~there)
+        indices = pa.array(row, mask=~there)
         return {
             name: pa.nulls(len(hashes), self.snapshot.schema.field(name).type)
             if rows is None
-            else rows[name].combine_chunks().take(taken)
+            else rows[name].combine_chunks().take(indices)
             for name in self.columns
         }
 

@@ -216,8 +216,8 @@ class ReadStep:
             index, item = self.items_by_key[key]
             items.setdefault(index, []).append(item)
         notes = ((self.sources[index], getattr(self.sources[index], "notes", None)) for index in items)
-        told = zip(items.values(), notes, strict=True)
-        return tuple(f"{source.name}: {note}" for some, (source, ask) in told if ask for note in ask(some))
+        sources = zip(items.values(), notes, strict=True)
+        return tuple(f"{source.name}: {note}" for some, (source, ask) in sources if ask for note in ask(some))
 
     def _new_columns(self, snapshot: Snapshot) -> list[str]:
         """Columns that documents did not have when the bank was begun; null says of a row that it has no such thing.

@@ -202,9 +202,9 @@ def _one_of(shards: list[str]) -> str:
 
 
 class _StandingShards:
-    """The shards of ``snapshot`` that count, by tenant, and their documents. ``wanted`` are those to index."""
+    """The shards of ``snapshot`` that count, by tenant, and their documents. ``current`` are those to index."""
 
-    def __init__(self, snapshot: Snapshot, wanted: KeySet, generation: int) -> None:
+    def __init__(self, snapshot: Snapshot, current: KeySet, generation: int) -> None:
         self.shards: dict[str, list[StandingShard]] = defaultdict(list)
         self.documents = KeySet()
         stand = f"generation <= {generation}"
@@ -214,7 +214,7 @@ class _StandingShards:
             rows = rows.sort_by("part")
             documents = pa.RecordBatch.from_arrays([pc.list_flatten(rows["documents"]).combine_chunks()], ["document"])
             sizes = np.diff(np.append(pc.list_flatten(rows["offsets"]).to_numpy(), rows["size"][0].as_py()))
-            removed = np.flatnonzero(~wanted.has(documents))
+            removed = np.flatnonzero(~current.has(documents))
             left = int(sizes.sum() - sizes[removed].sum())
             self.shards[rows["tenant"][0].as_py()].append(StandingShard(name, left, tuple(removed.tolist())))
             self.documents |= KeySet([documents])

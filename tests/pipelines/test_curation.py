@@ -48,12 +48,12 @@ def test_a_rule_deletes_nothing_and_what_it_drops_is_in_no_later_dataset(built):
     dropped = {row["id"] for row in rows if row["decision"]["rule"]}
     assert len(rows) == 40 and 0 < len(dropped) < 40
     assert dropped == {row["id"] for row in rows if row["statistics"]["words"] < 60}
-    kept = set(bank.table("documents", ["id"], KEPT)["id"].to_pylist())
-    assert kept == {row["id"] for row in rows if row["id"] not in dropped and not row["duplicate_of"]}
-    assert set(bank.table("units", ["document"])["document"].to_pylist()) == kept
-    assert set(bank.table("events", ["document"])["document"].to_pylist()) == kept
+    ids = set(bank.table("documents", ["id"], KEPT)["id"].to_pylist())
+    assert ids == {row["id"] for row in rows if row["id"] not in dropped and not row["duplicate_of"]}
+    assert set(bank.table("units", ["document"])["document"].to_pylist()) == ids
+    assert set(bank.table("events", ["document"])["document"].to_pylist()) == ids
     counts = funnel(bank)
-    assert counts["dropped by rules"] == len(dropped) and counts["kept"] == len(kept)
+    assert counts["dropped by rules"] == len(dropped) and counts["kept"] == len(ids)
 
 
 def test_a_moved_threshold_reads_two_columns_and_no_text(place, monkeypatch):
@@ -207,8 +207,8 @@ def test_why_gives_every_rule_with_value_and_threshold_and_all_that_fired(built)
     story = command("why", built["bank"], match["document"])
     assert "dropped by the rule few_words: 12, and the threshold is 60" in story
     assert "stand in question 2 of questions.txt (100% of it)" in story
-    kept = bank.table("documents", ["id"], KEPT)["id"][0].as_py()
-    assert "no rule drops it" in (story := command("why", built["bank"], kept)) and "at least 60" in story
+    identity = bank.table("documents", ["id"], KEPT)["id"][0].as_py()
+    assert "no rule drops it" in (story := command("why", built["bank"], identity)) and "at least 60" in story
 
 
 def test_plan_says_what_each_rule_drops_alone_first_and_only(built):

@@ -87,9 +87,9 @@ def test_everything_is_in_one_bank(bank):
 
 def test_conversations_have_speakers_threads_and_times(bank):
     turns = bank.view.table("events", ["source", "session", "speakers", "start_time", "level"]).to_pylist()
-    said = {(row["source"], speaker) for row in turns for speaker in row["speakers"]}
-    assert {("slack", "Ada"), ("slack", "Bob"), ("chatgpt", "user"), ("chatgpt", "assistant")} <= said
-    assert any(source == "mail" and "Ada" in speaker for source, speaker in said)
+    pairs = {(row["source"], speaker) for row in turns for speaker in row["speakers"]}
+    assert {("slack", "Ada"), ("slack", "Bob"), ("chatgpt", "user"), ("chatgpt", "assistant")} <= pairs
+    assert any(source == "mail" and "Ada" in speaker for source, speaker in pairs)
     for name in ("mail", "slack", "chatgpt"):
         own = [row for row in turns if row["source"] == name]
         assert own, name

@@ -70,9 +70,9 @@ def recipe(tmp_path_factory):
 def judged(recipe, tmp_path_factory):
     """The same corpus with rules, which change what later steps see."""
     root = tmp_path_factory.mktemp("judged")
-    made = {**recipe, **curated(root, "cut"), "bank": str(root / "bank")}
-    mnemic.build(made, device="cpu", until="edits")
-    return made
+    complete = {**recipe, **curated(root, "cut"), "bank": str(root / "bank")}
+    mnemic.build(complete, device="cpu", until="edits")
+    return complete
 
 
 @pytest.fixture(scope="module")

@@ -60,13 +60,13 @@ def test_a_kill_costs_the_parts_that_were_not_committed(tmp_path, encoder, monke
     recipe = recipe_of(tmp_path, encoder, kind="folder")
     mnemic.build(recipe | {"bank": str(tmp_path / "whole")}, device="cpu")
     monkeypatch.setattr(listing, "PART_BYTES", path.stat().st_size // 7)
-    work, taken = ReadStep._work, []
+    work, chunks = ReadStep._work, []
 
     def cut_off(self, keys):
         for number, chunk in enumerate(work(self, keys)):
             if number == 3:
                 raise KeyboardInterrupt
-            taken.append(chunk)
+            chunks.append(chunk)
             yield chunk
 
     monkeypatch.setattr("pipelines.steps.read.CHUNK_BYTES", 1)

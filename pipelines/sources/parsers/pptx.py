@@ -63,7 +63,7 @@ def _text(content: bytes, notes: bool = False) -> str:
     paragraphs: list[str] = []
     runs: list[str] = []
     cells: list[str] | None = None
-    reading, wanted = False, not notes
+    reading, body = False, not notes
     for event, tag, value in events(content):
         if event == "start":
             if tag == "t":
@@ -75,11 +75,11 @@ def _text(content: bytes, notes: bool = False) -> str:
             elif tag == "tr":
                 cells = []
             elif tag == "sp" and notes:
-                wanted = False
+                body = False
             elif tag == "ph" and notes:
-                wanted = value.get("type") == "body"
+                body = value.get("type") == "body"
         elif event == "text":
-            if reading and wanted:
+            if reading and body:
                 runs.append(value)
         elif tag == "t":
             reading = False

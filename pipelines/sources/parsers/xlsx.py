@@ -180,9 +180,9 @@ def _named(cells: list[Any]) -> list[str]:
     repeats: Counter[str] = Counter()
     names: dict[str, None] = {}
     for number, cell in enumerate(cells, start=1):
-        name = wanted = " ".join(str(cell).split())[:200] if cell is not None else f"column {number}"
+        name = heading = " ".join(str(cell).split())[:200] if cell is not None else f"column {number}"
         while name in names:
-            repeats[wanted] += 1
-            name = f"{wanted} ({repeats[wanted] + 1})"
+            repeats[heading] += 1
+            name = f"{heading} ({repeats[heading] + 1})"
         names[name] = None
     return list(names)

@@ -39,12 +39,12 @@ def places(texts: list[list[int]], span: list[int]) -> list[tuple[str, int, int 
 
 def orders(texts: list[list[int]], context: list[int]) -> list[tuple[int, list[tuple[str, int, int | None]]]]:
     """The suffixes of a context that stand in more places than the longer ones, each with its places."""
-    found: list[tuple[int, list[tuple[str, int, int | None]]]] = []
+    levels: list[tuple[int, list[tuple[str, int, int | None]]]] = []
     for length in range(len(context), 0, -1):
         there = places(texts, context[-length:])
-        if len(there) > (len(found[-1][1]) if found else 0):
-            found.append((length, there))
-    return found
+        if len(there) > (len(levels[-1][1]) if levels else 0):
+            levels.append((length, there))
+    return levels
 
 
 def answers(index: SuffixIndex, contexts: Contexts, number: int = 3) -> tuple[Any, ...]:
@@ -65,11 +65,11 @@ ASKED = st.lists(st.lists(st.integers(-1, 6), max_size=LONGEST), min_size=1, max
 
 @settings(max_examples=60, deadline=None)
 @given(TEXTS, ASKED, st.sampled_from(VOCABULARIES))
-def test_matches_continuations_and_places_are_those_of_counted_ngrams(texts, asked, vocabulary):
-    contexts = Contexts.of(asked)
+def test_matches_continuations_and_places_are_those_of_counted_ngrams(texts, queries, vocabulary):
+    contexts = Contexts.of(queries)
     index = SuffixIndex(shards(texts, 1, vocabulary))
     lengths, counts, (begins, tokens, amounts), first = answers(index, contexts)
-    for number, context in enumerate(asked):
+    for number, context in enumerate(queries):
         expected = orders(texts, context)[:3]
         assert lengths[number] == [length for length, _ in expected] + [0] * (3 - len(expected))
         assert counts[number] == [len(there) for _, there in expected] + [0] * (3 - len(expected))
@@ -83,8 +83,8 @@ def test_matches_continuations_and_places_are_those_of_counted_ngrams(texts, ask
 
 @settings(max_examples=40, deadline=None)
 @given(TEXTS, ASKED)
-def test_any_number_of_shards_answers_as_one_with_numba_and_without(texts, asked):
-    contexts = Contexts.of(asked)
+def test_any_number_of_shards_answers_as_one_with_numba_and_without(texts, queries):
+    contexts = Contexts.of(queries)
     expected = answers(SuffixIndex(shards(texts, 1)), contexts)
     for parts in (1, 2, 7):
         for numba in (True, False):
@@ -96,11 +96,11 @@ def test_any_number_of_shards_answers_as_one_with_numba_and_without(texts, asked
 def test_counts_are_of_whole_contexts_however_long():
     draw = np.random.default_rng(3)
     texts = [draw.integers(0, 3, 400).tolist() for _ in range(6)]
-    asked = [texts[2][50:250], [*texts[2][50:250], 7], texts[1][:2], [], [9]]
+    queries = [texts[2][50:250], [*texts[2][50:250], 7], texts[1][:2], [], [9]]
     for parts in (1, 2, 7):
         for numba in (True, False):
             index = SuffixIndex(shards(texts, parts), with_numba=numba)
-            assert index.counts(Contexts.of(asked, None)).tolist() == [1, 0, len(places(texts, texts[1][:2])), 0, 0]
+            assert index.counts(Contexts.of(queries, None)).tolist() == [1, 0, len(places(texts, texts[1][:2])), 0, 0]
 
 
 def test_a_long_text_that_stands_there_matches_from_its_beginning():
@@ -137,11 +137,11 @@ def test_some_documents_are_an_index_of_these_alone():
     for parts in (1, 2):
         index = SuffixIndex(shards(texts, parts))
         narrow = index.of_documents(lambda shard: pc.is_in(shard.documents, CHOSEN).to_numpy(False))
-        asked = Contexts.of([[1, 2], [2], [1, 2, 3], [4]])
+        queries = Contexts.of([[1, 2], [2], [1, 2, 3], [4]])
         left = [text for number, text in enumerate(texts) if f"document {number:02d}" in CHOSEN.to_pylist()]
         assert narrow.places == sum(map(len, left))
         expected = [len(places(left, context)) for context in ([1, 2], [2], [1, 2, 3], [4])]
-        assert narrow.counts(asked).tolist() == expected
+        assert narrow.counts(queries).tolist() == expected
         following = narrow.continuations(narrow.matches(Contexts.of([[1, 2]])))
         assert following.tokens.tolist() == [4]
 
@@ -149,12 +149,12 @@ def test_some_documents_are_an_index_of_these_alone():
 def test_tenants_are_asked_apart():
     one, other = shards([[1, 2, 3]], 1, tenant="one"), shards([[1, 2, 4]], 1, tenant="other")
     index = SuffixIndex([*one, *other])
-    asked = Contexts.of([[1, 2]])
-    assert index.counts(asked).tolist() == [2]
+    queries = Contexts.of([[1, 2]])
+    assert index.counts(queries).tolist() == [2]
     narrow = index.of_tenant("one")
-    assert narrow.counts(asked).tolist() == [1]
-    assert narrow.continuations(narrow.matches(asked)).tokens.tolist() == [3]
-    assert index.of_tenant("nobody").counts(asked).tolist() == [0]
+    assert narrow.counts(queries).tolist() == [1]
+    assert narrow.continuations(narrow.matches(queries)).tokens.tolist() == [3]
+    assert index.of_tenant("nobody").counts(queries).tolist() == [0]
 
 
 @pytest.mark.parametrize("numba", [True, False])
@@ -182,15 +182,15 @@ def test_a_large_shard_is_searched_by_its_guide_and_answers_as_without_numba(voc
         np.where(row == alphabet - 1, largest, row).tolist()
         for row in (draw.integers(0, alphabet, size) for size in draw.integers(1, 900, 30))
     ]
-    asked = [text[begin : begin + 40] for text in texts for begin in range(0, len(text), 50)]
-    asked += [[*draw.integers(0, alphabet, 3).tolist(), -1, *text[5:9]] for text in texts]
-    asked += [draw.choice([0, 1, largest, largest + 1], size).tolist() for size in range(30)]
-    contexts = Contexts.of(asked)
+    queries = [text[begin : begin + 40] for text in texts for begin in range(0, len(text), 50)]
+    queries += [[*draw.integers(0, alphabet, 3).tolist(), -1, *text[5:9]] for text in texts]
+    queries += [draw.choice([0, 1, largest, largest + 1], size).tolist() for size in range(30)]
+    contexts = Contexts.of(queries)
     compiled = SuffixIndex(shards(texts, 2, vocabulary))
     assert max(len(shard) for shard in compiled.shards) > 2 * GUIDED
     expected = answers(SuffixIndex(shards(texts, 2, vocabulary), with_numba=False), contexts)
     assert answers(compiled, contexts) == expected
     if alphabet == 5:
         assert [row[0] for row in expected[0]] == [
-            next((length for length, _ in orders(texts, context)), 0) for context in asked
+            next((length for length, _ in orders(texts, context)), 0) for context in queries
         ]

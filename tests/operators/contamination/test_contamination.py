@@ -37,11 +37,11 @@ def table(*texts, ngram=13, shortest=8):
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_question_is_told_after(change):
-    said = CHANGES[change](QUESTION)
-    document = f"Before it stands this. {said} And this behind."
+    question = CHANGES[change](QUESTION)
+    document = f"Before it stands this. {question} And this behind."
     (match,) = table(QUESTION).matches(pa.array([document]))[0]
     assert match.share == 1.0 and match.question == 0
-    assert document[match.start : match.end] == said.rstrip("?! ")
+    assert document[match.start : match.end] == question.rstrip("?! ")
 
 
 def test_fewer_words_than_an_ngram_are_no_match_and_a_part_has_its_share():

@@ -47,9 +47,9 @@ def test_a_rule_is_turned_off_moved_and_added():
 
 def test_a_decision_names_all_rules_that_fired_and_a_kept_document_none():
     rules = {"a": {"value": "words", "min": 3}, "b": {"value": "letters", "min": 9}}
-    dropped, kept = decided(Curate("", rules), ["x y", "one two three"])
+    dropped, passing = decided(Curate("", rules), ["x y", "one two three"])
     assert dropped == {"rule": "a", "value": 2.0, "threshold": 3.0, "rules": ["a", "b"]}
-    assert kept == {"rule": "", "value": None, "threshold": None, "rules": []}
+    assert passing == {"rule": "", "value": None, "threshold": None, "rules": []}
 
 
 def test_contamination_drops_where_it_is_told_to():

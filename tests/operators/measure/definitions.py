@@ -8,11 +8,11 @@ STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 
 def repeated(parts):
     """(how many came before, their characters)."""
-    known, count, characters = set(), 0, 0
+    earlier, count, characters = set(), 0, 0
     for part in parts:
-        if part in known:
+        if part in earlier:
             count, characters = count + 1, characters + len(part)
-        known.add(part)
+        earlier.add(part)
     return count, characters
 
 
@@ -25,13 +25,13 @@ def top_gram(words, size):
 
 
 def repeated_grams(words, size):
-    known, characters, at = set(), 0, 0
+    earlier, characters, at = set(), 0, 0
     while at < len(words) - size + 1:
         gram = "".join(words[at : at + size])
-        if gram in known:
+        if gram in earlier:
             characters, at = characters + len(gram), at + size
         else:
-            known.add(gram)
+            earlier.add(gram)
             at += 1
     return characters
 
@@ -39,8 +39,8 @@ def repeated_grams(words, size):
 def ten_grams(units, most_frequent):
     counts = Counter(tuple(units[at : at + 10]) for at in range(len(units) - 9))
     often = sorted((count for count in counts.values() if count > 1), reverse=True)
-    taken = often[: int(len(counts) ** 0.5)] if most_frequent else often
-    return max(len(units) - 9, 0), sum(taken)
+    repeats = often[: int(len(counts) ** 0.5)] if most_frequent else often
+    return max(len(units) - 9, 0), sum(repeats)
 
 
 def counts(text, words):

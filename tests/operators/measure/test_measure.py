@@ -113,10 +113,10 @@ def test_any_batches_and_any_order_give_the_same(words, view):
 
 
 def test_the_view_is_what_c4_leaves():
-    kept = "This line has words, and it ends.\nSo does this one, with the others."
-    text = f"  menu\nNo end here at all\n{kept}\nIt needs Javascript to be seen.\nCited text stands here.[12]\n"
+    lines = "This line has words, and it ends.\nSo does this one, with the others."
+    text = f"  menu\nNo end here at all\n{lines}\nIt needs Javascript to be seen.\nCited text stands here.[12]\n"
     closed, open_ = (statistics(Measure("spacy-en", view), [text])[0] for view in ("c4", "c4-open"))
-    assert closed["c4_characters"] == len(kept + "\nCited text stands here.") and closed["c4_full_lines"] == 3
+    assert closed["c4_characters"] == len(lines + "\nCited text stands here.") and closed["c4_full_lines"] == 3
     assert open_["c4_characters"] == closed["c4_characters"] + len("\nNo end here at all")
     assert closed["c4_sentences"] == 3 and closed["c4_open_sentences"] == 4
 

@@ -36,10 +36,10 @@ def stands(span: list[int], texts: list[list[int]]) -> bool:
 def test_a_token_is_copied_where_a_long_enough_span_around_it_stands_in_the_index(span, vocabulary):
     draw = np.random.default_rng(span)
     texts = [draw.integers(0, vocabulary, draw.integers(3, 30)).tolist() for _ in range(12)]
-    asked = [draw.integers(0, vocabulary, draw.integers(2, 25)).tolist() for _ in range(8)]
+    queries = [draw.integers(0, vocabulary, draw.integers(2, 25)).tolist() for _ in range(8)]
     index = SuffixIndex([Shard.of([np.array(text) for text in texts], [str(n) for n in range(12)], 40)])
     expected, lengths = [], []
-    for text in asked:
+    for text in queries:
         rest = text[1:]  # the first token is not there
         for place in range(1, len(text)):
             spans = [
@@ -51,7 +51,7 @@ def test_a_token_is_copied_where_a_long_enough_span_around_it_stands_in_the_inde
             expected.append(bool(spans))
             before = rest[: place - 1]
             lengths.append(max(size for size in range(len(before) + 1) if size == 0 or stands(before[-size:], texts)))
-    rows = rows_of(asked)
+    rows = rows_of(queries)
     np.testing.assert_array_equal(copied(index, rows, span), expected)
     assert any(expected) and not all(expected)
     np.testing.assert_array_equal(match_lengths(index, rows), lengths)

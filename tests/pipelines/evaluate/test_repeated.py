@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mnemic.suffixes.index import SuffixIndex
 from mnemic.suffixes.shard import Shard
-from pipelines.evaluate.repeated import Repeated, repeated_spans
+from pipelines.evaluate.repeated import RepeatedSpans, repeated_spans
 
 
 def by_windows(texts, span):
@@ -44,7 +44,7 @@ def index_of(texts, shards, tenants=("",)):
 )
 def test_the_share_is_that_of_a_comparison_of_all_windows(texts, shards, span):
     tokens, repeated = sum(map(len, texts)), by_windows(texts, span)
-    expected = Repeated(span, tokens, repeated, repeated / max(tokens, 1))
+    expected = RepeatedSpans(span, tokens, repeated, repeated / max(tokens, 1))
     assert repeated_spans(index_of(texts, shards), span) == expected
 
 

@@ -75,10 +75,10 @@ def test_every_member_goes_to_the_reader_of_its_kind(ending, members, tmp_path):
     packed = PACK[ending.removeprefix(".tar")](data) if ending.removeprefix(".tar") in PACK else data
     (tmp_path / f"all{ending}").write_bytes(packed)
     results = read(tmp_path / f"all{ending}", inside=INSIDE)
-    found = texts(results)
-    assert found[f"all{ending}!notes/a.txt"] == "The first note."
-    assert [text for place, text in found.items() if "rows.csv#" in place] == [row["body"] for row in files.ROWS]
-    assert len(found) == 2 + len(files.ROWS)
+    read_texts = texts(results)
+    assert read_texts[f"all{ending}!notes/a.txt"] == "The first note."
+    assert [text for place, text in read_texts.items() if "rows.csv#" in place] == [row["body"] for row in files.ROWS]
+    assert len(read_texts) == 2 + len(files.ROWS)
     assert list(rejects(results)) == [f"all{ending}!pic.png"]
     assert "a PNG image" in rejects(results)[f"all{ending}!pic.png"]
 

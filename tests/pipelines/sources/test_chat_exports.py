@@ -49,8 +49,8 @@ def test_a_format_is_known_by_its_content_and_by_no_other_reader(form: str, tmp_
     file = FORMATS[form][1](tmp_path)
     head = file.read_bytes()[:65_536]
     name = str(file.relative_to(tmp_path))
-    known = [kind for kind, recognise in RECOGNISERS.items() if recognise(name, head)]
-    assert known == [KINDS.get(form, form)]
+    kinds = [kind for kind, recognise in RECOGNISERS.items() if recognise(name, head)]
+    assert kinds == [KINDS.get(form, form)]
     for name, text in OTHERS.items():
         assert not [kind for kind, recognise in RECOGNISERS.items() if recognise(name, text)], name
 
@@ -90,13 +90,13 @@ def test_fields_of_conversations_can_be_named(tmp_path: Path) -> None:
     source = Conversations(
         path="a.json", root=str(tmp_path), **names, turns_field="lines", tenant_field="room", session_field="day"
     )
-    (found,) = documents(read_all(source))
-    assert (found.tenant, found.session, found.text) == ("kitchen", "monday", "Ada: The oven is hot.")
-    assert (found.turns[0].id, found.turns[0].speaker) == ("7", "Ada")
-    assert found.turns[0].time == datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+    (document,) = documents(read_all(source))
+    assert (document.tenant, document.session, document.text) == ("kitchen", "monday", "Ada: The oven is hot.")
+    assert (document.turns[0].id, document.turns[0].speaker) == ("7", "Ada")
+    assert document.turns[0].time == datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
     (tmp_path / "b.jsonl").write_text(json.dumps({"room": "kitchen", "day": "monday", **turn}))
     lines = source.model_copy(update={"path": "b.jsonl"})
-    assert documents(read_all(lines))[0].text == found.text
+    assert documents(read_all(lines))[0].text == document.text
 
 
 def test_identity_of_conversations_has_only_fields_that_are_named() -> None:
@@ -120,15 +120,15 @@ def test_chatgpt_reads_the_path_that_is_shown() -> None:
     talk["mapping"]["old"] = old
     talk["mapping"]["c0n0"]["children"].insert(0, "old")
     source = chatgpt.ChatGPT(path="x")
-    (found,) = read(source, [talk], "ada/conversations.json")
-    assert isinstance(found, Document)
-    assert said(found) == ["user: word000x bread rises", "assistant: word001x bread rises"]
-    assert (found.tenant, found.collection, found.session) == ("ada", "Talk 0", "talk-0")
-    assert [turn.time for turn in found.turns] == [
+    (document,) = read(source, [talk], "ada/conversations.json")
+    assert isinstance(document, Document)
+    assert said(document) == ["user: word000x bread rises", "assistant: word001x bread rises"]
+    assert (document.tenant, document.collection, document.session) == ("ada", "Talk 0", "talk-0")
+    assert [turn.time for turn in document.turns] == [
         datetime.fromtimestamp(exports.BEGIN + 60 * n, UTC) for n in range(2)
     ]
     branches = documents(read(chatgpt.ChatGPT(path="x", branches=True), [talk], "ada/conversations.json"))
-    assert [d.text for d in branches] == [found.text, "assistant: an older answer"]
+    assert [d.text for d in branches] == [document.text, "assistant: an older answer"]
     talk["current_node"] = "old"
     assert said(documents(read(source, talk, "c.json"))[0])[1:] == ["assistant: an older answer"]
 
@@ -142,10 +142,10 @@ def test_chatgpt_leaves_out_what_is_hidden_and_counts_tools_and_pictures() -> No
         "parts": [{"content_type": "image_asset_pointer"}],
     }
     nodes["c0n3"]["message"]["content"] = {"content_type": "multimodal_text", "parts": [{"text": "spoken"}, "typed"]}
-    found = read(chatgpt.ChatGPT(path="x"), [talk], "c.json")
-    assert [d.text for d in documents(found)] == ["user: word000x bread rises\nassistant: spoken\ntyped"]
-    assert [r.severity for r in rejects(found)] == ["note", "note"]
-    assert any("`tools: true`" in r.reason for r in rejects(found))
+    entries = read(chatgpt.ChatGPT(path="x"), [talk], "c.json")
+    assert [d.text for d in documents(entries)] == ["user: word000x bread rises\nassistant: spoken\ntyped"]
+    assert [r.severity for r in rejects(entries)] == ["note", "note"]
+    assert any("`tools: true`" in r.reason for r in rejects(entries))
     with_tools = documents(read(chatgpt.ChatGPT(path="x", tools=True), [talk], "c.json"))
     assert "word001x" in with_tools[0].text
 
@@ -155,8 +155,8 @@ def test_a_circle_of_nodes_ends() -> None:
         name: exports.node(name, other, [other], "user", f"text {name}", 1.0)
         for name, other in (("a", "b"), ("b", "a"))
     }
-    (found,) = documents(read(chatgpt.ChatGPT(path="x"), [{"mapping": nodes, "current_node": "a"}], "c.json"))
-    assert found.text == "user: text b\nuser: text a"
+    (document,) = documents(read(chatgpt.ChatGPT(path="x"), [{"mapping": nodes, "current_node": "a"}], "c.json"))
+    assert document.text == "user: text b\nuser: text a"
 
 
 def test_claude_takes_texts_of_attachments_as_turns() -> None:
@@ -164,8 +164,8 @@ def test_claude_takes_texts_of_attachments_as_turns() -> None:
     talk["chat_messages"][0]["attachments"] = [{"file_name": "recipe.txt", "extracted_content": "Flour and water"}]
     talk["chat_messages"][1]["content"] = [{"type": "tool_use", "name": "web", "input": {"q": "rye"}}]
     talk["chat_messages"][1]["text"] = "old field"
-    found = read(claude.Claude(path="x"), [talk], "conversations.json")
-    (document,) = documents(found)
+    entries = read(claude.Claude(path="x"), [talk], "conversations.json")
+    (document,) = documents(entries)
     assert said(document) == [
         "human: word000x bread rises",
         "human: [recipe.txt]\nFlour and water",
@@ -178,8 +178,8 @@ def test_claude_takes_texts_of_attachments_as_turns() -> None:
 
 
 def test_an_export_of_one_assistant_is_none_of_another() -> None:
-    (told,) = read(claude.Claude(path="x"), exports.chatgpt(), "conversations.json")
-    assert isinstance(told, Reject) and told.severity == "empty" and "no conversations of Claude" in told.reason
+    (entry,) = read(claude.Claude(path="x"), exports.chatgpt(), "conversations.json")
+    assert isinstance(entry, Reject) and entry.severity == "empty" and "no conversations of Claude" in entry.reason
 
 
 # ---------------------------------------------------------------- chats
@@ -201,16 +201,16 @@ def test_slack_threads_go_over_days_and_users_have_names(tmp_path: Path) -> None
         {"type": "message", "subtype": "channel_join", "user": "U1", "text": "joined", "ts": "1772530301.0"},
     ]
     day.write_text(json.dumps(json.loads(day.read_text()) + more))
-    found = read_all(slack.Slack(path=".", root=str(tmp_path)))
-    sessions = {d.session: d for d in documents(found)}
+    entries = read_all(slack.Slack(path=".", root=str(tmp_path)))
+    sessions = {d.session: d for d in documents(entries)}
     assert set(sessions) == {"2026-03-02", "2026-03-03", f"{exports.BEGIN}.000000"}
     thread = sessions[f"{exports.BEGIN}.000000"]
     assert said(thread) == ["Ada: word000x bread rises", "Ada: word004x bread rises", "Bob: word007x bread rises"]
     assert thread.turns[1].time is not None and thread.turns[0].time is not None
     assert thread.turns[1].time - thread.turns[0].time > timedelta(days=1)
     assert said(sessions["2026-03-03"])[-1] == "Ada: Hi @Bob, see this (https://x.org/a) & #general @here"
-    assert {d.tenant for d in documents(found)} == {"general"}
-    assert [r.severity for r in rejects(found)] == ["note", "note"]
+    assert {d.tenant for d in documents(entries)} == {"general"}
+    assert [r.severity for r in rejects(entries)] == ["note", "note"]
     bots = documents(read_all(slack.Slack(path=".", root=str(tmp_path), bots=True)))
     assert any("ci: built" in d.text for d in bots)
 
@@ -234,11 +234,11 @@ def test_discord_says_what_it_leaves_out() -> None:
     export["messages"][1]["author"]["isBot"] = True
     export["messages"][2]["type"] = "GuildMemberJoin"
     export["messages"][3]["content"] = ""
-    found = read(discord.Discord(path="x"), export, "general.json")
-    (document,) = documents(found)
+    entries = read(discord.Discord(path="x"), export, "general.json")
+    (document,) = documents(entries)
     assert document.text == "Ada: word000x bread rises"
     assert (document.tenant, document.collection) == ("Bakers/general (2)", "Bakers/general")
-    assert len([r for r in rejects(found) if r.severity == "note"]) == 3
+    assert len([r for r in rejects(entries) if r.severity == "note"]) == 3
 
 
 def test_a_package_of_discord_is_read_oldest_first(tmp_path: Path) -> None:
@@ -254,29 +254,29 @@ def test_telegram_keeps_chats_apart_and_sessions_end_at_pauses() -> None:
     first[2]["date_unixtime"] = str(exports.BEGIN + 86_400)
     first[1]["type"] = "service"
     export["chats"]["list"][1]["name"] = None
-    found = read(telegram.Telegram(path="x"), export, "result.json")
-    assert [(d.tenant, d.session, len(d.turns)) for d in documents(found)] == [
+    entries = read(telegram.Telegram(path="x"), export, "result.json")
+    assert [(d.tenant, d.session, len(d.turns)) for d in documents(entries)] == [
         ("Chat 0 (4711)", "2026-03-02T09:30:12Z", 1),
         ("Chat 0 (4711)", "2026-03-03T09:30:12Z", 1),
         ("personal_chat (4712)", "2026-03-02T09:33:12Z", 3),
     ]
-    assert said(documents(found)[2])[0] == "Bob: word003x bread rises", "a list of parts is one text"
+    assert said(documents(entries)[2])[0] == "Bob: word003x bread rises", "a list of parts is one text"
     alone = read(telegram.Telegram(path="x"), export["chats"]["list"][0], "result.json")
-    assert alone == [entry for entry in found if "4711" in entry.locator], "one chat alone has the same content"
+    assert alone == [entry for entry in entries if "4711" in entry.locator], "one chat alone has the same content"
 
 
 def test_a_long_session_is_cut_at_its_longest_pause_and_no_message_is_lost() -> None:
     export = exports.discord(40)
     for n, message in enumerate(export["messages"]):
         message["timestamp"] = f"2026-03-02T{9 + (n > 17):02d}:{n:02d}:00+00:00"
-    found = documents(read(discord.Discord(path="x"), export, "general.json", 700))
-    assert len(found[0].turns) == 18, "the pause before the nineteenth message"
-    assert {d.session for d in found} == {"2026-03-02T09:00:00Z"}
-    assert len({d.locator for d in found}) == len(found) and all(len(d.text.encode()) <= 700 for d in found)
-    assert exports.words_of(list(found)) == {exports.word(n) for n in range(40)}
+    parts = documents(read(discord.Discord(path="x"), export, "general.json", 700))
+    assert len(parts[0].turns) == 18, "the pause before the nineteenth message"
+    assert {d.session for d in parts} == {"2026-03-02T09:00:00Z"}
+    assert len({d.locator for d in parts}) == len(parts) and all(len(d.text.encode()) <= 700 for d in parts)
+    assert exports.words_of(list(parts)) == {exports.word(n) for n in range(40)}
     export["messages"][3]["content"] = "long " * 200
-    told = rejects(read(discord.Discord(path="x"), export, "general.json", 700))
-    assert [r.locator for r in told] == ["general.json#4"] and "max_document_bytes" in told[0].reason
+    notes = rejects(read(discord.Discord(path="x"), export, "general.json", 700))
+    assert [r.locator for r in notes] == ["general.json#4"] and "max_document_bytes" in notes[0].reason
 
 
 def test_the_same_messages_in_two_formats_have_the_same_content() -> None:
@@ -295,12 +295,12 @@ def test_the_same_messages_in_two_formats_have_the_same_content() -> None:
 )
 def test_what_is_no_export_is_a_sentence(data: bytes) -> None:
     for form in ("chatgpt", "claude", "discord", "telegram", "slack", "whatsapp", "mbox"):
-        found = read(FORMATS[form][0](path="x"), data, "x.json")
-        assert not documents(found)
-        assert all(entry.reason.endswith(".") for entry in rejects(found))
+        entries = read(FORMATS[form][0](path="x"), data, "x.json")
+        assert not documents(entries)
+        assert all(entry.reason.endswith(".") for entry in rejects(entries))
 
 
 def test_files_of_text_are_no_chats() -> None:
     assert isinstance(Folder(path="x"), Files)
-    found = read(whatsapp.WhatsApp(path="x"), b"No dates here.\n", "notes.txt")
-    assert [r.severity for r in rejects(found)] == ["reject"] and "kind: folder" in rejects(found)[0].reason
+    entries = read(whatsapp.WhatsApp(path="x"), b"No dates here.\n", "notes.txt")
+    assert [r.severity for r in rejects(entries)] == ["reject"] and "kind: folder" in rejects(entries)[0].reason

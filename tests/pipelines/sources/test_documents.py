@@ -275,8 +275,8 @@ def test_rows_before_a_damaged_one_are_kept(read: Read) -> None:
 
     row = '<row r="{0}"><c t="str"><v>{1}</v></c></row>'
     sheet = "<worksheet><sheetData>" + row.format(1, "note") + row.format(2, "first") + "<row><<"
-    kept, fault = read("xlsx", "log.xlsx", xlsx(sheet))
-    assert isinstance(kept, Document) and kept.text == "note: first"
+    document, fault = read("xlsx", "log.xlsx", xlsx(sheet))
+    assert isinstance(document, Document) and document.text == "note: first"
     assert isinstance(fault, Reject) and "damaged" in fault.reason and fault.locator == "log.xlsx#Log"
 
 

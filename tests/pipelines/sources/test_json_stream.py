@@ -62,10 +62,10 @@ def test_damage_costs_one_element(damage: bytes, block: int, monkeypatch: pytest
     elements = [{"id": n, "inner": [{"name": n}, {"name": "}{"}], "text": f"text {n}"} for n in range(6)]
     data = json.dumps(elements).encode()
     place = data.index(b'"text 2')
-    found = read(data[:place] + damage + data[place:])
-    whole = [value for entry in found if not isinstance(entry, Damage) for value in [entry[1]] if value in elements]
+    entries = read(data[:place] + damage + data[place:])
+    whole = [value for entry in entries if not isinstance(entry, Damage) for value in [entry[1]] if value in elements]
     assert {value["id"] for value in whole} >= {0, 1, 3, 4, 5}
-    assert any(isinstance(entry, Damage) for entry in found)
+    assert any(isinstance(entry, Damage) for entry in entries)
 
 
 def test_numbers_surrogates_and_bytes_that_are_no_text() -> None:
@@ -77,18 +77,18 @@ def test_numbers_surrogates_and_bytes_that_are_no_text() -> None:
 
 def test_what_is_too_long_is_told_and_the_next_is_read() -> None:
     long = {"id": 1, "text": "x" * 5_000_000}
-    found = read(json.dumps([{"id": 0}, long, {"id": 2}]).encode(), 100_000)
-    assert [entry.number if isinstance(entry, Damage) else entry[1]["id"] for entry in found] == [0, 2, 2]
-    assert "max_json_bytes" in found[1].reason
+    entries = read(json.dumps([{"id": 0}, long, {"id": 2}]).encode(), 100_000)
+    assert [entry.number if isinstance(entry, Damage) else entry[1]["id"] for entry in entries] == [0, 2, 2]
+    assert "max_json_bytes" in entries[1].reason
 
 
 @pytest.mark.parametrize("piece", ['{"id":', '{"id":"', "[", '{"a":{"b":', '"', "{", '{"id":1', "\\", '{"id":["'])
 def test_hostile_text_takes_no_long_time(piece: str) -> None:
     data = ("[" + piece * (3_000_000 // len(piece))).encode()
     started = time.monotonic()
-    found = read(data)
+    entries = read(data)
     assert time.monotonic() - started < 10
-    assert found and any(isinstance(entry, Damage) for entry in found)
+    assert entries and any(isinstance(entry, Damage) for entry in entries)
     assert isinstance(list(objects(data.decode(), is_object)), list) and time.monotonic() - started < 20
 
 

@@ -31,18 +31,18 @@ def read(text: str | bytes, limit: int = 100_000, **fields: object) -> list[Docu
 
 
 def test_an_mbox_is_read_by_threads() -> None:
-    found = documents(read(mbox(4)))
-    assert [(d.session, len(d.turns)) for d in found] == [
+    threads = documents(read(mbox(4)))
+    assert [(d.session, len(d.turns)) for d in threads] == [
         ("0@example.org", 2),
         ("1@example.org", 1),
         ("3@example.org", 1),
     ]
-    thread = found[0]
+    thread = threads[0]
     assert said(thread) == ["Ada Lovelace: Bread\n\nword000x bread rises", "Ada Lovelace: word002x bread rises"]
     assert thread.turns[1].time == datetime(2026, 3, 2, 9, 30, 14, tzinfo=UTC)
     assert (thread.tenant, thread.speaker, thread.locator) == ("bakers", "Ada Lovelace", "bakers.mbox#0@example.org")
-    kept = documents(read(mbox(4), quotes="keep", signatures="keep"))[0].text
-    assert "> word000x" in kept and "Bakery" in kept
+    text = documents(read(mbox(4), quotes="keep", signatures="keep"))[0].text
+    assert "> word000x" in text and "Bakery" in text
 
 
 def test_files_of_letters_have_the_content_of_the_mbox(tmp_path: Path) -> None:
@@ -128,14 +128,14 @@ def test_separators_are_found_at_the_ends_of_blocks(seed: int, monkeypatch: pyte
 
 def test_text_that_begins_with_from_is_no_letter() -> None:
     text = letter(0, None).replace("bread rises", "bread\n\nFrom where I stand it rises.\n>From there too.")
-    (found,) = documents(read(f"From ada@example.org Mon Mar  2 10:30:12 2026\n{text}"))
-    assert "From where I stand" in found.text and "\nFrom there too." in found.text
+    (document,) = documents(read(f"From ada@example.org Mon Mar  2 10:30:12 2026\n{text}"))
+    assert "From where I stand" in document.text and "\nFrom there too." in document.text
 
 
 def test_a_letter_that_stands_twice_is_taken_once_and_told() -> None:
-    found = read(mbox(2) + mbox(1))
-    assert sum(len(d.turns) for d in documents(found)) == 2
-    assert "standing twice" in rejects(found)[0].reason
+    entries = read(mbox(2) + mbox(1))
+    assert sum(len(d.turns) for d in documents(entries)) == 2
+    assert "standing twice" in rejects(entries)[0].reason
 
 
 PARTS = """From: =?utf-8?q?Ad=C3=A4?= <ada@example.org>
@@ -166,12 +166,12 @@ AAAA
 
 
 def test_parts_charsets_and_attachments() -> None:
-    found = read_letter(PARTS.encode())
-    assert (found.speaker, found.subject, found.text, found.attachments) == ("Adä", "Grüße", "Grüße", 1)
+    letter = read_letter(PARTS.encode())
+    assert (letter.speaker, letter.subject, letter.text, letter.attachments) == ("Adä", "Grüße", "Grüße", 1)
     only_html = read_letter(PARTS.replace("Gr=FC=DFe", "").encode())
     assert only_html.text == "Other"
-    told = rejects(read(PARTS))
-    assert [r.severity for r in told] == ["note"] and told[0].reason.startswith("Left out: 1 attachment")
+    notes = rejects(read(PARTS))
+    assert [r.severity for r in notes] == ["note"] and notes[0].reason.startswith("Left out: 1 attachment")
     assert decode(b"\x93quoted\x94", "iso-8859-1") == "“quoted”" and decode("ü".encode(), "us-ascii") == "ü"
     assert decode(b"\xfc", "no-such-charset") == "ü" and decode(b"abc", "punycode") == "abc"
 
@@ -239,8 +239,8 @@ def test_hostile_letters_are_sentences_or_text() -> None:
         'Content-Type: multipart/mixed; boundary="x"\n\n'
         + '--x\nContent-Type: multipart/mixed; boundary="x"\n\n' * 3_000,
     ):
-        found = read(f"From a@x Mon Mar  2 10:30:12 2026\nFrom: a@x\n{headers}\n\nbody\n")
-        assert found and all(entry.reason.endswith(".") for entry in rejects(found))
+        entries = read(f"From a@x Mon Mar  2 10:30:12 2026\nFrom: a@x\n{headers}\n\nbody\n")
+        assert entries and all(entry.reason.endswith(".") for entry in rejects(entries))
 
 
 def test_memory_does_not_grow_with_an_mbox(tmp_path: Path) -> None:

@@ -86,12 +86,12 @@ def test_what_is_not_damaged_is_read(form: str, tmp_path: Path) -> None:
         mutated, first, last = mutate(data, draw)
         damaged.write_bytes(mutated)
         started = time.monotonic()
-        found = read_all(source)
+        entries = read_all(source)
         assert time.monotonic() - started < 10, seed
-        lost = everything - words_of(found) - touched(form, data, first, last)
-        told = [entry for entry in found if isinstance(entry, Reject)]
-        assert not lost, (seed, lost, mutated[max(0, first - 60) : first + 60], told)
-        for entry in found:
+        lost = everything - words_of(entries) - touched(form, data, first, last)
+        reports = [entry for entry in entries if isinstance(entry, Reject)]
+        assert not lost, (seed, lost, mutated[max(0, first - 60) : first + 60], reports)
+        for entry in entries:
             assert entry.locator.encode()
             if isinstance(entry, Reject):
                 assert entry.reason.encode() and entry.reason.endswith(".") and str(tmp_path) not in entry.reason, seed

@@ -39,7 +39,7 @@ def told(results) -> list[tuple]:
 
 
 @pytest.fixture(scope="module")
-def wanted(tmp_path_factory):
+def expected(tmp_path_factory):
     path = files.write_lines(tmp_path_factory.mktemp("lines") / "rows.jsonl")
     return told(read(Folder(path=str(path), **files.SETTINGS)))
 
@@ -56,10 +56,10 @@ FORMATS = {
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_format_of_records_gives_the_same_documents(name, wanted, tmp_path):
+def test_every_format_of_records_gives_the_same_documents(name, expected, tmp_path):
     write, source = FORMATS[name]
-    assert len(wanted) == len(files.ROWS)
-    assert told(read(source(path=str(write(tmp_path / name)), **files.SETTINGS))) == wanted
+    assert len(expected) == len(files.ROWS)
+    assert told(read(source(path=str(write(tmp_path / name)), **files.SETTINGS))) == expected
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -79,9 +79,9 @@ def test_other_records_are_counted(write):
     ]
     results = read(write(records))
     assert texts(results) == ["kept", "kept too"]
-    [told] = [one for one in results if isinstance(one, Reject)]
-    assert (told.severity, told.locator) == ("empty", results[-1].locator)
-    assert "2 of image/png, 1 of status 404" in told.reason
+    [note] = [one for one in results if isinstance(one, Reject)]
+    assert (note.severity, note.locator) == ("empty", results[-1].locator)
+    assert "2 of image/png, 1 of status 404" in note.reason
 
 
 def test_encodings_are_those_of_the_header(write):

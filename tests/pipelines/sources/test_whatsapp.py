@@ -69,8 +69,8 @@ def test_the_order_is_never_the_wrong_one(start: datetime, steps: list[int], for
     times = [start]
     for step in steps:
         times.append(times[-1] + timedelta(days=step))
-    told = order(*(form.format(d=t.day, m=t.month, y=t.year % 100) for t in times))
-    if told == ("month-first" if form.startswith("{d}") else "day-first"):
+    answer = order(*(form.format(d=t.day, m=t.month, y=t.year % 100) for t in times))
+    if answer == ("month-first" if form.startswith("{d}") else "day-first"):
         # only where both orders fit all lines, and one of them is in order too: nothing can tell then
         assert all(t.day <= 12 for t in times)
         swapped = [(t.year, t.day, t.month) for t in times]
@@ -82,7 +82,7 @@ def read(text: str, name: str = "WhatsApp Chat with Ada.txt", **fields: object) 
 
 
 def test_a_chat() -> None:
-    found = read(
+    entries = read(
         "\u200e[31/12/23, 11:59:07 PM] Ada: \u200eMessages and calls are end-to-end encrypted.\r\n"
         "[31/12/23, 11:59:08 PM] Ada: Happy\r\nnew year <3\r\n"
         "\u200e[31/12/23, 11:59:09 PM] Bob: \u200eimage omitted\r\n"
@@ -92,22 +92,22 @@ def test_a_chat() -> None:
         "WhatsApp Chat - Bakers/_chat.txt",
         time_zone="Europe/Berlin",
     )
-    night, morning = documents(found)
+    night, morning = documents(entries)
     assert said(night) == ["Ada: Happy\nnew year <3", "Bob: look", "+49 170 1234: fixed it"]
     assert night.turns[0].time == datetime(2023, 12, 31, 22, 59, 8, tzinfo=UTC)
     assert said(morning) == ["Ada: morning: coffee?"] and morning.session == "2024-01-01T07:00:00Z"
-    assert {d.tenant for d in documents(found)} == {"Bakers"}
-    assert [r.severity for r in rejects(found)] == ["note"]
+    assert {d.tenant for d in documents(entries)} == {"Bakers"}
+    assert [r.severity for r in rejects(entries)] == ["note"]
 
 
 def test_android_and_its_media() -> None:
-    found = read(
+    entries = read(
         "12/31/23, 11:59 PM - Messages are end-to-end encrypted.\n12/31/23, 11:59 PM - Ada: <Media omitted>\n"
         "12/31/23, 11:59 PM - Ada: IMG-20231231-WA0001.jpg (file attached)\nlook at this\n"
         "12/31/23, 11:59 PM - Bob: a <b> c\n"
     )
-    assert [said(d) for d in documents(found)] == [["Ada: look at this", "Bob: a <b> c"]]
-    assert len(rejects(found)) == 2 and all(r.severity == "note" for r in rejects(found))
+    assert [said(d) for d in documents(entries)] == [["Ada: look at this", "Bob: a <b> c"]]
+    assert len(rejects(entries)) == 2 and all(r.severity == "note" for r in rejects(entries))
 
 
 def test_a_tie_is_refused_with_the_way_out() -> None:

@@ -54,10 +54,10 @@ def built(settings: dict[str, Any]) -> Any:
 
 def shards(bank: Any) -> dict[str, set[str]]:
     """Name -> documents of it."""
-    found: dict[str, set[str]] = {}
+    documents: dict[str, set[str]] = {}
     for row in bank.table("suffixes", ["shard", "documents"]).to_pylist():
-        found.setdefault(row["shard"], set()).update(row["documents"])
-    return found
+        documents.setdefault(row["shard"], set()).update(row["documents"])
+    return documents
 
 
 def counts(bank: Any, texts: list[str]) -> list[int]:
@@ -77,7 +77,7 @@ def test_a_shard_holds_whole_documents_and_no_more_tokens_than_it_may(models, tm
     for documents in shards(bank).values():
         assert sum(lengths[one] + 1 for one in documents) <= 300 or len(documents) == 1
     text = [text_of(number) for number in range(12)]
-    expected = [sum(one.count(asked) for one in text) for asked in (" only55", "nowhere to be seen")]
+    expected = [sum(one.count(needle) for one in text) for needle in (" only55", "nowhere to be seen")]
     assert counts(bank, [" only55", "nowhere to be seen"]) == expected == [1, 0]
 
 
