@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
 from mnemic import languagemodel
-from mnemic.languagemodel.head import confidences
-from mnemic.memories.texts import Texts, scoring_passes
 from operators.contracts import Resources, model_field
+
+if TYPE_CHECKING:
+    from mnemic.memories.texts import Texts
 
 Read = Callable[[pa.Table, pa.Table], pa.RecordBatch]
 """Documents (id, text), rows (document, position, token) -> columns of the rows, in their order."""
@@ -45,6 +46,8 @@ class Confidence:
         return pa.schema([pa.field("base_max", pa.float32()), pa.field("base_entropy", pa.float32())])
 
     def open(self, device: str) -> Read:
+        from mnemic.memories.texts import Texts
+
         model, tokenizer = languagemodel.shared(self.model, self.dtype, device)
         head, softcap = languagemodel.output_embedding(model), languagemodel.softcap(model)
 
@@ -56,6 +59,9 @@ class Confidence:
 
     def _read(self, texts: Texts, model: Any, head: Any, softcap: float | None) -> pa.RecordBatch:
         import torch
+
+        from mnemic.languagemodel.head import confidences
+        from mnemic.memories.texts import scoring_passes
 
         values = np.zeros((2, len(texts.position)), np.float32)
         with torch.inference_mode():
