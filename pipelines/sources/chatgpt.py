@@ -25,7 +25,7 @@ from pipelines.sources.contracts import Document, Reject
 from pipelines.sources.exports import ExportLayout, conversations, export_name
 from pipelines.sources.files import Files
 from pipelines.sources.json_stream import objects
-from pipelines.sources.json_values import Unusable, kind_of
+from pipelines.sources.json_values import MARK, Unusable, kind_of
 from pipelines.sources.times import read_time
 from pipelines.sources.transcript import Chat, LeftOut, Message, Transcript, usable_name, usable_text
 
@@ -36,7 +36,7 @@ _CONTEXT = frozenset(("user_editable_context", "model_editable_context", "though
 
 def recognise(name: str, head: bytes) -> bool:
     """A list or an object whose conversations have a `mapping` of nodes."""
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    text = head.removeprefix(MARK).lstrip()
     return text[:1] in (b"[", b"{") and bool(_LAYOUT.search(text))
 
 

@@ -30,7 +30,7 @@ from pipelines.sources.discord_package import (
 )
 from pipelines.sources.files import Files
 from pipelines.sources.json_stream import DECODER, Damage, JsonStream, last_object, streamed
-from pipelines.sources.json_values import Unusable, record_of
+from pipelines.sources.json_values import MARK, Unusable, record_of
 from pipelines.sources.times import read_time
 from pipelines.sources.transcript import Chat, LeftOut, Message, Pauses, usable_name, usable_text
 
@@ -46,7 +46,7 @@ _SAID_NUMBERS = frozenset(("0", "19", "20", "21", "23"))
 
 def recognise(name: str, head: bytes) -> bool:
     """A channel of DiscordChatExporter, or messages of the data package."""
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    text = head.removeprefix(MARK).lstrip()
     if text.startswith(b"{"):
         place = 0
         for part in _EXPORTER:  # one after the other: a pattern of all three tries every pair

@@ -14,6 +14,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from pipelines.sources.contracts import Document, Reject
+from pipelines.sources.json_values import MARK
 from pipelines.sources.parsers.process import Content
 from pipelines.sources.whole import ApartFiles, document, parsed, replaced
 
@@ -57,7 +58,7 @@ class WebPages(ApartFiles):
 
 def recognise(name: str, head: bytes) -> bool:
     """Whether the first bytes of a file are HTML or MHTML; the name decides where they say nothing."""
-    if _PAGE.match(head[:8192].removeprefix(b"\xef\xbb\xbf")):
+    if _PAGE.match(head[:8192].removeprefix(MARK)):
         return True
     if _MHTML.search(head, 0, 8192) and b"MIME-Version:" in head[:8192]:  # as a mail with images is, too
         return name.lower().endswith((".mhtml", ".mht")) or _SAVED.search(head, 0, 8192) is not None

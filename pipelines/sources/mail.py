@@ -28,7 +28,7 @@ from pipelines.sources.contracts import Document, Item, Reject
 from pipelines.sources.correspondence import Mailbox, correspondence
 from pipelines.sources.files import Files
 from pipelines.sources.grouped import grouped, members
-from pipelines.sources.json_values import Unusable
+from pipelines.sources.json_values import MARK, Unusable
 from pipelines.sources.letters import MOST_HEADERS, Head, headers_of, read_head
 from pipelines.sources.mbox import begins_mbox, letters, unescape
 from pipelines.sources.text import open_failed, size_of
@@ -51,7 +51,7 @@ def recognise(name: str, head: bytes) -> bool:
 
 def is_letter(head: bytes) -> bool:
     """Whether data begin with the headers of a letter."""
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
+    text = head.removeprefix(MARK).lstrip(b"\r\n")
     names = {match[1].lower() for match in _NAMED.finditer(headers_of(text[:MOST_HEADERS]))}
     return _HEADER.match(text) is not None and len(names) >= 3 and b"from" in names and bool(names & _MACHINES)
 
@@ -186,6 +186,6 @@ def _head(data: bytes) -> Head:
     headers = headers_of(data)
     if len(headers) >= MOST_HEADERS:
         raise Unusable(f"Its headers have more than {MOST_HEADERS:,} bytes, so it is no letter; leave it out.")
-    if _HEADER.match(data.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").removeprefix(b">")) is None:
+    if _HEADER.match(data.removeprefix(MARK).lstrip(b"\r\n").removeprefix(b">")) is None:
         raise Unusable("It does not begin with the headers of a letter; leave it out, or correct it.")
     return read_head(headers)

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from pipelines.sources.json_values import MARK
+
 BLOCK = 1 << 20
 _AHEAD = 2_048
 """Bytes that are looked at behind a line's beginning."""
@@ -21,7 +23,7 @@ _ESCAPED = re.compile(rb"(?m)^>(>*From )")
 
 def begins_mbox(head: bytes) -> bool:
     """Whether a file begins as an mbox does."""
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
+    text = head.removeprefix(MARK).lstrip(b"\r\n")
     return text.startswith(b"From ") and _separates(text, 0, blank=False)
 
 

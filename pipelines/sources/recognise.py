@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, cast
 
 from mnemic.errors import PluginError
 from mnemic.plugins import plugins
+from pipelines.sources.json_values import MARK
 
 HEAD = 1 << 16
 """Bytes of a file that a reader is shown."""
@@ -139,7 +140,7 @@ _LETTERS = ((b"{\\rtf", "RTF, a document of an office program"), (b"<?xml", "XML
 
 def marked_up(head: bytes) -> str:
     """What a file is whose letters can be read and which is no plain text, as a phrase; "" where it may be."""
-    begin = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    begin = head.removeprefix(MARK).lstrip()
     return next((title for magic, title in _LETTERS if begin.startswith(magic)), "")
 
 

@@ -26,7 +26,7 @@ from pipelines.sources.contracts import Document, Item, Reject
 from pipelines.sources.files import Files
 from pipelines.sources.grouped import grouped, members
 from pipelines.sources.json_stream import Damage, JsonStream, streamed
-from pipelines.sources.json_values import Unusable, record_of
+from pipelines.sources.json_values import MARK, Unusable, record_of
 from pipelines.sources.slack_text import message_text, people
 from pipelines.sources.times import read_time
 from pipelines.sources.transcript import Chat, LeftOut, Message, Transcript, usable_name, usable_text
@@ -55,7 +55,7 @@ Open = Callable[[], BinaryIO | Reject]
 
 def recognise(name: str, head: bytes) -> bool:
     """Messages of a day of a channel, or the list of the export's users or channels."""
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    text = head.removeprefix(MARK).lstrip()
     if not text.startswith(b"["):
         return False
     base = posixpath.basename(name)

@@ -22,7 +22,7 @@ from pydantic import Field
 from pipelines.sources.contracts import Document, Reject
 from pipelines.sources.files import Files
 from pipelines.sources.json_stream import Damage, JsonStream, last_object, streamed
-from pipelines.sources.json_values import Unusable, kind_of, record_of
+from pipelines.sources.json_values import MARK, Unusable, kind_of, record_of
 from pipelines.sources.times import read_time
 from pipelines.sources.transcript import Chat, LeftOut, Message, Pauses, usable_name, usable_text
 
@@ -38,7 +38,7 @@ _FIRST = r'\{\s*"id"\s*:\s*[0-9]+\s*,\s*"type"\s*:\s*"(?:message|service)"'
 
 def recognise(name: str, head: bytes) -> bool:
     """An object that holds a chat, or that begins as an export of all chats does."""
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    text = head.removeprefix(MARK).lstrip()
     return text.startswith(b"{") and bool(_CHAT.search(text) or _ALL.search(text))
 
 
