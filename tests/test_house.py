@@ -49,15 +49,13 @@ def test_one_file_is_one_idea():
     assert not {file: length for file, length in lengths.items() if length > 400}
 
 
-PARTICIPLES = {"found", "made", "said", "told", "heard", "held", "kept", "wanted", "given", "taken", "known", "asked"}
-
-
 def test_no_two_files_of_tests_have_one_name():
     """pytest imports a file of tests by its name alone."""
     names = [file.name for file in (ROOT / "tests").rglob("test_*.py")]
     assert [name for name in names if names.count(name) > 1] == []
 
 
+PARTICIPLES = {"found", "made", "said", "told", "heard", "held", "kept", "wanted", "given", "taken", "known", "asked"}
 STORED_NAMES = {("pipelines/identity.py", "found")}  # `Record.found`: a key of the records in every bank
 
 
