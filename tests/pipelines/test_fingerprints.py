@@ -49,6 +49,7 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
         "imitate": "7ebd6c9b751f451e14cbc6c82ccb218e",
         "control": "214ea2e217dc4df34312c8a748005ad4",
         "decode": "c0eee73f3dae36e460e298abab2c274d",
+        "gate": "2da7173cbad8e2ac996ec7cc42e215e9",
     },
     "conversations": {
         "read": "8bcbd848bdc7e754321167eb5db0e897",
