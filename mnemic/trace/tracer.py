@@ -212,9 +212,9 @@ class Tracer:
         for shard, first in zip(index.shards, firsts, strict=True):
             for key in first.keys.tolist():
                 token, skip = divmod(key, stride)
-                owner = int(shard.document_of(np.array([token + 1]))[0])
-                before = pieces.sizes[shard.tokens[shard.offsets[owner] : token]]
-                places.append((shard.documents[owner].as_py(), int(before.sum()) + skip))
+                number = int(shard.document_of(np.array([token + 1]))[0])
+                before = pieces.sizes[shard.tokens[shard.offsets[number] : token]]
+                places.append((shard.documents[number].as_py(), int(before.sum()) + skip))
         places = sorted(places)[:limit]
         texts = self._texts(sorted({document for document, _ in places}))
         encoded = {document: value.encode() for document, value in texts.items()}
