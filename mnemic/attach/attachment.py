@@ -13,9 +13,9 @@ from mnemic.attach.output.schedules import Schedule, schedules
 from mnemic.errors import ModelError
 
 if TYPE_CHECKING:
-    from mnemic.attach.output.reading import HiddenMemory, TextMemory
+    from mnemic.attach.output.reading import ContextMemory, HiddenMemory, TextMemory
 
-    Mixable = HiddenMemory | TextMemory
+    Mixable = HiddenMemory | TextMemory | ContextMemory
 
 
 def attach(

@@ -24,7 +24,7 @@ from mnemic.threads import survive_forks
 if TYPE_CHECKING:
     import torch
 
-    from mnemic.attach.output.reading import HiddenMemory, TextMemory
+    from mnemic.attach.output.reading import ContextMemory, HiddenMemory, TextMemory
     from mnemic.attach.output.schedules import Schedule
 
 __all__ = ["Entry", "Host"]
@@ -101,7 +101,13 @@ class Host:
         self._beside.append(entry)
         return entry
 
-    def mix(self, memory: HiddenMemory | TextMemory, weight: float | Schedule, *, layer: int | None = None) -> Entry:
+    def mix(
+        self,
+        memory: HiddenMemory | TextMemory | ContextMemory,
+        weight: float | Schedule,
+        *,
+        layer: int | None = None,
+    ) -> Entry:
         """The output: p = (1 - sum of weights) p_model + sum of weight p_memory.
 
         ``layer`` is the block whose feed-forward input a memory of hidden vectors reads, None for the last. Weight 0

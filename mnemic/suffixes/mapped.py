@@ -52,10 +52,9 @@ def mapped_shards(root: str, key: str, names: Iterable[str], load: Callable[[str
                 f"The suffix index of {root} is too large for memory, and its files cannot be written to {folder} "
                 f"({error.strerror or error}); make room there, or open the bank from a folder that can be written."
             ) from error
-    return [
-        replace(load(name, False), **{part: _mapped(folder / f"{name}.{part}.npy") for part in _ARRAYS})
-        for name in names
-    ]
+    tokens, places = ([_mapped(folder / f"{name}.{part}.npy") for name in names] for part in _ARRAYS)
+    frames = [load(name, False) for name in names]
+    return [replace(frame, tokens=one, places=own) for frame, one, own in zip(frames, tokens, places, strict=True)]
 
 
 def _mapped(path: Path) -> NDArray[Any]:
@@ -80,7 +79,7 @@ def _is_as_listed(path: Path, facts: dict[str, Any]) -> bool:
     status = path.lstat()
     if status.st_size != facts["size"] or path.is_symlink():
         return False
-    return status.st_mtime_ns == facts["changed"] or _hash(path) == facts["hash"]
+    return bool(status.st_mtime_ns == facts["changed"] or _hash(path) == facts["hash"])
 
 
 def _write(folder: Path, names: list[str], load: Callable[[str, bool], Shard]) -> None:

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from mnemic.arrays import Integers
 
+_NONE = np.zeros(1, np.int64)
+"""No token that is known to be common."""
+
 
 def common(text: Any, place: Integers, tokens: Any, end: Integers, length: Integers, limit: Integers) -> Integers:
     limit = np.minimum(limit, place)
@@ -46,7 +49,7 @@ def _outermost(
     going = np.flatnonzero(np.abs(bound - inner) > 1)
     while len(going):
         probe = (inner[going] + bound[going]) // 2
-        some = common(text, places[probe].astype(np.int64), tokens, end[going], np.int64(0), length[going])
+        some = common(text, places[probe].astype(np.int64), tokens, end[going], _NONE, length[going])
         inside = some >= length[going]
         inner[going[inside]] = probe[inside]
         bound[going[~inside]] = probe[~inside]
@@ -116,7 +119,7 @@ def next_lengths(
     for neighbour, there in ((firsts - 1, firsts > 0), (lasts, lasts < len(places))):
         asked = np.flatnonzero(there & (lengths > 1))
         place = places[neighbour[asked]].astype(np.int64)
-        some = common(text, place, tokens, ends[asked], np.int64(0), lengths[asked] - 1)
+        some = common(text, place, tokens, ends[asked], _NONE, lengths[asked] - 1)
         shorter[asked] = np.maximum(shorter[asked], some)
 
 

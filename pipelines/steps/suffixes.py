@@ -230,10 +230,13 @@ def _items(tokens: Snapshot, standing: _StandingShards, limit: int) -> list[Shar
     columns, parts = ["tenant", "document", "length"], []
     for batch in tokens.scan(columns, row_ids=True, batch_size=65536):
         parts.append(batch.filter(pa.array(~standing.documents.has(batch.select(["document"])))))
-    rows = pa.Table.from_batches(parts).sort_by([("tenant", "ascending"), ("document", "ascending")]) if parts else None
     new: dict[str, pa.Table] = {}
-    for tenant in [] if rows is None else pc.unique(rows["tenant"]).to_pylist():
-        new[tenant] = rows.filter(pc.equal(rows["tenant"], tenant))
+    if parts:
+        rows = pa.Table.from_batches(parts).sort_by([("tenant", "ascending"), ("document", "ascending")])
+        first = 0
+        for entry in rows["tenant"].combine_chunks().value_counts().to_pylist():  # in the order in which they come
+            new[entry["values"]] = rows.slice(first, entry["counts"])
+            first += entry["counts"]
     sizes = {tenant: (table["length"].to_numpy() + 1).tolist() for tenant, table in new.items()}
     items = []
     for plan in planned(standing.shards, sizes, limit):

@@ -48,10 +48,10 @@ def test_weights_are_the_best_on_validation_text(bank, found):
 
 
 def test_every_memory_of_the_recipe_is_measured(bank, found):
-    assert set(found.weights) == {"knn", "mlp", "cross-entropy", "decoder"}
+    assert set(found.weights) == {"knn", "mlp", "cross-entropy", "decoder", "suffix"}
     for part in found.perplexities:
         assert set(part.comparisons) == set(found.weights)
-        assert set(part.recovered) <= {"mlp", "cross-entropy", "decoder"}
+        assert set(part.recovered) <= {"mlp", "cross-entropy", "decoder", "suffix"}
     assert found.training["mlp"]["training_flops"] == found.training["cross-entropy"]["training_flops"] > 0
     assert found.training["decoder"]["trained_tokens"] == bank.dataset("datastore").count("split = 'store'")
 
