@@ -40,7 +40,7 @@ from pipelines.steps.grow import GrowStep
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedGates:
     """Rows of `gates`, written and not committed."""
 
     fragments: tuple[WrittenFragment, ...]
@@ -115,7 +115,7 @@ class GateStep:
         record = replace(self.record, corpus=self._corpus(context.store, datastore))
         dataset = context.store[GATES]
 
-        def keep(trained: Trained) -> None:
+        def keep(trained: TrainedGates) -> None:
             stored, properties = record.as_json(), context.properties(record)
             context.commit(lambda: dataset.replace(SCHEMA, trained.fragments, stored, properties))
             context.tally.rows += trained.rows
@@ -123,17 +123,17 @@ class GateStep:
         job = context.job(self._worker(context.store, record), Resources(memory=2 << 30))
         context.in_waves(context.engine.stream(job, partial(context.progress, unit="gates")), lambda wave: None, keep)
 
-    def _worker(self, store: Store, record: Record) -> Callable[[], Callable[[Progress], Iterator[Trained]]]:
+    def _worker(self, store: Store, record: Record) -> Callable[[], Callable[[Progress], Iterator[TrainedGates]]]:
         step = self
 
-        def factory() -> Callable[[Progress], Iterator[Trained]]:
-            def train(progress: Progress) -> Iterator[Trained]:
+        def factory() -> Callable[[Progress], Iterator[TrainedGates]]:
+            def train(progress: Progress) -> Iterator[TrainedGates]:
                 rows = list(step._rows(store, record, progress))
                 table = pa.Table.from_pylist(rows, schema=SCHEMA)
                 faults.reach(step.name, "before-write")
                 fragments = tuple(write_whole(store[GATES], table))
                 faults.reach(step.name, "after-write")
-                yield Trained(fragments, len(rows))
+                yield TrainedGates(fragments, len(rows))
 
             return train
 

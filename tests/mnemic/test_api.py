@@ -18,7 +18,7 @@ PUBLIC = {
     "mnemic.contracts": [
         "BatchFunction", "Checkpoint", "Corpus", "CorpusOperator", "DatasetSpec", "Derive", "Document", "Driven",
         "Files", "Fit", "Fitted", "Grow", "HeldOutRows", "IndexPlan", "Item", "KEPT", "Kind", "Learn", "Memory",
-        "MemoryInfo", "NO_REJECTS", "Parent", "Progress", "REJECTED", "Reject", "Resources", "RowOperator", "Section",
+        "MemoryInfo", "NO_REJECTS", "Parent", "Progress", "REJECTED", "Reject", "Resources", "RowOperator", "Scored", "Section",
         "Source", "TrainedKind", "Training", "Turn", "View", "content", "decode_text", "dtype_field", "model_field",
         "read_bytes", "refuse", "shared_field",
     ],
