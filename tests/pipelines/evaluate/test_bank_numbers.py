@@ -48,10 +48,10 @@ def test_weights_are_the_best_on_validation_text(bank, report):
 
 
 def test_every_memory_of_the_recipe_is_measured(bank, report):
-    assert set(report.weights) == {"knn", "mlp", "cross-entropy", "decoder"}
+    assert set(report.weights) == {"knn", "mlp", "cross-entropy", "decoder", "suffix"}
     for part in report.perplexities:
         assert set(part.comparisons) == set(report.weights)
-        assert set(part.recovered) <= {"mlp", "cross-entropy", "decoder"}
+        assert set(part.recovered) <= {"mlp", "cross-entropy", "decoder", "suffix"}
     assert report.training["mlp"]["training_flops"] == report.training["cross-entropy"]["training_flops"] > 0
     assert report.training["decoder"]["trained_tokens"] == bank.dataset("datastore").count("split = 'store'")
 
