@@ -31,10 +31,12 @@ from operators.sections import shared_field as shared_field
 from operators.train import Checkpoint as Checkpoint
 from operators.train import Training as Training
 from pipelines.sources import Document as Document
+from pipelines.sources import FilePart as FilePart
 from pipelines.sources import Item as Item
 from pipelines.sources import Reject as Reject
 from pipelines.sources import Source as Source
 from pipelines.sources import Turn as Turn
+from pipelines.sources.fields import Records as Records
 from pipelines.sources.files import Files as Files
 from pipelines.sources.text import content as content
 from pipelines.sources.text import decode_text as decode_text

@@ -3,6 +3,9 @@
 Ten million tokens are documentation and sources of this Python environment (`bench.suffix.corpus`); ``--quick`` takes a
 tenth. Peers are bare `pydivsufsort` and `infini-gram`. The banks of `bench.suffix.quality` take long to build, so
 ``--quick`` leaves it out; it runs alone too, and then ``--quick`` builds a small one.
+
+Expected on machine C of LOG.md (2 busy cores of an Intel Xeon), by the same functions: suffix_build 1.14 to 1.41,
+suffix_query 2.7 microseconds a token, suffix_bytes 6.17. The whole table was not run yet.
 """
 
 from __future__ import annotations

@@ -10,6 +10,9 @@ kNN-LM at its fixed weight on the same 40,000 tokens of the store is 1; shares a
 
 Held-out documents are of packages or articles that the store knows. Unknown ones are printed beside them, and so are
 losses by the length of the match, and fixed weights.
+
+Expected on machine C of LOG.md (2 busy cores of an Intel Xeon), of documentation: suffix_gain 1.12, gated_gain 1.56,
+suffix_all_gain 2.44.
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ PUBLIC = {
     "mnemic.segment": ["SegmentSettings", "Stream", "StreamedEvent"],
     "mnemic.contracts": [
         "BatchFunction", "Checkpoint", "Corpus", "CorpusOperator", "DatasetSpec", "Derive", "Document", "Driven",
-        "Files", "Fit", "Fitted", "Grow", "HeldOutRows", "IndexPlan", "Item", "KEPT", "Kind", "Learn", "Memory",
-        "MemoryInfo", "NO_REJECTS", "Parent", "Progress", "REJECTED", "Reject", "Resources", "RowOperator", "Scored",
-        "Section", "Source", "TrainedKind", "Training", "Turn", "View", "content", "decode_text", "dtype_field",
+        "FilePart", "Files", "Fit", "Fitted", "Grow", "HeldOutRows", "IndexPlan", "Item", "KEPT", "Kind", "Learn",
+        "Memory", "MemoryInfo", "NO_REJECTS", "Parent", "Progress", "REJECTED", "Records", "Reject", "Resources", "RowOperator",
+        "Scored", "Section", "Source", "TrainedKind", "Training", "Turn", "View", "content", "decode_text", "dtype_field",
         "model_field", "read_bytes", "refuse", "shared_field",
     ],
 }  # fmt: skip

@@ -81,7 +81,7 @@ def test_a_vector_is_bit_equal_whatever_it_is_encoded_with(
     model: Path, dtype: str, padded: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if padded:
-        monkeypatch.setattr(mnemic.encoder, "is_packable", lambda config, device: False)
+        monkeypatch.setattr(mnemic.encoder.packed, "is_packable", lambda config, device: False)
     encoder = load(model, dtype)
     together = encoder.encode(TEXTS)
 
@@ -105,7 +105,7 @@ def test_batches_have_one_shape_and_padded_ones_one_for_each_length(
         return forward(stream)
 
     packed.body.forward = seen
-    monkeypatch.setattr(mnemic.encoder, "is_packable", lambda config, device: False)
+    monkeypatch.setattr(mnemic.encoder.packed, "is_packable", lambda config, device: False)
     padded = load(model)
     module = padded.body._model.forward
 

@@ -68,7 +68,7 @@ def test_padded_batches_as_a_gpu_has_them_give_the_same_vectors(
     folders: dict[str, Path], kind: str, pooling: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packed = TextEncoder.load(str(folders[kind]), "float32", pooling=pooling).encode(TEXTS)
-    monkeypatch.setattr(mnemic.encoder, "is_packable", lambda config, device: False)
+    monkeypatch.setattr(mnemic.encoder.packed, "is_packable", lambda config, device: False)
     padded = TextEncoder.load(str(folders[kind]), "float32", pooling=pooling, batch_tokens=64).encode(TEXTS)
     np.testing.assert_allclose(padded, packed, atol=3e-6)
 
