@@ -37,7 +37,7 @@ class GateSettings:
     units: int = 16
     decay: float = 1e-3
     folds: int = 5
-    steps: int = 150
+    steps: int = 80
     seed: int = 0
 
 

@@ -18,9 +18,9 @@ PUBLIC = {
     "mnemic.contracts": [
         "BatchFunction", "Checkpoint", "Corpus", "CorpusOperator", "DatasetSpec", "Derive", "Document", "Driven",
         "FilePart", "Files", "Fit", "Fitted", "Grow", "HeldOutRows", "IndexPlan", "Item", "KEPT", "Kind", "Learn",
-        "Memory", "MemoryInfo", "NO_REJECTS", "Parent", "Progress", "REJECTED", "Records", "Reject", "Resources", "RowOperator",
-        "Scored", "Section", "Source", "TrainedKind", "Training", "Turn", "View", "content", "decode_text", "dtype_field",
-        "model_field", "read_bytes", "refuse", "shared_field",
+        "Memory", "MemoryInfo", "NO_REJECTS", "Parent", "Progress", "REJECTED", "Records", "Reject", "Resources",
+        "RowOperator", "Scored", "Section", "Source", "TrainedKind", "Training", "Turn", "View", "content",
+        "decode_text", "dtype_field", "model_field", "read_bytes", "refuse", "shared_field",
     ],
 }  # fmt: skip
 """A name that goes, or changes what it means, breaks somebody: CHANGELOG.md says so first."""
