@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 import pytest
-from tiny_bank import tiny_recipe, write_corpus
+from tiny_bank import curated, tiny_recipe, write_corpus
 
 import mnemic
 from mnemic.catalogue import CATALOGUE, DECLARATION, DatasetSpec, Parent, spec_of
@@ -370,10 +370,12 @@ def test_every_dataset_of_a_whole_build_is_in_the_catalogue(tmp_path):
 
     A step may declare a dataset of its own in its section; the catalogue has those that others read.
     """
-    recipe = tiny_recipe(tmp_path, write_corpus(tmp_path / "corpus"), semantic={}, decoder={"epochs": 1}, control=True)
+    rules = curated(tmp_path, "cut")
+    trained = {"semantic": {}, "decoder": {"epochs": 1}, "control": True}
+    recipe = tiny_recipe(tmp_path, write_corpus(tmp_path / "corpus"), suffixes={}, **rules, **trained)
     catalogue = known_datasets(steps_of(running.load_recipe(recipe), "cpu"))
     assert catalogue.items() >= CATALOGUE.items()
-    recipe = {name: value for name, value in recipe.items() if name not in ("semantic", "decoder", "control")}
+    recipe = {name: value for name, value in recipe.items() if name not in trained}
     build(recipe, device="cpu")
     written = {place.stem for place in Path(recipe["bank"]).glob("*.lance")}
     assert written <= catalogue.keys()
