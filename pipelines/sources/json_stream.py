@@ -208,7 +208,9 @@ class JsonStream:
                     continue
                 cut = "The file seems cut off, since it ends inside; copy it again." if near else "Correct it."
                 raise Unusable(f"It is not JSON ({error.msg}). {cut}") from error
-            if end == len(self._text) and self._text[end - 1] not in '}]"' and self._may_grow() and self._fill():
+            # A number may go on behind the text that was read: 0 is the beginning of 0.5, and 1.5 that of 1.5e-3.
+            open_ended = len(self._text) - end <= 2 and not self._text[end:].strip(".eE+-")
+            if open_ended and self._text[end - 1] not in '}]"' and self._may_grow() and self._fill():
                 continue
             self._place = end
             return value

@@ -55,6 +55,13 @@ def test_any_array_in_any_blocks(elements: list[Any], indent: int | None, ascii:
         json_stream.BLOCK = before
 
 
+@pytest.mark.parametrize("block", range(1, 9))
+def test_numbers_go_on_behind_a_block(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_stream, "BLOCK", block)
+    elements = [0.5, 1.5e-30, -2e300, 10, 0, -0.0]
+    assert read(json.dumps(elements).encode()) == list(enumerate(elements, start=1))
+
+
 @pytest.mark.parametrize("block", [5, 64, 1 << 20])
 @pytest.mark.parametrize("damage", [b'"', b"{", b"}", b"]", b"\\", b"[" * 5_000, b"\x01", b'{"id": 9, ', b"}, {"])
 def test_damage_costs_one_element(damage: bytes, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
