@@ -176,7 +176,7 @@ def _set(name: str) -> str:
 def _shown_gated(name: str, gated: GatedSet) -> str:
     own, ratio = gated.comparison.perplexity, gated.comparison.ratio
     line = (
-        f"  + {_set(name) + ', gated':<20} {own.value:8.2f}   95 % {own.low:.2f} to {own.high:.2f}; "
+        f"  + {_set(name) + ', gated':<44} {own.value:8.2f}   95 % {own.low:.2f} to {own.high:.2f}; "
         f"times base {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
     )
     shares = ((gated.recovered, "kNN-LM's gain"), (gated.recovered_gated, "kNN-LM's gated"))
@@ -216,12 +216,12 @@ def _shown_matches(part: Perplexity) -> list[str]:
     lines = ["  nats a token, by how many tokens before it stand in the suffix index together"]
     ends = [*(bucket.least - 1 for bucket in part.matches[1:]), None]
     heads = [f"{b.least}+" if end is None else f"{b.least} to {end}" for b, end in zip(part.matches, ends, strict=True)]
-    lines.append(f"    {'':<36} " + " ".join(f"{head:>8}" for head in heads))
-    lines.append(f"    {'tokens':<36} " + " ".join(f"{bucket.tokens:>8,}" for bucket in part.matches))
+    lines.append(f"    {'':<46} " + " ".join(f"{head:>8}" for head in heads))
+    lines.append(f"    {'tokens':<46} " + " ".join(f"{bucket.tokens:>8,}" for bucket in part.matches))
     for name in part.matches[0].losses:
         memories, comma, gate = name.partition(", ")
         shown_name = "base" if name == "base" else f"+ {_set(memories)}{comma}{gate}"
-        lines.append(f"    {shown_name:<36} " + " ".join(f"{one.losses[name]:>8.3f}" for one in part.matches))
+        lines.append(f"    {shown_name:<46} " + " ".join(f"{one.losses[name]:>8.3f}" for one in part.matches))
     if part.copied is not None:
         lines.append(f"  {part.copied:.1%} of the tokens stand in spans of 8 and more that the index has too")
     return lines
