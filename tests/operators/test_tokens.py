@@ -9,6 +9,7 @@ import pytest
 from tiny_models import SENTENCES, save_tiny_model
 
 from mnemic import languagemodel
+from mnemic.edits import EDITS
 from mnemic.errors import ModelError
 from mnemic.languagemodel.tokenizer_files import tokenizer_files_hash
 from operators import tokens as tokenizing
@@ -46,6 +47,19 @@ def test_rows_are_what_the_tokenizer_gives_in_any_split_into_batches(address, mo
         pa.Table.from_batches([tokenize(one)[0]]) for one in (batch(texts).slice(0, 3), batch(texts).slice(3))
     )
     assert again.equals(pa.Table.from_batches([rows]))
+
+
+def test_what_is_cut_has_no_tokens_and_the_others_start_where_they_stand(address):
+    text = f"{SENTENCES[0]} {SENTENCES[1]} {SENTENCES[2]}"
+    start = len(SENTENCES[0]) + 1
+    end = start + len(SENTENCES[1]) + 1
+    edits = pa.array([[{"start": start, "end": end, "rule": "contaminated"}], []], EDITS)
+    cut, whole = batch([text, text]), batch([text[:start] + text[end:], text])
+    rows, _ = Tokenize(address).open("cpu")(cut.append_column("edits", edits))
+    expected, _ = Tokenize(address).open("cpu")(whole)
+    assert rows["tokens"].equals(expected["tokens"])
+    moved = [place if place < start else place + end - start for place in expected["starts"][0].as_py()]
+    assert rows["starts"].to_pylist() == [moved, expected["starts"][1].as_py()]
 
 
 def test_a_batch_of_empty_texts_gives_no_rows(address):
