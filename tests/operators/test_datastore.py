@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tiny_models import SENTENCES, save_tiny_model
 
 from mnemic import languagemodel, schema
+from mnemic.edits import EDITS
 from mnemic.errors import RecipeError, StepError
 from mnemic.languagemodel.head import label_log_probs
 from mnemic.languagemodel.windows import bucket_lengths, windows
@@ -156,10 +157,17 @@ def test_blocked_label_log_probs_are_log_softmax(rows: int, softcap: float | Non
     assert torch.equal(label_log_probs(hidden[-1:], head, token[-1:], softcap), log_probs[-1:])
 
 
-def test_stored_tokens_give_the_rows_that_the_text_gives(worker: BatchFunction, address: str, monkeypatch: Any) -> None:
+@pytest.mark.parametrize("cut", [False, True])
+def test_stored_tokens_give_the_rows_that_the_text_gives(
+    worker: BatchFunction, address: str, monkeypatch: Any, cut: bool
+) -> None:
     """They are read where the whole text is: what is cut off could change the last token."""
     texts = [*TEXTS, SENTENCES[1] * 40, "a" * 239, "b" * 241]
     batch = documents(texts)
+    if cut:
+        edits = [[{"start": 5, "end": 9, "rule": "r"}] if len(text) > 20 else [] for text in texts]
+        batch = batch.append_column("edits", pa.array(edits, EDITS))
+        texts = [text[:5] + text[9:] if len(text) > 20 else text for text in texts]
     tenants = batch.append_column("tenant", pa.array([""] * len(texts)))
     stored = pa.Table.from_batches([Tokenize(address).open("cpu")(tenants)[0]])
     place = pc.index_in(batch["id"], value_set=stored["document"].combine_chunks())
