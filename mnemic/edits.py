@@ -6,12 +6,15 @@ They are the column `edits` of documents, in banks whose recipe cuts lines or sp
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from mnemic.arrays import Integers
+
+if TYPE_CHECKING:
+    from mnemic.dataset import Snapshot
 
 EDITS = pa.list_(
     pa.struct(
@@ -66,6 +69,12 @@ def readable(rows: pa.Table) -> pa.Table:
     texts = [without(*pair) for pair in zip(rows["text"].to_pylist(), rows["edits"].to_pylist(), strict=True)]
     place = rows.schema.get_field_index("text")
     return rows.set_column(place, "text", pa.array(texts, pa.large_string())).drop_columns(["edits"])
+
+
+def readable_documents(documents: Snapshot, where: str) -> pa.Table:
+    """id and text of the ``documents`` that satisfy ``where``, as `readable` gives them."""
+    edits = ["edits"] if "edits" in documents.schema.names else []
+    return readable(documents.table(["id", "text", *edits], where))
 
 
 def readings(batch: pa.RecordBatch) -> tuple[list[str], list[Sequence[Edit] | None]]:

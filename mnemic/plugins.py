@@ -64,7 +64,7 @@ class Plugin:
 
 
 def load_address(address: str) -> Any:
-    """The object at "module:name", of one of our own modules, which is imported now."""
+    """The object at "package.module:name", which is imported now."""
     module, _, name = address.partition(":")
     return getattr(import_module(module), name)
 

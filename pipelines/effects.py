@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from mnemic.arrays import Floats
 from mnemic.dataset import Snapshot, Store
-from mnemic.decisions import CONTAMINATED
 from mnemic.rules import Rule, Verdicts, judge
 from operators.curate.operator import Curate, counts_of
+from pipelines.steps.curate import CONTAMINATION, matches_counted
 
 SAMPLE = 2000
 """Documents that are measured where there are no statistics."""
@@ -69,19 +69,17 @@ def effects(store: Store, operator: Curate, steps: Sequence[Any]) -> Effects | N
     measure = next(step for step in steps if step.name == "measure")
     stored = documents.column_record("statistics") or {}
     if stored.get("fingerprint") == measure.record.fingerprint and not documents.count("statistics IS NULL"):
-        parts = _stored(documents, _matches(store))
+        parts = _stored(documents, store[CONTAMINATION].snapshot())
     else:
         parts = _measured(documents, total, measure.operator)
     return _summed(operator, parts, total)
 
 
-def _stored(documents: Snapshot, matches: Mapping[str, float]) -> Iterator[tuple[pa.Array, dict[str, Floats]]]:
-    columns = ["source", "statistics", *(["id"] if matches else [])]
+def _stored(documents: Snapshot, contamination: Snapshot | None) -> Iterator[tuple[pa.Array, dict[str, Floats]]]:
+    counting = None if contamination is None else matches_counted(contamination)
+    columns = ["source", "statistics", *([] if counting is None else ["id"])]
     for batch in documents.scan(columns, batch_size=65536):
-        counts = counts_of(batch)
-        if matches:
-            counts[CONTAMINATED] = np.array([matches.get(one, 0.0) for one in batch["id"].to_pylist()])
-        yield batch["source"], counts
+        yield batch["source"], counts_of(batch if counting is None else counting(batch))
 
 
 def _measured(documents: Snapshot, total: int, operator: Any) -> Iterator[tuple[pa.Array, dict[str, Floats]]]:
@@ -89,12 +87,6 @@ def _measured(documents: Snapshot, total: int, operator: Any) -> Iterator[tuple[
     rows = documents.take(places, ["source", "text"]).combine_chunks()
     counted, _ = operator.open("cpu")(rows.to_batches()[0])
     yield rows["source"].combine_chunks(), counts_of(counted)
-
-
-def _matches(store: Store) -> dict[str, float]:
-    snapshot = store["contamination"].snapshot()
-    rows = [] if snapshot is None else snapshot.table(["document"])["document"].value_counts().to_pylist()
-    return {row["values"]: float(row["counts"]) for row in rows}
 
 
 def _summed(operator: Curate, parts: Iterator[tuple[pa.Array, dict[str, Floats]]], total: int) -> Effects:

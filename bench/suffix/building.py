@@ -11,6 +11,7 @@ import numpy as np
 
 from bench.report import Row, paired, peer_library
 from bench.suffix.corpus import Corpus
+from mnemic.memories.continuations import SuffixMemory
 from mnemic.suffixes.stored import index_of
 from pipelines.run import Building
 
@@ -40,14 +41,18 @@ def building_rows(corpus: Corpus, quick: bool) -> list[Row]:
 
     ours()  # compiles
     seconds, _, ratio = paired(ours, bare, 1 if quick else 3)
-    arrays = [
-        (shard.tokens, shard.places, shard.offsets, shard.ranks, shard.heads, shard.guide) for shard in index.shards
-    ]
-    memory = sum(array.nbytes for shard in arrays for array in shard)
-    snapshot = corpus.bank.dataset("suffixes")
+    memory, snapshot = SuffixMemory(index).nbytes, corpus.bank.dataset("suffixes")
     return [
         Row("suffix_build", f"bare {PEER} over ours, {tokens:,} tokens", ratio, "", 0.7, 0.9, peer=PEER),
         Row("suffix_build_rate", "tokens a second of one core", tokens / seconds, "tokens/s"),
-        Row("suffix_bytes", "a token, in memory", memory / tokens, "B", 8.0, 6.5, higher_is_better=False),
+        Row(
+            "suffix_bytes",
+            "a token, in memory",
+            memory / tokens,
+            "B",
+            8.0,
+            6.5,
+            higher_is_better=False,
+        ),
         Row("suffix_bytes_stored", "a token, in the bank", snapshot.data_bytes / tokens, "B"),
     ]

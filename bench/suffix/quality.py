@@ -45,14 +45,12 @@ from mnemic.suffixes.features import features, names_of
 from mnemic.suffixes.index import SuffixIndex
 from mnemic.suffixes.shard import Shard
 from pipelines.evaluate.bootstrap import bootstrap
+from pipelines.evaluate.copies import SPAN, by_length
 from pipelines.evaluate.gain import recovered
 
 FOLDER = CACHE / "suffix"
 CORPORA = ("documentation", "wikitext")
 PARTS = {"document": "known", "collection": "unknown"}
-LENGTHS = (0, 8, 32)
-"""Matches are told apart from so many tokens on."""
-
 Losses = npt.NDArray[np.float64]
 
 
@@ -148,7 +146,7 @@ def measured(corpus: str, bank: Bank) -> list[Row]:
             words = f"{' + '.join(target.memories)}, perplexity {compared.perplexity.value:.2f}"
             interval = f"of kNN-LM's gain, 95 % {share.low:.2f} to {share.high:.2f}"
             rows.append(Row(f"{target.id}{suffix}", f"{words}; {interval}; {place}", share.value, "", must, goal))
-        spans = float((test.lengths >= LENGTHS[1]).mean())
+        spans = float((test.lengths >= SPAN).mean())
         rows.append(Row(f"matched_{corpus}_{PARTS[part]}", f"tokens after a match of 8 and more; {place}", spans, ""))
     return rows
 
@@ -201,13 +199,11 @@ def _part(bank: Bank, where: str, indexes: dict[str, SuffixIndex]) -> Part:
 
 def _tell_lengths(part: Part, losses: dict[str, Losses]) -> None:
     """Mean losses by the length of the match in the index of all text."""
-    bucket = np.searchsorted(LENGTHS, part.lengths, side="right") - 1
-    counts = np.bincount(bucket, minlength=len(LENGTHS))
-    tell(f"  {'nats a token by match':<24}" + "".join(f"{length:>9}+" for length in LENGTHS))
-    tell(f"  {'tokens':<24}" + "".join(f"{count:>10,}" for count in counts))
-    for name, loss in losses.items():
-        means = np.bincount(bucket, loss, len(LENGTHS)) / np.maximum(counts, 1)
-        tell(f"  {name:<24}" + "".join(f"{mean:>10.3f}" for mean in means))
+    buckets = by_length(part.lengths, losses)
+    tell(f"  {'nats a token by match':<24}" + "".join(f"{bucket.least:>9}+" for bucket in buckets))
+    tell(f"  {'tokens':<24}" + "".join(f"{bucket.tokens:>10,}" for bucket in buckets))
+    for name in losses:
+        tell(f"  {name:<24}" + "".join(f"{bucket.losses[name]:>10.3f}" for bucket in buckets))
 
 
 if __name__ == "__main__":

@@ -59,5 +59,5 @@ def _line(place: Occurrence, colour: bool) -> str:
 
 
 def _flat(text: str) -> str:
-    """``text`` with one space for all white space that adjoins; that at its ends stays."""
-    return "".join(letter if not letter.isspace() else " " for letter in plain(text))
+    """``text`` in one line, as many characters long: each that is white space is a space."""
+    return "".join(" " if letter.isspace() else letter for letter in plain(text))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypedDict
 
@@ -71,20 +73,27 @@ def _checked(hidden: Any, layers: Any, vocabulary: Any, architecture: Any) -> Mo
 
 def _describe_gguf(path: Path) -> ModelDescription:
     fields: dict[str, Any] = {}
+    with open_gguf(path) as (stream, pairs):
+        for _ in range(pairs):
+            key = read_text(stream)
+            fields[key] = skip_value(stream, *struct.unpack("<I", stream.read(4)))
+            name = fields.get("general.architecture")
+            vocabulary = fields.get(f"{name}.vocab_size") or fields.get("tokenizer.ggml.tokens")
+            hidden, layers = fields.get(f"{name}.embedding_length"), fields.get(f"{name}.block_count")
+            if name and hidden and layers and vocabulary:
+                return _checked(hidden, layers, vocabulary, name)
+        raise ValueError("fields missing")
+
+
+@contextmanager
+def open_gguf(path: Path) -> Iterator[tuple[IO[bytes], int]]:
+    """The file at its first field, and the number of its fields. Raises `ModelError` where reading them fails."""
     try:
         with open_regular(str(path)) as stream:
             if stream.read(4) != b"GGUF":
                 raise ValueError("no GGUF magic")
             _version, _tensors, pairs = struct.unpack("<IQQ", stream.read(20))
-            for _ in range(pairs):
-                key = read_text(stream)
-                fields[key] = skip_value(stream, *struct.unpack("<I", stream.read(4)))
-                name = fields.get("general.architecture")
-                vocabulary = fields.get(f"{name}.vocab_size") or fields.get("tokenizer.ggml.tokens")
-                hidden, layers = fields.get(f"{name}.embedding_length"), fields.get(f"{name}.block_count")
-                if name and hidden and layers and vocabulary:
-                    return _checked(hidden, layers, vocabulary, name)
-        raise ValueError("fields missing")
+            yield stream, pairs
     except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
         raise ModelError(
             f"{path} does not have the header of a GGUF language model ({error}); fetch the file again or give the "

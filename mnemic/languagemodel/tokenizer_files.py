@@ -11,9 +11,8 @@ from pathlib import Path
 
 from mnemic.errors import ModelError
 from mnemic.ids import hash_bytes, hash_parts
-from mnemic.languagemodel.describe import read_text, skip_value
+from mnemic.languagemodel.describe import open_gguf, read_text, skip_value
 from mnemic.models import TOKENIZER_FILES, file_digest, locate
-from mnemic.opening import open_regular
 
 
 def tokenizer_files_hash(address: str) -> str:
@@ -38,22 +37,13 @@ def _of_folder(folder: Path) -> dict[str, str]:
 
 def _of_header(path: Path) -> dict[str, str]:
     fields: dict[str, str] = {}
-    try:
-        with open_regular(str(path)) as stream:
-            if stream.read(4) != b"GGUF":
-                raise ValueError("no GGUF magic")
-            _version, _tensors, pairs = struct.unpack("<IQQ", stream.read(20))
-            for _ in range(pairs):
-                key = read_text(stream)
-                begin = stream.tell()
-                skip_value(stream, *struct.unpack("<I", stream.read(4)))
-                if key.startswith("tokenizer."):
-                    end = stream.tell()
-                    stream.seek(begin)
-                    fields[key] = hash_bytes(stream.read(end - begin))
-    except (OSError, ValueError, KeyError, struct.error) as error:
-        raise ModelError(
-            f"{path} does not have the header of a GGUF language model ({error}); fetch the file again or give the "
-            "folder of a transformers model."
-        ) from error
+    with open_gguf(path) as (stream, pairs):
+        for _ in range(pairs):
+            key = read_text(stream)
+            begin = stream.tell()
+            skip_value(stream, *struct.unpack("<I", stream.read(4)))
+            if key.startswith("tokenizer."):
+                end = stream.tell()
+                stream.seek(begin)
+                fields[key] = hash_bytes(stream.read(end - begin))
     return fields

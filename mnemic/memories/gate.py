@@ -20,13 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnemic.arrays import Floats
 from mnemic.errors import ModelError
 from mnemic.facts import check_types, mapping
 
 BASE = "base"
 """The component that is the model itself, always the first."""
-
-Floats = NDArray[np.float64]
 
 _FORMAT = "mnemic-gate-1"
 _LIMIT = 1 << 16  # numbers of one array of a stored gate

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnemic.memories.gate import Floats, Gate, ScoredRows, fixed_losses, losses
+from mnemic.arrays import Floats
+from mnemic.memories.gate import Gate, ScoredRows, fixed_losses, losses
 from mnemic.mixture import best_shares, perplexity
 
 if TYPE_CHECKING:

@@ -25,7 +25,6 @@ from mnemic.view import View
 GATES = "gates"
 """Name of the dataset."""
 
-
 _COLUMNS = ["name", "memories", "components", "weights", "gate", "metrics"]
 
 
@@ -94,7 +93,7 @@ def _stored(view: View, infos: Sequence[MemoryInfo]) -> Weighing | None:
     rows = view.dataset(GATES).table(_COLUMNS, f"name = {quoted(named(infos))}").to_pylist()
     if not rows:
         return None
-    (row,), place = rows[:1], f"The gate {named(infos)} of {view.path}"
+    row, place = rows[0], f"The gate {named(infos)} of {view.path}"
     if mapping(row["memories"], f"{place}: memories") != {info.name: info.id for info in infos}:
         return None
     return of_row(row, place)

@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mnemic.edits import readable
+from mnemic.edits import readable_documents
+from mnemic.quoting import one_of
 from mnemic.splits import VALIDATION
 from mnemic.view import View
 
 _COLUMNS = ("document", "position", "token", "base_logprob", "input", "teacher_label", "base_max", "base_entropy")
-
 
 _ORDER = [("document", "ascending"), ("position", "ascending")]
 
@@ -71,9 +71,8 @@ class HeldOutRows:
     @property
     def documents(self) -> pa.Table:
         """id and text of the documents that the rows are of, by id."""
-        ids = ", ".join(f"'{one}'" for one in sorted(set(self.table["document"].to_pylist())))
-        edits = ["edits"] if "edits" in self.view.dataset("documents").schema.names else []
-        return readable(self.view.table("documents", ["id", "text", *edits], f"id IN ({ids})" if ids else "false"))
+        ids = sorted(set(self.table["document"].to_pylist()))
+        return readable_documents(self.view.dataset("documents"), one_of("id", ids) if ids else "false")
 
     @cached_property
     def tokenizer(self) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, ClassVar, Literal, Self
@@ -20,7 +21,7 @@ from mnemic.memories.weights import pack, unpack_metadata
 _DAMAGES = (SafetensorError, LookupError, TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError)
 
 
-class Student(nn.Module):
+class Student(nn.Module, ABC):
     """A memory that says ``tokens``, the sorted token ids (int64) that its head knows.
 
     A kind of memory names its ``format`` and the dataclass of its ``config``, and is made of a config and tokens.
@@ -59,7 +60,8 @@ class Student(nn.Module):
         """
         head = self.get_parameter("head.weight")
         if head.device == device == self.tokens.device and head.dtype == dtype:
-            return self.eval() if not any(one.requires_grad for one in self.parameters()) else self._frozen().eval()
+            trains = any(parameter.requires_grad for parameter in self.parameters())
+            return (self._frozen() if trains else self).eval()
         copied = copy.deepcopy(self).to(device=device).eval().requires_grad_(False)
         for parameter in copied.parameters():  # not the buffers: rotary frequencies would be rounded to eight bits
             parameter.data = parameter.data.to(dtype)
@@ -98,9 +100,9 @@ class Student(nn.Module):
         return memory.eval()
 
     @classmethod
+    @abstractmethod
     def shapes(cls, config: Any) -> Shapes:
         """Name and shape of each tensor of a memory with this config."""
-        raise NotImplementedError
 
 
 def _refuse_values(tensors: Mapping[str, Tensor], vocabulary: int | None) -> None:

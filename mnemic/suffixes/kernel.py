@@ -1,9 +1,8 @@
 """Search in one shard, compiled: longest match, widening, continuations.
 
 A context is ``tokens[begin:end]``, read backwards from its end. ``text`` are the tokens of a shard, ``places`` int32
-[n] its places in order, ``ranks`` int32 the rank of each token, ``heads`` int64
-[ranks + 1] where the places behind each begin. An interval
-[first, last) of ``places`` are the places where the last ``length`` tokens of a context stand.
+[n] its places in order, ``ranks`` int32 the rank of each token, ``heads`` int64 [ranks + 1] where the places behind
+each begin. An interval [first, last) of ``places`` are the places where the last ``length`` tokens of a context stand.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ a file that was touched since is read through again before it is trusted. Folder
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -20,13 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnemic.dataset.files import hash_file
 from mnemic.errors import BankError
 from mnemic.ids import hash_parts
+from mnemic.suffixes.rows import ARRAYS
 from mnemic.suffixes.shard import Shard
 
 _LIST = "files.json"
-_BLOCK = 1 << 24
-_ARRAYS = ("tokens", "places")
 
 
 def cache_folder(root: str) -> Path:
@@ -52,7 +51,7 @@ def mapped_shards(root: str, key: str, names: Iterable[str], load: Callable[[str
                 f"The suffix index of {root} is too large for memory, and its files cannot be written to {folder} "
                 f"({error.strerror or error}); make room there, or open the bank from a folder that can be written."
             ) from error
-    tokens, places = ([_mapped(folder / f"{name}.{part}.npy") for name in names] for part in _ARRAYS)
+    tokens, places = ([_mapped(folder / f"{name}.{part}.npy") for name in names] for part in ARRAYS)
     frames = [load(name, False) for name in names]
     return [replace(frame, tokens=one, places=own) for frame, one, own in zip(frames, tokens, places, strict=True)]
 
@@ -65,7 +64,7 @@ def _intact(folder: Path, names: list[str]) -> bool:
     """Whether the files are those that were written."""
     try:
         listed = json.loads((folder / _LIST).read_text())
-        files = {f"{name}.{part}.npy" for name in names for part in _ARRAYS}
+        files = {f"{name}.{part}.npy" for name in names for part in ARRAYS}
         return (
             isinstance(listed, dict)
             and set(listed) == files
@@ -89,11 +88,15 @@ def _write(folder: Path, names: list[str], load: Callable[[str, bool], Shard]) -
         listed = {}
         for name in names:
             shard = load(name, True)
-            for part in _ARRAYS:
+            for part in ARRAYS:
                 path = new / f"{name}.{part}.npy"
                 np.save(path, getattr(shard, part), allow_pickle=False)
                 status = path.stat()
-                listed[path.name] = {"size": status.st_size, "changed": status.st_mtime_ns, "hash": _hash(path)}
+                listed[path.name] = {
+                    "size": status.st_size,
+                    "changed": status.st_mtime_ns,
+                    "hash": _hash(path),
+                }
         (new / _LIST).write_text(json.dumps(listed))
         for other in folder.parent.glob("suffixes-*"):  # whoever has them open still reads them
             shutil.rmtree(other, ignore_errors=True)
@@ -103,8 +106,4 @@ def _write(folder: Path, names: list[str], load: Callable[[str, bool], Shard]) -
 
 
 def _hash(path: Path) -> str:
-    state = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            state.update(block)
-    return state.hexdigest()
+    return hash_file(str(path.parent), path.name)

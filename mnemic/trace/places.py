@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mnemic.arrays import Integers
 from mnemic.suffixes.index import SuffixIndex
 from mnemic.trace.spans import Candidate
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, order=True)
@@ -55,9 +54,9 @@ class FirstPlaces:
     def __init__(self, limit: int, documents: int) -> None:
         self.limit, self.count = limit, 0
         self.documents: NDArray[np.bool_] = np.zeros(documents, np.bool_)
-        self.keys: Ints = np.empty(0, np.int64)
+        self.keys: Integers = np.empty(0, np.int64)
 
-    def add(self, documents: Ints, keys: Ints) -> None:
+    def add(self, documents: Integers, keys: Integers) -> None:
         """Places with their ``documents`` and ``keys``, int64 [n] each."""
         self.count += len(keys)
         self.documents[documents] = True

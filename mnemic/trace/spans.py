@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnemic.arrays import Integers
 from mnemic.suffixes.contexts import Contexts
 from mnemic.suffixes.index import Matches, SuffixIndex
 from mnemic.words import UNSPACED
-
-Ints = NDArray[np.int64]
 
 LEAST = 6
 """Tokens of a span."""
@@ -55,7 +54,7 @@ class Candidate:
         return sum(int(matches.counts[row, 0]) for matches, row in self.matches)
 
 
-def begins(index: SuffixIndex, tokens: NDArray[Any]) -> Ints:
+def begins(index: SuffixIndex, tokens: NDArray[Any]) -> Integers:
     """Where the longest match that ends with each token [n] begins, int64 [n]; behind the token where there is none."""
     ends = np.arange(1, len(tokens) + 1)
     contexts = Contexts.up_to_each(tokens, _AT_ONCE)
@@ -88,7 +87,7 @@ def begins(index: SuffixIndex, tokens: NDArray[Any]) -> Ints:
 def candidates(
     index: SuffixIndex,
     text: str,
-    readings: Sequence[tuple[NDArray[Any], Ints, Ints]],
+    readings: Sequence[tuple[NDArray[Any], Integers, Integers]],
     frequency: NDArray[np.float64],
     least: int = LEAST,
     rare: float = RARE,
@@ -140,14 +139,14 @@ def _beginning(index: SuffixIndex, tokens: NDArray[Any]) -> int:
     return size
 
 
-def _maximal(starts: Ints, size: int) -> list[tuple[int, int]]:
+def _maximal(starts: Integers, size: int) -> list[tuple[int, int]]:
     """(first, last) of the matches that none contains, ``last`` exclusive."""
     following = np.append(starts[1:], size + 1)
     ends = np.flatnonzero((following > starts) & (starts <= np.arange(size)))
     return [(int(starts[end]), int(end) + 1) for end in ends]
 
 
-def _whole(text: str, starts: Ints, ends: Ints, matches: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def _whole(text: str, starts: Integers, ends: Integers, matches: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Matches cut to whole words, each once."""
     size = len(starts)
     apart = np.ones(size + 1, np.bool_)  # a letter may have several tokens

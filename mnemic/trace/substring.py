@@ -17,12 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnemic.arrays import Integers
 from mnemic.suffixes.contexts import Contexts
 from mnemic.suffixes.index import Matches, SuffixIndex
 from mnemic.suffixes.shard import Shard
 from mnemic.trace.pieces import Pieces
-
-Ints = NDArray[np.int64]
 
 _RARE = 64
 """Places of a sequence of tokens from which on they are compared one by one."""
@@ -39,8 +38,8 @@ class Positions:
     """
 
     shard: int
-    firsts: Ints
-    skips: Ints
+    firsts: Integers
+    skips: Integers
 
 
 def places_of(index: SuffixIndex, pieces: Pieces, text: bytes) -> Iterator[Positions]:
@@ -140,7 +139,7 @@ class _Sequences:
                 else:
                     yield Positions(number, firsts, np.zeros_like(firsts))
 
-    def _compared(self, number: int, shard: Shard, firsts: Ints, left: int) -> Positions:
+    def _compared(self, number: int, shard: Shard, firsts: Integers, left: int) -> Positions:
         """Those of ``firsts`` before which ``text[:left]`` stands: where it begins."""
         begins = [self._begin(shard, int(first), left) for first in firsts]
         places = [begin for begin in begins if begin is not None]
@@ -160,7 +159,7 @@ class _Sequences:
         return first, -left
 
 
-def _ranges(shard: Shard, firsts: Ints, lasts: Ints) -> Iterator[tuple[Ints, Ints]]:
+def _ranges(shard: Shard, firsts: Integers, lasts: Integers) -> Iterator[tuple[Integers, Integers]]:
     """(number of the range, place) for all places of ranges of ``shard.places``, some at a time: int64 [n] each."""
     sizes = np.maximum(lasts - firsts, 0)
     ends = np.cumsum(sizes)
@@ -171,7 +170,7 @@ def _ranges(shard: Shard, firsts: Ints, lasts: Ints) -> Iterator[tuple[Ints, Int
         yield owner, shard.places[firsts[owner] + numbers - (ends - sizes)[owner]].astype(np.int64)
 
 
-def _behind(shard: Shard, tokens: Ints) -> tuple[Ints, Ints]:
+def _behind(shard: Shard, tokens: Integers) -> tuple[Integers, Integers]:
     """The ranges of ``shard.places`` behind each of ``tokens``; empty for those that the shard has not."""
     ranks = np.where(tokens < len(shard.ranks), shard.ranks[np.minimum(tokens, len(shard.ranks) - 1)], -1)
     there = ranks >= 0
@@ -180,7 +179,7 @@ def _behind(shard: Shard, tokens: Ints) -> tuple[Ints, Ints]:
     return firsts, np.where(there, shard.heads[np.minimum(ranks + 1, len(shard.heads) - 1)], firsts)
 
 
-def _flags(shard: Shard, tokens: Ints) -> NDArray[np.bool_]:
+def _flags(shard: Shard, tokens: Integers) -> NDArray[np.bool_]:
     """By token, whether it is one of ``tokens``; the last is for all that are larger, the separator among them."""
     flags: NDArray[np.bool_] = np.zeros(len(shard.ranks) + 1, np.bool_)
     flags[tokens[tokens < len(shard.ranks)]] = True

@@ -15,6 +15,7 @@ from mnemic.compiled import compiled
 from operators.contamination.normalise import Words
 from operators.contamination.sets import SetQuestion
 from operators.measure.codepoints import ONE
+from operators.measure.ngrams import room
 
 MOST_OWNERS = 64
 """Questions that are told of one n-gram; a phrase that more have says nothing about any of them."""
@@ -55,11 +56,13 @@ class QuestionTable:
         for size, (keys, places, owners_start, owners) in self._tables.items():
             grams = self._words.grams(hashes, size)
             firsts, entries = _hits(grams, keys, places)
+            if not len(firsts):
+                continue
             counts = owners_start[entries + 1] - owners_start[entries]
             every = np.repeat(owners_start[entries] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
             places_of = np.repeat(firsts, counts)
             parts.append(np.stack([owners[every], places_of, places_of + size, np.repeat(entries, counts)], axis=1))
-        if not parts or not sum(map(len, parts)):
+        if not parts:
             return []
         rows = np.concatenate(parts)
         rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
@@ -93,9 +96,7 @@ def _table(parts: Sequence[tuple[Hashes, int]]) -> tuple[Hashes, NDArray[np.int3
     ranks = np.arange(len(order)) - np.repeat(starts, counts)
     few = ranks < MOST_OWNERS
     begins = np.concatenate([[0], np.cumsum(np.minimum(counts, MOST_OWNERS))])
-    size = 64
-    while size < 2 * len(distinct):
-        size *= 2
+    size = room(len(distinct))
     keys, places = np.zeros(size, np.uint64), np.zeros(size, np.int32)
     _put(distinct, keys, places)
     return keys, places, begins, owners[order][few]

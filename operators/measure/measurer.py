@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mnemic.arrays import Flags, Integers
 from mnemic.statistics import RAW
+from operators.deduplicate.shingles import buffers
 from operators.measure.chunks import add_chunks, look_up, stop_hashes
 from operators.measure.codepoints import classes
 from operators.measure.english import english_rules
@@ -20,10 +21,8 @@ from operators.measure.lines import line_counts, phrases
 from operators.measure.ngrams import room
 from operators.measure.repetition import repetition_counts
 
-RULES = ("unicode", "whitespace", "datajuicer", "spacy-en")
-"""Word rules. The first three are compiled; the last one is `operators.measure.english`, once for each chunk."""
-
 _NUMBER = {"unicode": 0, "whitespace": 1, "datajuicer": 2}
+"""The word rules that are compiled; "spacy-en" is `operators.measure.english`, once for each chunk."""
 
 AT_ONCE = 1 << 21
 """Bytes of text that are measured together, or one document."""
@@ -74,7 +73,7 @@ class Measurer:
 
         For ``judged`` and ``open_lines`` see `operators.measure.lines.line_counts`.
         """
-        data, offsets = _buffers(texts)
+        data, offsets = buffers(texts)
         parts = [
             self._part(data, offsets[first : last + 1], judged, open_lines, whole) for first, last in _parts(offsets)
         ]
@@ -204,14 +203,6 @@ def _parts(offsets: Integers) -> list[tuple[int, int]]:
         parts.append((first, max(last, first + 1)))
         first = parts[-1][1]
     return parts
-
-
-def _buffers(texts: pa.Array) -> tuple[Any, Integers]:
-    """The bytes of ``texts`` uint8, and where each begins, int64 [n + 1]."""
-    texts = texts.cast(pa.large_string())
-    _, offsets, data = texts.buffers()
-    places = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    return np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8), places
 
 
 @functools.cache

@@ -27,6 +27,7 @@ from mnemic.memories.gate_training import Weighing
 from mnemic.memories.gates import stored as stored_gates
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION, perplexity
 from mnemic.splits import STORE, VALIDATION, in_part
+from mnemic.suffixes.evidence import contexts_of
 from mnemic.suffixes.stored import evaluated_index, has_suffixes, index_of
 from operators.deduplicate.repetition import repetition
 from pipelines.corpus_reader import corpus_digest
@@ -189,8 +190,8 @@ def _copies(rows: HeldOut, losses: Mapping[str, npt.NDArray[np.float64]]) -> tup
     """Losses by the length of the match, and the share of tokens that are copied; nothing without suffixes."""
     if not has_suffixes(rows.rows.view):
         return (), None
-    index = evaluated_index(rows.rows.view)
-    return by_length(match_lengths(index, rows.rows), losses), float(copied(index, rows.rows).mean())
+    index, before = evaluated_index(rows.rows.view), contexts_of(rows.rows)
+    return by_length(match_lengths(index, before), losses), float(copied(index, before).mean())
 
 
 def _repetition(bank: Bank) -> dict[str, Any]:

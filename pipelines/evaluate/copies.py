@@ -11,9 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mnemic.memories.held_out import HeldOutRows
 from mnemic.suffixes.contexts import Contexts
-from mnemic.suffixes.evidence import contexts_of
 from mnemic.suffixes.index import SuffixIndex
 from pipelines.evaluate.gain import Bucket
 
@@ -36,9 +34,11 @@ def by_length(lengths: NDArray[np.int64], losses: Mapping[str, ArrayLike]) -> tu
     )
 
 
-def copied(index: SuffixIndex, rows: HeldOutRows, span: int = SPAN) -> NDArray[np.bool_]:
-    """Which tokens of ``rows`` stand in a span of at least ``span`` tokens that stands in the index too, bool [n]."""
-    before = contexts_of(rows)
+def copied(index: SuffixIndex, before: Contexts, span: int = SPAN) -> NDArray[np.bool_]:
+    """Which tokens stand in a span of at least ``span`` tokens that stands in the index too, bool [n].
+
+    ``before`` are their `mnemic.suffixes.evidence.contexts_of`.
+    """
     lengths = index.matches(Contexts(before.tokens, before.begins, before.ends + 1)).lengths[:, 0]
     order = np.argsort(before.ends)
     begins = np.where(lengths >= span, before.ends - lengths + 1, np.iinfo(np.int64).max)[order]
@@ -48,7 +48,7 @@ def copied(index: SuffixIndex, rows: HeldOutRows, span: int = SPAN) -> NDArray[n
     return in_span
 
 
-def match_lengths(index: SuffixIndex, rows: HeldOutRows) -> NDArray[np.int64]:
-    """Tokens of the longest match that ends before each of ``rows``, int64 [n]."""
-    lengths: NDArray[np.int64] = index.matches(contexts_of(rows)).lengths[:, 0]
+def match_lengths(index: SuffixIndex, before: Contexts) -> NDArray[np.int64]:
+    """Tokens of the longest match that ends before each token, int64 [n]; ``before`` as of `copied`."""
+    lengths: NDArray[np.int64] = index.matches(before).lengths[:, 0]
     return lengths

@@ -26,7 +26,6 @@ import numpy as np
 import pyarrow as pa
 
 from mnemic.arrays import RowIds, Vectors
-from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import add_fields
 from mnemic.dataset.write import WrittenFragment, write_whole
@@ -38,7 +37,7 @@ from operators.deduplicate.semantic import Semantic
 from pipelines import faults
 from pipelines.corpus_reader import corpus_digest
 from pipelines.identity import Record
-from pipelines.steps.contracts import Context, Status
+from pipelines.steps.contracts import Context, RecordedStep, Status
 from pipelines.steps.fit import FitStep
 from pipelines.steps.grow import Compute, grow_columns, growth_state, must_add
 
@@ -78,27 +77,14 @@ class FittedTree:
 
 
 @dataclass(frozen=True)
-class ClusterStep:
+class ClusterStep(RecordedStep):
     """The step. It looks at the events that satisfy ``where``, and assigns all; ``anew`` to a new tree."""
 
-    record: Record
     operator: Cluster
     after: tuple[str, ...]
     where: str = LEAVES
     anew: bool = False
     datasets: tuple[str, ...] = ("events", "clusters")
-
-    @property
-    def name(self) -> str:
-        return self.record.step
-
-    @property
-    def specs(self) -> tuple[DatasetSpec, ...]:
-        """All of them are mnemic's own."""
-        return ()
-
-    def check(self, store: Store, max_rejects: float) -> None:
-        """It rejects nothing."""
 
     def state(self, store: Store) -> Status:
         snapshot, clusters = store["events"].snapshot(), store["clusters"].snapshot()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from mnemic.dataset import Snapshot
+from mnemic.edits import readable_documents
 from mnemic.hardware import default_device
 from mnemic.quoting import one_of
 from mnemic.splits import STORE
@@ -35,8 +36,8 @@ class _ConfidenceStep(GrowStep):
 
             def compute(batch: pa.RecordBatch) -> pa.RecordBatch:
                 rows = pa.Table.from_batches([batch])
-                texts = documents.table(["id", "text"], one_of("id", rows["document"].unique().to_pylist()))
-                return read(texts, rows)
+                ids = rows["document"].unique().to_pylist()
+                return read(readable_documents(documents, one_of("id", ids)), rows)
 
             return compute
 

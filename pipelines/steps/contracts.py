@@ -292,3 +292,22 @@ class Step(Protocol):
 
     def check(self, store: Store, max_rejects: float) -> None:
         """Raise when what it committed is nothing to go on with. Asked in every build, whether it ran or not."""
+
+
+@dataclass(frozen=True)
+class RecordedStep:
+    """The members of a `Step` that is named by its ``record``, makes datasets of mnemic's own, and rejects nothing."""
+
+    record: Record
+
+    @property
+    def name(self) -> str:
+        return self.record.step
+
+    @property
+    def specs(self) -> tuple[DatasetSpec, ...]:
+        """None beside the catalogue's."""
+        return ()
+
+    def check(self, store: Store, max_rejects: float) -> None:
+        """It rejects nothing."""

@@ -50,20 +50,25 @@ class CurateStep(GrowStep):
         store, version = context.store, context.store[CONTAMINATION].require().version
 
         def with_matches() -> Compute:
-            decide = deciding()
-            rows = store[CONTAMINATION].require(version).table(["document"])["document"]
-            counted = rows.value_counts() if len(rows) else None
-
-            def compute(batch: pa.RecordBatch) -> pa.RecordBatch:
-                counts = pa.array(np.zeros(batch.num_rows), pa.float64())
-                if counted is not None:
-                    place = pc.index_in(batch["id"], value_set=counted.field("values"))
-                    counts = pc.fill_null(counted.field("counts").take(place).cast(pa.float64()), 0.0)
-                return decide(batch.append_column(CONTAMINATED, counts))
-
-            return compute
+            decide, counting = deciding(), matches_counted(store[CONTAMINATION].require(version))
+            return lambda batch: decide(counting(batch))
 
         return with_matches
+
+
+def matches_counted(contamination: Snapshot) -> Compute:
+    """Adds the column `CONTAMINATED` to documents: how many rows of ``contamination`` each has."""
+    rows = contamination.table(["document"])["document"]
+    counted = rows.value_counts() if len(rows) else None
+
+    def compute(batch: pa.RecordBatch) -> pa.RecordBatch:
+        counts = pa.array(np.zeros(batch.num_rows), pa.float64())
+        if counted is not None:
+            place = pc.index_in(batch["id"], value_set=counted.field("values"))
+            counts = pc.fill_null(counted.field("counts").take(place).cast(pa.float64()), 0.0)
+        return batch.append_column(CONTAMINATED, counts)
+
+    return compute
 
 
 def curate_step(record: Record, operator: Curate, after: tuple[str, ...]) -> CurateStep:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import pyarrow as pa
 
 from mnemic.errors import StepError
 from mnemic.hardware import resolve_dtype
+from mnemic.plugins import load_address
 from operators import sections
 from operators.sections import Section, Shape
 from pipelines.identity import Record
@@ -39,9 +39,8 @@ def step_of(section: Section, operator: Any, record: Record) -> Step:
 
 def _driven(section: Section, driver: str, record: Record, operator: Any, after: tuple[str, ...]) -> Step:
     """The step that the class or function "package.module:name" makes."""
-    module, _, name = driver.partition(":")
     try:
-        step: Step = getattr(importlib.import_module(module), name)(record, operator, after)
+        step: Step = load_address(driver)(record, operator, after)
         missing = [member for member in _MEMBERS if not hasattr(step, member)]
         if missing:
             raise TypeError(f"it makes a {type(step).__name__} without {', '.join(missing)}")

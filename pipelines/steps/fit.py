@@ -26,7 +26,7 @@ from operators.contracts import CorpusOperator, Fitted, Progress
 from pipelines import faults
 from pipelines.corpus_reader import KeyOrder, corpus_digest, table_digest
 from pipelines.identity import Record
-from pipelines.steps.contracts import Context, Status, require_columns, require_key
+from pipelines.steps.contracts import Context, RecordedStep, Status, require_columns, require_key
 from pipelines.steps.grow import Compute, grow_columns, growth_state, must_add
 
 LARGEST_STATE = 64 << 20
@@ -56,14 +56,13 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class FitStep:
+class FitStep(RecordedStep):
     """A corpus step: ``fit`` on the rows of ``dataset`` that satisfy ``where``, then columns for all rows.
 
     Where there are such rows, ``fit`` also gets those that satisfy ``also``, and reads what ``beside`` takes from other
     datasets, in an order of its own. ``tables`` are the datasets that the step writes whole.
     """
 
-    record: Record
     operator: CorpusOperator
     dataset: str
     key: tuple[str, ...]
@@ -76,19 +75,12 @@ class FitStep:
     beside: Mapping[str, Callable[[Store], pa.Table]] = field(default_factory=dict)
 
     @property
-    def name(self) -> str:
-        return self.record.step
-
-    @property
     def datasets(self) -> tuple[str, ...]:
         return (self.dataset, *(table.name for table in self.tables))
 
     @property
     def specs(self) -> tuple[DatasetSpec, ...]:
         return self.tables
-
-    def check(self, store: Store, max_rejects: float) -> None:
-        """It rejects nothing."""
 
     def state(self, store: Store) -> Status:
         snapshot = store[self.dataset].snapshot()

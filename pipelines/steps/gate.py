@@ -35,7 +35,7 @@ from pipelines import faults
 from pipelines.corpus_reader import corpus_digest
 from pipelines.identity import Record, resolved_fields
 from pipelines.steps.confidence import confidence_step
-from pipelines.steps.contracts import Context, Status
+from pipelines.steps.contracts import Context, RecordedStep, Status
 from pipelines.steps.grow import GrowStep
 
 
@@ -48,14 +48,9 @@ class TrainedGate:
 
 
 @dataclass(frozen=True)
-class GateStep:
-    record: Record
+class GateStep(RecordedStep):
     operator: GateTraining
     after: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        return self.record.step
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -72,9 +67,6 @@ class GateStep:
         fields = resolved_fields(operator)
         record = Record("confidence", operator.version, fields, {"datastore": self.record.reads["datastore"]})
         return confidence_step(record, operator, ("datastore",))
-
-    def check(self, store: Store, max_rejects: float) -> None:
-        """It rejects nothing."""
 
     def state(self, store: Store) -> Status:
         datastore = store["datastore"].snapshot()

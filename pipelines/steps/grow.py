@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import GrownFragment, add_fields, commit_growth, grow, pending
 from mnemic.errors import StepError
@@ -25,7 +24,7 @@ from operators.contracts import Resources, RowOperator
 from pipelines import faults
 from pipelines.identity import Record
 from pipelines.steps.answers import rows_and_rejects
-from pipelines.steps.contracts import Context, Status, require_columns
+from pipelines.steps.contracts import Context, RecordedStep, Status, require_columns
 
 ROWS_AT_ONCE = 8192
 """Rows of a fragment that an operator gets in one batch; bounds its memory whatever the size of the fragment."""
@@ -44,7 +43,7 @@ class GrownFragmentRows:
 
 
 @dataclass(frozen=True)
-class GrowStep:
+class GrowStep(RecordedStep):
     """A row step that adds columns to ``dataset``, reading ``columns``.
 
     With ``whole_fragments`` the operator gets all rows of a fragment at once. Rows that do not satisfy ``where`` get
@@ -52,7 +51,6 @@ class GrowStep:
     does not see.
     """
 
-    record: Record
     operator: RowOperator
     dataset: str
     columns: tuple[str, ...]
@@ -61,20 +59,8 @@ class GrowStep:
     where: str | None = None
 
     @property
-    def name(self) -> str:
-        return self.record.step
-
-    @property
     def datasets(self) -> tuple[str, ...]:
         return (self.dataset,)
-
-    @property
-    def specs(self) -> tuple[DatasetSpec, ...]:
-        """It makes none: another step declares the dataset that it grows."""
-        return ()
-
-    def check(self, store: Store, max_rejects: float) -> None:
-        """It rejects nothing."""
 
     def state(self, store: Store) -> Status:
         snapshot = store[self.dataset].snapshot()

@@ -22,10 +22,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.write import WrittenFragment, append, write_rows
 from mnemic.ids import hash_parts
+from mnemic.quoting import one_of, quoted
 from mnemic.schema import SUFFIXES
 from mnemic.suffixes.documents import Documents, joined
 from mnemic.suffixes.rows import rows_of, shard_id, shard_of
@@ -33,9 +33,8 @@ from mnemic.suffixes.shard import Shard
 from operators.suffixes import Planned, StandingShard, Suffixes, planned
 from pipelines import faults
 from pipelines.corpus_reader import corpus_digest
-from pipelines.identity import Record
 from pipelines.keyset import KeySet
-from pipelines.steps.contracts import Context, Status
+from pipelines.steps.contracts import Context, RecordedStep, Status
 
 BUILT = "mnemic.shards"
 """Property of the commits to `suffixes`: the shards that they hold, by what was planned."""
@@ -61,26 +60,13 @@ class BuiltShards:
 
 
 @dataclass(frozen=True)
-class SuffixesStep:
+class SuffixesStep(RecordedStep):
     """The step; ``anew`` builds all shards again."""
 
-    record: Record
     operator: Suffixes
     after: tuple[str, ...]
     anew: bool = False
     datasets: tuple[str, ...] = ("suffixes",)
-
-    @property
-    def name(self) -> str:
-        return self.record.step
-
-    @property
-    def specs(self) -> tuple[DatasetSpec, ...]:
-        """The catalogue has it."""
-        return ()
-
-    def check(self, store: Store, max_rejects: float) -> None:
-        """It rejects nothing."""
 
     def state(self, store: Store) -> Status:
         tokens, suffixes = store["tokens"].snapshot(), store["suffixes"].snapshot()
@@ -129,7 +115,7 @@ class SuffixesStep:
         gone = stored["found"]["superseded"]
         if not gone:
             return
-        before = f"generation < {stored['found']['generation']} AND ({_one_of(gone)})"
+        before = f"generation < {stored['found']['generation']} AND {one_of('shard', gone)}"
         context.commit(lambda: suffixes.delete(before))
         settled = {**stored, "found": {**stored["found"], "superseded": []}}
         context.commit(lambda: suffixes.annotate(settled))
@@ -147,7 +133,7 @@ class SuffixesStep:
         built = {key: shard for key, shard in built.items() if key in keys and shard in names}
         strange = sorted(names - set(built.values()))
         if strange:
-            begun = f"({_unfinished(stored)}) AND ({_one_of(strange)})"
+            begun = f"({_unfinished(stored)}) AND {one_of('shard', strange)}"
             context.commit(lambda: suffixes.delete(begun))
         return built
 
@@ -197,10 +183,6 @@ def _unfinished(stored: dict[str, Any]) -> str:
     return f"generation > {stored['found']['generation']}"
 
 
-def _one_of(shards: list[str]) -> str:
-    return f"shard IN ({','.join(repr(shard) for shard in shards)})"
-
-
 class _StandingShards:
     """The shards of ``snapshot`` that count, by tenant, and their documents. ``current`` are those to index."""
 
@@ -210,7 +192,9 @@ class _StandingShards:
         stand = f"generation <= {generation}"
         names = snapshot.table(["shard"], f"{stand} AND part = 0")["shard"].to_pylist()
         for name in sorted(names):
-            rows = snapshot.table(["part", "tenant", "size", "documents", "offsets"], f"{stand} AND shard = '{name}'")
+            rows = snapshot.table(
+                ["part", "tenant", "size", "documents", "offsets"], f"{stand} AND shard = {quoted(name)}"
+            )
             rows = rows.sort_by("part")
             documents = pa.RecordBatch.from_arrays([pc.list_flatten(rows["documents"]).combine_chunks()], ["document"])
             sizes = np.diff(np.append(pc.list_flatten(rows["offsets"]).to_numpy(), rows["size"][0].as_py()))
@@ -273,7 +257,7 @@ def _shard(item: ShardToBuild, tokens: Snapshot, shards: Snapshot, generation: i
     """The shard of ``item``, and the tokenizer of its tokens."""
     parts, tokenizer = list[Documents](), ""
     for one in item.plan.absorbs:
-        rows = shards.table(SUFFIXES.names, f"generation < {generation} AND shard = '{one.shard}'")
+        rows = shards.table(SUFFIXES.names, f"generation < {generation} AND shard = {quoted(one.shard)}")
         tokenizer = rows["tokenizer"][0].as_py()
         parts.append(Documents.of_shard(shard_of(rows)).without(one.removed))
     if len(item.rows):

@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from mnemic import languagemodel
-from mnemic.catalogue import CATALOGUE, DatasetSpec
+from mnemic.catalogue import CATALOGUE
 from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.dataset.write import WrittenFragment, append, write_rows
 from mnemic.hardware import default_device
@@ -35,7 +35,7 @@ from pipelines import faults
 from pipelines.corpus_reader import corpus_digest
 from pipelines.engine import ResultStream
 from pipelines.identity import Record
-from pipelines.steps.contracts import Context, Status
+from pipelines.steps.contracts import Context, RecordedStep, Status
 from pipelines.steps.owners import owned_rows
 
 CHECKPOINTS_KEPT = 2
@@ -54,10 +54,9 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class TrainStep:
+class TrainStep(RecordedStep):
     """Trains one memory from ``rows`` of the datastore and their teacher."""
 
-    record: Record
     operator: Training
     after: tuple[str, ...]
     memory: str
@@ -65,24 +64,12 @@ class TrainStep:
     rows: RowKind
 
     @property
-    def name(self) -> str:
-        return self.record.step
-
-    @property
     def datasets(self) -> tuple[str, ...]:
         return ("memories", "metrics")
-
-    @property
-    def specs(self) -> tuple[DatasetSpec, ...]:
-        """All of them are mnemic's own."""
-        return ()
 
     def _mine(self, memories: Snapshot) -> str:
         """SQL for the rows of `memories` that are this step's."""
         return owned_rows(memories, self.name, self.memory)
-
-    def check(self, store: Store, max_rejects: float) -> None:
-        """It rejects nothing."""
 
     def state(self, store: Store) -> Status:
         datastore = store["datastore"].snapshot()

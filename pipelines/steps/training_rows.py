@@ -10,7 +10,7 @@ import pyarrow as pa
 from mnemic import languagemodel
 from mnemic.catalogue import CATALOGUE
 from mnemic.dataset import Snapshot, Store
-from mnemic.edits import readable
+from mnemic.edits import readable_documents
 from mnemic.errors import StepError
 from mnemic.splits import STORE, VALIDATION
 from operators.imitate.rows import TrainingRows
@@ -45,10 +45,9 @@ def training_rows(
 def _texts(store: Store, datastore: Snapshot, operator: Any, device: str) -> TextRows:
     """The documents of the store and of validation as tokens, as far as the datastore has scored them."""
     _, tokenizer = languagemodel.shared(operator.model, operator.dtype, device)
-    place, documents = ("document", "position"), store["documents"].require()
-    edits = ["edits"] if "edits" in documents.schema.names else []
+    place = ("document", "position")
     return TextRows.from_arrow(
-        readable(documents.table(["id", "text", *edits], f"{STORE} OR {VALIDATION}")),
+        readable_documents(store["documents"].require(), f"{STORE} OR {VALIDATION}"),
         _ordered(datastore, STORE, (*place, *_TAUGHT)),
         _ordered(datastore, VALIDATION, (*place, *_HELD_OUT)),
         tokenizer,

@@ -9,13 +9,14 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from tiny_bank import EVERYTHING, TinyBank
+from tiny_bank import EVERYTHING, TinyBank, curated, tiny_recipe, write_corpus
 
 import mnemic
 from mnemic import languagemodel
 from mnemic.attach import Unrolling, detach
 from mnemic.attach.output.gating import Gated
 from mnemic.command import main
+from mnemic.edits import without
 from mnemic.errors import ModelError
 from mnemic.memories import gates, suffix
 from mnemic.memories.gate_training import GateSettings, train
@@ -53,13 +54,14 @@ def model(loaded):
     detach(loaded[0])
 
 
-def test_held_out_rows_say_how_sure_the_model_was_and_rows_of_the_store_nothing(bank, loaded):
+def check_confidence(bank, loaded):
     rows = bank.table("datastore", ["document", "position", "split", "base_logprob", "base_max", "base_entropy"])
     there = np.array([split != "store" for split in rows["split"].to_pylist()])
     for name in ("base_max", "base_entropy"):
         np.testing.assert_array_equal(~np.isnan(rows[name].to_numpy().astype(float)), there)
     document = next(row["document"] for row in rows.to_pylist() if row["split"] != "store")
-    text = bank.table("documents", ["text"], f"id = '{document}'")["text"][0].as_py()
+    (row,) = bank.table("documents", where=f"id = '{document}'").to_pylist()
+    text = without(row["text"], row.get("edits"))
     ids = torch.tensor([loaded[1](text, add_special_tokens=False)["input_ids"][:33]])
     with torch.inference_mode():
         logs = torch.log_softmax(loaded[0](input_ids=ids).logits[0].double(), -1).numpy()
@@ -69,6 +71,25 @@ def test_held_out_rows_say_how_sure_the_model_was_and_rows_of_the_store_nothing(
         entropy = -(np.exp(logs) * logs)[row["position"] - 1].sum()
         assert row["base_entropy"] == pytest.approx(entropy, abs=1e-4)
         assert row["base_max"] >= row["base_logprob"] - 1e-6
+
+
+def test_held_out_rows_say_how_sure_the_model_was_and_rows_of_the_store_nothing(bank, loaded):
+    check_confidence(bank, loaded)
+
+
+def test_the_model_is_as_sure_of_a_text_without_what_is_cut_from_it(loaded, tmp_path):
+    corpus = write_corpus(tmp_path / "corpus")
+    sections = ("name", "bank", "fragment_characters", "sources", "split", "datastore", "neighbours", "teacher", "gate")
+    recipe = tiny_recipe(tmp_path, corpus, gate={"units": 0, "folds": 2})
+    rules = curated(tmp_path, "cut", few_words={"value": "words", "min": 1})
+    parts = [" ".join(file.read_text().split()[5:25]) for file in sorted(corpus.rglob("[0-9]*.txt"))]
+    (tmp_path / "questions.txt").write_text("\n".join(parts) + "\n")
+    recipe = {name: recipe[name] for name in (*sections, "language_model")} | rules | {"imitate": False}
+    mnemic.build(recipe, device="cpu")
+    bank = mnemic.open_bank(recipe["bank"])
+    edits = bank.table("documents", ["edits"], "split <> '' AND split <> 'store'")["edits"].to_pylist()
+    assert len(edits) > 4 and all(edits)
+    check_confidence(bank, loaded)
 
 
 def test_each_memory_each_pair_that_belongs_together_and_all_have_a_row(bank):

@@ -91,7 +91,6 @@ class Mixture:
 
     def _mixed(self, seen: Pass, prompt: int | None) -> torch.Tensor | None:
         """The log-probabilities of the mixture, of the logits' shape; None where no memory has a weight."""
-
         states = [entry.reader.read(seen) for entry in self.entries]
         weighed = [entry.weight for entry in self.entries if not isinstance(entry.weight, Gated)]
         logits, gated = seen.logits, len(weighed) < len(self.entries)

@@ -10,6 +10,7 @@ cache object, behind those of the model, so that whatever happens to the one hap
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -89,7 +90,7 @@ class ContextMemory(Protocol):
 
 
 @dataclass
-class Reader:
+class Reader(ABC):
     """A memory in the model's device and dtype. `read` sees every position, `log_probs` only rows that are mixed."""
 
     memory: Any
@@ -109,9 +110,9 @@ class Reader:
             self._placed = placed
         return placed[2]
 
+    @abstractmethod
     def read(self, seen: Pass) -> torch.Tensor:
         """The inputs of the answers: [rows with logits, width]."""
-        raise NotImplementedError
 
     def log_probs(self, state: torch.Tensor, seen: Pass) -> tuple[torch.Tensor, torch.Tensor]:
         """(log-probabilities float32 [rows, m], the token ids [m]) for rows of what `read` gave."""

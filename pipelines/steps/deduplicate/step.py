@@ -28,7 +28,6 @@ from typing import Any
 import numpy as np
 
 from mnemic.arrays import Flags, Hashes, RowIds
-from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import add_fields, drop_fields
 from mnemic.dataset.write import WrittenFragment, append, write_rows, write_whole
@@ -41,7 +40,7 @@ from operators.deduplicate.operator import PACK, duplicates_of, summary_of
 from pipelines import faults
 from pipelines.corpus_reader import RowOrder, corpus_digest
 from pipelines.identity import Record
-from pipelines.steps.contracts import Context, Status
+from pipelines.steps.contracts import Context, RecordedStep, Status
 from pipelines.steps.deduplicate import packs
 from pipelines.steps.deduplicate.base import COLUMN, Base, base_of, holding
 from pipelines.steps.deduplicate.packs import PackPart
@@ -72,26 +71,13 @@ class PackOutcome:
 
 
 @dataclass(frozen=True)
-class DeduplicateStep:
+class DeduplicateStep(RecordedStep):
     """The step; ``anew`` it decides about all documents, also those of earlier releases."""
 
-    record: Record
     operator: Deduplicate
     after: tuple[str, ...]
     anew: bool = False
     datasets: tuple[str, ...] = ("documents", "pairs", "bands", "filters")
-
-    @property
-    def name(self) -> str:
-        return self.record.step
-
-    @property
-    def specs(self) -> tuple[DatasetSpec, ...]:
-        """All of them are mnemic's own."""
-        return ()
-
-    def check(self, store: Store, max_rejects: float) -> None:
-        """It rejects nothing."""
 
     def state(self, store: Store) -> Status:
         snapshot = store["documents"].snapshot()

@@ -1,4 +1,7 @@
-"""Tiny models of families that are laid out differently, each with two prompts and a text to remember."""
+"""Tiny models of families that are laid out differently, each with two prompts and a text to remember.
+
+`model` is of two families alone, with nothing attached when a test ends; `ids` are two texts of twelve tokens.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import torch
 from tiny_models import SENTENCES, save_tiny_model
 
 from mnemic import languagemodel
-from mnemic.attach import Host
+from mnemic.attach import Host, detach
 
 FAMILIES = ["llama", "qwen3", "gemma", "gpt_neox", "gpt2"]
 
@@ -36,3 +39,20 @@ def prompts(family: tuple[Any, Any]) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def text(family: tuple[Any, Any]) -> torch.Tensor:
     return torch.tensor([family[1](SENTENCES[2])["input_ids"][:7]])
+
+
+@pytest.fixture(scope="module", params=["llama", "gpt2"])
+def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    """(model in float32, tokenizer)"""
+    return languagemodel.load(save_tiny_model(tmp_path_factory.mktemp("model"), request.param), "float32")
+
+
+@pytest.fixture
+def model(loaded: tuple[Any, Any]) -> Iterator[Any]:
+    yield loaded[0]
+    detach(loaded[0])
+
+
+@pytest.fixture(scope="module")
+def ids(loaded: tuple[Any, Any]) -> torch.Tensor:
+    return torch.tensor([loaded[1](SENTENCES[i])["input_ids"][:12] for i in (0, 1)])

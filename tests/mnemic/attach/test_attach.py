@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny_models import SENTENCES, save_tiny_model
+from tiny_models import save_tiny_model
 
 from mnemic import languagemodel
 from mnemic.attach import attach, detach, keep
@@ -18,17 +17,6 @@ LAYER = 2
 KNOWN = torch.tensor([3, 17, 60, 61, 200, 319])
 
 
-@pytest.fixture(scope="module", params=["llama", "gpt2"])
-def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
-    return languagemodel.load(save_tiny_model(tmp_path_factory.mktemp("model"), request.param), "float32")
-
-
-@pytest.fixture
-def model(loaded: tuple[Any, Any]) -> Iterator[Any]:
-    yield loaded[0]
-    detach(loaded[0])
-
-
 @pytest.fixture(scope="module")
 def memory() -> MLPMemory:
     torch.manual_seed(7)
@@ -36,12 +24,6 @@ def memory() -> MLPMemory:
     for block in module.blocks:
         torch.nn.init.normal_(block.down.weight, std=0.2)
     return module.eval()
-
-
-@pytest.fixture
-def ids(loaded: tuple[Any, Any]) -> torch.Tensor:
-    rows = [loaded[1](SENTENCES[i])["input_ids"][:12] for i in (0, 1)]
-    return torch.tensor(rows)
 
 
 def mixture(model: Any, memory: MLPMemory, ids: torch.Tensor, weight: float) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_models import SENTENCES, save_tiny_model
+from tiny_models import SENTENCES
 
 from mnemic import languagemodel
 from mnemic.attach import Constant, Host, Unrolling, attach, detach
@@ -25,22 +25,6 @@ VOCABULARY, WIDTH, LAYER = 320, 32, 2
 KNOWN = torch.tensor([3, 17, 60, 61, 200, 319])
 READ = torch.tensor([0, 5, 17, 61, 100, 101, 250])
 GREEDY = {"do_sample": False, "eos_token_id": None, "pad_token_id": 0}
-
-
-@pytest.fixture(scope="module", params=["llama", "gpt2"])
-def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
-    return languagemodel.load(save_tiny_model(tmp_path_factory.mktemp("model"), request.param), "float32")
-
-
-@pytest.fixture
-def model(loaded: tuple[Any, Any]) -> Iterator[Any]:
-    yield loaded[0]
-    detach(loaded[0])
-
-
-@pytest.fixture(scope="module")
-def ids(loaded: tuple[Any, Any]) -> torch.Tensor:
-    return torch.tensor([loaded[1](SENTENCES[i])["input_ids"][:12] for i in (0, 1)])
 
 
 def mlp() -> MLPMemory:

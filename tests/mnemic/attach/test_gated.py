@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_models import SENTENCES, save_tiny_model
 
 from mnemic import languagemodel
 from mnemic.attach import Host, Unrolling, detach
@@ -24,22 +22,6 @@ from mnemic.memories.mlp import MemoryConfig, MLPMemory
 VOCABULARY, WIDTH, LAYER = 320, 32, 2
 GREEDY = {"do_sample": False, "eos_token_id": None, "pad_token_id": 0}
 FEATURES = ("base.largest", "base.entropy", "mlp.largest", "mlp.entropy", "decoder.largest", "decoder.entropy")
-
-
-@pytest.fixture(scope="module", params=["llama", "gpt2"])
-def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
-    return languagemodel.load(save_tiny_model(tmp_path_factory.mktemp("model"), request.param), "float32")
-
-
-@pytest.fixture
-def model(loaded: tuple[Any, Any]) -> Iterator[Any]:
-    yield loaded[0]
-    detach(loaded[0])
-
-
-@pytest.fixture(scope="module")
-def ids(loaded: tuple[Any, Any]) -> torch.Tensor:
-    return torch.tensor([loaded[1](SENTENCES[row])["input_ids"][:12] for row in (0, 1)])
 
 
 def mlp() -> MLPMemory:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from mnemic.memories.held_out import HeldOutRows
+from mnemic.suffixes.evidence import contexts_of
 from mnemic.suffixes.index import SuffixIndex
 from mnemic.suffixes.shard import Shard
 from pipelines.evaluate.copies import by_length, copied, match_lengths
@@ -51,10 +52,10 @@ def test_a_token_is_copied_where_a_long_enough_span_around_it_stands_in_the_inde
             expected.append(bool(spans))
             before = rest[: place - 1]
             lengths.append(max(size for size in range(len(before) + 1) if size == 0 or stands(before[-size:], texts)))
-    rows = rows_of(queries)
-    np.testing.assert_array_equal(copied(index, rows, span), expected)
+    before = contexts_of(rows_of(queries))
+    np.testing.assert_array_equal(copied(index, before, span), expected)
     assert any(expected) and not all(expected)
-    np.testing.assert_array_equal(match_lengths(index, rows), lengths)
+    np.testing.assert_array_equal(match_lengths(index, before), lengths)
 
 
 def test_losses_by_length_add_up_to_the_whole():
