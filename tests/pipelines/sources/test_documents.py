@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from bench.sources.document_files import OTHER, SAMPLES, SENTENCE, docx, epub, html, pdf, zipped
 from bench.sources.mutate import mutated, run
-from bench.sources.samples import sample
+from bench.sources.samples import formats, sample
 from mnemic.errors import SourceError
 from pipelines.sources.contracts import Document, Reject
 from pipelines.sources.files import Files
@@ -166,6 +167,13 @@ def test_many_mutated_files_never_end_a_reading(name: str) -> None:
     outcome = run(name, 200, seed=1)
     assert outcome.tried == 200
     assert not outcome.faults
+
+
+def test_files_that_are_mutated_are_the_same_at_any_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_700_000_000.0)
+    before = {name: sample(name) for name in formats()}
+    monkeypatch.setattr(time, "time", lambda: 1_800_000_000.0)
+    assert {name for name in before if sample(name) != before[name]} == set()
 
 
 def test_mutations_are_made_of_their_seed() -> None:
