@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -294,6 +295,13 @@ def test_rows_before_a_damaged_one_are_kept(read: Read) -> None:
     document, fault = read("xlsx", "log.xlsx", xlsx(sheet))
     assert isinstance(document, Document) and document.text == "note: first"
     assert isinstance(fault, Reject) and "damaged" in fault.reason and fault.locator == "log.xlsx#Log"
+
+
+def test_what_a_workbook_states_of_itself_is_not_looked_at(read: Read) -> None:
+    packed = io.BytesIO(sample("xlsx").files["log.xlsx"])
+    with zipfile.ZipFile(packed, "a") as archive:
+        archive.writestr("docProps/core.xml", "<damaged")
+    assert read("xlsx", "log.xlsx", packed.getvalue()) == read("xlsx", "log.xlsx", sample("xlsx").files["log.xlsx"])
 
 
 def test_chapters_are_documents_of_one_session(read: Read) -> None:
