@@ -16,7 +16,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from bench.report import Row, main, tell
+from bench.report import main, tell
 from bench.sources.samples import formats
 
 
@@ -49,13 +49,7 @@ def _speed(kind: str, arguments: list[str]) -> int:
 
     folder = Path(arguments.pop(0)) if arguments and not arguments[0].startswith("-") else None
     sys.argv[1:] = arguments
-    return main(f"sources {kind}", __doc__ or "", partial(_rows, measure, kind, folder))
-
-
-def _rows(measure: object, kind: str, folder: Path | None, quick: bool) -> list[Row]:
-    assert callable(measure)
-    rows: list[Row] = measure(kind, folder, quick)
-    return rows
+    return main(f"sources {kind}", __doc__ or "", partial(measure, kind, folder))
 
 
 if __name__ == "__main__":

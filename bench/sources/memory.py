@@ -21,6 +21,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 MOST = 200.0
@@ -133,8 +134,7 @@ def _read(kind: str, path: Path) -> tuple[int, int]:
     documents = rejects = 0
     items = source.manifest()
     if items[0].part is not None:  # all of it in this process
-        whole = FilePart(0, 1, 0, items[0].size, 1)
-        items = [type(items[0])(items[0].locator, items[0].size, items[0].stamp, whole)]
+        items = [replace(items[0], part=FilePart(0, 1, 0, items[0].size))]
     for item in items:
         for result in source.read(item, 10_000_000):
             documents += isinstance(result, Document)

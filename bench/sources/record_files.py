@@ -9,10 +9,11 @@ import io
 import json
 import lzma
 import tarfile
-import zipfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+
+from bench.sources.document_files import zipped
 
 ROWS: list[dict[str, Any]] = [
     {
@@ -54,24 +55,18 @@ def _parquet() -> bytes:
     return data.getvalue()
 
 
-def _arrow() -> bytes:
+def _arrow(stream: bool = False) -> bytes:
     import pyarrow as pa
 
     data = io.BytesIO()
     table = pa.Table.from_pylist(ROWS)
-    with pa.ipc.new_file(data, table.schema) as writer:
+    with (pa.ipc.new_stream if stream else pa.ipc.new_file)(data, table.schema) as writer:
         writer.write_table(table, max_chunksize=2)
     return data.getvalue()
 
 
 def _stream() -> bytes:
-    import pyarrow as pa
-
-    data = io.BytesIO()
-    table = pa.Table.from_pylist(ROWS)
-    with pa.ipc.new_stream(data, table.schema) as writer:
-        writer.write_table(table, max_chunksize=2)
-    return data.getvalue()
+    return _arrow(stream=True)
 
 
 def _state() -> bytes:
@@ -79,12 +74,7 @@ def _state() -> bytes:
 
 
 def _zip() -> bytes:
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("rows.csv", _csv())
-        archive.writestr("rows.parquet", _parquet())
-        archive.writestr("a/b.txt", "A text in an archive.")
-    return data.getvalue()
+    return zipped({"rows.csv": _csv(), "rows.parquet": _parquet(), "a/b.txt": "A text in an archive."})
 
 
 def _tar() -> bytes:
@@ -95,6 +85,10 @@ def _tar() -> bytes:
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
     return data.getvalue()
+
+
+def _gzip(data: bytes) -> bytes:
+    return gzip.compress(data, mtime=0)  # equal data is equal bytes
 
 
 def _zstd() -> bytes:
@@ -131,12 +125,12 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     "hf-dataset": ("hf-dataset", {"state.json": _state, "data.arrow": _stream}, SETTINGS),
     "zip": ("archive", {"all.zip": _zip}, INSIDE),
     "tar": ("archive", {"all.tar": _tar}, INSIDE),
-    "tar.gz": ("archive", {"all.tar.gz": lambda: gzip.compress(_tar())}, INSIDE),
-    "gz": ("archive", {"rows.jsonl.gz": lambda: gzip.compress(_lines())}, LINES),
+    "tar.gz": ("archive", {"all.tar.gz": lambda: _gzip(_tar())}, INSIDE),
+    "gz": ("archive", {"rows.jsonl.gz": lambda: _gzip(_lines())}, LINES),
     "bz2": ("archive", {"rows.jsonl.bz2": lambda: bz2.compress(_lines())}, LINES),
     "xz": ("archive", {"rows.jsonl.xz": lambda: lzma.compress(_lines())}, LINES),
     "zst": ("archive", {"rows.jsonl.zst": _zstd}, LINES),
     "warc": ("warc", {"a.warc": lambda: b"".join(_records())}),
-    "warc.gz": ("warc", {"a.warc.gz": lambda: b"".join(map(gzip.compress, _records()))}),
+    "warc.gz": ("warc", {"a.warc.gz": lambda: b"".join(map(_gzip, _records()))}),
 }
 """Format -> kind of its source, its files, and settings."""

@@ -119,10 +119,12 @@ class Conversations(Files):
 
     def other(self, locator: str, head: bytes) -> Reject | None:
         """An export of a chat program is refused: read as JSON of no particular layout it loses speakers and times."""
+        if self.others == "leave":
+            return super().other(locator, head)
         open_layout = any(getattr(self, name) for name in NAMED) or locator.lower().endswith(JSON_LINES)
         form = None if open_layout else recognised(os.path.basename(locator), head)
-        if form is None or form not in TALKS or self.others == "leave":
-            return super().other(locator, head)
+        if form is None or form not in TALKS:
+            return None
         whole = ", with the folder of the whole export as its `path`" if form.has("recognise_folder") else ""
         return Reject(
             locator,

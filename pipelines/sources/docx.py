@@ -14,8 +14,8 @@ from pydantic import Field
 from pipelines.sources.contracts import Document, Item, Reject
 from pipelines.sources.files import need
 from pipelines.sources.office import is_office
-from pipelines.sources.parsers.process import Content
-from pipelines.sources.whole import ApartFiles, document, parsed
+from pipelines.sources.parsers.process import Content, parse_apart
+from pipelines.sources.whole import ApartFiles, document
 
 
 class WordDocuments(ApartFiles):
@@ -34,8 +34,8 @@ class WordDocuments(ApartFiles):
         return super().manifest()
 
     def parse(self, content: Content, locator: str, limit: int) -> Iterator[Document | Reject]:
-        for part in parsed("docx", content, {}, locator):
-            yield part if isinstance(part, Reject) else document(locator, part[1], limit, part[0])
+        for stated, text in parse_apart("pipelines.sources.parsers.docx", content, {}):
+            yield document(locator, text, limit, stated)
 
 
 def recognise(name: str, head: bytes) -> bool:

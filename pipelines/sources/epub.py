@@ -13,8 +13,8 @@ from pydantic import Field
 
 from pipelines.sources.contracts import Document, Reject
 from pipelines.sources.office import ZIP
-from pipelines.sources.parsers.process import Content
-from pipelines.sources.whole import ApartFiles, document, parsed, replaced
+from pipelines.sources.parsers.process import Content, parse_apart
+from pipelines.sources.whole import ApartFiles, document, replaced
 
 
 class Books(ApartFiles):
@@ -28,11 +28,7 @@ class Books(ApartFiles):
     suffixes: list[str] = Field(default=[".epub"], min_length=1)
 
     def parse(self, content: Content, locator: str, limit: int) -> Iterator[Document | Reject]:
-        for part in parsed("epub", content, {}, locator):
-            if isinstance(part, Reject):
-                yield part
-                continue
-            stated, text = part
+        for stated, text in parse_apart("pipelines.sources.parsers.epub", content, {}):
             place = f"{locator}#{stated.pop('file')}"
             fault, wrong = stated.pop("fault", ""), stated.pop("wrong", 0)
             if fault:

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from mnemic.errors import SourceError
 from pipelines.sources.columns import Columns
 from pipelines.sources.contracts import Document, FilePart, Item, Reject
-from pipelines.sources.recognise import head_of, recognised
+from pipelines.sources.recognise import Format, head_of, recognised
 from pipelines.sources.text import open_failed, open_file
 
 MAGIC = frozenset("*?[")
@@ -153,9 +153,10 @@ class Files(BaseModel):
 
     def other(self, locator: str, head: bytes) -> Reject | None:
         """What is said of a file that another source reads; None where it is this one's."""
-        if self.others == "read":
-            return None
-        form = recognised(os.path.basename(locator), head)
+        return None if self.others == "read" else self.left(locator, recognised(os.path.basename(locator), head))
+
+    def left(self, locator: str, form: Format | None) -> Reject | None:
+        """What is said of a file of format ``form`` where `others` is "leave"; None where it is this source's."""
         if form is None or form.kind in {self.kind, *self.reads}:
             return None
         return Reject(locator, f"It is {form.title}, which is left to a source of `kind: {form.kind}`.", "empty")

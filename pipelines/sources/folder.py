@@ -92,11 +92,11 @@ class Folder(Records):
         if phrase := marked_up(head):
             return Reject(locator, f"It is {phrase}, and no plain text; convert it to text or HTML, or leave it out.")
         form = recognised(os.path.basename(locator), head)
+        if self.others == "leave":
+            return self.left(locator, form)
         lines = locator.lower().endswith(JSON_LINES)
         if form is None or form.kind in TEXT_KINDS or (lines and form.kind == "conversations"):
-            return super().other(locator, head)
-        if self.others == "leave":
-            return super().other(locator, head)
+            return None
         return Reject(
             locator,
             f"It is {form.title}, and no plain text; read it with a source of `kind: {form.kind}`, or leave it out.",

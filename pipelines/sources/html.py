@@ -15,8 +15,8 @@ from pydantic import Field
 
 from pipelines.sources.contracts import Document, Reject
 from pipelines.sources.json_values import MARK
-from pipelines.sources.parsers.process import Content
-from pipelines.sources.whole import ApartFiles, document, parsed, replaced
+from pipelines.sources.parsers.process import Content, parse_apart
+from pipelines.sources.whole import ApartFiles, document, replaced
 
 _PAGE = re.compile(
     rb"\A(?:\s|<!--.{0,4000}?-->|<\?xml[^>]{0,200}>)*+<(?:!doctype\s+html|html[\s>]|head[\s>])", re.I | re.S
@@ -44,11 +44,7 @@ class WebPages(ApartFiles):
 
     def parse(self, content: Content, locator: str, limit: int) -> Iterator[Document | Reject]:
         settings = {"main_content": self.main_content, "least_main": self.least_main}
-        for part in parsed("html", content, settings, locator):
-            if isinstance(part, Reject):
-                yield part
-                continue
-            stated, text = part
+        for stated, text in parse_apart("pipelines.sources.parsers.html", content, settings):
             wrong = stated.pop("wrong", 0)
             page = document(locator, text, limit, stated)
             yield page

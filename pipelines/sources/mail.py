@@ -52,8 +52,10 @@ def recognise(name: str, head: bytes) -> bool:
 def is_letter(head: bytes) -> bool:
     """Whether data begin with the headers of a letter."""
     text = head.removeprefix(MARK).lstrip(b"\r\n")
+    if _HEADER.match(text) is None:
+        return False
     names = {match[1].lower() for match in _NAMED.finditer(headers_of(text[:MOST_HEADERS]))}
-    return _HEADER.match(text) is not None and len(names) >= 3 and b"from" in names and bool(names & _MACHINES)
+    return len(names) >= 3 and b"from" in names and bool(names & _MACHINES)
 
 
 class Mail(Files):

@@ -13,8 +13,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from pipelines.sources.contracts import Document, Reject
-from pipelines.sources.parsers.process import Content
-from pipelines.sources.whole import ApartFiles, document, left_out, parsed
+from pipelines.sources.parsers.process import Content, parse_apart
+from pipelines.sources.whole import ApartFiles, document, left_out
 
 
 class PortableDocuments(ApartFiles):
@@ -28,11 +28,7 @@ class PortableDocuments(ApartFiles):
     suffixes: list[str] = Field(default=[".pdf"], min_length=1)
 
     def parse(self, content: Content, locator: str, limit: int) -> Iterator[Document | Reject]:
-        for part in parsed("pdf", content, {}, locator):
-            if isinstance(part, Reject):
-                yield part
-                continue
-            stated, text = part
+        for stated, text in parse_apart("pipelines.sources.parsers.pdf", content, {}):
             count, empty, broken = stated.pop("count"), stated.pop("empty"), stated.pop("broken")
             if len(empty) + len(broken) == count:
                 reason = (

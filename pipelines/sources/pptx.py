@@ -13,8 +13,8 @@ from pydantic import Field
 
 from pipelines.sources.contracts import Document, Reject
 from pipelines.sources.office import is_office
-from pipelines.sources.parsers.process import Content
-from pipelines.sources.whole import ApartFiles, document, left_out, parsed
+from pipelines.sources.parsers.process import Content, parse_apart
+from pipelines.sources.whole import ApartFiles, document, left_out
 
 
 class Slides(ApartFiles):
@@ -28,11 +28,7 @@ class Slides(ApartFiles):
     notes: bool = True
 
     def parse(self, content: Content, locator: str, limit: int) -> Iterator[Document | Reject]:
-        for part in parsed("pptx", content, {"notes": self.notes}, locator):
-            if isinstance(part, Reject):
-                yield part
-                continue
-            stated, text = part
+        for stated, text in parse_apart("pipelines.sources.parsers.pptx", content, {"notes": self.notes}):
             count, broken = stated.pop("count"), stated.pop("broken")
             yield document(locator, text, limit, stated)
             yield from left_out(locator, f"{count:,} slides", broken, "are damaged; save the file anew")

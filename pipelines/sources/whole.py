@@ -9,14 +9,14 @@ import functools
 import os
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from pydantic import Field
 
 from pipelines.sources.contracts import Document, Reject
 from pipelines.sources.fields import first_folder
 from pipelines.sources.files import Files, need
-from pipelines.sources.parsers.process import Content, OpenFile, Part, Unparsed, parse_apart
+from pipelines.sources.parsers.process import Content, OpenFile, Unparsed
 from pipelines.sources.text import is_blank, open_failed, text_fault, too_large
 from pipelines.sources.times import read_time
 
@@ -44,16 +44,22 @@ class WholeFiles(Files):
             elif not size:
                 yield Reject(locator, "The file is empty.", "empty")
             else:
-                yield from self.parse(content, locator, max_document_bytes)
+                try:
+                    yield from self.parse(content, locator, max_document_bytes)
+                except Unparsed as error:
+                    yield Reject(locator, str(error))
 
     def content(self, file: BinaryIO) -> Content:
         """What `parse` gets of an open file: at most one byte more than may be."""
         return _at_most(file, self.max_bytes + 1)
 
     def parse(self, content: Content, locator: str, limit: int) -> Iterator[Document | Reject]:
-        """The documents of a file's content, each of at most ``limit`` bytes, and its rejects."""
-        data = content if isinstance(content, bytes) else b""
-        yield from self.parse_bytes(data, locator, limit)
+        """The documents of a file's content, each of at most ``limit`` bytes, and its rejects.
+
+        Raises `Unparsed` where it gives no more.
+        """
+        assert isinstance(content, bytes)
+        yield from self.parse_bytes(content, locator, limit)
 
     def parse_bytes(self, data: bytes, locator: str, limit: int) -> Iterator[Document | Reject]:
         """As `parse`, of a content that was read."""
@@ -83,14 +89,6 @@ def _at_most(file: BinaryIO, size: int) -> bytes:
         pieces.append(piece)
         size -= len(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-def parsed(parser: str, content: Content, settings: Mapping[str, Any], locator: str) -> Iterator[Part | Reject]:
-    """The parts of a file by a parser in a process of its own, and a `Reject` where it gives no more."""
-    try:
-        yield from parse_apart(f"pipelines.sources.parsers.{parser}", content, settings)
-    except Unparsed as error:
-        yield Reject(locator, str(error))
 
 
 def document(locator: str, text: str, limit: int, metadata: Mapping[str, object], file: str = "") -> Document | Reject:

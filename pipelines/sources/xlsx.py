@@ -17,9 +17,9 @@ from pipelines.sources.contracts import Document, Reject
 from pipelines.sources.fields import Records
 from pipelines.sources.json_values import Unusable
 from pipelines.sources.office import is_office
-from pipelines.sources.parsers.process import Content
+from pipelines.sources.parsers.process import Content, parse_apart
 from pipelines.sources.text import too_large
-from pipelines.sources.whole import ApartFiles, parsed
+from pipelines.sources.whole import ApartFiles
 
 
 class Spreadsheets(ApartFiles, Records):
@@ -36,12 +36,7 @@ class Spreadsheets(ApartFiles, Records):
         seen = SeenIds()
         refused: set[str] = set()  # sheets without the column
         rows = False
-        for part in parsed("xlsx", content, {}, locator):
-            if isinstance(part, Reject):
-                rows = True
-                yield part
-                continue
-            stated = part[0]
+        for stated, _ in parse_apart("pipelines.sources.parsers.xlsx", content, {}):
             sheet, columns = stated["sheet"], stated["columns"]
             place = f"{locator}#{sheet}"
             rows = rows or bool(stated["rows"])

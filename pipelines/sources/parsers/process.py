@@ -147,7 +147,7 @@ _FREE: dict[tuple[int, str], list[ParserProcess]] = {}
 """The parsers of a process that wait for a file; a process that was forked off has its own."""
 
 
-def parse_apart(module: str, content: Content, settings: Mapping[str, Any], subject: str = "file") -> Iterator[Part]:
+def parse_apart(module: str, content: Content, settings: Mapping[str, Any]) -> Iterator[Part]:
     """The parts of ``content`` by ``parts(data, settings)`` of ``module``, in a process of its own.
 
     Raises `Unparsed` with the reason where there are none, or no more.
@@ -175,12 +175,12 @@ def parse_apart(module: str, content: Content, settings: Mapping[str, Any], subj
         except ParserEnded as error:
             if str(error) == "time":
                 raise Unparsed(
-                    f"The {subject} takes more than {seconds:.0f} s of processor time to parse; leave it out, or save"
+                    f"The file takes more than {seconds:.0f} s of processor time to parse; leave it out, or save"
                     " it anew with the program that made it."
                 ) from error
             if fresh:
                 raise Unparsed(
-                    f"The parser ended on this {subject} ({error}), so it is damaged, or needs more than"
+                    f"The parser ended on this file ({error}), so it is damaged, or needs more than"
                     f" {MEMORY >> 30} GB of memory; leave it out, or save it anew with the program that made it."
                 ) from error
         finally:

@@ -15,7 +15,7 @@ from typing import Any
 
 from pipelines.sources.parsers.process import Part, Unparsed
 from pipelines.sources.parsers.xml import events
-from pipelines.sources.parsers.zipped import Members, core_properties
+from pipelines.sources.parsers.zipped import Members
 
 WORKBOOK = "xl/workbook.xml"
 AT_ONCE = 500
@@ -31,7 +31,7 @@ _CELL = re.compile(r"([A-Z]{1,3})\d+")
 
 
 def parts(data: bytes, settings: Mapping[str, Any]) -> Iterator[Part]:
-    """Parts of up to `AT_ONCE` rows of a sheet: `sheet`, `columns`, `rows` (number, values), and what the file states.
+    """Parts of up to `AT_ONCE` rows of a sheet: `sheet`, `columns` and `rows` (number, values).
 
     A sheet that cannot be read on is told in ``fault``.
     """
@@ -41,9 +41,8 @@ def parts(data: bytes, settings: Mapping[str, Any]) -> Iterator[Part]:
     sheets, begin = _sheets(members)
     strings = _strings(members)
     days = _day_styles(members)
-    stated = core_properties(members)
     for sheet, member in sheets:
-        part: dict[str, Any] = {"sheet": sheet, "stated": stated}
+        part: dict[str, Any] = {"sheet": sheet}
         columns: list[str] = []
         rows: list[tuple[int, list[Any]]] = []
         try:

@@ -16,6 +16,7 @@ RATIO = 100
 
 SMALL = 4 << 20
 MOST_MEMBERS = 100_000
+_DAMAGES = (zipfile.BadZipFile, zlib.error, ValueError, OSError, NotImplementedError, EOFError)
 
 
 class Members:
@@ -24,7 +25,7 @@ class Members:
     def __init__(self, data: bytes) -> None:
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
-        except (zipfile.BadZipFile, zlib.error, ValueError, OSError, NotImplementedError, EOFError) as error:
+        except _DAMAGES as error:
             raise Unparsed("The file is damaged: it is no whole zip; copy it again, or save it anew.") from error
         self._infos = {info.filename: info for info in self._zip.infolist()}
         if len(self._infos) > MOST_MEMBERS:
@@ -55,10 +56,8 @@ class Members:
                             f"The file unpacks to more than {RATIO} times its size, as bombs do; it is not read."
                         )
                     pieces.append(piece)
-        except (zipfile.BadZipFile, zlib.error, ValueError, OSError, NotImplementedError, EOFError) as error:
+        except _DAMAGES as error:
             raise Unparsed(f"The part '{name[:100]}' is damaged; copy the file again, or save it anew.") from error
-        except RuntimeError as error:
-            raise Unparsed("The file is encrypted; save a copy without a password.") from error
         return b"".join(pieces)
 
     def related(self, name: str) -> dict[str, str]:
