@@ -24,6 +24,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from bench.sources.record_files import response
+
 MOST = 200.0
 """MB that a process may grow by."""
 
@@ -80,13 +82,7 @@ def write_arrow(path: Path, size: int) -> None:
 def write_warc(path: Path, size: int) -> None:
     with path.open("wb") as file:
         for number, text in enumerate(_texts(size)):
-            http = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n" + text.encode()
-            head = (
-                f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: https://e.example/{number}\r\n"
-                "WARC-Date: 2026-01-02T03:04:05Z\r\nContent-Type: application/http; msgtype=response\r\n"
-                f"Content-Length: {len(http)}\r\n\r\n"
-            )
-            file.write(gzip.compress(head.encode() + http + b"\r\n\r\n", 1))
+            file.write(gzip.compress(response(number, text.encode()), 1))
 
 
 def write_gzip(path: Path, size: int) -> None:

@@ -97,20 +97,23 @@ def _zstd() -> bytes:
     return zstandard.ZstdCompressor(write_checksum=False).compress(_lines())
 
 
+def response(number: int, body: bytes, kind: str = "text/plain; charset=utf-8") -> bytes:
+    """The record of a crawl that page ``number`` answered ``body``, which is of the type ``kind``."""
+    http = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n\r\n".encode() + body
+    head = (
+        f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: https://e.example/{number}\r\n"
+        "WARC-Date: 2026-01-02T03:04:05Z\r\nContent-Type: application/http; msgtype=response\r\n"
+        f"Content-Length: {len(http)}\r\n\r\n"
+    )
+    return head.encode() + http + b"\r\n\r\n"
+
+
 def _records() -> list[bytes]:
     records = []
     for number in range(5):
         body = f"Page {number} tells of owls and of what they eat.".encode()
-        kind = "text/plain; charset=utf-8"
-        if number % 2:
-            body, kind = b"<html><title>Owls</title><body><p>" + body * 3 + b"</p></body></html>", "text/html"
-        http = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n\r\n".encode() + body
-        head = (
-            f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: https://e.example/{number}\r\n"
-            "WARC-Date: 2026-01-02T03:04:05Z\r\nContent-Type: application/http; msgtype=response\r\n"
-            f"Content-Length: {len(http)}\r\n\r\n"
-        )
-        records.append(head.encode() + http + b"\r\n\r\n")
+        page = b"<html><title>Owls</title><body><p>" + body * 3 + b"</p></body></html>"
+        records.append(response(number, page, "text/html") if number % 2 else response(number, body))
     return records
 
 

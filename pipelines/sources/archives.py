@@ -8,6 +8,7 @@ more is a bomb, and reading ends there. Archives in archives in archives are not
 from __future__ import annotations
 
 import bz2
+import copy
 import gzip
 import io
 import lzma
@@ -35,6 +36,8 @@ DEEPEST = 2
 """Archives in each other."""
 MOST = 100_000
 """Members of a zip, whose directory is read at once."""
+LONGEST_HEADER = 1 << 20
+"""Bytes of a header of a tar that states a long name, or more of the member behind it; it is read at once."""
 
 ZIP, GZIP, BZIP2, XZ, ZSTD = b"PK\3\4", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"
 _ENDINGS = {GZIP: (".gz", ".tgz"), BZIP2: (".bz2", ".tbz2", ".tbz"), XZ: (".xz", ".txz"), ZSTD: (".zst", ".zstd")}
@@ -62,15 +65,15 @@ class _TooMuch(Exception):
 class _Unpacked(io.RawIOBase):
     """A stream that counts what comes out of it, and what may."""
 
-    def __init__(self, stream: IO[bytes], budget: _Budget) -> None:
-        self._stream, self._budget = stream, budget
+    def __init__(self, stream: IO[bytes], budget: _Budget, most: int = 1 << 20) -> None:
+        self._stream, self._budget, self._most = stream, budget, most
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
         read = getattr(self._stream, "read1", self._stream.read)  # keeps what comes before an error
-        data = read(len(buffer))
+        data = read(min(len(buffer), self._most))
         self._budget.take(len(data))
         buffer[: len(data)] = data
         return len(data)
@@ -86,6 +89,20 @@ class _Budget:
         self.left -= size
         if self.left < 0:
             raise _TooMuch
+
+
+class _Header(tarfile.TarInfo):
+    """A header that is refused where it states so much that reading it would take the memory."""
+
+    _STATING = (
+        *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+        *(tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.XGLTYPE),
+    )
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in self._STATING and self.size > LONGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {self.size:,} bytes")
+        return super()._proc_member(archive)  # type: ignore[misc,no-any-return]
 
 
 class Archives(Inside):
@@ -124,7 +141,7 @@ class Archives(Inside):
                 if cut:
                     yield Reject(locator, f"It is cut off, and was read up to there; {_COPY}")
             elif _is_tar(head):
-                with tarfile.open(fileobj=_Unpacked(file, budget), mode="r|") as archive:  # type: ignore[call-overload]
+                with _streamed_tar(_Unpacked(file, budget)) as archive:
                     yield from self._tar(archive, locator, limit, depth, budget)
             else:
                 yield Reject(locator, f"It is none of zip, tar, gz, bz2, xz and zst, whatever its name says; {_COPY}")
@@ -165,8 +182,10 @@ class Archives(Inside):
                     yield Reject(place, fault)
                     continue
                 try:
-                    with archive.open(member) as stream:
-                        unpacked = _Unpacked(stream, budget)
+                    with _member_of_zip(archive, member) as stream:
+                        # All that comes out of so many bytes of LZMA comes at once, 7,000 times their number.
+                        most = 1 << 12 if member.compress_type == zipfile.ZIP_LZMA else 1 << 20
+                        unpacked = _Unpacked(stream, budget, most)
                         yield from self._file(cast(IO[bytes], unpacked), name, place, limit, depth, budget)
                 except (*_RAISED, OSError) as error:
                     yield Reject(place, _damaged(error))
@@ -175,6 +194,7 @@ class Archives(Inside):
         self, archive: tarfile.TarFile, locator: str, limit: int, depth: int, budget: _Budget
     ) -> Iterator[Document | Reject]:
         for member in archive:
+            archive.members = []  # type: ignore[attr-defined]  # a stream remembers every member else
             name = _plain(member.name)
             if member.isdir() or _hidden(name):
                 continue
@@ -186,15 +206,16 @@ class Archives(Inside):
             if stream is None:
                 yield Reject(place, fault or "It has no content; pack the file itself.")
                 continue
+            if member.issparse():  # its holes stand nowhere in the archive
+                budget.take(min(max(member.size, 0), self.max_file_bytes))
             yield from self._file(stream, name, place, limit, depth, budget)
-            archive.members = []  # type: ignore[attr-defined]  # a stream remembers every member else
 
     def _stream(
         self, stream: IO[bytes], magic: bytes, locator: str, limit: int, depth: int, budget: _Budget
     ) -> Iterator[Document | Reject]:
         """What a compressed file holds: a tar, or one file that has its name without the ending."""
         if _is_tar(cast(io.BufferedReader, stream).peek(512)[:512]):
-            with tarfile.open(fileobj=stream, mode="r|") as archive:
+            with _streamed_tar(stream) as archive:
                 yield from self._tar(archive, locator, limit, depth, budget)
             return
         stem, ending = os.path.splitext(os.path.basename(locator.rpartition("!")[2]))
@@ -257,22 +278,48 @@ def _decompressed(file: BinaryIO, magic: bytes) -> IO[bytes] | str:
     return cast(IO[bytes], decompressor.stream_reader(file, read_across_frames=True, closefd=False))
 
 
+def _member_of_zip(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:
+    """The content of a member. Of bzip2 a million bytes come out of one, and zipfile takes them all at once."""
+    if member.compress_type != zipfile.ZIP_BZIP2:
+        return archive.open(member)
+    packed = copy.copy(member)
+    packed.compress_type, packed.file_size = zipfile.ZIP_STORED, member.compress_size
+    del packed.CRC  # that of what comes out; bzip2 has sums of its own
+    return cast(IO[bytes], bz2.BZ2File(archive.open(packed)))
+
+
+def _streamed_tar(stream: IO[bytes] | _Unpacked) -> tarfile.TarFile:
+    return tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|", tarinfo=_Header)
+
+
 def _members_of_zip(file: BinaryIO) -> int:
-    """How many members the end of a zip speaks of, without reading its directory; 0 where it has no end."""
+    """How many members the end of a zip speaks of, or its directory holds if these are more; 0 where it has no end."""
     size = file.seek(0, os.SEEK_END)
     start = max(0, size - 65_557)  # the end is 22 bytes, and a comment of at most 65,535
     file.seek(start)
     tail = file.read()
     file.seek(0)
-    place = tail.rfind(b"PK\5\6")
+    place = len(tail) - 22 if tail[-22:-18] == b"PK\5\6" else tail.rfind(b"PK\5\6")
     if place < 0 or len(tail) < place + 22:
         return 0
     (members, directory) = struct.unpack("<HI", tail[place + 10 : place + 16])
-    if members == 0xFFFF or directory == 0xFFFFFFFF:
-        wide = tail.rfind(b"PK\6\6")
-        if wide >= 0 and len(tail) >= wide + 40:
-            (members,) = struct.unpack("<Q", tail[wide + 32 : wide + 40])
-    return int(members)
+    end, wide = start + place, place - 76  # where zipfile looks for the wide end, whatever the short one says
+    if wide >= 0 and tail[wide + 56 : wide + 60] == b"PK\6\7" and tail[wide : wide + 4] == b"PK\6\6":
+        members, directory = struct.unpack("<QQ", tail[wide + 32 : wide + 48])
+        end -= 76
+    return max(int(members), _entries(file, end - directory, end))
+
+
+def _entries(file: BinaryIO, begin: int, end: int) -> int:
+    """How many entries of a zip's directory can be in these bytes; the file stands at its beginning after."""
+    file.seek(max(begin, 0))
+    count, left, rest = 0, end - max(begin, 0), b""
+    while left > 0 and (data := file.read(min(left, 1 << 20))):
+        left -= len(data)
+        count += (rest + data).count(b"PK\1\2")
+        rest = data[-3:]
+    file.seek(0)
+    return count
 
 
 def _fault_of_name(name: str) -> str:

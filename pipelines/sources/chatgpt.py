@@ -72,8 +72,10 @@ class ChatGPT(Files):
         chat = Chat(f"{locator}#", export_name(locator), title or own, metadata)
         nodes = {name: node for name, node in value["mapping"].items() if isinstance(node, dict)}
         nodes |= {name: node for name, node in value.items() if _is_node(node)}  # where a brace ends the mapping early
-        for name in value["mapping"].keys() - nodes.keys():
-            reason = f"The node is {kind_of(value['mapping'][name])}, not an object; correct it."
+        for name, node in value["mapping"].items():
+            if name in nodes:
+                continue
+            reason = f"The node is {kind_of(node)}, not an object; correct it."
             yield Reject(f"{locator}#{own}/{usable_name(name)}", reason)
         paths = _paths(nodes, value.get("current_node"))
         turns = 0

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from mnemic.ids import hash_parts
+from pipelines.seen import SeenIds
 from pipelines.sources.contracts import Document, Reject
 from pipelines.sources.json_values import Unusable
 from pipelines.sources.letters import Head, Letter, bare_subject, read_letter
@@ -47,7 +49,7 @@ def _thread(
 ) -> Iterator[Document | Reject]:
     transcript: Transcript | None = None
     subject = ""
-    earlier: set[tuple[str, str]] = set()
+    earlier = SeenIds()  # not the words: a thread may be as long as the mailbox
     for number in order:
         place = mailbox.place(number)
         try:
@@ -61,10 +63,9 @@ def _thread(
             yield Reject(place, reason, getattr(error, "severity", "reject"))
             continue
         own = usable_name(letter.head.id) or str(number + 1)
-        if (own, words) in earlier:
+        if not earlier.add(hash_parts(own, words)):
             left.add("standing twice in a thread", place, "letter")
             continue
-        earlier.add((own, words))
         for _ in range(letter.attachments):
             left.add(
                 "of letters; save those with text as files, and name a source that reads them", place, "attachment"

@@ -34,6 +34,8 @@ SAMPLE = 1 << 14
 
 _ENDINGS = (".csv", ".tsv", ".tab", ".psv")
 _UNIT = "row"
+_VAIN = 1 << 27
+"""Bytes that are read again behind rows that are none, beside eight times those that are done with."""
 
 
 def recognise(name: str, head: bytes) -> bool:
@@ -224,6 +226,12 @@ class _Feed:
         self.pulled: list[bytes] = []
         self.bytes = 0  # of the row
         self.number = number  # of the first line of the row
+        self._left = _VAIN
+
+    @property
+    def patient(self) -> bool:
+        """Whether lines may be read again: each may open a quote that none of a million behind it closes."""
+        return self._left > 0
 
     def __iter__(self) -> _Feed:
         return self
@@ -243,6 +251,9 @@ class _Feed:
 
     def next_row(self, lines: int) -> None:
         """Be done with the first ``lines`` that were pulled; the others are read again."""
+        if lines < len(self.pulled):
+            self._left -= self.bytes
+        self._left += 8 * sum(map(len, self.pulled[:lines]))
         self.again.extendleft(reversed(self.pulled[lines:]))
         self.number += lines
         self.pulled, self.bytes = [], 0
@@ -272,8 +283,10 @@ def _records(feed: _Feed, dialect: Dialect, width: int) -> Iterator[tuple[int, l
             feed.next_row(len(feed.pulled))
         else:
             reason = fault or f"has {len(row)} fields where the columns are {width}"
-            yield feed.number, f"Row {feed.number} {reason}; correct the row."
-            feed.next_row(1)
+            lines = 1 if feed.patient else len(feed.pulled)
+            more = f" The {lines - 1:,} lines behind it are left out with it." if lines > 1 else ""
+            yield feed.number, f"Row {feed.number} {reason}; correct the row.{more}"
+            feed.next_row(lines)
         if fault or feed.again:
             reader = csv.reader(feed, strict=True, **dialect.arguments())
 

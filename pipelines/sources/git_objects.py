@@ -13,6 +13,7 @@ import functools
 import os
 import shutil
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ _SAFE = (
 )
 SECONDS = 120
 """How long a listing may take."""
+MOST_LISTED = 1 << 28
+"""Bytes of a listing: a dozen trees that name each other ten times list a billion files."""
 
 
 @dataclass(frozen=True)
@@ -78,18 +81,42 @@ def command(folder: str, *arguments: str) -> list[str]:
 
 def output(folder: str, *arguments: str) -> bytes:
     """What a call of git prints. Raises `SourceError`."""
-    try:
-        done = subprocess.run(
-            command(folder, *arguments), env=environment(), capture_output=True, timeout=SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired as error:
+    late = threading.Event()
+    with (
+        tempfile.TemporaryFile() as complaints,
+        subprocess.Popen(
+            command(folder, *arguments), env=environment(), stdout=subprocess.PIPE, stderr=complaints
+        ) as process,
+    ):
+
+        def end() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(SECONDS, end)
+        timer.start()
+        assert process.stdout is not None
+        pieces, size = list[bytes](), 0
+        try:
+            while size <= MOST_LISTED and (piece := process.stdout.read(1 << 20)):
+                pieces.append(piece)
+                size += len(piece)
+        finally:
+            timer.cancel()
+            if size > MOST_LISTED:
+                process.kill()
+        code = process.wait()
+        complaints.seek(0)
+        reason = " ".join(complaints.read(2_000).decode("utf-8", "replace").split())[:200]
+    if late.is_set():
+        raise SourceError(f"git took more than {SECONDS} s to list the repository; copy it to a faster disk.")
+    if size > MOST_LISTED:
         raise SourceError(
-            f"git took more than {SECONDS} s to list the repository; copy it to a faster disk."
-        ) from error
-    if done.returncode:
-        reason = " ".join(done.stderr.decode("utf-8", "replace").split())[:200]
+            f"git lists more than {MOST_LISTED:,} bytes of names; check the repository out, and name the folder."
+        )
+    if code:
         raise SourceError(f"git cannot read the repository ({reason}); check it with `git fsck`.")
-    return done.stdout
+    return b"".join(pieces)
 
 
 def commit_of(folder: str, revision: str) -> str:

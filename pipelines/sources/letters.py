@@ -39,6 +39,9 @@ _REFUSED = frozenset(("idna", "punycode", "unicode_escape", "raw_unicode_escape"
 
 _MOST_REFERENCES = 100
 _MOST_PARTS = 1_000
+_BOUNDARY = re.compile(rb"(?i)boundary")
+_MOST_COMPARED = 50_000_000
+"""Lines times boundaries, up to which a letter is parsed: the parser compares each line with every open boundary."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,8 @@ def read_date(value: str) -> datetime | None:
 def read_letter(data: bytes) -> Letter:
     """The letter in ``data``, which may end before it does. Raises `Unusable`."""
     data = _PARSED_FIELD.sub(lambda match: match[0][:_LONGEST_FIELD], data)
+    if data.count(b"\n") * len(_BOUNDARY.findall(data)) > _MOST_COMPARED:
+        raise Unusable("The letter has too many parts and lines; leave it out.")
     head = read_head(headers_of(data)[:MOST_HEADERS])
     try:
         message = message_from_bytes(data, policy=policy.compat32)
@@ -216,15 +221,16 @@ def _is_said(part: email.message.Message) -> bool:
 
 def unflow(text: str) -> str:
     """Text of `format=flowed` (RFC 3676): a line that ends in a space goes on in the next of equal depth."""
-    lines: list[str] = []
+    lines: list[list[str]] = []  # pieces, since a paragraph may have a million
     depths: list[int] = []
     for line in text.split("\n"):
         words = line.lstrip(">")
         depth = len(line) - len(words)
         words = words.removeprefix(" ")
-        if lines and depths[-1] == depth and lines[-1].endswith(" ") and lines[-1] != "-- " and words != "-- ":
-            lines[-1] += words
+        if lines and depths[-1] == depth and lines[-1][-1].endswith(" ") and "-- " not in (words, *lines[-1][:1]):
+            lines[-1] += [words] if words else []
         else:
-            lines.append(words)
+            lines.append([words])
             depths.append(depth)
-    return "\n".join(f"{'>' * depth} {line}" if depth else line for depth, line in zip(depths, lines, strict=True))
+    whole = map("".join, lines)
+    return "\n".join(f"{'>' * depth} {line}" if depth else line for depth, line in zip(depths, whole, strict=True))

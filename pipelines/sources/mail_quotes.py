@@ -42,15 +42,17 @@ def own_words(text: str, quotes: bool = True, signature: bool = True) -> str:
 
 def _without_quotes(lines: list[str]) -> list[str]:
     own: list[str] = []
+    filled: list[int] = []  # places of the lines in `own` that are not blank: between two may be a million that are
     for number, line in enumerate(lines):
         if _ORIGINAL.fullmatch(line) or _is_header_block(lines, number):
             while own and not own[-1].strip("_ \t"):  # a rule of Outlook's
                 own.pop()
             break
         if not line.startswith(">"):
+            filled += [len(own)] if line.strip() else []
             own.append(line)
         elif number == 0 or not lines[number - 1].startswith(">"):
-            _drop_attribution(own)
+            _drop_attribution(own, filled)
     return own
 
 
@@ -61,11 +63,9 @@ def _is_header_block(lines: list[str], number: int) -> bool:
     return any(_SENT.match(line.lstrip()) for line in lines[number + 1 : number + 3])
 
 
-def _drop_attribution(own: list[str]) -> None:
+def _drop_attribution(own: list[str], filled: list[int]) -> None:
     """Drop "On Monday Ada wrote:" from the end, which may be broken into two or three lines."""
-    last = len(own)
-    while last and not own[last - 1].strip():
-        last -= 1
+    last = filled[-1] + 1 if filled else 0
     if not last or not own[last - 1].rstrip().endswith((":", "：")):
         return
     for count in (1, 2, 3):
@@ -75,6 +75,8 @@ def _drop_attribution(own: list[str]) -> None:
             return
         if _WROTE.search(joined) and (re.search(r"\d", joined) or count == 3 or _stands_alone(own, last - count)):
             del own[last - count :]
+            while filled and filled[-1] >= len(own):
+                filled.pop()
             return
 
 

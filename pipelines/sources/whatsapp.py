@@ -29,15 +29,16 @@ _NAMES = re.compile(
     re.IGNORECASE,
 )
 _CHAT = re.compile(r"_chat(?:[ _(].*)?", re.IGNORECASE)
-_SPEAKER = re.compile(rf"[{MARKS}]*([^\n]{{1,100}}?)[{MARKS}]*: ")
-_MEDIA = re.compile(rf"[{MARKS}\s]*(?:<[^<>\n]{{3,60}}>|[{MARKS}][^\n]{{1,200}})[{MARKS}\s]*")
+_SPEAKER = re.compile(rf"[{MARKS}]{{0,9}}([^\n]{{1,100}}?)[{MARKS}]{{0,9}}: ")
+_MEDIA = re.compile(rf"[{MARKS}\s]{{0,20}}(?:<[^<>\n]{{3,60}}>|[{MARKS}][^\n]{{1,200}})[{MARKS}\s]{{0,20}}")
 _ATTACHED = re.compile(
     rf"\A[{MARKS}]*[A-Z]{{3,5}}-\d{{8}}-WA\d{{1,6}}\.\w{{2,5}} \([^()\n]{{4,60}}\)"
-    rf"|[{MARKS}]+<[^<>\n:]{{1,30}}: [^<>\n]{{1,200}}>"
+    rf"|[{MARKS}]<[^<>\n:]{{1,30}}: [^<>\n]{{1,200}}>"
 )
 """A file that was sent, as Android names it, or as an iPhone does; a caption may stand below, or before."""
 
-_EDITED = re.compile(rf"\s*[{MARKS}]<[^<>\n]{{3,60}}>[{MARKS}\s]*$")
+_EDITED = re.compile(rf"[{MARKS}]<[^<>\n]{{3,60}}>[{MARKS}\s]*$")
+# No pattern here repeats a mark or a space without a bound before more that may fail: a line may be full of them.
 _CLEAN = str.maketrans(dict.fromkeys(MARKS))
 
 
@@ -189,7 +190,7 @@ def _message(text: str, number: int, place: str, left: LeftOut) -> tuple[str, st
         left.add("without a speaker, of WhatsApp itself", place)
         return None
     words = text[match.end() :]
-    if _MEDIA.fullmatch(words) or not words.translate(_CLEAN).strip():
+    if _MEDIA.fullmatch(words.strip()) or not words.translate(_CLEAN).strip():
         left.add("in place of media or of what was deleted", place)
         return None
     words = _EDITED.sub("", words) if ">" in words[-80:] else words

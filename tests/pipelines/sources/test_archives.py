@@ -6,6 +6,7 @@ import io
 import lzma
 import os
 import tarfile
+import tracemalloc
 import zipfile
 
 import pytest
@@ -182,3 +183,57 @@ def test_a_large_member_is_refused_by_its_size(tmp_path):
     results = read(tmp_path / "a.zip", max_file_bytes=1000)
     assert texts(results) == {"a.zip!b.txt": "fine"}
     assert "`max_file_bytes` (1,000)" in rejects(results)["a.zip!a.txt"]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_bomb_of_any_method_is_unpacked_piece_by_piece(method):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", method) as archive:
+        archive.writestr("a.txt", "the first")
+        with archive.open("b.txt", "w") as member:
+            for _ in range(300):
+                member.write(bytes(1_000_000))
+    packed.seek(0)
+    tracemalloc.start()
+    results = list(Archives(path="x").documents(packed, "a.zip", 10_000))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert texts(results) == {"a.zip!a.txt": "the first"} and "More than 100 times" in rejects(results)["a.zip"]
+    assert peak < 100_000_000
+
+
+def test_a_zip_whose_directory_holds_more_than_its_end_says_is_not_opened(monkeypatch):
+    data = bytearray(zipped({f"{n}.txt": b"x" for n in range(5)}))
+    place = data.rfind(b"PK\5\6")
+    data[place + 8 : place + 12] = b"\1\0\1\0"
+    monkeypatch.setattr(archives, "MOST", 4)
+    assert "5 members" in rejects(list(Archives(path="x").documents(io.BytesIO(data), "a.zip", 100)))["a.zip"]
+
+
+def _header(name, kind, size=0):
+    member = tarfile.TarInfo(name)
+    member.type, member.size = kind, size
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+def test_a_tar_of_many_folders_takes_no_memory():
+    data = io.BytesIO(_header("d/", tarfile.DIRTYPE) * 20_000 + bytes(1024))
+    tracemalloc.start()
+    assert list(Archives(path="x").documents(data, "a.tar", 100)) == []
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+
+
+def test_what_a_tar_states_beyond_its_bytes_is_refused():
+    long = _header("././@LongLink", tarfile.GNUTYPE_LONGNAME, 1 << 30) + b"a" * 10_000
+    assert (
+        "a header of 1,073,741,824"
+        in rejects(list(Archives(path="x").documents(io.BytesIO(long), "a.tar", 9)))["a.tar"]
+    )
+    sparse = bytearray(_header("s.txt", tarfile.GNUTYPE_SPARSE))
+    sparse[386:410] = b"%011o\0%011o\0" % (10**9, 0)
+    sparse[483:495] = b"%011o\0" % 10**9
+    sparse[148:156] = b" " * 8
+    sparse[148:156] = b"%06o\0 " % sum(sparse)
+    results = list(Archives(path="x").documents(io.BytesIO(bytes(sparse) + bytes(1024)), "a.tar", 9))
+    assert "More than 100 times" in rejects(results)["a.tar"]

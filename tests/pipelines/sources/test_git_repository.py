@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from mnemic.errors import SourceError
+from pipelines.sources import git_objects
 from pipelines.sources.contracts import Document, Reject
 from pipelines.sources.git_repository import COMMITS, Git
 
@@ -140,3 +141,14 @@ def test_no_repository_is_told(tmp_path):
         Git(path=str(tmp_path)).manifest()
     with pytest.raises(ValueError, match="revision"):
         Git(path=str(tmp_path), revision="--output=x")
+
+
+def test_a_listing_is_bounded_in_bytes_and_in_time(repository, monkeypatch):
+    source = Git(path=str(repository))
+    monkeypatch.setattr(git_objects, "MOST_LISTED", 100)
+    with pytest.raises(SourceError, match="lists more than 100 bytes"):
+        source.manifest()
+    monkeypatch.setattr(git_objects, "SECONDS", 0.2)
+    monkeypatch.setattr(git_objects, "command", lambda *_: ["sleep", "60"])
+    with pytest.raises(SourceError, match=r"more than 0\.2 s"):
+        git_objects.output("")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import mailbox
 import random
+import time
 import tracemalloc
 from collections import defaultdict
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from conversation_files import documents, rejects, said
 
 from pipelines.sources.contracts import Document, Reject
 from pipelines.sources.html_text import html_text
+from pipelines.sources.json_values import Unusable
 from pipelines.sources.letters import Head, bare_subject, decode, read_date, read_letter, unflow
 from pipelines.sources.mail import Mail
 from pipelines.sources.mail_quotes import own_words
@@ -258,3 +260,31 @@ def test_memory_does_not_grow_with_an_mbox(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 250_000, peaks
     assert word(0) and exports.BEGIN
+
+
+def test_no_letter_takes_long() -> None:
+    started = time.process_time()
+    assert unflow("a \n" * 1_000_000).startswith("a a a ")
+    assert own_words("hello\n" + "\n>\n" * 40_000) == "hello"
+    assert own_words("hello\n" + "\n\nOn 1 March Ada wrote:\n\n> a\n" * 20_000) == "hello"
+    nested = "".join(f'Content-Type: multipart/mixed; boundary="b{n}"\n\n--b{n}\n' for n in range(250))
+    with pytest.raises(Unusable, match="too many parts and lines"):
+        read_letter(f"From: a@x\n{nested}{'x' * 3}\n{chr(10) * 1_000_000}".encode())
+    assert time.process_time() - started < 20
+
+
+def test_memory_does_not_grow_with_a_thread() -> None:
+    peaks = []
+    for count in (200, 600):
+        letters_of_a_thread = (
+            letter(number, 0).replace("bread", f"bread {number} " * 2_000) for number in range(count)
+        )
+        data = io.BytesIO(
+            "".join(f"From a@x Mon Mar  2 10:30:12 2026\n{one}\n" for one in letters_of_a_thread).encode()
+        )
+        tracemalloc.start()
+        sizes = [len(d.turns) for d in Mail(path="x").documents(data, "a.mbox", 100_000) if isinstance(d, Document)]
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert sum(sizes) == count
+    assert peaks[1] < peaks[0] + 1_000_000, peaks

@@ -10,6 +10,7 @@ import pytest
 import record_files as files
 from mutations import mutations
 
+from bench.sources.record_files import response
 from pipelines.sources.archives import Archives
 from pipelines.sources.arrow import ArrowFiles
 from pipelines.sources.contracts import Document, Reject
@@ -42,17 +43,8 @@ def tarred(table: bytes) -> bytes:
 
 
 def warc() -> bytes:
-    records = []
-    for number in range(6):
-        body = f"Page {number} tells of owls.".encode() * 4
-        http = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n" + body
-        head = (
-            f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: https://e.example/{number}\r\n"
-            "WARC-Date: 2026-01-02T03:04:05Z\r\nContent-Type: application/http; msgtype=response\r\n"
-            f"Content-Length: {len(http)}\r\n\r\n"
-        )
-        records.append(head.encode() + http + b"\r\n\r\n")
-    return b"".join(gzip.compress(one) for one in records)
+    bodies = (f"Page {number} tells of owls.".encode() * 4 for number in range(6))
+    return b"".join(gzip.compress(response(number, body, "text/plain")) for number, body in enumerate(bodies))
 
 
 def zstd(data: bytes) -> bytes:

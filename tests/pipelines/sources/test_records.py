@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnemic.errors import SourceError
+from pipelines.sources import delimited
 from pipelines.sources import files as listing
 from pipelines.sources.arrow import ArrowFiles
 from pipelines.sources.contracts import Document, Reject
@@ -232,3 +233,13 @@ def test_a_plan_is_light(kind):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "numba" not in done.stdout and "torch" not in done.stdout and "pandas" not in done.stdout
     assert find_source(kind)
+
+
+def test_lines_that_each_open_a_quote_are_read_again_only_so_often(tmp_path, monkeypatch):
+    monkeypatch.setattr(delimited, "_VAIN", 1 << 18)
+    path = tmp_path / "a.csv"
+    path.write_text("text,b\nfirst,1\n" + 'a","\n' * 20_000)
+    results = read(Delimited(path=str(path)))
+    assert [one.text for one in results if isinstance(one, Document)] == ["first"]
+    reasons = [one.reason for one in results if isinstance(one, Reject)]
+    assert 2 < len(reasons) < 200 and "lines behind it are left out" in reasons[-1]

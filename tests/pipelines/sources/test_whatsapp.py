@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipelines.sources.contracts import Document, Reject
-from pipelines.sources.whatsapp import WhatsApp, chat_name
+from pipelines.sources.whatsapp import WhatsApp, chat_name, recognise
 from pipelines.sources.whatsapp_lines import decide, read_stamp
 
 LINES = {
@@ -129,3 +130,13 @@ def test_names_of_chats() -> None:
     assert chat_name("WhatsApp Chat with Ada.txt") == chat_name("Chat de WhatsApp con Ada.txt") == "Ada"
     assert chat_name("old/WhatsApp Chat - Bakers/_chat.txt") == "old/Bakers"
     assert chat_name("phone/WhatsApp-Chat.txt") == "phone/WhatsApp-Chat" and chat_name("_chat.txt") == "_chat"
+
+
+@pytest.mark.parametrize(
+    "words", ["\u200e" * 20_000 + "x", "Ada: " + "\u200e" * 20_000 + "x" * 300, f"Ada: x{' ' * 100_000}x>"]
+)
+def test_a_line_full_of_marks_or_spaces_takes_no_longer_than_another(words: str) -> None:
+    started = time.process_time()
+    read(f"[31.12.23, 23:59:07] Ada: hello\n[31.12.23, 23:59:08] {words}\n")
+    assert recognise("_chat.txt", f"[31.12.23, 23:59:08] {words}\n[31.12.23, 23:59:07] Ada: hello\n".encode())
+    assert time.process_time() - started < 5
