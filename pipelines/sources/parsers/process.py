@@ -29,7 +29,7 @@ MEMORY = 2 << 30
 """Bytes of address space that a parser may take; Python and a library have .3 GB of it before they read anything."""
 
 RESIDENT = 512 << 20
-"""A parser that has taken more memory than that at once is not used again."""
+"""A parser that has more memory than that when it has answered is not used again."""
 
 SECONDS = 8.0
 """Processor time of a file, and as much again for each `BYTES_A_SECOND`."""
@@ -209,7 +209,6 @@ def serve(module: str) -> None:
     _limit(resource.RLIMIT_AS, MEMORY)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
-    scale = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in kB elsewhere
     requests = socket.socket(fileno=0)
     while (frame := _request(requests)) is not None:
         request, data = frame
@@ -227,8 +226,18 @@ def serve(module: str) -> None:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             _write(output, {"fault": f"The file cannot be parsed ({reason}); save it anew, or leave it out."}, b"")
         signal.setitimer(signal.ITIMER_PROF, 0)
-        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
-        _write(output, {"end": resident < RESIDENT}, b"")
+        _write(output, {"end": _resident() < RESIDENT}, b"")
+
+
+def _resident() -> int:
+    """Bytes of memory that this process has. Its peak is no measure: it begins at that of the parent."""
+    import resource
+
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:  # not Linux; ru_maxrss is in kB but on macOS
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _request(requests: socket.socket) -> tuple[dict[str, Any], bytes] | None:

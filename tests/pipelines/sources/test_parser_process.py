@@ -88,6 +88,13 @@ def test_one_process_takes_many_files() -> None:
     assert answers[0][0]["pid"] != os.getpid() and answers[0][0]["color"] == "red"
 
 
+def test_a_parser_of_a_large_process_takes_many_files_too() -> None:
+    """A process begins with the peak of the one that started it, which says nothing about its own memory."""
+    large = b"x" * (process.RESIDENT + (64 << 20))
+    assert [parse("echo again")[0][0]["served"] for _ in range(3)] == [1, 2, 3]
+    assert large
+
+
 def test_parts_larger_than_a_pipe_come_whole() -> None:
     parts = parse("many 50")
     assert [stated["number"] for stated, _ in parts] == list(range(50))
