@@ -5,6 +5,7 @@
 #
 # TORCH        the torch to install; on another machine for example TORCH=torch==2.13.0
 # TORCH_INDEX  index to take torch from, for a CPU or CUDA build: the address that pytorch.org's install page gives for it
+# TEST_JOBS    processes that share the tests, whole files each; 0 runs them in one, as a debugger needs
 # PYTHON       the interpreter that makes the virtual environments
 
 PYTHON ?= python3.11
@@ -12,7 +13,10 @@ TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 DEMO_ENV ?= .venv-demo
 TEST_ENV ?= .venv
+TEST_JOBS ?= 2
 PYTEST_ARGS ?=
+
+SHARED = --numprocesses $(TEST_JOBS) --dist loadfile
 
 PIP_FLAGS = --quiet --disable-pip-version-check --constraint deploy/constraints.txt
 
@@ -26,9 +30,9 @@ demo-full: $(DEMO_ENV)/.installed
 	@$(DEMO_ENV)/bin/python -m pipelines.demo demo-full
 
 test: $(TEST_ENV)/.installed
-	$(TEST_ENV)/bin/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(TEST_ENV)/bin/python -m pytest -m "not slow" $(SHARED) $(PYTEST_ARGS)
 test-all: $(TEST_ENV)/.installed
-	$(TEST_ENV)/bin/python -m pytest $(PYTEST_ARGS)
+	$(TEST_ENV)/bin/python -m pytest $(SHARED) $(PYTEST_ARGS)
 
 # More than sixty kills of builds with Ray, each told in a line.
 campaign: $(TEST_ENV)/.installed

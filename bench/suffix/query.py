@@ -101,7 +101,10 @@ def _engine(index: SuffixIndex, folder: Path) -> Any:
 
 
 def _equal(index: SuffixIndex, engine: Any, prompts: list[list[int]]) -> float:
-    """Share of the answers to contexts with few places that have the same length of match and the same shares."""
+    """Share of the answers to contexts with few places that have the same length of match and the same shares.
+
+    Without a match the peer answers with shares of all tokens, and ours with none: then the length alone is compared.
+    """
     same = total = 0
     for prompt in prompts:
         matches = index.matches(Contexts.of([prompt]))
@@ -112,7 +115,7 @@ def _equal(index: SuffixIndex, engine: Any, prompts: list[list[int]]) -> float:
         following = index.continuations(matches, None)
         ours = dict(zip(following.tokens.tolist(), following.counts.tolist(), strict=True))
         theirs = {int(token): one["cont_cnt"] for token, one in answer["result_by_token_id"].items()}
-        same += ours == {token: count for token, count in theirs.items() if token not in (0, 0xFFFF)} and (
-            int(matches.lengths[0, 0]) == answer["suffix_len"]
-        )
+        shared = {token: count for token, count in theirs.items() if token not in (0, 0xFFFF)}
+        length = int(matches.lengths[0, 0])
+        same += length == answer["suffix_len"] and (not length or ours == shared)
     return same / max(total, 1)

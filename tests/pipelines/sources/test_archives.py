@@ -163,7 +163,7 @@ def test_a_zip_that_speaks_of_too_many_members_is_not_opened(tmp_path):
     data = bytearray(zipped({"a.txt": b"a"}))
     place = data.rfind(b"PK\5\6")
     data[place + 8 : place + 12] = b"\xff\xff\xff\xff"
-    wide = b"PK\6\6" + bytes(28) + (10**9).to_bytes(8, "little") + bytes(16)
+    wide = b"PK\6\6" + bytes(28) + (10**9).to_bytes(8, "little") + bytes(16) + b"PK\6\7" + bytes(16)
     (tmp_path / "many.zip").write_bytes(bytes(data[:place]) + wide + bytes(data[place:]))
     assert "1,000,000,000 members" in rejects(read(tmp_path / "many.zip"))["many.zip"]
 
