@@ -104,6 +104,7 @@ def losses(store: Store, deep: bool = False, names: Iterable[str] | None = None)
 def repair(store: Store, run: str, deep: bool = False) -> list[Loss]:
     """Let every dataset that cannot be read go back, and give what was lost. Takes the bank's lease.
 
+    Tags of releases that are gone or broken are written anew where their versions can be read.
     Raises ``BankError`` before anything is changed where a dataset has nothing to go back to, and ``BankInUse`` while a
     build runs.
     """
@@ -118,6 +119,11 @@ def repair(store: Store, run: str, deep: bool = False) -> list[Loss]:
         for loss in lost:
             lease.check()
             mend(store, loss, run)
+        for name, pinned in pins_of(store, []).items():
+            lease.check()
+            dataset = store[name]
+            if dataset.snapshot() is not None:
+                dataset.retag({release: version for version, releases in pinned.items() for release in releases})
     return lost
 
 

@@ -176,7 +176,7 @@ class _Verifying:
                 for path in [file.path, *inside[file.path]]:
                     needed_by.setdefault(path, []).extend(releases)
             if version is not None:
-                self._check_tags(snapshot, folder, releases, version)
+                self._check_tags(folder, releases, version)
                 if self.result.deep and not self._all_recorded(folder, needed_by):
                     self._read_all(snapshot, folder, releases)
         if newest is not None:
@@ -228,16 +228,16 @@ class _Verifying:
         except BankError as error:
             self._tell(folder, f"has rows that cannot be read: {_reason(error)}", tuple(releases), _advice(releases))
 
-    def _check_tags(self, snapshot: Snapshot, folder: str, releases: list[str], version: int) -> None:
+    def _check_tags(self, folder: str, releases: list[str], version: int) -> None:
         """A tag keeps a version from being cleaned away."""
-        tags = snapshot.tags()
+        dataset = self.store[folder.removesuffix(".lance")]
         for release in releases:
-            if tags.get(release) != version:
+            if dataset.tagged(release) != version:
                 self._tell(
                     f"{folder}/_refs/tags/{release}.json",
                     f"does not keep version {version}",
                     (release,),
-                    "Copy the bank before anything else is built, and bring the file back from an older copy.",
+                    "Let `mnemic repair` write it anew before old versions are cleaned away.",
                 )
 
     def _list_orphans(self, newest: Snapshot, folder: str, there: Mapping[str, int]) -> None:

@@ -62,11 +62,6 @@ def is_damage(error: BaseException, where: str | None = None) -> bool:
     return isinstance(error, OSError | ValueError | RuntimeError | pa.ArrowException | MemoryError)
 
 
-def is_broken(error: BaseException) -> bool:
-    """Whether Lance says that a file holds what it did not write, and not that the disk or the network failed."""
-    return "corrupt" in str(error) or "failed to decode" in str(error)
-
-
 def damaged(uri: str, error: BaseException) -> BankError:
     """The sentence for a dataset that is there and cannot be read."""
     bank = uri.rpartition("/")[0] if uri.endswith(".lance") else uri

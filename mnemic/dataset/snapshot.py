@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from mnemic.catalogue import DECLARATION
-from mnemic.dataset.failures import missing, readable_errors, reading
+from mnemic.dataset.failures import missing, reading
 from mnemic.dataset.forks import using_lance
 from mnemic.dataset.guard import NUMBER
 from mnemic.errors import BankError
@@ -215,7 +215,7 @@ class Snapshot:
     def change(self, version: int) -> tuple[int, lance.LanceOperation.BaseOperation | None]:
         """The number of the claim under which an earlier version was made (0 for none), and the operation, if known."""
         try:
-            with readable_errors(self.uri):
+            with reading(self.uri):
                 transaction = self._dataset.read_transaction(version)
         except (OSError, ValueError) as error:
             if not missing(error):

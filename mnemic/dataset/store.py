@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ import pyarrow as pa
 from lance.fragment import FragmentMetadata
 
 from mnemic.dataset.commit import StorageOptions, commit, conflicting, retried
-from mnemic.dataset.failures import damaged, is_broken, readable_errors, reading
+from mnemic.dataset.failures import damaged, is_damage, missing, readable_errors, reading
 from mnemic.dataset.files import check_plain, has_versions
 from mnemic.dataset.folders import plain_path
 from mnemic.dataset.guard import NUMBER, Guard
@@ -153,24 +154,35 @@ class Dataset:
             self.delete(f"{column} IN ({quoted})")
 
     def tag(self, name: str, version: int) -> None:
-        """Point the tag ``name`` to ``version``; repeating it is harmless."""
-        tags = self.require().native.tags
+        """Point the tag ``name`` to ``version``; repeating it is harmless. A tag whose file is broken is written anew."""
         if self.guard is not None:
             self.guard.check()
+        tags = self.require().native.tags
         with readable_errors(self.uri):
-            if name in tags.list():
+            if self.tagged(name) is not None:
                 tags.update(name, version)
-            else:
-                with plain_path(self.uri) as path:
-                    lance.dataset(path, storage_options=self.storage_options).tags.create(name, version)
+                return
+            with contextlib.suppress(ValueError):  # there is none
+                tags.delete(name)
+            with plain_path(self.uri) as path:
+                lance.dataset(path, storage_options=self.storage_options).tags.create(name, version)
 
     def retag(self, versions: Mapping[str, int]) -> None:
         """Point tags to these versions where they do not: one that was moved protects its version no more."""
-        with readable_errors(self.uri):
-            there = {name: tag["version"] for name, tag in self.require().native.tags.list().items()}
         for name, version in versions.items():
-            if there.get(name) != version and self.exists(version):
+            if self.tagged(name) != version and self.exists(version):
                 self.tag(name, version)
+
+    def tagged(self, name: str) -> int | None:
+        """The version of a tag; None where there is no such tag, or its file is broken."""
+        try:
+            with readable_errors(self.uri):
+                version: int = self.require().native.tags.get_version(name)
+        except (OSError, ValueError, RuntimeError) as error:
+            if missing(error) or is_damage(error):
+                return None
+            raise
+        return version
 
     def exists(self, version: int) -> bool:
         """Whether this version can be opened."""
@@ -185,8 +197,8 @@ class Dataset:
         Only safe while this process holds the bank's lease: the files are listed, the lease is asked, and what was
         listed is deleted, so that nothing goes that a later holder writes. Files of a former holder who may still
         commit them have to stay, unless ``of_any_age`` is false: then those go that have lain there for seven days by
-        the clock of the disk or of the object store. Nothing is deleted where a version cannot be read: nobody knows
-        what it names.
+        the clock of the disk or of the object store. Nothing is deleted where a version or a tag cannot be read: nobody
+        knows what it names.
         """
         if self.guard is not None:
             self.guard.check()
@@ -197,7 +209,7 @@ class Dataset:
             with readable_errors(self.uri):
                 files, size = orphaned(snapshot.native, of_any_age)
         except (OSError, ValueError, RuntimeError) as error:
-            if not is_broken(error):
+            if not is_damage(error):
                 raise
             return 0
         if files:
@@ -212,7 +224,7 @@ class Dataset:
         native = self.require().native
         if self.guard is not None:
             self.guard.confirm()
-        with readable_errors(self.uri):
+        with reading(self.uri):
             native.cleanup_old_versions(older_than=age, error_if_tagged_old_versions=False)
 
 
