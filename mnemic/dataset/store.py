@@ -154,7 +154,7 @@ class Dataset:
             self.delete(f"{column} IN ({quoted})")
 
     def tag(self, name: str, version: int) -> None:
-        """Point the tag ``name`` to ``version``; repeating it is harmless. A tag whose file is broken is written anew."""
+        """Point the tag ``name`` to ``version``; repeating it is harmless. A broken one is written anew."""
         if self.guard is not None:
             self.guard.check()
         tags = self.require().native.tags
