@@ -1,13 +1,11 @@
 """Peak memory of a build on input that was made to exhaust it: legal files, each as bad as the limits allow.
 
-Every case is built in a process of its own, inline, as far as segmentation, with an encoder of 32 components. So that
-process is driver and worker at once, and with Python, torch, numba, Arrow and Lance it holds about 750 MiB before there
-is any data. The peak is the largest resident set by the kernel's account (`resource.getrusage`).
+Every step of a case, as far as segmentation, runs inline in a process of its own, with an encoder of 384 components as
+the default has. So that process is driver and worker at once, and with Python, torch, numba, Arrow and Lance it holds
+up to 700 MiB before there is any data. The peak is the largest resident set by the kernel's account
+(`resource.getrusage`), of the step that has the most.
 
-Expected on machine B of LOG.md (2 cores of an Intel Xeon), in MiB: sentences 984, letters 758, rejects 708, turns 968,
-word 896, without_end 912, newlines 760, marks 893. Before units, pairs and rejects were bounded: 1 MB of such sentences
-1,160 (now 831), 2,400 letters 912, with 1.4 million pairs, as far as deduplication (now 599), rejects 563 as far as
-reading (now 255), turns 1,039; marks had no end within eight minutes.
+EXPECTED
 """
 
 from __future__ import annotations
@@ -28,6 +26,8 @@ from bench.report import Row, main, tell
 
 MOST = 1024.0
 """MiB that a worker may take."""
+
+STEPS = ("read", "signature", "deduplicate", "units", "embed", "segment")
 
 LIMIT = 10_000_000
 """Bytes of a document."""
@@ -61,38 +61,50 @@ CASES: dict[str, tuple[str, Callable[[int], str]]] = {
 def measure(quick: bool) -> Sequence[Row]:
     rows = []
     for name in CASES:
-        command = [sys.executable, "-m", "bench.peak", "--case", name, "--part", "10" if quick else "1"]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False)
-        if ended.returncode:
-            tell(ended.stderr)
-            raise SystemExit(f"The case {name} of bench.peak failed; its last lines stand above.")
-        peak = float(ended.stdout.split()[-1])
-        tell(f"{name}: {peak:.0f} MiB")
-        rows.append(Row(f"peak_{name}", f"peak of a build of {name}", peak, "MiB", MOST, higher_is_better=False))
+        with tempfile.TemporaryDirectory() as folder:
+            recipe = json.dumps(_recipe(name, Path(folder), 10 if quick else 1))
+            peaks = {step: _peak(name, step, recipe) for step in STEPS}
+        step = max(STEPS, key=lambda one: peaks[one])
+        tell(f"{name}: " + ", ".join(f"{one} {peak:.0f}" for one, peak in peaks.items()) + " MiB")
+        what = f"peak of a build of {name}, in {step}"
+        rows.append(Row(f"peak_{name}", what, peaks[step], "MiB", MOST, higher_is_better=False))
     return rows
 
 
-def build_case(name: str, part: int) -> float:
-    """Build a case in this process; returns its peak so far in MiB."""
+def _recipe(name: str, folder: Path, part: int) -> dict[str, Any]:
+    """The recipe of a case, whose files are written into ``folder``."""
+    source, encoder = folder / "source", folder / "encoder"
+    source.mkdir()
+    subprocess.run([sys.executable, "-c", _ENCODER, str(encoder)], check=True, capture_output=True)
+    file, content = CASES[name]
+    (source / file).write_text(content(part), encoding="utf-8")
+    (source / "b.txt").write_text("A small one. It is read.", encoding="utf-8")
+    kinds: dict[str, Any] = {"kind": "conversations" if file.endswith(".json") else "folder"}
+    return {
+        "name": name,
+        "bank": str(folder / "bank"),
+        "max_rejects": 1,
+        "sources": [{**kinds, "path": str(source)}],
+        "embed": {"model": str(encoder), "dtype": "float32"},
+    }
+
+
+def _peak(name: str, step: str, recipe: str) -> float:
+    """MiB of a process that builds up to a step, those before it being done."""
+    command = [sys.executable, "-m", "bench.peak", "--step", step, recipe]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        tell(ended.stderr)
+        raise SystemExit(f"The step {step} of the case {name} failed; its last lines stand above.")
+    return float(ended.stdout.split()[-1])
+
+
+def build_step(step: str, recipe: dict[str, Any]) -> float:
+    """Build up to ``step`` in this process; returns its peak so far in MiB."""
     warnings.filterwarnings("ignore")
     from pipelines.run import build
 
-    with tempfile.TemporaryDirectory() as folder:
-        source, encoder = Path(folder) / "source", Path(folder) / "encoder"
-        source.mkdir()
-        subprocess.run([sys.executable, "-c", _ENCODER, str(encoder)], check=True)
-        file, content = CASES[name]
-        (source / file).write_text(content(part), encoding="utf-8")
-        (source / "b.txt").write_text("A small one. It is read.", encoding="utf-8")
-        kinds: dict[str, Any] = {"kind": "conversations" if file.endswith(".json") else "folder"}
-        recipe = {
-            "name": name,
-            "bank": str(Path(folder) / "bank"),
-            "max_rejects": 1,
-            "sources": [{**kinds, "path": str(source)}],
-            "embed": {"model": str(encoder), "dtype": "float32"},
-        }
-        build(recipe, engine="inline", until="segment")
+    build(recipe, engine="inline", until=step)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -101,13 +113,13 @@ import sys
 sys.path.insert(0, {str(Path(bench.__path__[0]).parent / "tests" / "fixtures")!r})
 from pathlib import Path
 from tiny_encoder import save_tiny_encoder
-save_tiny_encoder(Path(sys.argv[1]))
+save_tiny_encoder(Path(sys.argv[1]), width=384)
 """
 """In a process of its own, so that the making of the encoder is not measured."""
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--case"]:
-        print(build_case(sys.argv[2], int(sys.argv[4])))
+    if sys.argv[1:2] == ["--step"]:
+        print(build_step(sys.argv[2], json.loads(sys.argv[3])))
     else:
         raise SystemExit(main("peak", __doc__ or "", measure))

@@ -30,7 +30,9 @@ def run(recipe, folder, seconds, *words):
             check=False,
         )
     lines = log.read_text().splitlines()
-    assert ended.returncode == 0, "\n".join([f"seed {seed}, exit code {ended.returncode}", *lines[-40:]])
+    first = next((place for place, line in enumerate(lines) if line.startswith("FAULT")), max(0, len(lines) - 40))
+    message = "\n".join([f"seed {seed}, exit code {ended.returncode}", *lines[first : first + 40], lines[-1]])
+    assert ended.returncode == 0, message
     assert lines[-1].endswith(" 0 faults") and any(line.startswith("case") for line in lines)
 
 
