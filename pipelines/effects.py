@@ -69,15 +69,17 @@ def effects(store: Store, operator: Curate, steps: Sequence[Any]) -> Effects | N
     measure = next(step for step in steps if step.name == "measure")
     stored = documents.column_record("statistics") or {}
     if stored.get("fingerprint") == measure.record.fingerprint and not documents.count("statistics IS NULL"):
-        parts = _stored(documents, store[CONTAMINATION].snapshot())
+        parts = _stored(documents, store[CONTAMINATION].snapshot(), operator)
     else:
         parts = _measured(documents, total, measure.operator)
     return _summed(operator, parts, total)
 
 
-def _stored(documents: Snapshot, contamination: Snapshot | None) -> Iterator[tuple[pa.Array, dict[str, Floats]]]:
+def _stored(
+    documents: Snapshot, contamination: Snapshot | None, operator: Curate
+) -> Iterator[tuple[pa.Array, dict[str, Floats]]]:
     counting = None if contamination is None else matches_counted(contamination)
-    columns = ["source", "statistics", *([] if counting is None else ["id"])]
+    columns = ["source", *operator.columns_read, *([] if counting is None else ["id"])]
     for batch in documents.scan(columns, batch_size=65536):
         yield batch["source"], counts_of(batch if counting is None else counting(batch))
 

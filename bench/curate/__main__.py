@@ -8,8 +8,8 @@ documents.parquet (`bench.curate.corpus`), datatrove.json and datajuicer.json, e
 them one after the other on a machine that does nothing else. Without the files only the threshold is measured.
 
 Expected on machine C (2 busy cores of an Intel Xeon; 2,000 documents, 12.0 MB): 0 decisions and 0 values unequal; 11
-times datatrove's four with an empty table of chunks, 64 with one that has seen them; 10 times data-juicer's eight,
-which misses its bound of 15.
+times datatrove's four with an empty table of chunks, 91 with one that has seen them; 16 times data-juicer's eight; a
+threshold moved in a million documents in 0.6 to 0.8 s.
 """
 
 from __future__ import annotations

@@ -73,6 +73,14 @@ def _leaves(field: Any) -> Iterator[int]:
         yield int(field.id())
 
 
+def field_ids(dataset: lance.LanceDataset, column: str) -> frozenset[int]:
+    """Ids of the fields that files hold for ``column``: its own, or those of its parts that have no parts."""
+    for field in dataset.lance_schema.fields():
+        if field.name() == column:
+            return frozenset(_leaves(field))
+    raise KeyError(column)
+
+
 @dataclass(frozen=True)
 class FragmentInfo:
     """A fragment: its id, its rows (deleted ones left out), the ids of the fields that its files hold, and the files.
@@ -153,10 +161,7 @@ class Snapshot:
 
     def field_ids(self, column: str) -> frozenset[int]:
         """Ids of the fields that files hold for ``column``: its own, or those of its parts that have no parts."""
-        for field in self._dataset.lance_schema.fields():
-            if field.name() == column:
-                return frozenset(_leaves(field))
-        raise KeyError(column)
+        return field_ids(self._dataset, column)
 
     def count(self, where: str | None = None) -> int:
         with reading(self.uri, where):

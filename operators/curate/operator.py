@@ -25,6 +25,7 @@ from operators.curate.presets import ALIASES, PRESETS, Preset
 from operators.sections import Driven, Section
 
 _KEYS = {"value", "min", "max"}
+_STATISTICS = "statistics"
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,12 @@ class Curate:
             _refuse_unknown(rule, names)
         return tuple(decided)
 
+    @property
+    def columns_read(self) -> tuple[str, ...]:
+        """The parts of `statistics` that the rules read, and the script, by which rules over words abstain."""
+        names = {"script"}.union(*(rule.formula.names for rule in self.decided_by)) - {CONTAMINATED}
+        return tuple(f"{_STATISTICS}.{name}" for name in sorted(names))
+
     def output(self, schema: pa.Schema) -> pa.Schema:
         return pa.schema([pa.field("decision", DECISION, nullable=False)])
 
@@ -105,12 +112,17 @@ class Curate:
 def counts_of(batch: pa.RecordBatch) -> dict[str, Floats]:
     """The columns that expressions may name, float64 [n] each: the statistics, and matches of evaluation sets.
 
-    Without rows of contamination nothing is contaminated.
+    Statistics are a column `statistics`, or some of its parts, `statistics.words` and others. Without rows of
+    contamination nothing is contaminated.
     """
-    struct = batch.column("statistics")
-    columns = {
-        struct.type.field(place).name: np.asarray(part, np.float64) for place, part in enumerate(struct.flatten())
-    }
+    parts = {}
+    for name in batch.schema.names:
+        if name == _STATISTICS:
+            struct = batch.column(name)
+            parts |= {struct.type.field(place).name: part for place, part in enumerate(struct.flatten())}
+        elif name.startswith(f"{_STATISTICS}."):
+            parts[name.removeprefix(f"{_STATISTICS}.")] = batch.column(name)
+    columns = {name: np.asarray(part, np.float64) for name, part in parts.items()}
     there = CONTAMINATED in batch.schema.names
     columns[CONTAMINATED] = (
         np.asarray(batch.column(CONTAMINATED), np.float64) if there else np.zeros(batch.num_rows, np.float64)

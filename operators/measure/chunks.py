@@ -61,6 +61,8 @@ def look_up(
     table_keys: Any,
     table_entries: Any,
     next_entry: int,
+    keys: Any,
+    ends: Any,
     fresh: Any,
     entries: Any,
     begins: Any,
@@ -69,6 +71,7 @@ def look_up(
     """The entry and the first code point of every chunk of the documents ``data[offsets]``.
 
     Chunks that the table does not have get the next entries; ``fresh`` int64 [n, 3] are (document, begin, end) of each.
+    ``keys`` uint64 and ``ends`` int32 have room for the chunks of a document.
     Returns (number of fresh ones, number of chunks); the number is -1 where ``fresh`` or the table is full.
     """
     count, chunks = 0, 0
@@ -77,8 +80,8 @@ def look_up(
     for document in range(offsets.shape[0] - 1):
         firsts[document] = chunks
         size = decode(data, offsets[document], offsets[document + 1], codes)
-        at = 0
-        while at < size:
+        at, of_document = 0, 0
+        while at < size:  # all keys first: then the processor waits for many places of the table at a time
             code = codes[at]
             if separates(code, classes, by_three):
                 at += 1
@@ -88,7 +91,11 @@ def look_up(
                 key = (key ^ np.uint64(codes[at])) * BASE
                 key ^= key >> np.uint64(29)
                 at += 1
-            key = mix(key + np.uint64(at - begin)) | ONE
+            keys[of_document] = mix(key + np.uint64(at - begin)) | ONE
+            begins[chunks + of_document], ends[of_document] = begin, at
+            of_document += 1
+        for number in range(of_document):
+            key = keys[number]
             place = key & mask
             while table_keys[place] != np.uint64(0) and table_keys[place] != key:
                 place = (place + ONE) & mask
@@ -97,11 +104,10 @@ def look_up(
                     return -1, 0
                 table_keys[place] = key
                 table_entries[place] = next_entry + count
-                fresh[count, 0], fresh[count, 1], fresh[count, 2] = document, begin, at
+                fresh[count, 0], fresh[count, 1], fresh[count, 2] = document, begins[chunks + number], ends[number]
                 count += 1
-            entries[chunks] = table_entries[place]
-            begins[chunks] = begin
-            chunks += 1
+            entries[chunks + number] = table_entries[place]
+        chunks += of_document
     firsts[offsets.shape[0] - 1] = chunks
     return count, chunks
 

@@ -1,6 +1,6 @@
 """C4's rules in Python, for documents with citations and for what is cut: citations go before a line is judged.
 
-Few documents have them, so lines are cut by Python, and the compiled pass counts what is left.
+For a view of what is left, and for what is cut; the compiled pass counts lines with citations by itself.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ def without_citations(text: str) -> list[str]:
     """The lines of ``text`` with words enough, none of them too long, without citations."""
     lines = []
     for line in text.splitlines():
-        words = line.split()
-        if len(words) >= FEWEST_WORDS and all(len(word) <= LONGEST_WORD for word in words):
-            lines.append(_CITATION.sub("", line.strip()))
+        if len(line.split(None, FEWEST_WORDS - 1)) < FEWEST_WORDS:
+            continue
+        if len(line) <= LONGEST_WORD or all(len(word) <= LONGEST_WORD for word in line.split()):
+            lines.append(_CITATION.sub("", line.strip()) if "[" in line else line.strip())
     return lines
 
 

@@ -28,7 +28,10 @@ special characters; categories P*; the ends of sentences of spaCy's sentencizer;
 scripts without spaces."""
 
 SCRIPT = 11
-"""Bits from here on: the number of the script in `mnemic.statistics.SCRIPTS`, 0 for all that have spaces."""
+"""Three bits from here on: the number of the script in `mnemic.statistics.SCRIPTS`, 0 for all that have spaces."""
+
+DIGIT = 1 << 14
+"""Decimal digits, as regular expressions have them."""
 
 _RANGES = {
     "th": ((0x0E01, 0x0E7F),),
@@ -77,6 +80,7 @@ def classes() -> NDArray[np.uint16]:
             | ALNUM * character.isalnum()
             | MARKS * (category == "P")
             | WORD * (category in "LNM")
+            | DIGIT * character.isdecimal()
         )
         if flags:
             table[code] |= flags

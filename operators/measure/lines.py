@@ -16,6 +16,7 @@ from operators.measure.codepoints import (
     ALONE,
     ALPHA,
     BREAK,
+    DIGIT,
     SCRIPT,
     SPACE,
     SPECIAL,
@@ -34,6 +35,7 @@ FEWEST_WORDS = 3
 SCRIPT_COUNT = len(SCRIPTS)
 KANA = SCRIPTS.index("ja")
 ELLIPSIS, BULLET = 0x2026, 0x2022
+CITED = tuple(np.array([ord(letter) for letter in word], np.int32) for word in ("edit]", "citation needed]"))
 
 PHRASES = (
     "lorem ipsum",
@@ -118,12 +120,54 @@ def sentences_between(
 
 
 @compiled
-def is_citation(codes: Any, at: int, end: int, classes: Any) -> bool:
-    """Whether the bracket at ``at`` may begin one of C4's citations: [], [12], [edit], [citation needed]."""
+def citation_end(codes: Any, at: int, end: int, classes: Any) -> int:
+    """Where the citation that begins with the bracket at ``at`` ends: [], [12], [edit], [citation needed]; else 0."""
     place = at + 1
-    while place < end and (48 <= codes[place] <= 57 or (codes[place] > 127 and classes[codes[place]] & ALNUM)):
+    while place < end and classes[codes[place]] & DIGIT:
         place += 1
-    return place < end and (codes[place] == 93 or codes[place] == 101 or codes[place] == 99)
+    if place < end and codes[place] == 93:
+        return place + 1
+    if place == at + 1:
+        for word in CITED:
+            if at + 1 + word.shape[0] <= end:
+                same = True
+                for number in range(word.shape[0]):
+                    same &= codes[at + 1 + number] == word[number]
+                if same:
+                    return at + 1 + word.shape[0]
+    return 0
+
+
+@compiled
+def cut_of_citations(codes: Any, begin: int, end: int, classes: Any, cut: Any) -> int:
+    """Write the code points of a line without its citations into ``cut``, and return how many they are."""
+    count, at = 0, begin
+    while at < end:
+        behind = citation_end(codes, at, end, classes) if codes[at] == 91 else 0
+        if behind:
+            at = behind
+            continue
+        cut[count] = codes[at]
+        count += 1
+        at += 1
+    return count
+
+
+@compiled
+def encoded(codes: Any, size: int, data: Any, at: int) -> int:
+    """Write code points as UTF-8 into ``data`` uint8 from ``at`` on, and return where they end."""
+    for place in range(size):
+        code = codes[place]
+        if code < 0x80:
+            data[at] = code
+            at += 1
+            continue
+        more = 1 if code < 0x800 else 2 if code < 0x10000 else 3
+        data[at] = (0xFF00 >> more + 1) & 0xFF | code >> 6 * more
+        for number in range(more):
+            data[at + 1 + number] = 0x80 | code >> 6 * (more - 1 - number) & 0x3F
+        at += more + 1
+    return at
 
 
 @compiled
@@ -146,15 +190,21 @@ def line_counts(
     spans: Any,
     ends: Any,
     cited: Any,
+    cut: Any,
     out: Any,
-) -> int:
+) -> tuple[int, int]:
     """Counts of characters and lines of the documents ``data[offsets]`` into ``out`` int64 [documents, columns].
 
     The lines that C4's rules leave, stripped, go into ``spans`` int64 [n, 2], and where those of a document end there
     into ``ends`` int64 [documents]; with ``open_lines`` also those that do not end in a mark. ``cited`` bool tells
-    documents with what may be a citation, whose c4 counts and spans are not theirs. Of ``judged`` documents, C4 has cut
-    its citations and counted its words already. ``by_spaces`` means that words of scripts without spaces are not found.
+    documents with citations, whose spans are not theirs. Their lines with citations, cut of these, go into ``cut``
+    (codes int32, data uint8, ends int64 [n + 1], lines int64 [n, 2] with document, and 1 where it ends in a mark): the
+    sentences of these lines are still to be counted. Of ``judged`` documents, C4 has cut its citations and counted its
+    words already. ``by_spaces`` means that words of scripts without spaces are not found. Returns how many spans there
+    are, and how many lines that were cut.
     """
+    cut_codes, cut_data, cut_ends, cut_lines = cut
+    cuts = 0
     left = 0
     scripts = np.zeros(SCRIPT_COUNT, np.int64)
     for document in range(offsets.shape[0] - 1):
@@ -171,11 +221,21 @@ def line_counts(
         while at < size:
             begin, dots = at, 0
             bracket, brace = False, False
+            first, last, run, words, longest_word = -1, 0, 0, 0, 0
             while at < size:
                 code = codes[at]
                 flags = classes[code]
                 if flags & BREAK:
                     break
+                at += 1
+                if flags & SPACE:
+                    run = 0
+                else:
+                    first = at - 1 if first < 0 else first
+                    last = at
+                    run += 1
+                    words += 1 if run == 1 else 0
+                    longest_word = max(longest_word, run)
                 alphanumeric += 1 if flags & ALNUM else 0
                 special += 1 if flags & SPECIAL else 0
                 letters += 1 if flags & ALPHA else 0
@@ -184,20 +244,19 @@ def line_counts(
                     if dots == 3:
                         ellipses += 1
                         dots = 0
-                else:
-                    dots = 0
-                    if code == 35:
-                        hash_signs += 1
-                    elif code == 123:
-                        brace = True
-                    elif code == 91:
-                        bracket = True
-                    elif code == ELLIPSIS:
-                        ellipses += 1
-                    elif flags & ALONE:
-                        unspaced += 1
-                        scripts[flags >> SCRIPT] += 1
-                at += 1
+                    continue
+                dots = 0
+                if code == 35:
+                    hash_signs += 1
+                elif code == 123:
+                    brace = True
+                elif code == 91:
+                    bracket = True
+                elif code == ELLIPSIS:
+                    ellipses += 1
+                elif flags & ALONE:
+                    unspaced += 1
+                    scripts[flags >> SCRIPT & 7] += 1
             end = at
             if at < size:
                 special += 1 if classes[codes[at]] & SPECIAL else 0
@@ -209,11 +268,8 @@ def line_counts(
                 at += 1
             lines += 1
             longest = max(longest, end - begin)
-            first, last = begin, end
-            while first < last and classes[codes[first]] & SPACE:
-                first += 1
-            while last > first and classes[codes[last - 1]] & SPACE:
-                last -= 1
+            if first < 0:
+                first, last = end, end
             if first == last and not judged:
                 continue
             if first < last:
@@ -223,31 +279,24 @@ def line_counts(
                 ellipsis_lines += 1 if dotted or codes[last - 1] == ELLIPSIS else 0
             if judged:
                 first, last = begin, end
-            words, longest_word, place = 0, 0, first
-            while place < last:
-                if classes[codes[place]] & SPACE:
-                    place += 1
-                    continue
-                word = place
-                while place < last and not classes[codes[place]] & SPACE:
-                    place += 1
-                words += 1
-                longest_word = max(longest_word, place - word)
             mine = chunk
             while chunk < last_chunk and begins[chunk] < end:
                 chunk += 1
-            if not judged and longest_word > LONGEST_WORD:
+            if not judged and (longest_word > LONGEST_WORD or words < FEWEST_WORDS):
                 continue
+            line, size_of_line = codes, last
+            start, is_cut = first, False
             if bracket and not judged:
-                for place in range(first, last):
-                    if codes[place] == 91 and is_citation(codes, place, last, classes):
-                        cited[document] = True
-            if not judged and words < FEWEST_WORDS:
-                continue
-            mark = codes[last - 1] if last > first else 0
-            dotted = last - first >= 3 and mark == 46 and codes[last - 2] == 46 and codes[last - 3] == 46
+                count = cut_of_citations(codes, first, last, classes, cut_codes)
+                is_cut = count < last - first
+                if is_cut:
+                    line, start, size_of_line = cut_codes, 0, count
+                    cited[document] = True
+            mark = line[size_of_line - 1] if size_of_line > start else 0
+            dotted = size_of_line - start >= 3 and mark == 46 and line[size_of_line - 2] == 46
+            dotted = dotted and line[size_of_line - 3] == 46
             ended = mark in (46, 63, 33, 34, 39) and not dotted
-            phrase_flags = has_phrase(codes, first, last, joined, starts, following)
+            phrase_flags = has_phrase(line, start, size_of_line, joined, starts, following)
             if phrase_flags & 1 or (brace and not phrase_flags & 2):
                 dropped = max(lorem, curly)  # the first such line is the reason
                 level = 2 if ended else 1
@@ -257,10 +306,15 @@ def line_counts(
                     curly = level
             if phrase_flags or brace:
                 continue
+            if is_cut:
+                cut_lines[cuts, 0], cut_lines[cuts, 1] = document, ended
+                cut_ends[cuts + 1] = encoded(cut_codes, size_of_line, cut_data, cut_ends[cuts])
+                cuts += 1
+                continue
             sentences = 0
             if last > first:
-                line = (first, last)
-                sentences = sentences_between(codes, mine, chunk, line, entries, begins, first_token, tokens)
+                between = (first, last)
+                sentences = sentences_between(codes, mine, chunk, between, entries, begins, first_token, tokens)
             open_ += sentences
             closed += sentences if ended else 0
             if ended or open_lines:
@@ -274,4 +328,4 @@ def line_counts(
         row[BULLETS], row[STARS], row[ELLIPSIS_LINES] = bullets, stars, ellipsis_lines
         row[LOREM], row[CURLY], row[CLOSED], row[OPEN] = lorem, curly, closed, open_
         ends[document] = left
-    return left
+    return left, cuts

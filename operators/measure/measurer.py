@@ -17,7 +17,7 @@ from operators.deduplicate.shingles import buffers
 from operators.measure.chunks import add_chunks, look_up, stop_hashes
 from operators.measure.codepoints import classes
 from operators.measure.english import english_rules
-from operators.measure.lines import line_counts, phrases
+from operators.measure.lines import CLOSED, OPEN, line_counts, phrases
 from operators.measure.ngrams import room
 from operators.measure.repetition import repetition_counts
 
@@ -38,7 +38,7 @@ class TextCounts:
     """Counts int64 [n, len(RAW)], and the lines that C4's rules leave.
 
     ``spans`` int32 [lines, 2] are characters [begin, end), those of document i before ``ends[i]``; ``cited`` bool [n]
-    tells documents that may have citations, for which spans and c4 counts do not hold.
+    tells documents with citations, for which spans do not hold.
     """
 
     counts: Integers
@@ -98,8 +98,11 @@ class Measurer:
         ends, cited = np.zeros(documents, np.int64), np.zeros(documents, np.bool_)
         reading = (data, offsets, self._classes, self._codes)
         chunks = (self._first_token, self._tokens)
+        lines = self._lines(0 if judged else int(sizes.sum()))
         by_spaces, scanned = self._rule == "unicode", (*reading, entries, begins, firsts, *chunks, *phrases())
-        rows = line_counts(*scanned, by_spaces, judged, open_lines, spans, ends, cited, out)
+        rows, cuts = line_counts(*scanned, by_spaces, judged, open_lines, spans, ends, cited, lines, out)
+        if judged:
+            return TextCounts(out, spans[:rows].copy(), ends, cited)
         if self._stamp > 1 << 30:
             self._table[:] = 0
             self._stamp = 1
@@ -107,13 +110,28 @@ class Measurer:
         self._stamp = int(
             repetition_counts(*reading, entries, firsts, *chunks, self._scratch, self._table, stamp, whole, out)
         )
+        if cuts:
+            _, text, bounds, places = lines
+            sentences = self._part(text, bounds[: cuts + 1], True, False, False).counts[:, OPEN]
+            np.add.at(out, (places[:cuts, 0], OPEN), sentences)
+            np.add.at(out, (places[:cuts, 0], CLOSED), sentences * places[:cuts, 1])
         return TextCounts(out, spans[:rows].copy(), ends, cited)
+
+    def _lines(self, total: int) -> tuple[Any, ...]:
+        """Room for the lines of ``total`` bytes that have citations: six bytes and a line feed at least."""
+        return (
+            np.empty(self._longest + 2 if total else 0, np.int32),
+            np.empty(total, np.uint8),
+            np.zeros(total // 7 + 3, np.int64),
+            np.empty((total // 7 + 2, 2), np.int64),
+        )
 
     def _look_up(self, data: Any, offsets: Integers) -> tuple[Any, Any, Any]:
         """The entry and the beginning of every chunk, and where those of each document begin."""
         most = (int(offsets[-1] - offsets[0]) + 1) // 2 + len(offsets)
         entries, begins = np.empty(most, np.int32), np.empty(most, np.int32)
         firsts = np.zeros(len(offsets), np.int64)
+        ends, keys = self._scratch[0], self._scratch[1]
         while True:
             fresh = np.empty((min(most, len(self._keys) // 2), 3), np.int64)
             count, chunks = look_up(
@@ -125,6 +143,8 @@ class Measurer:
                 self._keys,
                 self._entries,
                 self._next,
+                keys,
+                ends,
                 fresh,
                 entries,
                 begins,
@@ -187,10 +207,13 @@ class Measurer:
             return
         self._longest = max(longest, 1 << 14)
         size = self._longest + 2
-        types = (np.int32, np.uint64, np.uint64, np.uint64, np.int32, np.uint8, np.int32, np.uint64, np.int32)
+        words = (np.int32, np.uint64, np.uint64, np.uint64, *[np.int32] * 4)
         self._codes = np.zeros(size, np.int32)
-        low_bits = np.zeros(2 * room(size), np.uint8)
-        self._scratch = (*(np.zeros(size, dtype) for dtype in types), np.zeros(size, np.uint64), low_bits)
+        low_bits = np.zeros(room(size), np.uint8)
+        self._scratch = (
+            *(np.zeros(size, dtype) for dtype in (*words, np.uint64, np.int32, np.uint64)),
+            low_bits,
+        )
         self._table = np.zeros((room(size), 2), np.uint64)
         self._stamp = 1
 

@@ -21,6 +21,7 @@ POWERS_KNOWN = 512
 POWERS = np.array([pow(int(BASE), size, 1 << 64) for size in range(POWERS_KNOWN)], np.uint64)
 HALF = np.uint64(32)
 LOW = np.uint64(0xFFFFFFFF)
+SPREAD = np.uint64(0xD6E8FEB86659FD93)  # odd
 
 
 @inlined
@@ -63,22 +64,68 @@ def raised(size: int) -> Any:
 
 
 @compiled
-def keys_of_grams(sums: Any, grams: int, size: int, keys: Any, seen: Any) -> Any:
-    """Keys uint64 of the n-grams of ``sums``, and in ``seen`` uint8 how often their low bits came: 1, or 2 for more.
+def keys_that_may_repeat(sums: Any, lead: Any, shape: Any, candidates: Any, keys: Any, seen: Any) -> int:
+    """Leave of the first ``shape[0]`` ``candidates`` those whose n-gram of ``shape[1]`` may stand more than once.
 
-    An n-gram that has its low bits for itself stands once, so that only the others have to be looked up. Returns the
-    mask of the low bits.
+    ``candidates`` int32 are places where n-grams of ``sums`` begin; ``keys`` uint64 become theirs. An n-gram that has
+    its low bits for itself stands once, so that only the others have to be looked up. ``lead`` is BASE to the power of
+    the size. Returns how many candidates are left.
     """
-    lead = power(size)
-    mask = np.uint64(2 * room(grams) - 1)
-    for place in range(mask + ONE):
-        seen[place] = 0
-    for first in range(grams):
-        key = mix(sums[first + size] - sums[first] * lead)
-        keys[first] = key
-        low = key & mask
+    count, size = shape
+    places = room(count)
+    shift = np.uint64(64)
+    while places > 1:
+        places //= 2
+        shift -= ONE
+    seen[: room(count)] = 0
+    for number in range(count):
+        first = candidates[number]
+        key = sums[first + size] - sums[first] * lead
+        keys[number] = key
+        low = spread(key) >> shift
         seen[low] = min(seen[low] + 1, 2)
-    return mask
+    left = 0
+    for number in range(count):  # both are written whatever it is, so that nothing has to be foretold
+        key, first = keys[number], candidates[number]
+        keys[left], candidates[left] = key, first
+        left += seen[spread(key) >> shift] >> 1
+    return left
+
+
+@inlined
+def spread(key: Any) -> Any:
+    """``key`` times an odd number: its high bits depend on all bits of a polynomial, whose own low bits do not."""
+    return key * SPREAD
+
+
+@compiled
+def count_keys(keys: Any, count: int, table: Any, stamp: Any, firsts: Any, often: Any) -> None:
+    """``firsts`` int32 [count]: where each of ``keys`` came first; ``often`` int32 [count]: how often, there, else 0.
+
+    What repeats repeats in a row: behind a key that came before, the one is tried that stood behind it there, and the
+    hash table that is stamped so is asked where that fails.
+    """
+    mask = np.uint64(room(count) - 1)
+    before = count
+    for number in range(count):
+        key = keys[number]
+        if before + 1 < number and keys[before + 1] == key:
+            before += 1
+            first = firsts[before]
+        else:
+            place = spread(key) >> HALF & mask
+            while table[place, 1] >> HALF == stamp and table[place, 0] != key:
+                place = (place + ONE) & mask
+            if table[place, 1] >> HALF != stamp:
+                table[place, 0] = key
+                table[place, 1] = (stamp << HALF) + np.uint64(number)
+                first, before = number, count
+            else:
+                first = np.int64(table[place, 1] & LOW)
+                before = first
+        firsts[number] = first
+        often[number] = 0
+        often[first] += 1
 
 
 @compiled
@@ -89,8 +136,9 @@ def gram_counts(
     sums: Any,
     joined: Any,
     places: Any,
-    alive: Any,
+    candidates: Any,
     slots: Any,
+    often: Any,
     keys: Any,
     seen: Any,
     table: Any,
@@ -106,48 +154,40 @@ def gram_counts(
     for word in range(words):
         sums[word + 1] = sums[word] * BASE + mix(hashes[word] + np.uint64(lengths[word]))
         places[word + 1] = places[word] + lengths[word]
-        alive[word] = 1
-    alive[words] = 0
-    some = words > 0
+        candidates[word] = word
+    left = max(words - 1, 0)
     for size in range(2, 6):
         grams = words - size + 1
         if grams <= 0:
-            some = False
-            continue
-        best, best_first, any_twice = np.uint64(1), 0, False
-        low_bits = keys_of_grams(sums, grams, size, keys, seen) if some else np.uint64(0)
-        for first in range(grams if some else 0):
-            if seen[keys[first] & low_bits] == 1 or not alive[first] & alive[first + 1]:
-                slots[first] = -1
-                continue
-            key = keys[first]
-            place = slot_of(table, stamp, key, mask)
-            if table[place, 1] >> HALF != stamp:
-                table[place, 0] = key
-                table[place, 1] = (stamp << HALF) + ONE
-            else:
-                table[place, 1] += ONE
-                best = max(best, table[place, 1] & LOW)
-            slots[first] = place
-        named = best == ONE  # then the first gram of all is the most frequent
-        for first in range(grams if some else 0):
-            count = table[slots[first], 1] & LOW if slots[first] >= 0 else np.uint64(0)
-            alive[first] = 1 if count > ONE else 0
-            if count > ONE:
-                any_twice = True
-            if not named and count == best:
-                named, best_first = True, first
-        for first in range(grams, words):
-            alive[first] = 0
+            left = 0
+            break
+        best, best_first, count = 1, 0, 0
+        if left:
+            left = keys_that_may_repeat(sums, power(size), (left, size), candidates, keys, seen)
+            count_keys(keys, left, table, stamp, slots, often)
+            for number in range(left):
+                first, times = candidates[number], often[slots[number]]
+                if times > best:  # the first of the most frequent, and of all where none comes twice
+                    best, best_first = times, first
+                candidates[count] = first
+                count += 1 if times > 1 else 0
         if size < 5:
-            row[TOP_2 + size - 2] = np.int64(best) * (places[best_first + size] - places[best_first] + size - 1)
-        some = any_twice
+            row[TOP_2 + size - 2] = best * (places[best_first + size] - places[best_first] + size - 1)
+            left = 0
+            for number in range(count - 1):
+                first = candidates[number]
+                following = candidates[number + 1] == first + 1 and first + size < words
+                candidates[left] = first
+                left += 1 if following else 0
+        else:
+            left = count
         stamp += ONE
+    some = left > 0
     if some:
-        run = 0
-        for first in range(words - 1, -1, -1):
-            run = run + 1 if alive[first] else 0
-            slots[first] = run
+        slots[:words] = 0
+        for number in range(left - 1, -1, -1):
+            first = candidates[number]
+            slots[first] = slots[first + 1] + 1
         joined[0] = np.uint64(0)
         for word in range(words):
             joined[word + 1] = joined[word] * raised(lengths[word]) + hashes[word]
@@ -174,6 +214,9 @@ def ten_gram_counts(
     size: int,
     words: int,
     sums: Any,
+    candidates: Any,
+    slots: Any,
+    often: Any,
     keys: Any,
     seen: Any,
     table: Any,
@@ -183,47 +226,33 @@ def ten_gram_counts(
 ) -> None:
     """data-juicer's 10-grams of characters (the most frequent ones) and of words (those that stand more than once).
 
-    ``prefix`` and ``sums`` uint64 are polynomials over the characters and the words.
+    ``prefix`` and ``sums`` uint64 are polynomials over the characters and the words. ``histogram`` is left zero.
     """
+    lead = power(GRAM)
     for kind in range(2):
         grams = (size if kind == 0 else words) - GRAM + 1
         place_of = CHARACTER_GRAMS if kind == 0 else WORD_GRAMS
         row[place_of], row[place_of + 1] = max(grams, 0), 0
         if grams <= 0:
             continue
-        low_bits = keys_of_grams(prefix if kind == 0 else sums, grams, GRAM, keys, seen)
-        mask = np.uint64(room(grams) - 1)
-        distinct, most = 0, np.uint64(1)
-        histogram[1] = 0
         for first in range(grams):
-            key = keys[first]
-            if seen[key & low_bits] == 1:
-                distinct += 1
-                histogram[1] += 1
-                continue
-            place = slot_of(table, stamp, key, mask)
-            if table[place, 1] >> HALF != stamp:
-                table[place, 0] = key
-                table[place, 1] = (stamp << HALF) + ONE
-                distinct += 1
-                histogram[1] += 1
-            else:
-                count = table[place, 1] & LOW
-                table[place, 1] += ONE
-                histogram[count] -= 1
-                if count == most:
-                    most += ONE
-                    histogram[most] = 0
-                histogram[count + ONE] += 1
-        left = distinct - histogram[1]
+            candidates[first] = first
+        left = keys_that_may_repeat(prefix if kind == 0 else sums, lead, (grams, GRAM), candidates, keys, seen)
+        count_keys(keys, left, table, stamp, slots, often)
+        most = 1
+        for number in range(left):
+            histogram[often[number]] += 1
+            most = max(most, often[number])
+        distinct = grams - histogram[0]
+        among = left - histogram[0] - histogram[1]
         if kind == 0:
-            left = min(int(np.sqrt(distinct)), left)
+            among = min(int(np.sqrt(distinct)), among)
         total = 0
-        for count in range(int(most), 1, -1):
-            share = min(left, histogram[count])
+        for count in range(most, 1, -1):
+            share = min(among, histogram[count])
             total += share * count
-            left -= share
-        for count in range(int(most) + 1):
+            among -= share
+        for count in range(most + 1):
             histogram[count] = 0
         row[place_of + 1] = total
         stamp += ONE

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from mnemic.arrays import Integers
-from mnemic.statistics import PLACE, RAW, VIEW, statistics_type
+from mnemic.statistics import PLACE, VIEW, statistics_type
 from operators.contracts import NO_REJECTS, BatchFunction, Resources, refuse
 from operators.measure.citations import without_citations
 from operators.sections import Grow, Section
@@ -65,20 +65,17 @@ class Measure:
 def counted(measurer: Any, texts: pa.Array, view: str) -> tuple[Integers, Integers | None]:
     """Counts of ``texts`` int64 [n, raw], and with a ``view`` those of it int64 [n, view]."""
     measured = measurer.measure(texts, open_lines=view == "c4-open")
-    counts, cited = measured.counts, np.flatnonzero(measured.cited)
-    lines = ["\n".join(without_citations(text)) for text in texts.take(pa.array(cited)).to_pylist()]
-    cut = pa.array(lines, pa.large_string())
-    judged = measurer.measure(cut, judged=True, open_lines=view == "c4-open", whole=False)
-    of_c4 = np.array([PLACE[name] for name in RAW if name.startswith("c4_")])
-    counts[np.ix_(cited, of_c4)] = judged.counts[:, of_c4]
     if not view:
-        return counts, None
+        return measured.counts, None
+    cited = np.flatnonzero(measured.cited)
+    lines = ["\n".join(without_citations(text)) for text in texts.take(pa.array(cited)).to_pylist()]
+    judged = measurer.measure(pa.array(lines, pa.large_string()), judged=True, open_lines=view == "c4-open")
     pairs = zip(texts.to_pylist(), _bounds(measured.ends), strict=True)
     left = [_left(text, measured.spans[slice(*ends)]) for text, ends in pairs]
     for place, text, ends in zip(cited.tolist(), lines, _bounds(judged.ends), strict=True):
         left[place] = _left(text, judged.spans[slice(*ends)])
     seen = measurer.measure(pa.array(left, pa.large_string()), whole=False).counts
-    return counts, seen[:, [PLACE[name.removeprefix("c4_")] for name in VIEW]]
+    return measured.counts, seen[:, [PLACE[name.removeprefix("c4_")] for name in VIEW]]
 
 
 def _bounds(ends: Integers) -> list[tuple[int, int]]:

@@ -13,7 +13,7 @@ from mnemic.compiled import compiled, inlined
 from mnemic.statistics import PLACE
 from operators.measure.chunks import APART, LETTER, PLAIN, STOP, SYMBOL
 from operators.measure.codepoints import BASE, ONE, SPACE, TERMINAL, decode, mix
-from operators.measure.ngrams import gram_counts, is_new, raised, room, ten_gram_counts
+from operators.measure.ngrams import SPREAD, gram_counts, is_new, raised, room, ten_gram_counts
 
 WORDS, CHUNKS, MEDIAN = PLACE["words"], PLACE["chunks"], PLACE["double_median"]
 PLAIN_WORDS, PLAIN_CHARACTERS = PLACE["plain_words"], PLACE["plain_characters"]
@@ -22,7 +22,6 @@ STOP_WORDS, STOP_USES = PLACE["stop_words"], PLACE["stop_word_uses"]
 PARAGRAPHS, RUNS, FULL_LINES = PLACE["paragraphs"], PLACE["runs"], PLACE["full_lines"]
 ENDED, SHORT, REPEATED_LINES = PLACE["ended_lines"], PLACE["short_lines"], PLACE["repeated_line_characters"]
 SHORT_LINE = 30
-SPREAD = np.uint64(0xD6E8FEB86659FD93)  # odd
 
 
 @inlined
@@ -180,7 +179,7 @@ def repetition_counts(
     Without ``whole`` only those of words and full lines. ``stamp`` uint64 is larger than any in ``table``; returns the
     one to go on with.
     """
-    lengths, hashes, sums, joined, places, alive, slots, prefix, histogram, keys, seen = scratch
+    lengths, hashes, sums, joined, places, candidates, slots, often, prefix, histogram, keys, seen = scratch
     for document in range(offsets.shape[0] - 1):
         row = out[document]
         size = decode(data, offsets[document], offsets[document + 1], codes)
@@ -195,9 +194,9 @@ def repetition_counts(
             continue
         paragraph_counts(codes, size, classes, prefix, table, stamp, mask, row)
         stamp += ONE
-        grams = (sums, joined, places, alive, slots, keys, seen)
+        grams = (sums, joined, places, candidates, slots, often, keys, seen)
         gram_counts(words, lengths, hashes, *grams, table, stamp, mask, row)
         stamp += np.uint64(10)
-        ten_gram_counts(prefix, size, words, sums, keys, seen, table, histogram, stamp, row)
+        ten_gram_counts(prefix, size, words, sums, candidates, slots, often, keys, seen, table, histogram, stamp, row)
         stamp += np.uint64(2)
     return stamp

@@ -11,7 +11,8 @@ from __future__ import annotations
 import csv
 import functools
 import os
-from collections import deque
+import re
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, ClassVar, Literal
 
@@ -78,22 +79,60 @@ class Dialect:
         return f"fields parted by {shown}, quoted by {self.quote}"
 
 
+_FIELD = r"(?P<quote>[\"']).{0,2000}?(?P=quote)"
+_BEFORE, _AFTER = (
+    rf"(?P<delimiter>[{re.escape(DELIMITERS)}])(?P<space> ?)",
+    rf"(?P<delimiter>[{re.escape(DELIMITERS)}])",
+)
+_QUOTED_FIELDS = tuple(
+    re.compile(pattern, re.DOTALL | re.MULTILINE)
+    for pattern in (
+        rf"{_BEFORE}{_FIELD}(?P=delimiter)",
+        rf"(?:^|\n){_FIELD}{_AFTER}(?P<space> ?)",
+        rf"{_BEFORE}{_FIELD}(?:$|\n)",
+        rf"(?:^|\n){_FIELD}(?:$|\n)",
+    )
+)
+"""Fields in quotes: between two delimiters, at the beginning of a line, at its end, alone. A field is bounded, since
+every quote may begin one that never ends."""
+
+_NO_QUOTES = str.maketrans({'"': "q", "'": "q"})
+
+
 @functools.lru_cache(maxsize=64)
 def sniffed(head: bytes) -> Dialect:
-    """The dialect of a file that begins with ``head``, by `csv.Sniffer`; that of RFC 4180 where nothing speaks for
-    another."""
+    """The dialect of a file that begins with ``head``; that of RFC 4180 where nothing speaks for another.
+
+    As `csv.Sniffer` guesses, whose patterns for quotes take minutes for some files of a few kilobytes: it sees texts
+    without quotes only.
+    """
     sample = head[:SAMPLE].removeprefix(MARK).decode("utf-8", "replace")
     sample = sample[: sample.rfind("\n") + 1] or sample
     first = sample.partition("\n")[0]
-    try:
-        guess = csv.Sniffer().sniff(sample, DELIMITERS)
-    except (csv.Error, TypeError, ValueError):
-        counted = max(DELIMITERS, key=first.count)
-        return Dialect(counted if counted in first else ",")
-    if guess.delimiter not in DELIMITERS or guess.delimiter not in first:
+    quote, delimiter, space = _quotes(sample)
+    if not delimiter:
+        try:
+            guess = csv.Sniffer().sniff(sample.translate(_NO_QUOTES), DELIMITERS)
+        except (csv.Error, TypeError, ValueError):
+            counted = max(DELIMITERS, key=first.count)
+            return Dialect(counted if counted in first else ",")
+        delimiter, space = guess.delimiter, bool(guess.skipinitialspace)
+    if delimiter not in DELIMITERS or delimiter not in first:
         return Dialect()
-    quote = guess.quotechar if guess.quotechar in ('"', "'") else '"'
-    return Dialect(guess.delimiter, quote, bool(guess.skipinitialspace))
+    return Dialect(delimiter, quote, space)
+
+
+def _quotes(sample: str) -> tuple[str, str, bool]:
+    """The quote of the fields in quotes, their delimiter ("" where none tells it), and whether a space follows it."""
+    for pattern in _QUOTED_FIELDS:
+        fields = [match.groupdict() for match in pattern.finditer(sample)]
+        if fields:
+            quotes = Counter(field["quote"] for field in fields)
+            delimiters = Counter(field["delimiter"] for field in fields if "delimiter" in field)
+            delimiter = max(delimiters, key=lambda one: delimiters[one], default="")
+            spaces = sum(1 for field in fields if field.get("space"))
+            return max(quotes, key=lambda one: quotes[one]), delimiter, spaces == delimiters.get(delimiter, -1)
+    return '"', "", False
 
 
 class Delimited(Records):

@@ -231,7 +231,7 @@ class Context:
 
 def require_columns(step: str, snapshot: Snapshot, dataset: str, columns: Collection[str]) -> None:
     """Raise ``StepError`` where rows of ``dataset`` lack columns that the section of ``step`` names."""
-    lacking = [name for name in dict.fromkeys(columns) if name not in snapshot.schema.names]
+    lacking = [name for name in dict.fromkeys(columns) if name.partition(".")[0] not in snapshot.schema.names]
     if lacking and snapshot.count():
         raise StepError(
             f"The step {step} reads {', '.join(lacking)} of {dataset}, which no step before it has added. Name columns "

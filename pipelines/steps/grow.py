@@ -46,9 +46,9 @@ class GrownFragmentRows:
 class GrowStep(RecordedStep):
     """A row step that adds columns to ``dataset``, reading ``columns``.
 
-    With ``whole_fragments`` the operator gets all rows of a fragment at once. Rows that do not satisfy ``where`` get
-    nulls, and the operator never sees them. In its rows the first column must not be null: null marks the rows that it
-    does not see.
+    With ``whole_fragments`` the operator gets all rows of a fragment at once, else ``rows_at_once``. Rows that do not
+    satisfy ``where`` get nulls, and the operator never sees them. In its rows the first column must not be null: null
+    marks the rows that it does not see.
     """
 
     operator: RowOperator
@@ -57,6 +57,7 @@ class GrowStep(RecordedStep):
     after: tuple[str, ...]
     whole_fragments: bool = False
     where: str | None = None
+    rows_at_once: int = ROWS_AT_ONCE
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -93,7 +94,7 @@ class GrowStep(RecordedStep):
             fields.names,
             factory,
             self.operator.resources,
-            None if self.whole_fragments else ROWS_AT_ONCE,
+            None if self.whole_fragments else self.rows_at_once,
             where=self.where,
         )
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from mnemic.errors import RecipeError
 from mnemic.statistics import RAW, SCRIPTS, VIEW
+from operators.measure.citations import without_citations
 from operators.measure.measurer import Measurer
 from operators.measure.operator import VIEWS, WORDS, Measure
 
@@ -178,3 +179,29 @@ TEXTS = [
 def test_what_it_cannot_do_is_told(changes):
     with pytest.raises(RecipeError, match="use one of"):
         Measure(**changes)
+
+
+CITED = [
+    "[]",
+    "[1]",
+    "[\u0661]",
+    "[edit]",
+    "[edit",
+    "[citation needed]",
+    "[cite]",
+    "[12] .",
+    " one two three",
+    ". ",
+    "{",
+]
+
+
+@settings(max_examples=200, deadline=None)
+@given(rows=st.lists(st.lists(st.sampled_from([*PIECES, *CITED]), max_size=60).map("".join), min_size=1, max_size=4))
+@pytest.mark.parametrize("words", WORDS)
+def test_lines_with_citations_are_judged_as_if_these_were_not_there(measurers, words, rows):
+    """Cut by Python's regular expression, and then measured, against the compiled pass over the text as it is."""
+    places = [place for place, name in enumerate(RAW) if name.startswith("c4_")]
+    mine = measurers[words].measure(pa.array(rows, pa.large_string())).counts[:, places]
+    lines = pa.array(["\n".join(without_citations(row)) for row in rows], pa.large_string())
+    assert (mine == measurers[words].measure(lines, judged=True).counts[:, places]).all()
