@@ -33,6 +33,7 @@ __all__ = [
     "__version__",
     "build",
     "contracts",
+    "diff",
     "evaluate",
     "load_recipe",
     "open_bank",
@@ -52,6 +53,7 @@ _load, _ = _lazily(
         **dict.fromkeys(("Hit", "Results"), "mnemic.search.results"),
         **dict.fromkeys(("Memory", "MemoryInfo"), "mnemic.memories.kinds"),
         "Release": "mnemic.release",
+        "diff": "mnemic.difference",
         **dict.fromkeys(("Recipe", "build", "evaluate", "load_recipe", "plan"), "pipelines.api"),
     },
 )

@@ -2,6 +2,7 @@ from mnemic import contracts as contracts
 from mnemic import segment as segment
 from mnemic.bank import Bank as Bank
 from mnemic.bank import open_bank as open_bank
+from mnemic.difference import diff as diff
 from mnemic.errors import MnemicError as MnemicError
 from mnemic.memories.kinds import Memory as Memory
 from mnemic.memories.kinds import MemoryInfo as MemoryInfo

@@ -37,6 +37,7 @@ OWN = {
     "trace": "mnemic.command.trace",
     "show": "mnemic.command.show",
     "why": "mnemic.command.why",
+    "diff": "mnemic.command.diff",
     "eval": "pipelines.command.evaluate",
     "export": "mnemic.command.export",
     "digest": "mnemic.command.digest",

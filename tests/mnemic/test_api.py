@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 PUBLIC = {
     "mnemic": [
         "Bank", "Hit", "Memory", "MemoryInfo", "MnemicError", "Recipe", "Release", "Results", "__version__", "build",
-        "contracts", "evaluate", "load_recipe", "open_bank", "plan", "segment",
+        "contracts", "diff", "evaluate", "load_recipe", "open_bank", "plan", "segment",
     ],
     "mnemic.segment": ["SegmentSettings", "Stream", "StreamedEvent"],
     "mnemic.contracts": [
