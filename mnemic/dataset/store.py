@@ -164,8 +164,12 @@ class Dataset:
                 return
             with contextlib.suppress(ValueError):  # there is none
                 tags.delete(name)
-            with plain_path(self.uri) as path:
-                lance.dataset(path, storage_options=self.storage_options).tags.create(name, version)
+            try:
+                with plain_path(self.uri) as path:
+                    lance.dataset(path, storage_options=self.storage_options).tags.create(name, version)
+            except ValueError as error:  # such as a folder in its place
+                file = f"{self.uri}/_refs/tags/{name}.json"
+                raise BankError(f"{file} is no file of a tag. Move it away, and run the same again.") from error
 
     def retag(self, versions: Mapping[str, int]) -> None:
         """Point tags to these versions where they do not: one that was moved protects its version no more."""

@@ -45,6 +45,15 @@ def test_a_broken_tag_is_written_anew_and_keeps_its_version(letters, content):
     assert letters.require(pinned).count() == 2
 
 
+def test_what_is_no_file_in_place_of_a_tag_is_told(letters):
+    letters.tag("one", letters.require().version)
+    tag = Path(letters.uri, "_refs", "tags", "one.json")
+    tag.unlink()
+    tag.mkdir()
+    with pytest.raises(BankError, match="Move it away"):
+        letters.retag({"one": letters.require().version})
+
+
 def test_nothing_is_deleted_while_a_tag_is_broken(letters):
     letters.tag("one", letters.require().version)
     orphan = Path(letters.uri, "data", "0101.lance")
