@@ -45,17 +45,21 @@ def make_events(
     texts: list[str] = units.column("text").to_pylist()
     batches: list[pa.RecordBatch] = []
     above: list[str] = []
-    for level in levels:
+    ends = np.cumsum([len(level.firsts) for level in levels])
+    means = np.empty((int(ends[-1]), vectors.shape[1]), np.float32)  # of all levels, so that no copy joins them
+    beside = pa.schema(field for field in schema if field.name != "vector")
+    for level, end in zip(levels, ends.tolist(), strict=True):
         facts = _ids(document, units.column("ordinal").to_numpy(), level, above, segmenter)
         above += facts["id"]
-        means = mean_vectors(vectors, level.firsts, level.ends)
+        own = mean_vectors(vectors, level.firsts, level.ends, out=means[end - len(level.firsts) : end])
         facts |= _content(units, texts, words, level)
-        nearest = nearest_units(vectors, means, level.firsts, level.ends, representatives)
+        nearest = nearest_units(vectors, own, level.firsts, level.ends, representatives)
         facts["representatives"] = _ordinals(units, nearest)
-        facts["vector"] = column(means)
-        arrays = [_array(facts[field.name], field.type) for field in schema]
-        batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
-    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
+        arrays = [_array(facts[field.name], field.type) for field in beside]
+        batches.append(pa.RecordBatch.from_arrays(arrays, schema=beside))
+    joined = pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
+    columns = [column(means) if name == "vector" else joined[name] for name in schema.names]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _array(values: Any, dtype: pa.DataType) -> pa.Array:

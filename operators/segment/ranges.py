@@ -16,12 +16,12 @@ _AT_ONCE = 4096
 """Ranges whose sums are held in float64."""
 
 
-def mean_vectors(vectors: Vectors, firsts: Integers, ends: Integers) -> Vectors:
+def mean_vectors(vectors: Vectors, firsts: Integers, ends: Integers, out: Vectors | None = None) -> Vectors:
     """L2-normalised means of the rows [first, end) of ``vectors``: float32 [ranges, d]; zero where they cancel out.
 
-    Raises `StepError` for vectors that are no numbers.
+    They are written to ``out`` where it is given. Raises `StepError` for vectors that are no numbers.
     """
-    means: Vectors = np.empty((len(firsts), vectors.shape[1]), np.float32)
+    means: Vectors = np.empty((len(firsts), vectors.shape[1]), np.float32) if out is None else out
     for start in range(0, len(firsts), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
         sums = np.zeros((len(firsts[part]), vectors.shape[1]))
