@@ -51,6 +51,14 @@ def mapping(text: Any, place: str) -> dict[str, Any]:
     return value
 
 
+def numbers(text: Any, place: str) -> list[int]:
+    """The whole numbers of ``text``, a JSON list. Raises ``BankError`` where it is another value."""
+    value = parsed(text, place)
+    if not isinstance(value, list) or not all(type(one) is int for one in value):
+        raise BankError(f"{place} is no list of whole numbers. {ADVICE}")
+    return value
+
+
 def check_types(values: Mapping[str, Any], types: Mapping[str, type | tuple[type, ...]], place: str) -> None:
     """Raise ``BankError`` where ``values`` lacks a name of ``types``, or has a value of another type under it."""
     for name, kinds in types.items():

@@ -15,6 +15,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from mnemic.facts import mapping
+
 Facts = dict[str, Any]
 
 _CONFIG = (  # read in each pass, not when the modules are made
@@ -63,7 +65,7 @@ def function(model: Any) -> str:
 
 def difference(expected: str, actual: str) -> str:
     """The first fact of two results of `function` that differs, as "name: value and not value"; "" where none does."""
-    before, now = (_expanded(json.loads(one)) for one in (expected, actual))
+    before, now = (_expanded(mapping(one, "What a memory's lock says of its model")) for one in (expected, actual))
     return next(_differences("", before, now), "")
 
 

@@ -36,17 +36,12 @@ def mean_vectors(vectors: Vectors, firsts: Integers, ends: Integers, out: Vector
     return means
 
 
-def medoids(vectors: Vectors, means: Vectors, firsts: Integers, ends: Integers, most: int) -> list[Integers]:
-    """For each range its up to ``most`` units nearest to the mean, best first: rows of ``vectors``, int64 [<= most].
+def nearest_units(vectors: Vectors, means: Vectors, firsts: Integers, ends: Integers, most: int) -> Integers:
+    """For each range its up to ``most`` units nearest to the mean, best first: rows of ``vectors``, int64 [r, most].
 
     ``vectors`` float32 [n, d]; ``means`` float32, ``firsts`` and ``ends`` int64 of r ranges. Of equally near units the
-    first.
+    first; -1 behind the last of a range.
     """
-    return [row[row >= 0] for row in nearest_units(vectors, means, firsts, ends, most)]
-
-
-def nearest_units(vectors: Vectors, means: Vectors, firsts: Integers, ends: Integers, most: int) -> Integers:
-    """As `medoids`, int64 [ranges, most]: -1 behind the last of a range."""
     chosen = np.full((len(firsts), most), -1)
     _nearest(vectors, means, firsts, ends, chosen)
     return chosen

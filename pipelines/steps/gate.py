@@ -19,6 +19,7 @@ import pyarrow as pa
 from mnemic.catalogue import CATALOGUE, DatasetSpec
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.write import WrittenFragment, write_whole
+from mnemic.facts import mapping
 from mnemic.ids import hash_parts
 from mnemic.memories.gate_training import weigh
 from mnemic.memories.gates import GATES, as_row
@@ -99,7 +100,8 @@ class GateStep(RecordedStep):
         if memories is None or "record" not in memories.schema.names:
             return []
         rows = memories.table(["id", "record"], "final = true").to_pylist()
-        return sorted(row["id"] for row in rows if json.loads(row["record"])["step"] in self.after)
+        steps = {row["id"]: mapping(row["record"], f"The record of memory {row['id']}").get("step") for row in rows}
+        return sorted(id for id, step in steps.items() if step in self.after)
 
     def run(self, context: Context) -> None:
         self.confidence.run(context)

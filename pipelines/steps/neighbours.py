@@ -27,6 +27,7 @@ from mnemic.catalogue import CATALOGUE
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import pending
 from mnemic.dataset.write import WrittenFragment, append, write_rows
+from mnemic.facts import numbers
 from mnemic.hardware import default_device
 from mnemic.kept import KEPT
 from mnemic.splits import STORE, VALIDATION
@@ -226,5 +227,5 @@ def _answered(partials: Snapshot) -> set[int]:
     for properties in partials.properties_backwards():
         if PARTS not in properties:
             break
-        parts |= set(json.loads(properties[PARTS]))
+        parts |= set(numbers(properties[PARTS], f"What a commit of {partials.uri} says"))
     return parts

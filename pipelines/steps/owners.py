@@ -7,10 +7,10 @@ name today.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
 from mnemic.dataset import Snapshot, Store
+from mnemic.facts import mapping
 from pipelines.steps.contracts import Context, Step
 
 
@@ -61,13 +61,13 @@ def _rows(memories: Snapshot, steps: list[Step]) -> list[dict[str, str]]:
     trained = {_memory(step): step.name for step in steps}
     rows = memories.table(columns).to_pylist()
     return [
-        {"id": row["id"], "name": row["name"], "owner": _owner(row.get("record")) or trained.get(row["name"], "")}
-        for row in rows
+        {"id": row["id"], "name": row["name"], "owner": _owner(row) or trained.get(row["name"], "")} for row in rows
     ]
 
 
-def _owner(record: str | None) -> str:
-    return str(json.loads(record).get("step", "")) if record else ""
+def _owner(row: dict[str, str]) -> str:
+    record = row.get("record")
+    return str(mapping(record, f"The record of memory {row['id']}").get("step", "")) if record else ""
 
 
 def _memory(step: Step) -> str:

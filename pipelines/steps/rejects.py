@@ -17,7 +17,8 @@ import pyarrow as pa
 from mnemic.catalogue import NOTHING
 from mnemic.dataset import Dataset, Store
 from mnemic.dataset.write import WrittenFragment, write_ahead
-from mnemic.errors import TooManyRejects
+from mnemic.errors import BankError, TooManyRejects
+from mnemic.facts import ADVICE, parsed
 from mnemic.ids import hash_parts
 from mnemic.schema import REJECTS
 from operators.contracts import REJECTED
@@ -122,10 +123,15 @@ def marked_keys(store: Store, record: Record, columns: pa.Schema) -> Iterator[pa
     if snapshot is None:
         return
     for batch in snapshot.scan(["input", "locator"], f"{_whole(record)} AND severity = '{NOTHING}'"):
-        rest = [json.loads(locator) if locator else [] for locator in batch["locator"].to_pylist()]
-        others = [
-            pa.array([values[place] for values in rest], field.type) for place, field in enumerate(list(columns)[1:])
-        ]
+        place = f"A mark of {snapshot.uri}"
+        rest = [parsed(locator, place) if locator else [] for locator in batch["locator"].to_pylist()]
+        try:
+            others = [
+                pa.array([values[number] for values in rest], field.type)
+                for number, field in enumerate(list(columns)[1:])
+            ]
+        except (LookupError, TypeError, pa.ArrowException) as error:
+            raise BankError(f"{place} is no key of an input. {ADVICE}") from error
         yield pa.RecordBatch.from_arrays([batch["input"], *others], names=columns.names)
 
 

@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.write import WrittenFragment, append, write_rows
+from mnemic.facts import mapping
 from mnemic.ids import hash_parts
 from mnemic.quoting import one_of, quoted
 from mnemic.schema import SUFFIXES
@@ -128,7 +129,7 @@ class SuffixesStep(RecordedStep):
         for properties in snapshot.properties_backwards() if names else ():
             if BUILT not in properties:
                 break
-            built |= json.loads(properties[BUILT])
+            built |= mapping(properties[BUILT], f"What a commit of {snapshot.uri} says")
         keys = {item.key for item in items}
         built = {key: shard for key, shard in built.items() if key in keys and shard in names}
         strange = sorted(names - set(built.values()))

@@ -22,6 +22,7 @@ from mnemic import languagemodel
 from mnemic.catalogue import CATALOGUE
 from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.dataset.write import WrittenFragment, append, write_rows
+from mnemic.facts import mapping
 from mnemic.hardware import default_device
 from mnemic.ids import hash_parts
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION
@@ -104,7 +105,7 @@ class TrainStep(RecordedStep):
         if "record" not in memories.schema.names:
             return memories.record if memories.count(self._mine(memories)) else None
         records = memories.table(["record"], self._mine(memories))["record"].to_pylist()
-        return json.loads(records[-1]) if records else None
+        return mapping(records[-1], f"A record of {memories.uri}") if records else None
 
     def _with_corpus(self, datastore: Snapshot) -> Record:
         """The rows that it looks at, and what the teacher says of them: its masks may change where no row does."""
@@ -267,8 +268,9 @@ class TrainStep(RecordedStep):
     def _best_epoch(self, memories: Snapshot) -> int:
         """The epoch of the best of the checkpoints, the first of equals; the last where nothing was validated."""
         checkpoints = memories.table(["epoch", "metrics"], f"{self._mine(memories)} AND NOT final").to_pylist()
-        scores = [(json.loads(row["metrics"]).get("validation_perplexity"), row["epoch"]) for row in checkpoints]
-        if any(score is None for score, _ in scores):
+        place, name = f"A checkpoint's metrics in {memories.uri}", "validation_perplexity"
+        scores = [(mapping(row["metrics"], place).get(name), row["epoch"]) for row in checkpoints]
+        if not all(isinstance(score, int | float) for score, _ in scores):
             return int(max(epoch for _, epoch in scores))
         best: tuple[float, int] = min(scores, default=(0.0, 0))
         return best[1]
@@ -279,7 +281,9 @@ class TrainStep(RecordedStep):
         where = f"{self._mine(memories)} AND NOT final AND epoch = {epoch}"
         row = memories.table(["epoch", "metrics", "weights"], where).to_pylist()[0]
         state: bytes = row["weights"]
-        return Checkpoint(row["epoch"], finished_weights(state), state, json.loads(row["metrics"]))
+        return Checkpoint(
+            row["epoch"], finished_weights(state), state, mapping(row["metrics"], "A checkpoint's metrics")
+        )
 
 
 def _better(one: Checkpoint, other: Checkpoint) -> bool:

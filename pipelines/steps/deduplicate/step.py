@@ -31,6 +31,8 @@ from mnemic.arrays import Flags, Hashes, RowIds
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import add_fields, drop_fields
 from mnemic.dataset.write import WrittenFragment, append, write_rows, write_whole
+from mnemic.errors import BankError
+from mnemic.facts import ADVICE, parsed
 from mnemic.schema import FILTERS, PAIRS
 from operators.deduplicate import Deduplicate
 from operators.deduplicate.bands import shard_bounds
@@ -319,5 +321,9 @@ def _finished(pairs: Snapshot) -> dict[Part, int]:
     for properties in pairs.properties_backwards():
         if PARTS not in properties:
             break
-        finished |= {(kind, number): sum(unlisted) for kind, number, *unlisted in json.loads(properties[PARTS])}
+        stated = parsed(properties[PARTS], f"What a commit of {pairs.uri} says")
+        try:
+            finished |= {(kind, number): sum(unlisted) for kind, number, *unlisted in stated}
+        except (TypeError, ValueError) as error:
+            raise BankError(f"What a commit of {pairs.uri} says are no parts of pairs. {ADVICE}") from error
     return finished

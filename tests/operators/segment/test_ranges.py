@@ -1,4 +1,4 @@
-"""Means, medoids and most attended tokens against their definitions."""
+"""Means, nearest units and most attended tokens against their definitions."""
 
 import numpy as np
 import pytest
@@ -7,18 +7,18 @@ from hypothesis import strategies as st
 
 from bench.segment.published import most_attended, most_of_each
 from mnemic.errors import StepError
-from operators.segment.ranges import mean_vectors, medoids
+from operators.segment.ranges import mean_vectors, nearest_units
 
 
 @given(st.integers(0, 10**6), st.integers(1, 30), st.integers(1, 11), st.integers(1, 5))
 @settings(max_examples=40, deadline=None)
-def test_means_and_medoids_of_any_ranges(seed: int, count: int, width: int, most: int) -> None:
+def test_means_and_nearest_units_of_any_ranges(seed: int, count: int, width: int, most: int) -> None:
     generator = np.random.default_rng(seed)
     vectors = generator.standard_normal((count, width)).astype(np.float32)
     firsts = generator.integers(0, count, 6)
     ends = np.minimum(firsts + generator.integers(1, 9, 6), count)
     means = mean_vectors(vectors, firsts, ends)
-    chosen = medoids(vectors, means, firsts, ends, most)
+    chosen = [row[row >= 0] for row in nearest_units(vectors, means, firsts, ends, most)]
     for place, (first, end) in enumerate(zip(firsts, ends, strict=True)):
         mean = vectors[first:end].astype(np.float64).mean(axis=0)
         np.testing.assert_allclose(means[place], mean / np.linalg.norm(mean), atol=1e-5)
@@ -30,8 +30,8 @@ def test_means_and_medoids_of_any_ranges(seed: int, count: int, width: int, most
 def test_of_equal_units_the_first_stand_for_the_event() -> None:
     vectors = np.ones((5, 3), np.float32)
     firsts, ends = np.array([0, 3]), np.array([3, 5])
-    chosen = medoids(vectors, mean_vectors(vectors, firsts, ends), firsts, ends, 2)
-    assert [row.tolist() for row in chosen] == [[0, 1], [3, 4]]
+    chosen = nearest_units(vectors, mean_vectors(vectors, firsts, ends), firsts, ends, 2)
+    assert chosen.tolist() == [[0, 1], [3, 4]]
 
 
 @given(st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 12), st.integers(1, 9))
