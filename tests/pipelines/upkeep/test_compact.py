@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pyarrow as pa
 import pytest
-from many_releases import text_of
+from many_releases import kill_points, text_of
 from tiny_bank import WORDS
 
 import mnemic
@@ -81,10 +81,7 @@ def test_no_later_build_can_tell(months, tmp_path):
     assert sum(nodes[0]["added"].to_pylist()) > 0, "events that came since the tree was fitted are told apart"
 
 
-POINTS = [(point, passing) for passing in (1, 2, 4, 6, 9) for point in ("before-commit", "after-commit")]
-
-
-@pytest.mark.parametrize(("point", "passing"), POINTS)
+@pytest.mark.parametrize(("point", "passing"), kill_points((2, 6), (1, 4, 9)))
 def test_a_kill_is_finished_by_whoever_writes_next(bank, point, passing):
     command = [sys.executable, "-m", "mnemic", "compact", bank.bank]
     fault = {"MNEMIC_FAULT": f"compact:{point}:{passing}"}

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from many_releases import kill_points
 
 import mnemic
 from mnemic.command import main
@@ -96,10 +97,7 @@ def test_the_last_of_each_month_stays():
     assert "next" in staying(ahead, 1, 1), "a clock that was ahead ends no newest release"
 
 
-POINTS = [(point, passing) for passing in (1, 2, 6, 12, 20, 24) for point in ("before-commit", "after-commit")]
-
-
-@pytest.mark.parametrize(("point", "passing"), POINTS)
+@pytest.mark.parametrize(("point", "passing"), kill_points((1, 12), (2, 6, 20, 24)))
 def test_a_kill_costs_another_run(bank, point, passing):
     command = [sys.executable, "-m", "mnemic", "prune", bank.bank, "--keep", "2", "--keep-monthly", "0"]
     fault = {"MNEMIC_FAULT": f"prune:{point}:{passing}"}

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from many_releases import kill_points
 
 import mnemic
 from mnemic.command import main
@@ -64,14 +65,9 @@ def test_what_a_build_had_begun_since_goes_too(bank):
     assert mnemic.open_bank(bank.bank).release.versions == heads(bank.bank)
 
 
-COMMIT_POINTS = [*((point, passing) for passing in (1, 2, 5) for point in ("before-commit", "after-commit"))]
-
-
-@pytest.mark.parametrize(("point", "passing"), [*COMMIT_POINTS, ("after-commit", 9), ("before-commit", 13)])
+@pytest.mark.parametrize(("point", "passing"), kill_points((1, 5), (2, 9, 13)))
 @pytest.mark.parametrize("by", ["rollback", "build"])
 def test_a_kill_is_finished_by_whoever_writes_next(bank, point, passing, by):
-    if by == "build" and passing not in (1, 5):
-        pytest.skip("a build finishes it by the same function")
     first = bank.names[0]
     command = [sys.executable, "-m", "mnemic", "rollback", bank.bank, first]
     fault = {"MNEMIC_FAULT": f"rollback:{point}:{passing}"}
