@@ -104,7 +104,7 @@ def _run(building: Building, name: str, work: Callable[[], Any]) -> None:
         persist_result=False,
         retries=RETRIES,
         retry_delay_seconds=RETRY_SECONDS,
-        retry_condition_fn=_infrastructure_was_lost,
+        retry_condition_fn=infrastructure_was_lost,
     )
     def step() -> State[None]:
         before = len(building.done)
@@ -124,7 +124,8 @@ def _run(building: Building, name: str, work: Callable[[], Any]) -> None:
         raise TerminationSignal(signal=signal.SIGTERM)
 
 
-def _infrastructure_was_lost(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+def infrastructure_was_lost(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """Whether a task is worth another try."""
     return isinstance(state.data, Unreachable)
 
 

@@ -32,13 +32,19 @@ __all__ = [
     "Results",
     "__version__",
     "build",
+    "compact",
     "contracts",
+    "copy",
     "diff",
     "evaluate",
     "load_recipe",
     "open_bank",
+    "pack",
     "plan",
+    "prune",
+    "rollback",
     "segment",
+    "unpack",
 ]
 
 try:
@@ -54,7 +60,9 @@ _load, _ = _lazily(
         **dict.fromkeys(("Memory", "MemoryInfo"), "mnemic.memories.kinds"),
         "Release": "mnemic.release",
         "diff": "mnemic.difference",
+        **dict.fromkeys(("copy", "pack", "unpack"), "mnemic.copies"),
         **dict.fromkeys(("Recipe", "build", "evaluate", "load_recipe", "plan"), "pipelines.api"),
+        **dict.fromkeys(("compact", "prune", "rollback"), "pipelines.api"),
     },
 )
 

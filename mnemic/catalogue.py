@@ -61,7 +61,8 @@ class DatasetSpec:
     content (None: all). ``bookkeeping`` columns say when and how a row came to be, and are left out of the digest, as
     is a dataset that is not ``digested``. A release pins what is ``pinned``; rows that are no content of the bank, such
     as runs, are not. A build deletes what killed writers left of a dataset that is ``cleaned``. Rows of one that
-    ``carries`` have the metadata columns of the document that they are made of (`mnemic.metadata`).
+    ``carries`` have the metadata columns of the document that they are made of (`mnemic.metadata`). Fragments of one
+    that is ``merged`` stand for nothing, and compaction may make one of several.
     """
 
     name: str
@@ -76,6 +77,7 @@ class DatasetSpec:
     export: bool = True
     cleaned: bool = True
     carries: bool = False
+    merged: bool = True
 
 
 EVENT_INDEXES = IndexPlan(
@@ -117,6 +119,7 @@ _DATASETS = (
         parents=(Parent("documents", "", "redo"),),
         digested=False,
         export=False,
+        merged=False,
     ),
     DatasetSpec(
         "filters",
@@ -125,6 +128,7 @@ _DATASETS = (
         parents=(Parent("documents", "", "redo"),),
         digested=False,
         export=False,
+        merged=False,
     ),
     DatasetSpec(
         "units",
@@ -244,6 +248,7 @@ def declared(schema: pa.Schema, spec: DatasetSpec) -> pa.Schema:
         "pinned": spec.pinned,
         "export": spec.export,
         "cleaned": spec.cleaned,
+        **({} if spec.merged else {"merged": False}),
     }
     return schema.with_metadata({**(schema.metadata or {}), DECLARATION: json.dumps(facts, sort_keys=True).encode()})
 
@@ -272,7 +277,7 @@ def spec_of(name: str, schema: pa.Schema) -> DatasetSpec:
         )
     place = f"What the dataset {name} says of itself"
     facts = mapping(stored, place)
-    check_types(facts, _DECLARED, place)
+    check_types({"merged": True, **facts}, {**_DECLARED, "merged": bool}, place)
     if not all(isinstance(column, str) for column in (*facts["key"], *facts["bookkeeping"])) or not all(
         isinstance(parent, list) and [type(part) for part in parent] == [str, str, str] for parent in facts["parents"]
     ):
@@ -288,6 +293,7 @@ def spec_of(name: str, schema: pa.Schema) -> DatasetSpec:
         pinned=facts["pinned"],
         export=facts["export"],
         cleaned=facts["cleaned"],
+        merged=facts.get("merged", True),
     )
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mnemic.bank import Bank
-from mnemic.catalogue import CATALOGUE
+from mnemic.catalogue import CATALOGUE, spec_of
+from mnemic.dataset import Snapshot
+from mnemic.dataset.compaction import DUE, fewer
+from mnemic.errors import BankError
+from mnemic.fitted import fitted_fragments
 from mnemic.kept import KEPT
 from mnemic.schema import LEVELS
 from mnemic.splits import STORE
@@ -14,6 +19,36 @@ from mnemic.splits import STORE
 def dues(lineage: dict[str, Any]) -> list[str]:
     """The work that the steps of a release call due, in sentences."""
     return [record["found"]["due"] for record in lineage.values() if record.get("found", {}).get("due")]
+
+
+def upkeep_dues(bank: Bank) -> list[str]:
+    """What the files of a release call due, in sentences: read off the manifests, no row is looked at.
+
+    Nothing is due of a release that cannot be read as a whole; `mnemic verify` says what is wrong with it.
+    """
+    try:
+        saved = _saved({name: bank.dataset(name) for name in bank.release.versions})
+    except BankError:
+        return []
+    if sum(saved.values()) < DUE:
+        return []
+    most = max(saved, key=lambda name: saved[name])
+    return [
+        f"Compaction is due: {sum(saved.values()):,} fragments would go, most of them of {most}. `mnemic compact "
+        f"{bank.path}` merges them; the content stays."
+    ]
+
+
+def _saved(snapshots: Mapping[str, Snapshot]) -> dict[str, int]:
+    """Fragments of each dataset that compaction would save."""
+    fitted = frozenset[int]()
+    if "clusters" in snapshots and "events" in snapshots:
+        fitted = fitted_fragments(snapshots["events"], snapshots["clusters"].record)
+    return {
+        name: fewer(one, lambda fragment, name=name: name == "events" and fragment.id in fitted)  # type: ignore[misc]
+        for name, one in snapshots.items()
+        if spec_of(name, one.schema).merged
+    }
 
 
 def funnel(bank: Bank) -> dict[str, int]:

@@ -113,6 +113,11 @@ def readable_release(store: Store, datasets: Collection[str]) -> Release | None:
     return None
 
 
+def lacking(store: Store, release: Release) -> list[str]:
+    """Datasets of a release whose files are not all there."""
+    return [name for name, version in release.versions.items() if not _is_there(store[name], version)]
+
+
 def _is_there(dataset: Dataset, version: int) -> bool:
     try:
         snapshot = dataset.require(version)

@@ -311,6 +311,9 @@ RUNS = pa.schema(
     ]
 )
 
+INTENTS = ("rollback", "compact")
+"""Steps of `runs` that are commands: a row when one begins, and one when it has ended."""
+
 RELEASES = pa.schema(
     [
         pa.field("release", pa.string(), nullable=False),

@@ -4,5 +4,8 @@ from pipelines.evaluate.bank import evaluate
 from pipelines.plan import plan
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.run import build
+from pipelines.upkeep.compact import compact
+from pipelines.upkeep.prune import prune
+from pipelines.upkeep.rollback import rollback
 
-__all__ = ["Recipe", "build", "evaluate", "load_recipe", "plan"]
+__all__ = ["Recipe", "build", "compact", "evaluate", "load_recipe", "plan", "prune", "rollback"]

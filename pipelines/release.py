@@ -1,30 +1,21 @@
-"""Write a release: indexes brought up to date and measured, every dataset tagged, then the row that makes it exist."""
+"""A build's release: what nobody owns is cleared, indexes are brought up to date and measured, and the heads pinned."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow as pa
-
 from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Store
-from mnemic.dataset.checksums import hash_new
-from mnemic.dataset.write import append_rows
 from mnemic.release import Release, current_versions, releases
-from mnemic.schema import CHECKSUMS, RELEASES
-from pipelines.identity import Record
+from pipelines.pins import RECORD, STEP, pin
 from pipelines.recipe import Recipe
 from pipelines.steps.contracts import Context, Status, Step
 from pipelines.steps.curate import undecided
 from pipelines.steps.datasets import known_datasets, made_datasets
 from pipelines.steps.indexes import lacks_indexes, update_indexes
 from pipelines.steps.owners import clear_ownerless, ownerless
-
-STEP = "release"
-RECORD = Record(STEP, 1, {}, {})
 
 
 def release_state(store: Store, steps: Sequence[Step]) -> Status:
@@ -48,20 +39,13 @@ def release_state(store: Store, steps: Sequence[Step]) -> Status:
 
 
 def write_release(context: Context, recipe: Recipe, steps: Sequence[Step], results: dict[str, Any]) -> Release:
-    """Clear what nobody owns, index, tag, hash the new files, and write the row.
-
-    Interrupted before the row, the next build does it again under the same name.
-    """
+    """Clear what nobody owns, index, and pin the newest versions."""
     clear_ownerless(context, steps)
     specs = made_datasets(steps)
     indexes = update_indexes(context, specs)
     versions = current_versions(context.store, specs)
     context.own(versions)
     created = datetime.now(UTC)
-    name = _next_name(created, [release.name for release in releases(context.store)])
-    for dataset, version in versions.items():
-        context.store[dataset].tag(name, version)
-    _write_checksums(context, versions, name)
     counts = {
         spec.name: context.store[spec.name].require().count(spec.counted) for spec in specs if spec.name in versions
     }
@@ -71,31 +55,7 @@ def write_release(context: Context, recipe: Recipe, steps: Sequence[Step], resul
         for step in steps
     }
     lineage[STEP] = {**RECORD.as_json(), "indexes": indexes}
-    row = {
-        "release": name,
-        "created": created,
-        "run": context.run,
-        "versions": json.dumps(versions),
-        "counts": json.dumps(counts),
-        "recipe": recipe.as_json(),
-        "lineage": json.dumps(lineage, sort_keys=True, default=str),
-    }
-    table = pa.Table.from_pylist([row], schema=RELEASES)
-
-    def commit() -> None:
-        context.lease.confirm()
-        append_rows(context.store["releases"], table, RELEASES, context.properties(RECORD))
-
-    context.commit(commit)
-    _write_checksums(context, ["releases"], name)  # without them the row is there, and verified by its size alone
-    return releases(context.store)[-1]
-
-
-def _write_checksums(context: Context, datasets: Iterable[str], release: str) -> None:
-    """Write down what the files of ``datasets`` are that came since the last release."""
-    rows = hash_new(context.store, datasets, release)
-    if len(rows):
-        context.commit(lambda: append_rows(context.store["checksums"], rows, CHECKSUMS, context.properties(RECORD)))
+    return pin(context, created, versions, counts, recipe.as_json(), lineage)
 
 
 def _records(store: Store, specs: Sequence[DatasetSpec]) -> dict[str, dict[str, Any]]:
@@ -114,12 +74,3 @@ def _records(store: Store, specs: Sequence[DatasetSpec]) -> dict[str, dict[str, 
         if whole and whole.get("found") and whole["step"] in stored:
             stored[whole["step"]] = whole
     return stored
-
-
-def _next_name(now: datetime, names: list[str]) -> str:
-    day = now.strftime("%Y.%m.%d")
-    name, number = day, 1
-    while name in names:
-        number += 1
-        name = f"{day}-{number}"
-    return name

@@ -33,9 +33,9 @@ from pipelines.engine import choose_engine
 from pipelines.engine.contracts import failed, last_lines
 from pipelines.heads import go_back
 from pipelines.options import BuildOptions
+from pipelines.pins import RECORD as RELEASE
 from pipelines.progress import ProgressEvent
 from pipelines.recipe import Recipe, load_recipe
-from pipelines.release import RECORD as RELEASE
 from pipelines.release import release_state, write_release
 from pipelines.steps import Context, Step, steps_of
 from pipelines.steps.anew import named, with_anew
@@ -43,6 +43,7 @@ from pipelines.steps.contracts import state_of
 from pipelines.steps.curate import forget_decisions
 from pipelines.steps.datasets import DeclaredStore, known_datasets
 from pipelines.steps.read import manifest_of
+from pipelines.upkeep.finish import finish_interrupted
 
 OWNER = "recipe"
 """Row of `runs` that says which recipe the bank belongs to."""
@@ -89,8 +90,8 @@ class Building:
         root = str(self.options.bank or self.recipe.root)
         place = root if "://" in root else os.path.abspath(root)
         self._all_steps = steps_of(self.recipe, self._device)
-        opening = self.options.storage_options or self.recipe.connection
-        self.store = DeclaredStore(Store(place, opening), known_datasets(self._all_steps))
+        self._bank = Store(place, self.options.storage_options or self.recipe.connection)
+        self.store = DeclaredStore(self._bank, known_datasets(self._all_steps))
         self.steps = _until(with_anew(self._all_steps, self.options.computed_anew), self.options.until)
         self.run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
         self.done: list[StepResult] = []
@@ -125,6 +126,8 @@ class Building:
                 revision=_revision(),
                 commit_every=self.options.commit_every,
             )
+            everything = replace(self._context, store=self._bank.guarded(self._fence))
+            finish_interrupted(everything, self._fence, frozenset(known_datasets(self._all_steps)))
             self._remove_orphans()
             forget_decisions(self._context.of("curate"), self._all_steps)
             self._exit = opened.pop_all()

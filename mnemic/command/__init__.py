@@ -43,6 +43,12 @@ OWN = {
     "digest": "mnemic.command.digest",
     "verify": "mnemic.command.verify",
     "repair": "mnemic.command.repair",
+    "rollback": "pipelines.command.rollback",
+    "prune": "pipelines.command.prune",
+    "compact": "pipelines.command.compact",
+    "copy": "mnemic.command.copy",
+    "pack": "mnemic.command.pack",
+    "unpack": "mnemic.command.unpack",
     "doctor": "mnemic.command.doctor",
 }
 """Command -> module, in the order in which a person meets them."""

@@ -14,7 +14,8 @@ from mnemic.dataset import Store
 from mnemic.errors import BankError
 from mnemic.expected import check_schema
 from mnemic.facts import consistent, mapping
-from mnemic.funnel import dues, funnel
+from mnemic.funnel import dues, funnel, upkeep_dues
+from mnemic.release import Release
 from mnemic.terminal import one_line, say
 from mnemic.view import fitting
 
@@ -63,13 +64,13 @@ def _lines(bank: Bank, facts: dict[str, Any]) -> Iterator[str]:
     for name, record in bank.release.lineage.items():
         reads = one_line(", ".join(record["reads"]), 200)
         yield f"  {one_line(name, 60):<20} v{record['version']}  {record['fingerprint'][:12]}  {reads}"
-    for due in dues(bank.release.lineage):
+    for due in facts["due"]:
         yield f"\n{due}"
     for memory in facts["memories"]:
         yield f"\nmemory {memory['name']} ({memory['kind']}): {json.dumps(memory['metrics'])}"
     yield "\nreleases"
     for release in bank.releases():
-        yield f"  {release.name:<16} {release.created:%Y-%m-%d %H:%M}  run {release.run}"
+        yield f"  {release.name:<16} {release.created:%Y-%m-%d %H:%M}  run {release.run}{_upkeep(release)}"
 
 
 def _facts(bank: Bank) -> dict[str, Any]:
@@ -82,9 +83,18 @@ def _facts(bank: Bank) -> dict[str, Any]:
         "indexes": bank.release.lineage.get("release", {}).get("indexes", {}),
         "counts": bank.release.counts,
         "lineage": bank.release.lineage,
+        "due": [*dues(bank.release.lineage), *upkeep_dues(bank)],
         "memories": [memory.as_json() for memory in bank.memories()],
         "releases": [release.name for release in bank.releases()],
     }
+
+
+def _upkeep(release: Release) -> str:
+    """The command of upkeep that made this release, where no build did."""
+    own = release.lineage.get("release", {})
+    if "rolled_back_to" in own:
+        return one_line(f"  {own['rolled_back_to']} again, after {own.get('rolled_back_from')}", 200)
+    return one_line(f"  {own['compacted']}, compacted", 200) if "compacted" in own else ""
 
 
 def _index(index: dict[str, Any]) -> str:

@@ -74,10 +74,21 @@ def _passing(error: OSError | ValueError, uri: str) -> bool:
     return isinstance(error, OSError) or "LanceError(IO)" in str(error)
 
 
+def transaction_of(dataset: lance.LanceDataset, version: int) -> lance.Transaction | None:
+    """The transaction that made ``version``; None where it is not stored, or is one of Lance's own compaction.
+
+    pylance 14 has no form for one that rewrote indexes, and raises a TypeError.
+    """
+    try:
+        return dataset.read_transaction(version)
+    except TypeError:
+        return None
+
+
 def landed(dataset: lance.LanceDataset, key: str, since: int) -> int | None:
     """The version that a commit with this key made, of those after version ``since``."""
     for version in range(since + 1, dataset.version + 1):
-        transaction = dataset.read_transaction(version)
+        transaction = transaction_of(dataset, version)
         if transaction is not None and (transaction.transaction_properties or {}).get(COMMIT_KEY) == key:
             return version
     return None

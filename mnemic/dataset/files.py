@@ -16,7 +16,9 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -203,22 +205,27 @@ def named_files(dataset: lance.LanceDataset) -> set[str]:
 
 def hash_file(uri: str, path: str, storage_options: StorageOptions | None = None) -> str:
     """blake2b of a file's bytes, as 32 hexadecimal characters."""
-    if "://" not in uri:
-        return _hash(f"{uri}/{path}")
-    with tempfile.TemporaryDirectory(prefix="mnemic-verify-") as folder, reading(uri):
-        copy = os.path.join(folder, "file")
-        _session(uri, storage_options).download_file(path, copy)
-        return _hash(copy)
-
-
-def _hash(path: str) -> str:
     state: Any = hashlib.blake2b(digest_size=16)
-    # neither a link nor a pipe that took the file's place since it was looked at is opened
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-    with open(handle, "rb", buffering=0) as file:
+    with fetched(uri, path, storage_options) as file:
         while chunk := file.read(_CHUNK):
             state.update(chunk)
     return str(state.hexdigest())
+
+
+@contextmanager
+def fetched(uri: str, path: str, storage_options: StorageOptions | None = None) -> Iterator[FileIO]:
+    """A file of the dataset at ``uri``, open for reading without a buffer; one of an object store is downloaded first.
+
+    Neither a link nor a pipe that took the file's place since it was looked at is opened.
+    """
+    with ExitStack() as stack:
+        place = f"{uri}/{path}"
+        if "://" in uri:
+            place = f"{stack.enter_context(tempfile.TemporaryDirectory(prefix='mnemic-verify-'))}/file"
+            with reading(uri):
+                _session(uri, storage_options).download_file(path, place)
+        handle = os.open(place, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        yield stack.enter_context(FileIO(handle, "rb"))
 
 
 def copy_out(uri: str, path: str, target: Path, storage_options: StorageOptions | None = None) -> None:
@@ -230,6 +237,14 @@ def copy_out(uri: str, path: str, target: Path, storage_options: StorageOptions 
         _session(uri, storage_options).download_file(path, target)
 
 
+def is_stored(uri: str, path: str, storage_options: StorageOptions | None = None) -> bool:
+    """Whether the dataset at ``uri`` holds a file of this name; a folder need not be a dataset yet."""
+    if "://" not in uri:
+        return Path(uri, path).is_file()
+    with reading(uri):
+        return bool(_session(uri, storage_options).contains(path))
+
+
 def copy_in(source: Path, uri: str, path: str, storage_options: StorageOptions | None = None) -> None:
     """Put a local file into the dataset at ``uri``, where none of that name is; it is there as a whole, or not."""
     if "://" in uri:
@@ -238,7 +253,7 @@ def copy_in(source: Path, uri: str, path: str, storage_options: StorageOptions |
     target = Path(uri, path)
     if target.exists():
         raise FileExistsError(f"{target} is there")
-    target.parent.mkdir(exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(uri, f".{target.name}.partial")
     shutil.copyfile(source, partial)
     partial.rename(target)

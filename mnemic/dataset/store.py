@@ -60,7 +60,8 @@ class Dataset:
                 raise damaged(self.uri, error) from error
             if version is not None:
                 raise BankError(
-                    f"{self.uri} has no version {version}. `mnemic show` lists the releases that can be opened."
+                    f"{self.uri} has no version {version}: the release that pinned it has ended, or none did. Open the "
+                    "bank again; `mnemic show` lists the releases that can be opened."
                 ) from error
             return None
         if elsewhere:
@@ -177,6 +178,13 @@ class Dataset:
             if self.tagged(name) != version and self.exists(version):
                 self.tag(name, version)
 
+    def untag(self, name: str) -> None:
+        """Take the tag ``name`` off; harmless where there is none."""
+        if self.guard is not None:
+            self.guard.check()
+        with readable_errors(self.uri), contextlib.suppress(ValueError):
+            self.require().native.tags.delete(name)
+
     def tagged(self, name: str) -> int | None:
         """The version of a tag; None where there is no such tag, or its file is broken."""
         try:
@@ -222,6 +230,23 @@ class Dataset:
             with readable_errors(self.uri):
                 delete_files(self.uri, files, self.storage_options)
         return size
+
+    def go_back_to(self, version: int, properties: Mapping[str, str]) -> Snapshot:
+        """Put the rows, schema and indexes of an earlier version on top as the newest one; harmless when repeated."""
+        head = self.require()
+        if version in (head.version, head.restores):
+            return head
+        return self.commit(lance.LanceOperation.Restore(version), head.version, properties)
+
+    def drop_versions(self, versions: Sequence[int]) -> None:
+        """Drop these versions and the files that no other one names. The newest and those with a tag stay."""
+        if not versions:
+            return
+        native = self.require().native
+        if self.guard is not None:
+            self.guard.confirm()
+        with readable_errors(self.uri):
+            native.cleanup_old_versions(versions=list(versions), error_if_tagged_old_versions=False)
 
     def forget_before(self, age: timedelta) -> None:
         """Drop untagged versions older than ``age``; for bookkeeping datasets that nobody pins."""

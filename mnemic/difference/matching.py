@@ -27,7 +27,7 @@ ROW = "_rowid"
 
 
 @dataclass(frozen=True)
-class Matches:
+class MatchedRows:
     """Row ids of one bucket: pairs with equal keys, uint64 [pairs] each, and the rows that one side has alone.
 
     ``removed`` and ``added`` hold the keys and `_rowid` of these.
@@ -41,15 +41,14 @@ class Matches:
 
 def match(
     left: Iterable[pa.RecordBatch], right: Iterable[pa.RecordBatch], key: Sequence[str], rows: int
-) -> Iterator[Matches]:
+) -> Iterator[MatchedRows]:
     """The matches of two sides, batches of the columns ``key`` and `_rowid`; ``rows`` is about how many there are.
 
     Rows of a side with equal keys are matched in the order of the side.
     """
     count = min(MOST_BUCKETS, -(-rows // IN_HAND))
     if count <= 1:
-        sides = [list(batches) for batches in (left, right)]
-        yield _matched(*(pa.Table.from_batches(side) if side else None for side in sides), key)
+        yield _matched(_whole(left), _whole(right), key)
         return
     with tempfile.TemporaryDirectory(prefix="mnemic-diff-") as folder:
         places = [Path(folder, side) for side in ("left", "right")]
@@ -57,7 +56,7 @@ def match(
             place.mkdir()
             _deal(batches, key, place, count)
         for number in range(count):
-            yield _matched(*(_read(place / str(number)) for place in places), key)
+            yield _matched(_read(places[0] / str(number)), _read(places[1] / str(number)), key)
 
 
 def _deal(batches: Iterable[pa.RecordBatch], key: Sequence[str], place: Path, count: int) -> None:
@@ -72,6 +71,11 @@ def _deal(batches: Iterable[pa.RecordBatch], key: Sequence[str], place: Path, co
                 if number not in writers:
                     writers[number] = stack.enter_context(pa.ipc.new_file(str(place / str(number)), batch.schema))
                 writers[number].write_batch(batch.take(pa.array(order[ends[number] : ends[number + 1]])))
+
+
+def _whole(batches: Iterable[pa.RecordBatch]) -> pa.Table | None:
+    rows = list(batches)
+    return pa.Table.from_batches(rows) if rows else None
 
 
 def _read(file: Path) -> pa.Table | None:
@@ -95,14 +99,14 @@ def _buckets(batch: pa.RecordBatch, key: Sequence[str], count: int) -> Integers:
     return sums % count
 
 
-def _matched(left: pa.Table | None, right: pa.Table | None, key: Sequence[str]) -> Matches:
+def _matched(left: pa.Table | None, right: pa.Table | None, key: Sequence[str]) -> MatchedRows:
     if left is None or right is None:
         side = right if left is None else left
         none = np.empty(0, np.uint64)
         if side is None:
             side = pa.table({ROW: pa.array([], pa.uint64())})
         removed, added = side if right is None else side.slice(0, 0), side if left is None else side.slice(0, 0)
-        return Matches(none, none, removed, added)
+        return MatchedRows(none, none, removed, added)
     numbers = _numbers(left, right, key)
     mine, other = numbers[: len(left)], numbers[len(left) :]
     shared, at_left, at_right = np.intersect1d(mine, other, assume_unique=True, return_indices=True)
@@ -110,7 +114,7 @@ def _matched(left: pa.Table | None, right: pa.Table | None, key: Sequence[str]) 
     removed = np.flatnonzero(~np.isin(mine, shared, assume_unique=True))
     added = np.flatnonzero(~np.isin(other, shared, assume_unique=True))
     order = np.argsort(rows[at_left], kind="stable")  # so that the left side is read as it lies
-    return Matches(
+    return MatchedRows(
         rows[at_left][order],
         rows_right[at_right][order],
         left.take(pa.array(removed)),

@@ -33,8 +33,7 @@ def _differing(left: pa.Array, right: pa.Array) -> Flags:
     kind = left.type
     if pa.types.is_fixed_size_list(kind):
         inner = differing(left.flatten(), right.flatten())
-        rows: Flags = inner.reshape(len(left), kind.list_size).any(axis=1)
-        return rows
+        return np.asarray(inner.reshape(len(left), kind.list_size).any(axis=1), np.bool_)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return _lists_differing(left, right)
     if pa.types.is_struct(kind):

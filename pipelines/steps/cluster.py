@@ -29,6 +29,7 @@ from mnemic.arrays import RowIds, Vectors
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import add_fields
 from mnemic.dataset.write import WrittenFragment, write_whole
+from mnemic.fitted import LAST, LAST_ROW, fitted_fragments
 from mnemic.hardware import default_device
 from mnemic.ids import hash_parts
 from operators.cluster import Cluster
@@ -213,8 +214,8 @@ class ClusterStep(RecordedStep):
                 columns = [batch["id"], batch["vector"], batch[COLUMN], texts]
                 yield pa.RecordBatch.from_arrays(columns, names=["id", "vector", COLUMN, "text"])
 
-        last = stored["found"]["last"]
-        fragments = [fragment.id for fragment in snapshot.fragments if fragment.id <= last]
+        fitted = fitted_fragments(snapshot, stored)
+        fragments = [fragment.id for fragment in snapshot.fragments if fragment.id in fitted]
         whole = _reduced(context, snapshot, describing, look, fragments, "events described")
         done = describing()
         nodes = done.finish(done.nothing if whole is None else whole)
@@ -232,14 +233,14 @@ class ClusterStep(RecordedStep):
             nodes_before.version,
             list(nodes_before.schema.names),
         )
-        last = results["last"]
+        fitted = fitted_fragments(snapshot, nodes_before.record)
 
         def counting() -> Counting:
             nodes = store["clusters"].require(version).table(names)
             return Counting(operator.read(nodes), nodes)
 
         def look(pinned: Snapshot, fragment: int) -> Iterator[pa.RecordBatch]:
-            columns = ["id", COLUMN, *(["vector"] if fragment > last else [])]
+            columns = ["id", COLUMN, *([] if fragment in fitted else ["vector"])]
             yield from pinned.scan(columns, where, fragments=[fragment])
 
         fragments = [fragment.id for fragment in snapshot.fragments]
@@ -288,6 +289,20 @@ class InClustersStep(FitStep):
     def _digest(self, store: Store, snapshot: Snapshot) -> tuple[str, int]:
         corpus, rows = super()._digest(store, snapshot)
         return hash_parts(corpus, (snapshot.column_record(COLUMN) or {}).get("state", "")), rows
+
+
+def remember_rows(context: Context, events: Snapshot) -> None:
+    """Write the row id of the last fitted event beside the tree, before fragments of ``events`` are merged."""
+    clusters = context.store["clusters"]
+    snapshot = clusters.snapshot()
+    record = dict((snapshot.record if snapshot is not None else None) or {})
+    if LAST_ROW in record.get("found", {}) or LAST not in record.get("found", {}):
+        return
+    fitted = fitted_fragments(events, record)
+    batches = events.scan([], fragments=sorted(fitted), row_ids=True) if fitted else ()
+    last = max((int(batch["_rowid"].to_numpy().max()) for batch in batches if batch.num_rows), default=-1)
+    whole = {**record, "found": {**record["found"], LAST_ROW: last}}
+    context.commit(lambda: clusters.annotate(whole))
 
 
 def _reduced(

@@ -12,7 +12,15 @@ Below `plan.VECTOR_INDEX_ROWS` rows a vector query reads every vector: exact.
 """
 
 from mnemic.dataset.index.bm25 import search_text
-from mnemic.dataset.index.build import IndexWork, TrainCentroids, Workers, Write, build_indexes, in_this_process
+from mnemic.dataset.index.build import (
+    IndexWork,
+    TrainCentroids,
+    Workers,
+    Write,
+    build_indexes,
+    drop_indexes,
+    in_this_process,
+)
 from mnemic.dataset.index.nearest import search_exact, search_vector
 from mnemic.dataset.index.plan import (
     VECTOR_INDEX_ROWS,
@@ -36,6 +44,7 @@ __all__ = [
     "Write",
     "build_indexes",
     "built",
+    "drop_indexes",
     "exact_neighbours",
     "hold",
     "in_this_process",

@@ -134,6 +134,12 @@ def build_indexes(dataset: Dataset, plan: IndexPlan = EVENT_INDEXES, workers: Wo
             _add(dataset, index)
 
 
+def drop_indexes(dataset: Dataset) -> None:
+    """Take all indexes off; `build_indexes` makes them anew. Earlier versions keep theirs."""
+    for index in built(dataset.require()).values():
+        dataset.change(lambda native, name=index.name: native.drop_index(name))  # type: ignore[misc]
+
+
 def _make(
     dataset: Dataset,
     snapshot: Snapshot,

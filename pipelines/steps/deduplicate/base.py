@@ -51,16 +51,16 @@ def base_of(store: Store, snapshot: Snapshot, record: Record) -> Base | None:
 
 
 def _gone(before: Snapshot, now: Snapshot) -> pa.Array:
-    """Ids of the documents that are there no more; only fragments that lost rows are read."""
-    left = {fragment.id: fragment.rows for fragment in now.fragments}
+    """Ids of the documents whose rows are there no more; only fragments that lost rows, or were merged, are read."""
+    sizes = [{fragment.id: fragment.rows for fragment in one.fragments} for one in (before, now)]
+    shared = dict(sizes[0].items() & sizes[1].items())
+    others = [[number for number in size if number not in shared] for size in sizes]
     gone = [pa.array([], pa.string())]
-    for fragment in before.fragments:
-        if left.get(fragment.id) == fragment.rows:
-            continue
-        there = [batch["id"] for batch in now.scan(["id"], fragments=[fragment.id])] if fragment.id in left else []
-        standing = pa.chunked_array(there, pa.string()).combine_chunks()
-        for batch in before.scan(["id"], fragments=[fragment.id]):
-            gone.append(batch["id"].filter(pc.invert(pc.is_in(batch["id"], value_set=standing))))
+    if others[0]:
+        there = [batch["_rowid"] for batch in now.scan([], fragments=others[1], row_ids=True)] if others[1] else []
+        standing = pa.chunked_array(there, pa.uint64()).combine_chunks()
+        for batch in before.scan(["id"], fragments=others[0], row_ids=True):
+            gone.append(batch["id"].filter(pc.invert(pc.is_in(batch["_rowid"], value_set=standing))))
     return pa.concat_arrays(gone)
 
 

@@ -70,7 +70,10 @@ class Runs:
         snapshot = bands.snapshot()
         if snapshot is None or snapshot.record != identity:
             context.commit(lambda: bands.create(BANDS, identity, context.properties(self.record)))
-        there = {run.source for run in self.index()}
+        there, standing = {run.source for run in self.index()}, {fragment.id for fragment in documents.fragments}
+        if there - standing:  # their documents are gone, or their fragments were merged
+            sources = ", ".join(map(str, sorted(there - standing)))
+            context.commit(lambda: bands.delete(f"source IN ({sources})"))
         todo = [fragment.id for fragment in documents.fragments if fragment.id not in there]
         version, store, total, done = documents.version, context.store, len(todo), 0
 

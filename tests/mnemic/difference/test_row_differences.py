@@ -46,15 +46,15 @@ def rows_of(draw, count):
 
 def dataset(folder, name, rows, draw):
     """The rows in random order, in fragments of random sizes."""
-    made = Store(folder)[name]
-    made.create(SCHEMA, {}, {})
+    home = Store(folder)[name]
+    home.create(SCHEMA, {}, {})
     left = draw.sample(list(rows.values()), len(rows))
     while left:
         size = draw.randint(1, 25)
-        written = write_rows(made.uri, pa.Table.from_pylist(left[:size], SCHEMA), SCHEMA)
-        append(made, written, {})
+        written = write_rows(home.uri, pa.Table.from_pylist(left[:size], SCHEMA), SCHEMA)
+        append(home, written, {})
         left = left[size:]
-    return made.require()
+    return home.require()
 
 
 def changed(one, other):

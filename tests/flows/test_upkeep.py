@@ -1,0 +1,72 @@
+"""The chores of a bank as tasks, and the table of what each did."""
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+from many_releases import ManyReleases
+
+import mnemic
+from flows.upkeep import Chores, keep_up
+from mnemic.errors import BankError
+
+SHIPPED = Path(__file__).parent.parent.parent / "deploy" / "prefect.yaml"
+
+
+@pytest.fixture(scope="module")
+def months(tmp_path_factory):
+    return ManyReleases.build(tmp_path_factory.mktemp("months"), releases=3)
+
+
+@pytest.fixture
+def bank(months, tmp_path):
+    return months.copy(tmp_path)
+
+
+def chores(bank, **changes):
+    return Chores(**{"bank": bank.bank, "keep": 1, "keep_monthly": 0, "deep": True, **changes})
+
+
+def test_every_chore_says_what_it_did(bank, monkeypatch):
+    monkeypatch.setattr("mnemic.funnel.DUE", 2)
+    mine = chores(bank)
+    outcomes = {name: work() for name, work in mine.all()}
+    assert outcomes["verify"].startswith("whole") and "hashed" in outcomes["verify"]
+    assert "release" in outcomes["compact"] and "3 releases ended, 1 stay" in outcomes["prune"]
+    assert "of the events added" in outcomes["drift"] and outcomes["due"]
+    opened = mnemic.open_bank(bank.bank)
+    assert opened.digest() == bank.digests[bank.names[-1]] and len(opened.releases()) == 1
+    assert chores(bank).compacted() == "not due"
+
+
+def test_a_bank_whose_build_has_not_ended_is_pruned_and_not_compacted(bank, monkeypatch):
+    monkeypatch.setattr("mnemic.funnel.DUE", 2)
+    (bank.corpus / "alpha" / "begun.txt").write_text("A document that no release has. " * 20)
+    mnemic.build(bank.recipe, device="cpu", until="embed")
+    assert "left for the next time" in chores(bank).compacted()
+    assert "2 releases ended" in chores(bank).pruned()
+
+
+def test_nothing_is_dropped_from_a_damaged_bank(bank, client):
+    (file, *_) = mnemic.open_bank(bank.bank).dataset("units").fragments[0].files
+    os.unlink(Path(bank.bank, "units.lance", "data", file))
+    with pytest.raises(BankError, match="is damaged, and nothing else was done"):
+        chores(bank).verified()
+    state = keep_up(bank.bank, keep=1, keep_monthly=0, return_state=True)
+    assert state.is_failed() and "is damaged" in state.message
+    assert len(mnemic.open_bank(bank.bank).releases()) == len(bank.names)
+
+
+def test_the_flow_leaves_a_table(bank, client):
+    keep_up(bank.bank, keep=1, keep_monthly=0)
+    assert len(mnemic.open_bank(bank.bank).releases()) == 1
+    (artifact, *_) = [one for one in client.read_artifacts() if (one.key or "").startswith("upkeep-")]
+    assert all(name in str(artifact.data) for name in ("verify", "compact", "prune", "drift", "due"))
+
+
+def test_it_is_deployed_beside_the_build():
+    deployments = yaml.safe_load(SHIPPED.read_text())["deployments"]
+    assert [one["entrypoint"] for one in deployments] == ["flows.build.build_bank", "flows.upkeep.keep_up"]
+    assert deployments[0]["parameters"]["bank"] == deployments[1]["parameters"]["bank"]
+    assert set(deployments[1]["parameters"]) <= set(keep_up.parameters.properties)
