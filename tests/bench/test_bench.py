@@ -59,7 +59,7 @@ for name in {peers}:
 
 def test_every_measurement_is_a_command() -> None:
     stages = {name.removesuffix(".__main__").removeprefix("bench.") for name in MODULES if name.endswith("__main__")}
-    of_text = {"cluster", "curate", "deduplicate", "embed", "search", "segment"}
+    of_text = {"cluster", "curate", "deduplicate", "embed", "search", "segment", "written"}
     assert stages == {*of_text, "datastore", "engine", "exports", "imitate", "peak", "sources", "suffix", "teacher"}
     with_words_of_their_own = {"exports", "sources"}  # such as the format that is read
     assert {f"bench.{stage}.__main__" for stage in stages - with_words_of_their_own} <= set(COMMANDS)
