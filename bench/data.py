@@ -8,6 +8,8 @@ whose sentence says what to fetch from where. ``python -m bench.data`` says so o
 * ``tiage`` (Xie et al., EMNLP 2021 Findings): dialogues with labelled shifts of topic.
 * ``qmsum`` (Zhong et al., NAACL 2021): meetings with the spans of their topics.
 * ``tinyrec`` (Gklezakos et al., arXiv 2407.12028): transcripts of recordings with coarse and fine segments.
+* ``multihop`` (Trivedi et al., TACL 2022; Yang et al., EMNLP 2018): HippoRAG's tuning samples of MuSiQue and
+  HotpotQA, 100 questions each, with their passages.
 * ``wikitext-2`` (Merity et al., arXiv 1609.07843): the validation text in its tokenised form.
 """
 
@@ -51,6 +53,7 @@ _GITHUB = "https://raw.githubusercontent.com/"
 _TIAGE = _GITHUB + "HuiyuanXie/tiage/{}/data/personachat/anno/{}"
 _QMSUM = _GITHUB + "Yale-LILY/QMSum/80a490fd504bce28f7e446fae5cef38f8807c290/data/ALL/jsonl/val.jsonl"
 _TINYREC = _GITHUB + "AugmendTech/treeseg/a80cce7949cd0749bb6ccc6e203f510e0dabc0f1/datasets/augmend/dev/"
+_HIPPORAG = _GITHUB + "OSU-NLP-Group/HippoRAG/3d95d255a8db0c1699b853cfb4fbe5056708162d/data/"
 _WIKITEXT = _GITHUB + "pytorch/examples/37ce9402ff0cae48d764d7788810fd2ed8238b25/word_language_model/data/wikitext-2/"
 
 _RECORDINGS = (
@@ -119,6 +122,18 @@ SETS = {
             PublicFile(f"tinyrec_dev/{name}", sha256, _TINYREC + name)
             for recording, transcript, segments in _RECORDINGS
             for name, sha256 in ((f"{recording}.json", transcript), (f"{recording}_anno.json", segments))
+        ),
+    ),
+    "multihop": PublicSet(
+        "questions of MuSiQue CC BY 4.0, of HotpotQA CC BY-SA 4.0",
+        tuple(
+            PublicFile(f"multihop/{name}.json", sha256, _HIPPORAG + f"{name}.json")
+            for name, sha256 in (
+                ("hotpotqa_train", "6c0e2689d03c94b3bb4d5f94ed806ea4f4eb4f46c12132f8e91df774ad5c5a22"),
+                ("hotpotqa_train_corpus", "2671af600095eabc5b3f3bc3728861682f14fcced84ef1386509a8ae92647f88"),
+                ("musique_train", "bca674746844637f5c68408a96b67bc0542d98e7c53715f3acafe144bd5e4ff4"),
+                ("musique_train_corpus", "79845dd085f9df49c8ce440208763e2611aeb86c81ee0bdad2094504381bb651"),
+            )
         ),
     ),
     "wikitext-2": PublicSet(

@@ -130,6 +130,7 @@ class Bank:
         fit: str = "within",
         route: int | None = None,
         vector: np.ndarray[Any, Any] | None = None,
+        dated: bool = False,
     ) -> Results:
         """Events that answer ``query``, in reading order, with the scores and reasons of each.
 
@@ -151,8 +152,11 @@ class Bank:
         ``route`` compares only the vectors of so many leaves of the cluster tree; the share of vectors that was looked
         at is in the results. ``vector``: the query's vector [d]; by default the query is encoded. Equal queries give
         equal results.
+
+        With ``dated`` the budget is that of `Results.dated`: texts with the days of their relative times, and the day
+        of each session once. By default these words come on top.
         """
-        budget = Budget(None if tokens else words, tokens, k, contiguity, fit, tokenizer)
+        budget = Budget(None if tokens else words, tokens, k, contiguity, fit, tokenizer, dated)
         return self._searcher.search(query, budget, where=where, level=level, route=route, vector=vector)
 
     # -- word for word -----------------------------------------------------------------------------------------------

@@ -45,10 +45,13 @@ class Parent:
 class IndexPlan:
     """Columns that are indexed where a dataset has them, and how: BM25, approximate neighbours, and prefilters.
 
-    BITMAP is for columns of few values, BTREE for those of many and for ranges.
+    BITMAP is for columns of few values, BTREE for those of many and for ranges. ``unsaid``, the words of titles that
+    texts do not have, has a BM25 index where the record of the dataset says that its rows were read with titles; "" for
+    none.
     """
 
     text: str = "text"
+    unsaid: str = ""
     vector: str = "vector"
     scalars: Mapping[str, str] = field(default_factory=dict)
 
@@ -97,7 +100,8 @@ EVENT_INDEXES = IndexPlan(
 )
 
 DOCUMENT_INDEXES = IndexPlan(
-    scalars={"id": "BTREE", "session": "BTREE", "tenant": "BITMAP", "source": "BITMAP", "collection": "BITMAP"}
+    unsaid=schemas.UNSAID,
+    scalars={"id": "BTREE", "session": "BTREE", "tenant": "BITMAP", "source": "BITMAP", "collection": "BITMAP"},
 )
 
 NOTHING = "nothing"

@@ -42,6 +42,13 @@ DOCUMENTS = pa.schema(
     ]
 )
 
+UNSAID = "unsaid"
+"""Column of documents that are read with titles: the words of the title that the text does not have.
+
+A search hears a title there. The words that the text has too it hears in the text: counted twice, they found fewer of
+HotpotQA's passages, whose texts begin with their titles (80.0 for 82.0 % at 5).
+"""
+
 CONTAMINATION = pa.schema(
     [
         pa.field("document", pa.string(), nullable=False),

@@ -1,9 +1,11 @@
 """Vectors of units: the column `embedding`.
 
 Each unit's text is encoded once (`mnemic.encoder`); event vectors are means of these, so nothing is encoded twice, and
-equal texts of a batch share one encoding. The column is float16: for vectors of length 1 that rounds each component by
-at most 2**-12 of its size, moves a cosine by less than 0.0005 and halves the largest column of a bank. Steps that
-follow read the stored column, never a recomputed vector, and so make the same decisions on every machine.
+equal texts of a batch share one encoding. In banks with the section `context` a text is encoded behind its title and
+headings (`operators.context`), whose fingerprint is then part of that of the vectors. The column is float16: for
+vectors of length 1 that rounds each component by at most 2**-12 of its size, moves a cosine by less than 0.0005 and
+halves the largest column of a bank. Steps that follow read the stored column, never a recomputed vector, and so make
+the same decisions on every machine.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from mnemic.errors import ModelError
 from mnemic.hardware import dtype_fault
 from mnemic.terminal import one_line
 from mnemic.vectors import column
+from operators.context import with_context
 from operators.contracts import NO_REJECTS, BatchFunction, Resources, bounds, model_field, refuse
 from operators.sections import Driven, Section, dtype_field
 
@@ -28,6 +31,8 @@ from operators.sections import Driven, Section, dtype_field
 @dataclasses.dataclass(frozen=True)
 class Embed:
     """Row operator that adds ``embedding`` (fixed-size list of float16, the model's width) to rows with ``text``.
+
+    Rows that have a ``context`` too are encoded as "context: text".
 
     ``dtype`` ("auto", "bfloat16", "float32") is the model's. ``max_tokens`` cuts a text, special tokens included. With
     ``long_text`` "windows" instead of "truncate" a longer text is encoded in windows of that many tokens, without
@@ -120,7 +125,7 @@ class Embed:
         schema = _field(encoder.dimension)
 
         def embed(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-            texts = pc.dictionary_encode(batch.column("text"))
+            texts = pc.dictionary_encode(with_context(batch))
             embeddings = self._directions(encoder.encode(texts.dictionary.to_pylist()), texts.dictionary)
             embedded = column(embeddings[texts.indices.to_numpy()])
             return pa.RecordBatch.from_arrays([embedded], schema=schema), NO_REJECTS
@@ -145,7 +150,12 @@ class Embed:
         return stored
 
 
-SECTION = Section("embed", Embed, Driven("pipelines.steps.embedding:embedding_step", after=("units",)), on=True)
+SECTION = Section(
+    "embed",
+    Embed,
+    Driven("pipelines.steps.embedding:embedding_step", after=("units",), optional=("context",)),
+    on=True,
+)
 
 
 def _field(dimension: int) -> pa.Schema:

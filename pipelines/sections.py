@@ -15,7 +15,21 @@ from importlib.metadata import EntryPoint
 
 from mnemic.errors import RecipeError
 from mnemic.plugins import entries, load_entry
-from operators import contained, datastore, denoise, edits, embed, gate, sentences, split, suffixes, surprise, tokens
+from operators import (
+    contained,
+    context,
+    datastore,
+    denoise,
+    edits,
+    embed,
+    gate,
+    sentences,
+    split,
+    suffixes,
+    surprise,
+    times,
+    tokens,
+)
 from operators.cluster import operator as cluster
 from operators.contamination import operator as contamination
 from operators.curate import operator as curate
@@ -37,9 +51,11 @@ BUILT_IN: tuple[Section, ...] = (
     deduplicate.SECTION,
     edits.SECTION,
     sentences.SECTION,
+    context.SECTION,
     embed.SECTION,
     surprise.SECTION,
     segment.SECTION,
+    times.SECTION,
     denoise.SECTION,
     cluster.SECTION,
     semantic.SECTION,

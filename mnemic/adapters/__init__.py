@@ -3,7 +3,8 @@
 * ``langchain``    a retriever of LangChain; needs the extra `mnemic[langchain]`
 * ``llama_index``  a retriever of LlamaIndex; needs the extra `mnemic[llama-index]`
 
-They hand on what `mnemic.bank.Bank.search` finds, unchanged. Importing this package loads neither library.
+They hand on what `mnemic.bank.Bank.search` finds, with the days of relative times written into the texts. Importing
+this package loads neither library.
 """
 
 from __future__ import annotations
@@ -17,16 +18,20 @@ if TYPE_CHECKING:
     from mnemic.search import Hit
 
 
-def ask(bank: Bank, query: str, best_first: bool = False, **settings: Any) -> list[Hit]:
-    """What `Bank.search` finds with ``settings``: in reading order, or by falling score with ``best_first``."""
-    hits = bank.search(query, **settings)
-    return sorted(hits, key=lambda event: (-event.score, event.id)) if best_first else hits
+def ask(bank: Bank, query: str, best_first: bool = False, dated: bool = True, **settings: Any) -> list[tuple[Hit, str]]:
+    """What `Bank.search` finds with ``settings``, each with its text for a model, which has its days with ``dated``.
+
+    In reading order, or by falling score with ``best_first``.
+    """
+    hits = bank.search(query, dated=dated, **settings)
+    pairs = list(zip(hits, hits.dated if dated else [hit.text for hit in hits], strict=True))
+    return sorted(pairs, key=lambda pair: (-pair[0].score, pair[0].id)) if best_first else pairs
 
 
 def facts(event: Hit) -> dict[str, Any]:
-    """All fields of an event but its id and text, as values that JSON has; ``time`` is ISO 8601 or None."""
+    """All fields of an event but its id, text and times, as values that JSON has; ``time`` is ISO 8601 or None."""
     values = dataclasses.asdict(event)
-    del values["id"], values["text"]
+    del values["id"], values["text"], values["spoken"]
     values["time"] = None if event.time is None else event.time.isoformat()
     values["metadata"] = {
         name: value.isoformat() if isinstance(value, datetime) else value for name, value in event.metadata.items()

@@ -32,7 +32,8 @@ except ImportError as error:
 class BankRetriever(BaseRetriever):  # type: ignore[misc]
     """Events of ``bank`` that answer a query, as documents of LangChain.
 
-    A document has the event's text as ``page_content`` and its id as ``id``. Its ``metadata``, which JSON can hold, is
+    A document has the event's text as ``page_content`` (of `Results.dated`, unless ``dated`` is false) and its id as
+    ``id``. Its ``metadata``, which JSON can hold, is
     the rest of `mnemic.search.Hit`: document, source (its name in the recipe), locator (where in it), collection,
     tenant, session, level, start and end (characters of the document), time (ISO 8601), speakers, turns, words, reason,
     and score (fused), similarity, bm25, event_bm25, document_bm25, None where a signal did not rank the event.
@@ -59,6 +60,7 @@ class BankRetriever(BaseRetriever):  # type: ignore[misc]
     fit: str = "within"
     route: int | None = None
     best_first: bool = False
+    dated: bool = True
 
     @classmethod
     def open(
@@ -77,7 +79,7 @@ class BankRetriever(BaseRetriever):  # type: ignore[misc]
         own = {name: getattr(self, name) for name in _SETTINGS}
         narrowed = {"where": [self.where, settings.pop("where", None)]}
         hits = ask(self.bank, query, **(own | settings | narrowed))
-        return [Document(event.text, id=event.id, metadata=facts(event)) for event in hits]
+        return [Document(text, id=event.id, metadata=facts(event)) for event, text in hits]
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **settings: Any

@@ -40,8 +40,9 @@ except ImportError as error:
 class BankRetriever(BaseRetriever):  # type: ignore[misc]
     """Events of ``bank`` that answer a query, as nodes of LlamaIndex with their fused scores.
 
-    A node has the event's id and text, its range of characters in the document (``start_char_idx``, ``end_char_idx``),
-    and the document as its source (``ref_doc_id``). Its ``metadata``, which JSON can hold, is the rest of
+    A node has the event's id and text (of `Results.dated`, unless ``dated`` is false), its range of characters in the
+    document (``start_char_idx``, ``end_char_idx``), and the document as its source (``ref_doc_id``). Its ``metadata``,
+    which JSON can hold, is the rest of
     `mnemic.search.Hit`: document, source (its name in the recipe), locator (where in it), collection, tenant,
     session, level, start, end, time (ISO 8601), speakers, turns, words, reason, and score, similarity, bm25,
     event_bm25, document_bm25, None where a signal did not rank the event. A language model is given the text alone, so
@@ -71,6 +72,7 @@ class BankRetriever(BaseRetriever):  # type: ignore[misc]
         fit: str = "within",
         route: int | None = None,
         best_first: bool = False,
+        dated: bool = True,
         shown: Collection[str] = (),
         callback_manager: CallbackManager | None = None,
     ) -> None:
@@ -91,6 +93,7 @@ class BankRetriever(BaseRetriever):  # type: ignore[misc]
             "fit": fit,
             "route": route,
             "best_first": best_first,
+            "dated": dated,
         }
 
     @classmethod
@@ -106,19 +109,19 @@ class BankRetriever(BaseRetriever):  # type: ignore[misc]
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         hits = ask(self.bank, query_bundle.query_str, **self.settings)
-        return [NodeWithScore(node=_node(event, self.shown), score=event.score) for event in hits]
+        return [NodeWithScore(node=_node(event, text, self.shown), score=event.score) for event, text in hits]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return await asyncio.to_thread(self._retrieve, query_bundle)
 
 
-def _node(event: Hit, shown: Collection[str]) -> TextNode:
+def _node(event: Hit, text: str, shown: Collection[str]) -> TextNode:
     metadata = facts(event)
     origin = {"source": event.source, "locator": event.locator}
     document = RelatedNodeInfo(node_id=event.document, node_type=ObjectType.DOCUMENT, metadata=origin)
     return TextNode(
         id_=event.id,
-        text=event.text,
+        text=text,
         start_char_idx=event.start,
         end_char_idx=event.end,
         metadata=metadata,

@@ -26,7 +26,17 @@ EXAMPLES = """  mnemic search memory/python-environment "how do I tag a dataset 
   mnemic search memory/notes                    asks for questions, one a line"""
 
 _FILTERS = ("tenant", "source", "collection", "session", "speaker")
-_SIGNALS = {"similarity": "cosine", "bm25": "bm25", "event_bm25": "event", "document_bm25": "document"}
+_SIGNALS = {
+    "similarity": "cosine",
+    "bm25": "bm25",
+    "event_bm25": "event",
+    "document_bm25": "document",
+    "part_similarity": "part",
+    "title_bm25": "title",
+}
+_COSINES = ("similarity", "part_similarity")
+_OF_CONTEXT = ("part_similarity", "title_bm25")
+"""Signals that only banks with `context` have, and their JSON."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--where", help="SQL condition over the columns of events, applied before the search")
     parser.add_argument("--level", choices=LEVELS, help="search only this level (default: the smallest)")
     parser.add_argument("--route", type=int, metavar="N", help="compare only vectors in the N nearest clusters")
+    parser.add_argument(
+        "--dated", action="store_true", help="write the days of relative times into the texts, and count them"
+    )
     parser.add_argument("--release", help="a release other than the newest")
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -57,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         "where": [arguments.where, _named(arguments)],
         "level": arguments.level,
         "route": arguments.route,
+        "dated": arguments.dated,
     }
     if arguments.query is not None:
         _answer(bank, arguments.query, settings, arguments)
@@ -92,7 +106,7 @@ def _answer(bank: Bank, question: str, settings: dict[str, Any], arguments: argp
     results = bank.search(question, **settings)
     if arguments.json:
         for hit in results:
-            say(json.dumps(dataclasses.asdict(hit), default=str))
+            say(json.dumps(_facts(hit, arguments.dated), default=str))
         return
     if not results:
         print("Nothing found. Use other words, or a larger --words.", file=sys.stderr if arguments.text else sys.stdout)
@@ -102,7 +116,7 @@ def _answer(bank: Bank, question: str, settings: dict[str, Any], arguments: argp
         return
     terms = {_root(word) for word in re.findall(r"\w+", question.lower()) if len(word) > 2}
     for hit in results:
-        print(_shown(hit, terms, sys.stdout.isatty()))
+        print(_shown(hit, terms, sys.stdout.isatty(), arguments.dated))
     say(_summed_up(results, bank.release.name))
 
 
@@ -111,22 +125,32 @@ def _summed_up(results: Results, release: str) -> str:
     return f"{len(results)} event{'s' * (len(results) != 1)}, {results.words} words, from release {release}{scanned}"
 
 
-def _shown(event: Hit, terms: set[str], colour: bool) -> str:
+def _shown(event: Hit, terms: set[str], colour: bool, dated: bool = False) -> str:
     where = f"{one_line(event.source, 200)}  {one_line(event.locator, 400)}"
     when = f"  {event.time:%Y-%m-%d %H:%M}" if event.time else ""
     scores = [
-        f"{name} {value:.3f}" if signal == "similarity" else f"{name} {value:.2f}"
+        f"{name} {value:.3f}" if signal in _COSINES else f"{name} {value:.2f}"
         for signal, name in _SIGNALS.items()
         if (value := getattr(event, signal)) is not None
     ]
     signals = ", ".join([f"{event.reason}; fused {event.score:.4f}", *scores])
-    body = textwrap.indent("\n".join(textwrap.fill(line, 112) for line in plain(event.text).splitlines()), "    ")
+    text = event.dated if dated else event.text
+    body = textwrap.indent("\n".join(textwrap.fill(line, 112) for line in plain(text).splitlines()), "    ")
     if colour:
         where = f"\x1b[1m{where}\x1b[0m"
         body = re.sub(r"\w+", lambda word: _highlighted(word[0], terms), body)
     facts = f"[{one_line(signals, 400)}]  {one_line(event.level, 40)} {one_line(event.id[:12], 12)}"
     own = "".join(f"    {one_line(f'{name}: {_plain(value)}', 200)}\n" for name, value in event.metadata.items())
     return f"{where}{when}\n    {facts}\n{own}{body}\n"
+
+
+def _facts(event: Hit, dated: bool) -> dict[str, Any]:
+    """The fields of an event as JSON has them; its dated text where that was asked for."""
+    values = dataclasses.asdict(event)
+    del values["spoken"]
+    left_out = [name for name in _OF_CONTEXT if values[name] is None]
+    facts = {name: value for name, value in values.items() if name not in left_out}
+    return {**facts, "dated": event.dated} if dated else facts
 
 
 def _plain(value: object) -> str:

@@ -28,7 +28,13 @@ MOST = 1_000
 DEEP = 16
 """Lists of conditions that may stand in each other."""
 
-_TIMES = {"after": ("end_time", ">="), "before": ("start_time", "<")}
+_TIMES = {
+    "after": ("end_time", ">="),
+    "before": ("start_time", "<"),
+    "meant_after": ("meant_end", ">"),
+    "meant_before": ("meant_start", "<"),
+}
+"""Name -> column and comparison: when a row was said, and the days that it speaks of (`operators.times`)."""
 _NAMES = (*OF_DOCUMENTS, "speaker", *_TIMES)
 
 
@@ -45,8 +51,8 @@ class Conditions:
 
         A mapping has the names tenant, source, collection, session, document, speaker (a value, or a list of which one
         must hold; an empty list finds nothing) and after, before (times, or ISO 8601: from the first, and before the
-        second). Raises `QueryError` for an unknown name, an unreadable time, and a value that is none: None, bytes, an
-        iterator, NaN.
+        second), and meant_after, meant_before, the same of the days that a row speaks of. Raises `QueryError` for an
+        unknown name, an unreadable time, and a value that is none: None, bytes, an iterator, NaN.
         """
         parts = list(_flat(where, 0))
         texts = tuple(dict.fromkeys(part for part in parts if isinstance(part, str)))
@@ -162,6 +168,11 @@ def _is_none(value: Any) -> bool:
 
 def _named(name: str, value: tuple[str, ...] | datetime, columns: Collection[str], dataset: str) -> str:
     column = _TIMES[name][0] if name in _TIMES else "speakers" if name == "speaker" else name
+    if column not in columns and column.startswith("meant_"):
+        raise QueryError(
+            f"This bank does not know in {dataset} which days are meant, so that {name} cannot be asked of it. Write "
+            "`times: {}` into its recipe and build it again, or ask with after and before when it was said."
+        )
     if column not in columns:
         raise QueryError(
             f"This bank has no column {column} in {dataset}, so that {name} cannot be asked of it. If an older mnemic "

@@ -14,14 +14,16 @@ from mnemic.errors import QueryError
 from mnemic.metadata import metadata_fields
 from mnemic.search.buffers import FITS
 from mnemic.search.hybrid import Ranked, workers
-from mnemic.search.results import Hit
+from mnemic.search.results import Hit, Results
+from mnemic.search.spoken import dated_sizes, spoken
 from mnemic.view import View
+from mnemic.words import count_words
 
 if TYPE_CHECKING:
     from mnemic.encoder import TextEncoder
 
 _SHOWN = ("id", "document", "start", "end", "speakers", "text", "words")
-_FACTS = ("id", "document", "start", "end", "words", "level", "start_time", "speakers")
+_FACTS = ("id", "document", "start", "end", "words", "level", "start_time", "end_time", "speakers")
 _TEXTS = ("text", "turns")
 """Columns of an event in a hit: facts may stand in memory, texts are read for the hits alone."""
 _DOCUMENT = ("source", "collection", "tenant", "session")
@@ -30,6 +32,8 @@ _SIGNALS = {
     "bm25": "words",
     "event_bm25": "words of its event",
     "document_bm25": "words of its document",
+    "part_similarity": "meaning of its best part",
+    "title_bm25": "words of its title",
 }
 
 WORDS_A_ROW = 5
@@ -42,6 +46,7 @@ class Budget:
     """How much may be taken: ``words`` or ``tokens`` in all (of ``tokenizer``), at most ``k`` events.
 
     ``contiguity`` is the share for neighbours, ``fit`` what happens to the first that does not fit (`buffers.take`).
+    With ``dated`` the days that texts speak of are counted too.
     """
 
     words: int | None
@@ -50,6 +55,7 @@ class Budget:
     contiguity: float
     fit: str
     tokenizer: Any = None
+    dated: bool = False
 
     def __post_init__(self) -> None:
         for name in ("words", "tokens", "k"):
@@ -70,8 +76,13 @@ class Budget:
         return max(FEWEST, min(MOST, fitting), 2 * (self.k or 0))
 
 
-def sizes_of(view: View, facts: pa.Table, count: Callable[[str], int] | None) -> list[int]:
-    """How much of a budget each row of ``facts`` takes: tokens by ``count``, or words where that is None."""
+def sizes_of(view: View, facts: pa.Table, count: Callable[[str], int] | None, dated: bool = False) -> list[int]:
+    """How much of a budget each row of ``facts`` takes: tokens by ``count``, or words where that is None.
+
+    With ``dated`` it takes the days that it speaks of as well.
+    """
+    if dated:
+        return dated_sizes(view, facts, count or count_words)
     if count is None:
         return facts["words"].to_pylist()  # type: ignore[no-any-return]
     texts = view.dataset("events").take_rows(facts["_rowid"].to_numpy(), ["text"])["text"]
@@ -102,7 +113,7 @@ def hits_of(view: View, ranked: Ranked, chosen: Mapping[int, int | None]) -> lis
     by_id = {row["id"]: row for row in read_rows(documents, owners, ["id", "locator", *_DOCUMENT, *own]).to_pylist()}
     rows = [fact | more for fact, more in zip(facts, texts.result().to_pylist(), strict=True)]
     hits = []
-    for place, row in zip(places, rows, strict=True):
+    for place, row, parts in zip(places, rows, spoken(view, rows), strict=True):
         document = by_id[row["document"]]
         scores: dict[str, Any] = dict.fromkeys(_SIGNALS)
         scores |= {name: _number(values[place]) for name, values in ranked.signals.items()}
@@ -117,9 +128,22 @@ def hits_of(view: View, ranked: Ranked, chosen: Mapping[int, int | None]) -> lis
                 **scores,
                 reason=_reason(ranked, place, chosen[place], ids),
                 metadata={name: document[name] for name in own if document[name] is not None},
+                spoken=parts,
             )
         )
     return hits
+
+
+def without_worst(results: Results, budget: Budget, count: Callable[[str], int] | None) -> Results:
+    """The results without their worst, as long as their dated texts take more than the budget; one at least.
+
+    The line of a session's day is counted for its best row, and another one of it may be taken in its place.
+    """
+    limit = budget.tokens or budget.words
+    while limit is not None and len(results) > 1 and sum(map(count or count_words, results.dated)) > limit:
+        worst = min(results, key=lambda hit: (hit.score, hit.id))
+        results = Results([hit for hit in results if hit is not worst], results.scanned)
+    return results
 
 
 def _reason(ranked: Ranked, place: int, beside: int | None, ids: Sequence[str]) -> str:

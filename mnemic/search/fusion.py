@@ -32,6 +32,18 @@ def ranks(scores: Floats) -> Floats:
     return places
 
 
+def scaled(scores: Floats, pool: int) -> Floats:
+    """Scores float64 [n] between that of the ``pool``-th best (or the worst), 0, and that of the best, 1; NaN is 0.
+
+    Beyond the pool all have 0, and so they have where all are alike: such a signal says nothing.
+    """
+    descending = np.sort(scores[~np.isnan(scores)])[::-1]
+    if not len(descending) or descending[0] == descending[min(pool, len(descending)) - 1]:
+        return np.zeros(len(scores))
+    best, last = descending[0], descending[min(pool, len(descending)) - 1]
+    return np.clip(np.nan_to_num((scores - last) / (best - last)), 0.0, 1.0)
+
+
 def with_neighbours(scores: Floats, pairs: Integers, share: float) -> Floats:
     """The larger of each score and ``share`` of a neighbour's; ``pairs`` [m, 2] are (row, neighbour).
 

@@ -23,6 +23,7 @@ from mnemic.conditions import all_of
 from mnemic.dataset import Snapshot
 from mnemic.dataset.index import read_rows, rows_of_ids, search_text, search_vector
 from mnemic.quoting import one_of
+from mnemic.schema import UNSAID
 from mnemic.search.condition import of_level
 from mnemic.search.fusion import DENSE_SHARE, TEXT_SHARE, fuse, ranks, with_neighbours
 
@@ -39,8 +40,8 @@ They give less than a point of recall, and at a million rows cost a third of a s
 the level is met by few rows of the index, so that little can be skipped. Documents have an index of their own.
 """
 
-_FACTS = ("id", "document", "first_unit", "end_unit", "words", "previous", "next")
-_GIVEN = ["id", "words", "_rowid"]
+FACTS = ("id", "document", "first_unit", "end_unit", "words", "previous", "next")
+GIVEN = ["id", "words", "_rowid"]
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,17 @@ def rank_events(
     varying: bool = True,
     near: str | None = None,
     pool: int = POOL,
+    titles: bool = False,
 ) -> Ranked:
     """Rank the rows of ``level`` (None: the leaves) that satisfy ``where`` for ``query`` and its ``vector`` [d].
 
     The words of ``documents`` that satisfy ``within`` are heard as well (None: of none), and with ``events_heard``
-    those of events. ``varying`` says that ``where`` may hold for one row of a document and not for another. With
-    ``near`` only the vectors of rows that satisfy that too are compared. Each signal gives its ``pool`` best.
+    those of events, with ``titles`` those of the titles of documents. ``varying`` says that ``where`` may hold for one
+    row of a document and not for another. With ``near`` only the vectors of rows that satisfy that too are compared.
+    Each signal gives its ``pool`` best.
     """
     rows = of_level(level, where, events.schema.names)
-    names = [name for name in _FACTS if name in events.schema.names]
+    names = [name for name in FACTS if name in events.schema.names]
     queries: dict[str, Callable[[], pa.Table]] = {
         "bm25": functools.partial(search_text, events, "text", (), query, pool, rows)
     }
@@ -91,10 +94,14 @@ def rank_events(
         queries["event_bm25"] = functools.partial(search_text, events, "text", (), query, pool, holders)
     if documents is not None:
         queries["document_bm25"] = functools.partial(search_text, documents, "text", "id", query, pool, within)
+        if titles:
+            queries["title_bm25"] = functools.partial(search_text, documents, UNSAID, "id", query, pool, within)
     answers = dict(zip(queries, workers().map(lambda ask: ask(), queries.values()), strict=True))
 
     hits: dict[str, pa.Table] = {name: answers.pop(name) for name in OWN if name in answers}
     of_documents = answers.pop("document_bm25", None)
+    if titles and of_documents is not None:
+        of_documents = _summed(of_documents, answers.pop("title_bm25"))
     every = [*hits.values(), *answers.values()]
     numbers = np.unique(np.concatenate([table["_rowid"].to_numpy() for table in every]))
     read = read_rows(events, numbers, names).append_column("_rowid", pa.array(numbers))
@@ -107,7 +114,7 @@ def rank_events(
     if of_documents is not None:
         at = pc.index_in(facts["document"], value_set=of_documents["id"].combine_chunks())
         signals["document_bm25"] = of_documents["_score"].take(at.combine_chunks()).to_numpy().astype(np.float64)
-    pairs = _pairs(facts, place)
+    pairs = pairs_of(facts, place)
     shares = {"similarity": DENSE_SHARE, "bm25": TEXT_SHARE}
     raised = {
         name: with_neighbours(scores, pairs, shares[name]) if name in shares else scores
@@ -123,7 +130,7 @@ def rank_events(
         if row in new_place and neighbour in new_place:
             beside.setdefault(new_place[row], []).append(new_place[neighbour])
     return Ranked(
-        facts.select(_GIVEN).take(pa.array(order)),
+        facts.select(GIVEN).take(pa.array(order)),
         [beside.get(row, []) for row in range(len(order))],
         fused[order],
         {name: scores[order] for name, scores in signals.items()},
@@ -197,7 +204,13 @@ def _scores_of_holders(table: pa.Table, facts: pa.Table) -> Floats:
     return scores
 
 
-def _pairs(facts: pa.Table, place: dict[str, int]) -> Integers:
+def _summed(texts: pa.Table, titles: pa.Table) -> pa.Table:
+    """The scores of texts and of titles of documents, added: columns id and _score, each document once."""
+    both = pa.concat_tables([texts.select(["id", "_score"]), titles.select(["id", "_score"])])
+    return both.group_by("id", use_threads=False).aggregate([("_score", "sum")]).rename_columns(["id", "_score"])
+
+
+def pairs_of(facts: pa.Table, place: dict[str, int]) -> Integers:
     """(row, neighbour) for all neighbours that are there, next before previous."""
     pairs = [
         (row, place[neighbour])

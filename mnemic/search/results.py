@@ -17,15 +17,21 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from html import escape, unescape
 from typing import Any
 
 from mnemic.terminal import one_line, plain
+from mnemic.times import dated, said
+from mnemic.words import count_words
 
 _ELEMENT = re.compile(r"<[\s/]*passage(?:\s*-\s*0*(\d{1,6}))?", re.IGNORECASE)
 _LONGEST = 200
 """Characters of a source, a locator or a name in the markup: they are of the corpus too, and may be of any length."""
+
+
+Spoken = tuple[tuple[int, datetime], ...]
+"""(first character of a part of a text, when it was said), in order; empty where nobody says."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +39,10 @@ class Hit:
     """An event that answers a query, with the reasons it was found.
 
     Scores are None where the signal did not rank it: ``similarity`` is the cosine to the query, ``bm25`` its own score
-    in words, ``event_bm25`` and ``document_bm25`` those of the event and of the document that it is in. ``metadata``
-    has the columns that the recipe names, of its document, without nulls.
+    in words, ``event_bm25`` and ``document_bm25`` those of the event and of the document that it is in. Of a session
+    in a bank with `context`, ``part_similarity`` is the cosine of its best part, ``title_bm25`` the score of its title.
+    ``metadata`` has the columns that the recipe names, of its document, without nulls. ``spoken`` are (first character
+    of a part in the text, when it was said).
     """
 
     id: str
@@ -59,6 +67,17 @@ class Hit:
     document_bm25: float | None
     reason: str
     metadata: dict[str, Any] = field(default_factory=dict)
+    part_similarity: float | None = None
+    title_bm25: float | None = None
+    spoken: Spoken = ()
+
+    @property
+    def dated(self) -> str:
+        """The text with the days of its relative times behind them: "I went yesterday (7 May 2023)".
+
+        They are resolved against the time of the turn that they are in; a text without a time stays as it is.
+        """
+        return dated_text(self.text, self.spoken)
 
 
 class Results(list[Hit]):
@@ -66,6 +85,9 @@ class Results(list[Hit]):
 
     ``words`` is the sum of their words; ``scanned`` is the share of the searched level's vectors that were compared
     with the query: 1.0 for an exact search, less through an index or a route.
+
+    ``dated`` are their texts for a model: relative times have their days, and the first text of a session begins with a
+    line that says the day, "[8 May 2023]". ``dated_words`` is the sum of their words.
     """
 
     def __init__(self, hits: list[Hit], scanned: float = 1.0) -> None:
@@ -76,13 +98,32 @@ class Results(list[Hit]):
     def words(self) -> int:
         return sum(event.words for event in self)
 
-    def text(self, *, sources: bool = True) -> str:
+    @property
+    def dated(self) -> list[str]:
+        days = set[tuple[str, date]]()
+        texts = []
+        for hit in self:
+            day = (hit.document, hit.time.date()) if hit.time else None
+            first = day is not None and day not in days
+            texts.append(f"{day_line(hit.time)}\n{hit.dated}" if first and hit.time else hit.dated)
+            if day is not None:
+                days.add(day)
+        return texts
+
+    @property
+    def dated_words(self) -> int:
+        return sum(map(count_words, self.dated))
+
+    def text(self, *, sources: bool = True, dated: bool = True) -> str:
         """The texts as part of a prompt: numbered passages, each with its source, locator, session, time and speakers.
 
-        Without ``sources`` each has its number alone. The texts keep the budget of the search; the lines around them
-        come on top. No text can end its passage or begin another one. Empty where nothing was found.
+        Without ``sources`` each has its number alone. Relative times have their days, unless ``dated`` is false; the
+        day of a session is in the line around the text, or before its first text where that has no time. The texts keep
+        the budget of the search, with their days where it was asked for ``dated`` ones; the lines around them come on
+        top. No text can end its passage or begin another one. Empty where nothing was found.
         """
-        texts = [plain(hit.text).strip() for hit in self]
+        written = [hit.text for hit in self] if not dated else [hit.dated for hit in self] if sources else self.dated
+        texts = [plain(one).strip() for one in written]
         element = _unused_element(texts)
         passages = []
         for number, (hit, text) in enumerate(zip(self, texts, strict=True), start=1):
@@ -92,6 +133,21 @@ class Results(list[Hit]):
             )
             passages.append(f"<{element}{markup}>\n{text}\n</{element}>")
         return "\n".join(passages)
+
+
+def dated_text(text: str, spoken: Spoken) -> str:
+    """``text`` with the days of its relative times, each part resolved against its own time (`mnemic.times.dated`)."""
+    if not spoken:
+        return text
+    starts = [start for start, _ in spoken]
+    ends = [*starts[1:], len(text)]
+    before = text[: starts[0]]
+    parts = (dated(text[start:end], time.date()) for (start, time), end in zip(spoken, ends, strict=True))
+    return "".join([before, *parts])
+
+
+def day_line(time: datetime) -> str:
+    return f"[{said(time.date())}]"
 
 
 def _origin(hit: Hit) -> dict[str, str]:

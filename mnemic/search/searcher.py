@@ -13,10 +13,11 @@ from mnemic.conditions import Conditions, Where
 from mnemic.dataset.index import built, search_settings
 from mnemic.errors import ModelError, QueryError
 from mnemic.models import weights_hash
-from mnemic.schema import LEVELS
-from mnemic.search.answer import Budget, hits_of, sizes_of, token_counter
+from mnemic.schema import LEVELS, UNSAID
+from mnemic.search.answer import Budget, hits_of, sizes_of, token_counter, without_worst
 from mnemic.search.buffers import cut, reading_order, take
-from mnemic.search.hybrid import EVENTS_HEARD, rank_events
+from mnemic.search.documents import rank_documents
+from mnemic.search.hybrid import EVENTS_HEARD, Ranked, rank_events
 from mnemic.search.results import Results
 from mnemic.search.route import RouteTree
 from mnemic.search.vector import query_vector
@@ -59,6 +60,16 @@ class Searcher:
         return 1.0 if settings is None else min(1.0, settings.nprobes / settings.partitions)
 
     @cached_property
+    def placed(self) -> bool:
+        """Whether the vectors know where their units stand: those of a bank whose recipe has `context`."""
+        return bool(self.view.record("context"))
+
+    @cached_property
+    def titled(self) -> bool:
+        """Whether titles of documents are heard: their words are indexed in banks whose recipe has `context`."""
+        return self.placed and UNSAID in built(self.view.dataset("documents"))
+
+    @cached_property
     def tree(self) -> RouteTree:
         """The tree of clusters, for routing."""
         with fitting(self.view, "The clusters"):
@@ -77,6 +88,33 @@ class Searcher:
             )
         return encoded
 
+    def _ranked(
+        self, query: str, vector: Floats32, conditions: Conditions, level: str | None, near: str | None, pool: int
+    ) -> Ranked:
+        """The rows of ``level`` that satisfy the conditions, from best to worst."""
+        events, documents = self.view.dataset("events"), self.view.dataset("documents")
+        where, within = conditions.sql(events.schema, "events"), conditions.of_documents()
+        if level == "session" and self.placed:
+            titles = documents if self.titled else None
+            return rank_documents(events, query, vector, where, titles, within, near=near, pool=pool)
+        indexed = level != "session" and "text" in built(documents)
+        return rank_events(
+            events,
+            query,
+            vector,
+            where,
+            level,
+            documents if indexed else None,
+            within,
+            events_heard=level not in ("session", "event")
+            and "leaf" in events.schema.names
+            and events.count() <= EVENTS_HEARD,
+            varying=conditions.vary,
+            near=near,
+            pool=pool,
+            titles=self.titled,
+        )
+
     def search(
         self,
         query: str,
@@ -92,34 +130,21 @@ class Searcher:
             raise QueryError("The query is empty. Ask for something, as in bank.search('how do I tag a version?').")
         query = query.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no meaning to search for
         view, events = self.view, self.view.dataset("events")
-        names = events.schema.names
         conditions = Conditions.of(where)
         allowed = conditions.sql(events.schema, "events")
         if level is not None and level not in LEVELS:
             raise QueryError(f"There is no level {level!r} of events; choose one of {', '.join(LEVELS)}.")
         sought = self._query_vector(query, vector)
-        indexed = level != "session" and "text" in built(view.dataset("documents"))
         routed = None if route is None else self.tree.route(sought, route)
         budget = budget if budget.words or budget.tokens or budget.k else dataclasses.replace(budget, k=10)
         with fitting(view, "The events"), readable_condition(allowed, events, "events"):
-            ranked = rank_events(
-                events,
-                query,
-                sought,
-                allowed,
-                level,
-                view.dataset("documents") if indexed else None,
-                conditions.of_documents(),
-                events_heard=level not in ("session", "event") and "leaf" in names and events.count() <= EVENTS_HEARD,
-                varying=conditions.vary,
-                near=routed.condition if routed else None,
-                pool=budget.pool,
-            )
+            ranked = self._ranked(query, sought, conditions, level, routed.condition if routed else None, budget.pool)
         count = None if budget.tokens is None else token_counter(budget.tokenizer, lambda: self.encoder)
-        sizes = sizes_of(view, ranked.facts, count)
+        sizes = sizes_of(view, ranked.facts, count, budget.dated)
         places = take(sizes, ranked.neighbours, budget.tokens or budget.words, budget.k, budget.contiguity, budget.fit)
         with fitting(view, "The events and documents"):
             hits = hits_of(view, ranked, places)
         if budget.words is not None and len(hits) == 1 and budget.fit == "within":
             hits = [cut(hits[0], budget.words)]
-        return Results(reading_order(hits), self.probed if routed is None else routed.share)
+        results = Results(reading_order(hits), self.probed if routed is None else routed.share)
+        return without_worst(results, budget, count) if budget.dated and budget.fit == "within" else results

@@ -8,12 +8,15 @@ and told; the document is kept.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from mnemic.errors import RecipeError
+from mnemic.schema import UNSAID
 from pipelines.sources.text import text_fault
 from pipelines.sources.times import FORMS, read_time
 
@@ -128,6 +131,51 @@ def _kind(value: object) -> str:
 
 
 _READ: dict[str, Any] = {"text": _text, "number": _number, "time": _time, "list": _list}
+
+
+MOST_TITLE_WORDS = 32
+"""Words of a title that a search hears."""
+
+TITLE = "title"
+"""The column that holds what a document is called, and the field of the metadata that a source states it in."""
+
+
+def titled(sources: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The sources of a recipe, each with a column `title`: the one that it names, else the title that it states.
+
+    Those of other packages that keep no metadata stay as they are. Raises `RecipeError` where a source has a column
+    `title` that is no text.
+    """
+    for source, name, kind in columns_of(sources):
+        if name == UNSAID:
+            raise RecipeError(
+                f"The column `{name}` of the source {source!r} has a name that `context` needs; name it otherwise."
+            )
+        if name == TITLE and kind != "text":
+            raise RecipeError(
+                f"The column `title` of the source {source!r} is a {kind}, and `context` puts titles before texts; "
+                "name that column otherwise, or make it a text."
+            )
+    return tuple(
+        source.model_copy(update={"columns": {TITLE: "text", **source.columns}})
+        if hasattr(source, "columns") and hasattr(source, "model_copy")
+        else source
+        for source in sources
+    )
+
+
+def unsaid(title: object, text: str) -> str | None:
+    """The words of ``title`` that ``text`` does not have, whatever their case; None for none.
+
+    Takes as long as looking through the text once for each of the first `MOST_TITLE_WORDS` words.
+    """
+    words = dict.fromkeys(re.findall(r"\w+", title)) if isinstance(title, str) else {}
+    missing = [word for word in list(words)[:MOST_TITLE_WORDS] if not _has(text, word)]
+    return " ".join(missing) or None
+
+
+def _has(text: str, word: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE) is not None
 
 
 def columns_of(sources: tuple[Any, ...]) -> Iterator[tuple[str, str, ColumnType]]:

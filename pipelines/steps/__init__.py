@@ -10,10 +10,12 @@ from typing import Any
 from mnemic.errors import RecipeError
 from mnemic.hardware import likely_device
 from mnemic.models import weights_hash
+from operators.context import SECTION as CONTEXT
 from operators.sections import Section
 from pipelines.identity import Record, models_of, resolved_fields
 from pipelines.recipe import Recipe
 from pipelines.sections import BUILT_IN, sections
+from pipelines.sources.columns import titled
 from pipelines.steps.contracts import Context, Status, Step
 from pipelines.steps.declared import resolved, step_of, with_optional
 from pipelines.steps.read import ReadStep
@@ -36,7 +38,9 @@ def each_step(recipe: Recipe, device: str | None = None) -> Iterator[Step]:
 
     Raises where the recipe names a model that is not there once its first step is asked for.
     """
-    read = ReadStep(recipe.sources, recipe.max_document_bytes, recipe.fragment_characters)
+    titles = getattr(recipe, CONTEXT.name) is not None
+    sources = titled(recipe.sources) if titles else recipe.sources
+    read = ReadStep(sources, recipe.max_document_bytes, recipe.fragment_characters, titles)
     running: dict[str, Step] = {read.name: read}
     operators = [(section, recipe.running(section)) for section in sections()]
     models = {model for _, operator in operators if operator is not None for model in models_of(operator)}

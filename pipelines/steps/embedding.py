@@ -28,6 +28,7 @@ from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import pending
 from mnemic.release import readable_release
 from mnemic.vectors import vectors
+from operators.context import COLUMN, with_context
 from operators.embed import Embed
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context
@@ -63,7 +64,7 @@ class EmbedStep(GrowStep):
 
         def made() -> Compute:
             texts = store[name].require(now).scan(columns, fragments=todo)
-            earlier = EarlierRows(store[name].require(version), columns[0], names, texts)
+            earlier = EarlierRows(store[name].require(version), names, texts)
             return Reusing(earlier, functools.cache(encoding), schema)
 
         return made
@@ -87,22 +88,24 @@ class EmbedStep(GrowStep):
 
 def embedding_step(record: Record, operator: Embed, after: tuple[str, ...]) -> EmbedStep:
     """The step of a recipe's ``embed`` section."""
-    return EmbedStep(record, operator, "units", ("text",), after)
+    columns = ("text", COLUMN) if "context" in after else ("text",)
+    return EmbedStep(record, operator, "units", columns, after)
 
 
 class EarlierRows:
-    """The rows of an earlier state of a dataset, in columns ``names``, for texts of now."""
+    """The rows of an earlier state of a dataset, in columns ``names``, for texts of now.
 
-    def __init__(
-        self, earlier: Snapshot, text: str, names: Iterable[str], pending_batches: Iterable[pa.RecordBatch]
-    ) -> None:
-        self._earlier, self._text, self._names = earlier, text, list(names)
-        pending_hashes = np.unique(
-            np.concatenate([np.zeros(0, np.uint64), *(text_hashes(batch[text]) for batch in pending_batches)])
-        )
+    A text is what is encoded (`operators.context.with_context`), of the columns that a state has for it.
+    """
+
+    def __init__(self, earlier: Snapshot, names: Iterable[str], pending_batches: Iterable[pa.RecordBatch]) -> None:
+        self._earlier, self._names = earlier, list(names)
+        self._columns = [name for name in ("text", COLUMN) if name in earlier.schema.names]
+        hashes_of_pending = (text_hashes(with_context(batch)) for batch in pending_batches)
+        pending_hashes = np.unique(np.concatenate([np.zeros(0, np.uint64), *hashes_of_pending]))
         hashes, rows = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
-        for batch in earlier.scan([text], row_ids=True):
-            batch_hashes = text_hashes(batch[text])
+        for batch in earlier.scan(self._columns, row_ids=True):
+            batch_hashes = text_hashes(with_context(batch))
             hit = _place(pending_hashes, batch_hashes) >= 0
             hashes.append(batch_hashes[hit])
             rows.append(batch["_rowid"].to_numpy()[hit])
@@ -113,12 +116,11 @@ class EarlierRows:
         """For each text the row of the table that holds its columns, or -1; int64 [texts], and the table."""
         place = _place(self._hashes, text_hashes(texts))
         rows, row_of = np.unique(self._rows[place[place >= 0]], return_inverse=True)
-        stored = self._earlier.take_rows(rows, [self._text, *self._names])
+        stored = self._earlier.take_rows(rows, [*self._columns, *self._names])
         place[place >= 0] = row_of
         reusable = np.flatnonzero(place >= 0)
-        same = pc.equal(
-            stored[self._text].combine_chunks().take(pa.array(place[reusable])), texts.take(pa.array(reusable))
-        )
+        encoded = with_context(stored).combine_chunks()
+        same = pc.equal(encoded.take(pa.array(place[reusable])), texts.take(pa.array(reusable)))
         place[reusable[~same.to_numpy(zero_copy_only=False)]] = -1  # another text of the same hash
         place[np.isin(place, np.flatnonzero(_without_direction(stored.select(self._names))))] = -1
         return place, stored.select(self._names)
@@ -135,7 +137,7 @@ class Reusing:
         self.reused = 0
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        place, stored = self._earlier.of(batch.column(0))
+        place, stored = self._earlier.of(with_context(batch))
         missing = place < 0
         self.reused += int((~missing).sum())
         parts: list[Any] = [stored.cast(self._schema)]

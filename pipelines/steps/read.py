@@ -20,17 +20,18 @@ import pyarrow.compute as pc
 from mnemic.catalogue import CATALOGUE, DatasetSpec
 from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.dataset.growth import add_fields
+from mnemic.dataset.index import TITLES
 from mnemic.dataset.write import WrittenFragment, append, write_rows
 from mnemic.errors import MnemicError, RecipeError, SourceError
 from mnemic.ids import content_hash, document_id, hash_parts
 from mnemic.metadata import metadata_field
 from mnemic.quoting import one_of
-from mnemic.schema import DOCUMENTS
+from mnemic.schema import DOCUMENTS, UNSAID
 from operators.contracts import Resources
 from pipelines import faults
 from pipelines.identity import Record
 from pipelines.seen import SeenIds
-from pipelines.sources.columns import Columns, columns_of, typed
+from pipelines.sources.columns import TITLE, Columns, columns_of, typed, unsaid
 from pipelines.sources.contracts import Item, Reject, Source
 from pipelines.steps.contracts import Context, Status
 from pipelines.steps.rejects import RejectsWriter, WrittenRejects, check_rejects, rejected_inputs
@@ -69,6 +70,7 @@ class ReadStep:
     sources: tuple[Source, ...]
     max_document_bytes: int
     fragment_characters: int = 500_000  # text of a fragment: the grain of all later work and of what a kill can cost
+    titles: bool = False  # whether documents have their titles as a column, which search hears
     name: str = "read"
     after: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ("documents",)
@@ -87,12 +89,17 @@ class ReadStep:
     def schema(self) -> pa.Schema:
         """That of documents, with the metadata columns that the sources name."""
         columns = {name: kind for _, name, kind in columns_of(self.sources)}
-        return pa.schema([*DOCUMENTS, *(metadata_field(name, kind) for name, kind in columns.items())])
+        if not self.titles:
+            return pa.schema([*DOCUMENTS, *(metadata_field(name, kind) for name, kind in columns.items())])
+        columns.setdefault(TITLE, "text")
+        own = (metadata_field(name, kind) for name, kind in columns.items())
+        return pa.schema([*DOCUMENTS, *own, pa.field(UNSAID, pa.string())])
 
     @cached_property
     def settings(self) -> dict[str, object]:
         sources = {source.name: {"kind": source.kind, **source.identity()} for source in self.sources}
-        return {"sources": sources, "max_document_bytes": self.max_document_bytes}
+        titles = {TITLES: True} if self.titles else {}
+        return {"sources": sources, "max_document_bytes": self.max_document_bytes, **titles}
 
     @cached_property
     def items_by_key(self) -> dict[str, tuple[int, Item]]:
@@ -268,6 +275,7 @@ class ReadStep:
     ) -> Callable[[], Callable[[ReadWork], ReadItem]]:
         record, schema = self.record, self.schema
         sources, limit, grain, step = self.sources, self.max_document_bytes, self.fragment_characters, self.name
+        titles = self.titles
 
         def factory() -> Callable[[ReadWork], ReadItem]:
             def work(chunk: ReadWork) -> ReadItem:
@@ -290,6 +298,8 @@ class ReadStep:
                         if "reason" in result:
                             rejects.add(result, accepted)  # type: ignore[arg-type]
                             continue
+                        if titles:
+                            result[UNSAID] = unsaid(result.get(TITLE), str(result["text"]))
                         rows.append(result)
                         accepted.add(key)
                         documents += 1

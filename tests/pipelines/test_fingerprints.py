@@ -6,7 +6,7 @@ A change here makes every bank of before compute that step again: only a raised 
 from pathlib import Path
 
 import pytest
-from tiny_bank import EVERYTHING, curated, tiny_recipe, write_corpus
+from tiny_bank import CONTEXT, EVERYTHING, curated, tiny_recipe, write_corpus
 
 from pipelines import identity, steps
 from pipelines.recipe import SHIPPED, load_recipe
@@ -50,6 +50,7 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
         "control": "214ea2e217dc4df34312c8a748005ad4",
         "decode": "c0eee73f3dae36e460e298abab2c274d",
         "gate": "2da7173cbad8e2ac996ec7cc42e215e9",
+        "times": "d1012bf5e6b32c37b1fc1ffc33dd4d5e",
     },
     "curated": {
         "read": "8bcbd848bdc7e754321167eb5db0e897",
@@ -59,6 +60,15 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
         "curate": "672c2062c7c335491142cf667af57343",
         "deduplicate": "3190c9adfe1039125cfe432a2a36ce43",
         "edits": "45f8f1c830df5340ac3fc3f634b5d9fd",
+    },
+    "placed": {
+        "read": "8bcbd848bdc7e754321167eb5db0e897",
+        "signature": "87397410fc588c32b00c7c5346aeee52",
+        "deduplicate": "0aa4cdca571860c1191adab3f4369756",
+        "units": "3975c86823beacb2d1589268bcca28cb",
+        "context": "1fa5086f917c0c4b9d1c94ac011c2549",
+        "embed": "71fb490fdb09ff2b76ad17d073d57b0d",
+        "segment": "1c6858920ee675803b2c9095141a4c91",
     },
     "conversations": {
         "read": "8bcbd848bdc7e754321167eb5db0e897",
@@ -97,7 +107,14 @@ def test_all_sections_keep_them(tiny):
     assert fingerprints({**tiny, **EVERYTHING}) == FINGERPRINTS["everything"]
     of_rules = set(FINGERPRINTS["curated"]) - set(FINGERPRINTS["everything"])
     every = {"read", *(section.step_called for section in BUILT_IN)}
-    assert set(FINGERPRINTS["everything"]) | of_rules == every
+    assert set(FINGERPRINTS["everything"]) | of_rules | set(FINGERPRINTS["placed"]) == every
+
+
+def test_units_that_know_where_they_stand_keep_them(tiny):
+    recipe = {name: tiny[name] for name in ("name", "bank", "sources", "fragment_characters", "embed")}
+    placed = fingerprints({**recipe, **CONTEXT, "cluster": False})
+    assert placed == FINGERPRINTS["placed"]
+    assert placed["embed"] != FINGERPRINTS["tiny"]["embed"] and placed["units"] == FINGERPRINTS["tiny"]["units"]
 
 
 def test_rules_and_what_they_decide_about_keep_them(tiny, tmp_path):

@@ -162,7 +162,7 @@ def test_earlier_rows_are_found_by_their_text(tmp_path):
         append(dataset, write_rows(dataset.uri, rows(texts, start), rows([]).schema), {})
     column = pa.array(["d", "x", "a", "", "d", "c" * 5000, "e"], pa.large_string())
     batches = pa.table({"text": column}).to_batches(max_chunksize=2)
-    place, columns = EarlierRows(dataset.require(), "text", ["number"], batches).of(column)
+    place, columns = EarlierRows(dataset.require(), ["number"], batches).of(column)
     numbers = [None if index < 0 else columns["number"][int(index)].as_py() for index in place]
     assert numbers[1] is numbers[6] is None
     assert [numbers[0], numbers[4], numbers[3], numbers[5]] == [5, 5, 3, 4]
@@ -176,7 +176,7 @@ def test_texts_of_one_hash_are_told_apart(tmp_path, monkeypatch):
     append(dataset, write_rows(dataset.uri, rows(["a", "b"]), rows([]).schema), {})
     column = pa.array(["b", "a", "c"], pa.large_string())
     batches = pa.table({"text": column}).to_batches()
-    place, stored = EarlierRows(dataset.require(), "text", ["number"], batches).of(column)
+    place, stored = EarlierRows(dataset.require(), ["number"], batches).of(column)
     assert place.tolist() == [-1, 0, -1]
     assert stored["number"].to_pylist() == [0]
 
@@ -189,5 +189,5 @@ def test_vectors_without_a_direction_are_not_reused(tmp_path):
     dataset.create(schema, {}, {})
     append(dataset, write_rows(dataset.uri, table, schema), {})
     texts = pa.array(list("edcba"), pa.large_string())
-    place, _ = EarlierRows(dataset.require(), "text", ["embedding"], pa.table({"text": texts}).to_batches()).of(texts)
+    place, _ = EarlierRows(dataset.require(), ["embedding"], pa.table({"text": texts}).to_batches()).of(texts)
     assert (place >= 0).tolist() == [False, True, False, False, True]

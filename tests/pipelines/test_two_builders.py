@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 from nursery import Nursery
 from test_kill import STEPS
-from tiny_bank import EVERYTHING, tiny_recipe, write_corpus
+from tiny_bank import CONTEXT, EVERYTHING, tiny_recipe, write_corpus
 
 import mnemic
 from mnemic.catalogue import CATALOGUE
@@ -125,7 +125,7 @@ def test_a_builder_that_sleeps_loses_and_harms_nothing(nurseries, recipe, undist
 @pytest.mark.parametrize("turn", range(len(POINTS)))
 def test_a_builder_that_sleeps_at_every_fault_point_of_every_step(nurseries, recipe, place, turn):
     """Each turn takes another of the points at each step, as a step that is done is passed no more."""
-    everything = {**recipe, **EVERYTHING, "bank": str(place / "everything")}
+    everything = {**recipe, **EVERYTHING, **CONTEXT, "bank": str(place / "everything")}
     if turn == 0:
         assert nurseries[0].build(everything)[0] == 0
     disturbed = {**everything, "bank": str(place / f"turn-{turn}")}

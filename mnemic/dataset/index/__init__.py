@@ -23,6 +23,7 @@ from mnemic.dataset.index.build import (
 )
 from mnemic.dataset.index.nearest import search_exact, search_vector
 from mnemic.dataset.index.plan import (
+    TITLES,
     VECTOR_INDEX_ROWS,
     VectorSettings,
     built,
@@ -36,6 +37,7 @@ from mnemic.dataset.index.recall import exact_neighbours, measure_recall, recall
 from mnemic.dataset.index.rows import hold, read_rows, rows_of_ids
 
 __all__ = [
+    "TITLES",
     "VECTOR_INDEX_ROWS",
     "IndexWork",
     "TrainCentroids",

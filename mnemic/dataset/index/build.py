@@ -31,6 +31,7 @@ from mnemic.dataset.index.plan import (
     CODE_BITS,
     MOST_SEGMENTS,
     RETRAIN_FACTOR,
+    WORDS,
     Built,
     built,
     planned,
@@ -82,7 +83,7 @@ class Write:
 
     def run(self, snapshot: Snapshot) -> Segment:
         options: dict[str, Any] = {}
-        if self.kind == "INVERTED":
+        if self.kind == WORDS:
             options = {"with_position": False, "base_tokenizer": self.tokenizer}
         elif self.centroids is not None:
             options = {
@@ -125,7 +126,7 @@ def build_indexes(dataset: Dataset, plan: IndexPlan = EVENT_INDEXES, workers: Wo
         for column, kind in planned(snapshot, plan).items()
         if column not in have
         or (column == plan.vector and _outgrown(snapshot, have[column], kind))
-        or (column == plan.text and _cuts_otherwise(snapshot, have[column]))
+        or (kind == WORDS and _cuts_otherwise(snapshot, have[column]))
     }
     if anew:
         _make(dataset, snapshot, plan, anew, have, workers)
@@ -157,9 +158,9 @@ def _make(
     if plan.vector in kinds:
         train = TrainCentroids(plan.vector, planned_settings(snapshot.count()).partitions)
         (centroids,) = workers(snapshot, [train])
-    words = tokenizer(snapshot, plan.text) if plan.text in kinds else SPACED
+    cut_by = {column: tokenizer(snapshot, column) for column, kind in kinds.items() if kind == WORDS}
     work = [
-        Write(column, kind, group, centroids if column == plan.vector else None, words)
+        Write(column, kind, group, centroids if column == plan.vector else None, cut_by.get(column, SPACED))
         for column, kind in kinds.items()
         for group in groups
     ]

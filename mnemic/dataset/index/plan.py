@@ -35,6 +35,12 @@ MOST_SEGMENTS = 8
 RETRAIN_FACTOR = 4
 """Partitions are trained anew when a dataset of this many times more, or fewer, rows is planned than they were for."""
 
+WORDS = "INVERTED"
+"""Lance's name of an index of words, for BM25."""
+
+TITLES = "titles"
+"""Field of the record of `documents`: true where they were read with their titles, which a search then hears."""
+
 RECORD = "mnemic.index.{}"
 """Key of the record of a vector index in the configuration of its dataset, which is versioned with the rows."""
 
@@ -77,7 +83,9 @@ def planned(snapshot: Snapshot, plan: IndexPlan = EVENT_INDEXES) -> dict[str, st
     names = set(snapshot.schema.names)
     kinds = {column: kind for column, kind in plan.scalars.items() if column in names}
     if plan.text in names:
-        kinds[plan.text] = "INVERTED"
+        kinds[plan.text] = WORDS
+    if plan.unsaid in names and (snapshot.record or {}).get("fields", {}).get(TITLES):
+        kinds[plan.unsaid] = WORDS
     if plan.vector in names and _is_vector(snapshot, plan.vector) and snapshot.count() >= VECTOR_INDEX_ROWS:
         kinds[plan.vector] = planned_settings(snapshot.count()).kind
     return kinds
@@ -95,7 +103,7 @@ def built(snapshot: Snapshot) -> dict[str, Built]:
                 fragments=frozenset(part for segment in index.segments for part in segment.fragment_ids),
                 rows=index.num_rows_indexed,
                 bytes=index.total_size_bytes or 0,
-                tokenizer=index.details.get("base_tokenizer", "") if index.index_type.upper() == "INVERTED" else "",
+                tokenizer=index.details.get("base_tokenizer", "") if index.index_type.upper() == WORDS else "",
             )
             for index in snapshot.native.describe_indices()
             if len(index.field_names) == 1
