@@ -75,6 +75,17 @@ def matches_of(view: View, document: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["start"], row["end"], row["set"], row["question"]))
 
 
+def chosen(row: Mapping[str, Any]) -> list[str]:
+    """Lines for a person about the subset of documents; none where there is no subset."""
+    subset = row.get("subset")
+    if subset is None:
+        return []
+    methods = {"leaves": "of its leaf", "random": "at random"}
+    ways = [words for method, words in methods.items() if subset[method]]
+    unused = "" if subset["trained"] else "; nothing is trained on it, unless it is held out"
+    return [f"  of the subset: taken {' and '.join(ways) or 'neither of its leaf nor at random'}{unused}"]
+
+
 def _outcome(decision: Mapping[str, Any]) -> str:
     if not decision["rule"]:
         return "  no rule drops it"

@@ -65,6 +65,9 @@ def funnel(bank: Bank) -> dict[str, int]:
         near = documents.count("duplicate_of <> ''") - exact
         counts |= {"exact duplicates": exact, "near duplicates": near}
     counts["kept"] = documents.count(KEPT)
+    if "subset" in documents.schema.names:
+        counts |= {"taken of leaves": documents.count("subset.leaves")}
+        counts |= {"taken at random": documents.count("subset.random")}
     counts["units"] = bank.release.counts.get("units", 0)
     events = bank.dataset("events") if "events" in bank.release.versions else None
     if events is not None and "leaf" in events.schema.names:

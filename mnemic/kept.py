@@ -14,6 +14,9 @@ import pyarrow as pa
 KEPT = "kept()"
 """Stands in a condition for the predicate, as a function of SQL would."""
 
+TRAINED = "trained()"
+"""Stands for: not left out of what memories are trained on, by a subset. Documents that are held out never are."""
+
 DECISION = pa.struct(
     [
         pa.field("rule", pa.string(), nullable=False),  # the first that drops the document; "" keeps it
@@ -24,18 +27,30 @@ DECISION = pa.struct(
 )
 """The column `decision` of documents, which the step `curate` writes."""
 
+SUBSET = pa.struct(
+    [
+        pa.field("leaves", pa.bool_(), nullable=False),  # taken of the leaves of the cluster tree
+        pa.field("random", pa.bool_(), nullable=False),  # taken at random
+        pa.field("trained", pa.bool_(), nullable=False),  # of the two, by what the recipe trains on
+    ]
+)
+"""The column `subset` of documents, which the step of that name writes."""
+
 _DECISIONS = {"duplicate_of": "duplicate_of = ''", "decision": "decision.rule = ''"}
 """Column of `documents` that decides -> what a kept document has there. Each column has one writer."""
 
-_TOKEN = re.compile(r"\bkept\(\)")
+_TOKEN = re.compile(r"\b(kept|trained)\(\)")
 
 
 def expand(where: str | None, columns: Collection[str]) -> str | None:
-    """``where`` with `KEPT` written out for a dataset with these ``columns``; texts in quotes stay as they are."""
-    if where is None or KEPT not in where:
+    """``where`` with `KEPT` and `TRAINED` written out for a dataset with these ``columns``; quoted texts stay."""
+    if where is None or not _TOKEN.search(where):
         return where
     rules = [rule for column, rule in _DECISIONS.items() if column in columns]
-    predicate = f"({' AND '.join(rules)})" if rules else "true"
+    predicates = {
+        "kept": f"({' AND '.join(rules)})" if rules else "true",
+        "trained": "(split <> 'store' OR subset.trained)" if "subset" in columns else "true",
+    }
     parts = where.split("'")  # every second part is quoted; a doubled quote opens an empty one outside
-    parts[::2] = [_TOKEN.sub(predicate, part) for part in parts[::2]]
+    parts[::2] = [_TOKEN.sub(lambda token: predicates[token[1]], part) for part in parts[::2]]
     return "'".join(parts)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mnemic import languagemodel, schema
 from mnemic.catalogue import CATALOGUE
 from mnemic.edits import original, readings
-from mnemic.kept import KEPT
+from mnemic.kept import KEPT, TRAINED
 from mnemic.languagemodel.head import label_log_probs
 from mnemic.languagemodel.windows import CHARACTERS_PER_TOKEN, Window, encode, padded_windows, window_batches
 from mnemic.vectors import column
@@ -86,9 +86,9 @@ SECTION = Section(
         key=("id", "split"),
         target_key=("document", "split"),
         after=("split",),
-        where=f"{KEPT} AND split <> ''",
+        where=f"{KEPT} AND split <> '' AND {TRAINED}",
         needs=("duplicate_of", "split"),
-        optional=("edits",),
+        optional=("edits", "subset"),
         lookups=(Lookup("tokens", "tokens", "document", ("tokens", "starts")),),
     ),
     on="language_model",

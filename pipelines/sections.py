@@ -39,6 +39,7 @@ from operators.imitate import decoder, mlp
 from operators.measure import operator as measure
 from operators.sections import Learn, Section
 from operators.segment import operator as segment
+from operators.subset import operator as subset
 from operators.teacher import neighbours
 from operators.teacher import operator as teacher
 from pipelines.declarations import fault, fault_among
@@ -59,6 +60,7 @@ BUILT_IN: tuple[Section, ...] = (
     denoise.SECTION,
     cluster.SECTION,
     semantic.SECTION,
+    subset.SECTION,
     split.SECTION,
     contained.SECTION,
     tokens.SECTION,

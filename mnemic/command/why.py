@@ -8,7 +8,7 @@ from typing import Any
 
 from mnemic.bank import Bank, open_bank
 from mnemic.conditions.values import text
-from mnemic.decisions import explained
+from mnemic.decisions import chosen, explained
 from mnemic.quoting import one_of
 from mnemic.terminal import one_line, plain, say
 from mnemic.view import fitting
@@ -51,7 +51,7 @@ def _document(bank: Bank, row: dict[str, Any]) -> dict[str, Any]:
     else:
         lines.append("  no duplicate: no better-ranked document that is kept reaches the threshold")
     if not row["duplicate_of"] and not judged.get("decision", {}).get("rule"):
-        lines.append("  kept")
+        lines += ["  kept", *chosen(row)]
     for pair in pairs[:20]:
         other = pair["other"] if pair["document"] == row["id"] else pair["document"]
         rank = "better" if pair["other"] == other else "worse"

@@ -36,7 +36,8 @@ class Curate:
     name. `false` turns a rule off, `{max: 0.8}` or `{min: 3}` moves its threshold, and `{value: "hash_signs / words",
     max: 0.1}` adds one. ``cut_lines``: where the preset has C4's rules, the lines that these drop are left out of what
     is made of the text, default yes. ``max_disparity``: a rule that drops a source so many times as often as the mean
-    is warned of, default 3. ``contamination`` is a section of its own (`operators.contamination`), told here.
+    is warned of, default 3. ``contamination`` and ``subset`` are sections of their own (`operators.contamination`,
+    `operators.subset`), told here.
     """
 
     preset: str = ""
@@ -44,6 +45,7 @@ class Curate:
     cut_lines: bool = field(default=True, metadata={"identity": False})
     max_disparity: float = field(default=3.0, metadata={"identity": False})
     contamination: dict[str, Any] | None = None
+    subset: dict[str, Any] | None = field(default=None, metadata={"identity": False})
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources()
 
@@ -115,7 +117,7 @@ def counts_of(batch: pa.RecordBatch) -> dict[str, Floats]:
     Statistics are a column `statistics`, or some of its parts, `statistics.words` and others. Without rows of
     contamination nothing is contaminated.
     """
-    parts = {}
+    parts: dict[str, pa.Array] = {}
     for name in batch.schema.names:
         if name == _STATISTICS:
             struct = batch.column(name)

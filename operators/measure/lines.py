@@ -134,7 +134,7 @@ def citation_end(codes: Any, at: int, end: int, classes: Any) -> int:
                 for number in range(word.shape[0]):
                     same &= codes[at + 1 + number] == word[number]
                 if same:
-                    return at + 1 + word.shape[0]
+                    return int(at + 1 + word.shape[0])
     return 0
 
 

@@ -23,7 +23,7 @@ from pipelines.steps.contracts import Context, Step
 from pipelines.steps.grow import Compute, GrowStep
 
 CONTAMINATION = "contamination"
-GROWN = {"decision": "curate", "edits": "edits"}
+GROWN = {"decision": "curate", "edits": "edits", "subset": "subset"}
 """Columns of documents that follow from the section `curate`, and the steps that grow them."""
 
 AT_ONCE = 512

@@ -17,7 +17,7 @@ STEPS = ("read", *(section.step_called for section in BUILT_IN))
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     root = tmp_path_factory.mktemp("anew")
-    rules = curated(root, "cut", few_words={"value": "words", "min": 30})
+    rules = curated(root, "cut", 0.5, few_words={"value": "words", "min": 30})
     fields = tiny_recipe(root, write_corpus(root / "corpus", documents=12), **EVERYTHING, **CONTEXT, **rules)
     mnemic.build(fields, device="cpu", engine="inline")
     return fields

@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 from nursery import Nursery
 from test_kill import STEPS, orphans
-from tiny_bank import EVERYTHING, curated, tiny_recipe, write_corpus
+from tiny_bank import CONTEXT, EVERYTHING, curated, tiny_recipe, write_corpus
 
 import mnemic
 from mnemic.errors import Unreachable
@@ -45,8 +45,8 @@ class Campaign:
 
     def __init__(self, place, nursery):
         self.place, self.nursery = place, nursery
-        rules = curated(place, "cut", few_words={"value": "words", "min": 30})
-        self.recipe = {**tiny_recipe(place, write_corpus(place / "corpus")), **EVERYTHING, **rules}
+        rules = curated(place, "cut", 0.5, few_words={"value": "words", "min": 30})
+        self.recipe = {**tiny_recipe(place, write_corpus(place / "corpus")), **EVERYTHING, **CONTEXT, **rules}
         self.kills = Counter()
         self.builds = 0
         assert self.build("undisturbed") == 0

@@ -107,7 +107,7 @@ def test_all_sections_keep_them(tiny):
     assert fingerprints({**tiny, **EVERYTHING}) == FINGERPRINTS["everything"]
     of_rules = set(FINGERPRINTS["curated"]) - set(FINGERPRINTS["everything"])
     every = {"read", *(section.step_called for section in BUILT_IN)}
-    assert set(FINGERPRINTS["everything"]) | of_rules | set(FINGERPRINTS["placed"]) == every
+    assert set(FINGERPRINTS["everything"]) | of_rules | set(FINGERPRINTS["placed"]) | {"subset"} == every
 
 
 def test_units_that_know_where_they_stand_keep_them(tiny):
@@ -120,6 +120,15 @@ def test_units_that_know_where_they_stand_keep_them(tiny):
 def test_rules_and_what_they_decide_about_keep_them(tiny, tmp_path):
     recipe = {name: tiny[name] for name in ("name", "bank", "sources", "fragment_characters")}
     assert fingerprints({**recipe, **curated(tmp_path, "cut"), "units": False}) == FINGERPRINTS["curated"]
+
+
+def test_a_subset_changes_what_is_made_of_it_alone(tiny, tmp_path):
+    plain, chosen = fingerprints({**tiny, **curated(tmp_path)}), fingerprints({**tiny, **curated(tmp_path, share=0.5)})
+    assert chosen.pop("subset") == "0428740273b24da5e093c42b1905eaea"
+    assert {step for step in plain if plain[step] != chosen[step]} == OF_THE_DATASTORE
+
+
+OF_THE_DATASTORE = {"datastore", "neighbours", "teacher", "imitate"}
 
 
 def test_a_shipped_recipe_keeps_them():

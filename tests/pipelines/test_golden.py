@@ -41,6 +41,7 @@ EXACT = {
     "contained": (1, "f7f7480eddfbed2978e48965ced67553"),
     "tokens": (1, "3d103c195a6edcf08d54f4cc4bc79097"),
     "suffixes": (1, "033164dca14a2876583397581ffe18bc"),
+    "subset": (1, "3bb501b81dc004058d77e56f04864099"),
 }
 """Step -> version, hash of what it wrote."""
 
@@ -72,8 +73,8 @@ def recipe(tmp_path_factory):
 def judged(recipe, tmp_path_factory):
     """The same corpus with rules, which change what later steps see."""
     root = tmp_path_factory.mktemp("judged")
-    complete = {**recipe, **curated(root, "cut"), "bank": str(root / "bank")}
-    mnemic.build(complete, device="cpu", until="edits")
+    complete = {**recipe, **curated(root, "cut", 0.5), "bank": str(root / "bank")}
+    mnemic.build(complete, device="cpu", until="subset")
     return complete
 
 
@@ -100,7 +101,7 @@ def placed(recipe, tmp_path_factory):
     return complete
 
 
-CURATED = ("measure", "contamination", "curate", "edits")
+CURATED = ("measure", "contamination", "curate", "edits", "subset")
 """Steps of the bank with rules."""
 
 
@@ -112,6 +113,7 @@ def written_by_rules(recipe, step):
         "curate": ("documents", ("id",), ("decision",)),
         "edits": ("documents", ("id",), ("edits",)),
         "context": ("units", ("document", "ordinal"), ("text", "context")),
+        "subset": ("documents", ("id",), ("subset",)),
     }[step]
     rows = Store(recipe["bank"])[dataset].require().table(list(dict.fromkeys((*key, *columns))))
     return [rows.sort_by([(name, "ascending") for name in key]).to_pylist()]

@@ -57,7 +57,7 @@ def undisturbed(nursery, recipe, place):
 @pytest.fixture(scope="module")
 def everything(nursery, recipe, place):
     """A recipe of all sections, and the digest of its bank."""
-    rules = curated(place, "cut", few_words={"value": "words", "min": 30})
+    rules = curated(place, "cut", 0.5, few_words={"value": "words", "min": 30})
     whole = {**recipe, **EVERYTHING, **CONTEXT, **rules, "bank": str(place / "everything")}
     assert nursery.build(whole)[0] == 0
     return whole, mnemic.open_bank(whole["bank"]).digest()

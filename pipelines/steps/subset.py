@@ -1,0 +1,91 @@
+"""The step `subset`: which documents stand for all, from the leaves of the cluster tree, as a column of documents.
+
+It reads ids, sources and clusters of all kept documents, and vectors of 65,536 documents at a time, never their text.
+When documents or their events changed, it chooses anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mnemic.arrays import Floats
+from mnemic.dataset import Snapshot, Store
+from mnemic.ids import hash_parts
+from mnemic.kept import KEPT
+from operators.subset.operator import Subset
+from pipelines.corpus_reader import corpus_digest
+from pipelines.identity import Record
+from pipelines.steps.cluster import LEAVES
+from pipelines.steps.fit import FitStep
+
+
+@dataclass(frozen=True)
+class SubsetStep(FitStep):
+    """Grows `subset`. It looks at the kept documents, and at their events that tile them."""
+
+    operator: Subset  # type: ignore[assignment]
+
+    def _digest(self, store: Store, snapshot: Snapshot) -> tuple[str, int]:
+        documents, rows = corpus_digest(snapshot, ("id", "source"), self.where)
+        events = store["events"].snapshot()
+        if rows == 0 or events is None or "cluster" not in events.schema.names:
+            return documents, 0
+        return hash_parts("corpus", documents, corpus_digest(events, ("id", "cluster"), LEAVES)[0]), rows
+
+    def _corpus(self, store: Store, version: int) -> Any:
+        return Leaves(store["documents"].require(version), store["events"].require(), self.where)
+
+
+class Leaves:
+    """Implements `operators.subset.operator.LeafCorpus` over a bank; ids and leaves of documents are in memory."""
+
+    def __init__(self, documents: Snapshot, events: Snapshot, where: str | None) -> None:
+        self._events = events
+        pieces = pa.Table.from_batches(
+            [
+                pa.RecordBatch.from_arrays(
+                    [batch["document"], batch["cluster"], pc.subtract(batch["end"], batch["start"])],
+                    names=["id", "leaf", "characters"],
+                )
+                for batch in events.scan(["document", "cluster", "start", "end"], LEAVES)
+            ],
+            pa.schema([("id", pa.string()), ("leaf", pa.string()), ("characters", pa.int64())]),
+        )
+        shares = pieces.group_by(["id", "leaf"]).aggregate([("characters", "sum")])
+        shares = shares.sort_by([("id", "ascending"), ("characters_sum", "descending"), ("leaf", "ascending")])
+        ids = shares["id"].to_numpy()
+        largest = shares.filter(pa.array(np.concatenate([[True], ids[1:] != ids[:-1]])[: len(ids)]))
+        rows = documents.table(["id", "source"], where).sort_by("id")
+        place = pc.index_in(rows["id"], value_set=largest["id"].combine_chunks())
+        there = rows.append_column("leaf", largest["leaf"].combine_chunks().take(place.combine_chunks()))
+        self._documents = there.filter(pc.is_valid(there["leaf"])).combine_chunks()
+
+    def documents(self) -> pa.Table:
+        return self._documents
+
+    def vectors(self, places: Sequence[int]) -> Floats:
+        """Sums in the order of the events' ids, float64 [n, d]: any storage order gives the same bits."""
+        chosen = self._documents["id"].combine_chunks().take(pa.array(places, pa.int64()))
+        size = self._events.schema.field("vector").type.list_size
+        sums = np.zeros((len(places), size))
+        owners, ids, vectors = [np.empty(0, np.int64)], list[str](), [np.empty((0, size), np.float32)]
+        for batch in self._events.scan(["id", "document", "vector"], LEAVES):
+            owner = pc.index_in(batch["document"], value_set=chosen)
+            mine = pc.is_valid(owner)
+            owners.append(owner.filter(mine).to_numpy(zero_copy_only=False).astype(np.int64))
+            ids += batch["id"].filter(mine).to_pylist()
+            vectors.append(batch["vector"].filter(mine).flatten().to_numpy().reshape(-1, size))
+        order = np.argsort(np.array(ids or [""], dtype=np.bytes_)[: len(ids)], kind="stable")
+        np.add.at(sums, np.concatenate(owners)[order], np.concatenate(vectors)[order].astype(np.float64))
+        return sums
+
+
+def subset_step(record: Record, operator: Subset, after: tuple[str, ...]) -> SubsetStep:
+    """The step of the section `subset`."""
+    return SubsetStep(record, operator, "documents", ("id",), ("id",), after, where=KEPT, needs=("duplicate_of",))
