@@ -15,7 +15,20 @@ from importlib.metadata import EntryPoint
 
 from mnemic.errors import RecipeError
 from mnemic.plugins import entries, load_entry
-from operators import contained, datastore, denoise, edits, embed, gate, sentences, split, suffixes, surprise, tokens
+from operators import (
+    contained,
+    datastore,
+    denoise,
+    edits,
+    embed,
+    gate,
+    language,
+    sentences,
+    split,
+    suffixes,
+    surprise,
+    tokens,
+)
 from operators.cluster import operator as cluster
 from operators.contamination import operator as contamination
 from operators.curate import operator as curate
@@ -33,6 +46,7 @@ BUILT_IN: tuple[Section, ...] = (
     signature.SECTION,
     measure.SECTION,
     contamination.SECTION,
+    language.SECTION,
     curate.SECTION,
     deduplicate.SECTION,
     edits.SECTION,

@@ -14,14 +14,13 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from mnemic.arrays import Floats
-from mnemic.decisions import CONTAMINATED
 from mnemic.errors import RecipeError
 from mnemic.kept import DECISION
 from mnemic.rules import Rule, Verdicts, judge
-from mnemic.statistics import RAW, VIEW
+from mnemic.rules.values import CONTAMINATED, OF_COLUMNS, column_of, names_of, values_of
 from operators.contracts import NO_REJECTS, BatchFunction, Resources
 from operators.curate.presets import ALIASES, PRESETS, Preset
+from operators.language import Language
 from operators.sections import Driven, Section
 
 _KEYS = {"value", "min", "max"}
@@ -35,7 +34,8 @@ class Curate:
     name. `false` turns a rule off, `{max: 0.8}` or `{min: 3}` moves its threshold, and `{value: "hash_signs / words",
     max: 0.1}` adds one. ``cut_lines``: where the preset has C4's rules, the lines that these drop are left out of what
     is made of the text, default yes. ``max_disparity``: a rule that drops a source so many times as often as the mean
-    is warned of, default 3. ``contamination`` is a section of its own (`operators.contamination`), told here.
+    is warned of, default 3. ``contamination`` and ``language`` are sections of their own (`operators.contamination`,
+    `operators.language`), told here.
     """
 
     preset: str = ""
@@ -43,6 +43,7 @@ class Curate:
     cut_lines: bool = field(default=True, metadata={"identity": False})
     max_disparity: float = field(default=3.0, metadata={"identity": False})
     contamination: dict[str, Any] | None = None
+    language: dict[str, Any] | None = field(default=None, metadata={"identity": False})  # but its rule: `resolved`
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources()
 
@@ -52,10 +53,11 @@ class Curate:
         self.decided_by  # noqa: B018  # which refuses what it cannot be
 
     def resolved(self) -> Curate:
-        """Of contamination only the action: what there is to read is that section's."""
-        if self.contamination is None:
-            return self
-        return replace(self, contamination={"action": self.contamination.get("action", "flag")})
+        """With the rules of other columns written out, and of contamination only the action: the rest is theirs."""
+        rules = {rule.name: rule for rule in self.decided_by if rule.name in self._of_columns}
+        stated = {name: {"value": rule.expression, rule.sense: rule.threshold} for name, rule in rules.items()}
+        action = None if self.contamination is None else {"action": self.contamination.get("action", "flag")}
+        return replace(self, contamination=action, rules={**self.rules, **stated})
 
     @property
     def chosen(self) -> Preset:
@@ -75,16 +77,26 @@ class Curate:
         return {"words": self.chosen.words, "view": self.chosen.view}
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns beside the statistics that the recipe asks for, in the order of `OF_COLUMNS`."""
+        return ("language",) if self.language is not None else ()
+
+    @property
+    def _of_columns(self) -> dict[str, Rule]:
+        """The rules that follow from what is told of other columns, by name."""
+        return {} if self.language is None else {rule.name: rule for rule in Language.of(self.language).rules}
+
+    @property
     def decided_by(self) -> tuple[Rule, ...]:
-        """The rules of the preset with the changes, in their order; rules that were added come last."""
-        preset = {rule.name: rule for rule in self.chosen.rules}
+        """The rules of the preset and of other columns with the changes, in their order; added rules come last."""
+        preset = {rule.name: rule for rule in self.chosen.rules} | self._of_columns
         rules: dict[str, Rule | None] = dict(preset)
         for name, change in self.rules.items():
             rules[str(name)] = _changed(str(name), change, preset)
         decided = [rule for rule in rules.values() if rule is not None]
         if (self.contamination or {}).get("action") == "drop" and CONTAMINATED not in rules:
             decided.append(Rule(CONTAMINATED, CONTAMINATED, "max", 0.0))
-        names = {*RAW, CONTAMINATED, *(VIEW if self.chosen.view else ())}
+        names = names_of(self.columns, bool(self.chosen.view))
         for rule in decided:
             _refuse_unknown(rule, names)
         return tuple(decided)
@@ -94,28 +106,13 @@ class Curate:
 
     def open(self, device: str) -> BatchFunction:
         rules, added = self.decided_by, self.output(pa.schema([]))
+        names = {name for rule in rules for name in rule.formula.names}
 
         def decide(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-            verdicts = judge(rules, counts_of(batch))
+            verdicts = judge(rules, values_of(batch, names))
             return pa.RecordBatch.from_arrays([decisions(rules, verdicts)], schema=added), NO_REJECTS
 
         return decide
-
-
-def counts_of(batch: pa.RecordBatch) -> dict[str, Floats]:
-    """The columns that expressions may name, float64 [n] each: the statistics, and matches of evaluation sets.
-
-    Without rows of contamination nothing is contaminated.
-    """
-    struct = batch.column("statistics")
-    columns = {
-        struct.type.field(place).name: np.asarray(part, np.float64) for place, part in enumerate(struct.flatten())
-    }
-    there = CONTAMINATED in batch.schema.names
-    columns[CONTAMINATED] = (
-        np.asarray(batch.column(CONTAMINATED), np.float64) if there else np.zeros(batch.num_rows, np.float64)
-    )
-    return columns
 
 
 def decisions(rules: Sequence[Rule], verdicts: Verdicts) -> pa.Array:
@@ -168,6 +165,10 @@ def _changed(name: str, change: Any, preset: Mapping[str, Rule]) -> Rule | None:
 
 def _refuse_unknown(rule: Rule, names: Iterable[str]) -> None:
     for name in sorted(rule.formula.names - set(names)):
+        if column := column_of(name):
+            raise RecipeError(
+                f"The rule `{rule.name}` reads {name!r}, which `{column}` gives; write `{column}` below `curate` too."
+            )
         near = difflib.get_close_matches(name, names, 1)
         hint = f"Did you mean {near[0]!r}? " if near else ""
         raise RecipeError(
@@ -176,5 +177,7 @@ def _refuse_unknown(rule: Rule, names: Iterable[str]) -> None:
 
 
 SECTION = Section(
-    "curate", Curate, Driven("pipelines.steps.curate:curate_step", after=("measure",), optional=("contamination",))
+    "curate",
+    Curate,
+    Driven("pipelines.steps.curate:curate_step", after=("measure",), optional=("contamination", *OF_COLUMNS)),
 )

@@ -1,6 +1,6 @@
 """The step `curate`: decisions from statistics, and from what the step `contamination` found.
 
-It reads two columns of documents, never their text. Decisions of a recipe that has no rules any more are dropped before
+It reads columns of documents, never their text. Decisions of a recipe that has no rules any more are dropped before
 the first step: every document counts again.
 """
 
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import drop_fields
-from mnemic.decisions import CONTAMINATED
+from mnemic.rules.values import CONTAMINATED, OF_COLUMNS
 from operators.curate.operator import Curate
 from operators.edits import MATCHES, Edits
 from pipelines.identity import Record
@@ -23,7 +23,7 @@ from pipelines.steps.contracts import Context, Step
 from pipelines.steps.grow import Compute, GrowStep
 
 CONTAMINATION = "contamination"
-GROWN = {"decision": "curate", "edits": "edits"}
+GROWN = {"decision": "curate", "edits": "edits", **{column: column for column in OF_COLUMNS}}
 """Columns of documents that follow from the section `curate`, and the steps that grow them."""
 
 AT_ONCE = 512
@@ -73,7 +73,7 @@ def matches_counted(contamination: Snapshot) -> Compute:
 
 def curate_step(record: Record, operator: Curate, after: tuple[str, ...]) -> CurateStep:
     """The step of the section `curate`."""
-    return CurateStep(record, operator, "documents", ("id", "statistics"), after)
+    return CurateStep(record, operator, "documents", ("id", "statistics", *operator.columns), after)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def edits_step(record: Record, operator: Edits, after: tuple[str, ...]) -> Edits
 
 
 def undecided(store: Store, steps: Iterable[Step]) -> list[str]:
-    """Columns of documents that say what the recipe's rules decide, and that no step of it grows."""
+    """Columns of documents that follow from the recipe's `curate`, and that no step of it grows."""
     documents, names = store["documents"].snapshot(), {step.name for step in steps}
     if documents is None:
         return []

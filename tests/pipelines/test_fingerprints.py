@@ -60,6 +60,10 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
         "deduplicate": "3190c9adfe1039125cfe432a2a36ce43",
         "edits": "45f8f1c830df5340ac3fc3f634b5d9fd",
     },
+    "judged": {
+        "language": "35cbdfe4c6f0c29cd5cb490fae36e79b",
+        "curate": "594874913b445f011c2f85b12d24f9cd",
+    },
     "conversations": {
         "read": "8bcbd848bdc7e754321167eb5db0e897",
         "signature": "87397410fc588c32b00c7c5346aeee52",
@@ -95,7 +99,7 @@ def test_a_recipe_over_tiny_models_keeps_them(tiny):
 
 def test_all_sections_keep_them(tiny):
     assert fingerprints({**tiny, **EVERYTHING}) == FINGERPRINTS["everything"]
-    of_rules = set(FINGERPRINTS["curated"]) - set(FINGERPRINTS["everything"])
+    of_rules = {*FINGERPRINTS["curated"], *FINGERPRINTS["judged"]} - set(FINGERPRINTS["everything"])
     every = {"read", *(section.step_called for section in BUILT_IN)}
     assert set(FINGERPRINTS["everything"]) | of_rules == every
 
@@ -103,6 +107,13 @@ def test_all_sections_keep_them(tiny):
 def test_rules_and_what_they_decide_about_keep_them(tiny, tmp_path):
     recipe = {name: tiny[name] for name in ("name", "bank", "sources", "fragment_characters")}
     assert fingerprints({**recipe, **curated(tmp_path, "cut"), "units": False}) == FINGERPRINTS["curated"]
+
+
+def test_other_columns_that_rules_read_keep_them(tiny, tmp_path):
+    recipe = {name: tiny[name] for name in ("name", "bank", "sources", "fragment_characters")}
+    curate = {"curate": {"language": {"keep": ["en", "de"]}}}
+    steps = fingerprints({**recipe, **curate, "units": False})
+    assert {name: steps[name] for name in FINGERPRINTS["judged"]} == FINGERPRINTS["judged"]
 
 
 def test_a_shipped_recipe_keeps_them():

@@ -28,6 +28,7 @@ EXACT = {
     "read": (1, "de813350c3fa896ccee7e55ffd1d503d"),
     "signature": (2, "0213835ac0b1d498d8120ea62a2c5511"),
     "measure": (1, "9850d064cf383876b36614dac7d8689c"),
+    "language": (1, "7e88b8ae73c9dff2405cf1cf91cf375e"),
     "contamination": (1, "17e1c4f129fded78e03abf416fc12707"),
     "curate": (1, "e8d2143cd40fe873c19625ff78ac1014"),
     "edits": (1, "30d2e46f71d977660dad214a45da8190"),
@@ -71,6 +72,7 @@ def judged(recipe, tmp_path_factory):
     """The same corpus with rules, which change what later steps see."""
     root = tmp_path_factory.mktemp("judged")
     complete = {**recipe, **curated(root, "cut"), "bank": str(root / "bank")}
+    complete["curate"]["language"] = {}
     mnemic.build(complete, device="cpu", until="edits")
     return complete
 
@@ -85,7 +87,7 @@ def versions(recipe, judged):
     return {step.name: step.record.version for step in steps_of(load_recipe({**recipe, **judged}), "cpu")}
 
 
-CURATED = ("measure", "contamination", "curate", "edits")
+CURATED = ("measure", "language", "contamination", "curate", "edits")
 """Steps of the bank with rules."""
 
 
@@ -93,12 +95,16 @@ def written_by_rules(recipe, step):
     """The same of a step of the bank with rules."""
     dataset, key, columns = {
         "measure": ("documents", ("id",), ("statistics",)),
+        "language": ("documents", ("id",), ("language",)),
         "contamination": ("contamination", ("document",), tuple(CONTAMINATION.names)),
         "curate": ("documents", ("id",), ("decision",)),
         "edits": ("documents", ("id",), ("edits",)),
     }[step]
     rows = Store(recipe["bank"])[dataset].require().table(list(dict.fromkeys((*key, *columns))))
-    return [rows.sort_by([(name, "ascending") for name in key]).to_pylist()]
+    ordered = rows.sort_by([(name, "ascending") for name in key]).to_pylist()
+    if step == "language":  # without its probabilities
+        ordered = [{"id": row["id"], "language": row["language"]["language"]} for row in ordered]
+    return [ordered]
 
 
 def written(bank, step):
