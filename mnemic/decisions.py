@@ -74,10 +74,15 @@ def _values(view: View, document: str, matches: int, rules: Sequence[Rule]) -> d
 
 def _measured(row: Mapping[str, Any]) -> list[str]:
     """What other columns than the statistics say of the document ``row``."""
-    language = row.get("language")
-    if language is None:
-        return []
-    return [f"  language {plain(language['language'])} ({language['score']:.3f}; the next {language['second']:.3f})"]
+    lines = []
+    if language := row.get("language"):
+        score = f"{language['score']:.3f}; the next {language['second']:.3f}"
+        lines.append(f"  language {plain(language['language'])} ({score})")
+    lines += [
+        f"  personal data ({plain(span['kind'])}), characters {span['begin']:,} to {span['end']:,}"
+        for span in (row.get("pii") or [])[:20]
+    ]
+    return lines
 
 
 def matches_of(view: View, document: str) -> list[dict[str, Any]]:

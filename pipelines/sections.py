@@ -36,6 +36,7 @@ from operators.deduplicate import operator as deduplicate
 from operators.deduplicate import semantic, signature
 from operators.imitate import decoder, mlp
 from operators.measure import operator as measure
+from operators.pii import operator as pii
 from operators.sections import Learn, Section
 from operators.segment import operator as segment
 from operators.teacher import neighbours
@@ -47,6 +48,7 @@ BUILT_IN: tuple[Section, ...] = (
     measure.SECTION,
     contamination.SECTION,
     language.SECTION,
+    pii.SECTION,
     curate.SECTION,
     deduplicate.SECTION,
     edits.SECTION,

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from bench.report import Row, main
 from operators.language import Language
+from operators.pii.operator import PersonalData
 
 CHARACTERS = 5000
 
@@ -47,7 +48,14 @@ def rate(work: Callable[[Any], Any], batch: pa.RecordBatch) -> float:
 
 def measure(quick: bool) -> list[Row]:
     batch = documents(300 if quick else 2000)
-    return [Row("language", "languages told, one core", rate(Language().open("cpu"), batch), "documents/s")]
+    masking = PersonalData(action="mask").masking
+    assert masking is not None
+    work: dict[str, tuple[str, Callable[[Any], Any]]] = {
+        "language": ("languages told", Language().open("cpu")),
+        "pii_mark": ("personal data marked", PersonalData().open("cpu")),
+        "pii_mask": ("personal data masked", lambda rows: masking.texts(rows.column("text").to_pylist())),
+    }
+    return [Row(name, f"{what}, one core", rate(call, batch), "documents/s") for name, (what, call) in work.items()]
 
 
 if __name__ == "__main__":

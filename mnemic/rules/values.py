@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from mnemic.arrays import Floats
 from mnemic.languages import LANGUAGES
+from mnemic.personal import PERSONAL_KINDS
 from mnemic.statistics import RAW, VIEW
 
 CONTAMINATED = "contaminated"
@@ -20,8 +21,10 @@ CONTAMINATED = "contaminated"
 
 OF_COLUMNS: dict[str, tuple[str, ...]] = {
     "language": ("language_score", "language_second", *(f"language_{code}" for code in LANGUAGES)),
+    "pii": ("pii", *(f"pii_{kind}" for kind in PERSONAL_KINDS)),
 }
-"""Column of documents -> the names that it gives: `language_en` is 1 where the language is en, else 0."""
+"""Column of documents -> the names that it gives: `language_en` is 1 where the language is en, else 0; `pii` counts all
+spans of personal data, `pii_email` those of a kind."""
 
 
 def names_of(columns: Iterable[str], view: bool) -> set[str]:
@@ -55,6 +58,11 @@ def values_of(batch: pa.RecordBatch, names: Collection[str]) -> dict[str, Floats
 
 def _value(column: pa.Array, of: str, name: str) -> Floats:
     part = name.removeprefix(f"{of}_")
+    if of == "pii":
+        parents = np.asarray(pc.list_parent_indices(column))
+        if part != name:
+            parents = parents[np.asarray(pc.equal(pc.struct_field(pc.list_flatten(column), "kind"), part))]
+        return np.bincount(parents, minlength=len(column)).astype(np.float64)
     if part in ("score", "second"):
         return _floats(pc.struct_field(column, part))
     return _floats(pc.equal(pc.struct_field(column, "language"), part))

@@ -21,9 +21,11 @@ from mnemic.rules.values import CONTAMINATED, OF_COLUMNS, column_of, names_of, v
 from operators.contracts import NO_REJECTS, BatchFunction, Resources
 from operators.curate.presets import ALIASES, PRESETS, Preset
 from operators.language import Language
+from operators.pii.operator import PersonalData
 from operators.sections import Driven, Section
 
 _KEYS = {"value", "min", "max"}
+_ASKED = {"language": "`language`", "pii": "`pii: mark`"}
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ class Curate:
     name. `false` turns a rule off, `{max: 0.8}` or `{min: 3}` moves its threshold, and `{value: "hash_signs / words",
     max: 0.1}` adds one. ``cut_lines``: where the preset has C4's rules, the lines that these drop are left out of what
     is made of the text, default yes. ``max_disparity``: a rule that drops a source so many times as often as the mean
-    is warned of, default 3. ``contamination`` and ``language`` are sections of their own (`operators.contamination`,
-    `operators.language`), told here.
+    is warned of, default 3. ``contamination``, ``language`` and ``pii`` are sections of their own
+    (`operators.contamination`, `operators.language`, `operators.pii`), told here.
     """
 
     preset: str = ""
@@ -44,6 +46,7 @@ class Curate:
     max_disparity: float = field(default=3.0, metadata={"identity": False})
     contamination: dict[str, Any] | None = None
     language: dict[str, Any] | None = field(default=None, metadata={"identity": False})  # but its rule: `resolved`
+    pii: str | dict[str, Any] | None = field(default=None, metadata={"identity": False})
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources()
 
@@ -79,7 +82,8 @@ class Curate:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns beside the statistics that the recipe asks for, in the order of `OF_COLUMNS`."""
-        return ("language",) if self.language is not None else ()
+        marked = self.pii is not None and PersonalData.of(self.pii).action == "mark"
+        return (*(("language",) if self.language is not None else ()), *(("pii",) if marked else ()))
 
     @property
     def _of_columns(self) -> dict[str, Rule]:
@@ -167,7 +171,7 @@ def _refuse_unknown(rule: Rule, names: Iterable[str]) -> None:
     for name in sorted(rule.formula.names - set(names)):
         if column := column_of(name):
             raise RecipeError(
-                f"The rule `{rule.name}` reads {name!r}, which `{column}` gives; write `{column}` below `curate` too."
+                f"The rule `{rule.name}` reads {name!r}, which {_ASKED[column]} gives; write that below `curate`."
             )
         near = difflib.get_close_matches(name, names, 1)
         hint = f"Did you mean {near[0]!r}? " if near else ""

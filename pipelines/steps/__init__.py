@@ -10,6 +10,7 @@ from typing import Any
 from mnemic.errors import RecipeError
 from mnemic.hardware import likely_device
 from mnemic.models import weights_hash
+from operators.pii.operator import PersonalData
 from operators.sections import Section
 from pipelines.identity import Record, models_of, resolved_fields
 from pipelines.recipe import Recipe
@@ -36,7 +37,9 @@ def each_step(recipe: Recipe, device: str | None = None) -> Iterator[Step]:
 
     Raises where the recipe names a model that is not there once its first step is asked for.
     """
-    read = ReadStep(recipe.sources, recipe.max_document_bytes, recipe.fragment_characters)
+    personal = None if recipe.curate is None or recipe.curate.pii is None else PersonalData.of(recipe.curate.pii)
+    masking = None if personal is None else personal.masking
+    read = ReadStep(recipe.sources, recipe.max_document_bytes, recipe.fragment_characters, masking=masking)
     running: dict[str, Step] = {read.name: read}
     operators = [(section, recipe.running(section)) for section in sections()]
     models = {model for _, operator in operators if operator is not None for model in models_of(operator)}

@@ -91,7 +91,7 @@ def test_another_score_tells_no_language_anew_and_rules_name_them(languages, tmp
 
 def test_a_rule_over_a_column_that_is_not_asked_for_says_what_to_write(tmp_path):
     rules = {"mine": {"value": "language_en", "min": 1}}
-    with pytest.raises(RecipeError, match="which `language` gives; write `language` below `curate` too"):
+    with pytest.raises(RecipeError, match="which `language` gives; write that below `curate`"):
         mnemic.plan(recipe_of(tmp_path, rules=rules))
     with pytest.raises(RecipeError, match="no language 'xx'"):
         mnemic.plan(recipe_of(tmp_path, language={"keep": ["xx"]}))

@@ -61,8 +61,9 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
         "edits": "45f8f1c830df5340ac3fc3f634b5d9fd",
     },
     "judged": {
+        "pii": "ca44d2661e5243b0767897e05d415714",
         "language": "35cbdfe4c6f0c29cd5cb490fae36e79b",
-        "curate": "594874913b445f011c2f85b12d24f9cd",
+        "curate": "c19786beeec77099e34c98bfe11a210c",
     },
     "conversations": {
         "read": "8bcbd848bdc7e754321167eb5db0e897",
@@ -111,7 +112,7 @@ def test_rules_and_what_they_decide_about_keep_them(tiny, tmp_path):
 
 def test_other_columns_that_rules_read_keep_them(tiny, tmp_path):
     recipe = {name: tiny[name] for name in ("name", "bank", "sources", "fragment_characters")}
-    curate = {"curate": {"language": {"keep": ["en", "de"]}}}
+    curate = {"curate": {"language": {"keep": ["en", "de"]}, "pii": "mark"}}
     steps = fingerprints({**recipe, **curate, "units": False})
     assert {name: steps[name] for name in FINGERPRINTS["judged"]} == FINGERPRINTS["judged"]
 

@@ -29,6 +29,7 @@ EXACT = {
     "signature": (2, "0213835ac0b1d498d8120ea62a2c5511"),
     "measure": (1, "9850d064cf383876b36614dac7d8689c"),
     "language": (1, "7e88b8ae73c9dff2405cf1cf91cf375e"),
+    "pii": (1, "5a069d55e469aedf466604061713ef60"),
     "contamination": (1, "17e1c4f129fded78e03abf416fc12707"),
     "curate": (1, "e8d2143cd40fe873c19625ff78ac1014"),
     "edits": (1, "30d2e46f71d977660dad214a45da8190"),
@@ -73,6 +74,7 @@ def judged(recipe, tmp_path_factory):
     root = tmp_path_factory.mktemp("judged")
     complete = {**recipe, **curated(root, "cut"), "bank": str(root / "bank")}
     complete["curate"]["language"] = {}
+    complete["curate"]["pii"] = "mark"
     mnemic.build(complete, device="cpu", until="edits")
     return complete
 
@@ -87,7 +89,7 @@ def versions(recipe, judged):
     return {step.name: step.record.version for step in steps_of(load_recipe({**recipe, **judged}), "cpu")}
 
 
-CURATED = ("measure", "language", "contamination", "curate", "edits")
+CURATED = ("measure", "language", "pii", "contamination", "curate", "edits")
 """Steps of the bank with rules."""
 
 
@@ -96,6 +98,7 @@ def written_by_rules(recipe, step):
     dataset, key, columns = {
         "measure": ("documents", ("id",), ("statistics",)),
         "language": ("documents", ("id",), ("language",)),
+        "pii": ("documents", ("id",), ("pii",)),
         "contamination": ("contamination", ("document",), tuple(CONTAMINATION.names)),
         "curate": ("documents", ("id",), ("decision",)),
         "edits": ("documents", ("id",), ("edits",)),
