@@ -34,7 +34,8 @@ def explained(view: View, row: Mapping[str, Any]) -> dict[str, Any]:
     matches = matches_of(view, row["id"])
     rules = rules_in_force(view)
     verdicts = judge(rules, _values(view, row["id"], len(matches), rules))
-    lines = [_outcome(decision), *_measured(row)]
+    late = row["perplexity"] if row.get("perplexity") and row["perplexity"]["rule"] else None
+    lines = [_outcome(late or decision), *_measured(row)]
     rows = []
     for place, rule in enumerate(rules):
         value, fired = float(verdicts.values[0, place]), bool(verdicts.fired[0, place])
@@ -61,7 +62,7 @@ def explained(view: View, row: Mapping[str, Any]) -> dict[str, Any]:
         f"{one_line(row['text'][edit['start'] : edit['end']], 80)}"
         for edit in (row.get("edits") or [])[:20]
     ]
-    return {"decision": decision, "rules": rows, "contamination": matches, "story": lines}
+    return {"decision": late or decision, "rules": rows, "contamination": matches, "story": lines}
 
 
 def _values(view: View, document: str, matches: int, rules: Sequence[Rule]) -> dict[str, Floats]:
@@ -78,6 +79,10 @@ def _measured(row: Mapping[str, Any]) -> list[str]:
     if language := row.get("language"):
         score = f"{language['score']:.3f}; the next {language['second']:.3f}"
         lines.append(f"  language {plain(language['language'])} ({score})")
+    if (judged := row.get("perplexity")) and judged["perplexity"] is not None:
+        lines.append(f"  perplexity {judged['perplexity']:,.1f}")
+    if row.get("quality") is not None:
+        lines.append(f"  quality {row['quality']:.3f}")
     lines += [
         f"  personal data ({plain(span['kind'])}), characters {span['begin']:,} to {span['end']:,}"
         for span in (row.get("pii") or [])[:20]

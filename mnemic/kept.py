@@ -14,6 +14,9 @@ import pyarrow as pa
 KEPT = "kept()"
 """Stands in a condition for the predicate, as a function of SQL would."""
 
+PASSING = "passing()"
+"""The same without the rules over perplexity, which judge what a language model has read: units are made of these."""
+
 DECISION = pa.struct(
     [
         pa.field("rule", pa.string(), nullable=False),  # the first that drops the document; "" keeps it
@@ -24,18 +27,36 @@ DECISION = pa.struct(
 )
 """The column `decision` of documents, which the step `curate` writes."""
 
-_DECISIONS = {"duplicate_of": "duplicate_of = ''", "decision": "decision.rule = ''"}
+PERPLEXITY = pa.struct([pa.field("perplexity", pa.float64()), *DECISION])
+"""The column `perplexity` of documents, which the step of that name writes: the value, null where no token was scored,
+and the decision of the rules over it."""
+
+JUDGED_UNIT = pa.struct([pa.field("rule", pa.string(), nullable=False)])
+"""The column `perplexity` of units: the rule over it that drops their document, or ""."""
+
+_DECISIONS = {
+    "duplicate_of": "duplicate_of = ''",
+    "decision": "decision.rule = ''",
+    "perplexity": "perplexity.rule = ''",
+}
 """Column of `documents` that decides -> what a kept document has there. Each column has one writer."""
 
-_TOKEN = re.compile(r"\bkept\(\)")
+_TOKEN = re.compile(r"\b(kept|passing)\(\)")
 
 
 def expand(where: str | None, columns: Collection[str]) -> str | None:
-    """``where`` with `KEPT` written out for a dataset with these ``columns``; texts in quotes stay as they are."""
-    if where is None or KEPT not in where:
+    """``where`` with `KEPT` and `PASSING` written out for a dataset with these ``columns``.
+
+    Texts in quotes stay as they are.
+    """
+    if where is None or not (KEPT in where or PASSING in where):
         return where
-    rules = [rule for column, rule in _DECISIONS.items() if column in columns]
-    predicate = f"({' AND '.join(rules)})" if rules else "true"
     parts = where.split("'")  # every second part is quoted; a doubled quote opens an empty one outside
-    parts[::2] = [_TOKEN.sub(predicate, part) for part in parts[::2]]
+    parts[::2] = [_TOKEN.sub(lambda token: _predicate(token[0], columns), part) for part in parts[::2]]
     return "'".join(parts)
+
+
+def _predicate(token: str, columns: Collection[str]) -> str:
+    of_token = [column for column in _DECISIONS if token == KEPT or column != "perplexity"]
+    rules = [_DECISIONS[column] for column in of_token if column in columns]
+    return f"({' AND '.join(rules)})" if rules else "true"

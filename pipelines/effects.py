@@ -17,13 +17,16 @@ from mnemic.arrays import Floats
 from mnemic.dataset import Snapshot, Store
 from mnemic.rules import Rule, Verdicts, judge
 from mnemic.rules.values import OF_COLUMNS, values_of
-from operators.curate.operator import Curate
+from operators.curate.operator import LATE, Curate
 from pipelines.steps.curate import CONTAMINATION, matches_counted
 
 SAMPLE = 2000
 """Documents that are measured where there are no statistics."""
 
-_GROWN = {"measure": "statistics", **{column: column for column in OF_COLUMNS}}
+LEARNT = ("quality", LATE)
+"""Columns that a model computes, and that no sample is measured by: until they are there their rules do not judge."""
+
+_GROWN = {"measure": "statistics", **{column: column for column in OF_COLUMNS if column not in LEARNT}}
 """Step -> the column of documents that it grows and that rules read."""
 
 FEWEST = 20
@@ -73,7 +76,9 @@ def effects(store: Store, operator: Curate, steps: Sequence[Any]) -> Effects | N
     measuring = {_GROWN[step.name]: step for step in steps if step.name in _GROWN}
     names = {name for rule in operator.decided_by for name in rule.formula.names}
     if all(_stands(documents, column, step) for column, step in measuring.items()):
-        parts = _stored(documents, list(measuring), store[CONTAMINATION].snapshot(), names)
+        learnt = [step.name for step in steps if step.name in LEARNT and _grown(documents, step.name, step)]
+        columns = [*measuring, *learnt]
+        parts = _stored(documents, columns, store[CONTAMINATION].snapshot(), names)
     else:
         parts = _measured(documents, total, measuring, names)
     return _summed(operator, parts, total)
@@ -81,8 +86,12 @@ def effects(store: Store, operator: Curate, steps: Sequence[Any]) -> Effects | N
 
 def _stands(documents: Snapshot, column: str, step: Any) -> bool:
     """Whether all documents have the ``column`` as ``step`` would grow it."""
-    stored = documents.column_record(column) or {}
-    return stored.get("fingerprint") == step.record.fingerprint and not documents.count(f"{column} IS NULL")
+    return _grown(documents, column, step) and not documents.count(f"{column} IS NULL")
+
+
+def _grown(documents: Snapshot, column: str, step: Any) -> bool:
+    """Whether the ``column`` is that of ``step``, as it is set."""
+    return (documents.column_record(column) or {}).get("fingerprint") == step.record.fingerprint
 
 
 def _stored(

@@ -23,6 +23,7 @@ from operators import (
     embed,
     gate,
     language,
+    perplexity,
     sentences,
     split,
     suffixes,
@@ -37,6 +38,7 @@ from operators.deduplicate import semantic, signature
 from operators.imitate import decoder, mlp
 from operators.measure import operator as measure
 from operators.pii import operator as pii
+from operators.quality import operator as quality
 from operators.sections import Learn, Section
 from operators.segment import operator as segment
 from operators.teacher import neighbours
@@ -49,12 +51,14 @@ BUILT_IN: tuple[Section, ...] = (
     contamination.SECTION,
     language.SECTION,
     pii.SECTION,
+    quality.SECTION,
     curate.SECTION,
     deduplicate.SECTION,
     edits.SECTION,
     sentences.SECTION,
     embed.SECTION,
     surprise.SECTION,
+    perplexity.SECTION,
     segment.SECTION,
     denoise.SECTION,
     cluster.SECTION,

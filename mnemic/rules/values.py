@@ -21,10 +21,12 @@ CONTAMINATED = "contaminated"
 
 OF_COLUMNS: dict[str, tuple[str, ...]] = {
     "language": ("language_score", "language_second", *(f"language_{code}" for code in LANGUAGES)),
+    "perplexity": ("perplexity",),
+    "quality": ("quality",),
     "pii": ("pii", *(f"pii_{kind}" for kind in PERSONAL_KINDS)),
 }
 """Column of documents -> the names that it gives: `language_en` is 1 where the language is en, else 0; `pii` counts all
-spans of personal data, `pii_email` those of a kind."""
+spans of personal data, `pii_email` those of a kind; `perplexity` is that of a language model, where it was read."""
 
 
 def names_of(columns: Iterable[str], view: bool) -> set[str]:
@@ -57,6 +59,10 @@ def values_of(batch: pa.RecordBatch, names: Collection[str]) -> dict[str, Floats
 
 
 def _value(column: pa.Array, of: str, name: str) -> Floats:
+    if of == "quality":
+        return _floats(column)
+    if of == "perplexity":
+        return _floats(pc.struct_field(column, "perplexity"))
     part = name.removeprefix(f"{of}_")
     if of == "pii":
         parents = np.asarray(pc.list_parent_indices(column))

@@ -17,15 +17,17 @@ import pyarrow as pa
 from mnemic.errors import RecipeError
 from mnemic.kept import DECISION
 from mnemic.rules import Rule, Verdicts, judge
-from mnemic.rules.values import CONTAMINATED, OF_COLUMNS, column_of, names_of, values_of
+from mnemic.rules.values import CONTAMINATED, column_of, names_of, values_of
 from operators.contracts import NO_REJECTS, BatchFunction, Resources
 from operators.curate.presets import ALIASES, PRESETS, Preset
 from operators.language import Language
 from operators.pii.operator import PersonalData
+from operators.quality.operator import Quality
 from operators.sections import Driven, Section
 
 _KEYS = {"value", "min", "max"}
-_ASKED = {"language": "`language`", "pii": "`pii: mark`"}
+LATE = "perplexity"
+_ASKED = {"language": "`language`", "pii": "`pii: mark`", "quality": "`quality`"}
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,8 @@ class Curate:
     name. `false` turns a rule off, `{max: 0.8}` or `{min: 3}` moves its threshold, and `{value: "hash_signs / words",
     max: 0.1}` adds one. ``cut_lines``: where the preset has C4's rules, the lines that these drop are left out of what
     is made of the text, default yes. ``max_disparity``: a rule that drops a source so many times as often as the mean
-    is warned of, default 3. ``contamination``, ``language`` and ``pii`` are sections of their own
-    (`operators.contamination`, `operators.language`, `operators.pii`), told here.
+    is warned of, default 3. ``contamination``, ``language``, ``pii`` and ``quality`` are sections of
+    their own (in `operators` under their names), told here.
     """
 
     preset: str = ""
@@ -47,6 +49,7 @@ class Curate:
     contamination: dict[str, Any] | None = None
     language: dict[str, Any] | None = field(default=None, metadata={"identity": False})  # but its rule: `resolved`
     pii: str | dict[str, Any] | None = field(default=None, metadata={"identity": False})
+    quality: dict[str, Any] | None = field(default=None, metadata={"identity": False})
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources()
 
@@ -83,12 +86,15 @@ class Curate:
     def columns(self) -> tuple[str, ...]:
         """The columns beside the statistics that the recipe asks for, in the order of `OF_COLUMNS`."""
         marked = self.pii is not None and PersonalData.of(self.pii).action == "mark"
-        return (*(("language",) if self.language is not None else ()), *(("pii",) if marked else ()))
+        named = {"language": self.language is not None, "pii": marked, "quality": self.quality is not None}
+        return tuple(name for name, there in named.items() if there)
 
     @property
     def _of_columns(self) -> dict[str, Rule]:
         """The rules that follow from what is told of other columns, by name."""
-        return {} if self.language is None else {rule.name: rule for rule in Language.of(self.language).rules}
+        language = () if self.language is None else Language.of(self.language).rules
+        quality = () if self.quality is None else Quality.of(self.quality).decided_by
+        return {rule.name: rule for rule in (*language, *quality)}
 
     @property
     def decided_by(self) -> tuple[Rule, ...]:
@@ -100,16 +106,27 @@ class Curate:
         decided = [rule for rule in rules.values() if rule is not None]
         if (self.contamination or {}).get("action") == "drop" and CONTAMINATED not in rules:
             decided.append(Rule(CONTAMINATED, CONTAMINATED, "max", 0.0))
-        names = names_of(self.columns, bool(self.chosen.view))
+        names = names_of((*self.columns, LATE), bool(self.chosen.view))
         for rule in decided:
             _refuse_unknown(rule, names)
         return tuple(decided)
+
+    @property
+    def early(self) -> tuple[Rule, ...]:
+        """Those that read neither perplexity nor quality: where no negatives are named, these are what they drop."""
+        return tuple(rule for rule in self.decided_by if not rule.formula.names & {LATE, "quality"})
+
+    @property
+    def late(self) -> tuple[Rule, ...]:
+        """Those over perplexity, which judge after a language model has read what the others let pass."""
+        return tuple(rule for rule in self.decided_by if LATE in rule.formula.names)
 
     def output(self, schema: pa.Schema) -> pa.Schema:
         return pa.schema([pa.field("decision", DECISION, nullable=False)])
 
     def open(self, device: str) -> BatchFunction:
-        rules, added = self.decided_by, self.output(pa.schema([]))
+        late, added = self.late, self.output(pa.schema([]))
+        rules = tuple(rule for rule in self.decided_by if rule not in late)
         names = {name for rule in rules for name in rule.formula.names}
 
         def decide(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
@@ -183,5 +200,9 @@ def _refuse_unknown(rule: Rule, names: Iterable[str]) -> None:
 SECTION = Section(
     "curate",
     Curate,
-    Driven("pipelines.steps.curate:curate_step", after=("measure",), optional=("contamination", *OF_COLUMNS)),
+    Driven(
+        "pipelines.steps.curate:curate_step",
+        after=("measure",),
+        optional=("contamination", "language", "pii", "quality"),
+    ),
 )

@@ -60,7 +60,7 @@ def email(data: Any, at: int, first: int, last: int) -> tuple[int, int]:
 
 
 @compiled
-def _among(ending: int) -> Any:
+def _among(ending: Any) -> Any:
     place = np.searchsorted(_FILES, ending)
     return place < len(_FILES) and _FILES[place] == ending
 
@@ -92,7 +92,7 @@ def four_bytes(data: Any, at: int, first: int, last: int) -> int:
 
 
 @compiled
-def is_public(value: int) -> Any:
+def is_public(value: Any) -> Any:
     """Whether an IPv4 address, as a number, is of the public internet: IANA's special ones and multicast are not."""
     top = value >> 24
     if top in (0, 10, 127) or top >= 224:

@@ -191,7 +191,7 @@ def phone(data: Any, at: int, first: int, last: int, home: Any, american: bool) 
     if not begun and digits[0] == 0 and digits[1] == 0 and not pairs:
         begun, skip = True, 2
     for group in range(count - 1, -1, -1):
-        end = ends[group]
+        end = int(ends[group])
         if in_word(data, end, first, last):
             continue
         if begun:

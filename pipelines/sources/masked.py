@@ -40,5 +40,15 @@ def masked(result: Document | Reject, masking: Masking) -> Document | Reject:
         for number, turn in enumerate(result.turns)
     )
     metadata = {name: masking.value(value) for name, value in result.metadata.items()}
-    own = dict(zip(_STATED, stated, strict=True))
-    return replace(result, text="".join(cut), turns=turns, metadata=metadata, **own)
+    locator, collection, tenant, session, speaker = stated
+    return replace(
+        result,
+        locator=locator,
+        text="".join(cut),
+        collection=collection,
+        tenant=tenant,
+        session=session,
+        speaker=speaker,
+        turns=turns,
+        metadata=metadata,
+    )

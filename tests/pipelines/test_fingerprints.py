@@ -61,9 +61,11 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
         "edits": "45f8f1c830df5340ac3fc3f634b5d9fd",
     },
     "judged": {
+        "perplexity": "6a03e115e3affc12bcc5e332c8aa0125",
+        "quality": "a272b2c53f86d8c18b0738e2c44d74ac",
         "pii": "ca44d2661e5243b0767897e05d415714",
         "language": "35cbdfe4c6f0c29cd5cb490fae36e79b",
-        "curate": "c19786beeec77099e34c98bfe11a210c",
+        "curate": "71e887fbf16179375183c127ecd86c79",
     },
     "conversations": {
         "read": "8bcbd848bdc7e754321167eb5db0e897",
@@ -113,7 +115,10 @@ def test_rules_and_what_they_decide_about_keep_them(tiny, tmp_path):
 def test_other_columns_that_rules_read_keep_them(tiny, tmp_path):
     recipe = {name: tiny[name] for name in ("name", "bank", "sources", "fragment_characters")}
     curate = {"curate": {"language": {"keep": ["en", "de"]}, "pii": "mark"}}
-    steps = fingerprints({**recipe, **curate, "units": False})
+    curate["curate"]["quality"] = {"positives": ["alpha"], "negatives": ["length < 100"], "min": 0.5}
+    curate["curate"]["rules"] = {"odd": {"value": "perplexity", "max": 1000}}
+    surprise = {"model": tiny["language_model"], "dtype": "float32"}
+    steps = fingerprints({**recipe, **curate, "surprise": surprise})
     assert {name: steps[name] for name in FINGERPRINTS["judged"]} == FINGERPRINTS["judged"]
 
 

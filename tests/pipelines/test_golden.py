@@ -9,7 +9,7 @@ import json
 
 import numpy as np
 import pytest
-from tiny_bank import EVERYTHING, curated, tiny_recipe, write_corpus
+from tiny_bank import EVERYTHING, OTHER_COLUMNS, curated, tiny_recipe, write_corpus
 
 import mnemic
 from mnemic.dataset import Store
@@ -29,6 +29,8 @@ EXACT = {
     "signature": (2, "0213835ac0b1d498d8120ea62a2c5511"),
     "measure": (1, "9850d064cf383876b36614dac7d8689c"),
     "language": (1, "7e88b8ae73c9dff2405cf1cf91cf375e"),
+    "perplexity": (1, "004f0c4c7486504e6f61c3be8f251972"),
+    "quality": (1, "18a8ce0cd95e0307f15ac456bb6e38ba"),
     "pii": (1, "5a069d55e469aedf466604061713ef60"),
     "contamination": (1, "17e1c4f129fded78e03abf416fc12707"),
     "curate": (1, "e8d2143cd40fe873c19625ff78ac1014"),
@@ -73,9 +75,9 @@ def judged(recipe, tmp_path_factory):
     """The same corpus with rules, which change what later steps see."""
     root = tmp_path_factory.mktemp("judged")
     complete = {**recipe, **curated(root, "cut"), "bank": str(root / "bank")}
-    complete["curate"]["language"] = {}
-    complete["curate"]["pii"] = "mark"
-    mnemic.build(complete, device="cpu", until="edits")
+    complete["curate"] |= OTHER_COLUMNS
+    complete["curate"]["rules"] |= {"odd": {"value": "perplexity", "max": 1}}
+    mnemic.build(complete, device="cpu", until="perplexity")
     return complete
 
 
@@ -89,7 +91,7 @@ def versions(recipe, judged):
     return {step.name: step.record.version for step in steps_of(load_recipe({**recipe, **judged}), "cpu")}
 
 
-CURATED = ("measure", "language", "pii", "contamination", "curate", "edits")
+CURATED = ("measure", "language", "pii", "perplexity", "quality", "contamination", "curate", "edits")
 """Steps of the bank with rules."""
 
 
@@ -99,6 +101,8 @@ def written_by_rules(recipe, step):
         "measure": ("documents", ("id",), ("statistics",)),
         "language": ("documents", ("id",), ("language",)),
         "pii": ("documents", ("id",), ("pii",)),
+        "perplexity": ("documents", ("id",), ("perplexity",)),
+        "quality": ("documents", ("id",), ("quality",)),
         "contamination": ("contamination", ("document",), tuple(CONTAMINATION.names)),
         "curate": ("documents", ("id",), ("decision",)),
         "edits": ("documents", ("id",), ("edits",)),
@@ -107,6 +111,10 @@ def written_by_rules(recipe, step):
     ordered = rows.sort_by([(name, "ascending") for name in key]).to_pylist()
     if step == "language":  # without its probabilities
         ordered = [{"id": row["id"], "language": row["language"]["language"]} for row in ordered]
+    if step == "quality":
+        ordered = [{"id": row["id"], "good": row["quality"] > 0.5} for row in ordered]
+    if step == "perplexity":  # without what a model computes
+        ordered = [{"id": row["id"], "rule": (row["perplexity"] or {}).get("rule")} for row in ordered]
     return [ordered]
 
 
