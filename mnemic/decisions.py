@@ -6,16 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
+import pyarrow as pa
 
+from mnemic.arrays import Floats
 from mnemic.conditions.values import text
 from mnemic.rules import Rule, judge
 from mnemic.rules.rule import reason_unjudged, rules_of
+from mnemic.rules.values import CONTAMINATED, OF_COLUMNS, values_of
 from mnemic.terminal import one_line, plain
 from mnemic.view import View
-
-CONTAMINATED = "contaminated"
-"""A column for expressions beside the statistics: questions of evaluation sets that stand in the document."""
 
 
 def rules_in_force(view: View) -> tuple[Rule, ...]:
@@ -33,11 +32,10 @@ def explained(view: View, row: Mapping[str, Any]) -> dict[str, Any]:
     if decision is None or statistics is None:
         return {}
     matches = matches_of(view, row["id"])
-    columns = {name: np.array([float(value)]) for name, value in statistics.items()}
-    columns[CONTAMINATED] = np.array([float(len(matches))])
     rules = rules_in_force(view)
-    verdicts = judge(rules, columns)
-    lines = [_outcome(decision)]
+    verdicts = judge(rules, _values(view, row["id"], len(matches), rules))
+    late = row["perplexity"] if row.get("perplexity") and row["perplexity"]["rule"] else None
+    lines = [_outcome(late or decision), *_measured(row)]
     rows = []
     for place, rule in enumerate(rules):
         value, fired = float(verdicts.values[0, place]), bool(verdicts.fired[0, place])
@@ -64,7 +62,32 @@ def explained(view: View, row: Mapping[str, Any]) -> dict[str, Any]:
         f"{one_line(row['text'][edit['start'] : edit['end']], 80)}"
         for edit in (row.get("edits") or [])[:20]
     ]
-    return {"decision": decision, "rules": rows, "contamination": matches, "story": lines}
+    return {"decision": late or decision, "rules": rows, "contamination": matches, "story": lines}
+
+
+def _values(view: View, document: str, matches: int, rules: Sequence[Rule]) -> dict[str, Floats]:
+    """The numbers of a document that ``rules`` name, float64 [1] each."""
+    columns = ["statistics", *(name for name in OF_COLUMNS if name in view.dataset("documents").schema.names)]
+    (batch,) = view.table("documents", columns, f"id = {text(document)}").combine_chunks().to_batches()
+    names = {name for rule in rules for name in rule.formula.names}
+    return values_of(batch.append_column(CONTAMINATED, pa.array([float(matches)])), names)
+
+
+def _measured(row: Mapping[str, Any]) -> list[str]:
+    """What other columns than the statistics say of the document ``row``."""
+    lines = []
+    if language := row.get("language"):
+        score = f"{language['score']:.3f}; the next {language['second']:.3f}"
+        lines.append(f"  language {plain(language['language'])} ({score})")
+    if (judged := row.get("perplexity")) and judged["perplexity"] is not None:
+        lines.append(f"  perplexity {judged['perplexity']:,.1f}")
+    if row.get("quality") is not None:
+        lines.append(f"  quality {row['quality']:.3f}")
+    lines += [
+        f"  personal data ({plain(span['kind'])}), characters {span['begin']:,} to {span['end']:,}"
+        for span in (row.get("pii") or [])[:20]
+    ]
+    return lines
 
 
 def matches_of(view: View, document: str) -> list[dict[str, Any]]:

@@ -60,6 +60,8 @@ def funnel(bank: Bank) -> dict[str, int]:
     counts = {"documents": documents.count()}
     if "decision" in documents.schema.names:
         counts["dropped by rules"] = documents.count("decision.rule <> ''")
+    if "perplexity" in documents.schema.names:
+        counts["dropped by perplexity"] = documents.count("perplexity.rule <> ''")
     if "pairs" in bank.release.versions:
         exact = bank.dataset("pairs").count("rule = 'exact' AND verdict = 'duplicate'")  # one for each copy
         near = documents.count("duplicate_of <> ''") - exact

@@ -23,7 +23,7 @@ TYPES: dict[str, pa.DataType] = {
 
 _OF_STEPS = frozenset(
     {"normalised", "signature", "duplicate_of", "split", "statistics", "decision", "language", "perplexity", "quality"}
-    | {"embedding", "surprisal", "entropy", "cluster", "same_as", "denoised"}
+    | {"pii", "embedding", "surprisal", "entropy", "cluster", "same_as", "denoised"}
 )
 RESERVED = frozenset({*DOCUMENTS.names, *UNITS.names, *events(1).names}) | _OF_STEPS
 """Names that columns of documents, units and events have, or get by a step."""

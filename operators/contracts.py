@@ -106,6 +106,16 @@ def bounds(settings: Any, sentence: str, rules: Iterable[tuple[str, bool, str]])
     ]
 
 
+def unknown_settings(operator: type, settings: Iterable[str], place: str) -> list[str]:
+    """Sentences about the names of ``settings``, which stand at ``place``, that no field of ``operator`` has."""
+    names = [field.name for field in dataclasses.fields(operator)]
+    return [
+        f"`{place}` has no setting {str(name)[:40]!r}; it has {', '.join(names)}."
+        for name in settings
+        if name not in names
+    ]
+
+
 class RowOperator(Protocol):
     version: ClassVar[int]
     resources: ClassVar[Resources]

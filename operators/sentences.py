@@ -29,7 +29,7 @@ from mnemic.arrays import Integers
 from mnemic.catalogue import CATALOGUE
 from mnemic.edits import blanked
 from mnemic.errors import RecipeError
-from mnemic.kept import KEPT
+from mnemic.kept import PASSING
 from mnemic.schema import UNITS
 from operators.contracts import REJECTED, BatchFunction, Resources
 from operators.sections import Derive, Section
@@ -238,7 +238,7 @@ SECTION = Section(
         key=("id",),
         target_key=("document",),
         after=("deduplicate",),
-        where=KEPT,
+        where=PASSING,
         needs=("duplicate_of",),
         optional=("edits",),
     ),

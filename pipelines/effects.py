@@ -16,11 +16,18 @@ import pyarrow as pa
 from mnemic.arrays import Floats
 from mnemic.dataset import Snapshot, Store
 from mnemic.rules import Rule, Verdicts, judge
-from operators.curate.operator import Curate, counts_of
+from mnemic.rules.values import OF_COLUMNS, values_of
+from operators.curate.operator import LATE, Curate
 from pipelines.steps.curate import CONTAMINATION, matches_counted
 
 SAMPLE = 2000
 """Documents that are measured where there are no statistics."""
+
+LEARNT = ("quality", LATE)
+"""Columns that a model computes, and that no sample is measured by: until they are there their rules do not judge."""
+
+_GROWN = {"measure": "statistics", **{column: column for column in OF_COLUMNS if column not in LEARNT}}
+"""Step -> the column of documents that it grows and that rules read."""
 
 FEWEST = 20
 """Documents of a source below which nothing is said of its share."""
@@ -66,29 +73,43 @@ def effects(store: Store, operator: Curate, steps: Sequence[Any]) -> Effects | N
     total = 0 if documents is None else documents.count()
     if documents is None or not total:
         return None
-    measure = next(step for step in steps if step.name == "measure")
-    stored = documents.column_record("statistics") or {}
-    if stored.get("fingerprint") == measure.record.fingerprint and not documents.count("statistics IS NULL"):
-        parts = _stored(documents, store[CONTAMINATION].snapshot(), operator)
+    measuring = {_GROWN[step.name]: step for step in steps if step.name in _GROWN}
+    names = {name for rule in operator.decided_by for name in rule.formula.names}
+    if all(_stands(documents, column, step) for column, step in measuring.items()):
+        learnt = {step.name for step in steps if step.name in LEARNT and _grown(documents, step.name, step)}
+        columns = [name for name in operator.columns_read if name not in LEARNT]
+        parts = _stored(documents, [*columns, *sorted(learnt)], store[CONTAMINATION].snapshot(), names)
     else:
-        parts = _measured(documents, total, measure.operator)
+        parts = _measured(documents, total, measuring, names)
     return _summed(operator, parts, total)
 
 
+def _stands(documents: Snapshot, column: str, step: Any) -> bool:
+    """Whether all documents have the ``column`` as ``step`` would grow it."""
+    return _grown(documents, column, step) and not documents.count(f"{column} IS NULL")
+
+
+def _grown(documents: Snapshot, column: str, step: Any) -> bool:
+    """Whether the ``column`` is that of ``step``, as it is set."""
+    return bool((documents.column_record(column) or {}).get("fingerprint") == step.record.fingerprint)
+
+
 def _stored(
-    documents: Snapshot, contamination: Snapshot | None, operator: Curate
+    documents: Snapshot, columns: list[str], contamination: Snapshot | None, names: set[str]
 ) -> Iterator[tuple[pa.Array, dict[str, Floats]]]:
     counting = None if contamination is None else matches_counted(contamination)
-    columns = ["source", *operator.columns_read, *([] if counting is None else ["id"])]
-    for batch in documents.scan(columns, batch_size=65536):
-        yield batch["source"], counts_of(batch if counting is None else counting(batch))
+    for batch in documents.scan(["source", *columns, *([] if counting is None else ["id"])], batch_size=65536):
+        yield batch["source"], values_of(batch if counting is None else counting(batch), names)
 
 
-def _measured(documents: Snapshot, total: int, operator: Any) -> Iterator[tuple[pa.Array, dict[str, Floats]]]:
+def _measured(
+    documents: Snapshot, total: int, measuring: Mapping[str, Any], names: set[str]
+) -> Iterator[tuple[pa.Array, dict[str, Floats]]]:
     places = np.sort(np.random.default_rng(0).permutation(total)[:SAMPLE])
     rows = documents.take(places, ["source", "text"]).combine_chunks()
-    counted, _ = operator.open("cpu")(rows.to_batches()[0])
-    yield rows["source"].combine_chunks(), counts_of(counted)
+    (texts,) = rows.to_batches()
+    arrays = {column: step.operator.open("cpu")(texts)[0][column] for column, step in measuring.items()}
+    yield rows["source"].combine_chunks(), values_of(pa.RecordBatch.from_pydict(arrays), names)
 
 
 def _summed(operator: Curate, parts: Iterator[tuple[pa.Array, dict[str, Floats]]], total: int) -> Effects:

@@ -37,12 +37,12 @@ from pipelines.pins import RECORD as RELEASE
 from pipelines.progress import ProgressEvent
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.release import release_state, write_release
+from pipelines.sources.listing import items_of
 from pipelines.steps import Context, Step, steps_of
 from pipelines.steps.anew import named, with_anew
 from pipelines.steps.contracts import state_of
 from pipelines.steps.curate import forget_decisions
 from pipelines.steps.datasets import DeclaredStore, known_datasets
-from pipelines.steps.read import manifest_of
 from pipelines.upkeep.finish import finish_interrupted
 
 OWNER = "recipe"
@@ -105,7 +105,7 @@ class Building:
     def __enter__(self) -> Building:
         self._emit(ProgressEvent("run-start", self.run_id, message=f"bank {self.store.root}"))
         for source in self.recipe.sources:
-            manifest_of(source)  # a missing path is told before anything is written
+            items_of(source)  # a missing path is told before anything is written
         if "://" not in self.store.root:
             Path(self.store.root).mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as opened:

@@ -23,6 +23,8 @@ from operators import (
     edits,
     embed,
     gate,
+    language,
+    perplexity,
     sentences,
     split,
     suffixes,
@@ -37,6 +39,8 @@ from operators.deduplicate import operator as deduplicate
 from operators.deduplicate import semantic, signature
 from operators.imitate import decoder, mlp
 from operators.measure import operator as measure
+from operators.pii import operator as pii
+from operators.quality import operator as quality
 from operators.sections import Learn, Section
 from operators.segment import operator as segment
 from operators.subset import operator as subset
@@ -48,6 +52,9 @@ BUILT_IN: tuple[Section, ...] = (
     signature.SECTION,
     measure.SECTION,
     contamination.SECTION,
+    language.SECTION,
+    pii.SECTION,
+    quality.SECTION,
     curate.SECTION,
     deduplicate.SECTION,
     edits.SECTION,
@@ -55,6 +62,7 @@ BUILT_IN: tuple[Section, ...] = (
     context.SECTION,
     embed.SECTION,
     surprise.SECTION,
+    perplexity.SECTION,
     segment.SECTION,
     times.SECTION,
     denoise.SECTION,

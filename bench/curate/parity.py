@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from mnemic.arrays import Floats
 from mnemic.rules import Rule, judge
-from operators.curate.operator import counts_of
+from mnemic.rules.values import values_of
 from operators.curate.presets import (
     DATATROVE_C4,
     DATATROVE_FINEWEB,
@@ -43,7 +43,7 @@ VALUES = {
 def counts(texts: Sequence[str], words: str, view: str = "") -> dict[str, Floats]:
     """Our counts of ``texts``, float64 [n] each."""
     batch = pa.RecordBatch.from_pydict({"text": pa.array(texts, pa.large_string())})
-    return counts_of(Measure(words, view).open("cpu")(batch)[0])
+    return values_of(Measure(words, view).open("cpu")(batch)[0], ())
 
 
 def reasons(rules: Sequence[Rule], columns: Mapping[str, Floats]) -> list[str]:

@@ -83,8 +83,8 @@ def measure_set(passages: Passages, quick: bool, depths: tuple[int, ...] = DEPTH
     for suffix, name in (("", "search, whole documents"), ("_leaf", "search, smallest rows")):
         metric = f"gold passages among the {most} best of {len(questions)} questions: {name}"
         value = 100 * float(shares[name][most].mean())
-        bounds = (must, must + 3) if not suffix else (None, None)
-        rows.append(Row(f"{passages.name}_{most}{suffix}", metric, value, "%", *bounds, peer=bound))
+        least, goal = (None, None) if suffix else (must, must + 3)
+        rows.append(Row(f"{passages.name}_{most}{suffix}", metric, value, "%", least, goal, peer=bound))
     return rows
 
 

@@ -35,6 +35,7 @@ KINDS: dict[str, str] = {
     "decoder": "mnemic.memories.trained:DECODER",
     "knn": "mnemic.memories.datastore:KNN",
     "suffix": "mnemic.memories.suffix:SUFFIX",
+    "classifier": "mnemic.memories.classifier:CLASSIFIER",
 }
 """Name of each built-in kind -> "module:object". A bank lists its memories in this order where nothing else orders
 them."""
@@ -121,6 +122,8 @@ class Memory(Protocol):
 
 
 class Kind(Protocol):
+    """One whose memories have no place in a language model also has ``in_models = False``."""
+
     @property
     def name(self) -> str:
         """As a row of `memories` has it."""
@@ -162,6 +165,11 @@ def kind(name: str) -> Kind:
 def is_known(name: str) -> bool:
     """Whether a kind of this name is built in or offered; a bank may have memories of others."""
     return name in KINDS or name in _offered()
+
+
+def of_models(infos: Iterable[MemoryInfo]) -> list[MemoryInfo]:
+    """The memories that act in a language model; one of an unknown kind counts as such."""
+    return [info for info in infos if not is_known(info.kind) or getattr(kind(info.kind), "in_models", True)]
 
 
 def _offered() -> set[str]:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from mnemic.arrays import Floats
 from mnemic.errors import RecipeError
 
-LONGEST = 300
-"""Characters of an expression."""
+LONGEST = 3000
+"""Characters of an expression: those of a sum over all languages."""
 
 _TOKEN = re.compile(r"\s*(?:(?P<number>\d+(?:\.\d+)?)|(?P<name>[a-z_][a-z0-9_]*)|(?P<sign>[-+*/()]))", re.ASCII)
 
@@ -46,7 +47,7 @@ def parsed(text: str) -> Expression:
     tree, place = _sum(text, tokens, 0, 0)
     if place < len(tokens):
         raise _refused(text, f"{tokens[place][1]!r} is left over")
-    return Expression(text, tree, frozenset(_names(tree)))
+    return Expression(text, tree, frozenset(token for kind, token in tokens if kind == "name"))
 
 
 def _tokens(text: str) -> Iterator[tuple[str, str]]:
@@ -99,28 +100,24 @@ def _factor(text: str, tokens: list[tuple[str, str]], place: int, depth: int) ->
     raise _refused(text, f"{token!r} stands where a name, a number or a bracket belongs")
 
 
-def _names(tree: Tree) -> Iterator[str]:
-    if tree[0] == "name":
-        yield str(tree[1])
-    for part in tree[1:]:
-        if isinstance(part, tuple):
-            yield from _names(part)
-
-
 def _value(tree: Tree, columns: Mapping[str, Floats]) -> Floats:
-    kind = tree[0]
-    if kind == "number":
-        return np.float64(tree[1])  # type: ignore[return-value,arg-type]
-    if kind == "name":
-        return columns[str(tree[1])]
-    left, right = (_value(part, columns) for part in tree[1:])  # type: ignore[arg-type]
-    if kind == "+":
-        return left + right
-    if kind == "-":
-        return left - right
-    if kind == "*":
-        return left * right
-    return np.where(right == 0, np.nan, left / right)
+    """The value of a tree. A long sum leans to the left: it is followed in a loop, and recursion goes into brackets."""
+    outer: list[Tree] = []
+    while tree[0] not in ("name", "number"):
+        outer.append(tree)
+        tree = tree[1]  # type: ignore[assignment]
+    value: Any = columns[str(tree[1])] if tree[0] == "name" else np.float64(tree[1])  # type: ignore[arg-type]
+    for sign, _, operand in reversed(outer):
+        right = _value(operand, columns)  # type: ignore[arg-type]
+        if sign == "+":
+            value = value + right
+        elif sign == "-":
+            value = value - right
+        elif sign == "*":
+            value = value * right
+        else:
+            value = np.where(right == 0, np.nan, value / right)
+    return value  # type: ignore[no-any-return]
 
 
 def _refused(text: str, reason: str) -> RecipeError:

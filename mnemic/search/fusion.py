@@ -41,7 +41,8 @@ def scaled(scores: Floats, pool: int) -> Floats:
     if not len(descending) or descending[0] == descending[min(pool, len(descending)) - 1]:
         return np.zeros(len(scores))
     best, last = descending[0], descending[min(pool, len(descending)) - 1]
-    return np.clip(np.nan_to_num((scores - last) / (best - last)), 0.0, 1.0)
+    scaled: Floats = np.clip(np.nan_to_num((scores - last) / (best - last)), 0.0, 1.0)
+    return scaled
 
 
 def with_neighbours(scores: Floats, pairs: Integers, share: float) -> Floats:

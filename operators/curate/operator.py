@@ -14,18 +14,21 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from mnemic.arrays import Floats
-from mnemic.decisions import CONTAMINATED
 from mnemic.errors import RecipeError
 from mnemic.kept import DECISION
 from mnemic.rules import Rule, Verdicts, judge
+from mnemic.rules.values import CONTAMINATED, STATISTICS, column_of, names_of, values_of
 from mnemic.statistics import RAW, VIEW
 from operators.contracts import NO_REJECTS, BatchFunction, Resources
 from operators.curate.presets import ALIASES, PRESETS, Preset
+from operators.language import Language
+from operators.pii.operator import PersonalData
+from operators.quality.operator import Quality
 from operators.sections import Driven, Section
 
 _KEYS = {"value", "min", "max"}
-_STATISTICS = "statistics"
+LATE = "perplexity"
+_ASKED = {"language": "`language`", "pii": "`pii: mark`", "quality": "`quality`"}
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,8 @@ class Curate:
     name. `false` turns a rule off, `{max: 0.8}` or `{min: 3}` moves its threshold, and `{value: "hash_signs / words",
     max: 0.1}` adds one. ``cut_lines``: where the preset has C4's rules, the lines that these drop are left out of what
     is made of the text, default yes. ``max_disparity``: a rule that drops a source so many times as often as the mean
-    is warned of, default 3. ``contamination`` and ``subset`` are sections of their own (`operators.contamination`,
-    `operators.subset`), told here.
+    is warned of, default 3. ``contamination``, ``subset``, ``language``, ``pii`` and ``quality`` are sections of
+    their own (in `operators` under their names), told here.
     """
 
     preset: str = ""
@@ -46,6 +49,9 @@ class Curate:
     max_disparity: float = field(default=3.0, metadata={"identity": False})
     contamination: dict[str, Any] | None = None
     subset: dict[str, Any] | None = field(default=None, metadata={"identity": False})
+    language: dict[str, Any] | None = field(default=None, metadata={"identity": False})  # but its rule: `resolved`
+    pii: str | dict[str, Any] | None = field(default=None, metadata={"identity": False})
+    quality: dict[str, Any] | None = field(default=None, metadata={"identity": False})
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources()
 
@@ -55,10 +61,11 @@ class Curate:
         self.decided_by  # noqa: B018  # which refuses what it cannot be
 
     def resolved(self) -> Curate:
-        """Of contamination only the action: what there is to read is that section's."""
-        if self.contamination is None:
-            return self
-        return replace(self, contamination={"action": self.contamination.get("action", "flag")})
+        """With the rules of other columns written out, and of contamination only the action: the rest is theirs."""
+        rules = {rule.name: rule for rule in self.decided_by if rule.name in self._of_columns}
+        stated = {name: {"value": rule.expression, rule.sense: rule.threshold} for name, rule in rules.items()}
+        action = None if self.contamination is None else {"action": self.contamination.get("action", "flag")}
+        return replace(self, contamination=action, rules={**self.rules, **stated})
 
     @property
     def chosen(self) -> Preset:
@@ -78,58 +85,63 @@ class Curate:
         return {"words": self.chosen.words, "view": self.chosen.view}
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns beside the statistics that the recipe asks for, in the order of `OF_COLUMNS`."""
+        marked = self.pii is not None and PersonalData.of(self.pii).action == "mark"
+        named = {"language": self.language is not None, "pii": marked, "quality": self.quality is not None}
+        return tuple(name for name, there in named.items() if there)
+
+    @property
+    def _of_columns(self) -> dict[str, Rule]:
+        """The rules that follow from what is told of other columns, by name."""
+        language = () if self.language is None else Language.of(self.language).rules
+        quality = () if self.quality is None else Quality.of(self.quality).decided_by
+        return {rule.name: rule for rule in (*language, *quality)}
+
+    @property
     def decided_by(self) -> tuple[Rule, ...]:
-        """The rules of the preset with the changes, in their order; rules that were added come last."""
-        preset = {rule.name: rule for rule in self.chosen.rules}
+        """The rules of the preset and of other columns with the changes, in their order; added rules come last."""
+        preset = {rule.name: rule for rule in self.chosen.rules} | self._of_columns
         rules: dict[str, Rule | None] = dict(preset)
         for name, change in self.rules.items():
             rules[str(name)] = _changed(str(name), change, preset)
         decided = [rule for rule in rules.values() if rule is not None]
         if (self.contamination or {}).get("action") == "drop" and CONTAMINATED not in rules:
             decided.append(Rule(CONTAMINATED, CONTAMINATED, "max", 0.0))
-        names = {*RAW, CONTAMINATED, *(VIEW if self.chosen.view else ())}
+        names = names_of((*self.columns, LATE), bool(self.chosen.view))
         for rule in decided:
             _refuse_unknown(rule, names)
         return tuple(decided)
 
     @property
     def columns_read(self) -> tuple[str, ...]:
-        """The parts of `statistics` that the rules read, and the script, by which rules over words abstain."""
-        names = {"script"}.union(*(rule.formula.names for rule in self.decided_by)) - {CONTAMINATED}
-        return tuple(f"{_STATISTICS}.{name}" for name in sorted(names))
+        """The columns that the rules read: parts of `statistics`, with the script by which rules over words abstain."""
+        names = {"script"}.union(*(rule.formula.names for rule in self.decided_by)) & {*RAW, *VIEW}
+        return (*(f"{STATISTICS}.{name}" for name in sorted(names)), *self.columns)
+
+    @property
+    def early(self) -> tuple[Rule, ...]:
+        """Those that read neither perplexity nor quality: where no negatives are named, these are what they drop."""
+        return tuple(rule for rule in self.decided_by if not rule.formula.names & {LATE, "quality"})
+
+    @property
+    def late(self) -> tuple[Rule, ...]:
+        """Those over perplexity, which judge after a language model has read what the others let pass."""
+        return tuple(rule for rule in self.decided_by if LATE in rule.formula.names)
 
     def output(self, schema: pa.Schema) -> pa.Schema:
         return pa.schema([pa.field("decision", DECISION, nullable=False)])
 
     def open(self, device: str) -> BatchFunction:
-        rules, added = self.decided_by, self.output(pa.schema([]))
+        late, added = self.late, self.output(pa.schema([]))
+        rules = tuple(rule for rule in self.decided_by if rule not in late)
+        names = {name for rule in rules for name in rule.formula.names}
 
         def decide(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-            verdicts = judge(rules, counts_of(batch))
+            verdicts = judge(rules, values_of(batch, names))
             return pa.RecordBatch.from_arrays([decisions(rules, verdicts)], schema=added), NO_REJECTS
 
         return decide
-
-
-def counts_of(batch: pa.RecordBatch) -> dict[str, Floats]:
-    """The columns that expressions may name, float64 [n] each: the statistics, and matches of evaluation sets.
-
-    Statistics are a column `statistics`, or some of its parts, `statistics.words` and others. Without rows of
-    contamination nothing is contaminated.
-    """
-    parts: dict[str, pa.Array] = {}
-    for name in batch.schema.names:
-        if name == _STATISTICS:
-            struct = batch.column(name)
-            parts |= {struct.type.field(place).name: part for place, part in enumerate(struct.flatten())}
-        elif name.startswith(f"{_STATISTICS}."):
-            parts[name.removeprefix(f"{_STATISTICS}.")] = batch.column(name)
-    columns = {name: np.asarray(part, np.float64) for name, part in parts.items()}
-    there = CONTAMINATED in batch.schema.names
-    columns[CONTAMINATED] = (
-        np.asarray(batch.column(CONTAMINATED), np.float64) if there else np.zeros(batch.num_rows, np.float64)
-    )
-    return columns
 
 
 def decisions(rules: Sequence[Rule], verdicts: Verdicts) -> pa.Array:
@@ -182,6 +194,10 @@ def _changed(name: str, change: Any, preset: Mapping[str, Rule]) -> Rule | None:
 
 def _refuse_unknown(rule: Rule, names: Iterable[str]) -> None:
     for name in sorted(rule.formula.names - set(names)):
+        if column := column_of(name):
+            raise RecipeError(
+                f"The rule `{rule.name}` reads {name!r}, which {_ASKED[column]} gives; write that below `curate`."
+            )
         near = difflib.get_close_matches(name, names, 1)
         hint = f"Did you mean {near[0]!r}? " if near else ""
         raise RecipeError(
@@ -190,5 +206,11 @@ def _refuse_unknown(rule: Rule, names: Iterable[str]) -> None:
 
 
 SECTION = Section(
-    "curate", Curate, Driven("pipelines.steps.curate:curate_step", after=("measure",), optional=("contamination",))
+    "curate",
+    Curate,
+    Driven(
+        "pipelines.steps.curate:curate_step",
+        after=("measure",),
+        optional=("contamination", "language", "pii", "quality"),
+    ),
 )

@@ -13,6 +13,7 @@ from mnemic import schema as bank_schema
 from mnemic.arrays import Flags, Integers
 from mnemic.catalogue import CATALOGUE
 from mnemic.ids import hash_parts
+from mnemic.kept import KEPT
 from mnemic.vectors import vectors
 from operators.contracts import NO_REJECTS, BatchFunction, Resources
 from operators.sections import Derive, Section
@@ -89,6 +90,7 @@ SECTION = Section(
         key=("document",),
         target_key=("document",),
         after=("embed",),
+        where=KEPT,
         needs=("embedding",),
         optional=("surprise",),
     ),

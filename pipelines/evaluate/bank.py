@@ -25,6 +25,7 @@ from mnemic.funnel import funnel
 from mnemic.memories.datastore import NAME as RETRIEVER
 from mnemic.memories.gate_training import Weighing
 from mnemic.memories.gates import stored as stored_gates
+from mnemic.memories.kinds import of_models
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION, perplexity
 from mnemic.splits import STORE, VALIDATION, in_part
 from mnemic.suffixes.evidence import contexts_of
@@ -115,7 +116,7 @@ def evaluate(
     digest = corpus_digest(opened.dataset("documents"), ("id",))[0]
     counts, repeats = funnel(opened), _repetition(opened)
     repeated = repeated_spans(index_of(opened.view)) if has_suffixes(opened.view) else None
-    infos = opened.memories()
+    infos = of_models(opened.memories())
     if not infos or "datastore" not in opened.view:
         return Evaluation(opened.path, opened.release.name, digest, counts, repeats, {}, {}, (), repeated=repeated)
     memories = loaded(opened)

@@ -13,7 +13,7 @@ from mnemic.memories.datastore import NAME as RETRIEVER
 from mnemic.memories.gate_training import Weighing
 from mnemic.memories.gates import has_gates
 from mnemic.memories.held_out import HeldOutRows
-from mnemic.memories.kinds import Memory, Scored
+from mnemic.memories.kinds import Memory, Scored, of_models
 from mnemic.memories.scored_rows import scored_by, scored_rows
 from mnemic.mixture import best_weight, mixture_nll
 
@@ -76,5 +76,5 @@ class HeldOut:
 
 def loaded(bank: Bank) -> dict[str, Memory]:
     """The memories of a bank by name, the retriever first: the others are measured by its gain."""
-    names = [info.name for info in bank.memories()]
+    names = [info.name for info in of_models(bank.memories())]
     return {name: bank.memory(name) for name in sorted(names, key=lambda name: name != RETRIEVER)}

@@ -58,9 +58,10 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
     for entry in sources if isinstance(sources, list) else ():
         if isinstance(entry, dict) and _has_root(entry.get("kind")):
             entry.setdefault("root", str(path.parent))
-    sets = content["curate"].get("contamination") if isinstance(content.get("curate"), dict) else None
-    if isinstance(sets, dict):
-        sets.setdefault("root", str(path.parent))
+    curate = content.get("curate")
+    for name, section in curate.items() if isinstance(curate, dict) else ():
+        if name in ("contamination", "quality") and isinstance(section, dict):
+            section.setdefault("root", str(path.parent))
     return _checked(content, str(path))
 
 

@@ -11,6 +11,7 @@ from mnemic.errors import RecipeError
 from mnemic.hardware import likely_device
 from mnemic.models import weights_hash
 from operators.context import SECTION as CONTEXT
+from operators.pii.operator import PersonalData
 from operators.sections import Section
 from pipelines.identity import Record, models_of, resolved_fields
 from pipelines.recipe import Recipe
@@ -40,7 +41,9 @@ def each_step(recipe: Recipe, device: str | None = None) -> Iterator[Step]:
     """
     titles = getattr(recipe, CONTEXT.name) is not None
     sources = titled(recipe.sources) if titles else recipe.sources
-    read = ReadStep(sources, recipe.max_document_bytes, recipe.fragment_characters, titles)
+    personal = None if recipe.curate is None or recipe.curate.pii is None else PersonalData.of(recipe.curate.pii)
+    masking = None if personal is None else personal.masking
+    read = ReadStep(sources, recipe.max_document_bytes, recipe.fragment_characters, titles, masking=masking)
     running: dict[str, Step] = {read.name: read}
     operators = [(section, recipe.running(section)) for section in sections()]
     models = {model for _, operator in operators if operator is not None for model in models_of(operator)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import drop_fields
-from mnemic.decisions import CONTAMINATED
+from mnemic.rules.values import CONTAMINATED, OF_COLUMNS
 from operators.curate.operator import Curate
 from operators.edits import MATCHES, Edits
 from pipelines.identity import Record
@@ -23,7 +24,7 @@ from pipelines.steps.contracts import Context, Step
 from pipelines.steps.grow import Compute, GrowStep
 
 CONTAMINATION = "contamination"
-GROWN = {"decision": "curate", "edits": "edits", "subset": "subset"}
+GROWN = {"decision": "curate", "edits": "edits", "subset": "subset", **{column: column for column in OF_COLUMNS}}
 """Columns of documents that follow from the section `curate`, and the steps that grow them."""
 
 AT_ONCE = 512
@@ -115,16 +116,17 @@ def edits_step(record: Record, operator: Edits, after: tuple[str, ...]) -> Edits
     return EditsStep(record, operator, "documents", ("id", "text"), after)
 
 
-def undecided(store: Store, steps: Iterable[Step]) -> list[str]:
-    """Columns of documents that say what the recipe's rules decide, and that no step of it grows."""
-    documents, names = store["documents"].snapshot(), {step.name for step in steps}
-    if documents is None:
-        return []
-    return [name for name, step in GROWN.items() if name in documents.schema.names and step not in names]
+def undecided(store: Store, steps: Iterable[Step]) -> list[tuple[str, list[str]]]:
+    """Datasets, with the columns of them that follow from the recipe's `curate` and that no step of it grows."""
+    names, columns = {step.name for step in steps}, []
+    for dataset in ("documents", "units"):
+        snapshot = store[dataset].snapshot()
+        there = set() if snapshot is None else {name for name in GROWN if snapshot.column_record(name)}
+        columns.append((dataset, [name for name, step in GROWN.items() if name in there and step not in names]))
+    return [(dataset, left) for dataset, left in columns if left]
 
 
 def forget_decisions(context: Context, steps: Iterable[Step]) -> None:
     """Drop decisions and edits that the recipe no longer asks for."""
-    columns = undecided(context.store, steps)
-    if columns:
-        context.commit(lambda: drop_fields(context.store["documents"], columns))
+    for dataset, columns in undecided(context.store, steps):
+        context.commit(partial(drop_fields, context.store[dataset], columns))

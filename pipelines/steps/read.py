@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,7 +23,7 @@ from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.dataset.growth import add_fields
 from mnemic.dataset.index import TITLES
 from mnemic.dataset.write import WrittenFragment, append, write_rows
-from mnemic.errors import MnemicError, RecipeError, SourceError
+from mnemic.errors import RecipeError, SourceError
 from mnemic.ids import content_hash, document_id, hash_parts
 from mnemic.metadata import metadata_field
 from mnemic.quoting import one_of
@@ -33,8 +34,13 @@ from pipelines.identity import Record
 from pipelines.seen import SeenIds
 from pipelines.sources.columns import TITLE, Columns, columns_of, typed, unsaid
 from pipelines.sources.contracts import Item, Reject, Source
+from pipelines.sources.listing import items_of
+from pipelines.sources.masked import masked
 from pipelines.steps.contracts import Context, Status
 from pipelines.steps.rejects import RejectsWriter, WrittenRejects, check_rejects, rejected_inputs
+
+if TYPE_CHECKING:
+    from operators.pii.masking import Masking
 
 CHUNK_BYTES = 4 << 20
 CHUNK_ITEMS = 64
@@ -74,6 +80,7 @@ class ReadStep:
     name: str = "read"
     after: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ("documents",)
+    masking: Masking | None = None
 
     @property
     def specs(self) -> tuple[DatasetSpec, ...]:
@@ -99,7 +106,8 @@ class ReadStep:
     def settings(self) -> dict[str, object]:
         sources = {source.name: {"kind": source.kind, **source.identity()} for source in self.sources}
         titles = {TITLES: True} if self.titles else {}
-        return {"sources": sources, "max_document_bytes": self.max_document_bytes, **titles}
+        masked = {} if self.masking is None else {"masked": [*self.masking.kinds]}
+        return {"sources": sources, "max_document_bytes": self.max_document_bytes, **titles, **masked}
 
     @cached_property
     def items_by_key(self) -> dict[str, tuple[int, Item]]:
@@ -110,10 +118,11 @@ class ReadStep:
     def _items(self) -> list[tuple[str, str, int, Item]]:
         """(key, key of the whole file, source, item) of everything in the manifests."""
         items: list[tuple[str, str, int, Item]] = []
+        masked = () if self.masking is None else (self.masking.identity,)
         for index, source in enumerate(self.sources):
             identity = Record("source", source.version, source.identity(), {}).fingerprint
-            for item in manifest_of(source):
-                settings = (source.name, identity, self.record.version, self.max_document_bytes)
+            for item in items_of(source):
+                settings = (source.name, identity, self.record.version, self.max_document_bytes, *masked)
                 facts = (*settings, item.locator, item.size, item.stamp)
                 whole = key = hash_parts("item", *facts)
                 if item.part is not None:
@@ -205,7 +214,9 @@ class ReadStep:
         """The files that were edited: they are there before and after, and their documents are replaced."""
         if len(vanished) > MOST_NAMED:
             return
-        now = {(self.sources[index].name, item.locator) for index, item in map(self.items_by_key.__getitem__, missing)}
+        items = [self.items_by_key[key] for key in missing]
+        locators = self._masked([item.locator for _, item in items])
+        now = {(self.sources[index].name, locator) for (index, _), locator in zip(items, locators, strict=True)}
         files = set()
         for batch in snapshot.scan(["source", "locator"], one_of("item", vanished)):
             for source, locator in zip(*(batch[name].to_pylist() for name in ("source", "locator")), strict=True):
@@ -215,6 +226,9 @@ class ReadStep:
             names = sorted(locator for _, locator in files)
             shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
             yield f"{len(names):,} of them edited, whose documents are replaced: {shown}"
+
+    def _masked(self, texts: list[str]) -> list[str]:
+        return texts if self.masking is None else self.masking.texts(texts)
 
     def _notes(self, keys: Iterable[str]) -> tuple[str, ...]:
         """How sources are going to read these items, where they tell it."""
@@ -275,7 +289,7 @@ class ReadStep:
     ) -> Callable[[], Callable[[ReadWork], ReadItem]]:
         record, schema = self.record, self.schema
         sources, limit, grain, step = self.sources, self.max_document_bytes, self.fragment_characters, self.name
-        titles = self.titles
+        titles, masking = self.titles, self.masking
 
         def factory() -> Callable[[ReadWork], ReadItem]:
             def work(chunk: ReadWork) -> ReadItem:
@@ -294,7 +308,7 @@ class ReadStep:
                     rows, size = [], 0
 
                 for index, key, item in chunk.items:
-                    for result in _read_item(sources[index], key, item, limit):
+                    for result in _read_item(sources[index], key, item, limit, masking):
                         if "reason" in result:
                             rejects.add(result, accepted)  # type: ignore[arg-type]
                             continue
@@ -323,13 +337,17 @@ def _turns(documents: Snapshot) -> int:
     return sum(pc.sum(length).as_py() or 0 for length in lengths)
 
 
-def _read_item(source: Source, key: str, item: Item, limit: int) -> Iterator[dict[str, object]]:
+def _read_item(
+    source: Source, key: str, item: Item, limit: int, masking: Masking | None
+) -> Iterator[dict[str, object]]:
     """Rows and rejects of one item. An item without documents gets a reject, or it would be read again each time."""
     seen = SeenIds()
     empty = True
     columns: Columns = getattr(source, "columns", {})
     for result in source.read(item, limit):
-        empty = False
+        empty, locator = False, result.locator
+        if masking is not None:
+            result = masked(result, masking)  # noqa: PLW2901
         if isinstance(result, Reject):
             yield {"input": key, "locator": result.locator, "reason": result.reason, "severity": result.severity}
             continue
@@ -340,7 +358,7 @@ def _read_item(source: Source, key: str, item: Item, limit: int) -> Iterator[dic
         stated += [f"{name}={value}" for name, value in values.items() if value is not None]
         if item.part is not None and item.part.number and getattr(source, "id_field", None):
             stated.append(f"part {item.part.number}")  # an id that an earlier part has too is another row
-        identity = document_id(source.name, result.locator, content, *stated)
+        identity = document_id(source.name, locator, content, *stated)
         if not seen.add(identity):
             reason = (
                 "The same locator and text stand twice in this item; the first is kept. Give records ids that differ."
@@ -367,20 +385,5 @@ def _read_item(source: Source, key: str, item: Item, limit: int) -> Iterator[dic
             yield {"input": key, "locator": result.locator, "reason": reason, "severity": "note"}
     if empty:
         reason = "It holds no documentation, docstring or text."
-        yield {"input": key, "locator": item.locator, "reason": reason, "severity": "empty"}
-
-
-def manifest_of(source: Source) -> list[Item]:
-    """The items to read. An error of the source's package that is no sentence becomes one."""
-    try:
-        items = list(source.manifest())
-        if not all(isinstance(item, Item) for item in items):
-            raise TypeError("`manifest` gives values that are no Item")
-    except (MnemicError, OSError):
-        raise
-    except Exception as error:
-        raise SourceError(
-            f"The source {source.name!r} of kind {source.kind!r} cannot list what it has ({type(error).__name__}: "
-            f"{error}). If another package offers it, repair or uninstall that."
-        ) from error
-    return items
+        locator = item.locator if masking is None else masking.text(item.locator)
+        yield {"input": key, "locator": locator, "reason": reason, "severity": "empty"}

@@ -269,11 +269,11 @@ class TrainStep(RecordedStep):
         """The epoch of the best of the checkpoints, the first of equals; the last where nothing was validated."""
         checkpoints = memories.table(["epoch", "metrics"], f"{self._mine(memories)} AND NOT final").to_pylist()
         place, name = f"A checkpoint's metrics in {memories.uri}", "validation_perplexity"
-        scores = [(mapping(row["metrics"], place).get(name), row["epoch"]) for row in checkpoints]
-        if not all(isinstance(score, int | float) for score, _ in scores):
-            return int(max(epoch for _, epoch in scores))
-        best: tuple[float, int] = min(scores, default=(0.0, 0))
-        return best[1]
+        scores = [(mapping(row["metrics"], place).get(name), int(row["epoch"])) for row in checkpoints]
+        validated = [(score, epoch) for score, epoch in scores if isinstance(score, int | float)]
+        if len(validated) < len(scores):
+            return max(epoch for _, epoch in scores)
+        return min(validated, default=(0.0, 0))[1]
 
     def _checkpoint(self, memories: Snapshot, epoch: int) -> Checkpoint | None:
         if epoch == 0:

@@ -5,7 +5,7 @@ import pytest
 
 from mnemic.dataset import Store
 from mnemic.dataset.write import append_rows
-from mnemic.kept import KEPT, expand
+from mnemic.kept import KEPT, PASSING, expand
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,9 @@ from mnemic.kept import KEPT, expand
         (f"NOT {KEPT} OR a = ''", ["duplicate_of"], "NOT (duplicate_of = '') OR a = ''"),
         ("text = 'kept()'", ["duplicate_of"], "text = 'kept()'"),
         (f"text = 'it''s kept()' AND {KEPT}", ["duplicate_of"], "text = 'it''s kept()' AND (duplicate_of = '')"),
+        (KEPT, ["decision", "perplexity"], "(decision.rule = '' AND perplexity.rule = '')"),
+        (PASSING, ["decision", "perplexity"], "(decision.rule = '')"),
+        (f"{KEPT} OR {PASSING}", ["perplexity"], "(perplexity.rule = '') OR true"),
         ("unkept()", ["duplicate_of"], "unkept()"),
     ],
 )

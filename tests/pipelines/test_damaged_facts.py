@@ -27,5 +27,5 @@ def test_whole_numbers(text):
     if text == "[1]":
         assert numbers(text, "Here") == [1]
         return
-    with pytest.raises(BankError, match="^Here "):
+    with pytest.raises(BankError, match=r"^Here "):
         numbers(text, "Here")

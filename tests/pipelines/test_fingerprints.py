@@ -70,6 +70,13 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
         "embed": "71fb490fdb09ff2b76ad17d073d57b0d",
         "segment": "1c6858920ee675803b2c9095141a4c91",
     },
+    "judged": {
+        "perplexity": "6a03e115e3affc12bcc5e332c8aa0125",
+        "quality": "a272b2c53f86d8c18b0738e2c44d74ac",
+        "pii": "ca44d2661e5243b0767897e05d415714",
+        "language": "35cbdfe4c6f0c29cd5cb490fae36e79b",
+        "curate": "71e887fbf16179375183c127ecd86c79",
+    },
     "conversations": {
         "read": "8bcbd848bdc7e754321167eb5db0e897",
         "signature": "87397410fc588c32b00c7c5346aeee52",
@@ -105,7 +112,7 @@ def test_a_recipe_over_tiny_models_keeps_them(tiny):
 
 def test_all_sections_keep_them(tiny):
     assert fingerprints({**tiny, **EVERYTHING}) == FINGERPRINTS["everything"]
-    of_rules = set(FINGERPRINTS["curated"]) - set(FINGERPRINTS["everything"])
+    of_rules = {*FINGERPRINTS["curated"], *FINGERPRINTS["judged"]} - set(FINGERPRINTS["everything"])
     every = {"read", *(section.step_called for section in BUILT_IN)}
     assert set(FINGERPRINTS["everything"]) | of_rules | set(FINGERPRINTS["placed"]) | {"subset"} == every
 
@@ -129,6 +136,16 @@ def test_a_subset_changes_what_is_made_of_it_alone(tiny, tmp_path):
 
 
 OF_THE_DATASTORE = {"datastore", "neighbours", "teacher", "imitate"}
+
+
+def test_other_columns_that_rules_read_keep_them(tiny, tmp_path):
+    recipe = {name: tiny[name] for name in ("name", "bank", "sources", "fragment_characters")}
+    curate = {"curate": {"language": {"keep": ["en", "de"]}, "pii": "mark"}}
+    curate["curate"]["quality"] = {"positives": ["alpha"], "negatives": ["length < 100"], "min": 0.5}
+    curate["curate"]["rules"] = {"odd": {"value": "perplexity", "max": 1000}}
+    surprise = {"model": tiny["language_model"], "dtype": "float32"}
+    steps = fingerprints({**recipe, **curate, "surprise": surprise})
+    assert {name: steps[name] for name in FINGERPRINTS["judged"]} == FINGERPRINTS["judged"]
 
 
 def test_a_shipped_recipe_keeps_them():

@@ -9,7 +9,7 @@ import json
 
 import numpy as np
 import pytest
-from tiny_bank import CONTEXT, EVERYTHING, curated, tiny_recipe, write_corpus
+from tiny_bank import CONTEXT, EVERYTHING, OTHER_COLUMNS, curated, tiny_recipe, write_corpus
 
 import mnemic
 from mnemic.dataset import Store
@@ -28,6 +28,10 @@ EXACT = {
     "read": (1, "de813350c3fa896ccee7e55ffd1d503d"),
     "signature": (2, "0213835ac0b1d498d8120ea62a2c5511"),
     "measure": (1, "9850d064cf383876b36614dac7d8689c"),
+    "language": (1, "7e88b8ae73c9dff2405cf1cf91cf375e"),
+    "perplexity": (1, "004f0c4c7486504e6f61c3be8f251972"),
+    "quality": (1, "18a8ce0cd95e0307f15ac456bb6e38ba"),
+    "pii": (1, "5a069d55e469aedf466604061713ef60"),
     "contamination": (1, "17e1c4f129fded78e03abf416fc12707"),
     "curate": (1, "e8d2143cd40fe873c19625ff78ac1014"),
     "edits": (1, "30d2e46f71d977660dad214a45da8190"),
@@ -74,6 +78,8 @@ def judged(recipe, tmp_path_factory):
     """The same corpus with rules, which change what later steps see."""
     root = tmp_path_factory.mktemp("judged")
     complete = {**recipe, **curated(root, "cut", 0.5), "bank": str(root / "bank")}
+    complete["curate"] |= OTHER_COLUMNS
+    complete["curate"]["rules"] |= {"odd": {"value": "perplexity", "max": 1}}
     mnemic.build(complete, device="cpu", until="subset")
     return complete
 
@@ -101,7 +107,7 @@ def placed(recipe, tmp_path_factory):
     return complete
 
 
-CURATED = ("measure", "contamination", "curate", "edits", "subset")
+CURATED = ("measure", "language", "pii", "perplexity", "quality", "contamination", "curate", "edits", "subset")
 """Steps of the bank with rules."""
 
 
@@ -109,6 +115,10 @@ def written_by_rules(recipe, step):
     """The same of a step of the bank with rules, or with contexts."""
     dataset, key, columns = {
         "measure": ("documents", ("id",), ("statistics",)),
+        "language": ("documents", ("id",), ("language",)),
+        "pii": ("documents", ("id",), ("pii",)),
+        "perplexity": ("documents", ("id",), ("perplexity",)),
+        "quality": ("documents", ("id",), ("quality",)),
         "contamination": ("contamination", ("document",), tuple(CONTAMINATION.names)),
         "curate": ("documents", ("id",), ("decision",)),
         "edits": ("documents", ("id",), ("edits",)),
@@ -116,7 +126,14 @@ def written_by_rules(recipe, step):
         "subset": ("documents", ("id",), ("subset",)),
     }[step]
     rows = Store(recipe["bank"])[dataset].require().table(list(dict.fromkeys((*key, *columns))))
-    return [rows.sort_by([(name, "ascending") for name in key]).to_pylist()]
+    ordered = rows.sort_by([(name, "ascending") for name in key]).to_pylist()
+    if step == "language":  # without its probabilities
+        ordered = [{"id": row["id"], "language": row["language"]["language"]} for row in ordered]
+    if step == "quality":
+        ordered = [{"id": row["id"], "good": row["quality"] > 0.5} for row in ordered]
+    if step == "perplexity":  # without what a model computes
+        ordered = [{"id": row["id"], "rule": (row["perplexity"] or {}).get("rule")} for row in ordered]
+    return [ordered]
 
 
 def written(bank, step):

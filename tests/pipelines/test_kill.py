@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from nursery import Nursery
-from tiny_bank import CONTEXT, EVERYTHING, curated, tiny_recipe, write_corpus
+from tiny_bank import CONTEXT, EVERYTHING, OTHER_COLUMNS, curated, tiny_recipe, write_corpus
 
 import mnemic
 from mnemic.catalogue import CATALOGUE
@@ -58,6 +58,8 @@ def undisturbed(nursery, recipe, place):
 def everything(nursery, recipe, place):
     """A recipe of all sections, and the digest of its bank."""
     rules = curated(place, "cut", 0.5, few_words={"value": "words", "min": 30})
+    rules["curate"] |= OTHER_COLUMNS
+    rules["curate"]["rules"]["odd"] = {"value": "perplexity", "max": 1e9}
     whole = {**recipe, **EVERYTHING, **CONTEXT, **rules, "bank": str(place / "everything")}
     assert nursery.build(whole)[0] == 0
     return whole, mnemic.open_bank(whole["bank"]).digest()

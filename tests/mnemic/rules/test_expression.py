@@ -49,6 +49,12 @@ def test_it_computes_what_python_would(text):
         assert math.isnan(value) if math.isnan(python) else value == pytest.approx(python)
 
 
+def test_a_sum_as_long_as_an_expression_may_be_is_added_up():
+    text = "words * (" + " - ".join(["1"] * 700) + ")"
+    assert len(text) > 2700 and parsed(text)(COLUMNS).tolist() == [-6980.0, 0.0, -2094.0]
+    assert hash(parsed(text)) == hash(parsed(text)) and parsed(text).names == {"words"}
+
+
 def test_it_names_what_it_reads():
     assert parsed("(words + 1) / lines").names == {"words", "lines"}
 
@@ -67,7 +73,7 @@ def test_it_names_what_it_reads():
         ("", "missing"),
         ("(" * 100 + "words" + ")" * 100, "nested"),
         ("-" * 100 + "1", "nested"),
-        ("1+" * 200 + "1", "more than 300"),
+        ("1+" * 2000 + "1", "more than 3000"),
         ("\u0661 + words", "neither a name"),
     ],
 )
