@@ -91,7 +91,7 @@ def _stands(documents: Snapshot, column: str, step: Any) -> bool:
 
 def _grown(documents: Snapshot, column: str, step: Any) -> bool:
     """Whether the ``column`` is that of ``step``, as it is set."""
-    return (documents.column_record(column) or {}).get("fingerprint") == step.record.fingerprint
+    return bool((documents.column_record(column) or {}).get("fingerprint") == step.record.fingerprint)
 
 
 def _stored(

@@ -48,7 +48,7 @@ def rate(work: Callable[[Any], Any], batch: pa.RecordBatch) -> float:
         begun = time.process_time()
         work(batch)
         seconds.append(time.process_time() - begun)
-    return batch.num_rows / min(seconds)
+    return float(batch.num_rows / min(seconds))
 
 
 def measure(quick: bool) -> list[Row]:

@@ -58,8 +58,8 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
     for entry in sources if isinstance(sources, list) else ():
         if isinstance(entry, dict) and _has_root(entry.get("kind")):
             entry.setdefault("root", str(path.parent))
-    curate = content.get("curate")
-    for name in ("contamination", "quality") if isinstance(curate, dict) else ():
+    curate = content["curate"] if isinstance(content.get("curate"), dict) else {}
+    for name in ("contamination", "quality"):
         if isinstance(curate.get(name), dict):
             curate[name].setdefault("root", str(path.parent))
     return _checked(content, str(path))
