@@ -262,7 +262,7 @@ def _is_bare(name: str) -> bool:
 def _decompressed(file: BinaryIO, magic: bytes) -> IO[bytes] | str:
     """The stream that comes out of a compressed file, or why there is none."""
     if magic == GZIP:
-        return cast(IO[bytes], gzip.GzipFile(fileobj=file))
+        return cast(IO[bytes], gzip.GzipFile(fileobj=file, mode="rb"))
     if magic == BZIP2:
         return cast(IO[bytes], bz2.BZ2File(file))
     if magic == XZ:

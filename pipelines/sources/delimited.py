@@ -314,7 +314,7 @@ def _records(feed: _Feed, dialect: Dialect, width: int) -> Iterator[tuple[int, l
         except csv.Error as error:
             fault = "holds a carriage return outside of quotes" if "new-line" in str(error) else "has a quote too many"
             if len(feed.pulled) == 1 and "expected after" in str(error):  # as people write: "so" they say
-                row = next(csv.reader([feed.pulled[0].decode(feed.encoding)], **dialect.arguments()), [])
+                row = _lax(feed.pulled[0].decode(feed.encoding), dialect)
                 fault = "" if len(row) == width else fault
         if not fault and (not row or len(row) == width):
             if row:
@@ -328,6 +328,14 @@ def _records(feed: _Feed, dialect: Dialect, width: int) -> Iterator[tuple[int, l
             feed.next_row(lines)
         if fault or feed.again:
             reader = csv.reader(feed, strict=True, **dialect.arguments())
+
+
+def _lax(line: str, dialect: Dialect) -> list[str]:
+    """The fields of a line with quotes in their midst; none where it cannot be read so either."""
+    try:
+        return next(csv.reader([line], **dialect.arguments()), [])
+    except csv.Error:
+        return []
 
 
 class RowEnds:

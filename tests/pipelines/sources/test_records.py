@@ -142,6 +142,15 @@ def test_quotes_inside_of_a_line_are_read_as_people_write_them(tmp_path):
     assert [one.text for one in read(Delimited(path=str(tmp_path)))] == ["so they say", '5" wide']
 
 
+def test_a_quote_and_a_carriage_return_in_the_midst_cost_their_row(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b'id,text\n1,good\n2,"so" they\rsay\n3,also good\n')
+    results = read(Delimited(path=str(tmp_path)))
+    assert [one.text for one in results if isinstance(one, Document)] == ["good", "also good"]
+    assert [one.reason for one in results if not isinstance(one, Document)] == [
+        "Row 3 has a quote too many; correct the row."
+    ]
+
+
 def test_bytes_that_do_not_fit_cost_their_row(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes("text\nplain\ncafé\nend\n".encode("cp1252"))
