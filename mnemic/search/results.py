@@ -118,12 +118,11 @@ class Results(list[Hit]):
         """The texts as part of a prompt: numbered passages, each with its source, locator, session, time and speakers.
 
         Without ``sources`` each has its number alone. Relative times have their days, unless ``dated`` is false; the
-        day of a session is in the line around the text, or before its first text where that has no time. The texts keep
-        the budget of the search, with their days where it was asked for ``dated`` ones; the lines around them come on
-        top. No text can end its passage or begin another one. Empty where nothing was found.
+        day of a session is in the line around the text. The texts keep the budget of the search, with their days where
+        it was asked for ``dated`` ones; the lines around them come on top. No text can end its passage or begin another
+        one. Empty where nothing was found.
         """
-        written = [hit.text for hit in self] if not dated else [hit.dated for hit in self] if sources else self.dated
-        texts = [plain(one).strip() for one in written]
+        texts = [plain(hit.dated if dated else hit.text).strip() for hit in self]
         element = _unused_element(texts)
         passages = []
         for number, (hit, text) in enumerate(zip(self, texts, strict=True), start=1):

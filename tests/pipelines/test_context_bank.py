@@ -11,6 +11,7 @@ import mnemic
 from mnemic.dataset.index import built
 from mnemic.encoder import TextEncoder
 from mnemic.errors import RecipeError
+from mnemic.search.documents import WORDS
 from mnemic.search.fusion import scaled
 from mnemic.vectors import vectors
 from operators.context import with_context
@@ -158,7 +159,7 @@ def test_whole_documents_are_ranked_by_the_definition(bank, query):
     assert set(by_id) == set(ids)
     words = np.array([(by_id[one].bm25 or 0.0) + (by_id[one].title_bm25 or 0.0) for one in ids])
     meaning = cosines[sessions] + np.maximum(best, cosines[sessions])
-    expected = scaled(meaning, 200) + scaled(words, 200)
+    expected = scaled(meaning, 200) + WORDS * scaled(words, 200)
     assert [by_id[one].score for one in ids] == pytest.approx(expected, abs=1e-5)
     assert [by_id[one].similarity for one in ids] == pytest.approx(cosines[sessions], abs=1e-5)
 
