@@ -80,7 +80,7 @@ def build_case(name: str, part: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         source, encoder = Path(folder) / "source", Path(folder) / "encoder"
         source.mkdir()
-        subprocess.run([sys.executable, "-c", _ENCODER, str(encoder)], check=True)
+        subprocess.run([sys.executable, "-c", ENCODER, str(encoder)], check=True)
         file, content = CASES[name]
         (source / file).write_text(content(part), encoding="utf-8")
         (source / "b.txt").write_text("A small one. It is read.", encoding="utf-8")
@@ -96,7 +96,7 @@ def build_case(name: str, part: int) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-_ENCODER = f"""
+ENCODER = f"""
 import sys
 sys.path.insert(0, {str(Path(bench.__path__[0]).parent / "tests" / "fixtures")!r})
 from pathlib import Path

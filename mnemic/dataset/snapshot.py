@@ -29,7 +29,8 @@ from mnemic.schema import FORMAT_VERSION
 class Home(Protocol):
     """The dataset that a snapshot is of, where changes are committed."""
 
-    storage_options: StorageOptions | None
+    @property
+    def storage_options(self) -> StorageOptions | None: ...
 
     def commit(
         self, operation: lance.LanceOperation.BaseOperation, read_version: int, properties: Mapping[str, str]

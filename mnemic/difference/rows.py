@@ -86,8 +86,8 @@ def compare_rows(
     sides = [side for side in (left, right) if side is not None]
     if not any(side.fragments for side in sides):
         return changes
-    keys = [iter(()) if side is None else side.keys(key) for side in (left, right)]
-    for matches in match(*keys, key, sum(side.rows for side in sides)):
+    mine, other = (iter(()) if side is None else side.keys(key) for side in (left, right))
+    for matches in match(mine, other, key, sum(side.rows for side in sides)):
         changes.removed += len(matches.removed)
         changes.added += len(matches.added)
         removed.add(matches.removed)
