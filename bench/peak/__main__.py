@@ -76,7 +76,7 @@ def _recipe(name: str, folder: Path, part: int) -> dict[str, Any]:
     """The recipe of a case, whose files are written into ``folder``."""
     source, encoder = folder / "source", folder / "encoder"
     source.mkdir()
-    subprocess.run([sys.executable, "-c", _ENCODER, str(encoder)], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", ENCODER, str(encoder)], check=True, capture_output=True)
     file, content = CASES[name]
     (source / file).write_text(content(part), encoding="utf-8")
     (source / "b.txt").write_text("A small one. It is read.", encoding="utf-8")
@@ -105,26 +105,7 @@ def build_step(step: str, recipe: dict[str, Any]) -> float:
     warnings.filterwarnings("ignore")
     from pipelines.run import build
 
-<<<<<<< HEAD
     build(recipe, engine="inline", until=step)
-=======
-    with tempfile.TemporaryDirectory() as folder:
-        source, encoder = Path(folder) / "source", Path(folder) / "encoder"
-        source.mkdir()
-        subprocess.run([sys.executable, "-c", ENCODER, str(encoder)], check=True)
-        file, content = CASES[name]
-        (source / file).write_text(content(part), encoding="utf-8")
-        (source / "b.txt").write_text("A small one. It is read.", encoding="utf-8")
-        kinds: dict[str, Any] = {"kind": "conversations" if file.endswith(".json") else "folder"}
-        recipe = {
-            "name": name,
-            "bank": str(Path(folder) / "bank"),
-            "max_rejects": 1,
-            "sources": [{**kinds, "path": str(source)}],
-            "embed": {"model": str(encoder), "dtype": "float32"},
-        }
-        build(recipe, engine="inline", until="segment")
->>>>>>> months
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
