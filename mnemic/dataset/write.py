@@ -17,6 +17,9 @@ from mnemic.dataset.failures import readable_errors
 from mnemic.dataset.snapshot import FILE_VERSION, Snapshot
 from mnemic.dataset.store import Dataset
 
+AT_ONCE = 8192
+"""Rows that Lance is handed at a time: of all at once it makes a copy."""
+
 WrittenFragment = str
 """Metadata of a written, uncommitted fragment as JSON (about 1 KB): what a worker hands to the driver."""
 
@@ -43,8 +46,9 @@ def _written(
     if len(rows) == 0:
         return []
     with readable_errors(uri):
+        table = rows.select(schema.names).cast(schema.remove_metadata())
         fragments = write_fragments(
-            rows.select(schema.names).cast(schema.remove_metadata()),
+            pa.RecordBatchReader.from_batches(table.schema, table.to_batches(max_chunksize=AT_ONCE)),
             uri,
             schema=schema.remove_metadata(),
             mode=mode,

@@ -286,13 +286,14 @@ class DeriveStep:
                     answers.each_once(self.name, rows, self.target.key)
                     faults.reach(self.name, "before-write")
                     table = _with_carried(rows, self.target_key[0], inputs, self.key[0], carried)
-                    whole = _widened(schema, carried)
-                    written += write_rows(dataset.uri, table, whole, dataset.storage_options)
-                    faults.reach(self.name, "after-write")
                     rejects.append(refused)
                     standing.update(_distinct([rows], self.target_key))
                     count += rows.num_rows
-                    del answer, rows, table, inputs
+                    del answer, rows, inputs  # before writing, which takes memory of its own
+                    pa.default_memory_pool().release_unused()
+                    written += write_rows(dataset.uri, table, _widened(schema, carried), dataset.storage_options)
+                    faults.reach(self.name, "after-write")
+                    del table
                     pa.default_memory_pool().release_unused()
                 answered = frozenset(key[0] for key in standing)
                 return DerivedRows(
