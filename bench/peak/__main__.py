@@ -5,8 +5,8 @@ the default has. So that process is driver and worker at once, and with Python, 
 up to 700 MiB before there is any data. The peak is the largest resident set by the kernel's account
 (`resource.getrusage`), of the step that has the most.
 
-Expected on 2 cores of an Intel Xeon, in MiB: sentences 985, letters 707, rejects 629, turns 1,080 to 1,138, word 693,
-without_end 694, newlines 624, marks 647, all in segment or embed.
+Expected on machine C of LOG.md (2 cores of an Intel Xeon), in MiB: sentences 985, letters 707, rejects 629, turns 1,080
+to 1,138, word 693, without_end 694, newlines 624, marks 647, all in segment or embed.
 """
 
 from __future__ import annotations

@@ -67,7 +67,8 @@ def grow(
 
     Where the rows are all those of the fragment, in their order, the file is written as it is. Lance would read the
     fragment once more and look each row up, eight times the work; it does so for fragments that lost rows or hold
-    values of a column.
+    values of a column, and where Arrow cannot
+    cast.
     """
     with readable_errors(uri):
         options = dict(storage_options) if storage_options else None
@@ -75,13 +76,22 @@ def grow(
         values = rows.drop_columns(["_rowid"])
         ids = sorted({place for name in values.column_names for place in field_ids(dataset, name)})
         part = dataset.get_fragment(fragment)
-        if _whole(dataset, part, rows["_rowid"], ids):
+        stored = _as_stored(dataset, values)
+        if stored is not None and _whole(dataset, part, rows["_rowid"], ids):
             metadata = part.metadata
-            metadata.files.append(_written_file(dataset, values, options))
+            metadata.files.append(_written_file(dataset, stored, options))
             modified = ids
         else:
             metadata, modified = part.update_columns(rows)
     return json.dumps({"fragment": metadata.to_json(), "fields": list(modified)})
+
+
+def _as_stored(dataset: lance.LanceDataset, values: pa.Table) -> pa.Table | None:
+    """``values`` in the schema of ``dataset``; None where Arrow knows no way, as for nulls of parts that have none."""
+    try:
+        return values.cast(pa.schema([dataset.schema.field(name) for name in values.column_names]))
+    except pa.ArrowInvalid:
+        return None
 
 
 def _whole(
@@ -99,15 +109,14 @@ def _whole(
 
 def _written_file(dataset: lance.LanceDataset, values: pa.Table, storage_options: dict[str, str] | None) -> DataFile:
     """A data file of ``dataset`` that holds ``values``, columns of its schema."""
-    schema = pa.schema([dataset.schema.field(name) for name in values.column_names])
     name = f"{uuid.uuid4().hex}.lance"
     writer = LanceFileWriter(
-        f"{dataset.uri.rstrip('/')}/data/{name}", schema, version=FILE_VERSION, storage_options=storage_options
+        f"{dataset.uri.rstrip('/')}/data/{name}", values.schema, version=FILE_VERSION, storage_options=storage_options
     )
     with writer:
-        for batch in values.cast(schema).to_batches():
+        for batch in values.to_batches():
             writer.write_batch(batch)
-    fields = [place for column in schema.names for place in sorted(field_ids(dataset, column))]
+    fields = [place for column in values.column_names for place in sorted(field_ids(dataset, column))]
     major, minor = (int(part) for part in FILE_VERSION.split("."))
     return DataFile(name, fields, list(range(len(fields))), major, minor, writer.size_bytes)
 

@@ -1,7 +1,7 @@
 """A step is computed anew because somebody asked, and leaves the bank as it was."""
 
 import pytest
-from tiny_bank import CONTEXT, EVERYTHING, curated, tiny_recipe, write_corpus
+from tiny_bank import CONTEXT, EVERYTHING, OTHER_COLUMNS, curated, tiny_recipe, write_corpus
 
 import mnemic
 from mnemic.errors import RecipeError
@@ -18,6 +18,8 @@ STEPS = ("read", *(section.step_called for section in BUILT_IN))
 def recipe(tmp_path_factory):
     root = tmp_path_factory.mktemp("anew")
     rules = curated(root, "cut", 0.5, few_words={"value": "words", "min": 30})
+    rules["curate"] |= OTHER_COLUMNS
+    rules["curate"]["rules"]["odd"] = {"value": "perplexity", "max": 1e9}
     fields = tiny_recipe(root, write_corpus(root / "corpus", documents=12), **EVERYTHING, **CONTEXT, **rules)
     mnemic.build(fields, device="cpu", engine="inline")
     return fields
