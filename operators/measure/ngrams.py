@@ -121,7 +121,7 @@ def count_keys(keys: Any, count: int, table: Any, stamp: Any, firsts: Any, often
                 table[place, 1] = (stamp << HALF) + np.uint64(number)
                 first, before = number, count
             else:
-                before = first = np.int64(table[place, 1] & LOW)
+                before = first = int(np.int64(table[place, 1] & LOW))  # signed, as the other places are
         firsts[number] = first
         often[number] = 0
         often[first] += 1

@@ -26,6 +26,8 @@ from pipelines.steps.embedding import EmbedStep
 from pipelines.steps.fit import FitStep
 from pipelines.steps.gate import GateStep
 from pipelines.steps.grow import GrowStep
+from pipelines.steps.perplexity import PerplexityStep
+from pipelines.steps.quality import QualityStep
 from pipelines.steps.read import ReadStep
 from pipelines.steps.rejects import forget_rejects
 from pipelines.steps.train import TrainStep
@@ -101,6 +103,8 @@ def _anew(step: Step) -> Step:
             return AnewStep(dataclasses.replace(step, reuse=False))
         case GrowStep() | FitStep() | DeriveStep() | ReadStep() | TrainStep() | GateStep():
             return AnewStep(step)
+        case PerplexityStep() | QualityStep():
+            return AnewStep(step)
     if hasattr(step, "anew"):  # a step of another package that knows how
         return dataclasses.replace(step, anew=True)  # type: ignore[type-var]
     raise RecipeError(f"The step {step.name} cannot be computed anew: it has no field `anew`. Leave {step.name} out.")
@@ -121,8 +125,11 @@ def _take_away(context: Context, step: Step) -> None:
             for name in step.datasets:
                 if context.store[name].snapshot() is not None:
                     context.commit(partial(context.store[name].delete, "true"))
-        case TrainStep():
+        case TrainStep() | QualityStep():
             step.forget(context)
+        case PerplexityStep():
+            for part in reversed(step.parts):
+                _drop_columns(context, part)
         case GateStep():
             _drop_columns(context, step.confidence)
             if context.store[GATES].snapshot() is not None:

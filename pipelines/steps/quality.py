@@ -18,7 +18,7 @@ import pyarrow as pa
 from mnemic.catalogue import CATALOGUE, DatasetSpec
 from mnemic.conditions.rewrite import rewritten
 from mnemic.dataset import Snapshot, Store
-from mnemic.dataset.growth import add_fields
+from mnemic.dataset.growth import add_fields, drop_fields
 from mnemic.dataset.write import WrittenFragment, append, write_rows
 from mnemic.errors import StepError
 from mnemic.ids import hash_parts
@@ -158,6 +158,16 @@ class QualityStep(RecordedStep):
             context.commit(lambda: add_fields(context.store["documents"], fields, record.as_json()))
         scorer = self._scorer(context.store, memories.require().version)
         grow_columns(context, record, "documents", ("id", "text"), fields.names, scorer, self.operator.resources)
+
+    def forget(self, context: Context) -> None:
+        """Drop the column, and delete the classifier."""
+        documents, memories = context.store["documents"], context.store["memories"]
+        columns, rows = documents.snapshot(), memories.snapshot()
+        if columns is not None and "quality" in columns.schema.names:
+            context.commit(lambda: drop_fields(documents, ["quality"]))
+        if rows is not None:
+            mine = self._mine(rows)
+            context.commit(lambda: memories.delete(mine))
 
     def _trainer(
         self, store: Store, version: int, record: Record

@@ -20,7 +20,7 @@ def recipe(tmp_path_factory):
     rules = curated(root, "cut", 0.5, few_words={"value": "words", "min": 30})
     rules["curate"] |= OTHER_COLUMNS
     rules["curate"]["rules"]["odd"] = {"value": "perplexity", "max": 1e9}
-    fields = tiny_recipe(root, write_corpus(root / "corpus", documents=12), **EVERYTHING, **CONTEXT, **rules)
+    fields = tiny_recipe(root, write_corpus(root / "corpus", documents=24), **EVERYTHING, **CONTEXT, **rules)
     mnemic.build(fields, device="cpu", engine="inline")
     return fields
 
