@@ -119,7 +119,7 @@ def test_in_a_chain(bank):
 def test_many_at_once_find_the_same_as_one_by_one(bank):
     queries = [f"{first} {second}" for first in ("lease", "gradient", "cluster") for second in ("bank", "window")] * 3
     retriever = BankRetriever.open(bank.path, words=100)
-    expected = [[event.id for event in bank.search(query, words=100)] for query in queries]
+    expected = [[event.id for event in bank.search(query, words=100, dated=True)] for query in queries]
     assert [ids(documents) for documents in retriever.batch(queries)] == expected
     fresh = BankRetriever.open(bank.path, words=100)
     assert [ids(documents) for documents in asyncio.run(fresh.abatch(queries))] == expected
