@@ -61,8 +61,9 @@ def test_nothing_is_dropped_from_a_damaged_bank(bank, client):
 def test_the_flow_leaves_a_table(bank, client):
     keep_up(bank.bank, keep=1, keep_monthly=0)
     assert len(mnemic.open_bank(bank.bank).releases()) == 1
-    (artifact, *_) = [one for one in client.read_artifacts() if (one.key or "").startswith("upkeep-")]
-    assert all(name in str(artifact.data) for name in ("verify", "compact", "prune", "drift", "due"))
+    tables = [str(one.data) for one in client.read_artifacts() if (one.key or "").startswith("upkeep-")]
+    chores = ("verify", "compact", "prune", "drift", "due")
+    assert any(all(name in table for name in chores) for table in tables)  # others are of other tests
 
 
 def test_it_is_deployed_beside_the_build():

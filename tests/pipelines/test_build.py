@@ -146,6 +146,7 @@ def test_an_edited_document_replaces_the_old_one(copy):
     assert mnemic.open_bank(recipe["bank"], old.release.name).digest() == old.digest(), "the old release stays"
 
 
+@pytest.mark.slow
 def test_commits_in_other_waves_and_fragments_of_other_size_give_the_same_digest(tiny, tmp_path):
     recipe = {**tiny.recipe, "bank": str(tmp_path / "bank"), "fragment_characters": 1500}
     build(recipe, device="cpu", commit_every=1)

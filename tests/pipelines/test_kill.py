@@ -153,6 +153,7 @@ def test_killed_while_it_carries_a_changed_corpus_into_a_bank(nursery, recipe, p
     assert kills > 15
 
 
+@pytest.mark.slow
 def test_killed_between_the_memory_and_its_cleaning_leaves_no_checkpoints(nursery, recipe, undisturbed, place):
     disturbed = {**recipe, "bank": str(place / "checkpoints")}
     store = Store(disturbed["bank"])

@@ -128,6 +128,7 @@ def test_a_bank_in_use_is_refused(built, recipe, remote):
         build(recipe, bank=built, storage_options=remote.options, device="cpu")
 
 
+@pytest.mark.slow
 def test_changed_and_lost_objects_are_told_and_gone_back_from(built, recipe, remote, monkeypatch):
     monkeypatch.setattr(commit, "ATTEMPTS", 1)
     remote.copy("built", "damaged")

@@ -108,6 +108,7 @@ def stopped_at(nurseries, recipe, step, point, until):
     assert whole(recipe["bank"])
 
 
+@pytest.mark.slow
 def test_a_builder_that_sleeps_loses_and_harms_nothing(nurseries, recipe, undisturbed, place):
     """It sleeps for longer than the lease at a few points, one after another; the last sleep is before its release."""
     disturbed = {**recipe, "bank": str(place / "few")}

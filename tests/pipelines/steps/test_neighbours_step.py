@@ -119,6 +119,7 @@ def test_workers_of_ray_make_the_same_bank(nursery, copied, whole):
     assert retrieved(recipe) == retrieved(whole)
 
 
+@pytest.mark.slow
 def test_a_search_in_parts_that_is_killed_carries_on(nursery, copied, whole):
     """One bank is killed again and again: in the lists, in the parts, between their commits, and while it merges."""
     recipe = copied("killed", **in_parts(3))

@@ -60,6 +60,7 @@ def test_the_content_the_answers_and_the_old_releases_stay(bank):
     assert not mnemic.compact(bank.bank).datasets, "nothing is worth it any more"
 
 
+@pytest.mark.slow
 def test_no_later_build_can_tell(months, tmp_path):
     """A near copy comes, the original of a duplicate goes, and one document changes: twice, beside a bank without."""
     compacted, untouched = (months.copy(tmp_path / name) for name in ("compacted", "untouched"))

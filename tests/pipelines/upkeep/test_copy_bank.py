@@ -29,6 +29,7 @@ def check(copy, bank, names):
     assert not [name for name in files(copy) if "mnemic-copy" in name]
 
 
+@pytest.mark.slow
 def test_all_releases_are_copied_while_a_build_runs(months, bank, tmp_path):
     with Lease(Store(bank.bank)["leases"], "a build"):
         outcome = mnemic.copy(bank.bank, tmp_path / "copy")
