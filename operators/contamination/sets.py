@@ -6,20 +6,15 @@ their texts of enough words are compared, under the object's `id`, or the number
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mnemic.errors import RecipeError
-from mnemic.opening import open_regular
-
-LARGEST = 256 << 20
-"""Bytes of a file."""
+from operators.named_files import contents, files_named
 
 MOST_FILES = 1000
 SUFFIXES = (".txt", ".jsonl", ".json")
@@ -37,34 +32,7 @@ class SetQuestion:
 
 def files_of(patterns: Sequence[str], root: str) -> list[Path]:
     """The files that ``patterns`` name below ``root``. Raises ``RecipeError`` for one that names none."""
-    files: dict[Path, None] = {}
-    for pattern in patterns:
-        whole = os.path.join(root, os.path.expanduser(pattern))
-        matches = sorted(Path(one) for one in glob.iglob(whole, recursive=True) if os.path.isfile(one))
-        if not matches:
-            raise RecipeError(
-                f"The evaluation set {pattern!r} names no file below {root or '.'}; give paths or patterns of "
-                f"{', '.join(SUFFIXES)} files, relative to the recipe."
-            )
-        files.update(dict.fromkeys(matches))
-    if len(files) > MOST_FILES:
-        raise RecipeError(f"The evaluation sets are {len(files):,} files; name {MOST_FILES:,} at most.")
-    wrong = next((file for file in files if file.suffix not in SUFFIXES), None)
-    if wrong is not None:
-        raise RecipeError(f"{wrong} is no evaluation set that can be read; give one of {', '.join(SUFFIXES)}.")
-    return list(files)
-
-
-def contents(file: Path) -> bytes:
-    """The bytes of a file. Raises ``RecipeError`` where it cannot be read, or is too large."""
-    try:
-        with open_regular(os.path.realpath(file)) as opened:
-            data = opened.read(LARGEST + 1)
-    except OSError as error:
-        raise RecipeError(f"{file} cannot be read ({error.strerror}); check the path, and your right to it.") from None
-    if len(data) > LARGEST:
-        raise RecipeError(f"{file} is larger than {LARGEST >> 20} MB; divide the evaluation set into several files.")
-    return bytes(data)
+    return files_named(patterns, root, SUFFIXES, MOST_FILES, "evaluation sets")
 
 
 def digest_of(files: Sequence[Path]) -> str:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from mnemic.arrays import Integers
 from mnemic.compiled import compiled
+from mnemic.splitmix import finalised_in_kernels
 from operators.deduplicate.shingles import buffers
 
 BITS = 20
@@ -22,25 +23,16 @@ BYTES = 1 << 14
 """The first so many of a text are looked at."""
 
 _PRIME, _BASIS = np.uint64(0x100000001B3), np.uint64(0xCBF29CE484222325)
-_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-_SHIFTS = np.array([30, 27, 31], np.uint64)
 _MASK = np.uint64((1 << BITS) - 1)
-
-
-@compiled
-def _mixed(value: Any) -> Any:
-    value = (value ^ (value >> _SHIFTS[0])) * _FIRST
-    value = (value ^ (value >> _SHIFTS[1])) * _SECOND
-    return value ^ (value >> _SHIFTS[2])
 
 
 @compiled
 def _add(word: Any, before: Any, pairs: bool, out: Any, count: int) -> int:
     """Write the feature of a word, and of the pair with the word ``before`` it."""
-    out[count] = np.int64(_mixed(word) & _MASK)
+    out[count] = np.int64(finalised_in_kernels(word) & _MASK)
     count += 1
     if pairs:
-        out[count] = np.int64(_mixed(word ^ (before * _PRIME)) & _MASK)
+        out[count] = np.int64(finalised_in_kernels(word ^ (before * _PRIME)) & _MASK)
         count += 1
     return count
 

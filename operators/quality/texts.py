@@ -2,51 +2,34 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mnemic.errors import RecipeError
-from mnemic.opening import open_regular
+from operators.named_files import contents, files_named
 
 SUFFIXES = (".txt", ".jsonl")
-LARGEST = 256 << 20
-"""Bytes of a file."""
-
 MOST_FILES = 100
 
 
 def example_files(patterns: Sequence[str], root: str) -> list[Path]:
     """The files that ``patterns`` name below ``root``, in order. Raises ``RecipeError`` for one that names none."""
-    files: dict[Path, None] = {}
-    for pattern in patterns:
-        whole = os.path.join(root, os.path.expanduser(pattern))
-        matches = sorted(Path(one) for one in glob.iglob(whole, recursive=True) if os.path.isfile(one))
-        if not matches:
-            raise RecipeError(
-                f"The examples {pattern[:200]!r} of quality name no file below {root or '.'}; give paths or patterns "
-                f"of {' and '.join(SUFFIXES)} files, relative to the recipe."
-            )
-        files.update(dict.fromkeys(matches))
-    if len(files) > MOST_FILES:
-        raise RecipeError(f"The examples of quality are {len(files):,} files; name {MOST_FILES} at most.")
-    return list(files)
+    return files_named(patterns, root, SUFFIXES, MOST_FILES, "examples of quality")
 
 
 def digest_of_files(files: Sequence[Path]) -> str:
     """A hash of the contents, in the order of the files; "" for none."""
     return hashlib.blake2b(
-        b"".join(hashlib.blake2b(_data(file)).digest() for file in files), digest_size=16
+        b"".join(hashlib.blake2b(contents(file)).digest() for file in files), digest_size=16
     ).hexdigest()
 
 
 def examples_in(file: Path, most: int) -> Iterator[str]:
     """The first ``most`` texts of a file. Raises ``RecipeError`` for a line that is none, by its number."""
     try:
-        lines = _data(file).decode("utf-8-sig").splitlines()
+        lines = contents(file).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise RecipeError(f"{file} is not UTF-8 (byte {error.start}); convert it.") from None
     count = 0
@@ -68,14 +51,3 @@ def _text_in(line: str, place: str) -> str:
     if not isinstance(text, str):
         raise RecipeError(f"{place} has no `text`; write an object with one on each line.")
     return text.encode("utf-8", "replace").decode()  # half a character would end the build
-
-
-def _data(file: Path) -> bytes:
-    try:
-        with open_regular(os.path.realpath(file)) as opened:
-            data = opened.read(LARGEST + 1)
-    except OSError as error:
-        raise RecipeError(f"{file} cannot be read ({error.strerror}); check the path, and your right to it.") from None
-    if len(data) > LARGEST:
-        raise RecipeError(f"{file} is larger than {LARGEST >> 20} MB; divide the examples into several files.")
-    return bytes(data)

@@ -106,7 +106,8 @@ class QualityStep(RecordedStep):
         """The documents that are examples. Negatives come first: what is both is bad."""
         operator = self.operator
         bad = self._ids(documents, operator.negatives) if operator.negatives else self._dropped(store, documents)
-        good = [one for one in self._ids(documents, operator.positives) if one not in set(bad)]
+        negatives = set(bad)
+        good = [one for one in self._ids(documents, operator.positives) if one not in negatives]
         files = hash_parts("files", operator.digest)
         digest = hash_parts("quality", files, *good[:MOST], "|", *bad[:MOST])
         return Examples(tuple(good[:MOST]), tuple(bad[:MOST]), digest)
