@@ -14,25 +14,20 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
 from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled, Completed
-from prefect.tasks import Task
 from pydantic import Field
 
 from flows.cancellation import Cancellation, was_cancelled
 from flows.parameters import RecipeParameter
 from flows.progress import ProgressPages, log_lines
 from flows.report import show
-from mnemic.errors import Unreachable
+from flows.tasks import run_as_task
 from pipelines.engine import choose_engine
 from pipelines.options import BuildOptions
 from pipelines.run import Building, BuildResult
-
-RETRIES = 2
-RETRY_SECONDS = 5.0
 
 
 @flow(
@@ -97,15 +92,6 @@ def build_bank(
 def _run(building: Building, name: str, work: Callable[[], Any]) -> None:
     """Do a step as a task that is called like it."""
 
-    @task(
-        name=name,
-        task_run_name=name,
-        cache_policy=NO_CACHE,
-        persist_result=False,
-        retries=RETRIES,
-        retry_delay_seconds=RETRY_SECONDS,
-        retry_condition_fn=infrastructure_was_lost,
-    )
     def step() -> State[None]:
         before = len(building.done)
         try:
@@ -120,13 +106,8 @@ def _run(building: Building, name: str, work: Callable[[], Any]) -> None:
         done = building.done[-1]
         return Completed(message=f"{f'{done.rows:,} rows in ' if done.rows else ''}{done.seconds:.1f} s")
 
-    if step().is_cancelled():
+    if run_as_task(name, step).is_cancelled():
         raise TerminationSignal(signal=signal.SIGTERM)
-
-
-def infrastructure_was_lost(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Whether a task is worth another try."""
-    return isinstance(state.data, Unreachable)
 
 
 def _summary(result: BuildResult, until: str | None) -> str:

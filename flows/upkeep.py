@@ -12,18 +12,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from prefect import flow, task
+from prefect import flow
 from prefect.artifacts import create_table_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.build import RETRIES, RETRY_SECONDS, infrastructure_was_lost
 from flows.progress import log_lines
 from flows.report import escaped, key
+from flows.tasks import run_as_task
 from mnemic.bank import open_bank
-from mnemic.errors import BankError, MnemicError
+from mnemic.errors import BankError, BuildUnfinished, MnemicError
 from mnemic.funnel import dues, upkeep_dues
 from mnemic.verify import verify
 from pipelines.upkeep.compact import compact
@@ -100,9 +99,7 @@ class Chores:
             return "not due"
         try:
             outcome = compact(self.bank, sink=log_lines())
-        except BankError as error:
-            if "has begun and not ended" not in str(error):
-                raise
+        except BuildUnfinished:
             return "left for the next time: a build has begun and not ended"
         before, after = (sum(counts[side] for counts in outcome.datasets.values()) for side in (0, 1))
         return f"{before:,} fragments are {after:,}, release {outcome.written}" if outcome.written else "not due"
@@ -126,15 +123,6 @@ class Chores:
 def _run(chores: Chores, name: str, work: Callable[[], str]) -> None:
     """Do a chore as a task that is called like it; its sentence is the task's message."""
 
-    @task(
-        name=name,
-        task_run_name=name,
-        cache_policy=NO_CACHE,
-        persist_result=False,
-        retries=RETRIES,
-        retry_delay_seconds=RETRY_SECONDS,
-        retry_condition_fn=infrastructure_was_lost,
-    )
     def chore() -> State[None]:
         started = time.monotonic()
         try:
@@ -145,4 +133,4 @@ def _run(chores: Chores, name: str, work: Callable[[], str]) -> None:
         chores.done.append((name, words, time.monotonic() - started))
         return Completed(message=words)
 
-    chore()
+    run_as_task(name, chore)

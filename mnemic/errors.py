@@ -58,6 +58,10 @@ class BankInUse(BankError):
     exit_code = 6
 
 
+class BuildUnfinished(BankError):
+    """A build has begun and not ended, and what was asked for needs a bank between two builds."""
+
+
 class OtherRecipe(BankError):
     exit_code = 7
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mnemic.errors import MissingExtra, ModelError
 from mnemic.languages import LANGUAGE, LANGUAGES
@@ -80,15 +81,16 @@ class Language:
         predict, added = detector(), self.output(pa.schema([]))
 
         def detect(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-            rows = [_answer(predict(beginning(text))) for text in batch.column("text").to_pylist()]
+            beginnings = pc.utf8_slice_codeunits(batch.column("text"), 0, CHARACTERS)
+            rows = [_answer(predict(as_line(text))) for text in beginnings.to_pylist()]
             return pa.RecordBatch.from_arrays([pa.array(rows, LANGUAGE)], schema=added), NO_REJECTS
 
         return detect
 
 
-def beginning(text: str) -> str:
-    """The line of ``text`` that is looked at."""
-    return text[:CHARACTERS].replace("\r", " ").replace("\n", " ")
+def as_line(text: str) -> str:
+    """``text`` as the model reads it, which ends at a line feed."""
+    return text.replace("\r", " ").replace("\n", " ")
 
 
 def detector() -> Any:

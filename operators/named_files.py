@@ -17,8 +17,8 @@ LARGEST = 256 << 20
 def files_named(patterns: Sequence[str], root: str, suffixes: Sequence[str], most: int, called: str) -> list[Path]:
     """The files that ``patterns`` name below ``root``, each once, in the order of the patterns.
 
-    ``called`` is what a sentence calls what stands in them. Raises ``RecipeError`` for a pattern that names no file, for more
-    than ``most`` files, and for one that ends in none of ``suffixes``.
+    ``called`` is what a sentence calls their contents. Raises ``RecipeError`` for a pattern that names no file, for
+    more than ``most`` files, and for one that ends in none of ``suffixes``.
     """
     files: dict[Path, None] = {}
     for pattern in patterns:

@@ -49,8 +49,8 @@ class Times:
             columns = []
             for days, missing in ((first, _NOTHING), (stop, -_NOTHING)):
                 none = days == missing
-                seconds = np.where(none, 0, days) * 86_400_000_000
-                columns.append(pa.array(seconds, pa.int64(), mask=none).cast(TIME))
+                microseconds = np.where(none, 0, days) * 86_400_000_000
+                columns.append(pa.array(microseconds, pa.int64(), mask=none).cast(TIME))
             return pa.RecordBatch.from_arrays(columns, schema=schema), NO_REJECTS
 
         return resolve

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import random
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 import warnings
@@ -23,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.peak.__main__ import ENCODER
+from bench.peak.__main__ import save_encoder
 from bench.report import Row, main, tell
 
 UPKEEP = 10
@@ -37,7 +35,7 @@ def measure(quick: bool) -> Sequence[Row]:
     documents, builds = 300, 4 if quick else 60
     with tempfile.TemporaryDirectory() as folder:
         encoder = Path(folder) / "encoder"
-        subprocess.run([sys.executable, "-c", ENCODER, str(encoder)], check=True)
+        save_encoder(encoder, width=32)
         size, fresh, cost = _series(Path(folder) / "kept-up", encoder, documents, builds, upkeep=True)
         tell(f"{size:,} bytes after all, {fresh:,} of a fresh bank")
         alone = None if quick else _series(Path(folder) / "left-alone", encoder, documents, builds, upkeep=False)

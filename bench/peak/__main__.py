@@ -12,6 +12,7 @@ to 1,138, word 693, without_end 694, newlines 624, marks 647, all in segment or 
 from __future__ import annotations
 
 import json
+import os
 import random
 import resource
 import subprocess
@@ -76,7 +77,7 @@ def _recipe(name: str, folder: Path, part: int) -> dict[str, Any]:
     """The recipe of a case, whose files are written into ``folder``."""
     source, encoder = folder / "source", folder / "encoder"
     source.mkdir()
-    subprocess.run([sys.executable, "-c", ENCODER, str(encoder)], check=True, capture_output=True)
+    save_encoder(encoder, width=384)
     file, content = CASES[name]
     (source / file).write_text(content(part), encoding="utf-8")
     (source / "b.txt").write_text("A small one. It is read.", encoding="utf-8")
@@ -109,14 +110,12 @@ def build_step(step: str, recipe: dict[str, Any]) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-ENCODER = f"""
-import sys
-sys.path.insert(0, {str(Path(bench.__path__[0]).parent / "tests" / "fixtures")!r})
-from pathlib import Path
-from tiny_encoder import save_tiny_encoder
-save_tiny_encoder(Path(sys.argv[1]), width=384)
-"""
-"""In a process of its own, so that the making of the encoder is not measured."""
+def save_encoder(folder: Path, width: int) -> None:
+    """Save a small random encoder, in a process of its own, so that the making of it is not measured."""
+    fixtures = Path(bench.__path__[0]).parent / "tests" / "fixtures"
+    code = "import pathlib, sys, tiny_encoder; tiny_encoder.save_tiny_encoder(pathlib.Path(sys.argv[1]), width={})"
+    command = [sys.executable, "-c", code.format(width), str(folder)]
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": str(fixtures)})
 
 
 if __name__ == "__main__":

@@ -33,10 +33,10 @@ class BankRetriever(BaseRetriever):  # type: ignore[misc]
     """Events of ``bank`` that answer a query, as documents of LangChain.
 
     A document has the event's text as ``page_content`` (of `Results.dated`, unless ``dated`` is false) and its id as
-    ``id``. Its ``metadata``, which JSON can hold, is
-    the rest of `mnemic.search.Hit`: document, source (its name in the recipe), locator (where in it), collection,
-    tenant, session, level, start and end (characters of the document), time (ISO 8601), speakers, turns, words, reason,
-    and score (fused), similarity, bm25, event_bm25, document_bm25, None where a signal did not rank the event.
+    ``id``. Its ``metadata``, which JSON can hold, is the rest of `mnemic.search.Hit`: document, source (its name in the
+    recipe), locator (where in it), collection, tenant, session, level, start and end (characters of the document), time
+    (ISO 8601), speakers, turns, words, reason, and score (fused), similarity, bm25, event_bm25, document_bm25, None
+    where a signal did not rank the event.
 
     The settings are those of `mnemic.bank.Bank.search`. Documents come in reading order, the best source first, as a
     prompt needs them. With ``best_first`` they come by falling score, as rerankers, mergers of several retrievers and

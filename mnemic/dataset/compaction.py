@@ -2,9 +2,9 @@
 
 Every build appends at least a fragment to each dataset that it changes, and a fragment costs a file for each step that
 grew columns on it. Merged are fragments that stand beside each other and hold every column: for one that is pending
-Lance would write nulls, and it would look finished. Rows keep their ids, and all rows of
-one input stay in one fragment, in their order. Indexes have to go before, and are built anew after it: Lance carries an
-index along with the ids of rows that were deleted, and then a search for words gives these.
+Lance would write nulls, and it would look finished. Rows keep their ids, and all rows of one input stay in one
+fragment, in their order. Indexes have to go before, and are built anew after it: Lance carries an index along with the
+ids of rows that were deleted, and then a search for words gives these.
 """
 
 from __future__ import annotations

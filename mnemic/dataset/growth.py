@@ -67,8 +67,7 @@ def grow(
 
     Where the rows are all those of the fragment, in their order, the file is written as it is. Lance would read the
     fragment once more and look each row up, eight times the work; it does so for fragments that lost rows or hold
-    values of a column, and where Arrow cannot
-    cast.
+    values of a column, and where Arrow cannot cast.
     """
     with readable_errors(uri):
         options = dict(storage_options) if storage_options else None

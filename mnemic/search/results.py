@@ -22,7 +22,7 @@ from html import escape, unescape
 from typing import Any
 
 from mnemic.terminal import one_line, plain
-from mnemic.times import dated, said
+from mnemic.times import dated, day_in_words
 from mnemic.words import count_words
 
 _ELEMENT = re.compile(r"<[\s/]*passage(?:\s*-\s*0*(\d{1,6}))?", re.IGNORECASE)
@@ -146,7 +146,7 @@ def dated_text(text: str, spoken: Spoken) -> str:
 
 
 def day_line(time: datetime) -> str:
-    return f"[{said(time.date())}]"
+    return f"[{day_in_words(time.date())}]"
 
 
 def _origin(hit: Hit) -> dict[str, str]:

@@ -9,6 +9,6 @@ and the clock of the machine is never asked.
 """
 
 from mnemic.times.dated import dated
-from mnemic.times.moments import PRECISIONS, Moment, moments, said
+from mnemic.times.moments import PRECISIONS, Moment, day_in_words, moments
 
-__all__ = ["PRECISIONS", "Moment", "dated", "moments", "said"]
+__all__ = ["PRECISIONS", "Moment", "dated", "day_in_words", "moments"]

@@ -40,9 +40,9 @@ class Moment:
         last = self.stop - timedelta(1)
         match self.precision:
             case "day":
-                return said(self.first)
+                return day_in_words(self.first)
             case "weekend" | "week":
-                return f"{self.precision} of {said(self.first)}"
+                return f"{self.precision} of {day_in_words(self.first)}"
             case "month":
                 return f"{MONTHS[self.first.month - 1]} {self.first.year}"
             case "season" if last.year != self.first.year:
@@ -53,7 +53,7 @@ class Moment:
                 return str(self.first.year)
 
 
-def said(day: date) -> str:
+def day_in_words(day: date) -> str:
     """A day as people write it: "7 May 2023"."""
     return f"{day.day} {MONTHS[day.month - 1]} {day.year}"
 

@@ -1,6 +1,6 @@
 """The step `subset`: which documents stand for all, from the leaves of the cluster tree, as a column of documents.
 
-It reads ids, sources and clusters of all kept documents, and vectors of 65,536 documents at a time, never their text.
+It reads ids, sources and clusters of all kept documents, each vector once, of 65,536 documents at a time, and no text.
 When documents or their events changed, it chooses anew.
 """
 
@@ -18,6 +18,7 @@ from mnemic.arrays import Floats
 from mnemic.dataset import Snapshot, Store
 from mnemic.ids import hash_parts
 from mnemic.kept import KEPT
+from mnemic.vectors import vectors
 from operators.subset.operator import Subset
 from pipelines.corpus_reader import corpus_digest
 from pipelines.identity import Record
@@ -43,19 +44,19 @@ class SubsetStep(FitStep):
 
 
 class Leaves:
-    """Implements `operators.subset.operator.LeafCorpus` over a bank; ids and leaves of documents are in memory."""
+    """Implements `operators.subset.operator.LeafCorpus` over a bank; ids, leaves and rows of events are in memory."""
 
     def __init__(self, documents: Snapshot, events: Snapshot, where: str | None) -> None:
         self._events = events
         pieces = pa.Table.from_batches(
             [
                 pa.RecordBatch.from_arrays(
-                    [batch["document"], batch["cluster"], pc.subtract(batch["end"], batch["start"])],
-                    names=["id", "leaf", "characters"],
+                    [batch["document"], batch["cluster"], pc.subtract(batch["end"], batch["start"]), batch["_rowid"]],
+                    names=["id", "leaf", "characters", "row"],
                 )
-                for batch in events.scan(["document", "cluster", "start", "end"], LEAVES)
+                for batch in events.scan(["document", "cluster", "start", "end"], LEAVES, row_ids=True)
             ],
-            pa.schema([("id", pa.string()), ("leaf", pa.string()), ("characters", pa.int64())]),
+            pa.schema([("id", pa.string()), ("leaf", pa.string()), ("characters", pa.int64()), ("row", pa.uint64())]),
         )
         shares = pieces.group_by(["id", "leaf"]).aggregate([("characters", "sum")])
         shares = shares.sort_by([("id", "ascending"), ("characters_sum", "descending"), ("leaf", "ascending")])
@@ -65,24 +66,30 @@ class Leaves:
         place = pc.index_in(rows["id"], value_set=largest["id"].combine_chunks())
         there = rows.append_column("leaf", largest["leaf"].combine_chunks().take(place.combine_chunks()))
         self._documents = there.filter(pc.is_valid(there["leaf"])).combine_chunks()
+        owner = pc.index_in(pieces["id"], value_set=self._documents["id"].combine_chunks())
+        owners = pc.fill_null(owner, -1).to_numpy()
+        order = np.argsort(owners, kind="stable")
+        self._rows = pieces["row"].to_numpy()[order]
+        self._bounds = np.searchsorted(owners[order], np.arange(len(self._documents) + 1))
 
     def documents(self) -> pa.Table:
         return self._documents
 
     def vectors(self, places: Sequence[int]) -> Floats:
         """Sums in the order of the events' ids, float64 [n, d]: any storage order gives the same bits."""
-        chosen = self._documents["id"].combine_chunks().take(pa.array(places, pa.int64()))
         size = self._events.schema.field("vector").type.list_size
         sums = np.zeros((len(places), size))
-        owners, ids, vectors = [np.empty(0, np.int64)], list[str](), [np.empty((0, size), np.float32)]
-        for batch in self._events.scan(["id", "document", "vector"], LEAVES):
-            owner = pc.index_in(batch["document"], value_set=chosen)
-            mine = pc.is_valid(owner)
-            owners.append(owner.filter(mine).to_numpy(zero_copy_only=False).astype(np.int64))
-            ids += batch["id"].filter(mine).to_pylist()
-            vectors.append(batch["vector"].filter(mine).flatten().to_numpy().reshape(-1, size))
-        order = np.argsort(np.array(ids or [""], dtype=np.bytes_)[: len(ids)], kind="stable")
-        np.add.at(sums, np.concatenate(owners)[order], np.concatenate(vectors)[order].astype(np.float64))
+        chosen = np.asarray(places, np.int64)
+        counts = self._bounds[chosen + 1] - self._bounds[chosen]
+        owners = np.repeat(np.arange(len(chosen)), counts)
+        firsts = np.repeat(self._bounds[chosen] - (np.cumsum(counts) - counts), counts)
+        rows = self._rows[firsts + np.arange(len(owners))]
+        if not len(rows):
+            return sums
+        by_row = np.argsort(rows, kind="stable")  # events are read as they lie
+        events = self._events.take_rows(rows[by_row], ["id", "vector"])
+        order = np.argsort(np.array(events["id"].to_pylist(), dtype=np.bytes_), kind="stable")
+        np.add.at(sums, owners[by_row][order], vectors(events["vector"], np.float64)[order])
         return sums
 
 

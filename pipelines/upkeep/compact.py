@@ -20,7 +20,7 @@ from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.compaction import groups, merge
 from mnemic.dataset.index import drop_indexes
 from mnemic.dataset.snapshot import FragmentInfo
-from mnemic.errors import BankError
+from mnemic.errors import BuildUnfinished
 from mnemic.fitted import fitted_fragments
 from mnemic.release import Release, releases
 from pipelines.progress import Sink
@@ -54,7 +54,7 @@ def compact(
 ) -> Compaction:
     """Merge the small fragments of ``bank``, and write those anew that hold many deleted rows. ``dry_run`` only plans.
 
-    Where nothing is worth it, nothing is written. Raises ``BankError`` where a build has begun and not ended, and
+    Where nothing is worth it, nothing is written. Raises ``BuildUnfinished`` where a build has begun and not ended, and
     ``BankInUse`` while one runs.
     """
     store = bank_at(bank, storage_options)
@@ -92,7 +92,7 @@ def _check_ended(store: Store, newest: Release) -> None:
     """Raise where heads differ from the newest release: what a build has begun would get into one unfinished."""
     begun = [name for name, version in newest.versions.items() if store[name].require().version != version]
     if begun:
-        raise BankError(
+        raise BuildUnfinished(
             f"A build of {store.root} has begun and not ended ({', '.join(begun)} changed since release "
             f"{newest.name}). Run `mnemic build` to its end, or go back with `mnemic rollback {store.root} "
             f"{newest.name}`; then compact."

@@ -15,7 +15,7 @@ from prefect.client.schemas.filters import (
 from tiny_bank import tiny_recipe, write_corpus
 
 import mnemic
-from flows import build as flow
+from flows import tasks as tasks_of_prefect
 from flows.build import build_bank
 from mnemic.errors import StepError, Unreachable
 from pipelines.run import Building
@@ -111,7 +111,7 @@ def test_an_error_that_would_come_again_is_not_retried(client, recipe):
 
 
 def test_the_loss_of_infrastructure_is_retried_within_the_run(client, recipe, monkeypatch):
-    monkeypatch.setattr(flow, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(tasks_of_prefect, "RETRY_SECONDS", 0.1)
     lost = {"embed": 2}
     real = Building.run
 
