@@ -16,7 +16,8 @@ TEST_ENV ?= .venv
 TEST_JOBS ?= 2
 PYTEST_ARGS ?=
 
-SHARED = --numprocesses $(TEST_JOBS) --dist loadfile
+# In the order of their names: with the files of few tests at the end, one process would wait for a long one.
+SHARED = --numprocesses $(TEST_JOBS) --dist loadfile --no-loadscope-reorder
 
 PIP_FLAGS = --quiet --disable-pip-version-check --constraint deploy/constraints.txt
 
