@@ -26,15 +26,20 @@ def quiet(done, total):
 
 def added(progress, process: ProcessRank):
     """The sum of rank + 1 over all processes, by the group that trainings use."""
-    import torch
-
     from operators.train.group import process_group
 
     with process_group(process, "cpu") as group:
-        shards = group.shards(torch.arange(1, process.size + 1))
-        total = group.all_reduce(torch.stack([shard.sum() for shard in shards]).sum())
-        if group.first:
-            yield int(total)
+        yield from added_in(group, process)
+
+
+def added_in(group, process: ProcessRank):
+    """The sum of rank + 1 over all processes of ``group``."""
+    import torch
+
+    shards = group.shards(torch.arange(1, process.size + 1))
+    total = group.all_reduce(torch.stack([shard.sum() for shard in shards]).sum())
+    if group.first:
+        yield int(total)
 
 
 def test_inline_one_worker_computes_the_shards_of_all():
@@ -54,18 +59,19 @@ def test_processes_find_one_another_and_the_first_yields_for_all(ray_engine):
 
 def test_when_one_dies_all_begin_anew(ray_engine, tmp_path):
     def work(progress, process):
-        yield from added(progress, process)
-        if process.rank == 1 and not (tmp_path / "died").exists():
-            (tmp_path / "died").touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        yield from added(progress, ProcessRank(process.rank, process.size, again(process.rendezvous)))
+        from operators.train.group import process_group
 
-    def again(rendezvous):
-        host, _, port = rendezvous.rpartition(":")
-        return f"{host}:{int(port) + 1}"
+        with process_group(process, "cpu") as group:
+            yield from added_in(group, process)
+            if process.rank == 1 and not (tmp_path / "died").exists():
+                (tmp_path / "died").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield from added_in(group, process)
 
     items = list(ray_engine.group(Job("imitate", lambda: work), 2, quiet))
-    assert items == [3, 3, 3] and (tmp_path / "died").exists()
+    assert (tmp_path / "died").exists()
+    assert items[-2:] == [3, 3]
+    assert items[:-2] in ([], [3])  # what rank 0 yielded before the death comes, unless the death is noticed first
 
 
 def test_a_gang_whose_member_always_dies_ends_in_a_sentence(ray_engine):
