@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from mnemic.arrays import Flags, RowIds
 from mnemic.errors import RecipeError, StepError
+from mnemic.hardware import default_device
 
 REJECTED = pa.schema(
     [
@@ -70,6 +71,13 @@ class Resources:
     cpus: float = 1.0
     gpus: float = 0.0
     memory: int = 1 << 30
+
+    def device(self, wanted: str | None) -> str:
+        """The device of a worker with these: ``wanted``, else a GPU where it asks for one and there is one, else "cpu".
+
+        A worker that asks for none imports no torch to look for one.
+        """
+        return wanted or (default_device() if self.gpus else "cpu")
 
 
 def model_field(default: str, said_by: str = "", overridable: bool = False) -> Any:

@@ -22,7 +22,6 @@ from mnemic.catalogue import DatasetSpec, declared
 from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.dataset.growth import add_fields
 from mnemic.dataset.write import WrittenFragment, append, write_rows
-from mnemic.hardware import default_device
 from mnemic.metadata import metadata_fields
 from operators.contracts import REJECTED, RowOperator
 from operators.sections import Lookup
@@ -269,7 +268,7 @@ class DeriveStep:
         columns = list(dict.fromkeys((*self.key, *self.columns)))
 
         def factory() -> Callable[[tuple[int, list[Key]]], DerivedRows]:
-            process = self.operator.open(device or default_device())
+            process = self.operator.open(self.operator.resources.device(device))
             snapshot = origin.require(version)
             looked_up = LookedUp(store, lookups)
 

@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import GrownFragment, add_fields, commit_growth, grow, pending
 from mnemic.errors import StepError
-from mnemic.hardware import default_device
 from mnemic.kept import expand
 from operators.contracts import Resources, RowOperator
 from pipelines import faults
@@ -108,7 +107,7 @@ class GrowStep(RecordedStep):
         names = operator.output(before.schema).names
 
         def made() -> Compute:
-            process = operator.open(device or default_device())
+            process = operator.open(operator.resources.device(device))
 
             def compute(batch: pa.RecordBatch) -> pa.RecordBatch:
                 rows, rejects = rows_and_rejects(step, process(batch), names)

@@ -320,3 +320,14 @@ def test_planning_a_built_bank_imports_no_torch(tiny):
         [sys.executable, "-c", code], input=json.dumps(tiny.recipe), capture_output=True, text=True, check=True
     )
     assert process.stdout.split() == ["True", "False", "False"]
+
+
+def test_steps_that_need_no_torch_do_not_import_it(tmp_path):
+    recipe = small(tmp_path)
+    code = (
+        "import json, sys; from pipelines.run import build; build(json.load(sys.stdin), until='units');"
+        "print('torch' in sys.modules, 'transformers' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code]
+    process = subprocess.run(command, input=json.dumps(recipe), capture_output=True, text=True, check=True)
+    assert process.stdout.split()[-2:] == ["False", "False"]
