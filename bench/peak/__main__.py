@@ -1,12 +1,12 @@
 """Peak memory of a build on input that was made to exhaust it: legal files, each as bad as the limits allow.
 
 Every step of a case, as far as segmentation, runs inline in a process of its own, with an encoder of 384 components as
-the default has. So that process is driver and worker at once, and with Python, torch, numba, Arrow and Lance it holds
-up to 700 MiB before there is any data. The peak is the largest resident set by the kernel's account
-(`resource.getrusage`), of the step that has the most.
+the default has. So that process is driver and worker at once, and with Python, numba, Arrow and Lance it holds
+200 to 400 MiB before there is any data; torch, which the encoder needs, takes 150 more. The peak is the largest
+resident set by the kernel's account (`resource.getrusage`), of the step that has the most.
 
-Expected on machine C of LOG.md (2 cores of an Intel Xeon), in MiB: sentences 985, letters 707, rejects 629, turns 1,080
-to 1,138, word 693, without_end 694, newlines 624, marks 647, all in segment or embed.
+Expected on machine C of LOG.md (2 cores of an Intel Xeon), in MiB: sentences 864, letters 704, rejects 636, turns 948,
+word 666, without_end 692, newlines 636, marks 656, all in segment or embed.
 """
 
 from __future__ import annotations
