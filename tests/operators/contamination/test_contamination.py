@@ -137,8 +137,8 @@ def test_files_of_questions_are_read_with_their_ids(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("none.txt", None, "names no file"),
-        ("a.csv", b"x", "is no evaluation set"),
+        ("none.txt", None, "name no file"),
+        ("a.csv", b"x", "is no file of evaluation sets"),
         ("a.jsonl", b'{"q": 1}\n{"q": ', "line 2, is not JSON"),
         ("a.json", b"[" * 100_000, "is not JSON"),
         ("a.txt", b"caf\xe9", "is not UTF-8"),
