@@ -72,12 +72,12 @@ class Resources:
     gpus: float = 0.0
     memory: int = 1 << 30
 
-    def device(self, wanted: str | None) -> str:
-        """The device of a worker with these: ``wanted``, else a GPU where it asks for one and there is one, else "cpu".
+    def device(self, name: str | None) -> str:
+        """The device of a worker with these: ``name``, else a GPU where it asks for one and there is one, else "cpu".
 
         A worker that asks for none imports no torch to look for one.
         """
-        return wanted or (default_device() if self.gpus else "cpu")
+        return name or (default_device() if self.gpus else "cpu")
 
 
 def model_field(default: str, said_by: str = "", overridable: bool = False) -> Any:

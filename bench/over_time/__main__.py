@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.peak.__main__ import save_encoder
 from bench.report import Row, main, tell
+from bench.tiny_models import save_encoder
 
 UPKEEP = 10
 """Builds between two prunes and compactions; of few builds half of them."""

@@ -12,7 +12,6 @@ word 666, without_end 692, newlines 636, marks 656, all in segment or embed.
 from __future__ import annotations
 
 import json
-import os
 import random
 import resource
 import subprocess
@@ -23,8 +22,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import bench
 from bench.report import Row, main, tell
+from bench.tiny_models import save_encoder
 
 MOST = 1024.0
 """MiB that a worker may take."""
@@ -108,14 +107,6 @@ def build_step(step: str, recipe: dict[str, Any]) -> float:
 
     build(recipe, engine="inline", until=step)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def save_encoder(folder: Path, width: int) -> None:
-    """Save a small random encoder, in a process of its own, so that the making of it is not measured."""
-    fixtures = Path(bench.__path__[0]).parent / "tests" / "fixtures"
-    code = "import pathlib, sys, tiny_encoder; tiny_encoder.save_tiny_encoder(pathlib.Path(sys.argv[1]), width={})"
-    command = [sys.executable, "-c", code.format(width), str(folder)]
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": str(fixtures)})
 
 
 if __name__ == "__main__":

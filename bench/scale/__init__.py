@@ -1,0 +1,1 @@
+"""Cost of a build as the corpus grows: `python -m bench.scale`."""
