@@ -131,6 +131,7 @@ class Bank:
         route: int | None = None,
         vector: np.ndarray[Any, Any] | None = None,
         dated: bool = False,
+        links: bool | None = None,
     ) -> Results:
         """Events that answer ``query``, in reading order, with the scores and reasons of each.
 
@@ -157,7 +158,7 @@ class Bank:
         of each session once. By default these words come on top.
         """
         budget = Budget(None if tokens else words, tokens, k, contiguity, fit, tokenizer, dated)
-        return self._searcher.search(query, budget, where=where, level=level, route=route, vector=vector)
+        return self._searcher.search(query, budget, where=where, level=level, route=route, vector=vector, links=links)
 
     # -- word for word -----------------------------------------------------------------------------------------------
 

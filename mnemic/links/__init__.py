@@ -1,0 +1,13 @@
+"""Links between documents, without a language model: titles that a question or a sentence names.
+
+* ``names``  words of a text, and the names among them
+* ``titles`` the titles of a release, and the documents that have them
+* ``units``  the sentences of a document
+* ``hops``   from a question to the documents that it names, and from the best ones to those that their sentences name
+* ``follow`` the links of a release, as a search follows them
+"""
+
+from mnemic.links.follow import UNITS, Links, Source
+from mnemic.links.hops import HOP, NAMED, SOURCES, Link
+
+__all__ = ["HOP", "NAMED", "SOURCES", "UNITS", "Link", "Links", "Source"]

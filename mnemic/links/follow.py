@@ -1,0 +1,74 @@
+"""The links of a release, and how a search follows them: from its rows to documents, both ways of `mnemic.links.hops`.
+
+A row is a range of units of one document, and has met the condition of the search; documents that links lead to are
+rows of a search again only if they meet it too. Links lead from a document to others of its tenant alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mnemic.arrays import Floats
+from mnemic.links import hops
+from mnemic.links.hops import SOURCES, Link, Sentences
+from mnemic.links.titles import MOST, TITLE, Titles
+from mnemic.links.units import UnitRows
+from mnemic.view import View
+
+UNITS = 64
+"""Sentences of a row that are read, at most."""
+
+Range = tuple[int, int]
+"""Units of a document: from the first to before the second."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A row: its document, its ``score`` from 0 to 1, and its units, as ranges, those to be read first at first."""
+
+    document: str
+    score: float
+    ranges: Sequence[Range]
+
+
+@dataclass(frozen=True)
+class Links:
+    titles: Titles
+    units: UnitRows
+
+    @classmethod
+    def of(cls, view: View) -> Links | None:
+        """None for a release without titles, and for one with too many."""
+        documents = view.dataset("documents")
+        if TITLE not in documents.schema.names or documents.rows_of_manifest > MOST:
+            return None
+        titles = Titles.of(documents)
+        return cls(titles, UnitRows.of(view.dataset("units"), titles))
+
+    def named(self, question: str, documents: Sequence[str]) -> dict[str, Link]:
+        """Id -> link of the documents that the ``question`` names, of the tenants of some ``documents``."""
+        places = self.titles.places(documents)
+        tenants = np.unique(self.titles.tenants[places[places >= 0]]).tolist()
+        return self._by_id(hops.named(self.titles, question, tenants))
+
+    def linked(self, question: str, vector: Floats, sources: Sequence[Source]) -> dict[str, Link]:
+        """Id -> link of the documents that sentences of the best ``sources`` name; ``vector`` [d] has length 1."""
+        best = sorted(sources, key=lambda source: (-source.score, source.document, source.ranges))[:SOURCES]
+        places = self.titles.places([source.document for source in best]).tolist()
+        pairs = [(source, place) for source, place in zip(best, places, strict=True) if place >= 0]
+        groups = [
+            np.concatenate([self.units.within(place, *one) for one in source.ranges] or [self.units.rows[:0]])[:UNITS]
+            for source, place in pairs
+        ]
+        read = self.units.read(groups, vector)
+        sentences = [
+            Sentences(place, source.score, texts, cosines)
+            for (source, place), (texts, cosines) in zip(pairs, read, strict=True)
+        ]
+        return self._by_id(hops.linked(self.titles, question, sentences))
+
+    def _by_id(self, links: Mapping[int, Link]) -> dict[str, Link]:
+        return {self.titles.id(place): link for place, link in links.items()}
