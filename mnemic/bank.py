@@ -154,6 +154,10 @@ class Bank:
         at is in the results. ``vector``: the query's vector [d]; by default the query is encoded. Equal queries give
         equal results.
 
+        ``links`` follows titles, in banks whose recipe has `context`: documents that the question names are raised, and
+        those that sentences of the five best rows name; `Hit.reason` says so. Of a smaller level the row that is
+        nearest to the query stands for the document. By default on where ``level`` is "session".
+
         With ``dated`` the budget is that of `Results.dated`: texts with the days of their relative times, and the day
         of each session once. By default these words come on top.
         """

@@ -8,7 +8,7 @@ sentence to the question.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mnemic.links.titles import Titles
@@ -65,31 +65,35 @@ def named(titles: Titles, question: str, tenants: Collection[int]) -> dict[int, 
 
 
 def linked(titles: Titles, question: str, sources: Iterable[Sentences]) -> dict[int, Link]:
-    """Place -> link of the documents that sentences of ``sources`` name; the best has weight 1.
+    """Place -> link of the documents that sentences of ``sources`` name or link to; the best has weight 1.
 
     Links lead to documents of the same tenant alone. A name that the question has too leads nowhere, nor does a
     document's own.
     """
     asked = {name for name, _ in titles.names.find(question, capitals=False)}
-    best: dict[int, tuple[float, int, str]] = {}
+    best: dict[int, tuple[float, str]] = {}
     for source in sources:
         tenant = int(titles.tenants[source.place])
         for text, cosine in zip(source.texts, source.cosines, strict=True):
             weight = source.score * cosine
             if weight <= 0:
                 continue
-            for name, written in titles.names.find(text[:CHARACTERS]):
-                if name in asked or name == titles.own[source.place]:
-                    continue
-                for place in titles.homes_of(name, tenant).tolist():
-                    if weight > best.get(place, (0.0,))[0]:
-                        best[place] = (weight, source.place, written)
-    farthest = max((weight for weight, _, _ in best.values()), default=1.0)
+            for place, reason in _leads(titles, source.place, text[:CHARACTERS], asked, tenant):
+                if weight > best.get(place, (0.0, ""))[0]:
+                    best[place] = (weight, reason)
+    farthest = max((weight for weight, _ in best.values()), default=1.0)
     chosen = sorted(best.items(), key=lambda one: (-one[1][0], one[0]))[:TARGETS]
-    return {
-        place: Link(weight / farthest, f'named "{written}" in {_called(titles, source)}')
-        for place, (weight, source, written) in chosen
-    }
+    return {place: Link(weight / farthest, reason) for place, (weight, reason) in chosen}
+
+
+def _leads(titles: Titles, source: int, text: str, asked: Collection[int], tenant: int) -> Iterator[tuple[int, str]]:
+    """(place, reason) of the documents that a ``text`` of the document at ``source`` names, and that it links to."""
+    for name, written in titles.names.find(text):
+        if name not in asked and name != titles.own[source]:
+            for place in titles.homes_of(name, tenant).tolist():
+                yield place, f'named "{written}" in {_called(titles, source)}'
+    for place in titles.linked_from(source, text):
+        yield place, f"linked from {_called(titles, source)}"
 
 
 def _called(titles: Titles, place: int) -> str:

@@ -6,6 +6,7 @@ microseconds a document. A release of more than `MOST` documents has no links.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from mnemic.arrays import Integers
 from mnemic.dataset import Snapshot
 from mnemic.kept import KEPT
 from mnemic.links.names import CHARACTERS, Names, name_of
+from mnemic.links.stated import stated_locators
 
 TITLE = "title"
 """Column of documents."""
@@ -33,14 +35,18 @@ HOMES = 16
 class Titles:
     """Documents in the order of their ``ids`` (bytes [n]); a place is a number there.
 
-    ``tenants`` int64 [n] are numbers; ``titles`` [n], null for none, as far as they are read. ``own`` int64 [n] is the
+    ``tenants`` and ``sources`` int64 [n] are numbers; ``titles`` [n], null for none, as far as they are read.
+    ``by_locator`` int64 [n] are the places by their ``locators`` [n], tenants and sources. ``own`` int64 [n] is the
     number of a document's name in ``names``, -1 for none. The documents called by name k are ``homes[first[k] :
     first[k + 1]]``, by tenant and then by id; ``home_tenants`` are theirs.
     """
 
     ids: npt.NDArray[np.bytes_]
     tenants: Integers
+    sources: Integers
     titles: pa.Array
+    locators: pa.Array
+    by_locator: Integers
     names: Names
     own: Integers
     first: Integers
@@ -50,14 +56,21 @@ class Titles:
     @classmethod
     def of(cls, documents: Snapshot) -> Titles:
         """Of the documents that a release keeps."""
-        return cls.of_rows(documents.table(["id", "tenant", TITLE], KEPT))
+        return cls.of_rows(documents.table(["id", "tenant", "source", "locator", TITLE], KEPT))
 
     @classmethod
     def of_rows(cls, table: pa.Table) -> Titles:
-        """``table`` has the columns id, tenant and title."""
-        table = table.sort_by("id")
+        """``table`` has the columns id, tenant, source, locator and title."""
+        table = table.sort_by("id").combine_chunks()
         ids = table["id"].combine_chunks().to_numpy(zero_copy_only=False).astype("S")
-        tenants = pc.dictionary_encode(table["tenant"].combine_chunks()).indices.to_numpy().astype(np.int64)
+        tenants, sources = (
+            pc.dictionary_encode(table[name].combine_chunks()).indices.to_numpy().astype(np.int64)
+            for name in ("tenant", "source")
+        )
+        locators = table["locator"].combine_chunks()
+        addresses = pa.table({"locator": locators, "tenant": tenants, "source": sources})
+        keys = [(name, "ascending") for name in addresses.column_names]
+        by_locator = pc.sort_indices(addresses, keys).to_numpy().astype(np.int64)
         titles = pc.utf8_slice_codeunits(table[TITLE].combine_chunks().cast(pa.string()), 0, CHARACTERS)
         written = [name_of(title) if title else "" for title in titles.to_pylist()]
         names = Names(name for name in written if name)
@@ -65,7 +78,7 @@ class Titles:
         homes = np.lexsort((np.arange(len(own)), tenants, own))
         homes = homes[own[homes] >= 0]
         first = np.searchsorted(own[homes], np.arange(len(names) + 1))
-        return cls(ids, tenants, titles, names, own, first, homes, tenants[homes])
+        return cls(ids, tenants, sources, titles, locators, by_locator, names, own, first, homes, tenants[homes])
 
     def places(self, ids: Sequence[str]) -> Integers:
         """The places of documents int64 [n]; -1 for one that is not there."""
@@ -74,6 +87,19 @@ class Titles:
             return np.full(len(sought), -1)
         places = np.minimum(np.searchsorted(self.ids, sought), len(self.ids) - 1)
         return np.where(self.ids[places] == sought, places, -1)
+
+    def linked_from(self, place: int, text: str) -> list[int]:
+        """The places of documents that a ``text`` of the one at ``place`` links to, of its source and tenant."""
+        links = []
+        owner = (int(self.tenants[place]), int(self.sources[place]))
+        for locator in stated_locators(text, self.locators[place].as_py()):
+            at = bisect.bisect_left(self.by_locator, (locator, *owner), key=self._address)
+            others = self.by_locator[at : at + HOMES].tolist()
+            links += [other for other in others if self._address(other) == (locator, *owner)]
+        return links
+
+    def _address(self, place: int) -> tuple[str, int, int]:
+        return self.locators[int(place)].as_py(), int(self.tenants[place]), int(self.sources[place])
 
     def id(self, place: int) -> str:
         return bytes(self.ids[place]).decode()

@@ -63,10 +63,11 @@ def rank_documents(
     """Rank the sessions that satisfy ``where`` for ``query`` and its ``vector`` [d].
 
     The titles of ``documents`` that satisfy ``within`` are heard as well (None: of none). With ``near`` only vectors
-    of rows that satisfy that too are compared. Each signal gives its ``pool`` best; each session that one of them gives
-    is scored by all: meaning exactly, from its vector and from the parts in the pool. Documents that ``links`` lead to
-    are ranked with them.
+    of rows that satisfy that too are compared. Each signal gives its ``pool`` best, `POOL` at least, so that scores are
+    the same under any budget; each session that one of them gives is scored by all: meaning exactly, from its vector
+    and from the parts in the pool. Documents that ``links`` lead to are ranked with them.
     """
+    pool = max(pool, POOL)
     rows, parts = (of_level(level, where, events.schema.names) for level in (LEVEL, None))
     queries: dict[str, Callable[[], pa.Table]] = {
         "similarity": functools.partial(search_vector, events, "vector", (), vector, pool, all_of(rows, near)),

@@ -103,7 +103,10 @@ def test_links_raise_what_the_definition_raises(bank, query, level):
     assert {hit.document: hit.score for hit in hits} == pytest.approx(
         {hit.document: expected[hit.document] for hit in hits}, abs=1e-5
     )
-    assert any("named" in hit.reason or "names" in hit.reason for hit in hits)
+    plain = {hit.document: hit.score for hit in ranked(bank, query, level=level, links=False)}
+    assert {hit.document for hit in hits if "name" in hit.reason} == {
+        one for one, score in expected.items() if score > plain.get(one, 0.0) + 1e-9
+    }
 
 
 def test_a_second_document_is_found_by_the_first_with_the_reason_in_words(bank):

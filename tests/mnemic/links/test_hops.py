@@ -7,13 +7,15 @@ import pyarrow as pa
 import pytest
 
 from mnemic.links.hops import TARGETS, Sentences, linked, named
+from mnemic.links.stated import stated_locators
 from mnemic.links.titles import HOMES, Titles
 
 
 def titles_of(rows):
-    """``rows`` are (id, tenant, title)."""
-    columns = zip(*rows, strict=True) if rows else ([], [], [])
-    return Titles.of_rows(pa.table([pa.array(column, pa.string()) for column in columns], ["id", "tenant", "title"]))
+    """``rows`` are (id, tenant, title), and perhaps (source, locator)."""
+    columns = list(zip(*((*row, "files", f"{row[0]}.md")[:5] if len(row) == 3 else row for row in rows), strict=True))
+    names = ["id", "tenant", "title", "source", "locator"]
+    return Titles.of_rows(pa.table([pa.array(one, pa.string()) for one in columns or [[]] * 5], names))
 
 
 def sentences(titles, document, *pairs, score=1.0):
@@ -126,3 +128,28 @@ def test_reasons_are_one_short_line_whatever_a_title_holds():
 def test_titles_of_no_document_are_none():
     titles = titles_of([])
     assert titles.places(["x"]).tolist() == [-1] and named(titles, "x", {0}) == {}
+
+
+def test_a_link_that_a_text_states_leads_to_its_file_of_the_same_source_and_tenant():
+    rows = [
+        ("d1", "t", "Guide", "files", "docs/guide.md"),
+        ("d2", "t", None, "files", "docs/night trains.md"),
+        ("d3", "u", None, "files", "docs/night trains.md"),
+        ("d4", "t", None, "other", "docs/night trains.md"),
+        ("d5", "t", None, "files", "readme.md"),
+        ("d6", "t", None, "files", "docs/night trains.md2"),
+        *((f"e{number}", f"v{number}", None, "files", "readme.md") for number in range(100)),
+    ]
+    titles = titles_of(rows)
+    text = "See [them](./night%20trains.md#now), [home](/readme.md), [out](../../etc/readme.md), [w](https://x.org/readme.md)"
+    links = by_id(titles, linked(titles, "", [sentences(titles, "d1", (text, 0.5))]))
+    assert {one: link.reason for one, link in links.items()} == dict.fromkeys(("d2", "d5"), 'linked from "Guide"')
+
+
+@pytest.mark.parametrize("text", ["](" * 50_000, "[" * 100_000, "](a" * 30_000, "]( <" * 30_000, "](%zz%00)" * 10_000])
+def test_broken_links_cost_no_time(text):
+    titles = titles_of([("d1", "t", "Guide", "files", "a"), ("d2", "t", None, "files", "b")])
+    start = time.process_time()
+    linked(titles, "", [sentences(titles, "d1", *[(text, 0.5)] * 50)])
+    list(stated_locators(text, "a/b"))
+    assert time.process_time() - start < 2.0
