@@ -5,10 +5,13 @@
 * ``stated`` links that a text states itself
 * ``units``  the sentences of a document
 * ``hops``   from a question to the documents that it names, and from the best ones to those that their sentences name
+* ``mentions`` names that a text mentions, by rules
+* ``graph``  documents and the names that they mention: a walk, and a bridge by a rare name
+* ``push``   personalised PageRank by forward push
 * ``follow`` the links of a release, as a search follows them
 """
 
 from mnemic.links.follow import UNITS, Links, Source
-from mnemic.links.hops import HOP, NAMED, SOURCES, Link
+from mnemic.links.hops import BRIDGE, HOP, NAMED, SOURCES, WALK, Link
 
-__all__ = ["HOP", "NAMED", "SOURCES", "UNITS", "Link", "Links", "Source"]
+__all__ = ["BRIDGE", "HOP", "NAMED", "SOURCES", "UNITS", "WALK", "Link", "Links", "Source"]

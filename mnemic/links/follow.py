@@ -13,6 +13,7 @@ import numpy as np
 
 from mnemic.arrays import Floats
 from mnemic.links import hops
+from mnemic.links.graph import MOST_EDGES, Graph
 from mnemic.links.hops import SOURCES, Link, Sentences
 from mnemic.links.titles import MOST, TITLE, Titles
 from mnemic.links.units import UnitRows
@@ -36,8 +37,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Links:
+    """``graph`` is None for a release without `edges`."""
+
     titles: Titles
     units: UnitRows
+    graph: Graph | None = None
 
     @classmethod
     def of(cls, view: View) -> Links | None:
@@ -46,7 +50,10 @@ class Links:
         if TITLE not in documents.schema.names or documents.rows_of_manifest > MOST:
             return None
         titles = Titles.of(documents)
-        return cls(titles, UnitRows.of(view.dataset("units"), titles))
+        edges = view.dataset("edges") if "edges" in view and view.record("names") else None
+        held = edges is not None and edges.rows_of_manifest <= MOST_EDGES
+        graph = Graph.of(edges, titles) if edges is not None and held else None
+        return cls(titles, UnitRows.of(view.dataset("units"), titles), graph)
 
     def named(self, question: str, documents: Sequence[str]) -> dict[str, Link]:
         """Id -> link of the documents that the ``question`` names, of the tenants of some ``documents``."""
@@ -69,6 +76,26 @@ class Links:
             for (source, place), (texts, cosines) in zip(pairs, read, strict=True)
         ]
         return self._by_id(hops.linked(self.titles, question, sentences))
+
+    def around(
+        self, question: str, documents: Sequence[str], scores: Floats, cosines: Floats
+    ) -> tuple[dict[str, Link], dict[str, Link]]:
+        """Id -> link: of the ``documents`` [n] that share names with the best, and of those that mention a rare one.
+
+        ``scores`` and ``cosines`` float64 [n] are theirs. Both are empty in a release without a graph.
+        """
+        if self.graph is None:
+            return {}, {}
+        places = self.titles.places(documents)
+        there = np.flatnonzero(places >= 0)
+        there = there[np.argsort(places[there], kind="stable")]
+        distinct, first = np.unique(places[there], return_index=True)
+        held = np.maximum.reduceat(scores[there], first) if len(first) else np.empty(0)
+        asked = self.graph.asked(question, np.unique(self.titles.tenants[distinct]).tolist())
+        best = distinct[np.lexsort((distinct, -held))[:SOURCES]].tolist()
+        near = dict(zip(places[there].tolist(), np.nan_to_num(cosines[there]).tolist(), strict=True))
+        walked = self.graph.walk(distinct, held, asked)
+        return self._by_id(walked), self._by_id(self.graph.bridge(best, near, asked))
 
     def _by_id(self, links: Mapping[int, Link]) -> dict[str, Link]:
         return {self.titles.id(place): link for place, link in links.items()}

@@ -22,6 +22,9 @@ LONGEST = 12
 SHORTEST = 3
 """Letters of a name of one word, at least. Of scripts without spaces two letters are two words, and suffice."""
 
+_YEAR = 4
+"""Digits of a number that is a name."""
+
 CHARACTERS = 200
 """Of a title, at most, that are read for a name."""
 
@@ -58,11 +61,19 @@ def name_of(title: str) -> str:
     """The name that texts give to what is called ``title``: its words without what stands in brackets; "" for none."""
     title = title[:CHARACTERS]
     written = words(_ASIDE.sub(" ", title)) or words(title)
-    if not written or len(written) > LONGEST:
-        return ""
-    if len(written) == 1 and (len(written[0]) < SHORTEST or written[0].lower() in _FUNCTION_WORDS):
-        return ""
-    return " ".join(written)
+    name = " ".join(written)
+    return name if len(written) <= LONGEST and is_name(name.lower()) else ""
+
+
+def is_name(name: str) -> bool:
+    """Whether words in small letters, with a space between them, are a name and no function word, letter or number."""
+    return len(name) >= SHORTEST and name not in _FUNCTION_WORDS and (not name.isdigit() or len(name) == _YEAR)
+
+
+def without_function_words(written: list[str]) -> list[str]:
+    """``written`` without the function words that it begins with."""
+    first = next((place for place, word in enumerate(written) if word.lower() not in _FUNCTION_WORDS), len(written))
+    return written[first:]
 
 
 class Names:

@@ -20,6 +20,7 @@ from mnemic.dataset import Snapshot
 from mnemic.kept import KEPT
 from mnemic.links.names import CHARACTERS, Names, name_of
 from mnemic.links.stated import stated_locators
+from mnemic.terminal import one_line
 
 TITLE = "title"
 """Column of documents."""
@@ -35,14 +36,15 @@ HOMES = 16
 class Titles:
     """Documents in the order of their ``ids`` (bytes [n]); a place is a number there.
 
-    ``tenants`` and ``sources`` int64 [n] are numbers; ``titles`` [n], null for none, as far as they are read.
-    ``by_locator`` int64 [n] are the places by their ``locators`` [n], tenants and sources. ``own`` int64 [n] is the
-    number of a document's name in ``names``, -1 for none. The documents called by name k are ``homes[first[k] :
-    first[k + 1]]``, by tenant and then by id; ``home_tenants`` are theirs.
+    ``tenants`` and ``sources`` int64 [n] are numbers, the first of ``tenant_names``; ``titles`` [n], null for none, as
+    far as they are read. ``by_locator`` int64 [n] are the places by their ``locators`` [n], tenants and sources.
+    ``own`` int64 [n] is the number of a document's name in ``names``, -1 for none. The documents called by name k are
+    ``homes[first[k] : first[k + 1]]``, by tenant and then by id; ``home_tenants`` are theirs.
     """
 
     ids: npt.NDArray[np.bytes_]
     tenants: Integers
+    tenant_names: list[str]
     sources: Integers
     titles: pa.Array
     locators: pa.Array
@@ -61,12 +63,10 @@ class Titles:
     @classmethod
     def of_rows(cls, table: pa.Table) -> Titles:
         """``table`` has the columns id, tenant, source, locator and title."""
-        table = table.sort_by("id").combine_chunks()
+        table = table.sort_by("id")
         ids = table["id"].combine_chunks().to_numpy(zero_copy_only=False).astype("S")
-        tenants, sources = (
-            pc.dictionary_encode(table[name].combine_chunks()).indices.to_numpy().astype(np.int64)
-            for name in ("tenant", "source")
-        )
+        coded = [pc.dictionary_encode(table[name].combine_chunks()) for name in ("tenant", "source")]
+        tenants, sources = (column.indices.to_numpy().astype(np.int64) for column in coded)
         locators = table["locator"].combine_chunks()
         addresses = pa.table({"locator": locators, "tenant": tenants, "source": sources})
         keys = [(name, "ascending") for name in addresses.column_names]
@@ -78,7 +78,10 @@ class Titles:
         homes = np.lexsort((np.arange(len(own)), tenants, own))
         homes = homes[own[homes] >= 0]
         first = np.searchsorted(own[homes], np.arange(len(names) + 1))
-        return cls(ids, tenants, sources, titles, locators, by_locator, names, own, first, homes, tenants[homes])
+        tenant_names = coded[0].dictionary.to_pylist()
+        return cls(
+            ids, tenants, tenant_names, sources, titles, locators, by_locator, names, own, first, homes, tenants[homes]
+        )
 
     def places(self, ids: Sequence[str]) -> Integers:
         """The places of documents int64 [n]; -1 for one that is not there."""
@@ -100,6 +103,11 @@ class Titles:
 
     def _address(self, place: int) -> tuple[str, int, int]:
         return self.locators[int(place)].as_py(), int(self.tenants[place]), int(self.sources[place])
+
+    def called(self, place: int) -> str:
+        """A document by its title, in quotes, or by the beginning of its id."""
+        title = self.titles[place].as_py()
+        return f'"{one_line(title, 80)}"' if title else self.id(place)[:12]
 
     def id(self, place: int) -> str:
         return bytes(self.ids[place]).decode()

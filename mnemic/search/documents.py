@@ -17,7 +17,7 @@ Banks without `context` are searched as before (`mnemic.search.hybrid`).
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from mnemic.arrays import Floats
 from mnemic.conditions import all_of
 from mnemic.dataset import Snapshot
 from mnemic.dataset.index import read_rows, search_text, search_vector
-from mnemic.links import Links
+from mnemic.links import BRIDGE, HOP, NAMED, WALK, Link, Links
 from mnemic.quoting import one_of
 from mnemic.schema import UNSAID
 from mnemic.search.condition import of_level
@@ -96,17 +96,9 @@ def rank_documents(
     fused = scaled(meaning, pool) + WORDS * scaled(words, pool)
     reasons: dict[str, str] = {}
     if links is not None and len(fused):
-        before, owners = len(facts), facts["document"].to_pylist()
-        ranges: dict[str, list[tuple[int, int]]] = {}
-        for document, *part in _rows_of(best_parts, "document", "first_unit", "end_unit"):
-            ranges.setdefault(document, []).append((part[0], part[1]))
-        hop = links.linked(query, unit_vector(vector), sources(facts, raised(owners, fused, named, {}), ranges))
-        facts = _with_others(events, facts, hop, rows)
-        more = len(facts) - before
-        signals = {name: np.append(scores, np.full(more, np.nan)) for name, scores in signals.items()}
-        signals["similarity"][before:] = _cosines(events, facts.slice(before), vector)
-        fused = raised(facts["document"].to_pylist(), np.append(fused, np.zeros(more)), named, hop)
-        reasons = reasons_of(named, hop)
+        facts, signals, fused, reasons = _follow(
+            events, links, query, vector, facts, signals, fused, named, best_parts, rows
+        )
     order = np.lexsort((facts["id"].to_numpy(), -fused))
     place = {identity: number for number, identity in enumerate(facts["id"].take(pa.array(order)).to_pylist())}
     ordered = facts.take(pa.array(order))
@@ -121,6 +113,45 @@ def rank_documents(
         {name: ranks(scores)[order] for name, scores in signals.items()},
         {row: reasons[one] for row, one in enumerate(ordered["document"].to_pylist()) if one in reasons},
     )
+
+
+def _follow(
+    events: Snapshot,
+    links: Links,
+    query: str,
+    vector: npt.NDArray[np.float32],
+    facts: pa.Table,
+    signals: dict[str, Floats],
+    fused: Floats,
+    named: Mapping[str, Link],
+    parts: pa.Table,
+    rows: str | None,
+) -> tuple[pa.Table, dict[str, Floats], Floats, dict[str, str]]:
+    """``facts``, ``signals`` and ``fused`` scores with the sessions that links lead to, and reasons by document."""
+
+    def add(documents: Iterable[str]) -> None:
+        nonlocal facts, signals, fused
+        before = len(facts)
+        facts = _with_others(events, facts, documents, rows)
+        if more := len(facts) - before:
+            signals = {name: np.append(one, np.full(more, np.nan)) for name, one in signals.items()}
+            signals["similarity"][before:] = _cosines(events, facts.slice(before), vector)
+            fused = np.append(fused, np.zeros(more))
+
+    def scores(*ways: tuple[float, Mapping[str, Link]]) -> Floats:
+        return raised(facts["document"].to_pylist(), fused, *ways)
+
+    ranges: dict[str, list[tuple[int, int]]] = {}
+    for document, *part in _rows_of(parts, "document", "first_unit", "end_unit"):
+        ranges.setdefault(document, []).append((part[0], part[1]))
+    hop = links.linked(query, unit_vector(vector), sources(facts, scores((NAMED, named)), ranges))
+    add(hop)
+    ways = ((NAMED, named), (HOP, hop))
+    documents = facts["document"].to_pylist()
+    walked, bridged = links.around(query, documents, scores(*ways), signals["similarity"])
+    add(bridged)
+    ways = (*ways, (BRIDGE, bridged), (WALK, walked))
+    return facts, signals, scores(*ways), reasons_of(*ways)
 
 
 def _sessions(events: Snapshot, answers: dict[str, pa.Table], owners: set[str], rows: str | None) -> pa.Table:

@@ -22,19 +22,19 @@ Ranges = Mapping[str, Sequence[tuple[int, int]]]
 """Document -> ranges of its units, the best first."""
 
 
-def raised(owners: Sequence[str], scores: Floats, named: Mapping[str, Link], linked: Mapping[str, Link]) -> Floats:
-    """``scores`` float64 [n] of rows of documents ``owners`` [n], and of the best of them a share for each link."""
+def raised(owners: Sequence[str], scores: Floats, *ways: tuple[float, Mapping[str, Link]]) -> Floats:
+    """``scores`` float64 [n] of rows of documents ``owners`` [n], and a share of the best score for each link to them.
+
+    Each of ``ways`` has the share of its best link, and the links by document.
+    """
     top = float(scores.max(initial=0.0)) or 1.0
-    shares = [
-        sum(share * links[owner].weight for share, links in ((NAMED, named), (HOP, linked)) if owner in links)
-        for owner in owners
-    ]
+    shares = [sum(share * links[owner].weight for share, links in ways if owner in links) for owner in owners]
     return scores + top * np.array(shares, np.float64)
 
 
-def reasons_of(named: Mapping[str, Link], linked: Mapping[str, Link]) -> dict[str, str]:
-    """Document -> why it was reached; that a question names it goes before."""
-    return {document: link.reason for document, link in {**linked, **named}.items()}
+def reasons_of(*ways: tuple[float, Mapping[str, Link]]) -> dict[str, str]:
+    """Document -> why it was reached: the reason of the first of ``ways`` by which it was."""
+    return {document: link.reason for _, links in reversed(ways) for document, link in links.items()}
 
 
 def sources(facts: pa.Table, scores: Floats, parts: Ranges) -> list[Source]:
@@ -68,7 +68,7 @@ def follow(
     """
     owners = facts["document"].to_pylist()
     named = links.named(query, owners)
-    by_name = raised(owners, scores, named, {})
+    by_name = raised(owners, scores, (NAMED, named))
     linked = links.linked(query, unit_vector(vector), sources(facts, by_name, {}))
     reached = named.keys() | linked.keys()
     if not reached:
@@ -80,13 +80,14 @@ def follow(
     facts = pa.concat_tables([facts, others.select(facts.schema.names)])
     representative = {number: document for document, number in best.items()}
     standing = [representative.get(number, "") for number in facts["_rowid"].to_pylist()]
-    reasons = reasons_of(named, linked)
+    ways = ((NAMED, named), (HOP, linked))
+    reasons = reasons_of(*ways)
     why = {
         identity: reasons[document]
         for identity, document in zip(facts["id"].to_pylist(), standing, strict=True)
         if document
     }
-    return facts, raised(standing, np.append(scores, np.zeros(len(others))), named, linked), why
+    return facts, raised(standing, np.append(scores, np.zeros(len(others))), *ways), why
 
 
 def _nearest_rows(
