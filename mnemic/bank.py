@@ -155,8 +155,9 @@ class Bank:
         equal results.
 
         ``links`` follows titles, in banks whose recipe has `context`: documents that the question names are raised, and
-        those that sentences of the five best rows name; `Hit.reason` says so. Of a smaller level the row that is
-        nearest to the query stands for the document. By default on where ``level`` is "session".
+        those that sentences of the five best rows name or link to; `Hit.reason` says so. Of a smaller level the row
+        that is nearest to the query stands for the document. With `names` in the recipe whole documents also rise by
+        rare names that they share with the best. By default on for whole documents and for the smallest rows.
 
         With ``dated`` the budget is that of `Results.dated`: texts with the days of their relative times, and the day
         of each session once. By default these words come on top.

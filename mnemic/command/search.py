@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--links",
         action=argparse.BooleanOptionalAction,
-        help="follow titles that the question and the best texts name (default: at the level session)",
+        help="follow titles that the question and the best texts name (default: yes, but at the levels event and turn)",
     )
     parser.add_argument("--release", help="a release other than the newest")
     shape = parser.add_mutually_exclusive_group()

@@ -155,7 +155,7 @@ class Searcher:
         routed = None if route is None else self.tree.route(sought, route)
         budget = budget if budget.words or budget.tokens or budget.k else dataclasses.replace(budget, k=10)
         with fitting(view, "The events"), readable_condition(allowed, events, "events"):
-            near, follow = routed.condition if routed else None, level == "session" if links is None else links
+            near, follow = routed.condition if routed else None, level in (None, "session") if links is None else links
             ranked = self._ranked(query, sought, conditions, level, near, budget.pool, follow)
         count = None if budget.tokens is None else token_counter(budget.tokenizer, lambda: self.encoder)
         sizes = sizes_of(view, ranked.facts, count, budget.dated)

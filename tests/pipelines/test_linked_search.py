@@ -16,7 +16,7 @@ PEOPLE = ("Ada Stone", "Ben Hill", "Cleo Marsh", "Dora Field", "Emil Brook", "Fl
 
 
 @pytest.fixture(scope="module")
-def bank(tmp_path_factory):
+def recipe(tmp_path_factory):
     root = tmp_path_factory.mktemp("linked")
     notes = []
     for number, (film, person) in enumerate(zip(FILMS, PEOPLE, strict=True)):
@@ -36,7 +36,7 @@ def bank(tmp_path_factory):
     notes.append({"who": "south", "year": "2000", "title": "Secret", "text": "Kiss Tell was stolen. Nobody knows."})
     lines = [json.dumps({"id": str(number), **note}) for number, note in enumerate(notes)]
     (root / "notes.jsonl").write_text("\n".join(lines))
-    recipe = {
+    return {
         "name": "linked",
         "bank": str(root / "bank"),
         "sources": [
@@ -54,8 +54,21 @@ def bank(tmp_path_factory):
         "cluster": False,
         "context": {},
     }
+
+
+@pytest.fixture(scope="module")
+def bank(recipe):
     mnemic.build(recipe, device="cpu", engine="inline")
     return mnemic.open_bank(recipe["bank"])
+
+
+@pytest.fixture(scope="module")
+def named(recipe, tmp_path_factory):
+    """The same bank with names, built of small fragments."""
+    place = tmp_path_factory.mktemp("named") / "bank"
+    complete = {**recipe, "bank": str(place), "names": {}, "fragment_characters": 200}
+    mnemic.build(complete, device="cpu", engine="inline")
+    return mnemic.open_bank(place)
 
 
 def ranked(bank, query, **settings):
@@ -163,3 +176,53 @@ def test_equal_questions_have_equal_answers_and_a_bank_without_titles_has_no_lin
         assert [(hit.id, hit.score, hit.reason) for hit in with_links] == [
             (hit.id, hit.score, hit.reason) for hit in without
         ]
+
+
+def test_names_are_a_dataset_of_their_own_and_the_same_however_it_is_built(bank, named, recipe, tmp_path):
+    grown = {**recipe, "bank": str(tmp_path / "grown")}
+    mnemic.build(grown, device="cpu", engine="inline")
+    assert mnemic.open_bank(grown["bank"]).digest() == bank.digest() and "edges" not in bank.digest()
+    mnemic.build({**grown, "names": {}}, device="cpu", engine="inline")
+    digest = mnemic.open_bank(grown["bank"]).digest()
+    assert digest == named.digest()
+    assert {name: digest[name] for name in bank.digest() if name != "bank"} == {
+        name: one for name, one in bank.digest().items() if name != "bank"
+    }
+    assert all(step.kind == "done" for step in mnemic.plan({**grown, "names": {}}, device="cpu").steps)
+    edges = named.table("edges").to_pylist()
+    texts = {row["id"]: row["text"] for row in named.table("documents", ["id", "text"]).to_pylist()}
+    assert {row["name"] for row in edges} >= {person.lower() for person in PEOPLE}
+    assert all(texts[row["document"]][row["start"] : row["end"]].lower().endswith(row["name"][-3:]) for row in edges)
+    tenants = {(row["entity"], row["tenant"]) for row in edges}
+    assert len(tenants) == len({row["entity"] for row in edges}), "tenants share no entity"
+
+
+def test_a_walk_raises_documents_that_share_names_inside_tenant_and_condition(bank, named):
+    query = "a sang"
+    plain = {hit.document: hit.score for hit in ranked(bank, query, where={"tenant": "north"}, level="session")}
+    hits = ranked(named, query, where={"tenant": "north"}, level="session")
+    assert {hit.tenant for hit in hits} == {"north"}
+    assert any(hit.reason.startswith('shares "') for hit in hits)
+    assert any(hit.score > plain.get(hit.document, 0.0) + 1e-6 for hit in hits)
+    for where in ("year = '1930'", "year <> '1930'", {"source": "nobody"}):
+        ids = set(named.table("events", ["id"], where)["id"].to_pylist())
+        assert {hit.id for hit in ranked(named, query, where=where, level="session")} <= ids
+    again = ranked(named, query, where={"tenant": "north"}, level="session")
+    assert [(hit.id, hit.score, hit.reason) for hit in again] == [(hit.id, hit.score, hit.reason) for hit in hits]
+    without = ranked(named, query, where={"tenant": "north"}, level="session", links=False)
+    other = ranked(bank, query, where={"tenant": "north"}, level="session", links=False)
+    assert [(hit.id, hit.score) for hit in without] == [(hit.id, hit.score) for hit in other]
+
+
+def test_a_removed_document_takes_its_names_along(named, recipe, tmp_path):
+    lines = open(recipe["sources"][0]["path"]).read().splitlines()
+    (tmp_path / "notes.jsonl").write_text("\n".join(lines[:-1]))
+    source = {**recipe["sources"][0], "path": str(tmp_path / "notes.jsonl")}
+    fewer = {**recipe, "bank": str(tmp_path / "bank"), "names": {}, "sources": [source]}
+    mnemic.build({**fewer, "sources": recipe["sources"]}, device="cpu", engine="inline")
+    mnemic.build(fewer, device="cpu", engine="inline")
+    bank = mnemic.open_bank(fewer["bank"])
+    documents = set(bank.table("documents", ["id"])["id"].to_pylist())
+    edges = bank.table("edges", ["document", "start", "end"]).to_pylist()
+    assert {row["document"] for row in edges} <= documents
+    assert len(edges) == len([row for row in named.table("edges").to_pylist() if row["document"] in documents])
