@@ -57,22 +57,22 @@ class LinearRag:
         sentences = [part for text in passages.whole for part in _SENTENCE.split(text) if part.strip()]
         self.of_sentence = [list(dict.fromkeys(names(sentence))) for sentence in sentences]
         counts = [Counter(names(text)) for text in passages.whole]
-        known = sorted({name for one in (*counts, *self.of_sentence) for name in one})
-        self.number = {name: number for number, name in enumerate(known)}
-        self.sentences_of: list[list[int]] = [[] for _ in known]
+        vocabulary = sorted({name for one in (*counts, *self.of_sentence) for name in one})
+        self.number = {name: number for number, name in enumerate(vocabulary)}
+        self.sentences_of: list[list[int]] = [[] for _ in vocabulary]
         for sentence, some in enumerate(self.of_sentence):
             for name in some:
                 self.sentences_of[self.number[name]].append(sentence)
         self.sentence_vectors = encoder.encode(sentences).astype(np.float64)
-        self.name_vectors = encoder.encode(known).astype(np.float64)
+        self.name_vectors = encoder.encode(vocabulary).astype(np.float64)
         edges = [
-            (len(known) + passage, self.number[name], count / sum(one.values()))
+            (len(vocabulary) + passage, self.number[name], count / sum(one.values()))
             for passage, one in enumerate(counts)
             for name, count in one.items()
         ]
-        edges += [(len(known) + passage, len(known) + passage + 1, 1.0) for passage in range(len(counts) - 1)]
+        edges += [(len(vocabulary) + passage, len(vocabulary) + passage + 1, 1.0) for passage in range(len(counts) - 1)]
         begin, end, weight = (np.array(column) for column in zip(*edges, strict=True))
-        self.nodes = len(known) + len(counts)
+        self.nodes = len(vocabulary) + len(counts)
         self.begin, self.end = np.concatenate([begin, end]), np.concatenate([end, begin])
         self.weight = np.concatenate([weight, weight])
         degree = np.bincount(self.begin, self.weight, self.nodes)
@@ -84,15 +84,17 @@ class LinearRag:
         return np.array(rows)
 
     def _ranked(self, question: str, vector: Scores, meaning: Scores) -> Scores:
-        asked = list(dict.fromkeys(names(question)))
-        if not asked:
+        sought = list(dict.fromkeys(names(question)))
+        if not sought:
             return meaning
-        weights, active = self._activated(asked, vector)
+        weights, active = self._activated(sought, vector)
         scaled = (meaning - meaning.min()) / (meaning.max() - meaning.min())
-        known = list(self.number)
+        vocabulary = list(self.number)
         for passage, text in enumerate(self.texts):
-            bonus = sum(score * math.log(1 + text.count(known[name])) / tier for name, (score, tier) in active.items())
-            place = len(known) + passage
+            bonus = sum(
+                score * math.log(1 + text.count(vocabulary[name])) / tier for name, (score, tier) in active.items()
+            )
+            place = len(vocabulary) + passage
             weights[place] = NODE * (RATIO * scaled[passage] + math.log(1 + max(bonus, 0.0)))
         reset = np.maximum(weights, 0)
         reset /= reset.sum()
@@ -100,13 +102,13 @@ class LinearRag:
         for _ in range(_STEPS):
             moved = np.bincount(self.end, walk[self.begin] * self.share, self.nodes)
             walk = DAMPING * moved + (1 - DAMPING) * reset
-        return walk[len(known) :]
+        return walk[len(vocabulary) :]
 
-    def _activated(self, asked: list[str], vector: Scores) -> tuple[Scores, dict[int, tuple[float, int]]]:
+    def _activated(self, sought: list[str], vector: Scores) -> tuple[Scores, dict[int, tuple[float, int]]]:
         """Weights of the nodes float64 [n], and name -> (score, tier) of the active ones."""
         weights = np.zeros(self.nodes)
-        near = self.name_vectors @ self.encoder.encode(asked).astype(np.float64).T
-        active = {int(near[:, one].argmax()): (float(near[:, one].max()), 1) for one in range(len(asked))}
+        near = self.name_vectors @ self.encoder.encode(sought).astype(np.float64).T
+        active = {int(near[:, one].argmax()): (float(near[:, one].max()), 1) for one in range(len(sought))}
         for name, (score, _) in active.items():
             weights[name] = score
         current, used = dict(active), set[int]()

@@ -51,8 +51,8 @@ class Links:
             return None
         titles = Titles.of(documents)
         edges = view.dataset("edges") if "edges" in view and view.record("names") else None
-        held = edges is not None and edges.rows_of_manifest <= MOST_EDGES
-        graph = Graph.of(edges, titles) if edges is not None and held else None
+        fits = edges is not None and edges.rows_of_manifest <= MOST_EDGES
+        graph = Graph.of(edges, titles) if edges is not None and fits else None
         return cls(titles, UnitRows.of(view.dataset("units"), titles), graph)
 
     def named(self, question: str, documents: Sequence[str]) -> dict[str, Link]:
@@ -90,12 +90,12 @@ class Links:
         there = np.flatnonzero(places >= 0)
         there = there[np.argsort(places[there], kind="stable")]
         distinct, first = np.unique(places[there], return_index=True)
-        held = np.maximum.reduceat(scores[there], first) if len(first) else np.empty(0)
-        asked = self.graph.asked(question, np.unique(self.titles.tenants[distinct]).tolist())
-        best = distinct[np.lexsort((distinct, -held))[:SOURCES]].tolist()
+        best_scores = np.maximum.reduceat(scores[there], first) if len(first) else np.empty(0)
+        sought = self.graph.entities_in(question, np.unique(self.titles.tenants[distinct]).tolist())
+        best = distinct[np.lexsort((distinct, -best_scores))[:SOURCES]].tolist()
         near = dict(zip(places[there].tolist(), np.nan_to_num(cosines[there]).tolist(), strict=True))
-        walked = self.graph.walk(distinct, held, asked)
-        return self._by_id(walked), self._by_id(self.graph.bridge(best, near, asked))
+        walked = self.graph.walk(distinct, best_scores, sought)
+        return self._by_id(walked), self._by_id(self.graph.bridge(best, near, sought))
 
     def _by_id(self, links: Mapping[int, Link]) -> dict[str, Link]:
         return {self.titles.id(place): link for place, link in links.items()}

@@ -104,7 +104,7 @@ class Graph:
             place[by_name],
         )
 
-    def asked(self, question: str, tenants: Collection[int]) -> Integers:
+    def entities_in(self, question: str, tenants: Collection[int]) -> Integers:
         """The entities of ``tenants`` that the ``question`` names, the longest names first where they overlap."""
         if len(tenants) > TENANTS or not len(self.ids):
             return np.empty(0, np.int64)
@@ -128,28 +128,28 @@ class Graph:
         names = [" ".join(written[start:end]) for start, end in spans]
         ids = np.array([entity_id(tenant, name).encode() if is_name(name) else b"" for name in names], "S")
         at = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1) if len(ids) else np.empty(0, np.int64)
-        for (start, end), entity, known in zip(spans, at.tolist(), (self.ids[at] == ids).tolist(), strict=True):
-            if known:
+        for (start, end), entity, there in zip(spans, at.tolist(), (self.ids[at] == ids).tolist(), strict=True):
+            if there:
                 yield start, end, entity
 
-    def walk(self, places: Integers, scores: Floats, asked: Integers) -> dict[int, Link]:
+    def walk(self, places: Integers, scores: Floats, sought: Integers) -> dict[int, Link]:
         """Place -> link of documents by a walk over the documents ``places`` [n] and the names that they share.
 
-        It restarts at these by their ``scores`` float64 [n] from 0, and as often at the names ``asked``.
+        It restarts at these by their ``scores`` float64 [n] from 0, and as often at the names ``sought``.
         """
         counts = self.first[places + 1] - self.first[places]
         rows = np.repeat(np.arange(len(places)), counts)
         edges = np.arange(int(counts.sum())) + np.repeat(self.first[places] - (np.cumsum(counts) - counts), counts)
-        known, local = np.unique(self.entities[edges], return_inverse=True)
+        shared, local = np.unique(self.entities[edges], return_inverse=True)
         top = float(scores.max(initial=0.0))
-        if not len(known) or top <= 0:
+        if not len(shared) or top <= 0:
             return {}
-        reset = np.zeros(len(places) + len(known))
+        reset = np.zeros(len(places) + len(shared))
         reset[: len(places)] = (np.maximum(scores, 0) / top) ** POWER
         reset /= reset.sum()
-        there = np.isin(known, asked)
+        there = np.isin(shared, sought)
         if there.any():
-            share = 1.0 / (self.begin[known[there] + 1] - self.begin[known[there]])
+            share = 1.0 / (self.begin[shared[there] + 1] - self.begin[shared[there]])
             reset[len(places) :][there] = share / share.sum()
         begin, end = np.concatenate([rows, len(places) + local]), np.concatenate([len(places) + local, rows])
         weights = np.tile(self.weights[edges], 2)
@@ -164,22 +164,22 @@ class Graph:
             mine = slice(*np.searchsorted(rows, (row, row + 1)).tolist())
             arrived = of_names[local[mine]] * self.weights[edges[mine]]
             if len(arrived):
-                name = self.names[int(known[local[mine][int(arrived.argmax())]])].as_py()
+                name = self.names[int(shared[local[mine][int(arrived.argmax())]])].as_py()
                 links[int(places[row])] = Link(float(ranks[row]) / most, f'shares "{name}" with the best')
         return links
 
-    def bridge(self, best: Sequence[int], cosines: Mapping[int, float], asked: Integers) -> dict[int, Link]:
+    def bridge(self, best: Sequence[int], cosines: Mapping[int, float], sought: Integers) -> dict[int, Link]:
         """Place -> link of the documents that mention a rare name of one of the ``best`` documents, best first.
 
         A name counts by its rarity, and a document by its cosine to the question where that is known.
         """
         reached: dict[int, tuple[float, int, int]] = {}
-        known = set(asked.tolist())
+        left_out = set(sought.tolist())
         total = np.log1p(len(self.titles.ids))
         for rank, source in enumerate(best[:SOURCES], start=1):
             for entity in self.entities[self.first[source] : self.first[source + 1]].tolist():
                 others = self.documents[self.begin[entity] : self.begin[entity + 1]]
-                if entity in known or len(others) > BRIDGED:
+                if entity in left_out or len(others) > BRIDGED:
                     continue
                 rarity = float(np.log1p(len(self.titles.ids) / len(others)) / total) / rank
                 for place in others.tolist():

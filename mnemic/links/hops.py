@@ -75,7 +75,7 @@ def linked(titles: Titles, question: str, sources: Iterable[Sentences]) -> dict[
     Links lead to documents of the same tenant alone. A name that the question has too leads nowhere, nor does a
     document's own.
     """
-    asked = {name for name, _ in titles.names.find(question, capitals=False)}
+    sought = {name for name, _ in titles.names.find(question, capitals=False)}
     best: dict[int, tuple[float, str]] = {}
     for source in sources:
         tenant = int(titles.tenants[source.place])
@@ -83,7 +83,7 @@ def linked(titles: Titles, question: str, sources: Iterable[Sentences]) -> dict[
             weight = source.score * cosine
             if weight <= 0:
                 continue
-            for place, reason in _leads(titles, source.place, text[:CHARACTERS], asked, tenant):
+            for place, reason in _leads(titles, source.place, text[:CHARACTERS], sought, tenant):
                 if weight > best.get(place, (0.0, ""))[0]:
                     best[place] = (weight, reason)
     farthest = max((weight for weight, _ in best.values()), default=1.0)
@@ -91,10 +91,10 @@ def linked(titles: Titles, question: str, sources: Iterable[Sentences]) -> dict[
     return {place: Link(weight / farthest, reason) for place, (weight, reason) in chosen}
 
 
-def _leads(titles: Titles, source: int, text: str, asked: Collection[int], tenant: int) -> Iterator[tuple[int, str]]:
+def _leads(titles: Titles, source: int, text: str, sought: Collection[int], tenant: int) -> Iterator[tuple[int, str]]:
     """(place, reason) of the documents that a ``text`` of the document at ``source`` names, and that it links to."""
     for name, written in titles.names.find(text):
-        if name not in asked and name != titles.own[source]:
+        if name not in sought and name != titles.own[source]:
             for place in titles.homes_of(name, tenant).tolist():
                 yield place, f'named "{written}" in {titles.called(source)}'
     for place in titles.linked_from(source, text):

@@ -106,13 +106,13 @@ class Names:
         place = 0
         while place < len(folded):
             longest = min(self._openings.get(folded[place], 0), len(folded) - place)
-            taken = 1
+            step = 1
             for length in range(longest, 0, -1):
                 name = folded[place] if length == 1 else " ".join(folded[place : place + length])
                 number = self.numbers.get(name)
                 if number is None or (capitals and name in self._capital and written[place][0] == folded[place][0]):
                     continue
                 yield number, " ".join(written[place : place + length])
-                taken = length
+                step = length
                 break
-            place += taken
+            place += step

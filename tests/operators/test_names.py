@@ -38,9 +38,9 @@ def edges(*batches):
     find = NameEdges().open("cpu")
     rows = []
     for batch in batches:
-        made, rejects = find(batch)
-        assert made.schema == EDGES and len(rejects) == 0
-        rows += made.to_pylist()
+        table, rejects = find(batch)
+        assert table.schema == EDGES and len(rejects) == 0
+        rows += table.to_pylist()
     return rows
 
 

@@ -1,6 +1,7 @@
 """Searches that follow links in a bank that was built: against the definition, and inside tenants and conditions."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,10 +84,10 @@ def by_the_definition(bank, query, level):
     names = Names(name_of(row["title"]) for row in rows)
     called = {row["id"]: names.numbers[name_of(row["title"]).lower()] for row in rows}
     tenant = {row["id"]: row["tenant"] for row in rows}
-    asked = {number for number, _ in names.find(query, capitals=False)}
+    sought = {number for number, _ in names.find(query, capitals=False)}
     score = {hit.document: hit.score for hit in plain}
     top = max(score.values())
-    by_name = {one: score.get(one, 0.0) + top * NAMED * (called[one] in asked) for one in called}
+    by_name = {one: score.get(one, 0.0) + top * NAMED * (called[one] in sought) for one in called}
     units = bank.table("units", ["document", "text", "embedding"]).combine_chunks()
     [vector] = bank.encoder.encode_queries([query])
     stored = vectors(units["embedding"], np.float64)
@@ -98,7 +99,7 @@ def by_the_definition(bank, query, level):
         if document not in sources:
             continue
         for number, _ in names.find(text):
-            if number in asked or number == called[document]:
+            if number in sought or number == called[document]:
                 continue
             for other, its in called.items():
                 if its == number and tenant[other] == tenant[document]:
@@ -215,7 +216,7 @@ def test_a_walk_raises_documents_that_share_names_inside_tenant_and_condition(ba
 
 
 def test_a_removed_document_takes_its_names_along(named, recipe, tmp_path):
-    lines = open(recipe["sources"][0]["path"]).read().splitlines()
+    lines = Path(recipe["sources"][0]["path"]).read_text().splitlines()
     (tmp_path / "notes.jsonl").write_text("\n".join(lines[:-1]))
     source = {**recipe["sources"][0], "path": str(tmp_path / "notes.jsonl")}
     fewer = {**recipe, "bank": str(tmp_path / "bank"), "names": {}, "sources": [source]}

@@ -70,13 +70,13 @@ def test_a_walk_is_pagerank_over_documents_and_the_names_that_they_share():
         places = titles.places([row[0] for row in draw.sample(rows, 8)])
         places.sort()
         scores = np.array([draw.random() for _ in places])
-        kept = [titles.id(place) for place in places.tolist()]
+        ids = [titles.id(place) for place in places.tolist()]
         count = {(one, name): mentioned.count((one, name)) for one, name in mentioned}
         frequency = {name: len({one for one, other in mentioned if other == name}) for name in names}
         dense = np.zeros((8 + len(names), 8 + len(names)))
         for (one, name), often in count.items():
-            if one in kept and frequency[name] > 1:
-                row, column = kept.index(one), 8 + names.index(name)
+            if one in ids and frequency[name] > 1:
+                row, column = ids.index(one), 8 + names.index(name)
                 dense[row, column] = dense[column, row] = (1 + np.log(often)) / np.log(2 + frequency[name])
         reset = np.zeros(len(dense))
         reset[:8] = (scores / scores.max()) ** 4
@@ -104,10 +104,10 @@ def test_tenants_share_no_name_and_any_order_of_rows_is_the_same_graph():
         f'mentions "{name}", as "Rome" does' for name in ("ada", "rome")
     }
     tenant = int(titles.tenants[titles.places(["a1"])[0]])
-    asked = graph.asked("Who is Ada of rome?", [tenant])
-    assert sorted(graph.names.take(pa.array(asked)).to_pylist()) == ["ada", "rome"]
+    sought = graph.entities_in("Who is Ada of rome?", [tenant])
+    assert sorted(graph.names.take(pa.array(sought)).to_pylist()) == ["ada", "rome"]
     assert {
-        titles.id(place) for place in graph.documents[graph.begin[asked[0]] : graph.begin[asked[0] + 1]].tolist()
+        titles.id(place) for place in graph.documents[graph.begin[sought[0]] : graph.begin[sought[0] + 1]].tolist()
     } == {
         "a1",
         "a2",
@@ -124,12 +124,12 @@ def test_a_name_of_one_document_or_of_very_many_joins_nothing():
     mentioned += [(row[0], "often") for row in rows[: BRIDGED + 1]]
     graph = release(rows, mentioned)[1]
     start = time.process_time()
-    links = graph.walk(np.arange(600), np.ones(600), graph.asked("everywhere once readme", [0]))
+    links = graph.walk(np.arange(600), np.ones(600), graph.entities_in("everywhere once readme", [0]))
     assert len(links) == BRIDGED + 1 and all('"often"' in link.reason for link in links.values())
     assert graph.bridge([0, 1], {}, np.empty(0, np.int64)) == {}
     assert time.process_time() - start < 1.0
     empty = release([("d1", "t", None)], [])[1]
-    assert empty.walk(np.zeros(1, np.int64), np.ones(1), empty.asked("who?", [0])) == {}
+    assert empty.walk(np.zeros(1, np.int64), np.ones(1), empty.entities_in("who?", [0])) == {}
 
 
 @pytest.mark.parametrize(
@@ -147,9 +147,9 @@ def test_a_name_of_one_document_or_of_very_many_joins_nothing():
     ],
 )
 def test_mentions_by_rule(text, names):
-    found = list(mentions(text))
-    assert sorted(one.name for one in found) == sorted(names)
-    for one in found:
+    rows = list(mentions(text))
+    assert sorted(one.name for one in rows) == sorted(names)
+    for one in rows:
         assert one.name.replace(" ", "").replace("_", "") in "".join(
             letter for letter in text[one.start : one.end].lower() if letter.isalnum()
         )

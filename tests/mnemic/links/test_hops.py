@@ -51,17 +51,17 @@ def test_links_are_those_of_every_title_in_every_sentence():
         rows = [(f"d{number:02}", draw.choice("ab"), draw.choice(names)) for number in range(14)]
         titles = titles_of(rows)
         sources, expected = [], {}
-        asked = draw.choice(names)
+        sought = draw.choice(names)
         for document, tenant, title in draw.sample(rows, 4):
             score = draw.randint(0, 4) / 4
             pairs = [(" and ".join(draw.sample(names, 2)), draw.randint(-2, 4) / 4) for _ in range(3)]
             sources.append(sentences(titles, document, *pairs, score=score))
             for text, cosine in pairs:
-                said = [name for name in text.split(" and ") if name not in (asked, title)]
+                titled = [name for name in text.split(" and ") if name not in (sought, title)]
                 for other, its, name in rows:
-                    if name in said and its == tenant and score * cosine > 0:
+                    if name in titled and its == tenant and score * cosine > 0:
                         expected[other] = max(expected.get(other, 0), score * cosine)
-        links = linked(titles, f"what of {asked}?", sources)
+        links = linked(titles, f"what of {sought}?", sources)
         most = max(expected.values(), default=1)
         weights = {one: link.weight for one, link in by_id(titles, links).items()}
         assert weights == pytest.approx({one: weight / most for one, weight in expected.items()})
@@ -71,11 +71,11 @@ def test_links_are_those_of_every_title_in_every_sentence():
             Sentences(int(again.places([titles.id(one.place)])[0]), one.score, one.texts, one.cosines)
             for one in sources
         ]
-        assert by_id(again, linked(again, f"what of {asked}?", moved)).keys() == weights.keys()
+        assert by_id(again, linked(again, f"what of {sought}?", moved)).keys() == weights.keys()
         for number in {int(one) for one in titles.tenants}:
             own = {titles.id(place) for place in (titles.tenants == number).nonzero()[0].tolist()}
-            called = {one for one, _, title in rows if title == asked and one in own}
-            assert set(by_id(titles, named(titles, f"what of {asked}?", {number}))) == called
+            called = {one for one, _, title in rows if title == sought and one in own}
+            assert set(by_id(titles, named(titles, f"what of {sought}?", {number}))) == called
 
 
 def test_no_link_leaves_a_tenant():

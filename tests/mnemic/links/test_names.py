@@ -27,10 +27,10 @@ def test_the_longest_name_at_a_word_is_taken_by_the_definition():
         alphabet = [*"abcde", "Éa", "über", "京", "都"]
         names = {" ".join(draw.choices(alphabet, k=draw.randint(1, 4))) for _ in range(12)}
         text = " ".join(draw.choices([*alphabet, "f", "-", "."], k=40))
-        found = Names(sorted(names))
-        texts = [written.lower() for _, written in found.find(text)]
+        known_names = Names(sorted(names))
+        texts = [written.lower() for _, written in known_names.find(text)]
         assert texts == every_name_at_every_word(sorted(names), text)
-        assert all(found.numbers[written.lower()] == number for number, written in found.find(text))
+        assert all(known_names.numbers[written.lower()] == number for number, written in known_names.find(text))
 
 
 @pytest.mark.parametrize(
