@@ -10,8 +10,3 @@
 * ``push``   personalised PageRank by forward push
 * ``follow`` the links of a release, as a search follows them
 """
-
-from mnemic.links.follow import UNITS, Links, Source
-from mnemic.links.hops import BRIDGE, HOP, NAMED, SOURCES, WALK, Link
-
-__all__ = ["BRIDGE", "HOP", "NAMED", "SOURCES", "UNITS", "WALK", "Link", "Links", "Source"]

@@ -29,7 +29,8 @@ from mnemic.arrays import Floats
 from mnemic.conditions import all_of
 from mnemic.dataset import Snapshot
 from mnemic.dataset.index import read_rows, search_text, search_vector
-from mnemic.links import BRIDGE, HOP, NAMED, WALK, Link, Links
+from mnemic.links.follow import Links
+from mnemic.links.hops import BRIDGE, HOP, NAMED, WALK, Link
 from mnemic.quoting import one_of
 from mnemic.schema import UNSAID
 from mnemic.search.condition import of_level

@@ -22,7 +22,7 @@ from mnemic.arrays import Floats, Integers
 from mnemic.conditions import all_of
 from mnemic.dataset import Snapshot
 from mnemic.dataset.index import read_rows, rows_of_ids, search_text, search_vector
-from mnemic.links import Links
+from mnemic.links.follow import Links
 from mnemic.quoting import one_of
 from mnemic.schema import UNSAID
 from mnemic.search.condition import of_level

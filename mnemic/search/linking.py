@@ -12,7 +12,8 @@ from mnemic.arrays import Floats
 from mnemic.conditions import all_of
 from mnemic.dataset import Snapshot
 from mnemic.dataset.index import read_rows, search_vector
-from mnemic.links import HOP, NAMED, SOURCES, UNITS, Link, Links, Source
+from mnemic.links.follow import UNITS, Links, Source
+from mnemic.links.hops import HOP, NAMED, SOURCES, Link
 from mnemic.quoting import one_of
 
 ROWS_A_DOCUMENT = 4

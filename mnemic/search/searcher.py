@@ -12,7 +12,7 @@ from mnemic.arrays import Floats32
 from mnemic.conditions import Conditions, Where
 from mnemic.dataset.index import built, search_settings
 from mnemic.errors import ModelError, QueryError
-from mnemic.links import Links
+from mnemic.links.follow import Links
 from mnemic.models import weights_hash
 from mnemic.schema import LEVELS, UNSAID
 from mnemic.search.answer import Budget, hits_of, sizes_of, token_counter, without_worst

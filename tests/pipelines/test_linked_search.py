@@ -8,7 +8,7 @@ import pytest
 from tiny_encoder import save_tiny_encoder
 
 import mnemic
-from mnemic.links import HOP, NAMED, SOURCES
+from mnemic.links.hops import HOP, NAMED, SOURCES
 from mnemic.links.names import Names, name_of
 from mnemic.vectors import vectors
 
