@@ -131,6 +131,7 @@ class Bank:
         route: int | None = None,
         vector: np.ndarray[Any, Any] | None = None,
         dated: bool = False,
+        links: bool | None = None,
     ) -> Results:
         """Events that answer ``query``, in reading order, with the scores and reasons of each.
 
@@ -153,11 +154,16 @@ class Bank:
         at is in the results. ``vector``: the query's vector [d]; by default the query is encoded. Equal queries give
         equal results.
 
+        ``links`` follows titles, in banks whose recipe has `context`: documents that the question names are raised, and
+        those that sentences of the five best rows name or link to; `Hit.reason` says so. Of a smaller level the row
+        that is nearest to the query stands for the document. With `names` in the recipe whole documents also rise by
+        rare names that they share with the best. By default on for whole documents and for the smallest rows.
+
         With ``dated`` the budget is that of `Results.dated`: texts with the days of their relative times, and the day
         of each session once. By default these words come on top.
         """
         budget = Budget(None if tokens else words, tokens, k, contiguity, fit, tokenizer, dated)
-        return self._searcher.search(query, budget, where=where, level=level, route=route, vector=vector)
+        return self._searcher.search(query, budget, where=where, level=level, route=route, vector=vector, links=links)
 
     # -- word for word -----------------------------------------------------------------------------------------------
 

@@ -142,6 +142,12 @@ _DATASETS = (
         carries=True,
     ),
     DatasetSpec(
+        "edges",
+        schemas.EDGES,
+        key=("document", "start", "end"),
+        parents=(Parent("documents", "document", "delete"),),
+    ),
+    DatasetSpec(
         "events",
         schemas.events,
         key=("id",),

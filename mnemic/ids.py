@@ -38,6 +38,11 @@ def document_id(source: str, locator: str, content: str, *stated: str) -> str:
     return hash_parts("document", source, locator, content, *stated)
 
 
+def entity_id(tenant: str, name: str) -> str:
+    """Id of a name in a tenant; two tenants share no entity."""
+    return hash_parts("entity", tenant, name)
+
+
 def unit_draw(seed: int, *parts: str) -> float:
     """A number in [0, 1) that depends on the seed and the parts alone; the seeded choice of packages and documents."""
     return int(hash_parts("draw", seed, *parts)[:13], 16) / 16**13

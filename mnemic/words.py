@@ -31,18 +31,19 @@ UNSPACED = (
 )
 """Ranges of scripts without spaces; of them, letters, marks and digits are words of their own."""
 
-_RANGES = "".join(f"{chr(first)}-{chr(last)}" for first, last in UNSPACED)
+UNSPACED_RANGES = "".join(f"{chr(first)}-{chr(last)}" for first, last in UNSPACED)
+"""The same inside the brackets of a regular expression."""
 
 
 @functools.cache
 def _letter() -> re.Pattern[str]:
     """A letter that is a word; compiled where a text is counted, since that takes 3 ms."""
-    return re.compile(rf"(?=[{_RANGES}])\w")
+    return re.compile(rf"(?=[{UNSPACED_RANGES}])\w")
 
 
 @functools.cache
 def _word() -> re.Pattern[str]:
-    return re.compile(rf"(?=[{_RANGES}])\w|(?:(?![{_RANGES}])\S)+")
+    return re.compile(rf"(?=[{UNSPACED_RANGES}])\w|(?:(?![{UNSPACED_RANGES}])\S)+")
 
 
 def count_words(text: str) -> int:

@@ -55,6 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dated", action="store_true", help="write the days of relative times into the texts, and count them"
     )
+    parser.add_argument(
+        "--links",
+        action=argparse.BooleanOptionalAction,
+        help="follow titles that the question and the best texts name (default: yes, but at the levels event and turn)",
+    )
     parser.add_argument("--release", help="a release other than the newest")
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -71,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         "level": arguments.level,
         "route": arguments.route,
         "dated": arguments.dated,
+        "links": arguments.links,
     }
     if arguments.query is not None:
         _answer(bank, arguments.query, settings, arguments)

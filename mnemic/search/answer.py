@@ -155,9 +155,13 @@ def _reason(ranked: Ranked, place: int, beside: int | None, ids: Sequence[str]) 
     ]
     if beside is not None:
         parts.insert(0, f"next to {ids[beside][:12]}")
-    elif not any(np.isfinite(ranked.places[name][place]) for name in ("similarity", "bm25") if name in ranked.places):
+    elif place not in ranked.links and not any(
+        np.isfinite(ranked.places[name][place]) for name in ("similarity", "bm25") if name in ranked.places
+    ):
         best = ranked.neighbours[place][0] if ranked.neighbours[place] else None
         parts.insert(0, f"beside {ids[best][:12]}" if best is not None else "beside a better one")
+    if place in ranked.links:
+        parts.insert(0, ranked.links[place])
     return ", ".join(parts)
 
 

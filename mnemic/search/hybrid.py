@@ -11,7 +11,7 @@ import functools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,12 @@ from mnemic.arrays import Floats, Integers
 from mnemic.conditions import all_of
 from mnemic.dataset import Snapshot
 from mnemic.dataset.index import read_rows, rows_of_ids, search_text, search_vector
+from mnemic.links.follow import Links
 from mnemic.quoting import one_of
 from mnemic.schema import UNSAID
 from mnemic.search.condition import of_level
 from mnemic.search.fusion import DENSE_SHARE, TEXT_SHARE, fuse, ranks, with_neighbours
+from mnemic.search.linking import follow
 
 POOL = 200
 """Rows taken from each signal before fusion, unless a search says how many."""
@@ -51,6 +53,7 @@ class Ranked:
     ``facts`` are id, words and `_rowid`; ``neighbours`` of each row are places in the ranking, next before previous;
     ``scores`` are the fused ones. ``signals`` has for each signal (similarity, bm25, event_bm25, document_bm25) the
     score that a row was given itself, NaN where it has none, and ``places`` its rank there, infinite for none.
+    ``links`` has for each row that links lead to why, as a phrase.
     """
 
     facts: pa.Table
@@ -58,6 +61,7 @@ class Ranked:
     scores: Floats
     signals: dict[str, Floats]
     places: dict[str, Floats]
+    links: dict[int, str] = field(default_factory=dict)
 
 
 def rank_events(
@@ -74,13 +78,14 @@ def rank_events(
     near: str | None = None,
     pool: int = POOL,
     titles: bool = False,
+    links: Links | None = None,
 ) -> Ranked:
     """Rank the rows of ``level`` (None: the leaves) that satisfy ``where`` for ``query`` and its ``vector`` [d].
 
     The words of ``documents`` that satisfy ``within`` are heard as well (None: of none), and with ``events_heard``
     those of events, with ``titles`` those of the titles of documents. ``varying`` says that ``where`` may hold for one
     row of a document and not for another. With ``near`` only the vectors of rows that satisfy that too are compared.
-    Each signal gives its ``pool`` best.
+    Each signal gives its ``pool`` best. Rows that ``links`` lead to are ranked with them.
     """
     rows = of_level(level, where, events.schema.names)
     names = [name for name in FACTS if name in events.schema.names]
@@ -122,6 +127,13 @@ def rank_events(
     }
     own = {name: ranks(scores) for name, scores in signals.items()}
     fused = fuse([own[name] if scores is signals[name] else ranks(scores) for name, scores in raised.items()])
+    why: dict[str, str] = {}
+    if links is not None and vector is not None and len(fused):
+        before = len(facts)
+        facts, fused, why = follow(events, links, query, vector, facts, fused, rows)
+        more = len(facts) - before
+        signals = {name: np.append(scores, np.full(more, np.nan)) for name, scores in signals.items()}
+        own = {name: np.append(places, np.full(more, np.inf)) for name, places in own.items()}
     order = np.lexsort((facts["id"].to_numpy(), -fused))
     order = order[fused[order] > 0]
     new_place = {old: new for new, old in enumerate(order.tolist())}
@@ -129,12 +141,14 @@ def rank_events(
     for row, neighbour in pairs.tolist():
         if row in new_place and neighbour in new_place:
             beside.setdefault(new_place[row], []).append(new_place[neighbour])
+    ids = facts["id"].to_pylist() if why else []
     return Ranked(
         facts.select(GIVEN).take(pa.array(order)),
         [beside.get(row, []) for row in range(len(order))],
         fused[order],
         {name: scores[order] for name, scores in signals.items()},
         {name: places[order] for name, places in own.items()},
+        {new: why[ids[old]] for old, new in new_place.items() if why and ids[old] in why},
     )
 
 

@@ -12,6 +12,7 @@ from mnemic.arrays import Floats32
 from mnemic.conditions import Conditions, Where
 from mnemic.dataset.index import built, search_settings
 from mnemic.errors import ModelError, QueryError
+from mnemic.links.follow import Links
 from mnemic.models import weights_hash
 from mnemic.schema import LEVELS, UNSAID
 from mnemic.search.answer import Budget, hits_of, sizes_of, token_counter, without_worst
@@ -70,6 +71,12 @@ class Searcher:
         return self.placed and UNSAID in built(self.view.dataset("documents"))
 
     @cached_property
+    def links(self) -> Links | None:
+        """The links between documents, of banks whose recipe has `context`; loaded by the first search with them."""
+        with fitting(self.view, "The titles and units"):
+            return Links.of(self.view) if self.placed else None
+
+    @cached_property
     def tree(self) -> RouteTree:
         """The tree of clusters, for routing."""
         with fitting(self.view, "The clusters"):
@@ -89,14 +96,22 @@ class Searcher:
         return encoded
 
     def _ranked(
-        self, query: str, vector: Floats32, conditions: Conditions, level: str | None, near: str | None, pool: int
+        self,
+        query: str,
+        vector: Floats32,
+        conditions: Conditions,
+        level: str | None,
+        near: str | None,
+        pool: int,
+        links: bool = False,
     ) -> Ranked:
         """The rows of ``level`` that satisfy the conditions, from best to worst."""
         events, documents = self.view.dataset("events"), self.view.dataset("documents")
         where, within = conditions.sql(events.schema, "events"), conditions.of_documents()
         if level == "session" and self.placed:
             titles = documents if self.titled else None
-            return rank_documents(events, query, vector, where, titles, within, near=near, pool=pool)
+            followed = self.links if links else None
+            return rank_documents(events, query, vector, where, titles, within, near=near, pool=pool, links=followed)
         indexed = level != "session" and "text" in built(documents)
         return rank_events(
             events,
@@ -113,6 +128,7 @@ class Searcher:
             near=near,
             pool=pool,
             titles=self.titled,
+            links=self.links if links else None,
         )
 
     def search(
@@ -124,6 +140,7 @@ class Searcher:
         level: str | None = None,
         route: int | None = None,
         vector: np.ndarray[Any, Any] | None = None,
+        links: bool | None = None,
     ) -> Results:
         """See `mnemic.bank.Bank.search`; ``vector`` is the query's, float32 [d]."""
         if not query.strip():
@@ -138,7 +155,8 @@ class Searcher:
         routed = None if route is None else self.tree.route(sought, route)
         budget = budget if budget.words or budget.tokens or budget.k else dataclasses.replace(budget, k=10)
         with fitting(view, "The events"), readable_condition(allowed, events, "events"):
-            ranked = self._ranked(query, sought, conditions, level, routed.condition if routed else None, budget.pool)
+            near, follow = routed.condition if routed else None, level in (None, "session") if links is None else links
+            ranked = self._ranked(query, sought, conditions, level, near, budget.pool, follow)
         count = None if budget.tokens is None else token_counter(budget.tokenizer, lambda: self.encoder)
         sizes = sizes_of(view, ranked.facts, count, budget.dated)
         places = take(sizes, ranked.neighbours, budget.tokens or budget.words, budget.k, budget.contiguity, budget.fit)

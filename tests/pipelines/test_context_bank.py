@@ -11,7 +11,7 @@ import mnemic
 from mnemic.dataset.index import built
 from mnemic.encoder import TextEncoder
 from mnemic.errors import RecipeError
-from mnemic.search.documents import WORDS
+from mnemic.search.documents import PART_SHARE, WORDS
 from mnemic.search.fusion import scaled
 from mnemic.vectors import vectors
 from operators.context import with_context
@@ -147,13 +147,16 @@ def test_a_title_is_heard_where_the_text_does_not_say_it(bank):
 @pytest.mark.parametrize("query", ["the market of Lima", "a boat or a train at night, ask Ada", "Oslo"])
 def test_whole_documents_are_ranked_by_the_definition(bank, query):
     """Every session scored by hand: cosines of all vectors, and the scores that a search for words alone gives."""
-    hits = bank.search(query, words=None, k=50, level="session")
+    hits = bank.search(query, words=None, k=50, level="session", links=False)
     [vector] = bank.encoder.encode_queries([query])
-    rows = bank.table("events", ["id", "document", "level", "leaf", "vector"]).combine_chunks()
+    names = ["id", "document", "level", "leaf", "vector", "first_unit", "end_unit"]
+    rows = bank.table("events", names).combine_chunks()
     cosines = vectors(rows["vector"], np.float64) @ (vector.astype(np.float64) / np.linalg.norm(vector))
     sessions = np.flatnonzero(pc.equal(rows["level"], "session").to_numpy(zero_copy_only=False))
     document, leaf = np.array(rows["document"].to_pylist()), np.array(rows["leaf"].to_pylist())
-    best = np.array([cosines[(document == document[row]) & leaf].max() for row in sessions])
+    units = rows["end_unit"].to_numpy() - rows["first_unit"].to_numpy()
+    parts = [(document == document[row]) & leaf & (units <= units[row] * PART_SHARE) for row in sessions]
+    best = np.array([cosines[part].max(initial=-1.0) for part in parts])
     by_id = {hit.id: hit for hit in hits}
     ids = [rows["id"][int(row)].as_py() for row in sessions]
     assert set(by_id) == set(ids)

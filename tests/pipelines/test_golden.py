@@ -14,7 +14,7 @@ from tiny_bank import CONTEXT, EVERYTHING, OTHER_COLUMNS, curated, tiny_recipe, 
 import mnemic
 from mnemic.dataset import Store
 from mnemic.ids import hash_parts
-from mnemic.schema import CONTAMINATION, DOCUMENTS, SUFFIXES, UNITS, events
+from mnemic.schema import CONTAMINATION, DOCUMENTS, EDGES, SUFFIXES, UNITS, events
 from operators.sections import Learn
 from pipelines.recipe import load_recipe
 from pipelines.sections import BUILT_IN
@@ -38,6 +38,7 @@ EXACT = {
     "deduplicate": (2, "31a7a6e506e8291926b24ae2d41c5436"),
     "units": (3, "b3710eb1cab0c35e2a1849b3469c54eb"),
     "context": (1, "d221e3c42eda763f30233ddc01d70996"),
+    "names": (1, ""),
     "times": (1, "60bef30d0ad2f8d8382a0839483c0c69"),
     "segment": (3, "34ebfcbf1c0b7bdd3f0b1899bc892b3c"),
     "cluster": (5, "4eae75187ad39c3baa2431e57569c479"),
@@ -153,6 +154,7 @@ def written(bank, step):
         "deduplicate": ("documents", ("id",), ("duplicate_of",)),
         "units": ("units", ("document", "ordinal"), tuple(UNITS.names)),
         "segment": ("events", ("id",), tuple(name for name in events(1).names if name not in FLOATS)),
+        "names": ("edges", ("document", "start", "end"), tuple(EDGES.names)),
         "times": ("events", ("id",), ("meant_start", "meant_end")),
         "cluster": ("events", ("id",), ("cluster",)),
         "split": ("documents", ("id",), ("split",)),

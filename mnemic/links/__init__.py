@@ -1,0 +1,12 @@
+"""Links between documents, without a language model: titles that a question or a sentence names.
+
+* ``names``  words of a text, and the names among them
+* ``titles`` the titles of a release, and the documents that have them
+* ``stated`` links that a text states itself
+* ``units``  the sentences of a document
+* ``hops``   from a question to the documents that it names, and from the best ones to those that their sentences name
+* ``mentions`` names that a text mentions, by rules
+* ``graph``  documents and the names that they mention: a walk, and a bridge by a rare name
+* ``push``   personalised PageRank by forward push
+* ``follow`` the links of a release, as a search follows them
+"""

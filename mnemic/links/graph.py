@@ -1,0 +1,194 @@
+"""The graph of documents and the names that they mention, of a release with `edges`; each tenant has its own part.
+
+It stands in memory from the first search that follows it on, 24 bytes a pair of document and name. Names of one
+document join nothing and are left out, and so are names of more than `MOST_DOCUMENTS`. A document's own title is a name
+that it mentions three times more.
+
+A search walks over the documents that it has found, which met its condition, and over no other: so its work does not
+grow with the release, and nothing that a condition leaves out says anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from mnemic.arrays import Floats, Integers
+from mnemic.dataset import Snapshot
+from mnemic.ids import entity_id
+from mnemic.links.hops import SOURCES, TARGETS, Link
+from mnemic.links.names import LONGEST, is_name, without_function_words, words
+from mnemic.links.push import push
+from mnemic.links.titles import Titles
+
+MOST_EDGES = 20_000_000
+"""Rows of `edges` of a release that are held; one with more has no graph."""
+
+MOST_DOCUMENTS = 2_000
+"""Documents of a tenant that mention a name which joins them."""
+
+BRIDGED = 20
+"""Documents that mention a name by which the best rows lead to others."""
+
+TITLE_MENTIONS = 3
+POWER = 4
+"""Of the scores at which a walk restarts: the best documents count most."""
+
+LEAST = 0.05
+"""Of the best rank: documents at which a walk arrives less are not raised."""
+
+TENANTS = 4
+"""Tenants of a search in which the question's names are looked up; a search of more restarts at documents alone."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Document p of ``titles`` mentions ``entities[first[p] : first[p + 1]]`` with ``weights``.
+
+    Entity k is called ``names[k]`` [m], has the id ``ids[k]`` (bytes, ascending) and is mentioned by the documents
+    ``documents[begin[k] : begin[k + 1]]``.
+    """
+
+    titles: Titles
+    ids: npt.NDArray[np.bytes_]
+    names: pa.Array
+    first: Integers
+    entities: Integers
+    weights: Floats
+    begin: Integers
+    documents: Integers
+
+    @classmethod
+    def of(cls, edges: Snapshot, titles: Titles) -> Graph:
+        table = edges.table(["document", "name", "entity"])
+        return cls.of_rows(table, titles)
+
+    @classmethod
+    def of_rows(cls, table: pa.Table, titles: Titles) -> Graph:
+        """``table`` has the columns document, name and entity, a row a mention."""
+        own: list[int] = np.flatnonzero(titles.own >= 0).tolist()
+        called = [" ".join(without_function_words(name.split())) for name in titles.names.numbers]
+        title_names = [called[titles.own[place]] for place in own]
+        tenants = [titles.tenant_names[titles.tenants[place]] for place in own]
+        title_ids = [entity_id(tenant, name) for tenant, name in zip(tenants, title_names, strict=True)]
+        coded = table["document"].combine_chunks().dictionary_encode()
+        places = titles.places(coded.dictionary.to_pylist())[coded.indices.to_numpy()]
+        every = pa.chunked_array([*table["entity"].chunks, pa.array(title_ids, pa.string())]).combine_chunks()
+        every_name = pa.chunked_array([*table["name"].chunks, pa.array(title_names, pa.string())]).combine_chunks()
+        ids, example, number = np.unique(
+            every.to_numpy(zero_copy_only=False).astype("S"), return_index=True, return_inverse=True
+        )
+        place = np.concatenate([places, np.array(own, np.int64)])
+        count = np.concatenate([np.ones(len(places)), np.full(len(own), float(TITLE_MENTIONS))])
+        there = place >= 0
+        pairs, back = np.unique(place[there] * max(len(ids), 1) + number[there], return_inverse=True)
+        counts = np.bincount(back, count[there], len(pairs))
+        place, number = np.divmod(pairs, max(len(ids), 1))
+        frequency = np.bincount(number, minlength=len(ids))
+        joins = (frequency[number] > 1) & (frequency[number] <= MOST_DOCUMENTS)
+        place, number, counts = place[joins], number[joins], counts[joins]
+        weights = (1 + np.log(counts)) / np.log(2 + frequency[number])
+        by_name = np.lexsort((place, number))
+        return cls(
+            titles,
+            ids,
+            every_name.take(pa.array(example)),
+            np.searchsorted(place, np.arange(len(titles.ids) + 1)),
+            number,
+            weights,
+            np.searchsorted(number[by_name], np.arange(len(ids) + 1)),
+            place[by_name],
+        )
+
+    def entities_in(self, question: str, tenants: Collection[int]) -> Integers:
+        """The entities of ``tenants`` that the ``question`` names, the longest names first where they overlap."""
+        if len(tenants) > TENANTS or not len(self.ids):
+            return np.empty(0, np.int64)
+        chosen = list[int]()
+        written = [word.lower() for word in words(question)][: 4 * LONGEST]
+        for tenant in sorted(tenants):
+            used = np.zeros(len(written), bool)
+            for start, end, entity in self._spans(written, self.titles.tenant_names[tenant]):
+                if not used[start:end].any():
+                    used[start:end] = True
+                    chosen.append(entity)
+        return np.unique(np.array(chosen, np.int64))
+
+    def _spans(self, written: Sequence[str], tenant: str) -> Iterator[tuple[int, int, int]]:
+        """(first word, word behind the last, entity) of the names in a question, the longest first."""
+        spans = [
+            (start, start + length)
+            for length in range(min(LONGEST, len(written)), 0, -1)
+            for start in range(len(written) - length + 1)
+        ]
+        names = [" ".join(written[start:end]) for start, end in spans]
+        ids = np.array([entity_id(tenant, name).encode() if is_name(name) else b"" for name in names], "S")
+        at = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1) if len(ids) else np.empty(0, np.int64)
+        for (start, end), entity, there in zip(spans, at.tolist(), (self.ids[at] == ids).tolist(), strict=True):
+            if there:
+                yield start, end, entity
+
+    def walk(self, places: Integers, scores: Floats, sought: Integers) -> dict[int, Link]:
+        """Place -> link of documents by a walk over the documents ``places`` [n] and the names that they share.
+
+        It restarts at these by their ``scores`` float64 [n] from 0, and as often at the names ``sought``.
+        """
+        counts = self.first[places + 1] - self.first[places]
+        rows = np.repeat(np.arange(len(places)), counts)
+        edges = np.arange(int(counts.sum())) + np.repeat(self.first[places] - (np.cumsum(counts) - counts), counts)
+        shared, local = np.unique(self.entities[edges], return_inverse=True)
+        top = float(scores.max(initial=0.0))
+        if not len(shared) or top <= 0:
+            return {}
+        reset = np.zeros(len(places) + len(shared))
+        reset[: len(places)] = (np.maximum(scores, 0) / top) ** POWER
+        reset /= reset.sum()
+        there = np.isin(shared, sought)
+        if there.any():
+            share = 1.0 / (self.begin[shared[there] + 1] - self.begin[shared[there]])
+            reset[len(places) :][there] = share / share.sum()
+        begin, end = np.concatenate([rows, len(places) + local]), np.concatenate([len(places) + local, rows])
+        weights = np.tile(self.weights[edges], 2)
+        order = np.argsort(begin, kind="stable")
+        first = np.searchsorted(begin[order], np.arange(len(reset) + 1))
+        rank = push(first, end[order], weights[order], reset / reset.sum())
+        ranks, of_names = rank[: len(places)], rank[len(places) :]
+        best = np.lexsort((places, -ranks))[:TARGETS]
+        most = float(ranks[best[0]])
+        links = {}
+        for row in best[ranks[best] > LEAST * most].tolist():
+            mine = slice(*np.searchsorted(rows, (row, row + 1)).tolist())
+            arrived = of_names[local[mine]] * self.weights[edges[mine]]
+            if len(arrived):
+                name = self.names[int(shared[local[mine][int(arrived.argmax())]])].as_py()
+                links[int(places[row])] = Link(float(ranks[row]) / most, f'shares "{name}" with the best')
+        return links
+
+    def bridge(self, best: Sequence[int], cosines: Mapping[int, float], sought: Integers) -> dict[int, Link]:
+        """Place -> link of the documents that mention a rare name of one of the ``best`` documents, best first.
+
+        A name counts by its rarity, and a document by its cosine to the question where that is known.
+        """
+        reached: dict[int, tuple[float, int, int]] = {}
+        left_out = set(sought.tolist())
+        total = np.log1p(len(self.titles.ids))
+        for rank, source in enumerate(best[:SOURCES], start=1):
+            for entity in self.entities[self.first[source] : self.first[source + 1]].tolist():
+                others = self.documents[self.begin[entity] : self.begin[entity + 1]]
+                if entity in left_out or len(others) > BRIDGED:
+                    continue
+                rarity = float(np.log1p(len(self.titles.ids) / len(others)) / total) / rank
+                for place in others.tolist():
+                    weight = rarity * (0.35 + 0.65 * max(cosines.get(place, 0.0), 0.0))
+                    if place != source and weight > reached.get(place, (0.0,))[0]:
+                        reached[place] = (weight, entity, source)
+        chosen = sorted(reached.items(), key=lambda one: (-one[1][0], one[0]))[:TARGETS]
+        most = chosen[0][1][0] if chosen else 1.0
+        return {
+            place: Link(weight / most, f'mentions "{self.names[entity].as_py()}", as {self.titles.called(source)} does')
+            for place, (weight, entity, source) in chosen
+        }
