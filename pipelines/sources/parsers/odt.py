@@ -1,4 +1,4 @@
-"""The text of OpenDocument: blocks in their order with a blank line between, items of lists and rows of tables by lines.
+"""The text of OpenDocument: blocks in their order with blank lines between, items of lists and rows of tables by lines.
 
 Cells of a row are parted by tabs. A note stands behind the block that it belongs to. A space, a cell or a row that says
 how often it is repeated is taken once, or a few times: the numbers are the file's, and may be any.
