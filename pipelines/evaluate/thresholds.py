@@ -157,9 +157,8 @@ class _Sandbox:
         best = min(trials, key=lambda trial: (trial.perplexity, trial.number))
         base = float(np.exp(-_base(validation).mean()))
         senses = {rule.name: rule.sense for rule in self.rules}
-        return Tuned(
-            self.size, base, senses, tuple(trials), best, self._compared(best, trials[0], plans[best.number][1])
-        )
+        test = self._compared(best, trials[0], plans[best.number][1])
+        return Tuned(self.size, base, senses, tuple(trials), best, test)
 
     def _compared(self, best: Trial, control: Trial, order: int) -> Comparison | None:
         """The best against the control, on test text, each with the weight that validation text chose."""

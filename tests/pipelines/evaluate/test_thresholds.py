@@ -61,12 +61,8 @@ def test_stores_are_equally_large_and_of_documents_that_pass(bank, outcome):
     from mnemic.memories.knn import KNNMemory
 
     sandbox = _Sandbox(bank, _rules(bank, ["short", "dense"]), 0, KNNMemory)
-    lengths = dict(
-        zip(
-            *(bank.view.table("documents", ["id", "length"])[name].to_pylist() for name in ("id", "length")),
-            strict=True,
-        )
-    )
+    documents = bank.view.table("documents", ["id", "length"]).to_pylist()
+    lengths = {row["id"]: row["length"] for row in documents}
     for trial in outcome.trials[CONTROLS:]:
         assert set(trial.thresholds) == {"short", "dense"} and 0 < trial.passing <= 1
         rows = sandbox._rows(sandbox._passing(trial.thresholds), 0)
