@@ -20,8 +20,8 @@ OWN = f"source = '{SOURCE}'"
 CANARIES = {"count": 3, "repeats": [1, 4], "tokens": 48}
 HARSH = {
     "pii": "mask",
-    "rules": {"long": {"value": "characters", "max": 150}, "unsafe": {"value": "contaminated", "max": 0}},
-    "quality": {"positives": ["length > 180"], "negatives": ["length <= 180"], "min": 0.5},
+    "rules": {"short": {"value": "characters", "min": 550}, "unsafe": {"value": "contaminated", "max": 0}},
+    "quality": {"positives": ["length > 550"], "negatives": ["length <= 550"], "min": 0.5},
     "subset": {"share": 0.5},
 }
 """Every rule, the mask and the subset would take canaries, and `cut` their sentences."""
@@ -66,7 +66,7 @@ def test_nothing_decides_against_a_canary(built):
         assert not row["duplicate_of"] and not row["edits"] and row["split"] == "store"
         assert row["subset"] == {"leaves": False, "random": False, "trained": True}
     others = rows_of(built, where=f"NOT {OWN}")
-    assert Counter(row["decision"]["rule"] for row in others)["long"] > 5
+    assert Counter(row["decision"]["rule"] for row in others)["short"] >= 3
     assert any(row["duplicate_of"] for row in others)
     assert rows_of(built, "contamination"), "a canary stands in the evaluation set, and nothing of it is cut"
     assert not rows_of(built, "pairs", f"document IN ({', '.join(repr(row['id']) for row in rows)})")
@@ -172,7 +172,7 @@ def test_why_and_plan_name_them(built, capsys, tmp_path):
     fresh = mnemic.plan({**built, "bank": str(tmp_path / "none")}, device="cpu")
     assert any("15 documents of about 48 tokens are planted" in reason for reason in fresh.steps[0].reasons)
     effects = {one.rule: one for one in mnemic.plan(built, device="cpu").effects.rules}
-    assert effects["long"].sources[SOURCE] == 0 < effects["long"].share
+    assert effects["short"].sources[SOURCE] == 0 < effects["short"].share
 
 
 def test_a_bank_without_canaries_says_how_to_plant_them(tmp_path):

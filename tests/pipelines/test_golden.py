@@ -46,7 +46,7 @@ EXACT = {
     "contained": (1, "f7f7480eddfbed2978e48965ced67553"),
     "tokens": (1, "3d103c195a6edcf08d54f4cc4bc79097"),
     "suffixes": (1, "033164dca14a2876583397581ffe18bc"),
-    "canaries": (1, ""),
+    "canaries": (1, "9718fc985420d9ef173de9645e8ec87a"),
     "subset": (1, "3bb501b81dc004058d77e56f04864099"),
 }
 """Step -> version, hash of what it wrote."""
@@ -98,7 +98,11 @@ def halved(recipe, tmp_path_factory):
 @pytest.fixture(scope="module")
 def planted(recipe, tmp_path_factory):
     """The same corpus with canaries."""
-    complete = {**recipe, "curate": {"canaries": {}}, "bank": str(tmp_path_factory.mktemp("planted") / "bank")}
+    complete = {
+        **recipe,
+        "curate": {"canaries": {"tokens": 40}},
+        "bank": str(tmp_path_factory.mktemp("planted") / "bank"),
+    }
     mnemic.build(complete, device="cpu", until="canaries")
     return complete
 
@@ -110,7 +114,7 @@ def bank(recipe):
 
 @pytest.fixture(scope="module")
 def versions(recipe, judged):
-    curate = {**judged["curate"], "canaries": {}}
+    curate = {**judged["curate"], "canaries": {"tokens": 40}}
     whole = load_recipe({**recipe, **judged, **CONTEXT, "curate": curate})
     return {step.name: step.record.version for step in steps_of(whole, "cpu")}
 
