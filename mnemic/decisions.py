@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from mnemic.arrays import Floats
+from mnemic.canaries import PLANTED, SOURCE
 from mnemic.conditions.values import text
 from mnemic.rules import Rule, judge
 from mnemic.rules.rule import reason_unjudged, rules_of
@@ -33,14 +34,15 @@ def explained(view: View, row: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     matches = matches_of(view, row["id"])
     rules = rules_in_force(view)
-    verdicts = judge(rules, _values(view, row["id"], len(matches), rules))
+    canary = row["source"] == SOURCE and SOURCE in view
+    verdicts = judge(rules, _values(view, row["id"], len(matches), rules, canary))
     late = row["perplexity"] if row.get("perplexity") and row["perplexity"]["rule"] else None
     lines = [_outcome(late or decision), *_measured(row)]
     rows = []
     for place, rule in enumerate(rules):
         value, fired = float(verdicts.values[0, place]), bool(verdicts.fired[0, place])
         unjudged = bool(verdicts.unjudged[0, place])
-        note = reason_unjudged(rule, int(statistics.get("script", 0))) if unjudged else "drops" if fired else "passes"
+        note = _unjudged(rule, statistics, canary) if unjudged else "drops" if fired else "passes"
         rows.append(
             {
                 **rule.as_json(),
@@ -65,11 +67,16 @@ def explained(view: View, row: Mapping[str, Any]) -> dict[str, Any]:
     return {"decision": late or decision, "rules": rows, "contamination": matches, "story": lines}
 
 
-def _values(view: View, document: str, matches: int, rules: Sequence[Rule]) -> dict[str, Floats]:
+def _unjudged(rule: Rule, statistics: Mapping[str, Any], canary: bool) -> str:
+    """Why a rule does not judge a document."""
+    return "not judged: it is a canary" if canary else reason_unjudged(rule, int(statistics.get("script", 0)))
+
+
+def _values(view: View, document: str, matches: int, rules: Sequence[Rule], canary: bool) -> dict[str, Floats]:
     """The numbers of a document that ``rules`` name, float64 [1] each."""
-    columns = ["statistics", *(name for name in OF_COLUMNS if name in view.dataset("documents").schema.names)]
+    columns = ["source", "statistics", *(name for name in OF_COLUMNS if name in view.dataset("documents").schema.names)]
     (batch,) = view.table("documents", columns, f"id = {text(document)}").combine_chunks().to_batches()
-    names = {name for rule in rules for name in rule.formula.names}
+    names = {name for rule in rules for name in rule.formula.names} | ({PLANTED} if canary else set())
     return values_of(batch.append_column(CONTAMINATED, pa.array([float(matches)])), names)
 
 

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 
+from mnemic.canaries import planted
 from mnemic.edits import EDITS, merged
 from mnemic.errors import RecipeError
 from operators.contracts import NO_REJECTS, BatchFunction, Resources
 from operators.measure.citations import cut_lines
-from operators.sections import Driven, Section
+from operators.sections import Driven, Section, shared_field
 
 MATCHES = "matches"
 """A column beside the text: spans of evaluation sets in it, as a list of {start, end}."""
@@ -23,11 +25,13 @@ class Edits:
     """Adds `edits` (`mnemic.edits.EDITS`) to documents.
 
     ``lines``: "c4" cuts the lines that C4's rules drop, and citations; "c4-open" keeps those that only lack a mark at
-    their end; "" cuts none. ``contamination``: whether spans that stand in evaluation sets are cut.
+    their end; "" cuts none. ``contamination``: whether spans that stand in evaluation sets are cut. Nothing is cut in
+    documents of the source ``planted``.
     """
 
     lines: str = ""
     contamination: bool = False
+    planted: str = shared_field("", said_by="curate.planted", identity=False)
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources()
 
@@ -44,7 +48,11 @@ class Edits:
         def edit(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
             matches = batch.column(MATCHES).to_pylist() if self.contamination else [[]] * batch.num_rows
             rows = []
-            for text, spans in zip(batch.column("text").to_pylist(), matches, strict=True):
+            spared = planted(batch.column("source")) if self.planted else np.zeros(batch.num_rows, np.bool_)
+            for text, spans, whole in zip(batch.column("text").to_pylist(), matches, spared, strict=True):
+                if whole:
+                    rows.append([])
+                    continue
                 cut = cut_lines(text, self.lines == "c4-open") if self.lines else []
                 rows.append(merged([*cut, *((one["start"], one["end"], "contaminated") for one in spans or ())]))
             return pa.RecordBatch.from_arrays([pa.array(rows, EDITS)], schema=added), NO_REJECTS

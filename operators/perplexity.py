@@ -15,13 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mnemic.arrays import Floats, Integers
+from mnemic.canaries import PLANTED
 from mnemic.kept import JUDGED_UNIT, PERPLEXITY
 from mnemic.rules import judge
 from mnemic.rules.rule import rules_of
 from mnemic.rules.values import values_of
 from operators.contracts import NO_REJECTS, BatchFunction, Resources
 from operators.curate.operator import decisions
-from operators.sections import Driven, Section
+from operators.sections import Driven, Section, shared_field
 
 SCALE = 1 << 20
 """Surprisal is summed in whole parts of a nat, so no order of the units changes a sum."""
@@ -32,10 +33,11 @@ class JudgedPerplexity:
     """Adds `perplexity` to documents: that of their text, and the decision of ``rules`` (`mnemic.kept.PERPLEXITY`).
 
     A batch has the column `perplexity` {perplexity} beside the statistics, null where no token was scored. ``rules``
-    are records of rules, told by `curate`.
+    are records of rules, told by `curate`, which judge no document of the source ``planted``.
     """
 
     rules: tuple[dict[str, Any], ...] = ()
+    planted: str = shared_field("", said_by="curate.planted", identity=False)
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources()
 
@@ -44,7 +46,7 @@ class JudgedPerplexity:
 
     def open(self, device: str) -> BatchFunction:
         rules, added = rules_of(self.rules), self.output(pa.schema([]))
-        names = {name for rule in rules for name in rule.formula.names}
+        names = {name for rule in rules for name in rule.formula.names} | ({PLANTED} if self.planted else set())
 
         def decide(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
             decided = decisions(rules, judge(rules, values_of(batch, names)))

@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mnemic.arrays import Hashes
+from mnemic.arrays import Flags, Hashes
+from mnemic.canaries import planted
 from mnemic.ids import unit_draw
 from mnemic.kept import KEPT
 from mnemic.languagemodel.windows import CHARACTERS_PER_TOKEN
@@ -28,7 +29,7 @@ from mnemic.splits import HELD_OUT, STORED
 from operators.contracts import Corpus, Progress, Resources, bounds, refuse
 from operators.deduplicate.lookup import ColumnById
 from operators.deduplicate.shingles import Shingler
-from operators.sections import Fit, Section
+from operators.sections import Fit, Section, shared_field
 
 HELD_OUT_SHARE = 0.2
 """Of collections, and of the documents of the others."""
@@ -48,7 +49,8 @@ class Split:
 
     ``tokens`` is about how many tokens of text go into the store, ``held_out_tokens`` into the four held-out parts
     together, at `CHARACTERS_PER_TOKEN`. A document counts, and is compared, up to ``max_document_tokens``; those of
-    fewer than ``min_characters`` characters or ``ngram`` words are not used.
+    fewer than ``min_characters`` characters or ``ngram`` words are not used. Documents of the source ``planted`` are
+    stored beside them.
     """
 
     tokens: int = 40_000
@@ -58,6 +60,7 @@ class Split:
     held_out_similarity: float = 0.5
     ngram: int = 5
     seed: int = 0
+    planted: str = shared_field("", said_by="curate.planted", identity=False)
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources()
 
@@ -90,9 +93,9 @@ class Split:
 
         ``summary`` has for each part its documents, their estimated tokens, and how many were too similar to it.
         """
-        ids, collections, lengths = _read(corpus)
+        ids, collections, lengths, canaries = _read(corpus, self.planted)
         estimates = -(-np.minimum(lengths, self._characters) // CHARACTERS_PER_TOKEN)
-        eligible = np.flatnonzero(lengths >= self.min_characters).tolist()
+        eligible = np.flatnonzero((lengths >= self.min_characters) & ~canaries).tolist()
         eligible.sort(key=lambda position: (unit_draw(self.seed, "order", ids[position]), ids[position]))
         held_out = self._held_out_collections({collections[position] for position in eligible})
         parts: dict[str, list[int]] = {part: [] for part in (STORED, *HELD_OUT)}
@@ -112,6 +115,9 @@ class Split:
                 "tokens": chosen.tokens,
                 "too_similar": chosen.too_similar,
             }
+        if self.planted:
+            split[canaries] = STORED
+            summary[self.planted] = {"documents": int(canaries.sum()), "tokens": int(estimates[canaries].sum())}
         progress(len(parts), len(parts))
         return ColumnById.build("split", pa.array(ids, pa.string()), pa.array(split, pa.string()), {}, summary, "")
 
@@ -208,12 +214,15 @@ class StoredShingles:
         return float((common / (len(shingles) + self._sizes[owners] - common)).max())
 
 
-def _read(corpus: Corpus) -> tuple[list[str], list[str], npt.NDArray[np.int64]]:
+def _read(corpus: Corpus, source: str) -> tuple[list[str], list[str], npt.NDArray[np.int64], Flags]:
+    """Ids, collections, lengths, and which documents are of the ``source`` of canaries ("" for none)."""
     ids: list[str] = []
     collections: list[str] = []
     lengths: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
-    for batch in corpus.batches(["id", "collection", "length"]):
+    canaries: list[Flags] = [np.empty(0, np.bool_)]
+    for batch in corpus.batches(["id", "collection", "length", *(["source"] if source else [])]):
         ids += batch.column("id").to_pylist()
         collections += batch.column("collection").to_pylist()
         lengths.append(batch.column("length").to_numpy(zero_copy_only=False))
-    return ids, collections, np.concatenate(lengths)
+        canaries.append(planted(batch.column("source")) if source else np.zeros(batch.num_rows, np.bool_))
+    return ids, collections, np.concatenate(lengths), np.concatenate(canaries)

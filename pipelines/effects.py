@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from mnemic.arrays import Floats
+from mnemic.canaries import PLANTED
 from mnemic.dataset import Snapshot, Store
 from mnemic.rules import Rule, Verdicts, judge
 from mnemic.rules.values import OF_COLUMNS, values_of
@@ -75,6 +76,7 @@ def effects(store: Store, operator: Curate, steps: Sequence[Any]) -> Effects | N
         return None
     measuring = {_GROWN[step.name]: step for step in steps if step.name in _GROWN}
     names = {name for rule in operator.decided_by for name in rule.formula.names}
+    names |= {PLANTED} if operator.planted else set()
     if all(_stands(documents, column, step) for column, step in measuring.items()):
         learnt = {step.name for step in steps if step.name in LEARNT and _grown(documents, step.name, step)}
         columns = [name for name in operator.columns_read if name not in LEARNT]
@@ -109,7 +111,7 @@ def _measured(
     rows = documents.take(places, ["source", "text"]).combine_chunks()
     (texts,) = rows.to_batches()
     arrays = {column: step.operator.open("cpu")(texts)[0][column] for column, step in measuring.items()}
-    yield rows["source"].combine_chunks(), values_of(pa.RecordBatch.from_pydict(arrays), names)
+    yield texts["source"], values_of(pa.RecordBatch.from_pydict({"source": texts["source"], **arrays}), names)
 
 
 def _summed(operator: Curate, parts: Iterator[tuple[pa.Array, dict[str, Floats]]], total: int) -> Effects:

@@ -33,6 +33,7 @@ from operators import (
     times,
     tokens,
 )
+from operators.canaries import operator as canaries
 from operators.cluster import operator as cluster
 from operators.contamination import operator as contamination
 from operators.curate import operator as curate
@@ -53,6 +54,7 @@ BUILT_IN: tuple[Section, ...] = (
     signature.SECTION,
     measure.SECTION,
     contamination.SECTION,
+    canaries.SECTION,
     language.SECTION,
     pii.SECTION,
     quality.SECTION,

@@ -193,6 +193,52 @@ def xlsx(sheet: str = "") -> bytes:
     )
 
 
+def odt(body: str = "", **members: str) -> bytes:
+    """A text of OpenDocument; ``body`` is XML, ``members`` further files without their ending."""
+    body = body or (
+        '<text:h text:outline-level="1">The log</text:h>'
+        f"<text:p>{SENTENCE[:40]}<text:span>{SENTENCE[40:]}</text:span><text:note><text:note-citation>1</text:note-citation>"
+        "<text:note-body><text:p>A note.</text:p></text:note-body></text:note></text:p>"
+        "<text:list><text:list-item><text:p>tides</text:p></text:list-item><text:list-item><text:p>ropes</text:p>"
+        '</text:list-item></text:list><table:table><table:table-row><table:table-cell office:value-type="string">'
+        "<text:p>crane</text:p></table:table-cell><table:table-cell><text:p>mended</text:p></table:table-cell>"
+        f"</table:table-row></table:table><text:p>{OTHER}</text:p>"
+    )
+    kind = "application/vnd.oasis.opendocument.text"
+    files: dict[str, str | bytes] = {
+        "mimetype": kind,
+        "content.xml": f"{_open('document-content')}<office:body><office:text>{body}</office:text></office:body>"
+        "</office:document-content>",
+        "meta.xml": f"{_open('document-meta')}{OPEN_META}</office:document-meta>",
+        "META-INF/manifest.xml": f'<manifest:manifest xmlns:manifest="m"><manifest:file-entry'
+        f' manifest:media-type="{kind}" manifest:full-path="/"/></manifest:manifest>',
+        **{f"{name}.xml": content for name, content in members.items()},
+    }
+    return zipped(files, stored=("mimetype",))
+
+
+def _open(root: str) -> str:
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?><office:{root} xmlns:office="o" xmlns:text="t" xmlns:table="b"'
+        ' xmlns:draw="d" xmlns:dc="c" xmlns:meta="m" office:version="1.3"'
+        + (' office:mimetype="application/vnd.oasis.opendocument.text">' if root == "document" else ">")
+    )
+
+
+OPEN_META = (
+    "<office:meta><dc:title>The log</dc:title><meta:initial-creator>Ada</meta:initial-creator>"
+    "<dc:creator>Bob</dc:creator><meta:creation-date>2026-03-01T09:30:00</meta:creation-date><dc:language>en</dc:language>"
+    "<meta:keyword>harbour</meta:keyword><meta:keyword>tides</meta:keyword></office:meta>"
+)
+
+
+def fodt() -> bytes:
+    body = f"<text:h>The log</text:h><text:p>{SENTENCE}</text:p><text:p>{OTHER}</text:p>"
+    return (
+        f"{_open('document')}{OPEN_META}<office:body><office:text>{body}</office:text></office:body></office:document>"
+    ).encode()
+
+
 def epub(chapters: dict[str, str] | None = None) -> bytes:
     page = '<html xmlns="http://www.w3.org/1999/xhtml"><head><title>{0}</title></head><body><h1>{0}</h1><p>{1}</p></body></html>'
     if chapters is None:
@@ -296,6 +342,8 @@ SAMPLES = {
     "mhtml": ("html", {"page.mhtml": mhtml}),
     "pdf": ("pdf", {"log.pdf": pdf}),
     "docx": ("docx", {"log.docx": docx}),
+    "odt": ("odt", {"log.odt": odt}),
+    "fodt": ("odt", {"log.fodt": fodt}),
     "pptx": ("pptx", {"log.pptx": pptx}),
     "xlsx": ("xlsx", {"log.xlsx": xlsx}),
     "epub": ("epub", {"log.epub": epub}),

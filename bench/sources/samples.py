@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-MODULES = ("bench.sources.document_files", "bench.sources.record_files")
+MODULES = ("bench.sources.document_files", "bench.sources.record_files", "bench.sources.talk_files")
 
 
 @dataclass(frozen=True)

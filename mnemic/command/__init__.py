@@ -39,6 +39,7 @@ OWN = {
     "why": "mnemic.command.why",
     "diff": "mnemic.command.diff",
     "eval": "pipelines.command.evaluate",
+    "tune": "pipelines.command.tune",
     "export": "mnemic.command.export",
     "digest": "mnemic.command.digest",
     "verify": "mnemic.command.verify",

@@ -1,7 +1,7 @@
 """A rule drops a document whose value is beyond a threshold; `judge` says of many documents which rules fire.
 
 A rule does not judge a document of which its expression has no value, nor one whose words the word rule does not find,
-if it counts words.
+if it counts words, nor a canary.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mnemic.arrays import Flags, Floats, Integers
+from mnemic.canaries import PLANTED
 from mnemic.rules.expression import Expression, parsed
 from mnemic.statistics import OF_WORDS, SCRIPTS
 
@@ -70,14 +71,15 @@ class Verdicts:
 
 
 def judge(rules: Sequence[Rule], columns: Mapping[str, Floats]) -> Verdicts:
-    """What ``rules`` say of the rows of ``columns``, each float64 [n]."""
+    """What ``rules`` say of the rows of ``columns``, each float64 [n]; nothing where `PLANTED` is above 0."""
     size = len(next(iter(columns.values())))
     shape = size, len(rules)
     values, fired, unjudged = np.empty(shape), np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
     wordless = columns["script"] > 0 if "script" in columns else np.zeros(size, np.bool_)
+    spared = columns[PLANTED] > 0 if PLANTED in columns else np.zeros(size, np.bool_)
     for place, rule in enumerate(rules):
         values[:, place] = rule.formula(columns)
-        unjudged[:, place] = np.isnan(values[:, place])
+        unjudged[:, place] = np.isnan(values[:, place]) | spared
         if rule.counts_words:
             unjudged[:, place] |= wordless
         fired[:, place] = rule.fires(values[:, place]) & ~unjudged[:, place]

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mnemic.arrays import Floats
+from mnemic.canaries import PLANTED, planted
 from mnemic.languages import LANGUAGES
 from mnemic.personal import PERSONAL_KINDS
 from mnemic.statistics import RAW, VIEW
@@ -46,7 +47,7 @@ def values_of(batch: pa.RecordBatch, names: Collection[str]) -> dict[str, Floats
     """All statistics of the documents ``batch``, and those of the ``names`` that other columns give, float64 [n] each.
 
     Statistics are a column `statistics`, or some of its parts, `statistics.words` and others. Without rows of
-    contamination nothing is contaminated.
+    contamination nothing is contaminated. `PLANTED` among the names comes of the column `source`.
     """
     size, there, counts = batch.num_rows, batch.schema.names, dict[str, pa.Array]()
     for name in there:
@@ -59,6 +60,8 @@ def values_of(batch: pa.RecordBatch, names: Collection[str]) -> dict[str, Floats
     values[CONTAMINATED] = (
         np.asarray(batch.column(CONTAMINATED), np.float64) if CONTAMINATED in there else np.zeros(size)
     )
+    if PLANTED in names:
+        values[PLANTED] = planted(batch.column("source")).astype(np.float64)
     for name in sorted(set(names) - values.keys()):
         column = column_of(name)
         values[name] = _value(batch.column(column), column, name) if column in there else np.full(size, np.nan)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
+from mnemic.canaries import PLANTED, SOURCE
 from mnemic.errors import RecipeError
 from mnemic.kept import DECISION
 from mnemic.rules import Rule, Verdicts, judge
@@ -39,8 +40,8 @@ class Curate:
     name. `false` turns a rule off, `{max: 0.8}` or `{min: 3}` moves its threshold, and `{value: "hash_signs / words",
     max: 0.1}` adds one. ``cut_lines``: where the preset has C4's rules, the lines that these drop are left out of what
     is made of the text, default yes. ``max_disparity``: a rule that drops a source so many times as often as the mean
-    is warned of, default 3. ``contamination``, ``subset``, ``language``, ``pii`` and ``quality`` are sections of
-    their own (in `operators` under their names), told here.
+    is warned of, default 3. ``contamination``, ``canaries``, ``subset``, ``language``, ``pii`` and ``quality`` are
+    sections of their own (in `operators` under their names), told here.
     """
 
     preset: str = ""
@@ -48,6 +49,7 @@ class Curate:
     cut_lines: bool = field(default=True, metadata={"identity": False})
     max_disparity: float = field(default=3.0, metadata={"identity": False})
     contamination: dict[str, Any] | None = None
+    canaries: dict[str, Any] | None = field(default=None, metadata={"identity": False})
     subset: dict[str, Any] | None = field(default=None, metadata={"identity": False})
     language: dict[str, Any] | None = field(default=None, metadata={"identity": False})  # but its rule: `resolved`
     pii: str | dict[str, Any] | None = field(default=None, metadata={"identity": False})
@@ -90,6 +92,11 @@ class Curate:
         marked = self.pii is not None and PersonalData.of(self.pii).action == "mark"
         named = {"language": self.language is not None, "pii": marked, "quality": self.quality is not None}
         return tuple(name for name, there in named.items() if there)
+
+    @property
+    def planted(self) -> str:
+        """The source of the canaries, which no step decides against; "" where none are planted."""
+        return "" if self.canaries is None else SOURCE
 
     @property
     def _of_columns(self) -> dict[str, Rule]:
@@ -135,7 +142,7 @@ class Curate:
     def open(self, device: str) -> BatchFunction:
         late, added = self.late, self.output(pa.schema([]))
         rules = tuple(rule for rule in self.decided_by if rule not in late)
-        names = {name for rule in rules for name in rule.formula.names}
+        names = {name for rule in rules for name in rule.formula.names} | ({PLANTED} if self.planted else set())
 
         def decide(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
             verdicts = judge(rules, values_of(batch, names))

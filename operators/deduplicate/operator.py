@@ -23,7 +23,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mnemic.arrays import Hashes, RowIds, Signatures
+from mnemic.arrays import Flags, Hashes, Integers, RowIds, Signatures
+from mnemic.canaries import planted
 from mnemic.catalogue import CATALOGUE
 from mnemic.errors import RecipeError, StepError
 from mnemic.schema import PAIRS
@@ -68,8 +69,8 @@ class Deduplicate:
     answer is the same. Without ``bands`` and ``rows`` their shape depends on the number of documents and on
     ``memory_gb``, wide where it can be. Protected documents are never dropped: those with one of ``protected_ids``,
     whose `locator` matches a pattern of ``protected_locators``, or whose text a regular expression of
-    ``protected_texts``. ``ngram``, ``unspaced``, ``permutations`` and ``scheme`` are those of the signatures; a recipe
-    says them there.
+    ``protected_texts``. Documents of the source ``planted`` are compared with nothing. ``ngram``, ``unspaced``,
+    ``permutations`` and ``scheme`` are those of the signatures; a recipe says them there.
     """
 
     method: str = "auto"
@@ -84,6 +85,7 @@ class Deduplicate:
     unspaced: str = shared_field("characters", said_by="signature.unspaced")
     permutations: int | None = shared_field(None, said_by="signature.permutations", identity=False)
     scheme: str = shared_field("", said_by="signature.scheme", identity=False)
+    planted: str = shared_field("", said_by="curate.planted", identity=False)
     version: ClassVar[int] = 2
     resources: ClassVar[Resources] = Resources()
 
@@ -160,14 +162,16 @@ class Deduplicate:
         from operators.deduplicate.resolve import DROPPED, NEW, PROTECTED, SETTLED, resolve
 
         rows, places = np.unique(pack.rows, return_inverse=True)
-        keys, earlier, dropped = pack.keys, corpus.earlier(rows), corpus.dropped(rows)
+        keys = pack.keys
+        if self.planted:
+            own = ~planted(corpus.take_rows(rows, ["source"]).column("source").combine_chunks())
+            rows, keys, places = _only(own, rows, keys, places)
+        earlier, dropped = corpus.earlier(rows), corpus.dropped(rows)
         if earlier is not None:  # what has fallen stays so, and is compared with nothing, nor is what rules drop
             stands = np.asarray(pc.fill_null(pc.equal(earlier, ""), True), np.bool_)
-            stays = np.flatnonzero(stands & ~(dropped & np.asarray(pc.is_valid(earlier), np.bool_)))
-            number = np.full(len(rows), -1, np.int64)
-            number[stays] = np.arange(len(stays))
-            keys, places = keys[number[places] >= 0], number[places][number[places] >= 0]
-            rows, earlier, dropped = rows[stays], earlier.take(pa.array(stays)), dropped[stays]
+            stays = stands & ~(dropped & np.asarray(pc.is_valid(earlier), np.bool_))
+            rows, keys, places = _only(stays, rows, keys, places)
+            earlier, dropped = earlier.filter(pa.array(stays)), dropped[stays]
         protected, signed = self.protected, ["signature"] if chosen.bands else []
         documents = corpus.take_rows(rows, [*_RANKED, *signed, *protected.columns])
         standing = np.where(dropped, DROPPED, NEW)
@@ -258,6 +262,12 @@ def summary_of(documents: int, fallen: int, exact: int, pairs: int, unlisted: in
         **({"unlisted": unlisted} if unlisted else {}),
         "shape": [chosen.bands, chosen.rows],
     }
+
+
+def _only(stays: Flags, rows: RowIds, keys: Hashes, places: Integers) -> tuple[RowIds, Hashes, Integers]:
+    """The ``rows`` that stay, bool [n], and the ``keys`` [m] of those; ``places`` [m] say of each key whose it is."""
+    number = np.where(stays, np.cumsum(stays) - 1, -1)[places]
+    return rows[stays], keys[number >= 0], number[number >= 0]
 
 
 def _signatures(column: pa.Array, chosen: BandPlan) -> Signatures:

@@ -21,7 +21,7 @@ from mnemic.arrays import Vectors
 from mnemic.vectors import vectors
 from operators.contracts import Corpus, Progress, Resources, refuse
 from operators.deduplicate.lookup import ColumnById
-from operators.sections import Driven, Section
+from operators.sections import Driven, Section, shared_field
 
 _BLOCK = 1024
 """Events compared with the kept ones at once: 4 MB of similarities for a thousand kept ones."""
@@ -32,10 +32,12 @@ class Semantic:
     """Adds `same_as` to events: the id of the kept event of the same cluster that says the same, "" for a kept one.
 
     Reads `id`, `tenant`, `cluster`, `words` and `vector`. ``threshold`` is the cosine from which two events say the
-    same. Vectors of one cluster are held in memory, and those of the kept ones twice.
+    same. Events of the source ``planted`` are not compared. Vectors of one cluster are held in memory, and those of the
+    kept ones twice.
     """
 
     threshold: float = 0.95
+    planted: str = shared_field("", said_by="curate.planted", identity=False)
     version: ClassVar[int] = 2
     resources: ClassVar[Resources] = Resources()
 

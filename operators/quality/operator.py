@@ -17,7 +17,7 @@ import pyarrow as pa
 from mnemic.rules import Rule
 from operators.contracts import Resources, bounds, refuse, unknown_settings
 from operators.quality.texts import SUFFIXES, digest_of_files, example_files
-from operators.sections import Driven, Section
+from operators.sections import Driven, Section, shared_field
 
 MEMORY = "quality"
 """The row of `memories` that holds the weights."""
@@ -32,7 +32,7 @@ class Quality:
     ``positives``, ``negatives``: examples, each the name of a source, a condition over columns of documents
     ("length > 500"), or a file of texts (`.txt`, `.jsonl`). Without negatives they are what the ``rules`` drop, which
     `curate` tells. ``min``: the least probability of a document that is kept, default none. ``epochs`` over the
-    examples, default 5; ``rate`` of AdaGrad, default 0.3.
+    examples, default 5; ``rate`` of AdaGrad, default 0.3. Documents of the source ``planted`` are no examples.
     """
 
     positives: tuple[str, ...] = ()
@@ -43,6 +43,7 @@ class Quality:
     root: str = field(default="", metadata={"identity": False})
     rules: tuple[dict[str, Any], ...] = ()
     digest: str = ""  # of the files, filled in when a recipe is read
+    planted: str = shared_field("", said_by="curate.planted", identity=False)
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources(memory=2 << 30)
 

@@ -18,11 +18,12 @@ import numpy as np
 import pyarrow as pa
 
 from mnemic.arrays import Flags, Floats, Integers
+from mnemic.canaries import planted
 from mnemic.errors import RecipeError
 from mnemic.ids import unit_draw
 from mnemic.kept import SUBSET
 from operators.contracts import Progress, Resources, bounds, refuse
-from operators.sections import Driven, Section
+from operators.sections import Driven, Section, shared_field
 
 METHODS = ("leaves",)
 TRAINED = ("leaves", "random", "all")
@@ -52,6 +53,7 @@ class Subset:
     the cluster tree a number proportional to its size to the power of ``alpha`` (default 0.5; 1 takes the same share of
     all), never below 8 or the whole leaf, and in a leaf the documents that are farthest from each other. ``random``
     stays on. ``train``: documents of the datastore's part `store`: those of "leaves" (default) or "random", or "all".
+    Documents of the source ``planted`` are trained on and counted nowhere.
     """
 
     share: float = 0.3
@@ -60,6 +62,7 @@ class Subset:
     alpha: float = 0.5
     train: str = "leaves"
     seed: int = 0
+    planted: str = shared_field("", said_by="curate.planted", identity=False)
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources()
 
@@ -111,7 +114,12 @@ class Subset:
             progress(done, len(ids))
         drawn = self._drawn(ids, sources, chosen)
         return Chosen(
-            np.array(ids, dtype=np.bytes_), chosen, drawn, self.train, _summary(sources, chosen, drawn, paths)
+            np.array(ids, dtype=np.bytes_),
+            chosen,
+            drawn,
+            self.train,
+            _summary(sources, chosen, drawn, paths),
+            planted=self.planted,
         )
 
     def _drawn(self, ids: Sequence[str], sources: Sequence[str], chosen: Flags) -> Flags:
@@ -129,7 +137,8 @@ class Subset:
     def restore(self, state: pa.Table, corpus: Any, device: str) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
         """What was chosen, in another process."""
         leaves, drawn = (np.asarray(state[name], np.bool_) for name in ("leaves", "random"))
-        return Chosen(np.array(state["id"].to_pylist(), dtype=np.bytes_), leaves, drawn, self.train)
+        ids = np.array(state["id"].to_pylist(), dtype=np.bytes_)
+        return Chosen(ids, leaves, drawn, self.train, planted=self.planted)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +151,7 @@ class Chosen:
     train: str
     summary: Mapping[str, Any] = field(default_factory=dict)
     tables: Mapping[str, pa.Table] = field(default_factory=dict)
+    planted: str = ""
 
     @property
     def state(self) -> pa.Table:
@@ -149,12 +159,14 @@ class Chosen:
         return pa.table({"id": ids, "leaves": pa.array(self.leaves), "random": pa.array(self.drawn)})
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The column, in the order of ``batch``'s `id`."""
+        """The column, in the order of ``batch``'s `id`; with canaries it has the `source` too."""
         keys = np.array(batch.column("id").cast(pa.binary()).to_pylist() or [b""], dtype=np.bytes_)[: batch.num_rows]
         places = np.minimum(np.searchsorted(self.ids, keys), max(len(self.ids) - 1, 0))
         there = self.ids[places] == keys if len(self.ids) else np.zeros(len(keys), np.bool_)
         leaves, drawn = (there & flags[places] if len(flags) else there for flags in (self.leaves, self.drawn))
         trained = {"leaves": leaves, "random": drawn}.get(self.train, np.ones(len(keys), np.bool_))
+        if self.planted:
+            trained = trained | planted(batch.column("source"))
         struct = pa.StructArray.from_arrays(
             [pa.array(flags) for flags in (leaves, drawn, trained)], fields=list(SUBSET)
         )

@@ -11,8 +11,10 @@ from mnemic.facts import consistent
 from mnemic.memories.kinds import is_known, kind
 from mnemic.schema import LEVELS
 from mnemic.terminal import say
+from pipelines.command.canaries import shown_canaries
 from pipelines.evaluate.bank import COSTS, PARTS, Evaluation, GatedSet, Perplexity, evaluate
 from pipelines.evaluate.bootstrap import Comparison
+from pipelines.evaluate.canaries import canary_report
 from pipelines.evaluate.questions import Skipped, read_questions
 from pipelines.evaluate.recall import Recall, Recalls, evidence_recall
 
@@ -21,6 +23,7 @@ EXAMPLES = """  mnemic eval memory/python-environment
   mnemic eval memory/python-environment --speed
   mnemic eval memory/chats --questions questions.jsonl
   mnemic eval memory/chats --questions locomo10.json --level turn --level event
+  mnemic eval memory/python-environment --canaries
   mnemic eval memory/python-environment --json"""
 
 
@@ -38,11 +41,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--speed", action="store_true", help="also tokens a second that the model generates alone and with each memory"
     )
+    parser.add_argument(
+        "--canaries",
+        action="store_true",
+        help="whether planted texts are whole, who finds them, and which memory knows them by heart; exit code 1 where "
+        "one is lost or seen by another tenant",
+    )
     parser.add_argument("--release", help="a release other than the newest")
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.canaries:
+        return _canaries(arguments)
     if arguments.questions is None:
         with consistent("The rows and records", arguments.bank):
             evaluation = evaluate(arguments.bank, release=arguments.release, speed=arguments.speed)
@@ -58,6 +69,17 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"{bank.path}  release {bank.release.name}")
         say("\n\n".join([*(shown_recall(one) for one in recalls), *_shown_skipped(skipped)]))
     return 0
+
+
+def _canaries(arguments: argparse.Namespace) -> int:
+    bank = open_bank(arguments.bank, arguments.release)
+    with consistent("The rows and records", arguments.bank):
+        report = canary_report(bank)
+    if arguments.json:
+        say(json.dumps({"bank": bank.path, "release": bank.release.name, **report.as_json()}))
+    else:
+        say(f"{bank.path}  release {bank.release.name}\n\n{shown_canaries(report)}")
+    return 1 if report.faults else 0
 
 
 def _progress(done: int, total: int) -> None:

@@ -6,5 +6,7 @@
 * ``bootstrap``  intervals by resampling documents
 * ``questions``  questions with the places of their evidence
 * ``recall``     how much of that evidence a search finds under a budget
+* ``canaries``   planted texts: whether they are whole, who finds them, which memory knows them
+* ``thresholds`` which thresholds of rules make a better store of equal size
 * ``speed``      how long a token takes with each memory
 """

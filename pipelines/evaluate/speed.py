@@ -52,7 +52,7 @@ def speeds(bank: Bank, memories: Sequence[str]) -> list[Speed]:
     prompts = _prompts(bank, tokenizer)
     stored = StoredMemories(bank.view)
     loaded = {name: stored.load(name) for name in memories}
-    weights = {name: _weight(bank, memory) for name, memory in loaded.items()}
+    weights = {name: weight_of(bank, memory) for name, memory in loaded.items()}
     sizes = {"base": _bytes(model)} | {name: _bytes(memory.module) for name, memory in loaded.items()}
     seconds: dict[str, list[float]] = {name: [] for name in sizes}
     for _ in range(ROUNDS):
@@ -66,7 +66,7 @@ def speeds(bank: Bank, memories: Sequence[str]) -> list[Speed]:
     return [Speed(name, generated / median[name], median[name] / median["base"], sizes[name]) for name in sizes]
 
 
-def _weight(bank: Bank, memory: Memory) -> float | Schedule:
+def weight_of(bank: Bank, memory: Memory) -> float | Schedule:
     """What the memory is attached with: its gate where the bank has one of it, else its weight."""
     name = memory.info.name
     if name in stored_gates(bank.view):

@@ -25,6 +25,7 @@ from pydantic import Field
 
 from pipelines.sources.contracts import Document, Reject
 from pipelines.sources.inside import Inside, pour, spooled
+from pipelines.sources.office import open_document
 from pipelines.sources.text import open_failed, size_of
 from pipelines.sources.zstd_frames import is_whole
 
@@ -50,8 +51,8 @@ _COPY = "copy or pack it again."
 
 
 def recognise(name: str, head: bytes) -> bool:
-    """Their magic; a tar has it behind its first name."""
-    return head.startswith((ZIP, b"PK\5\6", *_ENDINGS)) or _is_tar(head)
+    """Their magic; a tar has it behind its first name. A file of OpenDocument is a zip, and no archive."""
+    return not open_document(head) and (head.startswith((ZIP, b"PK\5\6", *_ENDINGS)) or _is_tar(head))
 
 
 def _is_tar(head: bytes) -> bool:

@@ -89,9 +89,10 @@ class Folder(Records):
 
     def other(self, locator: str, head: bytes) -> Reject | None:
         """Another format is no plain text, even where its letters can be read."""
-        if phrase := marked_up(head):
-            return Reject(locator, f"It is {phrase}, and no plain text; convert it to text or HTML, or leave it out.")
         form = recognised(os.path.basename(locator), head)
+        phrase = marked_up(head)
+        if phrase and (form is None or form.kind in TEXT_KINDS):
+            return Reject(locator, f"It is {phrase}, and no plain text; convert it to text or HTML, or leave it out.")
         if self.others == "leave":
             return self.left(locator, form)
         lines = locator.lower().endswith(JSON_LINES)

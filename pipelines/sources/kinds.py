@@ -26,6 +26,7 @@ SOURCES: dict[str, str] = {
     "html": "pipelines.sources.html:WebPages",
     "pdf": "pipelines.sources.pdf:PortableDocuments",
     "docx": "pipelines.sources.docx:WordDocuments",
+    "odt": "pipelines.sources.odt:OpenDocuments",
     "pptx": "pipelines.sources.pptx:Slides",
     "xlsx": "pipelines.sources.xlsx:Spreadsheets",
     "epub": "pipelines.sources.epub:Books",

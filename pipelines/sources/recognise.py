@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, cast
 from mnemic.errors import PluginError
 from mnemic.plugins import plugins
 from pipelines.sources.json_values import MARK
+from pipelines.sources.office import open_document
 
 HEAD = 1 << 16
 """Bytes of a file that a reader is shown."""
@@ -44,6 +45,7 @@ class Format:
 _DOCUMENTS: tuple[Format, ...] = (
     Format("pdf", "pipelines.sources.pdf", "a PDF"),
     Format("epub", "pipelines.sources.epub", "an electronic book (EPUB)"),
+    Format("odt", "pipelines.sources.odt", "a text of OpenDocument"),
     Format("docx", "pipelines.sources.docx", "a Word document"),
     Format("pptx", "pipelines.sources.pptx", "a presentation"),
     Format("xlsx", "pipelines.sources.xlsx", "a spreadsheet"),
@@ -131,6 +133,8 @@ def unreadable(head: bytes) -> str:
     """What a file is that nothing reads, as a phrase; "" where its beginning tells nothing."""
     if head[4:8] == b"ftyp":
         return "a video or an image"
+    if open_document(head):
+        return "a table, a presentation or a drawing of OpenDocument; save it as .xlsx, .pptx or .pdf"
     return next((title for magic, title in _UNREADABLE if head.startswith(magic)), "") or marked_up(head)
 
 

@@ -16,6 +16,7 @@ from operators.sections import Section
 from pipelines.identity import Record, models_of, resolved_fields
 from pipelines.recipe import Recipe
 from pipelines.sections import BUILT_IN, sections
+from pipelines.sources.canaries import PlantedDocuments
 from pipelines.sources.columns import titled
 from pipelines.steps.contracts import Context, Status, Step
 from pipelines.steps.declared import resolved, step_of, with_optional
@@ -41,6 +42,8 @@ def each_step(recipe: Recipe, device: str | None = None) -> Iterator[Step]:
     """
     titles = getattr(recipe, CONTEXT.name) is not None
     sources = titled(recipe.sources) if titles else recipe.sources
+    if recipe.canaries is not None:
+        sources = (*sources, PlantedDocuments(recipe.canaries))
     personal = None if recipe.curate is None or recipe.curate.pii is None else PersonalData.of(recipe.curate.pii)
     masking = None if personal is None else personal.masking
     read = ReadStep(sources, recipe.max_document_bytes, recipe.fragment_characters, titles, masking=masking)

@@ -26,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 
 from mnemic.arrays import RowIds, Vectors
+from mnemic.canaries import NOT_PLANTED
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import add_fields
 from mnemic.dataset.write import WrittenFragment, write_whole
@@ -64,7 +65,8 @@ Look = Callable[[Snapshot, int], Iterator[pa.RecordBatch]]
 
 def semantic_step(record: Record, operator: Semantic, after: tuple[str, ...]) -> InClustersStep:
     """Events that say the same are looked for inside their clusters."""
-    return InClustersStep(record, operator, "events", ("id",), ("id",), after, where=LEAVES, needs=(COLUMN,))
+    where = f"{LEAVES} AND {NOT_PLANTED}" if operator.planted else LEAVES
+    return InClustersStep(record, operator, "events", ("id",), ("id",), after, where=where, needs=(COLUMN,))
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,8 @@ def matches_counted(contamination: Snapshot) -> Compute:
 def curate_step(record: Record, operator: Curate, after: tuple[str, ...]) -> CurateStep:
     """The step of the section `curate`."""
     ids = ("id",) if CONTAMINATION in after else ()
-    return CurateStep(record, operator, "documents", (*ids, *operator.columns_read), after, rows_at_once=ROWS)
+    source = ("source",) if operator.planted else ()
+    return CurateStep(record, operator, "documents", (*ids, *source, *operator.columns_read), after, rows_at_once=ROWS)
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ _SPANS = pa.list_(pa.struct([pa.field("start", pa.int64()), pa.field("end", pa.i
 
 def edits_step(record: Record, operator: Edits, after: tuple[str, ...]) -> EditsStep:
     """The step of the section `edits`."""
-    return EditsStep(record, operator, "documents", ("id", "text"), after)
+    source = ("source",) if operator.planted else ()
+    return EditsStep(record, operator, "documents", ("id", *source, "text"), after)
 
 
 def undecided(store: Store, steps: Iterable[Step]) -> list[tuple[str, list[str]]]:

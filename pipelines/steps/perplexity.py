@@ -83,7 +83,8 @@ class PerplexityStep(RecordedStep):
     @property
     def parts(self) -> tuple[GrowStep, GrowStep]:
         """The documents first: units take what is decided about them."""
-        columns = ("id", "statistics", *(name for name in OF_COLUMNS if name in self.after))
+        source = ("source",) if self.operator.planted else ()
+        columns = ("id", *source, "statistics", *(name for name in OF_COLUMNS if name in self.after))
         documents = _Documents(self.record, self.operator, "documents", columns, self.after, where=PASSING)
         return documents, _Units(self.record, JudgedUnits(), "units", ("document",), self.after)
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from mnemic.canaries import NOT_PLANTED, PLANTED
 from mnemic.catalogue import CATALOGUE, DatasetSpec
 from mnemic.conditions.rewrite import rewritten
 from mnemic.dataset import Snapshot, Store
@@ -118,6 +119,7 @@ class QualityStep(RecordedStep):
         lowest: list[str] = []
         for condition in Quality.conditions(examples):
             where = rewritten(condition, pa.schema(fields), "documents")
+            where = f"({where}) AND {NOT_PLANTED}" if self.operator.planted else where
             for batch in documents.scan(["id"], where, batch_size=65536):
                 lowest = sorted({*lowest, *batch["id"].to_pylist()})[: 2 * MOST]
         return lowest
@@ -130,6 +132,8 @@ class QualityStep(RecordedStep):
         if CONTAMINATION in self.after:
             counting = matches_counted(store[CONTAMINATION].require())
         columns = ["id", "statistics", *(name for name in OF_COLUMNS if name in self.after)]
+        if self.operator.planted:
+            columns, names = [*columns, "source"], {*names, PLANTED}
         for batch in documents.scan(columns, batch_size=65536):
             fired = judge(rules, values_of(batch if counting is None else counting(batch), names)).fired.any(axis=1)
             lowest = sorted([*lowest, *batch["id"].filter(pa.array(fired)).to_pylist()])[: 2 * MOST]

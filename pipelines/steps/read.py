@@ -32,6 +32,7 @@ from operators.contracts import Resources
 from pipelines import faults
 from pipelines.identity import Record
 from pipelines.seen import SeenIds
+from pipelines.sources.canaries import PlantedDocuments
 from pipelines.sources.columns import TITLE, Columns, columns_of, typed, unsaid
 from pipelines.sources.contracts import Item, Reject, Source
 from pipelines.sources.listing import items_of
@@ -308,7 +309,9 @@ class ReadStep:
                     rows, size = [], 0
 
                 for index, key, item in chunk.items:
-                    for result in _read_item(sources[index], key, item, limit, masking):
+                    source = sources[index]
+                    masks = None if isinstance(source, PlantedDocuments) else masking  # nothing of a canary is cut
+                    for result in _read_item(source, key, item, limit, masks):
                         if "reason" in result:
                             rejects.add(result, accepted)  # type: ignore[arg-type]
                             continue

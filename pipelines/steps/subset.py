@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mnemic.arrays import Floats
+from mnemic.canaries import NOT_PLANTED
 from mnemic.dataset import Snapshot, Store
 from mnemic.ids import hash_parts
 from mnemic.kept import KEPT
@@ -95,4 +96,5 @@ class Leaves:
 
 def subset_step(record: Record, operator: Subset, after: tuple[str, ...]) -> SubsetStep:
     """The step of the section `subset`."""
-    return SubsetStep(record, operator, "documents", ("id",), ("id",), after, where=KEPT, needs=("duplicate_of",))
+    columns, where = (("id", "source"), f"{KEPT} AND {NOT_PLANTED}") if operator.planted else (("id",), KEPT)
+    return SubsetStep(record, operator, "documents", ("id",), columns, after, where=where, needs=("duplicate_of",))

@@ -115,7 +115,7 @@ def test_all_sections_keep_them(tiny):
     assert fingerprints({**tiny, **EVERYTHING}) == FINGERPRINTS["everything"]
     of_rules = {*FINGERPRINTS["curated"], *FINGERPRINTS["judged"]} - set(FINGERPRINTS["everything"])
     every = {"read", *(section.step_called for section in BUILT_IN)}
-    assert set(FINGERPRINTS["everything"]) | of_rules | set(FINGERPRINTS["placed"]) | {"subset"} == every
+    assert set(FINGERPRINTS["everything"]) | of_rules | set(FINGERPRINTS["placed"]) | {"subset", "canaries"} == every
 
 
 def test_units_that_know_where_they_stand_keep_them(tiny):
@@ -134,6 +134,14 @@ def test_a_subset_changes_what_is_made_of_it_alone(tiny, tmp_path):
     plain, chosen = fingerprints({**tiny, **curated(tmp_path)}), fingerprints({**tiny, **curated(tmp_path, share=0.5)})
     assert chosen.pop("subset") == "0428740273b24da5e093c42b1905eaea"
     assert {step for step in plain if plain[step] != chosen[step]} == OF_THE_DATASTORE
+
+
+def test_canaries_change_no_other_step(tiny, tmp_path):
+    plain = curated(tmp_path, share=0.5)
+    planted = {"curate": {**plain["curate"], "canaries": {"count": 2, "tokens": 40}}}
+    records = fingerprints({**tiny, **planted})
+    assert records.pop("canaries") == "af7a4df0063cdd48a77d7bde6cc9b2cf"
+    assert records == fingerprints({**tiny, **plain})
 
 
 OF_THE_DATASTORE = {"datastore", "neighbours", "teacher", "imitate"}

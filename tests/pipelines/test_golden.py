@@ -12,6 +12,7 @@ import pytest
 from tiny_bank import CONTEXT, EVERYTHING, OTHER_COLUMNS, curated, tiny_recipe, write_corpus
 
 import mnemic
+from mnemic.canaries import CANARIES
 from mnemic.dataset import Store
 from mnemic.ids import hash_parts
 from mnemic.schema import CONTAMINATION, DOCUMENTS, EDGES, SUFFIXES, UNITS, events
@@ -46,6 +47,7 @@ EXACT = {
     "contained": (1, "f7f7480eddfbed2978e48965ced67553"),
     "tokens": (1, "3d103c195a6edcf08d54f4cc4bc79097"),
     "suffixes": (1, "033164dca14a2876583397581ffe18bc"),
+    "canaries": (1, "9718fc985420d9ef173de9645e8ec87a"),
     "subset": (1, "3bb501b81dc004058d77e56f04864099"),
 }
 """Step -> version, hash of what it wrote."""
@@ -95,13 +97,26 @@ def halved(recipe, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def planted(recipe, tmp_path_factory):
+    """The same corpus with canaries."""
+    complete = {
+        **recipe,
+        "curate": {"canaries": {"tokens": 40}},
+        "bank": str(tmp_path_factory.mktemp("planted") / "bank"),
+    }
+    mnemic.build(complete, device="cpu", until="canaries")
+    return complete
+
+
+@pytest.fixture(scope="module")
 def bank(recipe):
     return mnemic.open_bank(recipe["bank"])
 
 
 @pytest.fixture(scope="module")
 def versions(recipe, judged):
-    whole = load_recipe({**recipe, **judged, **CONTEXT})
+    curate = {**judged["curate"], "canaries": {"tokens": 40}}
+    whole = load_recipe({**recipe, **judged, **CONTEXT, "curate": curate})
     return {step.name: step.record.version for step in steps_of(whole, "cpu")}
 
 
@@ -134,6 +149,7 @@ def written_by_rules(recipe, step):
         "edits": ("documents", ("id",), ("edits",)),
         "context": ("units", ("document", "ordinal"), ("text", "context")),
         "subset": ("documents", ("id",), ("subset",)),
+        "canaries": ("canaries", ("document",), tuple(CANARIES.names)),
     }[step]
     rows = Store(recipe["bank"])[dataset].require().table(list(dict.fromkeys((*key, *columns))))
     ordered = rows.sort_by([(name, "ascending") for name in key]).to_pylist()
@@ -223,9 +239,9 @@ def test_every_step_has_its_output_here(versions):
 
 
 @pytest.mark.parametrize("step", EXACT)
-def test_exact_output_is_that_of_the_recorded_version(step, bank, judged, placed, halved, versions):
+def test_exact_output_is_that_of_the_recorded_version(step, bank, judged, placed, halved, planted, versions):
     version, recorded = EXACT[step]
-    other = judged if step in CURATED else {"context": placed, "subset": halved}.get(step)
+    other = judged if step in CURATED else {"context": placed, "subset": halved, "canaries": planted}.get(step)
     rows = written(bank, step) if other is None else written_by_rules(other, step)
     output = hash_parts(json.dumps(rows, default=str))
     assert versions[step] == version, f"record the output of version {versions[step]}: {output}"

@@ -25,7 +25,7 @@ from pipelines.sources.kinds import find_source
 from pipelines.sources.recognise import recognised
 
 LIMIT = 1_000_000
-ZIPS = ("docx", "pptx", "xlsx", "epub")
+ZIPS = ("docx", "odt", "pptx", "xlsx", "epub")
 Read = Callable[..., list[Document | Reject]]
 
 
@@ -66,7 +66,7 @@ def test_every_format_is_recognised_by_its_content(name: str) -> None:
         assert form is not None and form.kind == kind
 
 
-@pytest.mark.parametrize("name", ["html", "mhtml", "pdf", "docx", "pptx", "xlsx", "epub", "notebook"])
+@pytest.mark.parametrize("name", ["html", "mhtml", "pdf", "docx", "odt", "fodt", "pptx", "xlsx", "epub", "notebook"])
 def test_a_format_is_never_taken_as_plain_text(name: str, tmp_path: Path) -> None:
     kind, files = SAMPLES[name]
     (tmp_path / "file.txt").write_bytes(next(iter(files.values()))())
@@ -76,7 +76,7 @@ def test_a_format_is_never_taken_as_plain_text(name: str, tmp_path: Path) -> Non
     assert f"`kind: {kind}`" in result.reason
 
 
-@pytest.mark.parametrize("name", ["html", "pdf", "docx", "epub", "markdown", "code"])
+@pytest.mark.parametrize("name", ["html", "pdf", "docx", "odt", "epub", "markdown", "code"])
 def test_a_file_in_an_archive_gives_the_same_text(name: str, tmp_path: Path) -> None:
     kind, files = SAMPLES[name]
     ((path, make),) = files.items()
@@ -323,6 +323,7 @@ def test_a_broken_chapter_costs_itself(read: Read) -> None:
 def test_bombs_of_zip_and_xml_are_rejects(kind: str, read: Read) -> None:
     main = {
         "docx": "word/document.xml",
+        "odt": "content.xml",
         "pptx": "ppt/presentation.xml",
         "xlsx": "xl/workbook.xml",
         "epub": "META-INF/container.xml",
