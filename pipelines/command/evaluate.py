@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
+from functools import partial
 
 from mnemic.bank import open_bank
 from mnemic.facts import consistent
@@ -15,6 +15,7 @@ from pipelines.evaluate.bank import COSTS, PARTS, Evaluation, GatedSet, Perplexi
 from pipelines.evaluate.bootstrap import Comparison
 from pipelines.evaluate.questions import Skipped, read_questions
 from pipelines.evaluate.recall import Recall, Recalls, evidence_recall
+from pipelines.live import Working
 
 SUMMARY = "the numbers: duplicates, perplexity with and without memory"
 EXAMPLES = """  mnemic eval memory/python-environment
@@ -44,13 +45,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.questions is None:
-        with consistent("The rows and records", arguments.bank):
-            evaluation = evaluate(arguments.bank, release=arguments.release, speed=arguments.speed)
+        with consistent("The rows and records", arguments.bank), Working("opening the bank") as doing:
+            evaluation = evaluate(arguments.bank, release=arguments.release, speed=arguments.speed, doing=doing)
         say(json.dumps(evaluation.as_json()) if arguments.json else shown(evaluation))
         return 0
     questions, skipped = read_questions(arguments.questions)
     bank = open_bank(arguments.bank, arguments.release)
-    recalls = [evidence_recall(bank, questions, level, _progress) for level in arguments.level or [None]]
+    with Working("encoding the questions") as doing:
+        asking = partial(doing, "questions")
+        recalls = [evidence_recall(bank, questions, level, asking) for level in arguments.level or [None]]
     if arguments.json:
         facts = {"bank": bank.path, "release": bank.release.name, "skipped": [vars(one) for one in skipped]}
         say(json.dumps({**facts, "recall": [one.as_json() for one in recalls]}))
@@ -58,11 +61,6 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"{bank.path}  release {bank.release.name}")
         say("\n\n".join([*(shown_recall(one) for one in recalls), *_shown_skipped(skipped)]))
     return 0
-
-
-def _progress(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{done:,} of {total:,} questions", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
 
 def shown_recall(recalls: Recalls) -> str:
