@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic import inside
 from mnemic.encoder import BATCH_TOKENS, LONG_TEXTS, POOLINGS, TextEncoder, resolve_settings, revision, vector_size
 from mnemic.errors import ModelError
 from mnemic.hardware import dtype_fault
@@ -126,7 +127,10 @@ class Embed:
 
         def embed(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
             texts = pc.dictionary_encode(with_context(batch))
-            embeddings = self._directions(encoder.encode(texts.dictionary.to_pylist()), texts.dictionary)
+            rows, distinct = len(batch), len(texts.dictionary)
+            with inside.told_as(lambda sequences: min(sequences * rows // max(distinct, 1), rows)):
+                vectors = encoder.encode(texts.dictionary.to_pylist())
+            embeddings = self._directions(vectors, texts.dictionary)
             embedded = column(embeddings[texts.indices.to_numpy()])
             return pa.RecordBatch.from_arrays([embedded], schema=schema), NO_REJECTS
 

@@ -16,9 +16,10 @@ from mnemic.command.trace import shown as shown_trace
 from mnemic.errors import MnemicError
 from mnemic.hardware import has_bfloat16
 from mnemic.suffixes.stored import has_suffixes
-from mnemic.terminal import plain
+from mnemic.terminal import coloured, plain
 from pipelines.command.evaluate import shown
 from pipelines.evaluate.bank import evaluate
+from pipelines.live import Working
 from pipelines.progress import TerminalLines
 from pipelines.recipe import load_recipe
 from pipelines.run import build
@@ -45,20 +46,23 @@ def main(recipe: str = "demo") -> int:
     items = source.manifest()
     print(f"{len(items)} packages, a seeded sample of this environment: {', '.join(item.locator for item in items)}\n")
     try:
-        result = build(loaded, sinks=[TerminalLines(sys.stdout)])
+        with TerminalLines(sys.stdout) as lines:
+            result = build(loaded, sinks=[lines])
     except MnemicError as error:
         print(f"mnemic: {plain(str(error))}", file=sys.stderr)
         return error.exit_code
     if result.steps:
         print("\nseconds: " + "  ".join(f"{step.step} {step.seconds:.1f}" for step in result.steps))
     clock = time.monotonic()
-    print("\n" + shown(evaluate(result.bank)))
+    with Working("opening the bank", sys.stdout) as doing:
+        evaluation = evaluate(result.bank, doing=doing)
+    print("\n" + shown(evaluation))
     print(f"\nevaluated in {time.monotonic() - clock:.1f} s\n")
     print(f'$ mnemic search {result.bank} "{QUESTION}" --words 120\n')
     command(["search", result.bank, QUESTION, "--words", "120"])
     if has_suffixes(open_bank(result.bank).view):
         print(f'\n$ echo "{SENTENCE}" | mnemic trace {result.bank}\n')
-        print(shown_trace(open_bank(result.bank).trace(SENTENCE), sys.stdout.isatty()))
+        print(shown_trace(open_bank(result.bank).trace(SENTENCE), coloured(sys.stdout)))
     print(
         "\nIn Python:\n\n"
         "    import mnemic\n"

@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Literal, TextIO
 
 from mnemic.terminal import plain
+from pipelines.live import LiveLine, duration, left, memory, rate
 
 ProgressKind = Literal[
-    "run-start", "waiting", "step-start", "fragment", "progress", "commit", "reject", "repair", "step-end", "run-end"
+    "run-start",
+    "waiting",
+    "checking",
+    "step-start",
+    "fragment",
+    "progress",
+    "commit",
+    "reject",
+    "repair",
+    "step-end",
+    "run-end",
 ]
 
 
 @dataclass(frozen=True)
 class ProgressEvent:
-    """One event of a run. ``kind`` is "waiting" while another run has the lease, "fragment" when one is computed."""
+    """One event of a run. ``kind`` is "waiting" while another run has the lease, "fragment" when one is computed.
+
+    "checking" and "step-start" have which step of how many it is in ``done`` and ``total``. "progress" has the
+    ``workers`` of the step and its ``device``, if the build was told one.
+    """
 
     kind: ProgressKind
     run: str
@@ -30,6 +47,8 @@ class ProgressEvent:
     fragment: int | None = None
     seconds: float = 0.0
     message: str = ""
+    workers: int = 0
+    device: str = ""
     at: float = field(default_factory=time.time)
 
 
@@ -46,62 +65,85 @@ class JsonLog:
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - lives as long as the run
 
     def __call__(self, event: ProgressEvent) -> None:
-        self._file.write(json.dumps({key: value for key, value in asdict(event).items() if value not in ("", None)}))
+        facts = {key: value for key, value in asdict(event).items() if value not in ("", None)}
+        self._file.write(json.dumps(facts if event.workers else {k: v for k, v in facts.items() if k != "workers"}))
         self._file.write("\n")
         self._file.flush()
 
 
 class TerminalLines:
-    """One line per step: rewritten in place on a terminal, printed every ten seconds elsewhere.
+    """A live line of the running step on a terminal; elsewhere a line every ten seconds while there is progress.
 
-    The first few rejects of a step are printed, and the number of the others.
+    A finished step leaves one line: which it is of how many, rows, pace and time. Of the rejects of a step the first
+    few are printed, and the number of the others. As a context manager it draws between events too, and ends with the
+    block.
     """
 
     def __init__(self, stream: TextIO | None = None, every: float = 10.0) -> None:
-        self._stream = stream or sys.stderr
-        self._live = self._stream.isatty()
-        self._every = 0.2 if self._live else every
-        self._started = self._last = 0.0
+        self._line = LiveLine(stream or sys.stderr, self._live_text)
+        self._every = every
+        self._started = self._last = time.time()
         self._rejects = 0
-        self._closed = False
+        self._place = ""
+        self._head = "starting"
+        self._latest: ProgressEvent | None = None
+
+    def __enter__(self) -> TerminalLines:
+        self._line.open()
+        self._line.draw()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._line.close()
 
     def __call__(self, event: ProgressEvent) -> None:
+        if event.kind in ("checking", "step-start"):
+            self._place = f"[{event.done}/{event.total}] " if event.total else ""
+            self._head = f"{event.step:<12}" + ("looking for what is left" if event.kind == "checking" else "starting")
+            self._latest = None
         if event.kind == "step-start":
             self._started = self._last = event.at
             self._rejects = 0
-        elif event.kind == "progress" and event.at - self._last >= self._every and event.done < event.total:
-            self._last = event.at
-            self._write(event, end="" if self._live else "\n")
+        elif event.kind == "progress":
+            self._latest = event
+            if not self._line.live and event.at - self._last >= self._every and event.done < event.total:
+                self._last = event.at
+                self._line.line(self._text(event))
         elif event.kind == "step-end":
             if self._rejects > REJECTS_TOLD:
-                more = f"  and {self._rejects - REJECTS_TOLD:,} more; `mnemic show BANK --failures` lists them"
-                self._line(more, "\n")
-            self._write(event, end="\n")
+                more = self._rejects - REJECTS_TOLD
+                self._line.line(f"  and {more:,} more; `mnemic show BANK --failures` lists them")
+            self._head, self._latest = "", None
+            self._line.line(self._text(event))
         elif event.kind == "reject":
             self._rejects += 1
             if self._rejects <= REJECTS_TOLD:
-                self._line(plain(event.message), "\n")
+                self._line.line(plain(event.message))
         elif event.kind in ("waiting", "repair", "run-end") and event.message:
-            self._line(plain(event.message), "\n")
+            self._line.line(plain(event.message))
+        self._line.draw()
 
-    def _write(self, event: ProgressEvent, end: str) -> None:
+    def _text(self, event: ProgressEvent) -> str:
         elapsed = event.seconds or event.at - self._started
-        parts = [f"{event.step:<12}"]
+        parts = [f"{self._place}{event.step:<12}"]
         if event.message:
             parts.append(plain(event.message))
         elif event.total:
-            rate = event.done / elapsed if elapsed > 0 else 0.0
-            parts.append(f"{event.done:,} / {event.total:,} {event.unit}  {rate:,.0f}/s")
-            if 0 < event.done < event.total and rate:
-                parts.append(f"{(event.total - event.done) / rate:,.0f} s left")
-        parts.append(f"{elapsed:.1f} s")
-        self._line("  ".join(parts), end)
+            ended = event.done == event.total and event.kind == "step-end"
+            parts.append(f"{event.done:,} {event.unit}" if ended else f"{event.done:,} / {event.total:,} {event.unit}")
+            parts += [rate(event.done, elapsed), left(event.done, event.total, elapsed)]
+        return "  ".join([*filter(None, parts), duration(elapsed)])
 
-    def _line(self, text: str, end: str) -> None:
-        if self._closed:
-            return
-        try:
-            self._stream.write(f"\r\x1b[2K{text}{end}" if self._live else f"{text}{end}")
-            self._stream.flush()
-        except BrokenPipeError:  # nobody reads any more (`| head`); that is no reason to stop building
-            self._closed = True
+    def _live_text(self) -> str:
+        now = time.time()
+        if self._latest is None:
+            if not self._head:
+                return ""
+            return "  ".join(filter(None, [f"{self._place}{self._head}", duration(now - self._started), memory()]))
+        latest = self._latest
+        text = self._text(dataclasses.replace(latest, at=now))
+        workers = f"{latest.workers} worker{'s' * (latest.workers != 1)}" if latest.workers else ""
+        rejects = f"{self._rejects:,} left out" if self._rejects else ""
+        return "  ".join(filter(None, [text, workers, latest.device, rejects, memory()]))

@@ -144,6 +144,7 @@ class Building:
     def run(self, step: Step) -> StepResult | None:
         """Do what is left of ``step``; None when that is nothing. Raises when what it left is nothing to go on with."""
         result = None
+        self._emit(ProgressEvent("checking", self.run_id, step.name, *self._place(step.name)))
         if not state_of(step, self.store).done:
             result = self._run(step.name, step.record.fingerprint, step.run)
         step.check(self.store, self.recipe.max_rejects)
@@ -183,7 +184,8 @@ class Building:
         self._fence.undo(self._guarded())
         mine = self._context.of(name)
         started, clock = datetime.now(UTC), time.monotonic()
-        mine.emit("step-start")
+        number, of = self._place(name)
+        mine.emit("step-start", done=number, total=of)
         try:
             action(mine)
         except Exception as error:
@@ -197,6 +199,11 @@ class Building:
         mine.emit("step-end", done=mine.tally.rows, total=mine.tally.rows, unit="rows", seconds=seconds)
         self.done.append(StepResult(name, mine.tally.rows, mine.tally.rejects, seconds))
         return self.done[-1]
+
+    def _place(self, name: str) -> tuple[int, int]:
+        """Which step it is of how many, the release counted last."""
+        names = [*(step.name for step in self.steps), *([] if self.options.until else ["release"])]
+        return (names.index(name) + 1, len(names)) if name in names else (0, 0)
 
     def _note(
         self, context: Context, fingerprint: str, started: datetime, seconds: float, error: Exception | None = None

@@ -8,7 +8,7 @@ import sys
 
 from mnemic.bank import open_bank
 from mnemic.command.trace import add_filters, where_of
-from mnemic.terminal import one_line, plain, say
+from mnemic.terminal import coloured, one_line, plain, say
 from mnemic.trace import Occurrence
 
 SUMMARY = "the places of exactly these characters, and how many there are"
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         say(json.dumps(occurrences.as_json()))
         return 0
     for place in occurrences:
-        print(_line(place, sys.stdout.isatty()))
+        print(_line(place, coloured(sys.stdout)))
     places = f"{occurrences.total:,} place{'s' * (occurrences.total != 1)}"
     documents = f"{occurrences.documents:,} document{'s' * (occurrences.documents != 1)}"
     say(f"{places} in {documents}, from release {bank.release.name}")

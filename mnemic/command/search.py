@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import re
+import shutil
 import sys
-import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,28 +14,25 @@ from mnemic.bank import Bank, open_bank
 from mnemic.errors import QueryError
 from mnemic.schema import LEVELS
 from mnemic.search import Hit, Results
-from mnemic.terminal import one_line, plain, say
+from mnemic.search.people import check_names
+from mnemic.search.shown import Style, best_first, roots, shown, surroundings
+from mnemic.terminal import coloured, plain, say
+from mnemic.view import fitting
 
 SUMMARY = "events that answer a question, under a budget of words"
 EXAMPLES = """  mnemic search memory/python-environment "how do I tag a dataset version?"
   mnemic search memory/notes "who owns the parser?" --words 200 --source wiki --after 2026-01-31
   mnemic search memory/chats "what did Ada mend?" --tenant team --level event
   mnemic search memory/notes "releases" --where "words > 20" --json
-  mnemic search memory/notes "who owns the parser?" --text    the passages, for a prompt
-  mnemic search memory/notes                    asks for questions, one a line"""
+  mnemic search memory/notes "who owns the parser?" --around 1    with the row before and after each
+  mnemic search memory/notes "who owns the parser?" --explain     with scores, ranks and ids
+  mnemic search memory/notes "who owns the parser?" --text        the passages, for a prompt
+  mnemic search memory/notes                                      asks for questions, one a line"""
 
 _FILTERS = ("tenant", "source", "collection", "session", "speaker")
-_SIGNALS = {
-    "similarity": "cosine",
-    "bm25": "bm25",
-    "event_bm25": "event",
-    "document_bm25": "document",
-    "part_similarity": "part",
-    "title_bm25": "title",
-}
-_COSINES = ("similarity", "part_similarity")
 _OF_CONTEXT = ("part_similarity", "title_bm25")
 """Signals that only banks with `context` have, and their JSON."""
+_AROUND = 9
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="follow titles that the question and the best texts name (default: yes, but at the levels event and turn)",
     )
+    parser.add_argument("--explain", action="store_true", help="show the scores, the ranks and the id of each event")
+    parser.add_argument(
+        "--around", type=int, default=0, metavar="N", help="show N rows before and after each, at most 9"
+    )
     parser.add_argument("--release", help="a release other than the newest")
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -67,7 +67,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if not 0 <= arguments.around <= _AROUND:
+        raise QueryError(f"--around {arguments.around} rows cannot be shown; give a number from 0 to {_AROUND}.")
     bank = open_bank(arguments.bank, arguments.release)
+    check_names(bank.view, _named(arguments))
     settings = {
         "words": arguments.words,
         "tokens": arguments.tokens,
@@ -120,34 +123,19 @@ def _answer(bank: Bank, question: str, settings: dict[str, Any], arguments: argp
     if arguments.text:
         say(results.text())
         return
-    terms = {_root(word) for word in re.findall(r"\w+", question.lower()) if len(word) > 2}
-    for hit in results:
-        print(_shown(hit, terms, sys.stdout.isatty(), arguments.dated))
+    style = Style(coloured(sys.stdout), arguments.explain, arguments.dated, roots(question))
+    hits = best_first(results)
+    with fitting(bank.view, "The events and documents"):
+        beside = surroundings(bank.view, hits, arguments.around)
+    width = min(shutil.get_terminal_size().columns - 4, 112) if sys.stdout.isatty() else 112
+    for number, hit in enumerate(hits, start=1):
+        print(shown(number, hit, style, beside, max(width, 20)))
     say(_summed_up(results, bank.release.name))
 
 
 def _summed_up(results: Results, release: str) -> str:
     scanned = "" if results.scanned >= 1 else f", {results.scanned:.1%} of the vectors compared"
     return f"{len(results)} event{'s' * (len(results) != 1)}, {results.words} words, from release {release}{scanned}"
-
-
-def _shown(event: Hit, terms: set[str], colour: bool, dated: bool = False) -> str:
-    where = f"{one_line(event.source, 200)}  {one_line(event.locator, 400)}"
-    when = f"  {event.time:%Y-%m-%d %H:%M}" if event.time else ""
-    scores = [
-        f"{name} {value:.3f}" if signal in _COSINES else f"{name} {value:.2f}"
-        for signal, name in _SIGNALS.items()
-        if (value := getattr(event, signal)) is not None
-    ]
-    signals = ", ".join([f"{event.reason}; fused {event.score:.4f}", *scores])
-    text = event.dated if dated else event.text
-    body = textwrap.indent("\n".join(textwrap.fill(line, 112) for line in plain(text).splitlines()), "    ")
-    if colour:
-        where = f"\x1b[1m{where}\x1b[0m"
-        body = re.sub(r"\w+", lambda word: _highlighted(word[0], terms), body)
-    facts = f"[{one_line(signals, 400)}]  {one_line(event.level, 40)} {one_line(event.id[:12], 12)}"
-    own = "".join(f"    {one_line(f'{name}: {_plain(value)}', 200)}\n" for name, value in event.metadata.items())
-    return f"{where}{when}\n    {facts}\n{own}{body}\n"
 
 
 def _facts(event: Hit, dated: bool) -> dict[str, Any]:
@@ -157,16 +145,3 @@ def _facts(event: Hit, dated: bool) -> dict[str, Any]:
     left_out = [name for name in _OF_CONTEXT if values[name] is None]
     facts = {name: value for name, value in values.items() if name not in left_out}
     return {**facts, "dated": event.dated} if dated else facts
-
-
-def _plain(value: object) -> str:
-    return ", ".join(value) if isinstance(value, list) else str(value)
-
-
-def _highlighted(word: str, terms: set[str]) -> str:
-    return f"\x1b[33m{word}\x1b[0m" if _root(word.lower()) in terms else word
-
-
-def _root(word: str) -> str:
-    """The word without an English ending, as the full-text index, which compares stems, may have found it."""
-    return re.sub(r"(?<=\w{3})(ings?|ed|e?s|ly|e)$", "", word)

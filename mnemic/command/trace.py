@@ -9,7 +9,7 @@ from typing import Any
 
 from mnemic.bank import Bank, open_bank
 from mnemic.errors import QueryError
-from mnemic.terminal import one_line, plain, say
+from mnemic.terminal import coloured, one_line, plain, say
 from mnemic.trace import LEAST, RARE, Trace, TracedSpan
 from mnemic.trace.tracer import LONGEST
 
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say(json.dumps(trace.as_json()))
     else:
-        print(shown(trace, sys.stdout.isatty()))
+        print(shown(trace, coloured(sys.stdout)))
     return 0
 
 

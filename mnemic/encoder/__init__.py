@@ -15,12 +15,15 @@ averaged, weighted by their tokens, so a token counts once, and the vector of a 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from mnemic.encoder.questions import QuestionBert
 from mnemic.encoder.settings import (
     LONG_TEXTS,
     POOLINGS,
@@ -55,16 +58,40 @@ class _Body(Protocol):
     def pooled(self, tokens: Tokens, pooling: str, small: bool = False) -> npt.NDArray[np.float32]: ...
 
 
+class _Later:
+    """A body that is loaded when it first encodes. ``dimension``: components of its vectors."""
+
+    def __init__(self, load: Callable[[], _Body], dimension: int) -> None:
+        self._load = load
+        self.dimension = dimension
+
+    @cached_property
+    def _body(self) -> _Body:
+        return self._load()
+
+    def pooled(self, tokens: Tokens, pooling: str, small: bool = False) -> npt.NDArray[np.float32]:
+        return self._body.pooled(tokens, pooling, small)
+
+
 class TextEncoder:
     """A sentence encoder on one device. Make one with `TextEncoder.load`.
 
-    ``tokenizer`` cuts texts into tokens, ``body`` is the forward pass over them with its pooling.
+    ``tokenizer`` cuts texts into tokens, ``body`` is the forward pass over them with its pooling. ``folder`` is that of
+    the model, whose questions are then encoded by `mnemic.encoder.questions` where it can; None on a GPU.
     """
 
-    def __init__(self, body: _Body, tokenizer: EncoderTokenizer, settings: EncoderSettings) -> None:
+    def __init__(
+        self, body: _Body, tokenizer: EncoderTokenizer, settings: EncoderSettings, folder: Path | None = None
+    ) -> None:
         self.body = body
         self.tokenizer = tokenizer
         self.settings = settings
+        self._folder = folder
+
+    @cached_property
+    def _questions(self) -> _Body:
+        """The pass over questions: without torch where that can be, and else that over texts."""
+        return (QuestionBert.load(self._folder) if self._folder else None) or self.body
 
     @classmethod
     def load(
@@ -99,7 +126,26 @@ class TextEncoder:
             max_tokens=max_tokens,
         )
         body, tokenizer = _load(address, resolve_dtype(dtype, device), device, settings.max_tokens, batch_tokens)
-        return cls(body, EncoderTokenizer(tokenizer, settings.max_tokens, settings.long_text == "windows"), settings)
+        backend, folder = tokenizer.backend_tokenizer, encoder_folder(address) if device == "cpu" else None
+        windows = settings.long_text == "windows"
+        return cls(body, EncoderTokenizer(backend, settings.max_tokens, windows), settings, folder)
+
+    @classmethod
+    def for_questions(cls, address: str, dtype: str = "auto", device: str = "cpu", **settings: Any) -> TextEncoder:
+        """The same as `load`, with the same arguments; what only texts need, torch too, is loaded with the first text.
+
+        That is so for a BERT on a CPU. Other models are loaded at once.
+        """
+        batch_tokens = settings.pop("batch_tokens", BATCH_TOKENS)
+        own, folder = resolve_settings(address, **settings), encoder_folder(address)
+        questions = QuestionBert.load(folder) if device == "cpu" else None
+        if questions is None:
+            return cls.load(address, dtype, device, batch_tokens=batch_tokens, **settings)
+        target = resolve_dtype(dtype, device)
+        body = _Later(lambda: _load(address, target, device, own.max_tokens, batch_tokens)[0], questions.dimension)
+        encoder = cls(body, EncoderTokenizer(questions.tokenizer, own.max_tokens, own.long_text == "windows"), own)
+        encoder._questions = questions
+        return encoder
 
     @classmethod
     def of_recipe(
@@ -114,7 +160,7 @@ class TextEncoder:
         resolved = {name: value for name, value in (recorded or {}).items() if name != "model"}
         settings = {**_BEFORE_SETTINGS, **section, **resolved}
         names = ("dtype", "max_tokens", "batch_tokens", "pooling", "normalize", "prompt", "query_prompt", "long_text")
-        return cls.load(
+        return cls.for_questions(
             settings["model"], device=device, **{name: settings[name] for name in names if name in settings}
         )
 
@@ -129,27 +175,28 @@ class TextEncoder:
         A text without any token is encoded as the special tokens alone. A text's vector is bit-equal in any batch; the
         price is that one text costs a whole batch.
         """
-        return self._vectors([self.settings.prompt + text for text in texts] if self.settings.prompt else texts)
+        prompt = self.settings.prompt
+        return self._vectors([prompt + text for text in texts] if prompt else texts, self.body)
 
     def encode_queries(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Vectors of questions, float32 [texts, dimension], with the prompt for questions; else as `encode`.
 
-        Batches are as small as the questions, so that one is answered soon: 5 ms of a core for all-MiniLM-L6-v2 in
-        bfloat16, 7 ms in float32. The shape of a batch may then differ from that of `encode`. Its vectors are met to
-        1e-5 in float32 and to 1e-2 in bfloat16; on x86 with AVX-512 they were bit-equal.
+        A BERT on a CPU encodes each question alone, in float32 and without torch (`mnemic.encoder.questions`): 10 ms of
+        a core for all-MiniLM-L6-v2. Other models take batches as small as the questions. The vectors of `encode` are
+        met to 1e-5 in float32 and to 1e-2 in bfloat16.
         """
         prompt = self.settings.query_prompt
-        return self._vectors([prompt + text for text in texts] if prompt else texts, small=True)
+        return self._vectors([prompt + text for text in texts] if prompt else texts, self._questions, small=True)
 
     def count_tokens(self, text: str) -> int:
         """Tokens of ``text``, however long, without special ones and prompt."""
         return self.tokenizer.count(text)
 
-    def _vectors(self, texts: Sequence[str], small: bool = False) -> npt.NDArray[np.float32]:
+    def _vectors(self, texts: Sequence[str], body: _Body, small: bool = False) -> npt.NDArray[np.float32]:
         if not len(texts):
             return np.zeros((0, self.dimension), np.float32)
         tokens = self.tokenizer([text.lower() for text in texts] if self.settings.lower else texts)
-        vectors = self._normalised(self.body.pooled(tokens, self.settings.pooling, small))
+        vectors = self._normalised(body.pooled(tokens, self.settings.pooling, small))
         if len(tokens) == len(texts):
             return vectors
         means = self._normalised(mean_of_windows(vectors, tokens, len(texts)))

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mnemic import inside
 from mnemic.arrays import Integers
 from mnemic.encoder.tokens import Tokens
 
@@ -170,7 +171,7 @@ class PackedBert:
         """
         import torch
 
-        vectors = np.empty((len(tokens), self.dimension), np.float32)
+        vectors, sequences = np.empty((len(tokens), self.dimension), np.float32), 0
         with torch.inference_mode():
             for stream in self.streams(tokens, small):
                 states = self.forward(stream)
@@ -179,6 +180,8 @@ class PackedBert:
                     part = states[first : first + count * length].view(count, length, -1)
                     vectors[stream.rows[start : start + count]] = _pool(part, pooling).numpy()
                     start += count
+                sequences += start
+                inside.tell(sequences)
         return vectors
 
     def streams(self, tokens: Tokens, small: bool = False) -> Iterator[PackedStream]:

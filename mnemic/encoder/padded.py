@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mnemic import inside
 from mnemic.arrays import Integers
 from mnemic.encoder.tokens import Tokens
 
@@ -38,7 +39,7 @@ class PaddedModel:
 
         With ``small`` a batch has as many rows as there are sequences for it, without dummies.
         """
-        vectors = np.empty((len(tokens), self.dimension), np.float32)
+        vectors, sequences = np.empty((len(tokens), self.dimension), np.float32), 0
         bucket_of = np.searchsorted(self._lengths, tokens.counts)
         for bucket in np.unique(bucket_of).tolist():
             length = int(self._lengths[bucket])
@@ -48,6 +49,8 @@ class PaddedModel:
             for start in range(0, len(members), rows):
                 chosen = members[start : start + rows]
                 vectors[chosen] = self._batch(tokens, chosen, rows, length, pooling)
+                sequences += len(chosen)
+                inside.tell(sequences)
         return vectors
 
     def _batch(self, tokens: Tokens, chosen: Integers, rows: int, length: int, pooling: str) -> npt.NDArray[np.float32]:

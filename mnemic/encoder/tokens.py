@@ -39,11 +39,11 @@ class Tokens:
 
 
 class EncoderTokenizer:
-    """A tokenizer of `transformers`, with one limit and one way with texts that exceed it."""
+    """A tokenizer of `tokenizers`, with one limit and one way with texts that exceed it."""
 
-    def __init__(self, tokenizer: Any, max_tokens: int, windows: bool) -> None:
-        self._backend = tokenizer.backend_tokenizer
-        self._special = int(tokenizer.num_special_tokens_to_add(pair=False))
+    def __init__(self, backend: Any, max_tokens: int, windows: bool) -> None:
+        self._backend = backend
+        self._special = int(backend.num_special_tokens_to_add(False))
         self._windows = windows
         self._counter: Any = None
         self._backend.no_padding()

@@ -15,8 +15,9 @@ from mnemic.errors import ModelError, QueryError
 from mnemic.links.follow import Links
 from mnemic.models import weights_hash
 from mnemic.schema import LEVELS, UNSAID
-from mnemic.search.answer import Budget, hits_of, sizes_of, token_counter, without_worst
-from mnemic.search.buffers import cut, reading_order, take
+from mnemic.search.answer import Budget, sizes_of, token_counter, without_worst
+from mnemic.search.buffers import cut, reading_order
+from mnemic.search.content import filled
 from mnemic.search.documents import rank_documents
 from mnemic.search.hybrid import EVENTS_HEARD, Ranked, rank_events
 from mnemic.search.results import Results
@@ -159,9 +160,8 @@ class Searcher:
             ranked = self._ranked(query, sought, conditions, level, near, budget.pool, follow)
         count = None if budget.tokens is None else token_counter(budget.tokenizer, lambda: self.encoder)
         sizes = sizes_of(view, ranked.facts, count, budget.dated)
-        places = take(sizes, ranked.neighbours, budget.tokens or budget.words, budget.k, budget.contiguity, budget.fit)
         with fitting(view, "The events and documents"):
-            hits = hits_of(view, ranked, places)
+            hits = filled(view, ranked, sizes, budget)
         if budget.words is not None and len(hits) == 1 and budget.fit == "within":
             hits = [cut(hits[0], budget.words)]
         results = Results(reading_order(hits), self.probed if routed is None else routed.share)

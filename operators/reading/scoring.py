@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnemic import languagemodel
+from mnemic import inside, languagemodel
 from mnemic.arrays import Floats32, Integers
 from mnemic.languagemodel.head import logit_blocks
 from mnemic.languagemodel.windows import Window, padded_windows, window_batches
@@ -118,6 +118,7 @@ def token_surprise(
     import torch
 
     surprise = [{name: np.full(len(row), np.nan, np.float32) for name in signals} for row in tokens]
+    scored, total = 0, max(sum(map(len, tokens)), 1)
     with torch.inference_mode():
         for shape, members in window_batches([len(row) for row in tokens], window, stride, batch_tokens):
             values = _forward(model, tokens, shape, members, signals)
@@ -127,6 +128,8 @@ def token_surprise(
                 for name in signals:
                     surprise[document][name][part.scored : part.end] = values[name][row : row + count]
                 row += count + 1
+                scored += count
+            inside.tell(len(tokens) * scored // total)
     return surprise
 
 

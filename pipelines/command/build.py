@@ -62,9 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
     sinks: list[Sink] = []
     if arguments.log:
         sinks.append(JsonLog(arguments.log))
-    if not arguments.quiet:
-        sinks.append(TerminalLines())
     with contextlib.ExitStack() as stack:
+        if not arguments.quiet:
+            sinks.append(stack.enter_context(TerminalLines()))
         if threading.current_thread() is threading.main_thread():
             sinks.append(stack.enter_context(Interruption()))
         options = BuildOptions(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
+from functools import partial
 
 from mnemic.bank import open_bank
 from mnemic.facts import consistent
@@ -17,6 +17,7 @@ from pipelines.evaluate.bootstrap import Comparison
 from pipelines.evaluate.canaries import canary_report
 from pipelines.evaluate.questions import Skipped, read_questions
 from pipelines.evaluate.recall import Recall, Recalls, evidence_recall
+from pipelines.live import Working
 
 SUMMARY = "the numbers: duplicates, perplexity with and without memory"
 EXAMPLES = """  mnemic eval memory/python-environment
@@ -55,13 +56,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.canaries:
         return _canaries(arguments)
     if arguments.questions is None:
-        with consistent("The rows and records", arguments.bank):
-            evaluation = evaluate(arguments.bank, release=arguments.release, speed=arguments.speed)
+        with consistent("The rows and records", arguments.bank), Working("opening the bank") as doing:
+            evaluation = evaluate(arguments.bank, release=arguments.release, speed=arguments.speed, doing=doing)
         say(json.dumps(evaluation.as_json()) if arguments.json else shown(evaluation))
         return 0
     questions, skipped = read_questions(arguments.questions)
     bank = open_bank(arguments.bank, arguments.release)
-    recalls = [evidence_recall(bank, questions, level, _progress) for level in arguments.level or [None]]
+    with Working("encoding the questions") as doing:
+        asking = partial(doing, "questions")
+        recalls = [evidence_recall(bank, questions, level, asking) for level in arguments.level or [None]]
     if arguments.json:
         facts = {"bank": bank.path, "release": bank.release.name, "skipped": [vars(one) for one in skipped]}
         say(json.dumps({**facts, "recall": [one.as_json() for one in recalls]}))
@@ -80,11 +83,6 @@ def _canaries(arguments: argparse.Namespace) -> int:
     else:
         say(f"{bank.path}  release {bank.release.name}\n\n{shown_canaries(report)}")
     return 1 if report.faults else 0
-
-
-def _progress(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{done:,} of {total:,} questions", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
 
 def shown_recall(recalls: Recalls) -> str:

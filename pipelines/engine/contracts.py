@@ -58,6 +58,10 @@ class Engine(Protocol):
     def distributed(self) -> bool:
         """Whether workers may run on other machines than this one."""
 
+    @property
+    def size(self) -> int:
+        """Workers of the present step at most; 0 before the first has one."""
+
     def __enter__(self) -> Engine: ...
 
     def __exit__(

@@ -8,6 +8,7 @@ nobody's fault but the node's; its items are done elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from typing import Any, Generic
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
+from mnemic import inside
 from mnemic.errors import MnemicError, StepError, Unreachable
 from operators.contracts import Progress, Resources
 from pipelines.engine.code import code_digest, shared_packages
@@ -43,6 +45,8 @@ class Mapped(Generic[ResultT]):
         self._failure: MnemicError | None = None
         self._cancelled = False
         self._heard = time.monotonic()
+        self._asked: dict[int, Any] = {}  # place of a slot -> reference of how far it is
+        self._inside: dict[int, int] = {}  # place of a slot -> rows of its item that are computed
 
     def __iter__(self) -> Iterator[ResultT]:
         return self
@@ -72,9 +76,25 @@ class Mapped(Generic[ResultT]):
                 self._settle(waiting[ready[0]])
             else:
                 check_cluster(self._job)
+                self._ask()
                 if not working and time.monotonic() - self._heard > PATIENCE_SECONDS:
                     raise no_room(self._job, self._pool.shape, PATIENCE_SECONDS)
         return self._ready.popleft()
+
+    def _ask(self) -> None:
+        """Pass on how far the actors are in their items, as they last told."""
+        for place, slot in enumerate(self._slots):
+            reference = self._asked.get(place)
+            if reference is not None and answered([reference], 0):
+                del self._asked[place]
+                with contextlib.suppress(RayError):
+                    self._inside[place] = ray.get(reference)[0]
+            if not slot.in_flight:
+                self._inside.pop(place, None)
+            elif place not in self._asked:
+                self._asked[place] = slot.actor.progress.options(concurrency_group="watch").remote()
+        if self._inside:
+            inside.tell(sum(self._inside.values()))
 
     def _feed(self) -> None:
         """Arm idle actors while there is work for them, and give each an item, or two while there are enough."""
@@ -117,6 +137,7 @@ class Mapped(Generic[ResultT]):
         else:
             slot.in_flight.popleft()
             slot.deaths = 0
+            self._inside = {place: rows for place, rows in self._inside.items() if self._slots[place] is not slot}
             self._ready.append(result)
 
     def _died(self, slot: Slot, error: RayError, number: int | None) -> None:

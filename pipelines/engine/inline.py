@@ -14,6 +14,7 @@ from pipelines.engine.contracts import ItemT, Job, ResultStream, ResultT, failed
 class InlineEngine:
     name = "inline"
     distributed = False
+    size = 1
 
     def __enter__(self) -> InlineEngine:
         return self

@@ -59,6 +59,10 @@ class RayEngine:
     def distributed(self) -> bool:
         return self._address is not None
 
+    @property
+    def size(self) -> int:
+        return 0 if self._pool is None else self._pool.size
+
     def __enter__(self) -> RayEngine:
         return self
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from mnemic import inside
 from pipelines.engine.code import code_digest
 
 _POOLS = (
@@ -74,7 +75,9 @@ class Worker:
             sys.modules["torch"].set_num_threads(threads)
 
     def work(self, item: Any) -> Any:
-        return self._work(item)
+        self._told = (0, 0)
+        with inside.heard_by(lambda rows: self._tell(rows, 0)):
+            return self._work(item)
 
     def stream(self) -> Iterator[Any]:
         self._told = (0, 0)
@@ -99,7 +102,7 @@ class Worker:
         self._told = (done, total)
 
     def progress(self) -> tuple[int, int]:
-        """(done, total) as last told; answered while `stream` runs."""
+        """(done, total) as last told; answered while `stream` or `work` runs, which has no total."""
         return self._told
 
 

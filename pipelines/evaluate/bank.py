@@ -10,7 +10,7 @@ how often the store has a token (memory pays in the tails), and the cost of a tr
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,19 +107,25 @@ def evaluate(
     release: str | None = None,
     storage_options: Mapping[str, str] | None = None,
     speed: bool = False,
+    doing: Callable[[str], None] = lambda words: None,
 ) -> Evaluation:
     """Evaluate a bank, or the one at a path. Without a language model in its recipe there is only the funnel.
 
-    With ``speed`` the model generates too, alone and with each memory.
+    With ``speed`` the model generates too, alone and with each memory. ``doing`` is told what comes next, in words.
     """
+    doing("reading the documents")
     opened = bank if isinstance(bank, Bank) else open_bank(bank, release, storage_options)
     digest = corpus_digest(opened.dataset("documents"), ("id",))[0]
     counts, repeats = funnel(opened), _repetition(opened)
+    if has_suffixes(opened.view):
+        doing("repeated spans")
     repeated = repeated_spans(index_of(opened.view)) if has_suffixes(opened.view) else None
     infos = of_models(opened.memories())
     if not infos or "datastore" not in opened.view:
         return Evaluation(opened.path, opened.release.name, digest, counts, repeats, {}, {}, (), repeated=repeated)
+    doing("loading the memories")
     memories = loaded(opened)
+    doing("mixing weights on validation text")
     validation = HeldOut.read(opened, VALIDATION, memories)
     tuned = {info.name: info.metrics.get("weight", WEIGHT_WITHOUT_VALIDATION) for info in infos}
     weights = validation.weights() if len(validation) else {name: tuned[name] for name in validation.memories}
@@ -127,10 +133,13 @@ def evaluate(
     tokens = opened.table("datastore", ["token"], STORE)["token"].to_numpy().astype(np.int32)
     weighings = stored_gates(opened.view)
     perplexities = []
-    for part in PARTS:
+    for part, words in PARTS.items():
+        doing(f"perplexity on {words}")
         rows = HeldOut.read(opened, in_part(f"test-{part}"), memories)
         if len(rows):
             perplexities.append(_measured(part, rows, weights, tokens, weighings))
+    if speed:
+        doing("generating with the language model")
     measured = tuple(speeds(opened, [info.name for info in infos])) if speed else ()
     return Evaluation(
         opened.path,

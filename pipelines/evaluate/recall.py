@@ -17,6 +17,8 @@ import numpy.typing as npt
 from mnemic.bank import Bank
 from mnemic.errors import QueryError
 from mnemic.search import Hit
+from mnemic.search.people import names_of
+from mnemic.terminal import one_line
 from pipelines.evaluate.bootstrap import Interval
 from pipelines.evaluate.questions import Question
 
@@ -63,6 +65,7 @@ def evidence_recall(
     Evidence may be the id of a turn, session, event or document, or a locator. ``settings`` go to `Bank.search`. Raises
     `QueryError` where no question has evidence in the bank.
     """
+    _check_tenants(bank, questions)
     evidence_ids = _known_evidence(bank)
     measured, unknown = [], []
     for question in questions:
@@ -106,6 +109,19 @@ def _names(events: Sequence[Hit]) -> set[str]:
     for event in events:
         names.update((event.id, event.document, event.locator, event.session, *event.turns))
     return names
+
+
+def _check_tenants(bank: Bank, questions: Sequence[Question]) -> None:
+    """Raise `QueryError` where the questions name tenants and the bank has none of them: nothing could be found."""
+    asked_of = {question.tenant for question in questions}
+    there = names_of(bank.view, "tenant")
+    if None in asked_of or not asked_of or not asked_of.isdisjoint(there):
+        return
+    names = [", ".join(one_line(str(one), 60) for one in names[:5]) for names in (sorted(map(str, asked_of)), there)]
+    raise QueryError(
+        f"The questions are asked of the tenants {names[0]}, and {bank.path} has {names[1] or 'none'}; give the file "
+        'of this bank\'s questions, or leave "tenant" out of it.'
+    )
 
 
 def _known_evidence(bank: Bank) -> set[tuple[str | None, str]]:

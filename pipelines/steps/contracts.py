@@ -101,7 +101,8 @@ class Context:
                 raise
 
     def progress(self, done: int, total: int, unit: str = "rows") -> None:
-        self.emit("progress", done=done, total=total, unit=unit)
+        where = {"workers": self.engine.size, "device": self.device or ""}
+        self.emit("progress", done=done, total=total, unit=unit, **where)
 
     def commit(self, action: Callable[[], ResultT]) -> ResultT:
         """Run a commit between its fault points, if the lease is still ours.

@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic import inside
 from mnemic.catalogue import DatasetSpec, declared
 from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.dataset.growth import add_fields
@@ -147,7 +148,7 @@ class DeriveStep:
         if left.vanished:
             context.commit(lambda: self._forget(context.store, dataset, left))
             left = self._difference(context.store, origin, inputs, dataset.require())
-        missing, done = left.missing, 0
+        missing, done, computed = left.missing, 0, 0
 
         def commit(wave: list[DerivedRows]) -> None:
             nonlocal done
@@ -161,11 +162,15 @@ class DeriveStep:
             context.progress(done, len(missing), self.unit)
 
         def seen(outcome: DerivedRows) -> None:
+            nonlocal computed
+            computed += outcome.inputs
             context.emit("fragment", fragment=outcome.fragment, done=outcome.rows, seconds=outcome.seconds)
 
         work = self._work(origin, missing)
         job = context.job(self._worker(context, origin.version, dataset), self.operator.resources, self._item_in_words)
-        context.in_waves(context.engine.map(job, work), commit, seen)
+        total = len(missing)
+        with inside.heard_by(lambda inputs: context.progress(min(computed + inputs, total), total, self.unit)):
+            context.in_waves(context.engine.map(job, work), commit, seen)
 
     def _item_in_words(self, item: tuple[int, list[Key]]) -> str:
         fragment, keys = item
@@ -276,7 +281,7 @@ class DeriveStep:
                 started = time.monotonic()
                 fragment, keys = item
                 written: list[WrittenFragment] = []
-                rejects, standing, count = list[pa.RecordBatch](), dict[Key, None](), 0
+                rejects, standing, count, answered_inputs = list[pa.RecordBatch](), dict[Key, None](), 0, 0
                 for some in self._pieces(snapshot, fragment, keys):
                     inputs = self._rows(snapshot, fragment, some)
                     answer = process(looked_up.beside(inputs.select(columns), key))
@@ -288,6 +293,8 @@ class DeriveStep:
                     rejects.append(refused)
                     standing.update(_distinct([rows], self.target_key))
                     count += rows.num_rows
+                    answered_inputs += len(some)
+                    inside.tell(answered_inputs)
                     del answer, rows, inputs  # before writing, which takes memory of its own
                     pa.default_memory_pool().release_unused()
                     written += write_rows(dataset.uri, table, _widened(schema, carried), dataset.storage_options)

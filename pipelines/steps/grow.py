@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic import inside
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import GrownFragment, add_fields, commit_growth, grow, pending
 from mnemic.errors import StepError
@@ -159,7 +160,13 @@ def grow_columns(
 
             def computed(part: pa.Table) -> pa.Table:
                 batches = part.combine_chunks().to_batches(max_chunksize=rows_at_once)
-                values = pa.Table.from_batches([compute(batch) for batch in batches]).select(names)
+                answers, rows_done = list[pa.RecordBatch](), 0
+                for batch in batches:
+                    with inside.told_as(rows_done.__add__):
+                        answers.append(compute(batch))
+                    rows_done += len(batch)
+                    inside.tell(rows_done)
+                values = pa.Table.from_batches(answers).select(names)
                 if len(values) != len(part):
                     raise StepError(
                         f"The operator of step {step} returned {len(values)} rows for {len(part)}. "
@@ -200,7 +207,8 @@ def grow_columns(
         context.progress(done, total)
 
     job = context.job(worker, resources, f"fragment {{}} of {name}".format)
-    context.in_waves(context.engine.map(job, todo), commit, seen)
+    with inside.heard_by(lambda rows: context.progress(min(computed + rows, total), total)):
+        context.in_waves(context.engine.map(job, todo), commit, seen)
 
 
 def _completed(

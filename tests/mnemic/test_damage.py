@@ -248,10 +248,13 @@ def test_escapes_of_a_bank_reach_no_terminal(bank, capsys):
         main([words[0], str(bank), *words[1:]])
     width = mnemic.open_bank(bank).dataset("events").schema.field("vector").type.list_size
     vector = np.ones(width, np.float32)
-    from mnemic.command.search import _shown, _summed_up
+    from mnemic.command.search import _summed_up
+    from mnemic.search.shown import Style, shown, surroundings
 
-    hits = mnemic.open_bank(bank).search("reader version", vector=vector)
-    print("".join(_shown(hit, set(), False) for hit in hits), _summed_up(hits, "r"))
+    opened = mnemic.open_bank(bank)
+    hits = opened.search("reader version", vector=vector)
+    beside = surroundings(opened.view, hits, 1)
+    print("".join(shown(1, hit, Style(explain=True), beside) for hit in hits), _summed_up(hits, "r"))
     streams = capsys.readouterr()
     assert "\x1b" not in streams.out and "\x1b" not in streams.err and "Traceback" not in streams.err
     assert "\x07" not in streams.out

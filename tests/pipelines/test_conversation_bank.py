@@ -122,10 +122,31 @@ def test_evaluating_questions_on_the_command_line(bank, folder, capsys):
 
 
 def test_the_search_command_knows_tenants(bank, capsys):
-    assert main(["search", bank.path, "tuned 4", "--tenant", "north", "--words", "30"]) == 0
+    assert main(["search", bank.path, "tuned 4", "--tenant", "north", "--words", "30", "--explain"]) == 0
     output = capsys.readouterr().out
     assert all(part in output for part in ("north.json#north/violin", "2026-03-01", "document "))
     assert "south" not in output
+
+
+def test_a_tenant_or_speaker_that_nobody_is_is_told_with_those_who_are_there(bank, capsys):
+    assert main(["search", bank.path, "tuned 4", "--tenant", "nobody"]) == 2
+    sentence = capsys.readouterr().err
+    assert "There is no tenant 'nobody' in " in sentence and "There are: north, south." in sentence
+    assert main(["search", bank.path, "tuned 4", "--speaker", "cleo", "--speaker", "Dan"]) == 2
+    sentence = capsys.readouterr().err
+    assert "There is no speaker 'cleo'" in sentence and "Did you mean 'Cleo'? There are: " in sentence
+    assert main(["search", bank.path, "tuned 4", "--tenant", "south", "--speaker", "Cleo"]) == 0
+    capsys.readouterr()
+    assert main(["search", bank.path, "tuned 4", "--tenant", "north", "--speaker", "Cleo"]) == 2
+    assert "There are: Ada, Bob." in capsys.readouterr().err, "nobody of another tenant is named"
+
+
+def test_questions_of_tenants_that_the_bank_does_not_have_are_an_error(bank):
+    asked = [Question("she tuned", tenant, frozenset({"violin-2"}), None, "1") for tenant in ("east", "west")]
+    with pytest.raises(QueryError, match=r"asked of the tenants east, west, and .* has north, south; give the file"):
+        evidence_recall(bank, asked)
+    one_of_ours = Question("she tuned", "north", frozenset({"violin-2"}), None, "1")
+    assert evidence_recall(bank, [*asked, one_of_ours]).questions >= 1
 
 
 OUT_OF_BRACKETS = [
