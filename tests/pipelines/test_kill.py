@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from nursery import Nursery
+from scripted_server import ScriptedServer
 from tiny_bank import CONTEXT, EVERYTHING, OTHER_COLUMNS, curated, tiny_recipe, write_corpus
+from written_bank import WRITTEN
 
 import mnemic
 from mnemic.catalogue import CATALOGUE
@@ -60,9 +62,11 @@ def everything(nursery, recipe, place):
     rules = curated(place, "cut", 0.5, few_words={"value": "words", "min": 30})
     rules["curate"] |= OTHER_COLUMNS
     rules["curate"]["rules"]["odd"] = {"value": "perplexity", "max": 1e9}
-    whole = {**recipe, **EVERYTHING, **CONTEXT, **rules, "bank": str(place / "everything")}
-    assert nursery.build(whole)[0] == 0
-    return whole, mnemic.open_bank(whole["bank"]).digest()
+    with ScriptedServer() as server:
+        written = {**WRITTEN, "written": {**WRITTEN["written"], "server": server.address, "concurrent": 1}}
+        whole = {**recipe, **EVERYTHING, **CONTEXT, **rules, **written, "bank": str(place / "everything")}
+        assert nursery.build(whole)[0] == 0
+        yield whole, mnemic.open_bank(whole["bank"]).digest()
 
 
 def killed_at(nursery, everything, bank, points):
