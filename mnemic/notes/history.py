@@ -123,13 +123,13 @@ def _merged(rows: Iterable[Mapping[str, Any]]) -> Iterator[Note]:
             for row in group
             for source in row["sources"]
         }
-        said = [row["said_at"] for row in group if row["said_at"] is not None]
-        start = first["valid_from"] or (min(said) if said else None)
+        spoken = [row["said_at"] for row in group if row["said_at"] is not None]
+        start = first["valid_from"] or (min(spoken) if spoken else None)
         ended = first["valid_to"] is not None
         yield Note(
             **{name: first[name] for name in _SAME},
             sources=tuple(sorted(sources, key=lambda one: (one.document, one.start, one.event))),
-            said_at=max(said, default=None),
+            said_at=max(spoken, default=None),
             start=start,
             stop=first["valid_to"],
             ids=tuple(row["id"] for row in group),

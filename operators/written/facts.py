@@ -16,7 +16,7 @@ import pyarrow as pa
 from mnemic.ids import hash_parts
 from mnemic.notes.datasets import NOTES, NOTES_SPEC
 from mnemic.writing.json_text import Malformed, read_json
-from operators.contracts import REJECTED, BatchFunction, Resources, refuse
+from operators.contracts import REJECTED, BatchFunction, Resources, bounds, refuse
 from operators.sections import Driven, Section
 from operators.written.grounding import Sources
 from operators.written.presets import as_preset
@@ -73,10 +73,12 @@ class FactNotes:
 
     ``functional``: attributes of which a subject has one value at a time, so that a later value closes an earlier one;
     an attribute counts where one of its words is here. Default: home, job, age, email and the like.
+    ``grounded``: share of a fact's long words that must stand in its sources, default 0.5.
     ``max_rejected``: largest share of the facts that may be rejects, default 0.5.
     """
 
     functional: tuple[str, ...] = tuple(FUNCTIONAL)
+    grounded: float = 0.5
     max_rejected: float = field(default=0.5, metadata={"identity": False})
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources()
@@ -85,11 +87,14 @@ class FactNotes:
         words = self.functional
         listed = isinstance(words, list | tuple) and all(isinstance(word, str) for word in words)
         object.__setattr__(self, "functional", tuple(sorted({*words})) if listed else ())
-        share = isinstance(self.max_rejected, int | float) and 0 <= self.max_rejected <= 1
+        rules = [
+            (name, isinstance(share, int | float) and 0 <= share <= 1, "a share from 0 to 1")
+            for name, share in (("grounded", self.grounded), ("max_rejected", self.max_rejected))
+        ]
         refuse(
             [
                 "" if listed else "`functional` of notes is no list of words; write `functional: [home, job]`.",
-                "" if share else f"`max_rejected` of notes is {self.max_rejected!r}; give a share from 0 to 1.",
+                *bounds(self, "`{name}` of notes is {value!r}; give {bound}.", rules),
             ]
         )
 
@@ -127,8 +132,8 @@ class FactNotes:
         if strangers:
             return f"it cites unit {strangers[0]}, which was not asked about"
         cited = [units[number] for number in sorted({*fact["n"]})]
-        sources = Sources(cited)
-        share, missing = sources.grounded(fact["text"])
+        sources = Sources(cited, {unit["speaker"] for unit in call["units"]})
+        share, missing = sources.grounded(fact["text"], self.grounded)
         if missing:
             return missing
         subject, text = " ".join(fact["subject"].split()), " ".join(fact["text"].split())

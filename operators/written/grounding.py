@@ -1,9 +1,13 @@
-"""Whether a sentence stands in its sources: its names, numbers and quotations all, and most of its long words.
+"""Whether a sentence stands in its sources: its names, numbers and quotations all, and a share of its long words.
 
 A grammar makes valid JSON, not truth: of 38 facts that a model of 135 million parameters wrote so, 5 stood in the turns
-that they named. The sources are the cited units with their speakers, the days on which they were said, and their
-relative times resolved (`mnemic.times`). A rule cannot tell a wrong sentence of the right words from a right one; it
-finds what was invented.
+that they named. The sources are the cited units with the speakers of their pack, the days on which they were said, and
+their relative times resolved (`mnemic.times`). A rule cannot tell a wrong sentence of the right words from a right one;
+it finds what was invented.
+
+Of the 593 facts that GPT wrote of LoCoMo's three conversations, half of the long words stand in the turns that they
+name for 78 %, and for 1.2 % and 3.9 % in as many turns of the same speaker of another and of the same session; seven of
+ten for 49, 0 and .2 % (LOG.md). Words count as the same with one stem or the same five letters at their beginning.
 """
 
 from __future__ import annotations
@@ -17,11 +21,8 @@ from typing import Any
 from mnemic.times import dated, day_in_words, moments
 from operators.written.when import When
 
-LEAST = 0.7
-"""Share of the long words of a sentence that must stand in its sources."""
-
 LONG = 5
-"""Letters of a long word."""
+"""Letters of a long word, and of the beginning by which two of them are taken for the same."""
 
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*|\d+(?:[.,:]\d+)*")
 _QUOTED = re.compile(r"[\"\u201c]([^\"\u201d]{3,200})[\"\u201d]")
@@ -41,9 +42,9 @@ _COMMON = frozenset(
 
 
 class Sources:
-    """The words, numbers and times of the units that a note cites."""
+    """The words, numbers and times of the units that a note cites; ``speakers`` are others whose names it may use."""
 
-    def __init__(self, units: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, units: Sequence[Mapping[str, Any]], speakers: Iterable[str] = ()) -> None:
         self._texts = [_folded(unit["text"]) for unit in units]
         self._days = [unit["time"].astimezone(UTC).date() for unit in units if unit["time"] is not None]
         self._moments = [
@@ -52,12 +53,18 @@ class Sources:
             for moment in moments(unit["text"], None if unit["time"] is None else unit["time"].astimezone(UTC).date())
         ]
         self.words: set[str] = set()
-        for text in _texts(units, [*self._days, *(first for first, _ in self._moments)]):
+        for text in (*_texts(units, [*self._days, *(first for first, _ in self._moments)]), *speakers):
             self.words |= _words(text)
-        self._stems = {stem(word) for word in self.words}
+        self._stems = {stem(word) for word in self.words} | {word[:LONG] for word in self.words if len(word) >= LONG}
 
-    def grounded(self, text: str) -> tuple[float, str]:
-        """The share of the long words of ``text`` that stand here, and what is missing, as a phrase; "" for nothing."""
+    def _has(self, word: str) -> bool:
+        return word in self.words or stem(word) in self._stems
+
+    def grounded(self, text: str, least: float) -> tuple[float, str]:
+        """The share of the long words of ``text`` that stand here, and what is missing, as a phrase; "" for nothing.
+
+        ``least`` is the share that must stand here.
+        """
         long = present = 0
         for sentence in _SENTENCE.split(text):
             for place, match in enumerate(_WORD.finditer(sentence)):
@@ -67,21 +74,21 @@ class Sources:
                     if _number(word) not in self.words:
                         return 0.0, f"the number {word[:20]} is in none of its sources"
                 elif word[0].isupper() and place and folded not in _PRONOUNS:
-                    if folded not in self.words and stem(folded) not in self._stems:
+                    if not self._has(folded):
                         return 0.0, f"the name {word[:40]!r} is in none of its sources"
                 elif len(folded) >= LONG and folded not in _COMMON:
                     long += 1
-                    present += folded in self.words or stem(folded) in self._stems
+                    present += self._has(folded) or folded[:LONG] in self._stems
         for quoted in _QUOTED.findall(text):
             if not any(_folded(quoted) in one for one in self._texts):
                 return 0.0, "a quotation is in none of its sources"
         share = present / long if long else 1.0
-        return share, "" if share >= LEAST else f"{long - present} of its {long} long words are in none of its sources"
+        return share, "" if share >= least else f"{long - present} of its {long} long words are in none of its sources"
 
     def names(self, phrase: str) -> bool:
         """Whether all words of a subject or a value stand here."""
         words = [word for word in _words(phrase) if word not in _SMALL]
-        return bool(words) and all(word in self.words or stem(word) in self._stems for word in words)
+        return bool(words) and all(map(self._has, words))
 
     def speaks_of(self, when: When) -> bool:
         """Whether a time meets one that a source names, or the day on which a source was said."""

@@ -44,7 +44,8 @@ def matrix(sentences: Sequence[str]) -> tuple[Floats, list[str]]:
 
 def rarity(has: Floats) -> Floats:
     """The weight of each term by the sentences that have it, float64 [terms]: ln((n + 1) / (count + 0.5))."""
-    return np.log((len(has) + 1) / (has.sum(0) + 0.5))
+    weights: Floats = np.log((len(has) + 1) / (has.sum(0) + 0.5))
+    return weights
 
 
 def choose(sentences: Sequence[str], words: int, weights: Floats | None = None) -> list[int]:

@@ -25,7 +25,7 @@ UNITS = [{"speaker": "Caroline Lee", "time": SAID, "text": TEXT}]
     ],
 )
 def test_what_stands_there_is_grounded(text):
-    share, missing = Sources(UNITS).grounded(text)
+    share, missing = Sources(UNITS).grounded(text, 0.7)
     assert missing == "" and share >= 0.7
 
 
@@ -41,7 +41,20 @@ def test_what_stands_there_is_grounded(text):
     ],
 )
 def test_what_was_invented_is_told(text, missing):
-    assert missing in Sources(UNITS).grounded(text)[1]
+    assert missing in Sources(UNITS).grounded(text, 0.5)[1]
+
+
+def test_the_share_of_long_words_is_what_somebody_asks_for():
+    text = "There Caroline adopted puppies gratefully everywhere."
+    share, missing = Sources(UNITS).grounded(text, 0.5)
+    assert (share, missing) == (0.5, "")
+    assert "2 of its 4 long words" in Sources(UNITS).grounded(text, 0.6)[1]
+
+
+def test_other_speakers_of_a_pack_may_be_named():
+    text = "Caroline told Melanie of the puppies."
+    assert "Melanie" in Sources(UNITS).grounded(text, 0.5)[1]
+    assert Sources(UNITS, ["Melanie"]).grounded(text, 0.5)[1] == ""
 
 
 def test_subjects_and_values_are_words_of_the_sources():
