@@ -218,6 +218,25 @@ class Bank:
 
         return notes_of(self.view, subject, attribute, tenant, as_of, closed)
 
+    def find_notes(
+        self,
+        query: str,
+        words: int = 250,
+        *,
+        tenant: str | None = None,
+        as_of: datetime | date | None = None,
+        skip: Sequence[str] = (),
+    ) -> list[Note]:
+        """Notes that hold and have words of ``query``, best first, within ``words``: to stand beside a `search`.
+
+        Half the budget for each is a good share: notes say who and what, turns say how. ``skip`` are texts that are
+        shown already, such as `Results.dated`; a note whose words all stand in one of them is left out. ``as_of`` and
+        ``tenant`` are as in `notes`.
+        """
+        from mnemic.notes.search import find_notes
+
+        return find_notes(self.view, query, words, tenant, as_of, skip)
+
     # -- memories ----------------------------------------------------------------------------------------------------
 
     def memories(self) -> list[MemoryInfo]:

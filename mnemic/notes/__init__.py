@@ -4,4 +4,5 @@
 * ``history``    which note holds at a time: a fold over notes that changes none
 * ``ledger``     what the calls of a bank cost
 * ``reading``    the notes of a release, as `Bank.notes` gives them
+* ``search``     notes that answer a question, as `Bank.find_notes` gives them
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from mnemic.catalogue import DatasetSpec, Parent
+from mnemic.catalogue import DatasetSpec, IndexPlan, Parent
 from mnemic.schema import TIME
 
 PACKED = pa.struct(
@@ -143,6 +143,7 @@ NOTES_SPEC = DatasetSpec(
     NOTES,
     key=("id",),
     parents=(Parent("documents", "document", "delete"), Parent("calls", "call", "delete")),
+    index=IndexPlan(vector="", scalars={"tenant": "BITMAP", "subject": "BTREE"}),
 )
 
 EXCERPTS_SPEC = DatasetSpec("excerpts", EXCERPTS, key=("id",), parents=(Parent("documents", "document", "delete"),))

@@ -160,6 +160,14 @@ class CallsStep(RecordedStep):
             context.commit(partial(dataset.delete, f"kind = '{ANSWER}' AND document IN ({quoted})"))
         self._write_rejects(context, packs)
 
+    def forget(self, context: Context) -> None:
+        """Delete the answers of this step, so that all is asked and paid again; what they cost stays."""
+        dataset = context.store["calls"]
+        if dataset.snapshot() is not None:
+            context.commit(partial(forget_rejects, context.store, f"step = '{self.name}'"))
+            mine = f"kind = '{ANSWER}' AND asked = '{self.record.fingerprint}'"
+            context.commit(partial(dataset.delete, mine))
+
     def _settle_dataset(self, context: Context, dataset: Dataset) -> None:
         """The dataset is there, with this step's record; rows of other records stay, since they are paid."""
         snapshot = dataset.snapshot()
