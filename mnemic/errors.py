@@ -10,11 +10,12 @@ MnemicError                     exit code 1
 |   |-- BankInUse               6   another build holds the bank's lease
 |   `-- OtherRecipe             7   the bank belongs to another recipe
 |-- StepError                   8   a step failed
-|   `-- TooManyRejects          9   a step rejected more rows than its limit allows
+|   |-- TooManyRejects          9   a step rejected more rows than its limit allows
+|   `-- BudgetReached          13   calls to a language model have used up their budget
 |-- NoSpace                    10   the disk is full
 |-- MissingExtra               11   an optional part of mnemic is not installed
 |-- PluginError                11   what another package adds to mnemic cannot be used
-`-- Unreachable                12   a cluster or an object store does not answer
+`-- Unreachable                12   a cluster, an object store or a language model does not answer
 """
 
 from __future__ import annotations
@@ -72,6 +73,10 @@ class StepError(MnemicError):
 
 class TooManyRejects(StepError):
     exit_code = 9
+
+
+class BudgetReached(StepError):
+    exit_code = 13
 
 
 class NoSpace(MnemicError):

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Store
 from mnemic.facts import consistent
+from operators.written.presets import expansion
 from pipelines.effects import Effects, effects
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.release import release_state
@@ -43,6 +44,7 @@ class Plan:
     datasets: dict[str, tuple[int, int]]  # name -> (rows, bytes; in an object store those of the newest version)
     free_bytes: int | None
     effects: Effects | None = None  # of the rules of the section `curate`
+    preset: tuple[str, ...] = ()  # what the preset of `written` comes to, and what it leaves out
 
     @property
     def nothing_to_do(self) -> bool:
@@ -82,7 +84,9 @@ def plan(
     sizes = _sizes(store, known_datasets(steps).values())
     curate = next((step for step in steps if step.name == "curate"), None)
     dropped = effects(store, curate.operator, steps) if isinstance(curate, CurateStep) else None
-    return Plan(store.root, tuple(planned), sizes, _free(store.root), dropped)
+    preset = "" if loaded.written is None else loaded.written.preset
+    lines = tuple(expansion(preset)) if preset else ()
+    return Plan(store.root, tuple(planned), sizes, _free(store.root), dropped, lines)
 
 
 def _planned(step: Step, status: Status, upstream: Sequence[str], rates: Mapping[str, float]) -> PlannedStep:

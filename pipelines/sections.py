@@ -48,6 +48,8 @@ from operators.segment import operator as segment
 from operators.subset import operator as subset
 from operators.teacher import neighbours
 from operators.teacher import operator as teacher
+from operators.written import excerpts, facts, node_excerpts, packs
+from operators.written import operator as written
 from pipelines.declarations import fault, fault_among
 
 BUILT_IN: tuple[Section, ...] = (
@@ -69,8 +71,13 @@ BUILT_IN: tuple[Section, ...] = (
     perplexity.SECTION,
     segment.SECTION,
     times.SECTION,
+    packs.SECTION,
+    written.SECTION,
+    facts.SECTION,
+    excerpts.SECTION,
     denoise.SECTION,
     cluster.SECTION,
+    node_excerpts.SECTION,
     semantic.SECTION,
     subset.SECTION,
     split.SECTION,

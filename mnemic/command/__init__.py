@@ -35,6 +35,7 @@ OWN = {
     "search": "mnemic.command.search",
     "grep": "mnemic.command.grep",
     "trace": "mnemic.command.trace",
+    "notes": "mnemic.command.notes",
     "show": "mnemic.command.show",
     "why": "mnemic.command.why",
     "diff": "mnemic.command.diff",
@@ -60,7 +61,8 @@ EXIT_CODES = """exit codes:
   0 done   1 other error   2 recipe or arguments   3 source   4 model   5 not a bank, or not readable
   6 bank in use by another build   7 bank of another recipe   8 step failed   9 too many rejects
   10 no space left   11 an extra is not installed, or a plugin does not load
-  12 a cluster or an object store does not answer   130 interrupted (committed work is kept)"""
+  12 a cluster, an object store or a language model does not answer   13 a budget is used up
+  130 interrupted (committed work is kept)"""
 
 
 def load(name: str) -> ModuleType:

@@ -49,6 +49,8 @@ def shown(planned: Plan) -> str:
     """A plan as lines for a person."""
     lines = [f"bank {planned.bank}", ""]
     lines += [_line(step) for step in planned.steps]
+    if planned.preset:
+        lines += ["", *planned.preset]
     if planned.effects is not None:
         lines += ["", *_rules(planned.effects)]
     if planned.datasets:

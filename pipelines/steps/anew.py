@@ -18,6 +18,7 @@ from mnemic.dataset.growth import drop_fields
 from mnemic.errors import RecipeError
 from mnemic.memories.gates import GATES
 from pipelines.identity import Record
+from pipelines.steps.calls import CallsStep
 from pipelines.steps.cluster import ClusterStep
 from pipelines.steps.contracts import Context, Status, Step
 from pipelines.steps.deduplicate import DeduplicateStep
@@ -26,6 +27,7 @@ from pipelines.steps.embedding import EmbedStep
 from pipelines.steps.fit import FitStep
 from pipelines.steps.gate import GateStep
 from pipelines.steps.grow import GrowStep
+from pipelines.steps.node_excerpts import NodeExcerptsStep
 from pipelines.steps.perplexity import PerplexityStep
 from pipelines.steps.quality import QualityStep
 from pipelines.steps.read import ReadStep
@@ -103,7 +105,7 @@ def _anew(step: Step) -> Step:
             return AnewStep(dataclasses.replace(step, reuse=False))
         case GrowStep() | FitStep() | DeriveStep() | ReadStep() | TrainStep() | GateStep():
             return AnewStep(step)
-        case PerplexityStep() | QualityStep():
+        case PerplexityStep() | QualityStep() | CallsStep() | NodeExcerptsStep():
             return AnewStep(step)
     if hasattr(step, "anew"):  # a step of another package that knows how
         return dataclasses.replace(step, anew=True)  # type: ignore[type-var]
@@ -125,8 +127,11 @@ def _take_away(context: Context, step: Step) -> None:
             for name in step.datasets:
                 if context.store[name].snapshot() is not None:
                     context.commit(partial(context.store[name].delete, "true"))
-        case TrainStep() | QualityStep():
+        case TrainStep() | QualityStep() | CallsStep():
             step.forget(context)
+        case NodeExcerptsStep():
+            if context.store[step.datasets[0]].snapshot() is not None:
+                context.commit(partial(context.store[step.datasets[0]].annotate, {}))
         case PerplexityStep():
             for part in reversed(step.parts):
                 _drop_columns(context, part)

@@ -118,7 +118,7 @@ class DeriveStep:
         origin, target = store[self.origin].snapshot(), store[self.target.name].snapshot()
         if origin is None or any(column not in origin.schema.names for column in self.needs):
             return Status("new")
-        inputs = self._inputs(origin)
+        inputs = self._inputs(store, origin)
         if target is None:
             return Status("new", len(inputs), len(inputs), self.unit)
         stale = self.record.changes_from(target.record or {})
@@ -143,7 +143,7 @@ class DeriveStep:
         new = [field for field in self._carried(origin) if field.name not in dataset.require().schema.names]
         if new:
             context.commit(lambda: add_fields(dataset, pa.schema(new), {}))
-        inputs = self._inputs(origin)
+        inputs = self._inputs(context.store, origin)
         left = self._difference(context.store, origin, inputs, dataset.require())
         if left.vanished:
             context.commit(lambda: self._forget(context.store, dataset, left))
@@ -186,7 +186,8 @@ class DeriveStep:
         """The metadata columns that rows of the target have of the input that they are made of."""
         return metadata_fields(origin.schema) if self.target.carries else []
 
-    def _inputs(self, origin: Snapshot) -> KeySet:
+    def _inputs(self, store: Store, origin: Snapshot) -> KeySet:
+        """The keys of all inputs; a step may leave out some by what another dataset of ``store`` has."""
         return KeySet(batch.select(self.key) for batch in origin.scan(self.key, self.where, batch_size=65536))
 
     def _standing(self, target: Snapshot) -> KeySet:

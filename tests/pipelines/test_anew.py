@@ -1,7 +1,9 @@
 """A step is computed anew because somebody asked, and leaves the bank as it was."""
 
 import pytest
+from scripted_server import ScriptedServer
 from tiny_bank import CONTEXT, EVERYTHING, OTHER_COLUMNS, curated, tiny_recipe, write_corpus
+from written_bank import WRITTEN
 
 import mnemic
 from mnemic.errors import RecipeError
@@ -20,9 +22,12 @@ def recipe(tmp_path_factory):
     rules = curated(root, "cut", 0.5, few_words={"value": "words", "min": 30})
     rules["curate"] |= OTHER_COLUMNS
     rules["curate"]["rules"]["odd"] = {"value": "perplexity", "max": 1e9}
-    fields = tiny_recipe(root, write_corpus(root / "corpus", documents=24), **EVERYTHING, **CONTEXT, **rules)
-    mnemic.build(fields, device="cpu", engine="inline")
-    return fields
+    with ScriptedServer() as server:
+        written = {**WRITTEN, "written": {**WRITTEN["written"], "server": server.address}}
+        corpus = write_corpus(root / "corpus", documents=24)
+        fields = tiny_recipe(root, corpus, **EVERYTHING, **CONTEXT, **rules, **written)
+        mnemic.build(fields, device="cpu", engine="inline")
+        yield fields
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ from collections import Counter
 
 import pytest
 from nursery import Nursery
-from test_kill import STEPS, orphans
+from test_kill import OTHER_STEPS as STEPS
+from test_kill import orphans
 from tiny_bank import CONTEXT, EVERYTHING, OTHER_COLUMNS, curated, tiny_recipe, write_corpus
 
 import mnemic

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tiny_bank import CONTEXT, EVERYTHING, curated, tiny_recipe, write_corpus
+from written_bank import WRITTEN
 
 from pipelines import identity, steps
 from pipelines.recipe import SHIPPED, load_recipe
@@ -87,6 +88,13 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
         "segment": "9f29d8f97915cc7c0688a9f673fe77c8",
         "cluster": "e54bdcf7fa8ce05993a78121496b90b9",
     },
+    "noted": {
+        "packs": "fab3e4207ecf8f59990cc923e923f553",
+        "calls": "95d12eb03f8f0fe880172b129118e850",
+        "notes": "d296f6ca7baec98ccd5c369728396a36",
+        "excerpts": "a6afdbed4b48c7821b04e71ef0b013af",
+        "node_excerpts": "6a771e73818632acfb3f1ebc673accd3",
+    },
 }
 
 
@@ -115,7 +123,8 @@ def test_all_sections_keep_them(tiny):
     assert fingerprints({**tiny, **EVERYTHING}) == FINGERPRINTS["everything"]
     of_rules = {*FINGERPRINTS["curated"], *FINGERPRINTS["judged"]} - set(FINGERPRINTS["everything"])
     every = {"read", *(section.step_called for section in BUILT_IN)}
-    assert set(FINGERPRINTS["everything"]) | of_rules | set(FINGERPRINTS["placed"]) | {"subset", "canaries"} == every
+    apart = {"subset", "canaries", *FINGERPRINTS["placed"], *FINGERPRINTS["noted"]}
+    assert set(FINGERPRINTS["everything"]) | of_rules | apart == every
 
 
 def test_units_that_know_where_they_stand_keep_them(tiny):
@@ -123,6 +132,15 @@ def test_units_that_know_where_they_stand_keep_them(tiny):
     placed = fingerprints({**recipe, **CONTEXT, "cluster": False})
     assert placed == FINGERPRINTS["placed"]
     assert placed["embed"] != FINGERPRINTS["tiny"]["embed"] and placed["units"] == FINGERPRINTS["tiny"]["units"]
+
+
+def test_written_memory_keeps_them(tiny):
+    names = ("name", "bank", "sources", "fragment_characters", "embed", "cluster")
+    noted = fingerprints({**{name: tiny[name] for name in names}, **WRITTEN})
+    assert {name: noted[name] for name in FINGERPRINTS["noted"]} == FINGERPRINTS["noted"]
+    other = {**WRITTEN["written"], "server": "http://elsewhere/v1", "concurrent": 9, "budget": {"calls": 3}}
+    same = fingerprints({**{name: tiny[name] for name in names}, **WRITTEN, "written": other})
+    assert same == noted, "where a model is served and how much may be spent changes no answer"
 
 
 def test_rules_and_what_they_decide_about_keep_them(tiny, tmp_path):

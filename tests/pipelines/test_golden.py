@@ -9,12 +9,15 @@ import json
 
 import numpy as np
 import pytest
+from scripted_server import ScriptedServer
 from tiny_bank import CONTEXT, EVERYTHING, OTHER_COLUMNS, curated, tiny_recipe, write_corpus
+from written_bank import WRITTEN, homes, written_recipe
 
 import mnemic
 from mnemic.canaries import CANARIES
 from mnemic.dataset import Store
 from mnemic.ids import hash_parts
+from mnemic.notes.datasets import EXCERPTS, NODE_EXCERPTS, NOTES, PACKS
 from mnemic.schema import CONTAMINATION, DOCUMENTS, EDGES, SUFFIXES, UNITS, events
 from operators.sections import Learn
 from pipelines.recipe import load_recipe
@@ -48,6 +51,11 @@ EXACT = {
     "tokens": (1, "3d103c195a6edcf08d54f4cc4bc79097"),
     "suffixes": (1, "033164dca14a2876583397581ffe18bc"),
     "canaries": (1, "9718fc985420d9ef173de9645e8ec87a"),
+    "packs": (1, "c658015db06d6d0d11ab238257503637"),
+    "calls": (1, "25845fb597fb0bf8ff76167b7fafcf01"),
+    "notes": (1, "e91695d60933abac83a7849e5cab3566"),
+    "excerpts": (1, "4578397c6379323c87f792e6d71b5d3d"),
+    "node_excerpts": (1, "5d9e24be751aa3ed3d69e8ef1a1b2b97"),
     "subset": (1, "3bb501b81dc004058d77e56f04864099"),
 }
 """Step -> version, hash of what it wrote."""
@@ -109,6 +117,23 @@ def planted(recipe, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def noted(recipe, tmp_path_factory):
+    """Conversations of which a scripted language model wrote notes."""
+    root = tmp_path_factory.mktemp("noted")
+    with ScriptedServer(homes) as server:
+        complete = written_recipe(root, server.address, cluster={"min_leaf": 4, "branching": 2})
+        mnemic.build(complete, device="cpu")
+    return complete
+
+
+@pytest.fixture(scope="module")
+def elsewhere(judged, placed, halved, planted, noted):
+    """Recipes whose banks have the output of the steps that `recipe` does not have."""
+    apart = {**dict.fromkeys(CURATED, judged), **dict.fromkeys(NOTED, noted)}
+    return {**apart, "context": placed, "subset": halved, "canaries": planted}
+
+
+@pytest.fixture(scope="module")
 def bank(recipe):
     return mnemic.open_bank(recipe["bank"])
 
@@ -116,7 +141,7 @@ def bank(recipe):
 @pytest.fixture(scope="module")
 def versions(recipe, judged):
     curate = {**judged["curate"], "canaries": {"tokens": 40}}
-    whole = load_recipe({**recipe, **judged, **CONTEXT, "curate": curate})
+    whole = load_recipe({**recipe, **judged, **CONTEXT, **WRITTEN, "curate": curate})
     return {step.name: step.record.version for step in steps_of(whole, "cpu")}
 
 
@@ -135,9 +160,12 @@ def placed(recipe, tmp_path_factory):
 CURATED = ("measure", "language", "pii", "perplexity", "quality", "contamination", "curate", "edits")
 """Steps of the bank with rules."""
 
+NOTED = ("packs", "calls", "notes", "excerpts", "node_excerpts")
+"""Steps of the bank with a language model that writes."""
+
 
 def written_by_rules(recipe, step):
-    """The same of a step of the bank with rules, or with contexts."""
+    """The same of a step of the bank with rules, with contexts, or with notes."""
     dataset, key, columns = {
         "measure": ("documents", ("id",), ("statistics",)),
         "language": ("documents", ("id",), ("language",)),
@@ -150,6 +178,11 @@ def written_by_rules(recipe, step):
         "context": ("units", ("document", "ordinal"), ("text", "context")),
         "subset": ("documents", ("id",), ("subset",)),
         "canaries": ("canaries", ("document",), tuple(CANARIES.names)),
+        "packs": ("packs", ("pack",), tuple(PACKS.names)),
+        "calls": ("calls", ("call",), ("call", "key", "pack", "verdict", "answer")),
+        "notes": ("notes", ("id",), tuple(NOTES.names)),
+        "node_excerpts": ("node_excerpts", ("id",), tuple(NODE_EXCERPTS.names)),
+        "excerpts": ("excerpts", ("id",), tuple(EXCERPTS.names)),
     }[step]
     rows = Store(recipe["bank"])[dataset].require().table(list(dict.fromkeys((*key, *columns))))
     ordered = rows.sort_by([(name, "ascending") for name in key]).to_pylist()
@@ -239,9 +272,9 @@ def test_every_step_has_its_output_here(versions):
 
 
 @pytest.mark.parametrize("step", EXACT)
-def test_exact_output_is_that_of_the_recorded_version(step, bank, judged, placed, halved, planted, versions):
+def test_exact_output_is_that_of_the_recorded_version(step, bank, elsewhere, versions):
     version, recorded = EXACT[step]
-    other = judged if step in CURATED else {"context": placed, "subset": halved, "canaries": planted}.get(step)
+    other = elsewhere.get(step)
     rows = written(bank, step) if other is None else written_by_rules(other, step)
     output = hash_parts(json.dumps(rows, default=str))
     assert versions[step] == version, f"record the output of version {versions[step]}: {output}"

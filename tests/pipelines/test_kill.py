@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from nursery import Nursery
+from scripted_server import ScriptedServer
 from tiny_bank import CONTEXT, EVERYTHING, OTHER_COLUMNS, curated, tiny_recipe, write_corpus
+from written_bank import WRITTEN
 
 import mnemic
 from mnemic.catalogue import CATALOGUE
@@ -22,6 +24,9 @@ from pipelines.sections import BUILT_IN
 from pipelines.steps import steps_of
 
 STEPS = ("read", *(section.step_called for section in BUILT_IN))
+WRITTEN_STEPS = ("packs", "calls", "notes", "excerpts", "node_excerpts")
+"""Steps of recipes with a language model that writes, which asks a server in the process that builds."""
+OTHER_STEPS = tuple(step for step in STEPS if step not in WRITTEN_STEPS)
 TURNS = ("before-write", "after-commit", "after-write", "before-commit")
 """What one step after the other is killed at where all four points would take too long."""
 
@@ -60,9 +65,11 @@ def everything(nursery, recipe, place):
     rules = curated(place, "cut", 0.5, few_words={"value": "words", "min": 30})
     rules["curate"] |= OTHER_COLUMNS
     rules["curate"]["rules"]["odd"] = {"value": "perplexity", "max": 1e9}
-    whole = {**recipe, **EVERYTHING, **CONTEXT, **rules, "bank": str(place / "everything")}
-    assert nursery.build(whole)[0] == 0
-    return whole, mnemic.open_bank(whole["bank"]).digest()
+    with ScriptedServer() as server:
+        written = {**WRITTEN, "written": {**WRITTEN["written"], "server": server.address, "concurrent": 1}}
+        whole = {**recipe, **EVERYTHING, **CONTEXT, **rules, **written, "bank": str(place / "everything")}
+        assert nursery.build(whole)[0] == 0
+        yield whole, mnemic.open_bank(whole["bank"]).digest()
 
 
 def killed_at(nursery, everything, bank, points):

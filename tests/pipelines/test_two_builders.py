@@ -16,7 +16,7 @@ import lance
 import pyarrow as pa
 import pytest
 from nursery import Nursery
-from test_kill import STEPS
+from test_kill import OTHER_STEPS as STEPS
 from tiny_bank import CONTEXT, EVERYTHING, tiny_recipe, write_corpus
 
 import mnemic

@@ -1,0 +1,195 @@
+"""The step `calls`: ask a language model about packs, and keep every answer that was paid for.
+
+An answer, good or bad, is committed before anything is made of it (`pipelines.steps.asking`); a kill costs what is
+under way. The work left is read off the rows. Rows are never changed, and those of another prompt, model or pack stay:
+they are paid. Packs that get no good answer are rejects, made from the rows as well. The answers about a document that
+is gone go; what they cost stays.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mnemic.catalogue import DatasetSpec, declared
+from mnemic.dataset import Dataset, Snapshot, Store
+from mnemic.notes.datasets import ANSWER, CALLS, CALLS_SPEC
+from mnemic.notes.ledger import ledger
+from operators.contracts import REJECTED
+from operators.written.operator import WrittenMemory
+from operators.written.prompts import FACTS, WrittenPrompt
+from pipelines.keyset import KeySet
+from pipelines.steps.asked_parts import AskedPart, PackVerdicts
+from pipelines.steps.asking import Asking
+from pipelines.steps.contracts import Context, RecordedStep, Status, StatusKind
+from pipelines.steps.rejects import check_rejects, forget_rejects, rejected_inputs
+
+_AT_ONCE = 64
+"""Packs that are read at a time."""
+
+
+@dataclass(frozen=True)
+class CallsStep(RecordedStep):
+    operator: WrittenMemory
+    after: tuple[str, ...]
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        return (CALLS_SPEC.name,)
+
+    @property
+    def specs(self) -> tuple[DatasetSpec, ...]:
+        return (CALLS_SPEC,)
+
+    @property
+    def prompt(self) -> WrittenPrompt:
+        return FACTS
+
+    def check(self, store: Store, max_rejects: float) -> None:
+        packs = store["packs"].require()
+        check_rejects(store, self.record, packs.count, max_rejects)
+
+    def state(self, store: Store) -> Status:
+        packs, calls = store["packs"].snapshot(), store["calls"].snapshot()
+        if packs is None:
+            return Status("new")
+        answered = self._answered(calls)
+        total, left, tokens = 0, 0, 0
+        for batch in packs.scan(["pack", "tokens"], batch_size=65536):
+            fresh = pc.invert(pa.array(answered.good.has(batch.select(["pack"]))))
+            settled = pc.is_in(batch["pack"], value_set=pa.array(self._settled(packs, answered), pa.string()))
+            fresh = pc.and_not(fresh, settled)
+            total += batch.num_rows
+            left += pc.sum(fresh).as_py() or 0
+            tokens += pc.sum(batch["tokens"].filter(fresh)).as_py() or 0
+        if left:
+            kind: StatusKind = "new" if calls is None else "pending"
+            return Status(kind, left, total, "packs", (self._estimate(left, tokens, calls),))
+        if calls is None or (calls.record or {}).get("fingerprint") != self.record.fingerprint:
+            return Status("pending", 0, total, "packs", ("every answer is there",))
+        reasons = ["answers about documents that are gone"] if len(self._gone(store, calls)) else []
+        if self._rejected(packs, answered).keys() != self._rejects(store):
+            reasons.append("rejects are not up to date")
+        return Status("pending" if reasons else "done", 0, total, "packs", tuple(reasons))
+
+    def _estimate(self, left: int, tokens: int, calls: Snapshot | None) -> str:
+        """Requests, tokens and money of what is left: answers as long as those so far, or a third of the prompt."""
+        prompt = tokens + left * len(self.prompt.system) // 4
+        paid = ledger(calls)
+        answer = prompt // 3 if not paid.calls else left * paid.answer_tokens // paid.calls
+        money = self.operator.cost(prompt, answer)
+        priced = f", about {money:,.2f} in money" if self.operator.price else ""
+        return f"about {left:,} requests, {prompt:,} + {answer:,} tokens{priced}; paid so far: {paid.calls:,} calls"
+
+    def _answered(self, calls: Snapshot | None) -> PackVerdicts:
+        mine = f"kind = '{ANSWER}' AND asked = '{self.record.fingerprint}'"
+        if calls is None:
+            return PackVerdicts(KeySet())
+        whole = f"{mine} AND verdict = 'good' AND part = ''"
+        answered = PackVerdicts(KeySet(calls.scan(["pack"], whole, batch_size=65536)))
+        columns = ["pack", "part", "attempt", "verdict", "reason"]
+        for batch in calls.scan(columns, f"{mine} AND NOT (verdict = 'good' AND part = '')", batch_size=65536):
+            for row in batch.filter(pc.invert(pa.array(answered.good.has(batch.select(["pack"]))))).to_pylist():
+                parts = answered.others.setdefault(row["pack"], {})
+                parts.setdefault(row["part"], []).append((row["attempt"], row["verdict"], row["reason"]))
+        return answered
+
+    def _settled(self, packs: Snapshot, answered: PackVerdicts) -> list[str]:
+        """Packs without a good whole answer of which nothing is left to ask; few, so they are read whole."""
+        return [pack["pack"] for pack in self._read(packs, list(answered.others)) if not answered.left(pack)]
+
+    def _read(self, packs: Snapshot, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        columns = ["pack", "document", "tenant", "session", "context", "units"]
+        for start in range(0, len(names), _AT_ONCE):
+            quoted = ",".join(f"'{name}'" for name in names[start : start + _AT_ONCE])
+            for batch in packs.scan(columns, f"pack IN ({quoted})"):
+                yield from batch.to_pylist()
+
+    def _gone(self, store: Store, calls: Snapshot) -> list[str]:
+        """Documents that the answers are about and that are no more."""
+        answers = f"kind = '{ANSWER}'"
+        about = KeySet(calls.scan(["document"], answers, batch_size=65536))
+        there = KeySet(store["documents"].require().scan(["id"], batch_size=65536))
+        gone = about - there
+        names: set[str] = set()
+        for batch in calls.scan(["document"], answers, batch_size=65536) if len(gone) else ():
+            names.update(batch["document"].filter(pa.array(gone.has(batch))).to_pylist())
+        return sorted(names)
+
+    def _rejected(self, packs: Snapshot, answered: PackVerdicts) -> dict[str, list[dict[str, str]]]:
+        """The rejects that the answers call for, by pack."""
+        refused: dict[str, list[tuple[str, str]]] = {}
+        for name, path, reason in answered.refused():
+            refused.setdefault(name, []).append((path, reason))
+        rejects: dict[str, list[dict[str, str]]] = {}
+        for pack in self._read(packs, list(refused)):
+            for path, reason in sorted(refused[pack["pack"]]):
+                units = AskedPart(pack, path).units
+                place = f"{pack['document']}, characters {units[0]['start']} to {units[-1]['end']}"
+                sentence = f"The language model gave no usable answer: {reason}."
+                row = {"input": pack["pack"], "locator": place, "reason": sentence, "severity": "reject"}
+                rejects.setdefault(pack["pack"], []).append(row)
+        return rejects
+
+    def _rejects(self, store: Store) -> set[str]:
+        return rejected_inputs(store, self.record)
+
+    def run(self, context: Context) -> None:
+        store, dataset = context.store, context.store["calls"]
+        packs = store["packs"].require()
+        self._settle_dataset(context, dataset)
+        answered = self._answered(dataset.require())
+        left = self.state(store).todo
+        if left:
+            weights = str(self.record.fields.get("model") or "")
+            model = self.operator.open_model(weights, self.operator.resources.device(context.device))
+            try:
+                asking = Asking(self.record, self.operator, self.prompt, context, dataset, model, left)
+                asking.run(self._parts(packs, answered))
+            finally:
+                model.close()
+        # Only now: the answer about a document that came back with another id was taken over.
+        for start in range(0, len(gone := self._gone(store, dataset.require())), 1000):
+            quoted = ",".join(f"'{name}'" for name in gone[start : start + 1000])
+            context.commit(partial(dataset.delete, f"kind = '{ANSWER}' AND document IN ({quoted})"))
+        self._write_rejects(context, packs)
+
+    def forget(self, context: Context) -> None:
+        """Delete the answers of this step, so that all is asked and paid again; what they cost stays."""
+        dataset = context.store["calls"]
+        if dataset.snapshot() is not None:
+            context.commit(partial(forget_rejects, context.store, f"step = '{self.name}'"))
+            mine = f"kind = '{ANSWER}' AND asked = '{self.record.fingerprint}'"
+            context.commit(partial(dataset.delete, mine))
+
+    def _settle_dataset(self, context: Context, dataset: Dataset) -> None:
+        """The dataset is there, with this step's record; rows of other records stay, since they are paid."""
+        snapshot = dataset.snapshot()
+        if snapshot is None:
+            schema, properties = declared(CALLS, CALLS_SPEC), context.properties(self.record)
+            context.commit(lambda: dataset.create(schema, self.record.as_json(), properties))
+        elif (snapshot.record or {}).get("fingerprint") != self.record.fingerprint:
+            context.commit(lambda: dataset.annotate(self.record.as_json()))
+
+    def _parts(self, packs: Snapshot, answered: PackVerdicts) -> Iterator[AskedPart]:
+        """What is to be asked first, in the order of the rows."""
+        columns = ["pack", "document", "tenant", "session", "context", "units"]
+        for batch in packs.scan(columns, batch_size=_AT_ONCE):
+            for pack in batch.filter(pc.invert(pa.array(answered.good.has(batch.select(["pack"]))))).to_pylist():
+                yield from answered.left(pack)
+
+    def _write_rejects(self, context: Context, packs: Snapshot) -> None:
+        rejects = self._rejected(packs, self._answered(context.store["calls"].require()))
+        outdated = sorted(self._rejects(context.store) - rejects.keys())
+        for start in range(0, len(outdated), 1000):
+            quoted = ",".join(f"'{name}'" for name in outdated[start : start + 1000])
+            where = f"step = '{self.name}' AND input IN ({quoted})"
+            context.commit(partial(forget_rejects, context.store, where))
+        rows = list(itertools.chain.from_iterable(rejects.values()))
+        context.reject(self.record, pa.Table.from_pylist(rows, schema=REJECTED))

@@ -1,0 +1,118 @@
+"""The step `node_excerpts`: written whole where the tree, its examples or their events changed.
+
+It reads the paths and examples of all nodes, a few hundred bytes each, and the leaves of 64 nodes' examples at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+
+from mnemic.catalogue import DatasetSpec, declared
+from mnemic.dataset import Snapshot, Store
+from mnemic.dataset.write import write_whole
+from mnemic.ids import hash_parts
+from mnemic.notes.datasets import NODE_EXCERPTS, NODE_EXCERPTS_SPEC
+from mnemic.quoting import one_of
+from operators.written.node_excerpts import NodeExcerpts
+from pipelines import faults
+from pipelines.steps.contracts import Context, RecordedStep, Status
+
+_AT_ONCE = 64
+"""Nodes whose leaves are in memory at a time."""
+
+
+@dataclass(frozen=True)
+class NodeExcerptsStep(RecordedStep):
+    operator: NodeExcerpts
+    after: tuple[str, ...]
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        return (NODE_EXCERPTS_SPEC.name,)
+
+    @property
+    def specs(self) -> tuple[DatasetSpec, ...]:
+        return (NODE_EXCERPTS_SPEC,)
+
+    def state(self, store: Store) -> Status:
+        clusters, events = store["clusters"].snapshot(), store["events"].snapshot()
+        if clusters is None or events is None:
+            return Status("new")
+        rows = store[NODE_EXCERPTS_SPEC.name].snapshot()
+        nodes = _nodes(clusters)
+        if rows is None:
+            return Status("new", len(nodes), len(nodes), "nodes")
+        stored = rows.record or {}
+        changes = self.record.changes_from(stored)
+        if changes:
+            return Status("stale", len(nodes), len(nodes), "nodes", tuple(changes))
+        if stored.get("corpus") != _digest(nodes, events):
+            return Status("due", len(nodes), len(nodes), "nodes", ("the tree or its events changed",))
+        return Status("done", 0, len(nodes), "nodes")
+
+    def run(self, context: Context) -> None:
+        store, dataset = context.store, context.store[NODE_EXCERPTS_SPEC.name]
+        events = store["events"].require()
+        nodes = _nodes(store["clusters"].require())
+        record = replace(self.record, corpus=_digest(nodes, events))
+        rows: list[dict[str, Any]] = []
+        for start in range(0, len(nodes), _AT_ONCE):
+            rows += self._rows(events, nodes[start : start + _AT_ONCE])
+            context.progress(min(start + _AT_ONCE, len(nodes)), len(nodes), "nodes")
+        faults.reach(self.name, "before-write")
+        fragments = write_whole(dataset, pa.Table.from_pylist(rows, schema=NODE_EXCERPTS))
+        faults.reach(self.name, "after-write")
+        schema, properties = declared(NODE_EXCERPTS, NODE_EXCERPTS_SPEC), context.properties(record)
+        context.commit(lambda: dataset.replace(schema, fragments, record.as_json(), properties))
+        context.tally.rows += len(rows)
+
+    def _rows(self, events: Snapshot, nodes: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        ids = {name for node in nodes for name in node["examples"]}
+        place = ["id", "document", "tenant", "first_unit", "end_unit", "leaf"]
+        examples = {row["id"]: row for row in _where(events, place, "id", ids)}
+        documents = {row["document"] for row in examples.values()}
+        columns = ["id", "document", "tenant", "first_unit", "text"]
+        leaves: dict[str, list[dict[str, Any]]] = {}
+        for row in _where(events, columns, "document", documents, "leaf"):
+            leaves.setdefault(row["document"], []).append(row)
+        for of_document in leaves.values():
+            of_document.sort(key=lambda leaf: leaf["first_unit"])
+        for node in nodes:
+            below = {
+                leaf["id"]: leaf
+                for name in node["examples"]
+                if (example := examples.get(name)) is not None
+                for leaf in leaves.get(example["document"], ())
+                if example["first_unit"] <= leaf["first_unit"] < example["end_unit"]
+            }
+            yield from self.operator.rows(node["path"], node["level"], list(below.values()))
+
+
+def _nodes(clusters: Snapshot) -> list[dict[str, Any]]:
+    """Path, level and examples of all nodes, by path; none of a tree that knows no examples."""
+    if "examples" not in clusters.schema.names:
+        return []
+    return list(clusters.table(["path", "level", "examples"]).sort_by("path").to_pylist())
+
+
+def _digest(nodes: Sequence[dict[str, Any]], events: Snapshot) -> str:
+    """Of the tree and of the examples that there are."""
+    ids = sorted({name for node in nodes for name in node["examples"]})
+    there = sorted(row["id"] for row in _where(events, ["id"], "id", ids))
+    tree = [part for node in nodes for part in (node["path"], *node["examples"], "")]
+    return hash_parts("node excerpts", *tree, "", *there)
+
+
+def _where(
+    events: Snapshot, columns: list[str], key: str, values: Sequence[str] | set[str], condition: str = "true"
+) -> Iterator[dict[str, Any]]:
+    """Rows whose ``key`` is one of ``values``, 1,000 of them at a time."""
+    ordered = sorted(values)
+    for start in range(0, len(ordered), 1000):
+        where = f"{one_of(key, ordered[start : start + 1000])} AND {condition}"
+        for batch in events.scan(columns, where):
+            yield from batch.to_pylist()

@@ -1,0 +1,38 @@
+"""The budget of a bank's calls while they are made: paid, and reserved for those under way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mnemic.notes.ledger import Ledger
+from mnemic.writing import WritingRequest
+from operators.written.operator import WrittenMemory
+
+
+class Spending:
+    """Sums of `Ledger` and of upper bounds of the requests under way. One thread uses it.
+
+    A request is allowed where it would stay within the budget even if it cost its upper bound.
+    """
+
+    def __init__(self, operator: WrittenMemory, paid: Ledger) -> None:
+        self._operator = operator
+        self._spent = {"calls": float(paid.calls), "tokens": float(paid.tokens), "money": paid.money}
+
+    def bound(self, request: WritingRequest) -> dict[str, float]:
+        """The most that a request can cost."""
+        money = self._operator.cost(request.prompt_bound, request.max_tokens)
+        return {"calls": 1.0, "tokens": float(request.token_bound), "money": money}
+
+    def exceeded(self, request: WritingRequest) -> str:
+        """The limit that ``request`` could exceed; "" where it is allowed."""
+        bound = self.bound(request)
+        for name, most in self._operator.budget.items():
+            if self._spent[name] + bound[name] > most:
+                return name
+        return ""
+
+    def change(self, amounts: Mapping[str, float], sign: int) -> None:
+        """Reserve ``amounts`` (1), or give them back (-1)."""
+        for name, amount in amounts.items():
+            self._spent[name] += sign * amount
