@@ -19,6 +19,8 @@ from pipelines.api import evaluate as evaluate
 from pipelines.api import load_recipe as load_recipe
 from pipelines.api import plan as plan
 from pipelines.api import prune as prune
+from pipelines.api import readmit as readmit
+from pipelines.api import remove as remove
 from pipelines.api import rollback as rollback
 
 __version__: str

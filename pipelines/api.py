@@ -6,6 +6,7 @@ from pipelines.recipe import Recipe, load_recipe
 from pipelines.run import build
 from pipelines.upkeep.compact import compact
 from pipelines.upkeep.prune import prune
+from pipelines.upkeep.removal import readmit, remove
 from pipelines.upkeep.rollback import rollback
 
-__all__ = ["Recipe", "build", "compact", "evaluate", "load_recipe", "plan", "prune", "rollback"]
+__all__ = ["Recipe", "build", "compact", "evaluate", "load_recipe", "plan", "prune", "readmit", "remove", "rollback"]

@@ -46,6 +46,7 @@ OWN = {
     "rollback": "pipelines.command.rollback",
     "prune": "pipelines.command.prune",
     "compact": "pipelines.command.compact",
+    "remove": "pipelines.command.remove",
     "copy": "mnemic.command.copy",
     "pack": "mnemic.command.pack",
     "unpack": "mnemic.command.unpack",
