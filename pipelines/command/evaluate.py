@@ -13,6 +13,8 @@ from mnemic.schema import LEVELS
 from mnemic.terminal import say
 from pipelines.evaluate.bank import COSTS, PARTS, Evaluation, GatedSet, Perplexity, evaluate
 from pipelines.evaluate.bootstrap import Comparison
+from pipelines.evaluate.forgotten import forgotten
+from pipelines.evaluate.forgotten import shown as shown_forgotten
 from pipelines.evaluate.questions import Skipped, read_questions
 from pipelines.evaluate.recall import Recall, Recalls, evidence_recall
 
@@ -21,6 +23,7 @@ EXAMPLES = """  mnemic eval memory/python-environment
   mnemic eval memory/python-environment --speed
   mnemic eval memory/chats --questions questions.jsonl
   mnemic eval memory/chats --questions locomo10.json --level turn --level event
+  mnemic eval memory/notes --forgotten              whether memories still know what was removed
   mnemic eval memory/python-environment --json"""
 
 
@@ -38,11 +41,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--speed", action="store_true", help="also tokens a second that the model generates alone and with each memory"
     )
+    parser.add_argument(
+        "--forgotten", action="store_true", help="loss on removed documents, against twins that no memory has seen"
+    )
     parser.add_argument("--release", help="a release other than the newest")
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.forgotten:
+        with consistent("The rows and records", arguments.bank):
+            outcomes = forgotten(open_bank(arguments.bank, arguments.release))
+        facts = [one.as_json() for one in outcomes]
+        say(json.dumps(facts) if arguments.json else shown_forgotten(outcomes, arguments.bank))
+        return 0
     if arguments.questions is None:
         with consistent("The rows and records", arguments.bank):
             evaluation = evaluate(arguments.bank, release=arguments.release, speed=arguments.speed)

@@ -10,10 +10,13 @@ from __future__ import annotations
 import pyarrow.compute as pc
 
 from mnemic.dataset import Store
+from mnemic.quoting import one_of
 from mnemic.removals import NAME, removal_rows
 from pipelines.steps.contracts import Context
 
 REASON = "It was removed from this bank; `mnemic remove BANK --again {document}` lets the next build read it."
+
+_AT_ONCE = 1000
 
 
 def marks(store: Store) -> dict[str, bool]:
@@ -24,9 +27,15 @@ def marks(store: Store) -> dict[str, bool]:
 
 
 def readmitted_items(store: Store) -> set[str]:
-    """Keys of the items that documents stand in which are to be read again."""
+    """Keys of the items that documents stand in which are to be read again: as they were, and as they are by now."""
     rows = removal_rows(store[NAME].snapshot())
-    return set(rows.filter(rows["readmitted"])["item"].to_pylist())
+    rows = rows.filter(rows["readmitted"])
+    items, rejects = set(rows["item"].to_pylist()), store["rejects"].snapshot()
+    reasons = [REASON.format(document=one) for one in rows["document"].to_pylist()]
+    for start in range(0, len(reasons) if rejects is not None else 0, _AT_ONCE):
+        left_out = f"step = 'read' AND {one_of('reason', reasons[start : start + _AT_ONCE])}"
+        items |= set(rejects.table(["input"], left_out)["input"].to_pylist())
+    return items
 
 
 def forget_readmitted(context: Context) -> None:

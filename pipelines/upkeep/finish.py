@@ -10,6 +10,7 @@ from mnemic.dataset.fence import Fence
 from mnemic.errors import BankError
 from mnemic.facts import ADVICE
 from mnemic.release import Release, find_release, releases
+from mnemic.removals import NAME as REMOVALS
 from mnemic.verify import datasets_of
 from pipelines.pins import RECORD
 from pipelines.steps.contracts import Context
@@ -74,7 +75,9 @@ def _roll_back(context: Context, intent: Intent) -> Release:
             context.commit(lambda dataset=dataset: dataset.delete("true"))  # type: ignore[misc]
             context.commit(lambda dataset=dataset: dataset.annotate({}))  # type: ignore[misc]
     facts = {"rolled_back_from": newest.name, "rolled_back_to": target.name}
-    return pin_heads(context, intent.run, target, facts)
+    if REMOVALS in target.versions or store[REMOVALS].snapshot() is None:
+        return pin_heads(context, intent.run, target, facts)
+    return pin_heads(context, intent.run, target, facts, beside=(REMOVALS,), counts={**target.counts, REMOVALS: 0})
 
 
 def _pin_compacted(context: Context, intent: Intent) -> Release:

@@ -50,7 +50,7 @@ def differing(bank, digest):
 def test_every_dataset_and_memory_is_that_of_a_bank_built_without(removed, without):
     recipe, outcome = removed
     assert {"units", "events", "pairs", "datastore", "tokens"} <= set(outcome.datasets)
-    mnemic.build(recipe, device="cpu", recluster=True)
+    mnemic.build(recipe, device="cpu", anew=["cluster", "suffixes"])
     bank = mnemic.open_bank(recipe["bank"])
     assert differing(bank, without) == set(), "the memories are trained again, and equal too"
     assert not bank.stale()
@@ -107,7 +107,7 @@ def test_an_erased_text_leaves_no_run_of_tokens_and_takes_the_memories_along(who
     assert outcome.proof.before == outcome.proof.pieces > 0 == outcome.proof.after
     bank = mnemic.open_bank(recipe["bank"])
     assert [one.name for one in bank.memories()] == ["knn", "suffix"]
-    mnemic.build(recipe, device="cpu", recluster=True)
+    mnemic.build(recipe, device="cpu", anew=["cluster", "suffixes"])
     assert differing(mnemic.open_bank(recipe["bank"]), without) == set()
 
 
