@@ -63,12 +63,12 @@ def forgotten(bank: Bank) -> list[Forgotten]:
     Raises ``BankError`` where no release has rows of them, or nothing was held out.
     """
     view = bank.view
-    ids = rows_of(view).filter(pc.greater(rows_of(view)["rows"], 0))["document"].to_pylist()
-    removed = _removed_rows(view, ids)
-    twins = HeldOutRows.read(view, TEST)
-    if not len(twins):
+    rows = rows_of(view)
+    removed = _removed_rows(view, rows.filter(pc.greater(rows["rows"], 0))["document"].to_pylist())
+    twins = HeldOutRows.read(view, TEST) if removed is not None else None
+    if twins is not None and not len(twins):
         twins = HeldOutRows.read(view, VALIDATION)
-    if removed is None or not len(twins):
+    if removed is None or not twins:
         raise BankError(
             f"{view.path} has no rows of removed documents in an earlier release, or none that were held out, so "
             "nothing can be compared. Removed documents of the store can be asked about until they are erased."
@@ -87,12 +87,13 @@ def forgotten(bank: Bank) -> list[Forgotten]:
 
 
 def _removed_rows(view: View, ids: list[str]) -> HeldOutRows | None:
-    """The rows that removed documents had in the store, of the newest release that has some."""
+    """The rows that removed documents had in the store, of the newest release that has some of the same model."""
     if not ids:
         return None
+    mark = view.record("datastore").get("fingerprint")
     for release in reversed(view.releases()):
-        if "datastore" in release.versions:
-            earlier = View(view.store, release)
+        earlier = View(view.store, release)
+        if "datastore" in earlier and earlier.record("datastore").get("fingerprint") == mark:
             rows = HeldOutRows.read(earlier, f"{STORE} AND {one_of('document', ids)}")
             if len(rows):
                 return rows
