@@ -9,6 +9,7 @@ from tiny_bank import tiny_recipe, write_corpus
 
 import mnemic
 from mnemic.command import main
+from mnemic.dataset import Store
 from mnemic.errors import RecipeError
 
 
@@ -23,10 +24,8 @@ def place(tmp_path_factory):
         (root / "theirs" / f"report-{number}.txt").write_text(text_of(number))
     for name in ("alpha/000.txt", "beta/001.txt"):
         shutil.copy(root / "ours" / name, root / "theirs")
-    for name, tenant in (("ours", "us"), ("theirs", "them")):
-        source = {"kind": "folder", "path": str(root / name), "columns": {"title": "text"}}
-        if name == "theirs":
-            source.pop("columns")
+    for name in ("ours", "theirs"):
+        source = {"kind": "folder", "path": str(root / name)}
         mnemic.build({**recipe, "name": name, "bank": str(root / f"bank-{name}"), "sources": [source]}, device="cpu")
     return root
 
@@ -74,7 +73,7 @@ def test_what_comes_and_what_is_removed_follows(banks, tmp_path):
     )
     reports = "locator IN ('report-1.txt', 'report-2.txt')"
     mnemic.remove(banks[1], reports)
-    mnemic.build(tmp_path / "both.yaml", device="cpu")
+    mnemic.build(str(tmp_path / "both.yaml"), device="cpu")
     names = {row["locator"] for row in mnemic.open_bank(both).table("documents").to_pylist()}
     assert "folder/report-3.txt" in names and not names & {"folder/report-1.txt", "folder/report-2.txt"}
 
@@ -85,8 +84,6 @@ def test_a_release_that_is_named_stays(banks, tmp_path, capsys):
     assert main(["compose", banks[0], f"{banks[1]}@{release}", "--into", str(tmp_path / "both"), "--dry-run"]) == 0
     assert "read" in capsys.readouterr().out and not os.path.exists(tmp_path / "both")
     mnemic.compose([banks[0], f"{banks[1]}@{release}"], tmp_path / "both", device="cpu", until="read")
-    from mnemic.dataset import Store
-
     assert Store(tmp_path / "both")["documents"].require().count("locator = 'folder/report-1.txt'") == 1
 
 
