@@ -1,7 +1,9 @@
 """The rows that go with removed ones, by the parents that datasets declare.
 
-A dataset whose parent says "delete" loses the rows that name a removed row; those are parents in turn. Rows are counted
-first, and deleted children first: what a kill leaves is named by rows that are there still.
+A dataset whose parent says "delete" loses the rows that name a removed row; those are parents in turn. So does one of
+another package whose parent says "redo": its step makes such rows again, from what is left. (What is mnemic's own and
+says so is made anew by `pipelines.upkeep.redo`.) Rows are counted first, and deleted children first: what a kill leaves
+is named by rows that are there still.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mnemic.catalogue import DatasetSpec, in_order
+from mnemic.catalogue import CATALOGUE, DatasetSpec, in_order
 from mnemic.dataset import Snapshot
 from pipelines.steps.contracts import Context
 
@@ -61,10 +63,11 @@ def _of(spec: DatasetSpec, head: Snapshot, gone: Mapping[str, pa.Array], seed: p
 
 def _parents(spec: DatasetSpec, head: Snapshot) -> list[tuple[str, str]]:
     """(dataset, column) of the parents whose rows take rows of this dataset along."""
+    rules = ("delete",) if spec.name in CATALOGUE else ("delete", "redo")
     return [
         (parent.dataset, parent.column)
         for parent in spec.parents
-        if parent.rule == "delete" and parent.column in head.schema.names and parent.dataset != spec.name
+        if parent.rule in rules and parent.column in head.schema.names and parent.dataset != spec.name
     ]
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import bisect
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mnemic.conditions import Conditions, Where
 from mnemic.dataset import Snapshot, Store
@@ -15,7 +15,7 @@ from mnemic.errors import QueryError
 from mnemic.quoting import one_of
 from mnemic.release import Release, releases
 
-COLUMNS = ("id", "content", "source", "locator", "item", "duplicate_of")
+COLUMNS = ("id", "content", "source", "locator", "item")
 
 _AT_ONCE = 2000
 
@@ -68,24 +68,16 @@ def _parts(values: list[str]) -> Iterable[list[str]]:
     return (values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE))
 
 
-def _rows(snapshots: list[Snapshot], asked: object) -> pa.Table:
-    tables = []
-    for snapshot in snapshots:
-        names = [name for name in COLUMNS if name in snapshot.schema.names]
-        tables += [snapshot.table(names, condition) for condition in asked(snapshot)]  # type: ignore[operator]
-    return _once(tables)
+def _rows(snapshots: list[Snapshot], asked: Callable[[Snapshot], Iterable[str]]) -> pa.Table:
+    return _once([snapshot.table(COLUMNS, condition) for snapshot in snapshots for condition in asked(snapshot)])
 
 
 def _once(tables: list[pa.Table]) -> pa.Table:
     """The rows of all ``tables``, each document as the first has it."""
-    table = pa.concat_tables(tables, promote_options="default")
-    first = pa.table({"id": table["id"], "at": pa.array(range(len(table)), pa.int64())})
-    places = first.group_by("id").aggregate([("at", "min")])["at_min"].combine_chunks()
-    return table.take(pc.sort_indices(places).cast(pa.int64())) if not len(table) else table.take(_sorted(places))
-
-
-def _sorted(places: pa.Array) -> pa.Array:
-    return places.take(pc.sort_indices(places))
+    table = pa.concat_tables(tables)
+    first = table.select(["id"]).append_column("at", pa.array(np.arange(len(table))))
+    places = first.group_by("id").aggregate([("at", "min")])["at_min"].to_numpy()
+    return table.take(pa.array(np.sort(places)))
 
 
 def _whole_ids(snapshots: list[Snapshot], ids: Sequence[str], root: str) -> list[str]:
