@@ -62,7 +62,8 @@ def hashes(symbols: NDArray[np.uint64], width: int) -> Hashes:
                 runs = runs[:size] * power + runs[length : length + size]
                 power, length = power * power, 2 * length
     assert whole is not None
-    return finalised(whole[: len(symbols) - width + 1])
+    runs_of_width: Hashes = finalised(whole[: len(symbols) - width + 1])
+    return runs_of_width
 
 
 def characters(texts: pa.Array) -> NDArray[np.uint64]:

@@ -52,8 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.forgotten:
         with consistent("The rows and records", arguments.bank):
             outcomes = forgotten(open_bank(arguments.bank, arguments.release))
-        facts = [one.as_json() for one in outcomes]
-        say(json.dumps(facts) if arguments.json else shown_forgotten(outcomes, arguments.bank))
+        as_json = [one.as_json() for one in outcomes]
+        say(json.dumps(as_json) if arguments.json else shown_forgotten(outcomes, arguments.bank))
         return 0
     if arguments.questions is None:
         with consistent("The rows and records", arguments.bank):

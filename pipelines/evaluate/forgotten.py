@@ -115,8 +115,8 @@ def _by_document(rows: HeldOutRows, memory: Memory, weight: float) -> DocumentGa
         return None
     owner = np.unique(rows.table["document"].to_numpy(), return_inverse=True)[1]
     gain = -rows.base - mixture_nll(rows.base, scores, weight)
-    sums = [np.bincount(owner, values) for values in (np.ones(len(owner)), -rows.base, gain)]
-    return DocumentGains(*sums)
+    tokens, base, saved = (np.bincount(owner, one) for one in (np.ones(len(owner)), -rows.base, gain))
+    return DocumentGains(tokens.astype(np.float64), base.astype(np.float64), saved.astype(np.float64))
 
 
 def twins_of(removed: DocumentGains, others: DocumentGains) -> Mapping[str, NDArray[np.float64]]:

@@ -76,8 +76,11 @@ class BankDocuments(BaseModel):
         return Document(
             locator,
             text,
-            *(row[name] for name in ("collection", "tenant", "session", "speaker")),
-            time=row["time"],
+            row["collection"],
+            row["tenant"],
+            row["session"],
+            row["speaker"],
+            row["time"],
             turns=turns,
             metadata={**metadata, BANK: self.name, ORIGIN: row["source"]},
         )

@@ -31,8 +31,10 @@ def readmitted_items(store: Store) -> set[str]:
     rows = removal_rows(store[NAME].snapshot())
     rows = rows.filter(rows["readmitted"])
     items, rejects = set(rows["item"].to_pylist()), store["rejects"].snapshot()
+    if rejects is None:
+        return items
     reasons = [REASON.format(document=one) for one in rows["document"].to_pylist()]
-    for start in range(0, len(reasons) if rejects is not None else 0, _AT_ONCE):
+    for start in range(0, len(reasons), _AT_ONCE):
         left_out = f"step = 'read' AND {one_of('reason', reasons[start : start + _AT_ONCE])}"
         items |= set(rejects.table(["input"], left_out)["input"].to_pylist())
     return items

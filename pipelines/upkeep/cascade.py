@@ -85,7 +85,7 @@ def delete_rows(
     context: Context, gone: Mapping[str, tuple[DatasetSpec, GoneRows]], seeds: Mapping[str, pa.Array]
 ) -> None:
     """Delete them, children first."""
-    for name, (spec, rows) in reversed(gone.items()):
+    for name, (spec, rows) in reversed(list(gone.items())):
         dataset = context.store[name]
         head = dataset.require()
         chosen = {column: gone[parent][1].keys for parent, column in _parents(spec, head) if parent in gone}

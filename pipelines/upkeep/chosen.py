@@ -44,8 +44,8 @@ def chosen(
     table = _rows(snapshots, lambda snapshot: _asked(snapshot, where, names))
     if copies and len(table):
         contents = table["content"].unique().to_pylist()
-        more = [_rows(snapshots, lambda _, part=part: [one_of("content", part)]) for part in _parts(contents)]
-        table = _once([table, *more])
+        equal = [one_of("content", part) for part in _parts(contents)]
+        table = _once([table, _rows(snapshots, lambda _: equal)])
     return table
 
 
