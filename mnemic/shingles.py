@@ -109,14 +109,23 @@ class TextPieces:
     def __len__(self) -> int:
         return len(self.values)
 
-    def seen(self, symbols: NDArray[np.uint64]) -> Flags:
-        """Which of the pieces stand in ``symbols``, bool [pieces]."""
-        there = np.zeros(len(self.values), np.bool_)
+    @property
+    def unseen(self) -> Flags:
+        """None of the pieces, bool [pieces]."""
+        return np.zeros(len(self.values), np.bool_)
+
+    def mark(self, symbols: NDArray[np.uint64], seen: Flags) -> None:
+        """Enter in ``seen``, bool [pieces], the pieces that stand in ``symbols``."""
         if len(self.values):
             runs = hashes(symbols, self.width)
             runs = runs[self._table[runs >> np.uint64(64 - _BUCKETS)]]
             places = np.minimum(np.searchsorted(self.values, runs), len(self.values) - 1)
-            there[places[self.values[places] == runs]] = True
+            seen[places[self.values[places] == runs]] = True
+
+    def seen(self, symbols: NDArray[np.uint64]) -> Flags:
+        """Which of the pieces stand in ``symbols``, bool [pieces]."""
+        there = self.unseen
+        self.mark(symbols, there)
         return there
 
     def without(self, seen: Flags) -> TextPieces:

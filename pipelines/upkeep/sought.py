@@ -6,7 +6,7 @@ stands in many files, is its own, and no sign of the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,8 +37,11 @@ class Traces:
     def any(self) -> bool:
         return bool(self.texts.any() or self.tokens.any() or self.ids.any())
 
-    def __or__(self, other: Traces) -> Traces:
-        return Traces(self.texts | other.texts, self.tokens | other.tokens, self.ids | other.ids)
+    def add(self, other: Traces) -> None:
+        """Enter what ``other`` has too."""
+        np.logical_or(self.texts, other.texts, out=self.texts)
+        np.logical_or(self.tokens, other.tokens, out=self.tokens)
+        np.logical_or(self.ids, other.ids, out=self.ids)
 
 
 @dataclass(frozen=True)
@@ -70,18 +73,17 @@ class Sought:
         ids = pa.array(sorted(documents), pa.string())
         texts = TextPieces.of(CHARACTERS, (characters(batch["text"]) for batch in _texts(store, ids, True)))
         tokens = TextPieces.of(TOKENS, _tokens(store, ids, True))
-        alone = np.zeros(len(texts), np.bool_)
+        shared, runs = texts.unseen, tokens.unseen
         for batch in _texts(store, ids, False) if len(texts) else ():
-            alone |= texts.seen(characters(batch["text"]))
-        runs = np.zeros(len(tokens), np.bool_)
+            texts.mark(characters(batch["text"]), shared)
         for part in _tokens(store, ids, False) if len(tokens) else ():
-            runs |= tokens.seen(part)
+            tokens.mark(part, runs)
         named = TextPieces.of(ID, [characters(ids)])
-        return cls(texts.without(alone), tokens.without(runs), named, int(alone.sum()))
+        return cls(texts.without(shared), tokens.without(runs), named, int(shared.sum()))
 
     @property
     def nothing(self) -> Traces:
-        return Traces(*(np.zeros(len(one), np.bool_) for one in (self.texts, self.tokens, self.ids)))
+        return Traces(self.texts.unseen, self.tokens.unseen, self.ids.unseen)
 
     def search(self, store: Store, datasets: Iterable[str] | None = None) -> Search:
         """Decode every file of the bank: of every version, and those that no version names."""
@@ -95,51 +97,52 @@ class Sought:
                 traces = self._of_file(dataset.uri, path, dataset.storage_options, name != NAME)
                 if traces.any:
                     places.append(f"{name}.lance/{path}")
-                    whole |= traces
+                    whole.add(traces)
         return Search(whole, tuple(places), files)
 
-    def _of_file(self, uri: str, path: str, options: dict[str, str] | None, by_id: bool) -> Traces:
+    def _of_file(self, uri: str, path: str, options: Mapping[str, str] | None, by_id: bool) -> Traces:
         traces = self.nothing
         if is_message(path):
-            content = message(uri, path, options).decode("utf-8", "replace")
-            return Traces(self.texts.seen(characters(pa.array([content]))), traces.tokens, traces.ids)
+            self._mark_text(message(uri, path, options), traces)
+            return traces
         flat: dict[str, list[pa.Array]] = {}
         for batch in decoded(uri, path, options):
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                traces |= self._of_column(column, by_id)
+                self._mark_column(column, by_id, traces)
                 if pa.types.is_unsigned_integer(column.type):
                     flat.setdefault(name, []).append(column)
         for columns in flat.values():  # a token a row: runs go on from batch to batch
-            values = pa.concat_arrays(columns).drop_null().to_numpy().astype(np.uint64)
-            traces |= Traces(traces.texts, self.tokens.seen(values), traces.ids)
+            self.tokens.mark(pa.concat_arrays(columns).drop_null().to_numpy().astype(np.uint64), traces.tokens)
         return traces
 
-    def _of_column(self, column: pa.Array, by_id: bool) -> Traces:
-        kind, traces = column.type, self.nothing
+    def _mark_column(self, column: pa.Array, by_id: bool, traces: Traces) -> None:
+        kind = column.type
         if pa.types.is_string(kind) or pa.types.is_large_string(kind):
             symbols = characters(column)
-            ids = self.ids.seen(symbols) if by_id else traces.ids
-            return Traces(self.texts.seen(symbols), traces.tokens, ids)
-        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+            self.texts.mark(symbols, traces.texts)
+            if by_id:
+                self.ids.mark(symbols, traces.ids)
+        elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
             for value in column.to_pylist():
-                traces |= self._of_bytes(value or b"")
+                self._mark_bytes(value or b"", traces)
         elif pa.types.is_struct(kind):
             for part in column.flatten():
-                traces |= self._of_column(part, by_id)
+                self._mark_column(part, by_id, traces)
         elif _is_list(kind):
             if pa.types.is_unsigned_integer(kind.value_type) and not pa.types.is_fixed_size_list(kind):
-                return Traces(traces.texts, self.tokens.seen(numbers(column)), traces.ids)
-            return self._of_column(pc.list_flatten(column), by_id)
-        return traces
+                self.tokens.mark(numbers(column), traces.tokens)
+            else:
+                self._mark_column(pc.list_flatten(column), by_id, traces)
 
-    def _of_bytes(self, value: bytes) -> Traces:
+    def _mark_bytes(self, value: bytes, traces: Traces) -> None:
         """Bytes are looked at as text, and as tokens of two and of four bytes."""
-        traces = self.nothing
-        runs = traces.tokens
         for width in (2, 4):
             whole = value[: len(value) // width * width]
-            runs |= self.tokens.seen(np.frombuffer(whole, f"<u{width}").astype(np.uint64))
-        return Traces(self.texts.seen(characters(pa.array([value.decode("utf-8", "replace")]))), runs, traces.ids)
+            self.tokens.mark(np.frombuffer(whole, f"<u{width}").astype(np.uint64), traces.tokens)
+        self._mark_text(value, traces)
+
+    def _mark_text(self, value: bytes, traces: Traces) -> None:
+        self.texts.mark(characters(pa.array([value.decode("utf-8", "replace")])), traces.texts)
 
 
 def _is_list(kind: pa.DataType) -> bool:
