@@ -33,6 +33,7 @@ NOTES = DatasetSpec(
     (Parent("links", "link", "delete"), Parent("documents", "note", "stale")),
 )
 SPECS = (FACTS, LINKS, NOTES)
+DOCUMENTS = pa.schema([pa.field("id", pa.string())])
 
 
 class Commits:
@@ -47,6 +48,8 @@ class Commits:
 
 def filled(root, tables):
     store = Store(root)
+    documents = pa.table({"id": IDS}, schema=DOCUMENTS)
+    store["documents"].replace(DOCUMENTS, write_whole(store["documents"], documents), {}, {})
     for spec, rows in zip(SPECS, tables, strict=True):
         table = pa.Table.from_pylist(rows, schema=spec.schema)
         store[spec.name].replace(declared(spec.schema, spec), write_whole(store[spec.name], table), {}, {})
@@ -54,7 +57,8 @@ def filled(root, tables):
 
 
 def heads(store):
-    return [(spec_of(spec.name, store[spec.name].require().schema), store[spec.name].require()) for spec in SPECS]
+    there = {name: store[name].require() for name in ("documents", *(spec.name for spec in SPECS))}
+    return [(spec_of(name, head.schema), head) for name, head in there.items()]
 
 
 CHOSEN = st.sampled_from(IDS)
@@ -83,12 +87,13 @@ def test_they_are_those_of_the_definition(tmp_path_factory, owners, links, notes
     store = filled(tmp_path_factory.mktemp("cascade"), tables)
     seeds = {"documents": pa.array(removed)}
     gone = gone_rows(heads(store), seeds)
+    assert gone.pop("documents")[1].rows == len(removed)
     assert {name: rows.rows for name, (_, rows) in gone.items()} == {
         spec.name: len(before) - len(after)
         for spec, before, after in zip(SPECS, tables, left, strict=True)
         if len(before) > len(after)
     }
-    delete_rows(Commits(store), gone, seeds)
+    delete_rows(Commits(store), gone_rows(heads(store), seeds), seeds)
     assert tuple(store[spec.name].require().table(spec.schema.names).to_pylist() for spec in SPECS) == left
     assert not gone_rows(heads(store), seeds), "and a second time there is nothing to do"
 
