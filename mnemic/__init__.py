@@ -33,6 +33,7 @@ __all__ = [
     "__version__",
     "build",
     "compact",
+    "compose",
     "contracts",
     "copy",
     "diff",
@@ -42,6 +43,8 @@ __all__ = [
     "pack",
     "plan",
     "prune",
+    "readmit",
+    "remove",
     "rollback",
     "segment",
     "unpack",
@@ -62,7 +65,7 @@ _load, _ = _lazily(
         "diff": "mnemic.difference",
         **dict.fromkeys(("copy", "pack", "unpack"), "mnemic.copies"),
         **dict.fromkeys(("Recipe", "build", "evaluate", "load_recipe", "plan"), "pipelines.api"),
-        **dict.fromkeys(("compact", "prune", "rollback"), "pipelines.api"),
+        **dict.fromkeys(("compact", "compose", "prune", "readmit", "remove", "rollback"), "pipelines.api"),
     },
 )
 

@@ -15,10 +15,13 @@ from mnemic.search.results import Results as Results
 from pipelines.api import Recipe as Recipe
 from pipelines.api import build as build
 from pipelines.api import compact as compact
+from pipelines.api import compose as compose
 from pipelines.api import evaluate as evaluate
 from pipelines.api import load_recipe as load_recipe
 from pipelines.api import plan as plan
 from pipelines.api import prune as prune
+from pipelines.api import readmit as readmit
+from pipelines.api import remove as remove
 from pipelines.api import rollback as rollback
 
 __version__: str

@@ -23,6 +23,7 @@ from mnemic.memories.suffix import NAME as SUFFIX
 from mnemic.memories.suffix import Draft
 from mnemic.memories.tuning import named_weights, tune, weights_for
 from mnemic.release import Release, find_release
+from mnemic.removals import Stale, stale, training, warn_of_stale, whole_id
 from mnemic.search import CONTIGUITY, Budget, Results, Searcher
 from mnemic.search.route import RouteTree
 from mnemic.trace import AROUND, LEAST, RARE, Occurrences, Trace, Tracer
@@ -257,6 +258,19 @@ class Bank:
         """The memory called ``name``, loaded: its ``info``, and the ``module`` that holds its tensors."""
         return self._memories.load(name)
 
+    def stale(self) -> dict[str, Stale]:
+        """The memories that were trained on documents removed since, by name, and how much of them it was."""
+        return stale(self.view, self._memories.infos)
+
+    def trained_on(self, document: str) -> dict[str, str]:
+        """How each memory knows the document with this id (a beginning is enough), by name; "" where it does not.
+
+        "store": it was trained on it, or holds its rows. "validation": the document was held out, and chose its epoch
+        and weight. "removed": it was trained on it, the document was removed since, and it was not trained again.
+        Raises `BankError` where neither the bank nor what was removed from it has the document.
+        """
+        return training(self.view, self._memories.infos, whole_id(self.view, document))
+
     def tune(self, memories: Sequence[str]) -> dict[str, float]:
         """Fixed weights of these memories together, best on the bank's validation rows; they sum to at most 1."""
         return tune(self.view, [self.memory(name) for name in memories])
@@ -279,6 +293,7 @@ class Bank:
         skip: float | None = None,
         where: Where = None,
         draft: bool = False,
+        strict: bool = False,
     ) -> PreTrainedModel:
         """Make ``model`` predict with memories: p = (1 - sum of weights) p_model + sum of weight p_memory.
 
@@ -293,6 +308,7 @@ class Bank:
         ``draft`` proposes to greedy generation how the text goes on where its last tokens stand in the bank, which the
         model, with its memories, checks several tokens at a time: the output stays, and comes sooner. Without memories,
         ``memory={}``, it only drafts. Needs suffixes.
+        A memory that was trained on documents removed since (`stale`) is warned of, and with ``strict`` refused.
 
         The model is returned; `forward` and `generate` use the memories from now on. Attaching again replaces them, and
         ``mnemic.attach.detach`` takes them off; `attached` does so by itself. Raises ``ModelError`` when a memory was
@@ -304,6 +320,7 @@ class Bank:
         loaded = [narrowed(self.memory(name), where) for name in weights]
         shares = weights_for(self.view, loaded, weights) if loaded else []
         entering = [*loaded, Draft.of(narrowed(self.memory(SUFFIX), where))] if draft else loaded
+        warn_of_stale(self.view, [one.info for one in loaded], strict)
         lock = self._memories.lock([one.info for one in entering])
         enter(model, entering, [*shares, 0.0][: len(entering)], lock, tokenizer=tokenizer, skip=skip)
         return model
@@ -319,6 +336,7 @@ class Bank:
         skip: float | None = None,
         where: Where = None,
         draft: bool = False,
+        strict: bool = False,
     ) -> Iterator[PreTrainedModel]:
         """`attach` for the length of a block: ``with bank.attached(model) as lm:``.
 
@@ -326,7 +344,7 @@ class Bank:
         """
         from mnemic.memories.entering import leave
 
-        attached = self.attach(model, memory, weight, tokenizer, skip=skip, where=where, draft=draft)
+        attached = self.attach(model, memory, weight, tokenizer, skip=skip, where=where, draft=draft, strict=strict)
         try:
             yield attached
         finally:

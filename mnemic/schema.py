@@ -319,6 +319,21 @@ REJECTS = pa.schema(
     ]
 )
 
+REMOVALS = pa.schema(
+    [
+        pa.field("document", pa.string(), nullable=False),  # id of the document that was removed
+        pa.field("mark", pa.string(), nullable=False),  # hash of source, locator, content: it is not read again
+        pa.field("item", pa.string(), nullable=False),  # the manifest item that it came from
+        pa.field("removal", pa.string(), nullable=False),  # name of the removal: the run that made it
+        pa.field("time", TIME, nullable=False),
+        pa.field("erased", pa.bool_(), nullable=False),  # also out of older releases and of the files
+        pa.field("readmitted", pa.bool_(), nullable=False),  # the next build reads it again
+        pa.field("rows", pa.int64(), nullable=False),  # scored tokens that it had in the store
+        pa.field("memories", pa.list_(pa.string()), nullable=False),  # ids of the memories that were trained on them
+    ]
+)
+"""Only in banks from which something was removed."""
+
 RUNS = pa.schema(
     [
         pa.field("run", pa.string(), nullable=False),
@@ -332,7 +347,7 @@ RUNS = pa.schema(
     ]
 )
 
-INTENTS = ("rollback", "compact")
+INTENTS = ("rollback", "compact", "remove")
 """Steps of `runs` that are commands: a row when one begins, and one when it has ended."""
 
 RELEASES = pa.schema(

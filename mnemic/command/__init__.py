@@ -48,6 +48,8 @@ OWN = {
     "rollback": "pipelines.command.rollback",
     "prune": "pipelines.command.prune",
     "compact": "pipelines.command.compact",
+    "remove": "pipelines.command.remove",
+    "compose": "pipelines.command.compose",
     "copy": "mnemic.command.copy",
     "pack": "mnemic.command.pack",
     "unpack": "mnemic.command.unpack",

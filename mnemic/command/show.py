@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,12 @@ def _lines(bank: Bank, facts: dict[str, Any]) -> Iterator[str]:
         yield f"\n{due}"
     for memory in facts["memories"]:
         yield f"\nmemory {memory['name']} ({memory['kind']}): {json.dumps(memory['metrics'])}"
+        if memory["name"] in facts["stale"]:
+            one = facts["stale"][memory["name"]]
+            yield (
+                f"  stale: {one['documents']:,} documents of its training ({one['share']:.2%}) were removed since; the "
+                "next build trains it without them"
+            )
     yield "\nreleases"
     for release in bank.releases():
         yield f"  {release.name:<16} {release.created:%Y-%m-%d %H:%M}  run {release.run}{_upkeep(release)}"
@@ -85,6 +92,7 @@ def _facts(bank: Bank) -> dict[str, Any]:
         "lineage": bank.release.lineage,
         "due": [*dues(bank.release.lineage), *upkeep_dues(bank)],
         "memories": [memory.as_json() for memory in bank.memories()],
+        "stale": {name: asdict(one) for name, one in bank.stale().items()},
         "releases": [release.name for release in bank.releases()],
     }
 
@@ -94,6 +102,10 @@ def _upkeep(release: Release) -> str:
     own = release.lineage.get("release", {})
     if "rolled_back_to" in own:
         return one_line(f"  {own['rolled_back_to']} again, after {own.get('rolled_back_from')}", 200)
+    if "removed" in own:
+        what = own["removed"] if isinstance(own["removed"], dict) else {}
+        verb = "erased" if what.get("erased") else "removed"
+        return one_line(f"  {what.get('documents')} documents {verb}, {what.get('removal')}", 200)
     return one_line(f"  {own['compacted']}, compacted", 200) if "compacted" in own else ""
 
 

@@ -10,10 +10,11 @@ from mnemic.bank import Bank, open_bank
 from mnemic.conditions.values import text
 from mnemic.decisions import chosen, explained
 from mnemic.quoting import one_of
+from mnemic.removals import rows_of
 from mnemic.terminal import one_line, plain, say
 from mnemic.view import fitting
 
-SUMMARY = "why a document was dropped, or why an event begins and ends where it does"
+SUMMARY = "why a document was dropped, and who learnt it; why an event begins and ends where it does"
 EXAMPLES = """  mnemic why memory/notes 3fa94c01          why this document was kept or dropped
   mnemic why memory/notes 9b02d7e4 --json   why this event begins and ends where it does"""
 
@@ -27,6 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     bank = open_bank(arguments.bank, arguments.release)
+    removed = _removed(bank, arguments.id)
+    if removed:
+        say(json.dumps(removed, default=str) if arguments.json else removed["story"])
+        return 0
     kind, row = bank.find(arguments.id)
     with fitting(bank.view, f"The {kind} and its rows"):
         facts = _document(bank, row) if kind == "document" else _event(bank, row)
@@ -60,8 +65,35 @@ def _document(bank: Bank, row: dict[str, Any]) -> dict[str, Any]:
             f"({pair['rule']}, {pair['bands']} bands shared) "
             f"to the {rank}-ranked {names[other]}"
         )
+    trained = bank.trained_on(row["id"])
+    lines += [f"  memory {name}: {_TRAINED[answer]}" for name, answer in trained.items()]
     facts = {key: value for key, value in row.items() if key != "text"}
-    return {"document": facts, **judged, "pairs": pairs, "story": "\n".join(lines)}
+    return {"document": facts, **judged, "pairs": pairs, "memories": trained, "story": "\n".join(lines)}
+
+
+_TRAINED = {
+    "": "was not trained on it",
+    "store": "was trained on it",
+    "validation": "was not trained on it; it was held out, and chose its epoch and its weight",
+    "removed": "was trained on it, and was not trained again since it was removed",
+}
+
+
+def _removed(bank: Bank, beginning: str) -> dict[str, Any]:
+    """What is there to say of a document that was removed; nothing of one that is there."""
+    rows = rows_of(bank.view).drop_columns(["mark", "item"]).to_pylist()
+    mine = [row for row in rows if beginning and row["document"].startswith(beginning)]
+    if len(mine) != 1 or bank.dataset("documents").count(f"id = {text(mine[0]['document'])}"):
+        return {}
+    row, trained = mine[0], bank.trained_on(mine[0]["document"])
+    lines = [
+        f"document {row['document']}",
+        f"  {'erased' if row['erased'] else 'removed'} at {row['time']:%Y-%m-%d %H:%M} UTC by the removal "
+        f"{row['removal']}",
+        "  the next build reads it again" if row["readmitted"] else "  it is not read again",
+        *(f"  memory {name}: {_TRAINED[answer]}" for name, answer in trained.items()),
+    ]
+    return {"removed": row, "memories": trained, "story": "\n".join(lines)}
 
 
 def _locators(bank: Bank, ids: set[str]) -> dict[str, str]:

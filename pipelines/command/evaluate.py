@@ -15,6 +15,8 @@ from pipelines.command.canaries import shown_canaries
 from pipelines.evaluate.bank import COSTS, PARTS, Evaluation, GatedSet, Perplexity, evaluate
 from pipelines.evaluate.bootstrap import Comparison
 from pipelines.evaluate.canaries import canary_report
+from pipelines.evaluate.forgotten import forgotten
+from pipelines.evaluate.forgotten import shown as shown_forgotten
 from pipelines.evaluate.questions import Skipped, read_questions
 from pipelines.evaluate.recall import Recall, Recalls, evidence_recall
 from pipelines.live import Working
@@ -25,6 +27,7 @@ EXAMPLES = """  mnemic eval memory/python-environment
   mnemic eval memory/chats --questions questions.jsonl
   mnemic eval memory/chats --questions locomo10.json --level turn --level event
   mnemic eval memory/python-environment --canaries
+  mnemic eval memory/notes --forgotten              whether memories still know what was removed
   mnemic eval memory/python-environment --json"""
 
 
@@ -48,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="whether planted texts are whole, who finds them, and which memory knows them by heart; exit code 1 where "
         "one is lost or seen by another tenant",
     )
+    parser.add_argument(
+        "--forgotten", action="store_true", help="loss on removed documents, against twins that no memory has seen"
+    )
     parser.add_argument("--release", help="a release other than the newest")
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
@@ -55,6 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.canaries:
         return _canaries(arguments)
+    if arguments.forgotten:
+        with consistent("The rows and records", arguments.bank):
+            outcomes = forgotten(open_bank(arguments.bank, arguments.release))
+        as_json = [one.as_json() for one in outcomes]
+        say(json.dumps(as_json) if arguments.json else shown_forgotten(outcomes, arguments.bank))
+        return 0
     if arguments.questions is None:
         with consistent("The rows and records", arguments.bank), Working("opening the bank") as doing:
             evaluation = evaluate(arguments.bank, release=arguments.release, speed=arguments.speed, doing=doing)

@@ -42,6 +42,7 @@ SOURCES: dict[str, str] = {
     "archive": "pipelines.sources.archives:Archives",
     "warc": "pipelines.sources.warc:Warc",
     "git": "pipelines.sources.git_repository:Git",
+    "bank": "pipelines.sources.bank:BankDocuments",
     "lance": "pipelines.sources.lance_table:LanceTable",
     "object-store": "pipelines.sources.object_store:ObjectStoreFolder",
     "python-environment": "pipelines.sources.python_environment:PythonEnvironment",

@@ -218,11 +218,12 @@ class QualityStep(RecordedStep):
         apart = separation(trained.scores(column.filter(pa.array(later))), good[later]) if later.any() else float("nan")
         metrics = {**counts, **({} if np.isnan(apart) else {"auc": round(apart, 6)})}
         tensors = {"weights": trained.weights, "bias": np.array([trained.bias])}
+        own = replace(record, found={"examples": sorted({*examples.good, *examples.bad})})  # no part of a bank's digest
         return {
             "id": hash_parts("memory", record.state, self.memory),
             "name": self.memory,
             "kind": CLASSIFIER,
-            "record": json.dumps(record.as_json(), sort_keys=True),
+            "record": json.dumps(own.as_json(), sort_keys=True),
             "state": record.state,
             "epoch": operator.epochs,
             "final": True,

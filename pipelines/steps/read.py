@@ -7,7 +7,6 @@ document is never there twice. Every item leaves rows or rejects. An item with n
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -19,26 +18,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mnemic.catalogue import CATALOGUE, DatasetSpec
-from mnemic.dataset import Dataset, Snapshot, Store
+from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.growth import add_fields
 from mnemic.dataset.index import TITLES
 from mnemic.dataset.write import WrittenFragment, append, write_rows
 from mnemic.errors import RecipeError, SourceError
-from mnemic.ids import content_hash, document_id, hash_parts
+from mnemic.ids import hash_parts
 from mnemic.metadata import metadata_field
 from mnemic.quoting import one_of
 from mnemic.schema import DOCUMENTS, UNSAID
 from operators.contracts import Resources
 from pipelines import faults
 from pipelines.identity import Record
-from pipelines.seen import SeenIds
 from pipelines.sources.canaries import PlantedDocuments
-from pipelines.sources.columns import TITLE, Columns, columns_of, typed, unsaid
-from pipelines.sources.contracts import Item, Reject, Source
+from pipelines.sources.columns import TITLE, columns_of, unsaid
+from pipelines.sources.contracts import Item, Source
 from pipelines.sources.listing import items_of
-from pipelines.sources.masked import masked
 from pipelines.steps.contracts import Context, Status
+from pipelines.steps.items import rows_of_item
 from pipelines.steps.rejects import RejectsWriter, WrittenRejects, check_rejects, rejected_inputs
+from pipelines.steps.tombstones import forget_readmitted, marks, readmitted_items
 
 if TYPE_CHECKING:
     from operators.pii.masking import Masking
@@ -80,7 +79,7 @@ class ReadStep:
     titles: bool = False  # whether documents have their titles as a column, which search hears
     name: str = "read"
     after: tuple[str, ...] = ()
-    datasets: tuple[str, ...] = ("documents",)
+    datasets: tuple[str, ...] = ("documents", "removals")
     masking: Masking | None = None
 
     @property
@@ -157,10 +156,12 @@ class ReadStep:
         snapshot = store["documents"].require()
         items = pa.chunked_array([batch["item"] for batch in snapshot.scan(["item"])], pa.string()).unique()
         present = set(items.to_pylist()) | rejected_inputs(store, self.record)
+        again = readmitted_items(store)
         # A large file may have been read whole, before files were read in parts.
         wholes = {key: whole for key, whole, _, _ in self._items}
-        missing = [key for key, whole in wholes.items() if key not in present and whole not in present]
-        return missing, sorted(present - wholes.keys() - set(wholes.values()))
+        standing = present - again
+        missing = [key for key, whole in wholes.items() if key not in standing and whole not in standing]
+        return missing, sorted(present - (wholes.keys() | set(wholes.values())) | (present & again))
 
     def run(self, context: Context) -> None:
         dataset = context.store["documents"]
@@ -193,8 +194,9 @@ class ReadStep:
         def told(chunk: ReadWork) -> str:
             return f"{len(chunk.items)} items, the first is {chunk.items[0][2].locator}"
 
-        job = context.job(self._worker(dataset, context.store["rejects"], context.run), Resources(), told)
+        job = context.job(self._worker(context.store, context.run), Resources(), told)
         context.in_waves(context.engine.map(job, self._work(missing)), commit)
+        forget_readmitted(context)
 
     def check(self, store: Store, max_rejects: float) -> None:
         """Raise when too much was rejected, or nothing is left."""
@@ -285,14 +287,15 @@ class ReadStep:
             located = self.sources[index].located(items) if parted else items  # type: ignore[attr-defined]
             yield from ((index, key, item) for (key, _, _), item in zip(some, located, strict=True))
 
-    def _worker(
-        self, dataset: Dataset, rejects_dataset: Dataset, run: str
-    ) -> Callable[[], Callable[[ReadWork], ReadItem]]:
+    def _worker(self, store: Store, run: str) -> Callable[[], Callable[[ReadWork], ReadItem]]:
         record, schema = self.record, self.schema
+        dataset, rejects_dataset = store["documents"], store["rejects"]
         sources, limit, grain, step = self.sources, self.max_document_bytes, self.fragment_characters, self.name
         titles, masking = self.titles, self.masking
 
         def factory() -> Callable[[ReadWork], ReadItem]:
+            removed = marks(store)
+
             def work(chunk: ReadWork) -> ReadItem:
                 fragments: list[WrittenFragment] = []
                 rejects = RejectsWriter(record, run, rejects_dataset)
@@ -311,7 +314,7 @@ class ReadStep:
                 for index, key, item in chunk.items:
                     source = sources[index]
                     masks = None if isinstance(source, PlantedDocuments) else masking  # nothing of a canary is cut
-                    for result in _read_item(source, key, item, limit, masks):
+                    for result in rows_of_item(source, key, item, limit, masks, removed):
                         if "reason" in result:
                             rejects.add(result, accepted)  # type: ignore[arg-type]
                             continue
@@ -338,55 +341,3 @@ def _turns(documents: Snapshot) -> int:
     """How many turns the conversations have: of a session they can be rejected one by one."""
     lengths = (pc.list_value_length(batch["turns"]) for batch in documents.scan(["turns"]))
     return sum(pc.sum(length).as_py() or 0 for length in lengths)
-
-
-def _read_item(
-    source: Source, key: str, item: Item, limit: int, masking: Masking | None
-) -> Iterator[dict[str, object]]:
-    """Rows and rejects of one item. An item without documents gets a reject, or it would be read again each time."""
-    seen = SeenIds()
-    empty = True
-    columns: Columns = getattr(source, "columns", {})
-    for result in source.read(item, limit):
-        empty, locator = False, result.locator
-        if masking is not None:
-            result = masked(result, masking)  # noqa: PLW2901
-        if isinstance(result, Reject):
-            yield {"input": key, "locator": result.locator, "reason": result.reason, "severity": result.severity}
-            continue
-        content = content_hash(result.text)
-        stated = [result.collection, result.tenant, result.session, result.speaker, str(result.time or "")]
-        stated += [str(value or "") for turn in result.turns for value in dataclasses.astuple(turn)]
-        values, faults = typed(result.metadata, columns)
-        stated += [f"{name}={value}" for name, value in values.items() if value is not None]
-        if item.part is not None and item.part.number and getattr(source, "id_field", None):
-            stated.append(f"part {item.part.number}")  # an id that an earlier part has too is another row
-        identity = document_id(source.name, locator, content, *stated)
-        if not seen.add(identity):
-            reason = (
-                "The same locator and text stand twice in this item; the first is kept. Give records ids that differ."
-            )
-            yield {"input": key, "locator": result.locator, "reason": reason, "severity": "reject"}
-            continue
-        yield {
-            "id": identity,
-            "content": content,
-            "source": source.name,
-            "locator": result.locator,
-            "item": key,
-            "collection": result.collection,
-            "tenant": result.tenant,
-            "session": result.session,
-            "speaker": result.speaker,
-            "time": result.time,
-            "length": len(result.text),
-            "text": result.text,
-            "turns": [vars(turn) for turn in result.turns] or None,
-            **values,
-        }
-        for reason in faults:
-            yield {"input": key, "locator": result.locator, "reason": reason, "severity": "note"}
-    if empty:
-        reason = "It holds no documentation, docstring or text."
-        locator = item.locator if masking is None else masking.text(item.locator)
-        yield {"input": key, "locator": locator, "reason": reason, "severity": "empty"}

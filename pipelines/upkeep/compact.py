@@ -20,14 +20,14 @@ from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.compaction import groups, merge
 from mnemic.dataset.index import drop_indexes
 from mnemic.dataset.snapshot import FragmentInfo
-from mnemic.errors import BuildUnfinished
 from mnemic.fitted import fitted_fragments
-from mnemic.release import Release, releases
+from mnemic.release import releases
 from pipelines.progress import Sink
 from pipelines.steps.cluster import remember_rows
 from pipelines.steps.contracts import Context
-from pipelines.upkeep.finish import finish, pinnable
+from pipelines.upkeep.finish import finish
 from pipelines.upkeep.intents import begin
+from pipelines.upkeep.pinning import check_ended, pinnable
 from pipelines.upkeep.writing import bank_at, writing
 
 
@@ -77,7 +77,7 @@ def _compactable(store: Store) -> list[tuple[DatasetSpec, Snapshot]]:
 
 
 def _planned(store: Store) -> Compaction:
-    _check_ended(store, releases(store)[-1])
+    check_ended(store, releases(store)[-1], "compact")
     datasets = {}
     for spec, head in _compactable(store):
         worth = groups(head, _side(store, spec.name, head))
@@ -86,17 +86,6 @@ def _planned(store: Store) -> Compaction:
             empty = sum(not any(fragment.rows for fragment in group) for group in worth)
             datasets[spec.name] = (before, before - sum(len(group) - 1 for group in worth) - empty)
     return Compaction(store.root, datasets)
-
-
-def _check_ended(store: Store, newest: Release) -> None:
-    """Raise where heads differ from the newest release: what a build has begun would get into one unfinished."""
-    begun = [name for name, version in newest.versions.items() if store[name].require().version != version]
-    if begun:
-        raise BuildUnfinished(
-            f"A build of {store.root} has begun and not ended ({', '.join(begun)} changed since release "
-            f"{newest.name}). Run `mnemic build` to its end, or go back with `mnemic rollback {store.root} "
-            f"{newest.name}`; then compact."
-        )
 
 
 def _side(store: Store, name: str, head: Snapshot) -> Callable[[FragmentInfo], object]:

@@ -1,27 +1,24 @@
 """Do what an intent asks for, from its beginning or from where a kill has left it: each part is harmless twice.
 
-Both commands end with a release that pins the heads, and whose run is the intent's. Where that release is there, only
-the note of the end is missing.
+All commands end with a release that pins the heads, and whose run is the intent's. Where that release is there, only
+the note of the end is missing, and of an erasure the end of the releases before it.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import Any
-
-from mnemic.catalogue import DatasetSpec, in_order, spec_of
-from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.fence import Fence
 from mnemic.errors import BankError
 from mnemic.facts import ADVICE
 from mnemic.release import Release, find_release, releases
+from mnemic.removals import NAME as REMOVALS
 from mnemic.verify import datasets_of
-from pipelines.pins import RECORD, STEP, pin
+from pipelines.pins import RECORD
 from pipelines.steps.contracts import Context
 from pipelines.steps.indexes import update_indexes
+from pipelines.upkeep.erasure import end_affected
 from pipelines.upkeep.intents import Intent, end, unfinished
+from pipelines.upkeep.pinning import pin_heads, pinnable
+from pipelines.upkeep.removing import take_out
 
 
 def finish_interrupted(context: Context, fence: Fence, guarded: frozenset[str] = frozenset()) -> None:
@@ -39,9 +36,11 @@ def finish_interrupted(context: Context, fence: Fence, guarded: frozenset[str] =
 
 
 def finish(context: Context, intent: Intent) -> Release:
-    """Do what is left of ``intent``, and give its release."""
+    """Do what is left of ``intent``, and give its release; the newest where nothing of it was begun."""
     written = [release for release in releases(context.store) if release.run == intent.run]
     release = written[-1] if written else _carry_out(context, intent)
+    if intent.command == "remove" and intent.facts.get("erase"):
+        end_affected(context, intent.run)
     end(context, intent)
     return release
 
@@ -49,6 +48,9 @@ def finish(context: Context, intent: Intent) -> Release:
 def _carry_out(context: Context, intent: Intent) -> Release:
     if intent.command == "rollback":
         return _roll_back(context, intent)
+    if intent.command == "remove":
+        base = find_release(context.store, _name_in(intent, context.store.root))
+        return take_out(context, intent.run, base, bool(intent.facts.get("erase")))
     return _pin_compacted(context, intent)
 
 
@@ -57,14 +59,6 @@ def _name_in(intent: Intent, root: str) -> str:
     if not isinstance(name, str):
         raise BankError(f"The last {intent.command} of {root} does not say to which release. {ADVICE}")
     return name
-
-
-def pinnable(store: Store) -> Iterator[tuple[DatasetSpec, Snapshot]]:
-    """The heads of all datasets that a release may pin."""
-    for name in datasets_of(store):
-        head = store[name].snapshot()
-        if head is not None and (spec := spec_of(name, head.schema)).pinned:
-            yield spec, head
 
 
 def _roll_back(context: Context, intent: Intent) -> Release:
@@ -80,7 +74,10 @@ def _roll_back(context: Context, intent: Intent) -> Release:
         elif head.rows_of_manifest or head.record:
             context.commit(lambda dataset=dataset: dataset.delete("true"))  # type: ignore[misc]
             context.commit(lambda dataset=dataset: dataset.annotate({}))  # type: ignore[misc]
-    return _pin_heads(context, intent, target, {"rolled_back_from": newest.name, "rolled_back_to": target.name})
+    facts = {"rolled_back_from": newest.name, "rolled_back_to": target.name}
+    if REMOVALS in target.versions or store[REMOVALS].snapshot() is None:
+        return pin_heads(context, intent.run, target, facts)
+    return pin_heads(context, intent.run, target, facts, beside=(REMOVALS,), counts={**target.counts, REMOVALS: 0})
 
 
 def _pin_compacted(context: Context, intent: Intent) -> Release:
@@ -89,14 +86,5 @@ def _pin_compacted(context: Context, intent: Intent) -> Release:
     base = find_release(store, _name_in(intent, store.root))
     specs = [spec for spec, _ in pinnable(store) if spec.name in base.versions]
     indexes = update_indexes(context, specs)
-    return _pin_heads(context, intent, base, {"compacted": base.name, **({"indexes": indexes} if indexes else {})})
-
-
-def _pin_heads(context: Context, intent: Intent, base: Release, facts: dict[str, Any]) -> Release:
-    """A release like ``base`` of the heads, with ``facts`` beside its own record."""
-    versions = {name: context.store[name].require().version for name in in_order(base.versions)}
-    context.own(versions)
-    own = {"rolled_back_from", "rolled_back_to", "compacted"}
-    before = {name: value for name, value in base.lineage.get(STEP, RECORD.as_json()).items() if name not in own}
-    lineage = {**base.lineage, STEP: {**before, **facts}}
-    return pin(context, datetime.now(UTC), versions, base.counts, json.dumps(base.recipe), lineage, intent.run)
+    facts = {"compacted": base.name, **({"indexes": indexes} if indexes else {})}
+    return pin_heads(context, intent.run, base, facts)

@@ -16,8 +16,9 @@ from mnemic.errors import BankError
 from mnemic.release import find_release, lacking, releases
 from pipelines.pins import STEP
 from pipelines.progress import Sink
-from pipelines.upkeep.finish import finish, pinnable
+from pipelines.upkeep.finish import finish
 from pipelines.upkeep.intents import begin
+from pipelines.upkeep.pinning import pinnable
 from pipelines.upkeep.writing import bank_at, writing
 
 

@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[2]
 PUBLIC = {
     "mnemic": [
         "Bank", "Hit", "Memory", "MemoryInfo", "MnemicError", "Recipe", "Release", "Results", "__version__", "build",
-        "compact", "contracts", "copy", "diff", "evaluate", "load_recipe", "open_bank", "pack",
-        "plan", "prune", "rollback", "segment", "unpack",
+        "compact", "compose", "contracts", "copy", "diff", "evaluate", "load_recipe", "open_bank", "pack",
+        "plan", "prune", "readmit", "remove", "rollback", "segment", "unpack",
     ],
     "mnemic.segment": ["SegmentSettings", "Stream", "StreamedEvent"],
     "mnemic.contracts": [

@@ -39,3 +39,8 @@ def test_a_release_goes_there_lives_there_and_comes_back(months, remote, tmp_pat
 
     mnemic.copy(place, tmp_path / "home", storage_options=options)
     assert mnemic.open_bank(tmp_path / "home").digest() == months.digests[name]
+
+    removed = mnemic.remove(place, "locator = 'beta/changing.txt'", erase=True, storage_options=options)
+    assert removed.proof.before == removed.proof.pieces > 0 == removed.proof.after
+    assert [one.name for one in mnemic.open_bank(place, storage_options=options).releases()] == [removed.release]
+    assert verify(store, deep=True).whole

@@ -1,0 +1,98 @@
+"""The rows that go with removed ones, by the parents that datasets declare.
+
+A dataset whose parent says "delete" loses the rows that name a removed row; those are parents in turn. So does one of
+another package whose parent says "redo": its step makes such rows again, from what is left. (What is mnemic's own and
+says so is made anew by `pipelines.upkeep.redo`.) Rows are counted first, and deleted children first: what a kill leaves
+is named by rows that are there still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mnemic.catalogue import CATALOGUE, DatasetSpec, in_order
+from mnemic.dataset import Snapshot
+from pipelines.steps.contracts import Context
+
+
+@dataclass(frozen=True)
+class GoneRows:
+    """Rows of a dataset that go: their number, and the first column of their keys, each value once."""
+
+    rows: int
+    keys: pa.Array
+
+
+def gone_rows(
+    heads: Iterable[tuple[DatasetSpec, Snapshot]], seeds: Mapping[str, pa.Array]
+) -> dict[str, tuple[DatasetSpec, GoneRows]]:
+    """What goes with the rows of ``seeds`` (dataset -> values of the first column of its key), parents first."""
+    there = {spec.name: (spec, head) for spec, head in heads}
+    gone: dict[str, tuple[DatasetSpec, GoneRows]] = {}
+    for name in in_order(there):
+        spec, head = there[name]
+        keys = {parent: rows.keys for parent, (_, rows) in gone.items()}
+        gone_here = _of(spec, head, keys, seeds.get(name))
+        if gone_here.rows:
+            gone[name] = (spec, gone_here)
+    return gone
+
+
+def _of(spec: DatasetSpec, head: Snapshot, gone: Mapping[str, pa.Array], seed: pa.Array | None) -> GoneRows:
+    columns = {column: gone[parent] for parent, column in _parents(spec, head) if parent in gone}
+    first = spec.key[0] if spec.key else ""
+    if seed is not None:
+        columns[first] = seed
+    keys = pa.chunked_array([], pa.string())
+    rows = 0
+    names = [*dict.fromkeys((*columns, *([first] if first else [])))]
+    for batch in head.scan(names, batch_size=65536) if columns else ():
+        mask = None
+        for column, values in columns.items():
+            named = _named(batch[column], values)
+            mask = named if mask is None else pc.or_(mask, named)
+        rows += pc.sum(mask).as_py() or 0
+        if first and pa.types.is_string(batch[first].type):
+            keys = pa.chunked_array([*keys.chunks, batch[first].filter(mask)], pa.string())
+    return GoneRows(rows, keys.unique() if rows else keys.combine_chunks())
+
+
+def _parents(spec: DatasetSpec, head: Snapshot) -> list[tuple[str, str]]:
+    """(dataset, column) of the parents whose rows take rows of this dataset along."""
+    rules = ("delete",) if spec.name in CATALOGUE else ("delete", "redo")
+    return [
+        (parent.dataset, parent.column)
+        for parent in spec.parents
+        if parent.rule in rules and parent.column in head.schema.names and parent.dataset != spec.name
+    ]
+
+
+def _named(column: pa.Array, values: pa.Array) -> pa.Array:
+    """Whether a row names one of ``values``, itself or in its list."""
+    if not pa.types.is_list(column.type):
+        return pc.is_in(column.cast(pa.string()), value_set=values)
+    owners = pc.list_parent_indices(column).filter(
+        pc.is_in(pc.list_flatten(column).cast(pa.string()), value_set=values)
+    )
+    return pc.is_in(pa.array(range(len(column)), owners.type), value_set=owners)
+
+
+def delete_rows(
+    context: Context, gone: Mapping[str, tuple[DatasetSpec, GoneRows]], seeds: Mapping[str, pa.Array]
+) -> None:
+    """Delete them, children first."""
+    for name, (spec, rows) in reversed(list(gone.items())):
+        dataset = context.store[name]
+        head = dataset.require()
+        chosen = {column: gone[parent][1].keys for parent, column in _parents(spec, head) if parent in gone}
+        lists = [column for column in chosen if pa.types.is_list(head.schema.field(column).type)]
+        chosen = {column: keys for column, keys in chosen.items() if column not in lists}
+        if lists or name in seeds:
+            chosen[spec.key[0]] = rows.keys
+        for column, keys in chosen.items():
+            values = keys.to_pylist()
+            context.commit(lambda dataset=dataset, column=column, values=values: dataset.delete_keys(column, values))  # type: ignore[misc]
