@@ -29,7 +29,7 @@ BRIDGE = 0.15
 SOURCES = 5
 """Rows whose sentences are read, the best ones."""
 
-CHARACTERS = 2_000
+CHARACTERS = 1_000
 """Of a sentence, at most, in which names are looked for."""
 
 TARGETS = 64

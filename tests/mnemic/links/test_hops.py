@@ -115,7 +115,7 @@ def test_a_question_leads_to_a_bounded_number_of_documents():
     titles = titles_of(rows)
     text = " ".join(title for _, _, title in rows)
     assert len(named(titles, text, {0})) == TARGETS
-    links = linked(titles, "", [sentences(titles, "d0000", (text[:1500], 0.5), ("Name0999 is near", 0.9))])
+    links = linked(titles, "", [sentences(titles, "d0000", (text[:900], 0.5), ("Name0999 is near", 0.9))])
     assert len(links) == TARGETS and by_id(titles, links)["d0999"].weight == 1.0
 
 
