@@ -51,14 +51,14 @@ class Whole:
 
 @dataclass(frozen=True)
 class Seen:
-    """Of ``canaries`` texts those that are ``found``, of as many twins those that are; ``elsewhere``: hits of other
-    tenants, of which ``asked`` were asked."""
+    """Of ``canaries`` texts those that are ``there``, of as many twins those that are; ``elsewhere``: those that
+    are met from other tenants, of which ``tenants`` were asked."""
 
     canaries: int
-    found: int
+    there: int
     twins: int
     elsewhere: int = 0
-    asked: int = 0
+    tenants: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,8 @@ class CanaryReport:
             f"{lost:,} documents of {whole.documents:,} are dropped, cut or not stored" if lost else "",
             *(f"{one.elsewhere:,} were found from other tenants" for one in seen if one.elsewhere),
         ]
-        if self.word_for_word is not None and self.word_for_word.found < self.word_for_word.canaries:
-            missing = self.word_for_word.canaries - self.word_for_word.found
+        if self.word_for_word is not None and self.word_for_word.there < self.word_for_word.canaries:
+            missing = self.word_for_word.canaries - self.word_for_word.there
             phrases.append(f"{missing:,} do not stand in the suffix index as often as they were planted")
         return tuple(phrase for phrase in phrases if phrase)
 
@@ -144,13 +144,13 @@ def _whole(bank: Bank) -> Whole:
 def _searched(bank: Bank, canaries: Sequence[_Canary], tenant: str) -> Seen:
     """Ask for the first sentence of each canary, in its tenant and in others, and for that of each twin."""
     tenants = sorted(set(bank.view.table("documents", ["tenant"])["tenant"].unique().to_pylist()) - {tenant})[:OTHERS]
-    found = twins = elsewhere = 0
+    there = twins = elsewhere = 0
     for canary in canaries:
         sentence, other = _sentence(canary.text), _sentence(canary.twin)
-        found += _stands(bank, sentence, tenant)
+        there += _stands(bank, sentence, tenant)
         twins += _stands(bank, other, tenant)
         elsewhere += sum(_stands(bank, sentence, one) for one in tenants)
-    return Seen(len(canaries), found, twins, elsewhere, len(tenants))
+    return Seen(len(canaries), there, twins, elsewhere, len(tenants))
 
 
 def _sentence(whole: str) -> str:
@@ -165,10 +165,10 @@ def _stands(bank: Bank, sentence: str, tenant: str) -> bool:
 
 def _counted(bank: Bank, canaries: Sequence[_Canary], tenant: str) -> Seen:
     """Canaries that stand in the suffix index as often as they were planted, and twins that stand there."""
-    found = sum(bank.count(one.text, {"tenant": tenant}) == one.repeats for one in canaries)
+    there = sum(bank.count(one.text, {"tenant": tenant}) == one.repeats for one in canaries)
     twins = sum(bank.count(one.twin) > 0 for one in canaries)
     elsewhere = sum(bank.count(one.text) - bank.count(one.text, {"tenant": tenant}) for one in canaries)
-    return Seen(len(canaries), found, twins, elsewhere)
+    return Seen(len(canaries), there, twins, elsewhere)
 
 
 def _memorised(bank: Bank, canaries: Sequence[_Canary]) -> Iterator[Memorised]:

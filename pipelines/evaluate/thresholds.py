@@ -60,7 +60,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Tuned:
+class TriedThresholds:
     """All trials, ``rows`` of the store of each, ``base``: perplexity on validation text without a store; ``senses``:
     "min" or "max" by rule.
 
@@ -83,7 +83,7 @@ class Tuned:
         return {**asdict(self), "better": self.better}
 
 
-def tuned(bank: Bank, names: Sequence[str], budget: int = 20, seed: int = 0) -> Tuned:
+def tuned(bank: Bank, names: Sequence[str], budget: int = 20, seed: int = 0) -> TriedThresholds:
     """Try ``budget`` thresholds of the rules called ``names``, beside `CONTROLS` without any.
 
     Raises `BankError` where the bank has no such rule, or no datastore that was searched.
@@ -142,7 +142,7 @@ class _Sandbox:
         keys: npt.NDArray[np.float16] = vectors(rows["key"].combine_chunks())[self.order]
         return keys
 
-    def run(self, budget: int) -> Tuned:
+    def run(self, budget: int) -> TriedThresholds:
         validation = self._held_out(VALIDATION)
         if not len(validation):
             raise BankError(f"{self.bank.path} has no validation text; raise `split.held_out_tokens`.")
@@ -158,7 +158,7 @@ class _Sandbox:
         base = float(np.exp(-_base(validation).mean()))
         senses = {rule.name: rule.sense for rule in self.rules}
         test = self._compared(best, trials[0], plans[best.number][1])
-        return Tuned(self.size, base, senses, tuple(trials), best, test)
+        return TriedThresholds(self.size, base, senses, tuple(trials), best, test)
 
     def _compared(self, best: Trial, control: Trial, order: int) -> Comparison | None:
         """The best against the control, on test text, each with the weight that validation text chose."""
