@@ -258,7 +258,7 @@ def shown_canaries(report: CanaryReport) -> str:
     """A report as lines for a person."""
     whole = report.whole
     stored = "" if whole.stored is None else f", {whole.stored:,} stored for memories"
-    lines = [f"canaries: {whole.documents:,} documents planted; {whole.kept:,} kept, {whole.uncut:,} uncut{stored}"]
+    lines = [f"canaries: {whole.documents:,} documents planted; {whole.standing:,} kept, {whole.uncut:,} uncut{stored}"]
     if report.search is not None:
         lines += _shown_seen(f"found among {NEAREST} by their first sentence", report.search)
     if report.word_for_word is not None:

@@ -40,11 +40,11 @@ _SAMPLES = 1000
 
 @dataclass(frozen=True)
 class Whole:
-    """Of the ``documents`` that were planted, how many are ``kept``, of how many nothing is cut, and how many are
+    """Of the ``documents`` that were planted, how many are ``standing``, of how many nothing is cut, and how many are
     ``stored`` for memories (None where the bank has no store)."""
 
     documents: int
-    kept: int
+    standing: int
     uncut: int
     stored: int | None
 
@@ -91,7 +91,8 @@ class CanaryReport:
     def faults(self) -> tuple[str, ...]:
         """What must not be: a canary that is lost, cut, or met by another tenant."""
         whole, seen = self.whole, [one for one in (self.search, self.word_for_word) if one is not None]
-        lost = whole.documents - min(whole.kept, whole.uncut, whole.documents if whole.stored is None else whole.stored)
+        stored = [] if whole.stored is None else [whole.stored]
+        lost = whole.documents - min(whole.standing, whole.uncut, *stored)
         phrases = [
             f"{lost:,} documents of {whole.documents:,} are dropped, cut or not stored" if lost else "",
             *(f"{one.elsewhere:,} were found from other tenants" for one in seen if one.elsewhere),
@@ -134,11 +135,11 @@ def canary_report(bank: Bank) -> CanaryReport:
 def _whole(bank: Bank) -> Whole:
     documents, own = bank.dataset("documents"), f"source = {text(SOURCE)}"
     names = documents.schema.names
-    kept = documents.count(f"{own} AND {KEPT}")
+    standing = documents.count(f"{own} AND {KEPT}")
     cut = documents.count(f"{own} AND array_length(edits) > 0") if "edits" in names else 0
     total = bank.dataset(SOURCE).count()
     stored = documents.count(f"{own} AND split = 'store' AND {TRAINED}") if "split" in names else None
-    return Whole(total, kept, documents.count(own) - cut, stored)
+    return Whole(total, standing, documents.count(own) - cut, stored)
 
 
 def _searched(bank: Bank, canaries: Sequence[_Canary], tenant: str) -> Seen:

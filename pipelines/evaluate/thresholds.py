@@ -98,8 +98,8 @@ def _rules(bank: Bank, names: Sequence[str]) -> tuple[Rule, ...]:
     unknown = sorted(set(names) - rules.keys())
     if unknown or not names:
         listed = ", ".join(sorted(rules)) or "none; write some below `curate`, with thresholds that drop little"
-        asked = f"has no rule {unknown[0]!r}" if unknown else "is to be tuned over no rule"
-        raise BankError(f"{bank.path} {asked}. Its rules are {listed}; name one with --over.")
+        wrong = f"has no rule {unknown[0]!r}" if unknown else "is to be tuned over no rule"
+        raise BankError(f"{bank.path} {wrong}. Its rules are {listed}; name one with --over.")
     if "datastore" not in bank.view or RETRIEVER not in [info.name for info in bank.memories()]:
         raise BankError(
             f"{bank.path} has no datastore with neighbours, by which thresholds are tried; name a `language_model` in "
@@ -189,8 +189,8 @@ class _Sandbox:
     def _passing(self, thresholds: Mapping[str, float]) -> Flags:
         """Which documents pass, bool [documents]."""
         rules = [replace(rule, threshold=thresholds[rule.name]) for rule in self.rules if rule.name in thresholds]
-        passing: Flags = ~judge(rules, self.values).fired.any(axis=1) if rules else np.ones(len(self.ids), np.bool_)
-        return passing
+        fired: Flags = judge(rules, self.values).fired
+        return ~fired.any(axis=1) if rules else np.ones(len(self.ids), np.bool_)  # type: ignore[no-any-return]
 
     def _logs(self, held_out: pa.Table, passing: Flags, order: int) -> npt.NDArray[np.float64]:
         """log p of each token of ``held_out`` by a store of documents that pass, float64 [n]."""
