@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from mnemic.arrays import Flags, Floats, Integers
 from mnemic.bank import Bank
-from mnemic.canaries import NOT_PLANTED
+from mnemic.canaries import NOT_PLANTED, SOURCE
 from mnemic.decisions import rules_in_force
 from mnemic.errors import BankError
 from mnemic.ids import unit_draw
@@ -117,7 +117,7 @@ class _Sandbox:
         names = {name for rule in rules for name in rule.formula.names}
         there = bank.dataset("documents").schema.names
         columns = ["id", STATISTICS, *(name for name in OF_COLUMNS if name in there)]
-        chosen = f"{KEPT} AND {STORE} AND {TRAINED} AND {NOT_PLANTED}"
+        chosen = f"{KEPT} AND {STORE} AND {TRAINED}" + (f" AND {NOT_PLANTED}" if SOURCE in bank.view else "")
         documents = bank.view.table("documents", columns, chosen).sort_by("id").combine_chunks()
         rows = bank.view.table("datastore", ["document", "position", "token"], STORE)
         self.ids = documents["id"].to_pylist()
