@@ -47,7 +47,7 @@ class Edits:
 
         def edit(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
             matches = batch.column(MATCHES).to_pylist() if self.contamination else [[]] * batch.num_rows
-            rows = []
+            rows: list[list[Any]] = []
             spared = planted(batch.column("source")) if self.planted else np.zeros(batch.num_rows, np.bool_)
             for text, spans, whole in zip(batch.column("text").to_pylist(), matches, spared, strict=True):
                 if whole:

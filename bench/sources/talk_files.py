@@ -97,7 +97,8 @@ def claude(count: int = 4, conversations: int = 2) -> list[Any]:
 
 def discord(count: int = 8) -> Any:
     def message(n: int) -> Any:
-        author = {"id": "40", "name": "ada", "discriminator": "0000", "nickname": "Ada", "color": None, "isBot": False}
+        author: dict[str, Any] = {"id": "40", "name": "ada", "discriminator": "0000", "nickname": "Ada", "color": None}
+        author["isBot"] = False
         author |= {
             "roles": [{"id": "7", "name": "maker", "color": None, "position": 1}],
             "avatarUrl": "https://x.org/a",

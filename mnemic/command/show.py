@@ -16,8 +16,9 @@ from mnemic.errors import BankError
 from mnemic.expected import check_schema
 from mnemic.facts import consistent, mapping
 from mnemic.funnel import dues, funnel, upkeep_dues
+from mnemic.quoting import one_of
 from mnemic.release import Release
-from mnemic.terminal import one_line, say
+from mnemic.terminal import one_line, plain, say
 from mnemic.view import fitting
 
 SUMMARY = "releases, datasets, lineage; --failures: what was left out and why"
@@ -149,12 +150,27 @@ def _failures(path: str, as_json: bool) -> int:
     if store["rejects"].snapshot() is None and store["runs"].snapshot() is None:
         raise BankError(f"{path} is not a bank. Build one there with `mnemic build`, or check the path.")
     with consistent("The rejects and runs", path):
-        rows = _rows(store, "rejects", ["step", "severity", "locator", "reason", "run"])
-        rows.sort(key=lambda row: (row["severity"] != "reject", row["step"], row["locator"]))
+        rows = _with_sources(store, _rows(store, "rejects", ["step", "severity", "locator", "reason", "run", "input"]))
+        rows.sort(key=lambda row: (row["severity"] != "reject", row["step"], row["source"], row["locator"]))
         failed = _failed_steps(store)
         text = json.dumps({"rejects": rows, "failed_steps": failed}) if as_json else _left_out(rows, failed)
     say(text)
     return 0
+
+
+def _with_sources(store: Store, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """``rows`` with their `source`, where their item gave documents too: two sources may have equal places."""
+    documents = store["documents"].snapshot()
+    inputs = sorted({row["input"] for row in rows if row["step"] == "read"})
+    source_of: dict[str, str] = {}
+    for first in range(0, 0 if documents is None else len(inputs), 512):
+        assert documents is not None
+        some = documents.table(["item", "source"], one_of("item", inputs[first : first + 512]))
+        source_of.update(zip(some["item"].to_pylist(), some["source"].to_pylist(), strict=True))
+    return [
+        {**{name: value for name, value in row.items() if name != "input"}, "source": source_of.get(row["input"], "")}
+        for row in rows
+    ]
 
 
 def _left_out(rows: list[dict[str, Any]], failed: list[dict[str, Any]]) -> str:
@@ -164,6 +180,7 @@ def _left_out(rows: list[dict[str, Any]], failed: list[dict[str, Any]]) -> str:
         lines += [f"    {one_line(line, 200)}" for line in step["log"]]
     lines += [] if rows else ["Nothing was left out."]
     for row in rows:
-        lines.append(f"{row['step']:<10} {row['severity']:<7} {one_line(row['locator'], 60)}")
+        source = f"{plain(row['source'])}  " if row["source"] else ""
+        lines.append(f"{row['step']:<10} {row['severity']:<7} {source}{one_line(row['locator'], 60)}")
         lines.append(f"           {one_line(row['reason'], 200)}")
     return "\n".join(lines)

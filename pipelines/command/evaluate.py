@@ -11,10 +11,9 @@ from mnemic.facts import consistent
 from mnemic.memories.kinds import is_known, kind
 from mnemic.schema import LEVELS
 from mnemic.terminal import say
-from pipelines.command.canaries import shown_canaries
 from pipelines.evaluate.bank import COSTS, PARTS, Evaluation, GatedSet, Perplexity, evaluate
 from pipelines.evaluate.bootstrap import Comparison
-from pipelines.evaluate.canaries import canary_report
+from pipelines.evaluate.canaries import NEAREST, CanaryReport, Memorised, Seen, canary_report
 from pipelines.evaluate.forgotten import forgotten
 from pipelines.evaluate.forgotten import shown as shown_forgotten
 from pipelines.evaluate.questions import Skipped, read_questions
@@ -263,3 +262,36 @@ def _times(least: int, most: int | None) -> str:
     if least == 0:
         return "never"
     return f"{least:,}+" if most is None else f"{least:,} to {most:,}"
+
+
+def shown_canaries(report: CanaryReport) -> str:
+    """A report as lines for a person."""
+    whole = report.whole
+    stored = "" if whole.stored is None else f", {whole.stored:,} stored for memories"
+    lines = [f"canaries: {whole.documents:,} documents planted; {whole.standing:,} kept, {whole.uncut:,} uncut{stored}"]
+    if report.search is not None:
+        lines += _shown_seen(f"found among {NEAREST} by their first sentence", report.search)
+    if report.word_for_word is not None:
+        lines += _shown_seen("in the suffix index as often as planted", report.word_for_word)
+    if report.memories:
+        most = report.memories[0].most
+        lines += ["", f"nats a token; exposure in bits, of at most {most:.1f} that the twins can show"]
+        head = f"{'planted':>8} {'loss':>8} {'twins':>8}   {'AUC':>4} {'95 %':>12}   {'exposure':>8} {'most':>5}"
+        lines.append(f"  {'':<22} {head}")
+        lines += [_shown_memorised(one) for one in report.memories]
+    lines += ["", *(f"fault: {fault}" for fault in report.faults)] if report.faults else []
+    return "\n".join(lines)
+
+
+def _shown_seen(what: str, seen: Seen) -> list[str]:
+    others = f"; {seen.elsewhere:,} from {seen.tenants:,} other tenants" if seen.tenants else ""
+    return [f"  {what}: {seen.there:,} of {seen.canaries:,}, {seen.twins:,} of their twins{others}"]
+
+
+def _shown_memorised(one: Memorised) -> str:
+    name = "base" if one.memory == "base" else f"+ {_name(one.memory)}"
+    between = f"{one.auc.low:.2f} to {one.auc.high:.2f}"
+    return (
+        f"  {name:<22} {one.repeats:>7}x {one.loss:>8.3f} {one.twins_loss:>8.3f}   {one.auc.value:>4.2f} {between:>12}"
+        f"   {one.exposure:>8.2f} {one.highest:>5.2f}"
+    )

@@ -8,7 +8,7 @@ import json
 from mnemic.bank import open_bank
 from mnemic.facts import consistent
 from mnemic.terminal import plain, say
-from pipelines.evaluate.thresholds import Tuned, tuned
+from pipelines.evaluate.thresholds import TriedThresholds, tuned
 
 SUMMARY = "try thresholds of rules: which of them make a better store of equal size"
 EXAMPLES = """  mnemic tune memory/notes --over short_line_ratio --over few_letters
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def shown_trials(outcome: Tuned) -> str:
+def shown_trials(outcome: TriedThresholds) -> str:
     """All trials as lines for a person, the best first, and what to write into the recipe."""
     lines = [
         f"stores of {outcome.rows:,} rows each, asked as kNN-LM; perplexity on validation text (without: "

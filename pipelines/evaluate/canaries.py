@@ -40,25 +40,25 @@ _SAMPLES = 1000
 
 @dataclass(frozen=True)
 class Whole:
-    """Of the ``documents`` that were planted, how many are ``kept``, of how many nothing is cut, and how many are
+    """Of the ``documents`` that were planted, how many are ``standing``, of how many nothing is cut, and how many are
     ``stored`` for memories (None where the bank has no store)."""
 
     documents: int
-    kept: int
+    standing: int
     uncut: int
     stored: int | None
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Of ``canaries`` texts those that are ``found``, of as many twins those that are; ``elsewhere``: hits of other
-    tenants, of which ``asked`` were asked."""
+    """Of ``canaries`` texts those that are ``there``, of as many twins those that are; ``elsewhere``: those that
+    are met from other tenants, of which ``tenants`` were asked."""
 
     canaries: int
-    found: int
+    there: int
     twins: int
     elsewhere: int = 0
-    asked: int = 0
+    tenants: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,14 @@ class CanaryReport:
     def faults(self) -> tuple[str, ...]:
         """What must not be: a canary that is lost, cut, or met by another tenant."""
         whole, seen = self.whole, [one for one in (self.search, self.word_for_word) if one is not None]
-        lost = whole.documents - min(whole.kept, whole.uncut, whole.documents if whole.stored is None else whole.stored)
+        stored = [] if whole.stored is None else [whole.stored]
+        lost = whole.documents - min(whole.standing, whole.uncut, *stored)
         phrases = [
             f"{lost:,} documents of {whole.documents:,} are dropped, cut or not stored" if lost else "",
             *(f"{one.elsewhere:,} were found from other tenants" for one in seen if one.elsewhere),
         ]
-        if self.word_for_word is not None and self.word_for_word.found < self.word_for_word.canaries:
-            missing = self.word_for_word.canaries - self.word_for_word.found
+        if self.word_for_word is not None and self.word_for_word.there < self.word_for_word.canaries:
+            missing = self.word_for_word.canaries - self.word_for_word.there
             phrases.append(f"{missing:,} do not stand in the suffix index as often as they were planted")
         return tuple(phrase for phrase in phrases if phrase)
 
@@ -134,23 +135,23 @@ def canary_report(bank: Bank) -> CanaryReport:
 def _whole(bank: Bank) -> Whole:
     documents, own = bank.dataset("documents"), f"source = {text(SOURCE)}"
     names = documents.schema.names
-    kept = documents.count(f"{own} AND {KEPT}")
+    standing = documents.count(f"{own} AND {KEPT}")
     cut = documents.count(f"{own} AND array_length(edits) > 0") if "edits" in names else 0
     total = bank.dataset(SOURCE).count()
     stored = documents.count(f"{own} AND split = 'store' AND {TRAINED}") if "split" in names else None
-    return Whole(total, kept, documents.count(own) - cut, stored)
+    return Whole(total, standing, documents.count(own) - cut, stored)
 
 
 def _searched(bank: Bank, canaries: Sequence[_Canary], tenant: str) -> Seen:
     """Ask for the first sentence of each canary, in its tenant and in others, and for that of each twin."""
     tenants = sorted(set(bank.view.table("documents", ["tenant"])["tenant"].unique().to_pylist()) - {tenant})[:OTHERS]
-    found = twins = elsewhere = 0
+    there = twins = elsewhere = 0
     for canary in canaries:
         sentence, other = _sentence(canary.text), _sentence(canary.twin)
-        found += _stands(bank, sentence, tenant)
+        there += _stands(bank, sentence, tenant)
         twins += _stands(bank, other, tenant)
         elsewhere += sum(_stands(bank, sentence, one) for one in tenants)
-    return Seen(len(canaries), found, twins, elsewhere, len(tenants))
+    return Seen(len(canaries), there, twins, elsewhere, len(tenants))
 
 
 def _sentence(whole: str) -> str:
@@ -165,10 +166,10 @@ def _stands(bank: Bank, sentence: str, tenant: str) -> bool:
 
 def _counted(bank: Bank, canaries: Sequence[_Canary], tenant: str) -> Seen:
     """Canaries that stand in the suffix index as often as they were planted, and twins that stand there."""
-    found = sum(bank.count(one.text, {"tenant": tenant}) == one.repeats for one in canaries)
+    there = sum(bank.count(one.text, {"tenant": tenant}) == one.repeats for one in canaries)
     twins = sum(bank.count(one.twin) > 0 for one in canaries)
     elsewhere = sum(bank.count(one.text) - bank.count(one.text, {"tenant": tenant}) for one in canaries)
-    return Seen(len(canaries), found, twins, elsewhere)
+    return Seen(len(canaries), there, twins, elsewhere)
 
 
 def _memorised(bank: Bank, canaries: Sequence[_Canary]) -> Iterator[Memorised]:

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from mnemic.arrays import Flags, Floats, Integers
 from mnemic.bank import Bank
-from mnemic.canaries import NOT_PLANTED
+from mnemic.canaries import NOT_PLANTED, SOURCE
 from mnemic.decisions import rules_in_force
 from mnemic.errors import BankError
 from mnemic.ids import unit_draw
@@ -60,7 +60,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Tuned:
+class TriedThresholds:
     """All trials, ``rows`` of the store of each, ``base``: perplexity on validation text without a store; ``senses``:
     "min" or "max" by rule.
 
@@ -83,7 +83,7 @@ class Tuned:
         return {**asdict(self), "better": self.better}
 
 
-def tuned(bank: Bank, names: Sequence[str], budget: int = 20, seed: int = 0) -> Tuned:
+def tuned(bank: Bank, names: Sequence[str], budget: int = 20, seed: int = 0) -> TriedThresholds:
     """Try ``budget`` thresholds of the rules called ``names``, beside `CONTROLS` without any.
 
     Raises `BankError` where the bank has no such rule, or no datastore that was searched.
@@ -98,8 +98,8 @@ def _rules(bank: Bank, names: Sequence[str]) -> tuple[Rule, ...]:
     unknown = sorted(set(names) - rules.keys())
     if unknown or not names:
         listed = ", ".join(sorted(rules)) or "none; write some below `curate`, with thresholds that drop little"
-        asked = f"has no rule {unknown[0]!r}" if unknown else "is to be tuned over no rule"
-        raise BankError(f"{bank.path} {asked}. Its rules are {listed}; name one with --over.")
+        wrong = f"has no rule {unknown[0]!r}" if unknown else "is to be tuned over no rule"
+        raise BankError(f"{bank.path} {wrong}. Its rules are {listed}; name one with --over.")
     if "datastore" not in bank.view or RETRIEVER not in [info.name for info in bank.memories()]:
         raise BankError(
             f"{bank.path} has no datastore with neighbours, by which thresholds are tried; name a `language_model` in "
@@ -117,7 +117,7 @@ class _Sandbox:
         names = {name for rule in rules for name in rule.formula.names}
         there = bank.dataset("documents").schema.names
         columns = ["id", STATISTICS, *(name for name in OF_COLUMNS if name in there)]
-        chosen = f"{KEPT} AND {STORE} AND {TRAINED} AND {NOT_PLANTED}"
+        chosen = f"{KEPT} AND {STORE} AND {TRAINED}" + (f" AND {NOT_PLANTED}" if SOURCE in bank.view else "")
         documents = bank.view.table("documents", columns, chosen).sort_by("id").combine_chunks()
         rows = bank.view.table("datastore", ["document", "position", "token"], STORE)
         self.ids = documents["id"].to_pylist()
@@ -142,7 +142,7 @@ class _Sandbox:
         keys: npt.NDArray[np.float16] = vectors(rows["key"].combine_chunks())[self.order]
         return keys
 
-    def run(self, budget: int) -> Tuned:
+    def run(self, budget: int) -> TriedThresholds:
         validation = self._held_out(VALIDATION)
         if not len(validation):
             raise BankError(f"{self.bank.path} has no validation text; raise `split.held_out_tokens`.")
@@ -158,7 +158,7 @@ class _Sandbox:
         base = float(np.exp(-_base(validation).mean()))
         senses = {rule.name: rule.sense for rule in self.rules}
         test = self._compared(best, trials[0], plans[best.number][1])
-        return Tuned(self.size, base, senses, tuple(trials), best, test)
+        return TriedThresholds(self.size, base, senses, tuple(trials), best, test)
 
     def _compared(self, best: Trial, control: Trial, order: int) -> Comparison | None:
         """The best against the control, on test text, each with the weight that validation text chose."""
@@ -189,8 +189,8 @@ class _Sandbox:
     def _passing(self, thresholds: Mapping[str, float]) -> Flags:
         """Which documents pass, bool [documents]."""
         rules = [replace(rule, threshold=thresholds[rule.name]) for rule in self.rules if rule.name in thresholds]
-        passing: Flags = ~judge(rules, self.values).fired.any(axis=1) if rules else np.ones(len(self.ids), np.bool_)
-        return passing
+        fired: Flags = judge(rules, self.values).fired
+        return ~fired.any(axis=1) if rules else np.ones(len(self.ids), np.bool_)  # type: ignore[no-any-return]
 
     def _logs(self, held_out: pa.Table, passing: Flags, order: int) -> npt.NDArray[np.float64]:
         """log p of each token of ``held_out`` by a store of documents that pass, float64 [n]."""

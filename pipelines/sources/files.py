@@ -187,7 +187,10 @@ class Files(BaseModel):
 
     def _place(self) -> tuple[str, str]:
         """The path of the source's folder or file, and the glob's pattern below it ("" for none)."""
-        full = os.path.normpath(os.path.join(os.path.expanduser(self.root), os.path.expanduser(self.path)))
+        path = os.path.expanduser(self.path)
+        full = os.path.normpath(os.path.join(os.path.expanduser(self.root), path))
+        if MAGIC.isdisjoint(path):
+            return full, ""
         names = PurePosixPath(os.path.normpath(os.path.expanduser(self.path))).parts
         first = next((index for index, part in enumerate(names) if MAGIC & set(part)), None)
         if first is None or os.path.lexists(full):  # a file may be called "notes[1].md"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -204,7 +205,7 @@ def proposals(contents: Survey, path: str) -> list[Proposal]:
             for one in group.paths[:ALONE]:
                 chosen.append(_proposal(group, below(one), 1))
             _leave(contents, group, group.paths[ALONE:])
-    return _named(chosen)
+    return _named(chosen, path)
 
 
 def _leave(contents: Survey, group: Group, paths: Iterable[str]) -> None:
@@ -218,14 +219,19 @@ def _proposal(group: Group, path: str, files: int, more: dict[str, Any] | None =
     return Proposal(settings, group.form, files)
 
 
-def _named(chosen: list[Proposal]) -> list[Proposal]:
-    """With names that differ, for those that are not the first of their kind."""
-    seen: Counter[str] = Counter()
+def _named(chosen: list[Proposal], folder: str) -> list[Proposal]:
+    """With names that differ, where several are of one kind: by the last part of their paths."""
+    kinds = Counter(str(one.settings["kind"]) for one in chosen)
+    uses: Counter[str] = Counter()
     named = []
     for one in chosen:
         kind = str(one.settings["kind"])
-        seen[kind] += 1
         rest = {name: value for name, value in one.settings.items() if name != "kind"}
-        name = {} if seen[kind] == 1 else {"name": f"{kind}-{seen[kind]}"}
-        named.append(Proposal({"kind": kind, **name, **rest}, one.form, one.files))
+        name = kind
+        if kinds[kind] > 1 and rest["path"] != folder:
+            stem = os.path.splitext(os.path.basename(str(rest["path"])))[0]
+            name = f"{kind}-{re.sub(r'[^A-Za-z0-9._-]+', '-', stem).strip('-')}".rstrip("-")
+        uses[name] += 1
+        name = name if uses[name] == 1 else f"{name}-{uses[name]}"
+        named.append(Proposal({"kind": kind, **({} if name == kind else {"name": name}), **rest}, one.form, one.files))
     return named

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from pydantic import Field
 
-from pipelines.sources.contracts import Document, Reject
+from pipelines.sources.contracts import Document, Item, Reject
 from pipelines.sources.fields import first_folder
 from pipelines.sources.files import Files, need
 from pipelines.sources.parsers.process import Content, OpenFile, Unparsed
@@ -68,6 +68,10 @@ class WholeFiles(Files):
 
 class ApartFiles(WholeFiles):
     """Files that a process of its own takes apart; an open file is handed to it."""
+
+    def file(self, item: Item) -> BinaryIO | Reject:
+        """As of all files; the beginning is read here only where another source may have it."""
+        return self._opened(item) if self.others == "read" else super().file(item)
 
     def content(self, file: BinaryIO) -> Content:
         try:

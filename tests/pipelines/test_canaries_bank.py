@@ -137,10 +137,10 @@ def test_rules_over_perplexity_spare_them_too(tmp_path):
 
 def test_they_are_found_in_their_tenant_and_by_no_other(built):
     report = canary_report(mnemic.open_bank(built["bank"]))
-    assert report.whole.documents == report.whole.kept == report.whole.uncut == report.whole.stored == 15
-    assert report.search.found == 6 and report.search.twins == 0
-    assert report.search.asked > 0 and report.search.elsewhere == 0
-    assert (report.word_for_word.found, report.word_for_word.twins, report.word_for_word.elsewhere) == (6, 0, 0)
+    assert report.whole.documents == report.whole.standing == report.whole.uncut == report.whole.stored == 15
+    assert report.search.there == 6 and report.search.twins == 0
+    assert report.search.tenants > 0 and report.search.elsewhere == 0
+    assert (report.word_for_word.there, report.word_for_word.twins, report.word_for_word.elsewhere) == (6, 0, 0)
     assert report.faults == ()
 
 

@@ -50,7 +50,7 @@ EXACT = {
     "contained": (1, "f7f7480eddfbed2978e48965ced67553"),
     "tokens": (1, "3d103c195a6edcf08d54f4cc4bc79097"),
     "suffixes": (1, "033164dca14a2876583397581ffe18bc"),
-    "canaries": (1, "9718fc985420d9ef173de9645e8ec87a"),
+    "canaries": (1, "7ac8a70e6a44c638a00719fe47ccec91"),
     "packs": (1, "c658015db06d6d0d11ab238257503637"),
     "calls": (1, "25845fb597fb0bf8ff76167b7fafcf01"),
     "notes": (1, "e91695d60933abac83a7849e5cab3566"),

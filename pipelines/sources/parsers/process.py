@@ -31,12 +31,18 @@ MEMORY = 2 << 30
 RESIDENT = 512 << 20
 """A parser that has more memory than that when it has answered is not used again."""
 
+LARGE, SELDOM = 1 << 20, 8
+"""Bytes of a file after which the memory is looked at, and the number of smaller files after which it is."""
+
 SECONDS = 8.0
 """Processor time of a file, and as much again for each `BYTES_A_SECOND`."""
 
 BYTES_A_SECOND = 200_000
 PIPE = 1 << 20
 """Bytes that wait in a pipe, so that a page is one change of processes and not one for each 64 kB."""
+
+AT_ONCE = 1 << 16
+"""Bytes that are asked of the pipe at least."""
 
 LARGEST_FRAME = 1 << 30
 _LENGTHS = struct.Struct(">II")
@@ -81,6 +87,7 @@ class ParserProcess:
             )
         assert self._process.stdout is not None
         self._output = self._process.stdout.fileno()
+        self._frames = _Frames(self._output)
         with suppress(OSError, AttributeError):  # a whole page at once, where the system can
             fcntl.fcntl(self._output, fcntl.F_SETPIPE_SZ, PIPE)
 
@@ -100,7 +107,7 @@ class ParserProcess:
             raise self._ended() from error
         last = time.monotonic() + 10 * seconds + 60  # for a machine that is asleep: the process has its own timer
         while True:
-            frame = _read(self._output, last)
+            frame = self._frames.read(last)
             if frame is None:
                 raise self._ended()
             stated, text = frame
@@ -210,6 +217,7 @@ def serve(module: str) -> None:
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
     requests = socket.socket(fileno=0)
+    served = 0
     while (frame := _request(requests)) is not None:
         request, data = frame
         signal.setitimer(signal.ITIMER_PROF, request["seconds"])
@@ -226,7 +234,9 @@ def serve(module: str) -> None:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             _write(output, {"fault": f"The file cannot be parsed ({reason}); save it anew, or leave it out."}, b"")
         signal.setitimer(signal.ITIMER_PROF, 0)
-        _write(output, {"end": _resident() < RESIDENT}, b"")
+        served += 1
+        looked_at = len(data) > LARGE or served % SELDOM == 0  # at the memory that it has, which takes a system call
+        _write(output, {"end": not looked_at or _resident() < RESIDENT}, b"")
 
 
 def _resident() -> int:
@@ -246,8 +256,8 @@ def _request(requests: socket.socket) -> tuple[dict[str, Any], bytes] | None:
     if not lengths:
         return None
     if len(lengths) < _LENGTHS.size:
-        lengths += _exactly(0, _LENGTHS.size - len(lengths), None) or b""
-    frame = _frame(0, lengths, None)
+        lengths += _exactly(0, _LENGTHS.size - len(lengths)) or b""
+    frame = _frame(0, lengths)
     if frame is None or not descriptors:
         return frame
     request, _ = frame
@@ -284,27 +294,47 @@ def _write(pipe: int, stated: Mapping[str, Any], data: bytes) -> None:
         rest = rest[os.write(pipe, rest) :]
 
 
-def _read(pipe: int, last: float | None) -> tuple[dict[str, Any], bytes] | None:
-    """A frame; None where the pipe is closed, or none came until ``last``."""
-    lengths = _exactly(pipe, _LENGTHS.size, last)
-    return None if lengths is None else _frame(pipe, lengths, last)
+class _Frames:
+    """Frames from a pipe. As much is read at once as is there: of a page, all of the answer in one or two calls."""
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe, self._buffer = pipe, bytearray()
+        self._poll = select.poll()
+        self._poll.register(pipe, select.POLLIN)
+
+    def read(self, last: float) -> tuple[dict[str, Any], bytes] | None:
+        """The next frame; None where the pipe is closed, or none came until ``last``."""
+        lengths = self._take(_LENGTHS.size, last)
+        if lengths is None:
+            return None
+        header, size = _LENGTHS.unpack(lengths)
+        if max(header, size) > LARGEST_FRAME:
+            return None
+        stated, data = self._take(header, last), self._take(size, last)
+        return None if stated is None or data is None else (json.loads(stated), data)
+
+    def _take(self, size: int, last: float) -> bytes | None:
+        while len(self._buffer) < size:
+            if not self._poll.poll(max(0.0, last - time.monotonic()) * 1000):
+                return None
+            piece = os.read(self._pipe, min(max(size - len(self._buffer), AT_ONCE), PIPE))
+            if not piece:
+                return None
+            self._buffer += piece
+        piece = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return piece
 
 
-def _frame(pipe: int, lengths: bytes, last: float | None) -> tuple[dict[str, Any], bytes] | None:
+def _frame(pipe: int, lengths: bytes) -> tuple[dict[str, Any], bytes] | None:
     header, size = _LENGTHS.unpack(lengths)
-    if max(header, size) > LARGEST_FRAME:
-        return None
-    stated, data = _exactly(pipe, header, last), _exactly(pipe, size, last)
+    stated, data = _exactly(pipe, header), _exactly(pipe, size)
     return None if stated is None or data is None else (json.loads(stated), data)
 
 
-def _exactly(pipe: int, size: int, last: float | None) -> bytes | None:
+def _exactly(pipe: int, size: int) -> bytes | None:
     pieces = []
-    poll = select.poll()
-    poll.register(pipe, select.POLLIN)
     while size:
-        if last is not None and not poll.poll(max(0.0, last - time.monotonic()) * 1000):
-            return None
         piece = os.read(pipe, min(size, PIPE))
         if not piece:
             return None
