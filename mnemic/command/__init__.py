@@ -38,6 +38,7 @@ OWN = {
     "show": "mnemic.command.show",
     "why": "mnemic.command.why",
     "diff": "mnemic.command.diff",
+    "report": "mnemic.command.report",
     "eval": "pipelines.command.evaluate",
     "export": "mnemic.command.export",
     "digest": "mnemic.command.digest",
