@@ -1,10 +1,13 @@
-"""A row by the beginning of its id, as `mnemic why` is asked for it."""
+"""A row by the beginning of its id, or a document by its file or locator, as `mnemic why` is asked for it."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
+import pyarrow.compute as pc
+
+from mnemic.catalogue import CATALOGUE
 from mnemic.conditions.values import shown, text
 from mnemic.errors import BankError
 from mnemic.terminal import one_line
@@ -32,3 +35,56 @@ def find(view: View, prefix: str) -> tuple[str, dict[str, Any]]:
     columns = [name for name in rows.schema.names if name not in ("signature", "vector")]
     with fitting(view, f"Ids of {kind}s"):
         return kind, rows.table(columns, f"id = {text(identity)}").to_pylist()[0]
+
+
+def locate(view: View, words: str) -> tuple[str, dict[str, Any]]:
+    """("document", "event" or "reject", row) that ``words`` name: the beginning of an id, a locator, or a file's name.
+
+    A locator counts whole, without its folders, without what stands behind the file's name (`notes.jsonl#3`,
+    `a.py::f`), or in part. Rejects are those of the bank's newest state, and stand behind documents. Raises
+    ``BankError`` for none, and for several, which are named.
+    """
+    if re.fullmatch("[0-9a-f]+", words) and _is_id(view, words):
+        return find(view, words)
+    documents = view.dataset("documents").table(["id", "locator"])
+    for column in _matches(documents["locator"], words):
+        ids = documents.filter(column)
+        if len(ids) == 1:
+            return find(view, ids["id"][0].as_py())
+        if len(ids) > 1:
+            raise _several(words, [f"{one_line(row['locator'], 100)} ({row['id'][:12]})" for row in ids.to_pylist()])
+    snapshot = view.store["rejects"].snapshot()
+    if snapshot is not None:
+        names = ["step", "severity", "locator", "reason", "run"]
+        rejects = snapshot.in_commit_order(names, CATALOGUE["rejects"].counted)
+        for column in _matches(rejects["locator"], words):
+            rows: list[dict[str, Any]] = rejects.filter(column).to_pylist()
+            places = sorted({row["locator"] for row in rows})
+            if len(places) == 1:
+                return "reject", {"locator": places[0], "rejects": rows}
+            if places:
+                raise _several(words, [one_line(place, 100) for place in places])
+    raise BankError(
+        f"{shown(words)} is no id of {view.path}, and no document or reject there has such a file or locator. "
+        "`mnemic search --explain` and `mnemic export` show ids, `mnemic show --failures` lists what was left out."
+    )
+
+
+def _is_id(view: View, prefix: str) -> bool:
+    return any(
+        name in view and view.dataset(name).count(f"id LIKE '{prefix}%'") > 0 for name in ("documents", "events")
+    )
+
+
+def _matches(locators: Any, words: str) -> Any:
+    """Boolean columns, from the strictest way of reading ``words`` as a locator to the loosest."""
+    escaped = re.escape(words)
+    yield pc.equal(locators, words)
+    yield pc.match_substring_regex(locators, f"(^|[/:]){escaped}$")
+    yield pc.match_substring_regex(locators, f"(^|[/:]){escaped}(#|::)")
+    yield pc.match_substring(locators, words)
+
+
+def _several(words: str, places: list[str]) -> BankError:
+    more = f" and {len(places) - 5:,} more" if len(places) > 5 else ""
+    return BankError(f"{len(places):,} have {shown(words)} in their locator: {', '.join(places[:5])}{more}. Give more.")

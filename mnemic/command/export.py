@@ -26,7 +26,7 @@ EXAMPLES = """  mnemic export memory/notes events events.jsonl
   mnemic export memory/notes pairs - --where "verdict = 'duplicate'" | head"""
 
 INTERNAL = ("signature", "normalised", "item", "vector", "embedding")
-"""Columns that only mnemic itself reads; --all exports them too."""
+"""Columns that only mnemic itself reads; --all exports them too, and lists of numbers of one length: vectors."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     snapshot = _snapshot(open_bank(arguments.bank, arguments.release), arguments.dataset)
-    columns = [name for name in snapshot.schema.names if arguments.all or name not in INTERNAL]
+    columns = [field.name for field in snapshot.schema if arguments.all or _is_for_people(field)]
     only = KEPT if arguments.dataset == "documents" and not arguments.duplicates else None
     where = all_of(Conditions.of(arguments.where).sql(snapshot.schema, arguments.dataset), only)
     if arguments.file == "-":
@@ -62,6 +62,12 @@ def run(arguments: argparse.Namespace) -> int:
         partial.unlink(missing_ok=True)
     print(f"{rows:,} rows of {arguments.dataset} written to {target}")
     return 0
+
+
+def _is_for_people(field: pa.Field) -> bool:
+    """Whether a column says something to somebody who reads it: no vector, no signature, no weights."""
+    unreadable = (pa.types.is_fixed_size_list, pa.types.is_binary, pa.types.is_large_binary)
+    return field.name not in INTERNAL and not any(test(field.type) for test in unreadable)
 
 
 def _own() -> list[str]:

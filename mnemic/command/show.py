@@ -16,20 +16,25 @@ from mnemic.errors import BankError
 from mnemic.expected import check_schema
 from mnemic.facts import consistent, mapping
 from mnemic.funnel import dues, funnel, upkeep_dues
+from mnemic.kept import KEPT
 from mnemic.quoting import one_of
 from mnemic.release import Release
 from mnemic.terminal import one_line, plain, say
 from mnemic.view import fitting
 
-SUMMARY = "releases, datasets, lineage; --failures: what was left out and why"
+SUMMARY = "how much there is of what, clusters, a sample, releases; --failures: what was left out and why"
 EXAMPLES = """  mnemic show memory/python-environment
+  mnemic show memory/python-environment --lineage
   mnemic show memory/python-environment --failures
   mnemic show memory/python-environment --json"""
+
+_SOURCES, _CLUSTERS, _SAMPLE, _RELEASES = 8, 8, 3, 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bank", metavar="BANK", help="folder of the bank, or s3://bucket/bank")
     parser.add_argument("--failures", action="store_true", help="what was left out, by which step and why")
+    parser.add_argument("--lineage", action="store_true", help="also datasets, indexes, fingerprints, all releases")
     parser.add_argument("--release", help="a release other than the newest")
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
@@ -44,17 +49,53 @@ def run(arguments: argparse.Namespace) -> int:
         say(json.dumps(facts, default=str))
         return 0
     with fitting(bank.view, "The facts"):
-        text = "\n".join(_lines(bank, facts))
+        text = "\n".join(_lines(bank, facts, arguments.lineage))
     say(text)
     return 0
 
 
-def _lines(bank: Bank, facts: dict[str, Any]) -> Iterator[str]:
-    """The facts as lines for a person."""
-    yield f"{bank.path}  release {bank.release.name} of {bank.release.created:%Y-%m-%d %H:%M} UTC\n"
-    yield "funnel"
+def _lines(bank: Bank, facts: dict[str, Any], lineage: bool) -> Iterator[str]:
+    """The facts as lines for a person: how much there is, of what, since when, and a sample; the rest on request."""
+    release = bank.release
+    yield f"{bank.path}  release {release.name} of {release.created:%Y-%m-%d %H:%M} UTC\n"
     for name, count in facts["funnel"].items():
         yield f"  {name:<20} {count:>12,}"
+    sources, others = facts["sources"][:_SOURCES], len(facts["sources"]) - _SOURCES
+    if sources:
+        yield "\nkept documents by source"
+        yield from (f"  {one_line(name, 60):<20} {count:>12,}" for name, count in sources)
+    if others > 0:
+        yield f"  and {others:,} more"
+    if facts["clusters"]:
+        yield "\nclusters"
+        yield from (f"  {size:>8,}  {one_line(label, 100)}" for label, size in facts["clusters"])
+    if facts["sample"]:
+        yield "\na sample"
+    for locator, text in facts["sample"]:
+        yield f"  {one_line(locator, 100)}"
+        yield f"      {one_line(text, 100)}"
+    for memory in facts["memories"]:
+        yield f"\nmemory {memory['name']} ({memory['kind']}){_perplexities(memory['metrics'])}"
+        if memory["name"] in facts["stale"]:
+            one = facts["stale"][memory["name"]]
+            yield (
+                f"  stale: {one['documents']:,} documents of its training ({one['share']:.2%}) were removed since; the "
+                "next build trains it without them"
+            )
+    for due in facts["due"]:
+        yield f"\n{due}"
+    yield "\nreleases, the newest last"
+    shown = bank.releases()
+    for one in shown if lineage else shown[-_RELEASES:]:
+        yield f"  {one.name:<16} {one.created:%Y-%m-%d %H:%M}  run {one.run}{_upkeep(one)}"
+    if lineage:
+        yield from _lineage(bank, facts)
+    else:
+        yield "\n`--lineage`: datasets, indexes and fingerprints; `mnemic report` writes a page with figures"
+
+
+def _lineage(bank: Bank, facts: dict[str, Any]) -> Iterator[str]:
+    """Versions and sizes of datasets, indexes, the fingerprints of steps, and the numbers of memories."""
     yield "\ndatasets"
     for name, version in bank.release.versions.items():
         yield f"  {name:<20} {bank.release.counts[name]:>12,} rows   version {version}"
@@ -66,19 +107,38 @@ def _lines(bank: Bank, facts: dict[str, Any]) -> Iterator[str]:
     for name, record in bank.release.lineage.items():
         reads = one_line(", ".join(record["reads"]), 200)
         yield f"  {one_line(name, 60):<20} v{record['version']}  {record['fingerprint'][:12]}  {reads}"
-    for due in facts["due"]:
-        yield f"\n{due}"
     for memory in facts["memories"]:
         yield f"\nmemory {memory['name']} ({memory['kind']}): {json.dumps(memory['metrics'])}"
-        if memory["name"] in facts["stale"]:
-            one = facts["stale"][memory["name"]]
-            yield (
-                f"  stale: {one['documents']:,} documents of its training ({one['share']:.2%}) were removed since; the "
-                "next build trains it without them"
-            )
-    yield "\nreleases"
-    for release in bank.releases():
-        yield f"  {release.name:<16} {release.created:%Y-%m-%d %H:%M}  run {release.run}{_upkeep(release)}"
+
+
+def _perplexities(metrics: dict[str, Any]) -> str:
+    base, own = metrics.get("validation_base_perplexity"), metrics.get("validation_perplexity")
+    return f": perplexity {own:.2f} on validation text, {base:.2f} without it" if base and own else ""
+
+
+def _sources(bank: Bank) -> list[tuple[str, int]]:
+    """Kept documents by source, the largest first."""
+    sources = bank.view.table("documents", ["source"], KEPT)["source"].value_counts().to_pylist()
+    return sorted(((one["values"], one["counts"]) for one in sources), key=lambda one: (-one[1], one[0]))
+
+
+def _clusters(bank: Bank) -> list[tuple[str, int]]:
+    """Names and sizes of the largest branches of the tree."""
+    if "clusters" not in bank.view:
+        return []
+    rows = bank.view.table("clusters", ["label", "size"], "level = 1").to_pylist()
+    largest = sorted(rows, key=lambda row: (-row["size"], row["label"]))[:_CLUSTERS]
+    return [(row["label"], row["size"]) for row in largest]
+
+
+def _sample(bank: Bank) -> list[tuple[str, str]]:
+    """(locator, beginning) of a few kept documents, evenly over their ids, which are hashes."""
+    ids = sorted(bank.view.table("documents", ["id"], KEPT)["id"].to_pylist())
+    chosen = ids[:: max(1, len(ids) // _SAMPLE)][:_SAMPLE]
+    if not chosen:
+        return []
+    rows = bank.view.table("documents", ["id", "locator", "text"], one_of("id", chosen)).to_pylist()
+    return [(row["locator"], row["text"][:200]) for row in sorted(rows, key=lambda row: row["id"])]
 
 
 def _facts(bank: Bank) -> dict[str, Any]:
@@ -87,6 +147,9 @@ def _facts(bank: Bank) -> dict[str, Any]:
         "release": bank.release.name,
         "created": bank.release.created,
         "funnel": funnel(bank),
+        "sources": _sources(bank),
+        "clusters": _clusters(bank),
+        "sample": _sample(bank),
         "versions": bank.release.versions,
         "indexes": bank.release.lineage.get("release", {}).get("indexes", {}),
         "counts": bank.release.counts,

@@ -9,19 +9,21 @@ from typing import Any
 from mnemic.bank import Bank, open_bank
 from mnemic.conditions.values import text
 from mnemic.decisions import chosen, explained
+from mnemic.find import locate
 from mnemic.quoting import one_of
 from mnemic.removals import rows_of
 from mnemic.terminal import one_line, plain, say
 from mnemic.view import fitting
 
-SUMMARY = "why a document was dropped, and who learnt it; why an event begins and ends where it does"
+SUMMARY = "why a document was kept, dropped or left out, and who learnt it; why an event begins and ends where it does"
 EXAMPLES = """  mnemic why memory/notes 3fa94c01          why this document was kept or dropped
+  mnemic why memory/notes plans.md          the same, by its file or locator
   mnemic why memory/notes 9b02d7e4 --json   why this event begins and ends where it does"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bank", metavar="BANK", help="folder of the bank, or s3://bucket/bank")
-    parser.add_argument("id", metavar="ID", help="id of a document or an event; its beginning is enough")
+    parser.add_argument("id", metavar="ID", help="id of a document or an event, or a file or locator; a part is enough")
     parser.add_argument("--release", help="a release other than the newest")
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
@@ -32,12 +34,26 @@ def run(arguments: argparse.Namespace) -> int:
     if removed:
         say(json.dumps(removed, default=str) if arguments.json else removed["story"])
         return 0
-    kind, row = bank.find(arguments.id)
+    with fitting(bank.view, "The ids and locators"):
+        kind, row = locate(bank.view, arguments.id)
+    explain = {"document": _document, "event": _event, "reject": _left_out}[kind]
     with fitting(bank.view, f"The {kind} and its rows"):
-        facts = _document(bank, row) if kind == "document" else _event(bank, row)
+        facts = explain(bank, row)
         text = json.dumps(facts, default=str) if arguments.json else facts["story"]
     say(text)
     return 0
+
+
+def _left_out(bank: Bank, row: dict[str, Any]) -> dict[str, Any]:
+    """Of a file or row that no document was made of: by which step it was left out, and why."""
+    words = {"reject": "left out", "empty": "nothing to take", "note": "remark"}
+    lines = [f"no document: {one_line(row['locator'], 400)}"]
+    lines += [
+        f"  {words.get(one['severity'], one_line(one['severity'], 40))} by the step {one_line(one['step'], 60)}: "
+        f"{one_line(one['reason'], 400)}"
+        for one in row["rejects"]
+    ]
+    return {**row, "story": "\n".join(lines)}
 
 
 def _document(bank: Bank, row: dict[str, Any]) -> dict[str, Any]:

@@ -71,8 +71,8 @@ def _taken(view: View, ranked: Ranked, sizes: Sequence[int], budget: Budget, emp
     new = {place: number for number, place in enumerate(others)}
     neighbours = [[new[one] for one in ranked.neighbours[place] if one in new] for place in others]
     limit = budget.tokens or budget.words
-    taken = take([sizes[place] for place in others], neighbours, limit, budget.k, budget.contiguity, budget.fit)
-    places = {others[number]: None if beside is None else others[beside] for number, beside in taken.items()}
+    chosen = take([sizes[place] for place in others], neighbours, limit, budget.k, budget.contiguity, budget.fit)
+    places = {others[number]: None if beside is None else others[beside] for number, beside in chosen.items()}
     return dict(zip(sorted(places), hits_of(view, ranked, places), strict=True))
 
 

@@ -173,7 +173,9 @@ def test_exporting(bank, recipe, tmp_path, capsys):
 def test_showing(bank, recipe, capsys):
     assert main(["show", recipe["bank"]]) == 0
     output = capsys.readouterr().out
-    assert bank.release.name in output and "near duplicates" in output and "imitate" in output
+    assert bank.release.name in output and "near duplicates" in output
+    assert main(["show", recipe["bank"], "--lineage"]) == 0
+    assert "imitate" in capsys.readouterr().out
     assert main(["show", recipe["bank"], "--failures"]) == 0
     assert "delta/broken.txt" in capsys.readouterr().out
     assert main(["show", recipe["bank"], "--json"]) == 0

@@ -46,12 +46,12 @@ def test_gelu_is_its_definition(exact: bool) -> None:
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 1e-2)])
 @pytest.mark.parametrize("long_text", ["truncate", "windows"])
 def test_questions_are_encoded_as_texts_are(folder: Path, dtype: str, tolerance: float, long_text: str) -> None:
-    asked = TextEncoder.for_questions(str(folder), dtype, max_tokens=12, long_text=long_text)
+    questions = TextEncoder.for_questions(str(folder), dtype, max_tokens=12, long_text=long_text)
     texts = TextEncoder.load(str(folder), dtype, max_tokens=12, long_text=long_text)
-    np.testing.assert_allclose(asked.encode_queries(QUESTIONS), texts.encode(QUESTIONS), atol=tolerance)
-    np.testing.assert_array_equal(asked.encode_queries(QUESTIONS), texts.encode_queries(QUESTIONS))
-    np.testing.assert_array_equal(asked.encode(QUESTIONS), texts.encode(QUESTIONS))
-    assert [asked.count_tokens(one) for one in QUESTIONS] == [texts.count_tokens(one) for one in QUESTIONS]
+    np.testing.assert_allclose(questions.encode_queries(QUESTIONS), texts.encode(QUESTIONS), atol=tolerance)
+    np.testing.assert_array_equal(questions.encode_queries(QUESTIONS), texts.encode_queries(QUESTIONS))
+    np.testing.assert_array_equal(questions.encode(QUESTIONS), texts.encode(QUESTIONS))
+    assert [questions.count_tokens(one) for one in QUESTIONS] == [texts.count_tokens(one) for one in QUESTIONS]
 
 
 def test_a_question_has_the_same_bits_alone_and_among_others(folder: Path) -> None:

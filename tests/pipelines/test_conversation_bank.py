@@ -142,11 +142,11 @@ def test_a_tenant_or_speaker_that_nobody_is_is_told_with_those_who_are_there(ban
 
 
 def test_questions_of_tenants_that_the_bank_does_not_have_are_an_error(bank):
-    asked = [Question("she tuned", tenant, frozenset({"violin-2"}), None, "1") for tenant in ("east", "west")]
+    foreign = [Question("she tuned", tenant, frozenset({"violin-2"}), None, "1") for tenant in ("east", "west")]
     with pytest.raises(QueryError, match=r"asked of the tenants east, west, and .* has north, south; give the file"):
-        evidence_recall(bank, asked)
+        evidence_recall(bank, foreign)
     one_of_ours = Question("she tuned", "north", frozenset({"violin-2"}), None, "1")
-    assert evidence_recall(bank, [*asked, one_of_ours]).questions >= 1
+    assert evidence_recall(bank, [*foreign, one_of_ours]).questions >= 1
 
 
 OUT_OF_BRACKETS = [

@@ -105,11 +105,11 @@ def test_whoever_stops_reading_stops_nothing() -> None:
 
 
 def test_words_from_inside_a_call_reach_the_listener_as_rows() -> None:
-    heard: list[int] = []
+    numbers: list[int] = []
     inside.tell(1)
-    with inside.heard_by(heard.append), inside.told_as(lambda rows: 100 + rows):
+    with inside.heard_by(numbers.append), inside.told_as(lambda rows: 100 + rows):
         inside.tell(2)
         with inside.told_as(lambda sequences: sequences * 10):
             inside.tell(3)
     inside.tell(4)
-    assert heard == [102, 130]
+    assert numbers == [102, 130]
