@@ -71,8 +71,8 @@ A fact has:
 - subject: the person or thing that it is about, by name.
 - attribute and value: where the fact is a lasting property of the subject, the property in one or two small words
   (home, job, pet, age, email) and its value as the units write it; else null.
-- when: the time that the fact speaks of, as 2023-05-07, 2023-05, 2023, or from/to as 2022-01/2023-05; null where the
-  units name none.
+- when: the time that the fact speaks of, as YYYY-MM-DD, YYYY-MM or YYYY, or from one to another as YYYY-MM/YYYY-MM;
+  null where the units name none.
 Leave out greetings, questions, opinions about the conversation, and everything that the units do not state.""",
     {
         "type": "object",
