@@ -48,7 +48,7 @@ from operators.segment import operator as segment
 from operators.subset import operator as subset
 from operators.teacher import neighbours
 from operators.teacher import operator as teacher
-from operators.written import excerpts, facts, node_excerpts, packs
+from operators.written import excerpts, facts, node_excerpts, packs, summaries
 from operators.written import operator as written
 from pipelines.declarations import fault, fault_among
 
@@ -74,6 +74,7 @@ BUILT_IN: tuple[Section, ...] = (
     packs.SECTION,
     written.SECTION,
     facts.SECTION,
+    summaries.SECTION,
     excerpts.SECTION,
     denoise.SECTION,
     cluster.SECTION,

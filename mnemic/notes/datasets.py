@@ -99,6 +99,25 @@ NOTES = pa.schema(
     ]
 )
 
+SUMMARIES = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),  # hash of call and text
+        pa.field("call", pa.string(), nullable=False),  # the row of `calls` that it stands in
+        pa.field("document", pa.string(), nullable=False),
+        pa.field("tenant", pa.string(), nullable=False),
+        pa.field("session", pa.string(), nullable=False),
+        pa.field("pack", pa.string(), nullable=False),
+        pa.field("part", pa.string(), nullable=False),  # of the pack, "" for the whole
+        pa.field("start", pa.int64(), nullable=False),  # character range in the document that it sums up
+        pa.field("end", pa.int64(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("sources", pa.list_(SOURCE), nullable=False),  # at least one
+        pa.field("writer", pa.string(), nullable=False),
+        pa.field("prompt", pa.string(), nullable=False),
+        pa.field("grounded", pa.float32(), nullable=False),  # share of its long words that stand in its sources
+    ]
+)
+
 EXCERPTS = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),  # hash of node and sources
@@ -153,4 +172,11 @@ NODE_EXCERPTS_SPEC = DatasetSpec(
     NODE_EXCERPTS,
     key=("id",),
     parents=(Parent("events", "events", "redo"), Parent("clusters", "path", "delete")),
+)
+
+SUMMARIES_SPEC = DatasetSpec(
+    "summaries",
+    SUMMARIES,
+    key=("id",),
+    parents=(Parent("documents", "document", "delete"), Parent("calls", "call", "delete")),
 )

@@ -15,6 +15,8 @@ LARGEST = 1 << 20
 """Characters of an answer that is parsed."""
 
 DEEPEST = 12
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+"""A string, which may lack its end, or a bracket."""
 _FENCE = re.compile(r"\A\s*```(?:json)?[ \t]*\n(.*)\n[ \t]*```\s*\Z", re.DOTALL)
 
 
@@ -44,11 +46,14 @@ def read_json(text: str, schema: Mapping[str, Any]) -> Any:
 
 
 def _depth(text: str) -> int:
-    """The deepest nesting of brackets outside of strings."""
+    """The deepest nesting of brackets outside of strings, in one pass whatever the text holds."""
     depth = deepest = 0
-    for bracket in re.findall(r"[\[\]{}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)):
-        depth += 1 if bracket in "[{" else -1
-        deepest = max(deepest, depth)
+    for token in _TOKEN.finditer(text):
+        if token[0] in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif token[0] in "]}":
+            depth -= 1
     return deepest
 
 

@@ -7,6 +7,7 @@
 * ``when``       times as a model writes them
 * ``grounding``  whether a sentence stands in its sources
 * ``facts``      notes from answers
+* ``summaries``  summaries from answers
 * ``mmr``        sentences that stand for a text, by information and unlikeness
 * ``excerpts``   excerpts of sessions and events, without a model
 """

@@ -82,19 +82,18 @@ class FactNotes:
     max_rejected: float = field(default=0.5, metadata={"identity": False})
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources()
+    written: ClassVar[str] = "facts"
 
     def __post_init__(self) -> None:
         words = self.functional
         listed = isinstance(words, list | tuple) and all(isinstance(word, str) for word in words)
         object.__setattr__(self, "functional", tuple(sorted({*words})) if listed else ())
-        rules = [
-            (name, isinstance(share, int | float) and 0 <= share <= 1, "a share from 0 to 1")
-            for name, share in (("grounded", self.grounded), ("max_rejected", self.max_rejected))
-        ]
         refuse(
             [
                 "" if listed else "`functional` of notes is no list of words; write `functional: [home, job]`.",
-                *bounds(self, "`{name}` of notes is {value!r}; give {bound}.", rules),
+                *bounds(
+                    self, "`{name}` of notes is {value!r}; give {bound}.", shares(self, ("grounded", "max_rejected"))
+                ),
             ]
         )
 
@@ -112,12 +111,12 @@ class FactNotes:
             try:
                 facts = read_json(call["answer"], FACTS.schema)["facts"]
             except Malformed as error:
-                rejects.append(_reject(call, "", str(error)))
+                rejects.append(reject_of(call, "", f"A fact is left out: {error}."))
                 continue
             for fact in facts:
                 note = self._note(call, fact)
                 if isinstance(note, str):
-                    rejects.append(_reject(call, fact["text"], note))
+                    rejects.append(reject_of(call, fact["text"], f"A fact is left out: {note}."))
                 else:
                     rows.setdefault(note["id"], note)
         return (
@@ -178,10 +177,17 @@ class FactNotes:
         }
 
 
-def _reject(call: Mapping[str, Any], text: str, reason: str) -> dict[str, str]:
+def reject_of(call: Mapping[str, Any], text: str, reason: str) -> dict[str, str]:
+    """A reject of something that an answer says, ``text``; ``reason`` is a sentence."""
     place = f"{call['document']} {call['pack'][:12]}{'.' + call['part'] if call['part'] else ''}"
     locator = f"{place}: {text[:80]}" if text else place
-    return {"input": call["call"], "locator": locator, "reason": f"A fact is left out: {reason}.", "severity": "reject"}
+    return {"input": call["call"], "locator": locator, "reason": reason, "severity": "reject"}
+
+
+def shares(settings: Any, names: Sequence[str]) -> list[tuple[str, bool, str]]:
+    """Rules for `operators.contracts.bounds`: the settings ``names`` are shares."""
+    values = [(name, getattr(settings, name)) for name in names]
+    return [(name, isinstance(value, int | float) and 0 <= value <= 1, "a share from 0 to 1") for name, value in values]
 
 
 def _distinct(rejects: Sequence[dict[str, str]]) -> list[dict[str, str]]:

@@ -18,7 +18,7 @@ from mnemic.writing.json_text import Malformed, read_json
 from operators.contracts import Resources, bounds, refuse
 from operators.sections import Driven, Section
 from operators.written.presets import preset_fault
-from operators.written.prompts import FACTS, WrittenPrompt
+from operators.written.prompts import FACTS, SUMMARY, WrittenPrompt
 
 Verdict = Literal["good", "bad", "cut"]
 
@@ -55,7 +55,8 @@ class WrittenMemory:
     ``timeout`` of a request in seconds, default 300; ``budget``: most that the bank may have spent in all, any of
     {calls, tokens, money}, default none; ``price``: {prompt, answer} of a million tokens, for money, default 0.
     ``form``: how the server is asked for JSON (json_schema, json_object, plain), default auto. ``preset``: settings of
-    `packs`, `notes` and `excerpts` by a published system (`operators.written.presets`), default none.
+    `packs`, `notes` and `excerpts` by a published system (`operators.written.presets`), default none. ``summaries``:
+    also ask for a summary of each pack, default false.
     """
 
     server: str = _aside("")
@@ -73,6 +74,7 @@ class WrittenMemory:
     price: Mapping[str, float] = _mapping()
     form: str = _aside("auto")
     preset: str = _aside("")
+    summaries: bool = _aside(False)
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources(gpus=1.0, memory=2 << 30)
 
@@ -112,7 +114,7 @@ class WrittenMemory:
 
     @property
     def prompts(self) -> tuple[WrittenPrompt, ...]:
-        return (FACTS,)
+        return (FACTS, SUMMARY) if self.summaries else (FACTS,)
 
     def open_model(self, weights: str, device: str) -> WritingModel:
         """The language model. ``weights`` is the hash of a local one's files."""
@@ -173,11 +175,9 @@ def judge(reply: Reply, prompt: WrittenPrompt, units: Sequence[Mapping[str, Any]
     except Malformed as error:
         return "bad", str(error)
     numbers = {unit["n"] for unit in units}
-    if any(not numbers.intersection(fact["n"]) for fact in answer["facts"]):
-        # Of a fact that cites a unit and an invented one the note is rejected alone; of none at all, everything.
-        strangers = sum(not numbers.intersection(fact["n"]) for fact in answer["facts"])
-        if strangers == len(answer["facts"]):
-            return "bad", "no fact cites a unit that was asked about"
+    items = prompt.items(answer)
+    if items and not any(numbers.intersection(item["n"]) for item in items):
+        return "bad", f"no {prompt.item} cites a unit that was asked about"  # else a step rejects those that do not
     return "good", ""
 
 

@@ -23,7 +23,8 @@ from mnemic.notes.datasets import ANSWER, CALLS, CALLS_SPEC
 from mnemic.notes.ledger import ledger
 from operators.contracts import REJECTED
 from operators.written.operator import WrittenMemory
-from operators.written.prompts import FACTS, WrittenPrompt
+from operators.written.packs import CHARACTERS_OF_A_TOKEN
+from operators.written.prompts import WrittenPrompt
 from pipelines.keyset import KeySet
 from pipelines.steps.asked_parts import AskedPart, PackVerdicts
 from pipelines.steps.asking import Asking
@@ -47,10 +48,6 @@ class CallsStep(RecordedStep):
     def specs(self) -> tuple[DatasetSpec, ...]:
         return (CALLS_SPEC,)
 
-    @property
-    def prompt(self) -> WrittenPrompt:
-        return FACTS
-
     def check(self, store: Store, max_rejects: float) -> None:
         packs = store["packs"].require()
         check_rejects(store, self.record, packs.count, max_rejects)
@@ -59,36 +56,40 @@ class CallsStep(RecordedStep):
         packs, calls = store["packs"].snapshot(), store["calls"].snapshot()
         if packs is None:
             return Status("new")
-        answered = self._answered(calls)
-        total, left, tokens = 0, 0, 0
-        for batch in packs.scan(["pack", "tokens"], batch_size=65536):
-            fresh = pc.invert(pa.array(answered.good.has(batch.select(["pack"]))))
-            settled = pc.is_in(batch["pack"], value_set=pa.array(self._settled(packs, answered), pa.string()))
-            fresh = pc.and_not(fresh, settled)
-            total += batch.num_rows
-            left += pc.sum(fresh).as_py() or 0
-            tokens += pc.sum(batch["tokens"].filter(fresh)).as_py() or 0
+        prompts = self.operator.prompts
+        work = [self._left(packs, prompt, self._answered(calls, prompt)) for prompt in prompts]
+        total, left = len(prompts) * packs.count(), sum(requests for requests, _ in work)
         if left:
             kind: StatusKind = "new" if calls is None else "pending"
-            return Status(kind, left, total, "packs", (self._estimate(left, tokens, calls),))
+            return Status(kind, left, total, "packs", (self._estimate(left, sum(tokens for _, tokens in work), calls),))
         if calls is None or (calls.record or {}).get("fingerprint") != self.record.fingerprint:
             return Status("pending", 0, total, "packs", ("every answer is there",))
         reasons = ["answers about documents that are gone"] if len(self._gone(store, calls)) else []
-        if self._rejected(packs, answered).keys() != self._rejects(store):
+        if self._rejected(packs, calls).keys() != self._rejects(store):
             reasons.append("rejects are not up to date")
         return Status("pending" if reasons else "done", 0, total, "packs", tuple(reasons))
 
-    def _estimate(self, left: int, tokens: int, calls: Snapshot | None) -> str:
+    def _left(self, packs: Snapshot, prompt: WrittenPrompt, answered: PackVerdicts) -> tuple[int, int]:
+        """The packs that are to be asked about by ``prompt``, and the tokens of these prompts, by characters."""
+        left = tokens = 0
+        settled = pa.array(self._settled(packs, answered), pa.string())
+        for batch in packs.scan(["pack", "tokens"], batch_size=65536):
+            fresh = pc.invert(pa.array(answered.good.has(batch.select(["pack"]))))
+            fresh = pc.and_not(fresh, pc.is_in(batch["pack"], value_set=settled))
+            left += pc.sum(fresh).as_py() or 0
+            tokens += pc.sum(batch["tokens"].filter(fresh)).as_py() or 0
+        return left, tokens + left * len(prompt.system) // CHARACTERS_OF_A_TOKEN
+
+    def _estimate(self, left: int, prompt: int, calls: Snapshot | None) -> str:
         """Requests, tokens and money of what is left: answers as long as those so far, or a third of the prompt."""
-        prompt = tokens + left * len(self.prompt.system) // 4
         paid = ledger(calls)
         answer = prompt // 3 if not paid.calls else left * paid.answer_tokens // paid.calls
         money = self.operator.cost(prompt, answer)
         priced = f", about {money:,.2f} in money" if self.operator.price else ""
         return f"about {left:,} requests, {prompt:,} + {answer:,} tokens{priced}; paid so far: {paid.calls:,} calls"
 
-    def _answered(self, calls: Snapshot | None) -> PackVerdicts:
-        mine = f"kind = '{ANSWER}' AND asked = '{self.record.fingerprint}'"
+    def _answered(self, calls: Snapshot | None, prompt: WrittenPrompt) -> PackVerdicts:
+        mine = f"kind = '{ANSWER}' AND asked = '{self.record.fingerprint}' AND prompt = '{prompt.name}'"
         if calls is None:
             return PackVerdicts(KeySet())
         whole = f"{mine} AND verdict = 'good' AND part = ''"
@@ -122,17 +123,18 @@ class CallsStep(RecordedStep):
             names.update(batch["document"].filter(pa.array(gone.has(batch))).to_pylist())
         return sorted(names)
 
-    def _rejected(self, packs: Snapshot, answered: PackVerdicts) -> dict[str, list[dict[str, str]]]:
+    def _rejected(self, packs: Snapshot, calls: Snapshot) -> dict[str, list[dict[str, str]]]:
         """The rejects that the answers call for, by pack."""
         refused: dict[str, list[tuple[str, str]]] = {}
-        for name, path, reason in answered.refused():
-            refused.setdefault(name, []).append((path, reason))
+        for prompt in self.operator.prompts:
+            for name, path, reason in self._answered(calls, prompt).refused():
+                refused.setdefault(name, []).append((path, f"no usable {prompt.noun}: {reason}"))
         rejects: dict[str, list[dict[str, str]]] = {}
         for pack in self._read(packs, list(refused)):
             for path, reason in sorted(refused[pack["pack"]]):
                 units = AskedPart(pack, path).units
                 place = f"{pack['document']}, characters {units[0]['start']} to {units[-1]['end']}"
-                sentence = f"The language model gave no usable answer: {reason}."
+                sentence = f"The language model gave {reason}."
                 row = {"input": pack["pack"], "locator": place, "reason": sentence, "severity": "reject"}
                 rejects.setdefault(pack["pack"], []).append(row)
         return rejects
@@ -144,14 +146,15 @@ class CallsStep(RecordedStep):
         store, dataset = context.store, context.store["calls"]
         packs = store["packs"].require()
         self._settle_dataset(context, dataset)
-        answered = self._answered(dataset.require())
-        left = self.state(store).todo
-        if left:
+        if self.state(store).todo:
             weights = str(self.record.fields.get("model") or "")
             model = self.operator.open_model(weights, self.operator.resources.device(context.device))
             try:
-                asking = Asking(self.record, self.operator, self.prompt, context, dataset, model, left)
-                asking.run(self._parts(packs, answered))
+                for prompt in self.operator.prompts:
+                    answered = self._answered(dataset.require(), prompt)
+                    left, _ = self._left(packs, prompt, answered)
+                    asking = Asking(self.record, self.operator, prompt, context, dataset, model, left)
+                    asking.run(self._parts(packs, answered))
             finally:
                 model.close()
         # Only now: the answer about a document that came back with another id was taken over.
@@ -185,7 +188,7 @@ class CallsStep(RecordedStep):
                 yield from answered.left(pack)
 
     def _write_rejects(self, context: Context, packs: Snapshot) -> None:
-        rejects = self._rejected(packs, self._answered(context.store["calls"].require()))
+        rejects = self._rejected(packs, context.store["calls"].require())
         outdated = sorted(self._rejects(context.store) - rejects.keys())
         for start in range(0, len(outdated), 1000):
             quoted = ",".join(f"'{name}'" for name in outdated[start : start + 1000])

@@ -1,6 +1,6 @@
-"""The step `notes`: notes from good answers about packs that there still are.
+"""The steps `notes` and `summaries`: rows from good answers about packs that there still are.
 
-Answers about other packs stay in `calls`, where they are paid for, and have no notes.
+Answers about other packs stay in `calls`, where they are paid for, and have no rows.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Snapshot, Store
 from mnemic.errors import TooManyRejects
-from mnemic.notes.datasets import ANSWER, NOTES_SPEC
+from mnemic.notes.datasets import ANSWER, NOTES_SPEC, SUMMARIES_SPEC
 from operators.written.facts import FactNotes
+from operators.written.prompts import FACTS, SUMMARY, WrittenPrompt
+from operators.written.summaries import PackSummaries
 from pipelines.identity import Record
 from pipelines.keyset import KeySet
 from pipelines.steps.derive import DeriveStep
@@ -23,18 +26,19 @@ _READ = ("document", "tenant", "session", "pack", "part", "prompt", "model", "un
 
 @dataclass(frozen=True)
 class NotesStep(DeriveStep):
-    operator: FactNotes
+    operator: FactNotes | PackSummaries
 
     def check(self, store: Store, max_rejects: float) -> None:
-        """A reject is a fact here, and no input: the section has a limit of its own, over facts."""
-        snapshot, notes = store["rejects"].snapshot(), store[NOTES_SPEC.name].require().count()
+        """A reject is a fact or summary here, and no input: the section has a limit of its own."""
+        snapshot, notes = store["rejects"].snapshot(), store[self.target.name].require().count()
         where = f"step = '{self.name}' AND fingerprint = '{self.record.fingerprint}' AND severity = 'reject'"
         rejects = 0 if snapshot is None else snapshot.count(where)
         if rejects > max(ALWAYS_TOLERATED, self.operator.max_rejected * (rejects + notes)):
+            kind, share = self.operator.written, self.operator.max_rejected
             raise TooManyRejects(
-                f"Of {rejects + notes:,} facts that the language model wrote, {rejects:,} do not stand in their "
-                f"sources, more than the share of {self.operator.max_rejected:g} that `max_rejected` of `notes` "
-                "allows. `mnemic show BANK --failures` lists them; take a stronger model, or raise `max_rejected`."
+                f"Of {rejects + notes:,} {kind} that the language model wrote, {rejects:,} do not stand in their "
+                f"sources, more than the share of {share:g} that `max_rejected` of `{self.name}` allows. `mnemic show "
+                "BANK --failures` lists them; take a stronger model, or raise `max_rejected`."
             )
 
     def _inputs(self, store: Store, origin: Snapshot) -> KeySet:
@@ -45,5 +49,20 @@ class NotesStep(DeriveStep):
 
 def notes_step(record: Record, operator: FactNotes, after: tuple[str, ...]) -> NotesStep:
     """The step of the section `notes`."""
-    where = f"kind = '{ANSWER}' AND verdict = 'good' AND asked = '{record.reads['calls']}'"
-    return NotesStep(record, operator, "calls", NOTES_SPEC, _READ, ("call",), ("call",), after, where)
+    return _step(record, operator, NOTES_SPEC, FACTS, after)
+
+
+def summaries_step(record: Record, operator: PackSummaries, after: tuple[str, ...]) -> NotesStep:
+    """The step of the section `summaries`."""
+    return _step(record, operator, SUMMARIES_SPEC, SUMMARY, after)
+
+
+def _step(
+    record: Record,
+    operator: FactNotes | PackSummaries,
+    target: DatasetSpec,
+    prompt: WrittenPrompt,
+    after: tuple[str, ...],
+) -> NotesStep:
+    where = f"kind = '{ANSWER}' AND verdict = 'good' AND asked = '{record.reads['calls']}' AND prompt = '{prompt.name}'"
+    return NotesStep(record, operator, "calls", target, _READ, ("call",), ("call",), after, where)

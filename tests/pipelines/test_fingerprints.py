@@ -92,6 +92,7 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
         "packs": "fab3e4207ecf8f59990cc923e923f553",
         "calls": "95d12eb03f8f0fe880172b129118e850",
         "notes": "d296f6ca7baec98ccd5c369728396a36",
+        "summaries": "5c8ac9a26758d144a73447c82667720f",
         "excerpts": "a6afdbed4b48c7821b04e71ef0b013af",
         "node_excerpts": "6a771e73818632acfb3f1ebc673accd3",
     },

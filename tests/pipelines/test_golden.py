@@ -17,7 +17,7 @@ import mnemic
 from mnemic.canaries import CANARIES
 from mnemic.dataset import Store
 from mnemic.ids import hash_parts
-from mnemic.notes.datasets import EXCERPTS, NODE_EXCERPTS, NOTES, PACKS
+from mnemic.notes.datasets import EXCERPTS, NODE_EXCERPTS, NOTES, PACKS, SUMMARIES
 from mnemic.schema import CONTAMINATION, DOCUMENTS, EDGES, SUFFIXES, UNITS, events
 from operators.sections import Learn
 from pipelines.recipe import load_recipe
@@ -52,8 +52,9 @@ EXACT = {
     "suffixes": (1, "033164dca14a2876583397581ffe18bc"),
     "canaries": (1, "7ac8a70e6a44c638a00719fe47ccec91"),
     "packs": (1, "c658015db06d6d0d11ab238257503637"),
-    "calls": (1, "25845fb597fb0bf8ff76167b7fafcf01"),
-    "notes": (1, "e91695d60933abac83a7849e5cab3566"),
+    "calls": (1, "6d40f417c0831d8e122623ffca78e2b8"),
+    "notes": (1, "ef093b48adbbce3e6b3b8bd16a55034d"),
+    "summaries": (1, "52ff83b9b949f1926cfbc0dcefe5a3fb"),
     "excerpts": (1, "4578397c6379323c87f792e6d71b5d3d"),
     "node_excerpts": (1, "5d9e24be751aa3ed3d69e8ef1a1b2b97"),
     "subset": (1, "3bb501b81dc004058d77e56f04864099"),
@@ -122,6 +123,7 @@ def noted(recipe, tmp_path_factory):
     root = tmp_path_factory.mktemp("noted")
     with ScriptedServer(homes) as server:
         complete = written_recipe(root, server.address, cluster={"min_leaf": 4, "branching": 2})
+        complete["written"]["summaries"] = True
         mnemic.build(complete, device="cpu")
     return complete
 
@@ -160,7 +162,7 @@ def placed(recipe, tmp_path_factory):
 CURATED = ("measure", "language", "pii", "perplexity", "quality", "contamination", "curate", "edits")
 """Steps of the bank with rules."""
 
-NOTED = ("packs", "calls", "notes", "excerpts", "node_excerpts")
+NOTED = ("packs", "calls", "notes", "summaries", "excerpts", "node_excerpts")
 """Steps of the bank with a language model that writes."""
 
 
@@ -181,6 +183,7 @@ def written_by_rules(recipe, step):
         "packs": ("packs", ("pack",), tuple(PACKS.names)),
         "calls": ("calls", ("call",), ("call", "key", "pack", "verdict", "answer")),
         "notes": ("notes", ("id",), tuple(NOTES.names)),
+        "summaries": ("summaries", ("id",), tuple(SUMMARIES.names)),
         "node_excerpts": ("node_excerpts", ("id",), tuple(NODE_EXCERPTS.names)),
         "excerpts": ("excerpts", ("id",), tuple(EXCERPTS.names)),
     }[step]

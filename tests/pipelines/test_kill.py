@@ -24,7 +24,7 @@ from pipelines.sections import BUILT_IN
 from pipelines.steps import steps_of
 
 STEPS = ("read", *(section.step_called for section in BUILT_IN))
-WRITTEN_STEPS = ("packs", "calls", "notes", "excerpts", "node_excerpts")
+WRITTEN_STEPS = ("packs", "calls", "notes", "summaries", "excerpts", "node_excerpts")
 """Steps of recipes with a language model that writes, which asks a server in the process that builds."""
 OTHER_STEPS = tuple(step for step in STEPS if step not in WRITTEN_STEPS)
 TURNS = ("before-write", "after-commit", "after-write", "before-commit")

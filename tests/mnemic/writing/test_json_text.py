@@ -1,5 +1,7 @@
 """What a model wrote is read strictly: hostile JSON is a phrase, never a value."""
 
+import time
+
 import pytest
 
 from mnemic.writing.json_text import Malformed, read_json
@@ -48,9 +50,15 @@ def test_an_answer_of_the_schema_is_its_value_also_in_a_fence():
         ('{"n": [' + "9" * 5000 + "]}", "more than 15 digits"),
         ("[" * 100_000 + "]" * 100_000, "nested deeper"),
         ("x" * ((1 << 20) + 1), "more than 1,048,576"),
+        ('{"n": ["' + '\\"' * 500_000, "no JSON"),
+        ('"' * 1_000_000, "no JSON"),
+        ("\n```" * 250_000, "no JSON"),
         ("__import__('os').system('id')", "no JSON"),
     ],
+    ids=lambda value: value[:20],
 )
 def test_everything_else_is_told_in_a_phrase(text, fault):
+    started = time.process_time()
     with pytest.raises(Malformed, match=fault):
         read_json(text, SCHEMA)
+    assert time.process_time() - started < 2, "time in proportion to the text"
