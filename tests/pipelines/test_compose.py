@@ -20,7 +20,7 @@ def place(tmp_path_factory):
     recipe = tiny_recipe(root, write_corpus(root / "ours"))
     recipe = {name: recipe[name] for name in SECTIONS}
     (root / "theirs").mkdir()
-    for number in range(6):
+    for number in range(5):
         (root / "theirs" / f"report-{number}.txt").write_text(text_of(number))
     for name in ("alpha/000.txt", "beta/001.txt"):
         shutil.copy(root / "ours" / name, root / "theirs")
