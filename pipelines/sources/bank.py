@@ -72,6 +72,9 @@ class BankDocuments(BaseModel):
         if fault := text_fault(text):
             return Reject(locator, fault)
         turns = tuple(Turn(**turn) for turn in row.get("turns") or ())
+        places = [place for turn in turns for place in (turn.start, turn.end)]
+        if places != sorted(places) or (places and not 0 <= places[0] <= places[-1] <= len(text)):
+            return Reject(locator, "Its turns are no parts of its text, one after another; build its bank again.")
         metadata = {name: row[name] for name in own if row[name] is not None}
         return Document(
             locator,

@@ -11,6 +11,7 @@ import mnemic
 from mnemic.command import main
 from mnemic.dataset import Store
 from mnemic.errors import RecipeError
+from pipelines.sources.bank import BankDocuments
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def place(tmp_path_factory):
     recipe = tiny_recipe(root, write_corpus(root / "ours"))
     recipe = {name: recipe[name] for name in SECTIONS}
     (root / "theirs").mkdir()
-    for number in range(6):
+    for number in range(5):
         (root / "theirs" / f"report-{number}.txt").write_text(text_of(number))
     for name in ("alpha/000.txt", "beta/001.txt"):
         shutil.copy(root / "ours" / name, root / "theirs")
@@ -92,3 +93,16 @@ def test_what_cannot_be_one_is_told(banks):
         mnemic.compose(banks[:1], "elsewhere")
     with pytest.raises(RecipeError, match="another place"):
         mnemic.compose(banks, banks[1])
+
+
+def test_turns_that_are_no_parts_of_a_text_are_a_reject():
+    source = BankDocuments(path="nowhere", name="theirs")
+    row = {"source": "chats", "locator": "a", "text": "Good morning.", "time": None}
+    row |= dict.fromkeys(("collection", "tenant", "session", "speaker"), "")
+    turn = {"id": "1", "speaker": "anna", "time": None}
+    good = [{**turn, "start": 0, "end": 4}, {**turn, "start": 5, "end": 13}]
+    document = source._document({**row, "turns": good}, [], 100)
+    assert (document.locator, len(document.turns)) == ("chats/a", 2)
+    for turns in (good[::-1], [{**turn, "start": 3, "end": 99}], [{**turn, "start": -1, "end": 2}]):
+        assert "no parts of its text" in source._document({**row, "turns": turns}, [], 100).reason
+    assert "max_document_bytes" in source._document(row, [], 5).reason

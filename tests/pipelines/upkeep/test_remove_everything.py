@@ -115,7 +115,7 @@ def test_an_erased_text_leaves_no_run_of_tokens_and_takes_the_memories_along(who
 def test_with_ray_too(removed, without):
     recipe, _ = removed
     with Nursery() as nursery:
-        assert nursery.build(recipe, engine="ray", workers=2, recluster=True)[0] == 0
+        assert nursery.build(recipe, engine="ray", workers=2, anew=["cluster", "suffixes"])[0] == 0
     assert differing(mnemic.open_bank(recipe["bank"]), without) == set()
 
 
