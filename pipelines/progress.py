@@ -103,10 +103,9 @@ class TerminalLines:
             self._place = f"[{event.done}/{event.total}] " if event.total else ""
             self._head = f"{event.step:<12}" + ("looking for what is left" if event.kind == "checking" else "starting")
             self._latest = None
-        if event.kind == "step-start":
             self._started = self._last = event.at
             self._rejects = 0
-        elif event.kind == "progress":
+        if event.kind == "progress":
             self._latest = event
             if not self._line.live and event.at - self._last >= self._every and event.done < event.total:
                 self._last = event.at

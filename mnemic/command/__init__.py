@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not words or words[0].startswith("-"):
             return _overview(words)
-        with _uncollected() if arguments is None else contextlib.nullcontext():
+        with _uncollected() if arguments is None else contextlib.nullcontext(), _sign_of_life(words):
             module = load(words[0])
         return _run(words[0], module, words[1:])
     except MnemicError as error:
@@ -175,6 +175,19 @@ def _uncollected() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@contextlib.contextmanager
+def _sign_of_life(words: Sequence[str]) -> Iterator[None]:
+    """On a terminal a command that shows its progress says at once that it starts: its imports take a second."""
+    shown = words[0] in ("build", "eval") and sys.stderr.isatty() and not {"--help", "-h", "--quiet"} & {*words}
+    if shown:
+        print(f"mnemic {words[0]}: starting", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        if shown:
+            print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
 
 
 def _overview(words: Sequence[str]) -> int:

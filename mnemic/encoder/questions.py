@@ -183,7 +183,7 @@ def gelu(x: Floats32, exact: bool) -> Floats32:
         return y
     z = np.abs(x) * np.float32(0.7071067811865476)
     t = 1 / (1 + np.float32(0.3275911) * z)
-    series = np.float32(1.061405429)
+    series: Any = np.float32(1.061405429)
     for coefficient in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
         series = series * t + np.float32(coefficient)
     tail = series * t * np.exp(-z * z)  # 1 - erf(|x| / sqrt(2))

@@ -34,8 +34,8 @@ def costs_part(bank: Bank) -> ReportPart:
         sentence = f"{_megabytes(total_bytes)} of data without indexes and older versions, most of it {sizes[0][1]}."
         drawn = [(name, float(size), _megabytes(size)) for size, name in sizes[:_STEPS]]
         html += paragraph(sentence) + bars(drawn, sentence)
-        rows = [(name, bank.release.counts[name], in_words(_megabytes(size))) for size, name in sizes]
-        html += table(["dataset", "rows", "size"], rows, "as a table")
+        sized = [(name, bank.release.counts[name], in_words(_megabytes(size))) for size, name in sizes]
+        html += table(["dataset", "rows", "size"], sized, "as a table")
     return ReportPart("Time and bytes", html)
 
 

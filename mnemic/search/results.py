@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from html import escape, unescape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
@@ -29,9 +29,6 @@ from mnemic.errors import MissingExtra
 from mnemic.terminal import one_line, plain
 from mnemic.times import dated, day_in_words
 from mnemic.words import count_words
-
-if TYPE_CHECKING:
-    import pandas
 
 _ELEMENT = re.compile(r"<[\s/]*passage(?:\s*-\s*0*(\d{1,6}))?", re.IGNORECASE)
 _LONGEST = 200
@@ -157,8 +154,8 @@ class Results(list[Hit]):
         own = [json.dumps(hit.metadata, default=str) for hit in self]
         return pa.Table.from_pylist(rows, _schema(names)).append_column("metadata", pa.array(own, pa.string()))
 
-    def to_pandas(self) -> pandas.DataFrame:
-        """`to_table` as a DataFrame. Raises `MissingExtra` without pandas."""
+    def to_pandas(self) -> Any:
+        """`to_table` as a DataFrame of pandas. Raises `MissingExtra` without it."""
         if importlib.util.find_spec("pandas") is None:
             raise MissingExtra("A DataFrame needs pandas: run `pip install pandas`, or use `to_table`.")
         return self.to_table().to_pandas()

@@ -1,5 +1,6 @@
 """The command `mnemic`: what it lists, what it refuses, and how fast it starts."""
 
+import io
 import statistics
 import subprocess
 import sys
@@ -185,3 +186,15 @@ def test_help_starts_at_once_and_imports_nothing_heavy():
         times.append(time.perf_counter() - started)
         assert done.stderr.strip() == "[]"
     assert statistics.median(times) < 1.0
+
+
+def test_a_build_says_at_a_terminal_that_it_starts_before_anything_is_imported(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for words, seen in ((["build", "none.yaml"], True), (["build", "none.yaml", "--quiet"], False)):
+        stream = Terminal()
+        monkeypatch.setattr("sys.stderr", stream)
+        assert main(words) == 2
+        assert stream.getvalue().startswith("mnemic build: starting\r\x1b[2K") == seen

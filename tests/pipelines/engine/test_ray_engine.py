@@ -12,6 +12,7 @@ from pathlib import Path
 import cloudpickle
 import pytest
 
+from mnemic import inside
 from mnemic.errors import MissingExtra, RecipeError, SourceError, StepError, Unreachable
 from operators.contracts import Resources
 from pipelines.engine import InlineEngine, Job, choose_engine, dispatch
@@ -312,3 +313,19 @@ def test_an_interruption_that_arrives_while_waiting_is_raised_as_what_it_is(ray_
     results.cancel()
     items += list(results)
     assert len(items) == len(set(items)) <= 2 * WORKERS + 2
+
+
+def test_it_is_heard_how_far_items_are_that_are_being_worked_on(engine, monkeypatch):
+    """In this process every word; of actors the sum of what each last told, asked for while nothing else comes."""
+    monkeypatch.setattr(dispatch, "WATCH_SECONDS", 0.1)
+
+    def work(item):
+        for rows in range(1, 9):
+            inside.tell(10 * rows)
+            time.sleep(0.15)
+        return item
+
+    numbers = []
+    with inside.heard_by(numbers.append):
+        assert sorted(engine.map(job(work), range(2))) == [0, 1]
+    assert len(numbers) >= 3 and max(numbers) >= 40 and all(number % 10 == 0 and number <= 160 for number in numbers)
