@@ -19,21 +19,21 @@ from mnemic.quoting import one_of
 ROWS_A_DOCUMENT = 4
 """Nearest rows that are looked for of each document that is reached, on average."""
 
+Way = tuple[float, Mapping[str, Link]]
+"""The share of the best score that its best link is worth, and links by document."""
+
 Ranges = Mapping[str, Sequence[tuple[int, int]]]
 """Document -> ranges of its units, the best first."""
 
 
-def raised(owners: Sequence[str], scores: Floats, *ways: tuple[float, Mapping[str, Link]]) -> Floats:
-    """``scores`` float64 [n] of rows of documents ``owners`` [n], and a share of the best score for each link to them.
-
-    Each of ``ways`` has the share of its best link, and the links by document.
-    """
+def raised(owners: Sequence[str], scores: Floats, *ways: Way) -> Floats:
+    """``scores`` float64 [n] of rows of documents ``owners`` [n], and a share of the best score for each link to them."""
     top = float(scores.max(initial=0.0)) or 1.0
     shares = [sum(share * links[owner].weight for share, links in ways if owner in links) for owner in owners]
     return scores + top * np.array(shares, np.float64)
 
 
-def reasons_of(*ways: tuple[float, Mapping[str, Link]]) -> dict[str, str]:
+def reasons_of(*ways: Way) -> dict[str, str]:
     """Document -> why it was reached: the reason of the first of ``ways`` by which it was."""
     return {document: link.reason for _, links in reversed(ways) for document, link in links.items()}
 
