@@ -27,7 +27,7 @@ Ranges = Mapping[str, Sequence[tuple[int, int]]]
 
 
 def raised(owners: Sequence[str], scores: Floats, *ways: Way) -> Floats:
-    """``scores`` float64 [n] of rows of documents ``owners`` [n], and a share of the best score for each link to them."""
+    """``scores`` float64 [n] of rows of documents ``owners`` [n], and a share of the best for each link to them."""
     top = float(scores.max(initial=0.0)) or 1.0
     shares = [sum(share * links[owner].weight for share, links in ways if owner in links) for owner in owners]
     return scores + top * np.array(shares, np.float64)
