@@ -12,7 +12,7 @@ from mnemic.arrays import Floats
 from mnemic.conditions import all_of
 from mnemic.dataset import Snapshot
 from mnemic.dataset.index import read_rows, search_vector
-from mnemic.links.follow import UNITS, Links, Source
+from mnemic.links.follow import UNITS, BestRow, Links
 from mnemic.links.hops import HOP, NAMED, SOURCES, Link
 from mnemic.quoting import one_of
 
@@ -38,7 +38,7 @@ def reasons_of(*ways: Way) -> dict[str, str]:
     return {document: link.reason for _, links in reversed(ways) for document, link in links.items()}
 
 
-def sources(facts: pa.Table, scores: Floats, parts: Ranges) -> list[Source]:
+def sources(facts: pa.Table, scores: Floats, parts: Ranges) -> list[BestRow]:
     """The best rows of ``facts`` by ``scores`` float64 [n]; of a long one its ``parts``."""
     best = np.lexsort((facts["id"].to_numpy(), -scores))[:SOURCES]
     top = float(scores[best[0]]) or 1.0
@@ -48,7 +48,7 @@ def sources(facts: pa.Table, scores: Floats, parts: Ranges) -> list[Source]:
         first, end = row["first_unit"], row["end_unit"]
         inside = [one for one in parts.get(row["document"], ()) if first <= one[0] < end]
         chosen.append(
-            Source(row["document"], score / top, inside if end - first > UNITS and inside else [(first, end)])
+            BestRow(row["document"], score / top, inside if end - first > UNITS and inside else [(first, end)])
         )
     return chosen
 
