@@ -14,7 +14,7 @@ import numpy as np
 from mnemic.arrays import Floats
 from mnemic.links import hops
 from mnemic.links.graph import MOST_EDGES, Graph
-from mnemic.links.hops import SOURCES, Link, Sentences
+from mnemic.links.hops import SOURCES, Link, ReadRow
 from mnemic.links.titles import MOST, TITLE, Titles
 from mnemic.links.units import UnitRows
 from mnemic.view import View
@@ -27,7 +27,7 @@ Range = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Source:
+class BestRow:
     """A row: its document, its ``score`` from 0 to 1, and its units, as ranges, those to be read first at first."""
 
     document: str
@@ -61,7 +61,7 @@ class Links:
         tenants = np.unique(self.titles.tenants[places[places >= 0]]).tolist()
         return self._by_id(hops.named(self.titles, question, tenants))
 
-    def linked(self, question: str, vector: Floats, sources: Sequence[Source]) -> dict[str, Link]:
+    def linked(self, question: str, vector: Floats, sources: Sequence[BestRow]) -> dict[str, Link]:
         """Id -> link of the documents that sentences of the best ``sources`` name; ``vector`` [d] has length 1."""
         best = sorted(sources, key=lambda source: (-source.score, source.document, source.ranges))[:SOURCES]
         places = self.titles.places([source.document for source in best]).tolist()
@@ -72,7 +72,7 @@ class Links:
         ]
         read = self.units.read(groups, vector)
         sentences = [
-            Sentences(place, source.score, texts, cosines)
+            ReadRow(place, source.score, texts, cosines)
             for (source, place), (texts, cosines) in zip(pairs, read, strict=True)
         ]
         return self._by_id(hops.linked(self.titles, question, sentences))

@@ -45,7 +45,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Sentences:
+class ReadRow:
     """``texts`` of the row of a document, which is at ``place`` in the titles, and their ``cosines`` to the question.
 
     ``score`` is the row's, from 0.
@@ -69,7 +69,7 @@ def named(titles: Titles, question: str, tenants: Collection[int]) -> dict[int, 
     return links
 
 
-def linked(titles: Titles, question: str, sources: Iterable[Sentences]) -> dict[int, Link]:
+def linked(titles: Titles, question: str, sources: Iterable[ReadRow]) -> dict[int, Link]:
     """Place -> link of the documents that sentences of ``sources`` name or link to; the best has weight 1.
 
     Links lead to documents of the same tenant alone. A name that the question has too leads nowhere, nor does a

@@ -76,7 +76,7 @@ def without_function_words(written: list[str]) -> list[str]:
     return written[first:]
 
 
-class Names:
+class Lexicon:
     """``written`` names, each with a number from 0; equal ones but for their case have the same number."""
 
     def __init__(self, written: Iterable[str]) -> None:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from mnemic.arrays import Integers
 from mnemic.dataset import Snapshot
 from mnemic.kept import KEPT
-from mnemic.links.names import CHARACTERS, Names, name_of
+from mnemic.links.names import CHARACTERS, Lexicon, name_of
 from mnemic.links.stated import stated_locators
 from mnemic.terminal import one_line
 
@@ -49,7 +49,7 @@ class Titles:
     titles: pa.Array
     locators: pa.Array
     by_locator: Integers
-    names: Names
+    names: Lexicon
     own: Integers
     first: Integers
     homes: Integers
@@ -73,7 +73,7 @@ class Titles:
         by_locator = pc.sort_indices(addresses, keys).to_numpy().astype(np.int64)
         titles = pc.utf8_slice_codeunits(table[TITLE].combine_chunks().cast(pa.string()), 0, CHARACTERS)
         written = [name_of(title) if title else "" for title in titles.to_pylist()]
-        names = Names(name for name in written if name)
+        names = Lexicon(name for name in written if name)
         own = np.array([names.numbers[name.lower()] if name else -1 for name in written], np.int64)
         homes = np.lexsort((np.arange(len(own)), tenants, own))
         homes = homes[own[homes] >= 0]

@@ -36,7 +36,7 @@ from mnemic.schema import UNSAID
 from mnemic.search.condition import of_level
 from mnemic.search.fusion import ranks, scaled
 from mnemic.search.hybrid import FACTS, GIVEN, POOL, Ranked, pairs_of, workers
-from mnemic.search.linking import raised, reasons_of, sources, unit_vector
+from mnemic.search.linking import Way, raised, reasons_of, sources, unit_vector
 from mnemic.vectors import vectors
 
 LEVEL = "session"
@@ -139,7 +139,7 @@ def _follow(
             signals["similarity"][before:] = _cosines(events, facts.slice(before), vector)
             fused = np.append(fused, np.zeros(more))
 
-    def scores(*ways: tuple[float, Mapping[str, Link]]) -> Floats:
+    def scores(*ways: Way) -> Floats:
         return raised(facts["document"].to_pylist(), fused, *ways)
 
     ranges: dict[str, list[tuple[int, int]]] = {}
@@ -147,7 +147,7 @@ def _follow(
         ranges.setdefault(document, []).append((part[0], part[1]))
     hop = links.linked(query, unit_vector(vector), sources(facts, scores((NAMED, named)), ranges))
     add(hop)
-    ways = ((NAMED, named), (HOP, hop))
+    ways: tuple[Way, ...] = ((NAMED, named), (HOP, hop))
     documents = facts["document"].to_pylist()
     walked, bridged = links.around(query, documents, scores(*ways), signals["similarity"])
     add(bridged)

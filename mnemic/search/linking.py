@@ -12,33 +12,33 @@ from mnemic.arrays import Floats
 from mnemic.conditions import all_of
 from mnemic.dataset import Snapshot
 from mnemic.dataset.index import read_rows, search_vector
-from mnemic.links.follow import UNITS, Links, Source
+from mnemic.links.follow import UNITS, BestRow, Links
 from mnemic.links.hops import HOP, NAMED, SOURCES, Link
 from mnemic.quoting import one_of
 
 ROWS_A_DOCUMENT = 4
 """Nearest rows that are looked for of each document that is reached, on average."""
 
+Way = tuple[float, Mapping[str, Link]]
+"""The share of the best score that its best link is worth, and links by document."""
+
 Ranges = Mapping[str, Sequence[tuple[int, int]]]
 """Document -> ranges of its units, the best first."""
 
 
-def raised(owners: Sequence[str], scores: Floats, *ways: tuple[float, Mapping[str, Link]]) -> Floats:
-    """``scores`` float64 [n] of rows of documents ``owners`` [n], and a share of the best score for each link to them.
-
-    Each of ``ways`` has the share of its best link, and the links by document.
-    """
+def raised(owners: Sequence[str], scores: Floats, *ways: Way) -> Floats:
+    """``scores`` float64 [n] of rows of documents ``owners`` [n], and a share of the best for each link to them."""
     top = float(scores.max(initial=0.0)) or 1.0
     shares = [sum(share * links[owner].weight for share, links in ways if owner in links) for owner in owners]
     return scores + top * np.array(shares, np.float64)
 
 
-def reasons_of(*ways: tuple[float, Mapping[str, Link]]) -> dict[str, str]:
+def reasons_of(*ways: Way) -> dict[str, str]:
     """Document -> why it was reached: the reason of the first of ``ways`` by which it was."""
     return {document: link.reason for _, links in reversed(ways) for document, link in links.items()}
 
 
-def sources(facts: pa.Table, scores: Floats, parts: Ranges) -> list[Source]:
+def sources(facts: pa.Table, scores: Floats, parts: Ranges) -> list[BestRow]:
     """The best rows of ``facts`` by ``scores`` float64 [n]; of a long one its ``parts``."""
     best = np.lexsort((facts["id"].to_numpy(), -scores))[:SOURCES]
     top = float(scores[best[0]]) or 1.0
@@ -48,7 +48,7 @@ def sources(facts: pa.Table, scores: Floats, parts: Ranges) -> list[Source]:
         first, end = row["first_unit"], row["end_unit"]
         inside = [one for one in parts.get(row["document"], ()) if first <= one[0] < end]
         chosen.append(
-            Source(row["document"], score / top, inside if end - first > UNITS and inside else [(first, end)])
+            BestRow(row["document"], score / top, inside if end - first > UNITS and inside else [(first, end)])
         )
     return chosen
 

@@ -52,7 +52,7 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
         "decode": "c0eee73f3dae36e460e298abab2c274d",
         "gate": "2da7173cbad8e2ac996ec7cc42e215e9",
         "times": "d1012bf5e6b32c37b1fc1ffc33dd4d5e",
-        "names": "",
+        "names": "f88b426d20600e53f740fae522154dcb",
     },
     "curated": {
         "read": "8bcbd848bdc7e754321167eb5db0e897",

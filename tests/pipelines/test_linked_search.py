@@ -9,7 +9,7 @@ from tiny_encoder import save_tiny_encoder
 
 import mnemic
 from mnemic.links.hops import HOP, NAMED, SOURCES
-from mnemic.links.names import Names, name_of
+from mnemic.links.names import Lexicon, name_of
 from mnemic.vectors import vectors
 
 FILMS = ("Kiss Tell", "Night Rain", "Blue Gate", "Iron Song", "Paper Boat", "Last Stop")
@@ -52,6 +52,7 @@ def recipe(tmp_path_factory):
         ],
         "deduplicate": {"method": "exact"},
         "embed": {"model": str(save_tiny_encoder(root / "encoder")), "dtype": "float32"},
+        "segment": {"mean_units": 50},
         "cluster": False,
         "context": {},
     }
@@ -81,8 +82,8 @@ def by_the_definition(bank, query, level):
     """Document -> score: that without links, a share for a name in the question, and one for names in sentences."""
     plain = ranked(bank, query, level=level, links=False)
     rows = bank.table("documents", ["id", "tenant", "title"]).to_pylist()
-    names = Names(name_of(row["title"]) for row in rows)
-    called = {row["id"]: names.numbers[name_of(row["title"]).lower()] for row in rows}
+    names = Lexicon(filter(None, (name_of(row["title"]) for row in rows)))
+    called = {row["id"]: names.numbers.get(name_of(row["title"]).lower(), -1) for row in rows}
     tenant = {row["id"]: row["tenant"] for row in rows}
     sought = {number for number, _ in names.find(query, capitals=False)}
     score = {hit.document: hit.score for hit in plain}

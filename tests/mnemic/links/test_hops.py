@@ -6,7 +6,7 @@ import time
 import pyarrow as pa
 import pytest
 
-from mnemic.links.hops import TARGETS, Sentences, linked, named
+from mnemic.links.hops import TARGETS, ReadRow, linked, named
 from mnemic.links.stated import stated_locators
 from mnemic.links.titles import HOMES, Titles
 
@@ -20,7 +20,7 @@ def titles_of(rows):
 
 def sentences(titles, document, *pairs, score=1.0):
     [place] = titles.places([document]).tolist()
-    return Sentences(place, score, [text for text, _ in pairs], [cosine for _, cosine in pairs])
+    return ReadRow(place, score, [text for text, _ in pairs], [cosine for _, cosine in pairs])
 
 
 def by_id(titles, links):
@@ -68,8 +68,7 @@ def test_links_are_those_of_every_title_in_every_sentence():
         shuffled = draw.sample(rows, len(rows))
         again = titles_of(shuffled)
         moved = [
-            Sentences(int(again.places([titles.id(one.place)])[0]), one.score, one.texts, one.cosines)
-            for one in sources
+            ReadRow(int(again.places([titles.id(one.place)])[0]), one.score, one.texts, one.cosines) for one in sources
         ]
         assert by_id(again, linked(again, f"what of {sought}?", moved)).keys() == weights.keys()
         for number in {int(one) for one in titles.tenants}:
