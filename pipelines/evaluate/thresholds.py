@@ -189,8 +189,10 @@ class _Sandbox:
     def _passing(self, thresholds: Mapping[str, float]) -> Flags:
         """Which documents pass, bool [documents]."""
         rules = [replace(rule, threshold=thresholds[rule.name]) for rule in self.rules if rule.name in thresholds]
-        fired: Flags = judge(rules, self.values).fired
-        return ~fired.any(axis=1) if rules else np.ones(len(self.ids), np.bool_)  # type: ignore[no-any-return]
+        if not rules:
+            return np.ones(len(self.ids), np.bool_)
+        passing: Flags = judge(rules, self.values).first < 0
+        return passing
 
     def _logs(self, held_out: pa.Table, passing: Flags, order: int) -> npt.NDArray[np.float64]:
         """log p of each token of ``held_out`` by a store of documents that pass, float64 [n]."""
