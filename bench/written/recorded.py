@@ -95,8 +95,8 @@ class RecordedServer:
                 for turn in turns:
                     self._turns.setdefault(_bare(turn["text"]), (number, turn["dia_id"]))
                 for fact in facts:
-                    for turn in fact[2]:
-                        self._facts.setdefault((number, turn), []).append(fact)
+                    for name in fact[2]:
+                        self._facts.setdefault((number, name), []).append(fact)
 
     def facts(self, prompt: dict[str, Any]) -> dict[str, Any]:
         places = {self._turns.get(_bare(unit["text"])): unit["n"] for unit in prompt["units"]}
@@ -146,16 +146,17 @@ def noted(file: Path, samples: Sequence[dict[str, Any]], quick: bool) -> None:
     """Print calls and tokens of a build, and words of answers in dated turns, and in half as many beside notes."""
     server = RecordedServer(samples)
     with tempfile.TemporaryDirectory() as folder, server as address:
+        place = f"{folder}/bank"
         recipe = {
             "name": "recorded",
-            "bank": f"{folder}/bank",
+            "bank": place,
             "sources": [{"kind": "conversations", "path": str(file)}],
             "cluster": False,
             "notes": {"max_rejected": 1.0},
             "written": {"server": address, "name": "recorded", "concurrent": 1},
         }
         mnemic.build(recipe)
-        bank = mnemic.open_bank(recipe["bank"])
+        bank = mnemic.open_bank(place)
         print(f"{bank.release.counts['packs']} packs: {server.calls} calls, {server.tokens:,} tokens at 4 characters")
         print(f"{bank.release.counts['notes']} notes", flush=True)
         if quick:
