@@ -21,6 +21,7 @@ from mnemic.errors import BudgetReached
 from mnemic.ids import hash_parts
 from mnemic.notes.datasets import ANSWER, CALLS, COST
 from mnemic.notes.ledger import ledger
+from mnemic.quoting import one_of
 from mnemic.writing import Reply, WritingModel, WritingRequest
 from operators.written.operator import LONGEST_ANSWER, WrittenMemory, judge, key_of
 from operators.written.prompts import WrittenPrompt
@@ -112,13 +113,13 @@ class Asking:
                             continue
                         waiting.extend(self._answer(sent, reply, rows))
                     if len(rows) >= 2 * self.model.concurrent or not under_way:
-                        rows = self._commit(rows)
+                        self._commit(rows, stopped is not None)
                 except BaseException as error:
                     if stopped is not None and not isinstance(stopped, Exception):
                         raise
                     stopped = error
                     self.context.tally.stopping = True
-            self._commit(rows)
+            self._commit(rows, stopped is not None)
         finally:
             pool.shutdown(wait=stopped is None, cancel_futures=True)
         if stopped is not None:
@@ -217,15 +218,28 @@ class Asking:
             "run": self.context.run,
         }
 
-    def _commit(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Commit ``rows`` and return an empty list."""
+    def _commit(self, rows: list[dict[str, Any]], stopping: bool) -> None:
+        """Commit ``rows`` and empty the list, before anybody is told: a sink may raise.
+
+        With ``stopping``, rows that are there already are left out: an interruption may come just after their commit.
+        """
+        if stopping:
+            rows[:] = self._uncommitted(rows)
         if rows:
             table = pa.Table.from_pylist(rows, schema=CALLS)
             properties = self.context.properties(self.record)
             self.context.commit(lambda: append_rows(self.dataset, table, CALLS, properties))
             self.context.tally.rows += sum(row["kind"] == ANSWER for row in rows)
+            rows.clear()
             self.context.progress(min(self._done, self._total), self._total, "packs")
-        return []
+
+    def _uncommitted(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Of ``rows`` those that are not in the dataset."""
+        there: set[str] = set()
+        if rows:
+            where = one_of("call", [row["call"] for row in rows])
+            there.update(self.dataset.require().table(["call"], where)["call"].to_pylist())
+        return [dict(row) for row in rows if row["call"] not in there]
 
 
 _NOTHING: dict[str, Any] = {
