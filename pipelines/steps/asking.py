@@ -32,6 +32,9 @@ from pipelines.steps.asked_parts import AskedPart, follow_up
 from pipelines.steps.contracts import Context
 from pipelines.steps.spending import Spending
 
+_WAVE = 512
+"""Rows that wait for a commit where nothing is asked, since all answers are there."""
+
 _REMEMBERED = 1024
 """Answers that a process holds; more than are asked at once, so that those let go are committed."""
 
@@ -89,6 +92,8 @@ class Asking:
                             break
                         sent = self._prepared(part)
                         if self._take_over(sent, rows):
+                            if len(rows) >= _WAVE:
+                                self._commit(rows, stopping=False)
                             continue
                         if sent.key in self._like:
                             self._like[sent.key].append(part)
@@ -103,15 +108,14 @@ class Asking:
                         break
                     done, _ = wait(under_way, return_when=FIRST_COMPLETED)
                     for future in done:
-                        sent = under_way.pop(future)
-                        self._spending.change(sent.bound, -1)
-                        waiting.extend(self._like.pop(sent.key))
+                        sent = under_way[future]
                         try:
-                            reply = future.result()
+                            after = self._answer(sent, future.result(), rows)
                         except Exception as error:
-                            stopped = stopped or error
-                            continue
-                        waiting.extend(self._answer(sent, reply, rows))
+                            stopped, after = stopped or error, ()
+                        del under_way[future]  # only now: an interruption before this line loses no answer
+                        self._spending.change(sent.bound, -1)
+                        waiting.extend((*after, *self._like.pop(sent.key)))
                     if len(rows) >= 2 * self.model.concurrent or not under_way:
                         self._commit(rows, stopped is not None)
                 except BaseException as error:
@@ -234,12 +238,12 @@ class Asking:
             self.context.progress(min(self._done, self._total), self._total, "packs")
 
     def _uncommitted(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Of ``rows`` those that are not in the dataset."""
-        there: set[str] = set()
-        if rows:
-            where = one_of("call", [row["call"] for row in rows])
-            there.update(self.dataset.require().table(["call"], where)["call"].to_pylist())
-        return [dict(row) for row in rows if row["call"] not in there]
+        """Of ``rows`` those that are not in the dataset, each once: an interrupted line may have run twice."""
+        by_call = {row["call"]: dict(row) for row in rows}
+        if by_call:
+            there = self.dataset.require().table(["call"], one_of("call", by_call))["call"].to_pylist()
+            by_call = {call: row for call, row in by_call.items() if call not in there}
+        return list(by_call.values())
 
 
 _NOTHING: dict[str, Any] = {

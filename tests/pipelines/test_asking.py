@@ -58,6 +58,25 @@ def test_an_interruption_just_after_a_commit_writes_no_row_twice(recipe, monkeyp
         assert set(server.paid.values()) == {1} and paid(fields).calls == len(server.paid)
 
 
+def test_an_interruption_while_a_reply_is_read_loses_no_answer(recipe, monkeypatch):
+    judge, interrupted = asking.judge, []
+
+    def interrupt(*arguments):
+        if not interrupted:
+            interrupted.append(True)
+            raise KeyboardInterrupt
+        return judge(*arguments)
+
+    with ScriptedServer() as server:
+        fields = recipe(server, concurrent=2)
+        monkeypatch.setattr(asking, "judge", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            build(fields)
+        assert paid(fields).calls == sum(server.paid.values()) > 0
+        build(fields)
+        assert set(server.paid.values()) == {1}
+
+
 def test_a_server_that_goes_ends_the_build_and_the_next_one_carries_on(recipe, monkeypatch):
     monkeypatch.setattr(served, "_BACK_OFF", 0.001)
     with ScriptedServer() as server:
