@@ -236,9 +236,9 @@ class Bank:
     ) -> list[Note]:
         """Notes that hold and have words of ``query``, best first, within ``words``: to stand beside a `search`.
 
-        Half the budget for each is a good share: notes say who and what, turns say how. ``skip`` are texts that are
-        shown already, such as `Results.dated`; a note whose words all stand in one of them is left out. ``as_of`` and
-        ``tenant`` are as in `notes`.
+        Half the budget for notes helps where several turns make an answer, and costs where one does (LOG.md). ``skip``
+        are texts that are shown already, such as `Results.dated`: a note whose words all stand in one of them is left
+        out. ``as_of`` and ``tenant`` are as in `notes`.
         """
         from mnemic.notes.search import find_notes
 

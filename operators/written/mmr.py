@@ -3,7 +3,7 @@
 The information of a sentence is the mean weight of its distinct terms, by how few of the sentences have them. Maximal
 marginal relevance (Carbonell and Goldstein, SIGIR 1998) takes the sentence that is best after what it repeats is
 subtracted. Of summaries that GPT wrote of 63 sessions of LoCoMo the turns so chosen have .30 of the words and .059 of
-the word pairs, the first turns .31 and .061, turns at random .32 and .055: in a chat no selection is better than chance
+the word pairs, the first turns .31 and .061, turns at random .31 and .047: in a chat no selection is better than chance
 (LOG.md). So it is called an excerpt, and promises no summary.
 """
 

@@ -21,6 +21,7 @@ from mnemic.errors import BudgetReached
 from mnemic.ids import hash_parts
 from mnemic.notes.datasets import ANSWER, CALLS, COST
 from mnemic.notes.ledger import ledger
+from mnemic.quoting import one_of
 from mnemic.writing import Reply, WritingModel, WritingRequest
 from operators.written.operator import LONGEST_ANSWER, WrittenMemory, judge, key_of
 from operators.written.prompts import WrittenPrompt
@@ -30,6 +31,9 @@ from pipelines.keyset import KeySet
 from pipelines.steps.asked_parts import AskedPart, follow_up
 from pipelines.steps.contracts import Context
 from pipelines.steps.spending import Spending
+
+_WAVE = 512
+"""Rows that wait for a commit where nothing is asked, since all answers are there."""
 
 _REMEMBERED = 1024
 """Answers that a process holds; more than are asked at once, so that those let go are committed."""
@@ -88,6 +92,8 @@ class Asking:
                             break
                         sent = self._prepared(part)
                         if self._take_over(sent, rows):
+                            if len(rows) >= _WAVE:
+                                self._commit(rows, stopping=False)
                             continue
                         if sent.key in self._like:
                             self._like[sent.key].append(part)
@@ -102,23 +108,22 @@ class Asking:
                         break
                     done, _ = wait(under_way, return_when=FIRST_COMPLETED)
                     for future in done:
-                        sent = under_way.pop(future)
-                        self._spending.change(sent.bound, -1)
-                        waiting.extend(self._like.pop(sent.key))
+                        sent = under_way[future]
                         try:
-                            reply = future.result()
+                            after = self._answer(sent, future.result(), rows)
                         except Exception as error:
-                            stopped = stopped or error
-                            continue
-                        waiting.extend(self._answer(sent, reply, rows))
+                            stopped, after = stopped or error, ()
+                        del under_way[future]  # only now: an interruption before this line loses no answer
+                        self._spending.change(sent.bound, -1)
+                        waiting.extend((*after, *self._like.pop(sent.key)))
                     if len(rows) >= 2 * self.model.concurrent or not under_way:
-                        rows = self._commit(rows)
+                        self._commit(rows, stopped is not None)
                 except BaseException as error:
                     if stopped is not None and not isinstance(stopped, Exception):
                         raise
                     stopped = error
                     self.context.tally.stopping = True
-            self._commit(rows)
+            self._commit(rows, stopped is not None)
         finally:
             pool.shutdown(wait=stopped is None, cancel_futures=True)
         if stopped is not None:
@@ -217,15 +222,28 @@ class Asking:
             "run": self.context.run,
         }
 
-    def _commit(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Commit ``rows`` and return an empty list."""
+    def _commit(self, rows: list[dict[str, Any]], stopping: bool) -> None:
+        """Commit ``rows`` and empty the list, before anybody is told: a sink may raise.
+
+        With ``stopping``, rows that are there already are left out: an interruption may come just after their commit.
+        """
+        if stopping:
+            rows[:] = self._uncommitted(rows)
         if rows:
             table = pa.Table.from_pylist(rows, schema=CALLS)
             properties = self.context.properties(self.record)
             self.context.commit(lambda: append_rows(self.dataset, table, CALLS, properties))
             self.context.tally.rows += sum(row["kind"] == ANSWER for row in rows)
+            rows.clear()
             self.context.progress(min(self._done, self._total), self._total, "packs")
-        return []
+
+    def _uncommitted(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Of ``rows`` those that are not in the dataset, each once: an interrupted line may have run twice."""
+        by_call = {row["call"]: dict(row) for row in rows}
+        if by_call:
+            there = self.dataset.require().table(["call"], one_of("call", by_call))["call"].to_pylist()
+            by_call = {call: row for call, row in by_call.items() if call not in there}
+        return list(by_call.values())
 
 
 _NOTHING: dict[str, Any] = {

@@ -1,0 +1,233 @@
+"""Written memory with recorded answers: GPT's facts of LoCoMo's conversations, as a language model would give them.
+
+`python -m bench.written.recorded` measures, on the three conversations of `bench.data`:
+
+* which of the 593 facts stand in the turns that they name, and how many would in other turns of the same speaker
+* calls and tokens of all packs, by a server that answers each with the recorded facts of its turns
+* words of answers in the context where half the budget is notes (`Bank.find_notes`), beside dated turns alone
+* words and word pairs of GPT's summaries of sessions that excerpts of as many words have, beside first turns and turns
+  at random
+
+Expected (LOG.md, 2026-11-30): 78.1, 1.7 and 3.0 % at a share of one half; 69 calls; 69.2 / 76.5 / 83.1 against 69.5 /
+77.4 / 82.9; .300 / .059. With `--quick` without the third, which encodes and searches.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import mnemic
+from bench import data
+from bench.written.answers import BUDGETS, content
+from operators.written.grounding import Sources
+from operators.written.mmr import choose
+from pipelines.evaluate.questions import CATEGORIES
+
+SHARES = (0.7, 0.6, 0.5, 0.4)
+_TURN = re.compile(r"D\d+:\d+")
+Turn = dict[str, Any]
+Fact = tuple[str, str, tuple[str, ...]]
+"""Text, subject, and the ids of the turns that it names."""
+
+
+def sessions(sample: dict[str, Any]) -> Iterator[tuple[str, list[Turn], list[Fact], str]]:
+    """(name, turns as units, recorded facts, recorded summary) of each session."""
+    conversation = sample["conversation"]
+    for name in sorted((key for key in conversation if re.fullmatch(r"session_\d+", key)), key=len):
+        day = re.sub(r".* on ", "", conversation[f"{name}_date_time"])
+        time = datetime.strptime(day, "%d %B, %Y").replace(tzinfo=UTC)
+        turns = [{**turn, "time": time} for turn in conversation[name]]
+        facts = [
+            (fact[0], speaker, tuple(_TURN.findall(json.dumps(fact[1]))))
+            for speaker, of_speaker in sample["observation"].get(f"{name}_observation", {}).items()
+            for fact in of_speaker
+        ]
+        yield name, turns, facts, sample["session_summary"].get(f"{name}_summary", "")
+
+
+def grounded(samples: Sequence[dict[str, Any]]) -> None:
+    """Print the share of facts that stand in their turns, in turns of another session, and in others of the same."""
+    shares: list[list[float]] = [[], [], []]
+    draw = random.Random(1)
+    for sample in samples:
+        by_id = {turn["dia_id"]: turn for _, turns, _, _ in sessions(sample) for turn in turns}
+        speakers = {turn["speaker"] for turn in by_id.values()}
+        for _, turns, facts, _ in sessions(sample):
+            here = {turn["dia_id"] for turn in turns}
+            for text, _, named in facts:
+                own = [by_id[turn] for turn in named if turn in by_id]
+                if not own:
+                    continue
+                like = [turn for turn in by_id.values() if turn["speaker"] == own[0]["speaker"]]
+                other = [turn for turn in like if turn["dia_id"] not in here]
+                same = [turn for turn in like if turn["dia_id"] in here and turn not in own] or other
+                for place, units in enumerate((own, draw.choices(other, k=len(own)), draw.choices(same, k=len(own)))):
+                    share, missing = Sources(units, speakers).grounded(text, 0.0)
+                    shares[place].append(-1.0 if missing else share)
+    print(f"facts that stand in their turns, in another session's, in others of the session ({len(shares[0])}):")
+    for least in SHARES:
+        figures = "  ".join(f"{100 * np.mean(np.array(one) >= least):5.1f} %" for one in shares)
+        print(f"  share of long words {least}: {figures}", flush=True)
+
+
+class RecordedServer:
+    """Answers chat completions with the recorded facts of the turns in a prompt."""
+
+    def __init__(self, samples: Sequence[dict[str, Any]]) -> None:
+        self.tokens, self.calls = 0, 0
+        self._turns: dict[str, tuple[int, str]] = {}
+        self._facts: dict[tuple[int, str], list[Fact]] = {}
+        for number, sample in enumerate(samples):
+            for _, turns, facts, _ in sessions(sample):
+                for turn in turns:
+                    self._turns.setdefault(_bare(turn["text"]), (number, turn["dia_id"]))
+                for fact in facts:
+                    for name in fact[2]:
+                        self._facts.setdefault((number, name), []).append(fact)
+
+    def facts(self, prompt: dict[str, Any]) -> dict[str, Any]:
+        places = {self._turns.get(_bare(unit["text"])): unit["n"] for unit in prompt["units"]}
+        facts = {}
+        for place in (place for place in places if place is not None):
+            for text, subject, named in self._facts.get(place, ()):
+                n = [places[place[0], turn] for turn in named if (place[0], turn) in places][:8]
+                facts[text] = {"text": text, "n": n, "subject": subject, "attribute": None, "value": None, "when": None}
+        return {"facts": list(facts.values())[:60]}
+
+    def __enter__(self) -> str:
+        recorded = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_: Any) -> None:
+                """Nothing."""
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                prompt = body["messages"][-1]["content"]
+                text = json.dumps(recorded.facts(json.loads(prompt)))
+                sizes = [sum(len(one["content"]) for one in body["messages"]) // 4, len(text) // 4]
+                recorded.calls, recorded.tokens = recorded.calls + 1, recorded.tokens + sum(sizes)
+                usage = {"prompt_tokens": sizes[0], "completion_tokens": sizes[1]}
+                choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+                reply = json.dumps({"choices": [choice], "usage": usage}).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(reply)))
+                self.end_headers()
+                self.wfile.write(reply)
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+
+    def __exit__(self, *_: object) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+
+def _bare(text: str) -> str:
+    """What a turn says, without the caption of an image that a source adds."""
+    return text.split(" [shares ", 1)[0].removeprefix("[shares ").strip()
+
+
+def noted(file: Path, samples: Sequence[dict[str, Any]], quick: bool) -> None:
+    """Print calls and tokens of a build, and words of answers in dated turns, and in half as many beside notes."""
+    server = RecordedServer(samples)
+    with tempfile.TemporaryDirectory() as folder, server as address:
+        place = f"{folder}/bank"
+        recipe = {
+            "name": "recorded",
+            "bank": place,
+            "sources": [{"kind": "conversations", "path": str(file)}],
+            "cluster": False,
+            "notes": {"max_rejected": 1.0},
+            "written": {"server": address, "name": "recorded", "concurrent": 1},
+        }
+        mnemic.build(recipe)
+        bank = mnemic.open_bank(place)
+        print(f"{bank.release.counts['packs']} packs: {server.calls} calls, {server.tokens:,} tokens at 4 characters")
+        print(f"{bank.release.counts['notes']} notes", flush=True)
+        if quick:
+            return
+        asked_of = [
+            (sample["sample_id"], one["question"], content(str(one["answer"])), CATEGORIES[str(one["category"])])
+            for sample in samples
+            for one in sample["qa"]
+            if str(one["category"]) in "1234" and "answer" in one
+        ]
+        vectors = bank.encoder.encode_queries([question for _, question, _, _ in asked_of])
+        shares = np.zeros((2, len(asked_of), len(BUDGETS)))
+        for row, (tenant, question, words, _) in enumerate(asked_of):
+            for column, budget in enumerate(BUDGETS):
+                for way, turns in enumerate((budget, budget // 2)):
+                    results = bank.search(
+                        question, words=turns, where={"tenant": tenant}, vector=vectors[row], dated=True
+                    )
+                    texts = list(results.dated)
+                    if turns < budget:
+                        notes = bank.find_notes(question, budget - turns, tenant=tenant, skip=texts)
+                        texts += [note.text for note in notes]
+                    there = len(words & content("\n".join(texts)))
+                    shares[way, row, column] = there / len(words) if words else 1.0
+        kinds = np.array([kind for _, _, _, kind in asked_of])
+        for kind in ("all", *sorted(set(kinds))):
+            rows = np.ones(len(kinds), bool) if kind == "all" else kinds == kind
+            for name, here in zip(("dated turns", "half notes"), shares[:, rows], strict=True):
+                figures = "  ".join(f"{100 * one:5.1f}" for one in here.mean(axis=0))
+                print(f"answer words in {BUDGETS} words, {name:<12} {kind:<12} {figures}  ({len(here)})", flush=True)
+
+
+def excerpts(samples: Sequence[dict[str, Any]]) -> None:
+    """Print the recall of words and word pairs of GPT's summaries by as many words of excerpts."""
+    recalls: dict[str, list[tuple[float, float]]] = {}
+    draw = np.random.default_rng(0)
+    for sample in samples:
+        for _, turns, _, summary in sessions(sample):
+            if not summary:
+                continue
+            words = len(summary.split())
+            texts = [f"{turn['speaker']}: {turn['text']}" for turn in turns]
+            ways = {
+                "excerpt": " ".join(texts[place] for place in choose(texts, words)),
+                "first turns": " ".join(" ".join(texts).split()[:words]),
+                "at random": " ".join(" ".join(draw.permutation(texts)).split()[:words]),
+            }
+            for name, text in ways.items():
+                recalls.setdefault(name, []).append((_recall(text, summary, 1), _recall(text, summary, 2)))
+    for name, of_sessions in recalls.items():
+        one, two = np.mean(of_sessions, axis=0)
+        print(f"words of summaries, {name:<12} {one:.3f}  pairs {two:.3f}  ({len(of_sessions)} sessions)", flush=True)
+
+
+def _recall(text: str, summary: str, size: int) -> float:
+    found_in, expected = (_runs(one, size) for one in (text, summary))
+    return sum((found_in & expected).values()) / max(1, sum(expected.values()))
+
+
+def _runs(text: str, size: int) -> Counter[tuple[str, ...]]:
+    words = re.findall(r"[a-z0-9]+", text.lower())
+    return Counter(zip(*(words[start:] for start in range(size)), strict=False))
+
+
+def run(quick: bool) -> None:
+    file = data.path("locomo")
+    samples = json.loads(file.read_text())
+    grounded(samples)
+    excerpts(samples)
+    noted(file, samples, quick)
+
+
+if __name__ == "__main__":
+    run("--quick" in sys.argv)
