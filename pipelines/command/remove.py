@@ -38,9 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    asked = any((arguments.where, arguments.source, arguments.tenant, arguments.ids))
+    selection = any((arguments.where, arguments.source, arguments.tenant, arguments.ids))
     if arguments.again is not None:
-        if asked or arguments.copies or arguments.erase or arguments.dry_run:
+        if selection or arguments.copies or arguments.erase or arguments.dry_run:
             raise QueryError("--again stands alone: it undoes a removal and removes nothing. Leave the others out.")
         count = readmit(arguments.bank, arguments.again, sink=TerminalLines())
         sentence = f"{count:,} documents are let in again; the next build of {arguments.bank} reads them"

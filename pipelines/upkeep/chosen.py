@@ -68,8 +68,8 @@ def _parts(values: list[str]) -> Iterable[list[str]]:
     return (values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE))
 
 
-def _rows(snapshots: list[Snapshot], asked: Callable[[Snapshot], Iterable[str]]) -> pa.Table:
-    return _once([snapshot.table(COLUMNS, condition) for snapshot in snapshots for condition in asked(snapshot)])
+def _rows(snapshots: list[Snapshot], sql_of: Callable[[Snapshot], Iterable[str]]) -> pa.Table:
+    return _once([snapshot.table(COLUMNS, condition) for snapshot in snapshots for condition in sql_of(snapshot)])
 
 
 def _once(tables: list[pa.Table]) -> pa.Table:

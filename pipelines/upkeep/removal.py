@@ -100,12 +100,12 @@ def remove(
     and not ended, and ``BankInUse`` while one runs.
     """
     store = bank_at(bank, storage_options)
-    asked = conditions(where, source, tenant)
+    selection = conditions(where, source, tenant)
     if dry_run:
-        return _planned(store, chosen(store, releases(store)[-1], asked, ids, erase, copies), erase)
+        return _planned(store, chosen(store, releases(store)[-1], selection, ids, erase, copies), erase)
     with writing(store, "remove", sink) as context:
         newest = releases(context.store)[-1]
-        documents = chosen(context.store, newest, asked, ids, erase, copies)
+        documents = chosen(context.store, newest, selection, ids, erase, copies)
         plan = _planned(context.store, documents, erase)
         if not plan.documents:
             return plan

@@ -19,7 +19,7 @@ from mnemic.dataset.decoded import decoded, is_message, is_table, message
 from mnemic.dataset.files import files_of
 from mnemic.release import releases
 from mnemic.removals import NAME
-from mnemic.shingles import CHARACTERS, ID, TOKENS, TextPieces, characters, numbers
+from mnemic.text_pieces import CHARACTERS, ID, TOKENS, TextPieces, characters, numbers
 from mnemic.verify import datasets_of
 
 _BATCH = 1024

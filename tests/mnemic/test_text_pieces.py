@@ -5,7 +5,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnemic.shingles import TextPieces, characters, hashes, numbers
+from mnemic.text_pieces import TextPieces, characters, hashes, numbers
 
 TEXTS = st.lists(st.text(alphabet="ab éß\U0001f600", max_size=30), max_size=5)
 
@@ -40,7 +40,7 @@ def test_runs_of_tokens_end_with_their_list(lists):
 
 
 def test_of_very_many_some_are_left_out_and_a_longer_run_is_met_all_the_same(monkeypatch):
-    monkeypatch.setattr("mnemic.shingles.MOST", 10)
+    monkeypatch.setattr("mnemic.text_pieces.MOST", 10)
     text = "the quick brown fox jumps over the lazy dog"
     pieces = TextPieces.of(4, [characters(pa.array([text]))])
     assert len(pieces) <= 10 and pieces.step == 4
