@@ -2,8 +2,7 @@
 
 import pytest
 from scripted_server import ScriptedServer
-from tiny_bank import CONTEXT, EVERYTHING, OTHER_COLUMNS, curated, tiny_recipe, write_corpus
-from written_bank import WRITTEN
+from whole_recipe import STEPS, whole_recipe
 
 import mnemic
 from mnemic.errors import RecipeError
@@ -11,21 +10,13 @@ from mnemic.release import releases
 from pipelines.faults import POINTS
 from pipelines.options import BuildOptions
 from pipelines.run import Building
-from pipelines.sections import BUILT_IN
-
-STEPS = ("read", *(section.step_called for section in BUILT_IN))
 
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     root = tmp_path_factory.mktemp("anew")
-    rules = curated(root, "cut", 0.5, few_words={"value": "words", "min": 30})
-    rules["curate"] |= OTHER_COLUMNS
-    rules["curate"]["rules"]["odd"] = {"value": "perplexity", "max": 1e9}
     with ScriptedServer() as server:
-        written = {**WRITTEN, "written": {**WRITTEN["written"], "server": server.address}}
-        corpus = write_corpus(root / "corpus", documents=24)
-        fields = tiny_recipe(root, corpus, **EVERYTHING, **CONTEXT, **rules, **written)
+        fields = whole_recipe(root, server.address, documents=24)
         mnemic.build(fields, device="cpu", engine="inline")
         yield fields
 

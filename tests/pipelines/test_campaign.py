@@ -10,9 +10,9 @@ from collections import Counter
 
 import pytest
 from nursery import Nursery
-from test_kill import OTHER_STEPS as STEPS
 from test_kill import orphans
-from tiny_bank import CONTEXT, EVERYTHING, OTHER_COLUMNS, curated, tiny_recipe, write_corpus
+from whole_recipe import OTHER_STEPS as STEPS
+from whole_recipe import whole_recipe
 
 import mnemic
 from mnemic.errors import Unreachable
@@ -46,10 +46,7 @@ class Campaign:
 
     def __init__(self, place, nursery):
         self.place, self.nursery = place, nursery
-        rules = curated(place, "cut", 0.5, few_words={"value": "words", "min": 30})
-        rules["curate"] |= OTHER_COLUMNS
-        rules["curate"]["rules"]["odd"] = {"value": "perplexity", "max": 1e9}
-        self.recipe = {**tiny_recipe(place, write_corpus(place / "corpus")), **EVERYTHING, **CONTEXT, **rules}
+        self.recipe = whole_recipe(place)
         self.kills = Counter()
         self.builds = 0
         assert self.build("undisturbed") == 0

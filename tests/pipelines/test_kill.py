@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from nursery import Nursery
 from scripted_server import ScriptedServer
-from tiny_bank import CONTEXT, EVERYTHING, OTHER_COLUMNS, curated, tiny_recipe, write_corpus
-from written_bank import WRITTEN
+from tiny_bank import tiny_recipe, write_corpus
+from whole_recipe import STEPS, whole_recipe
 
 import mnemic
 from mnemic.catalogue import CATALOGUE
@@ -20,13 +20,8 @@ from mnemic.dataset import Store
 from mnemic.dataset.digest import digest_datasets
 from pipelines.faults import POINTS
 from pipelines.recipe import load_recipe
-from pipelines.sections import BUILT_IN
 from pipelines.steps import steps_of
 
-STEPS = ("read", *(section.step_called for section in BUILT_IN))
-WRITTEN_STEPS = ("packs", "calls", "notes", "summaries", "excerpts", "node_excerpts")
-"""Steps of recipes with a language model that writes, which asks a server in the process that builds."""
-OTHER_STEPS = tuple(step for step in STEPS if step not in WRITTEN_STEPS)
 TURNS = ("before-write", "after-commit", "after-write", "before-commit")
 """What one step after the other is killed at where all four points would take too long."""
 
@@ -60,14 +55,10 @@ def undisturbed(nursery, recipe, place):
 
 
 @pytest.fixture(scope="module")
-def everything(nursery, recipe, place):
+def everything(nursery, place):
     """A recipe of all sections, and the digest of its bank."""
-    rules = curated(place, "cut", 0.5, few_words={"value": "words", "min": 30})
-    rules["curate"] |= OTHER_COLUMNS
-    rules["curate"]["rules"]["odd"] = {"value": "perplexity", "max": 1e9}
     with ScriptedServer() as server:
-        written = {**WRITTEN, "written": {**WRITTEN["written"], "server": server.address, "concurrent": 1}}
-        whole = {**recipe, **EVERYTHING, **CONTEXT, **rules, **written, "bank": str(place / "everything")}
+        whole = {**whole_recipe(place / "whole", server.address), "bank": str(place / "everything")}
         assert nursery.build(whole)[0] == 0
         yield whole, mnemic.open_bank(whole["bank"]).digest()
 

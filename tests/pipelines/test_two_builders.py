@@ -16,8 +16,9 @@ import lance
 import pyarrow as pa
 import pytest
 from nursery import Nursery
-from test_kill import OTHER_STEPS as STEPS
-from tiny_bank import CONTEXT, EVERYTHING, tiny_recipe, write_corpus
+from tiny_bank import tiny_recipe, write_corpus
+from whole_recipe import OTHER_STEPS as STEPS
+from whole_recipe import whole_recipe
 
 import mnemic
 from mnemic.catalogue import CATALOGUE
@@ -124,9 +125,9 @@ def test_a_builder_that_sleeps_loses_and_harms_nothing(nurseries, recipe, undist
 
 @pytest.mark.slow
 @pytest.mark.parametrize("turn", range(len(POINTS)))
-def test_a_builder_that_sleeps_at_every_fault_point_of_every_step(nurseries, recipe, place, turn):
+def test_a_builder_that_sleeps_at_every_fault_point_of_every_step(nurseries, place, turn):
     """Each turn takes another of the points at each step, as a step that is done is passed no more."""
-    everything = {**recipe, **EVERYTHING, **CONTEXT, "bank": str(place / "everything")}
+    everything = {**whole_recipe(place / "whole"), "bank": str(place / "everything")}
     if turn == 0:
         assert nurseries[0].build(everything)[0] == 0
     disturbed = {**everything, "bank": str(place / f"turn-{turn}")}
