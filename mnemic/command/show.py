@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import pyarrow.compute as pc
 
 from mnemic.bank import Bank, open_bank
 from mnemic.catalogue import CATALOGUE
@@ -118,8 +121,10 @@ def _perplexities(metrics: dict[str, Any]) -> str:
 
 def _sources(bank: Bank) -> list[tuple[str, int]]:
     """Kept documents by source, the largest first."""
-    sources = bank.view.table("documents", ["source"], KEPT)["source"].value_counts().to_pylist()
-    return sorted(((one["values"], one["counts"]) for one in sources), key=lambda one: (-one[1], one[0]))
+    counts: Counter[str] = Counter()
+    for batch in bank.view.dataset("documents").scan(["source"], KEPT, batch_size=65536):
+        counts.update({one["values"]: one["counts"] for one in batch["source"].value_counts().to_pylist()})
+    return sorted(counts.items(), key=lambda one: (-one[1], one[0]))
 
 
 def _clusters(bank: Bank) -> list[tuple[str, int]]:
@@ -132,12 +137,14 @@ def _clusters(bank: Bank) -> list[tuple[str, int]]:
 
 
 def _sample(bank: Bank) -> list[tuple[str, str]]:
-    """(locator, beginning) of a few kept documents, evenly over their ids, which are hashes."""
-    ids = sorted(bank.view.table("documents", ["id"], KEPT)["id"].to_pylist())
-    chosen = ids[:: max(1, len(ids) // _SAMPLE)][:_SAMPLE]
-    if not chosen:
+    """(locator, beginning) of the kept documents with the smallest ids, which are hashes: any few of them."""
+    ids: list[str] = []
+    for batch in bank.view.dataset("documents").scan(["id"], KEPT, batch_size=65536):
+        smallest = batch["id"].take(pc.bottom_k_unstable(batch["id"], _SAMPLE))
+        ids = sorted([*ids, *smallest.to_pylist()])[:_SAMPLE]
+    if not ids:
         return []
-    rows = bank.view.table("documents", ["id", "locator", "text"], one_of("id", chosen)).to_pylist()
+    rows = bank.view.table("documents", ["id", "locator", "text"], one_of("id", ids)).to_pylist()
     return [(row["locator"], row["text"][:200]) for row in sorted(rows, key=lambda row: row["id"])]
 
 
