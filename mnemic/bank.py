@@ -15,6 +15,8 @@ from mnemic.conditions import Conditions, Where
 from mnemic.dataset import Snapshot, Store
 from mnemic.errors import BankError
 from mnemic.find import find
+from mnemic.memories.blocks import NAME as BLOCKS
+from mnemic.memories.blocks import routed
 from mnemic.memories.gates import weighing
 from mnemic.memories.kinds import Memory, MemoryInfo
 from mnemic.memories.stored import StoredMemories, narrowed
@@ -231,6 +233,8 @@ class Bank:
         skip: float | None = None,
         where: Where = None,
         draft: bool = False,
+        topic: str | Sequence[str] | None = None,
+        blocked: Sequence[str] = (),
     ) -> PreTrainedModel:
         """Make ``model`` predict with memories: p = (1 - sum of weights) p_model + sum of weight p_memory.
 
@@ -245,6 +249,9 @@ class Bank:
         ``draft`` proposes to greedy generation how the text goes on where its last tokens stand in the bank, which the
         model, with its memories, checks several tokens at a time: the output stays, and comes sooner. Without memories,
         ``memory={}``, it only drafts. Needs suffixes.
+        ``topic`` is what the text is about, for the memory "blocks": a text, or one for each row of the batch; by
+        default the prompt says it. ``blocked`` are paths of `clusters`: no text is read with the blocks of these nodes,
+        and of those below them.
 
         The model is returned; `forward` and `generate` use the memories from now on. Attaching again replaces them, and
         ``mnemic.attach.detach`` takes them off; `attached` does so by itself. Raises ``ModelError`` when a memory was
@@ -253,7 +260,7 @@ class Bank:
         from mnemic.memories.entering import enter
 
         weights = named_weights(memory, weight)
-        loaded = [narrowed(self.memory(name), where) for name in weights]
+        loaded = routed([narrowed(self.memory(name), where) for name in weights], topic, blocked)
         shares = weights_for(self.view, loaded, weights) if loaded else []
         entering = [*loaded, Draft.of(narrowed(self.memory(SUFFIX), where))] if draft else loaded
         lock = self._memories.lock([one.info for one in entering])
@@ -271,6 +278,8 @@ class Bank:
         skip: float | None = None,
         where: Where = None,
         draft: bool = False,
+        topic: str | Sequence[str] | None = None,
+        blocked: Sequence[str] = (),
     ) -> Iterator[PreTrainedModel]:
         """`attach` for the length of a block: ``with bank.attached(model) as lm:``.
 
@@ -278,8 +287,29 @@ class Bank:
         """
         from mnemic.memories.entering import leave
 
-        attached = self.attach(model, memory, weight, tokenizer, skip=skip, where=where, draft=draft)
+        more: dict[str, Any] = {"skip": skip, "where": where, "draft": draft, "topic": topic, "blocked": blocked}
+        attached = self.attach(model, memory, weight, tokenizer, **more)
         try:
             yield attached
         finally:
             leave(model)
+
+    def merge(
+        self,
+        model: PreTrainedModel,
+        path: str | Path,
+        topic: str | None = None,
+        *,
+        node: str | None = None,
+        weight: float = 1.0,
+        tokenizer: Any = None,
+    ) -> Path:
+        """Save ``model`` with the blocks of one topic merged into its feed-forward layers, which become wider.
+
+        The folder ``path`` then has a plain checkpoint of the same architecture, for engines that know nothing of
+        mnemic. The topic is that of a text, or the ``node`` of `clusters`. The model itself stays. Raises
+        ``ModelError`` as `attach` does.
+        """
+        from mnemic.memories.blocks import merged
+
+        return merged(self.memory(BLOCKS), model, Path(path), topic, node, weight=weight, tokenizer=tokenizer)

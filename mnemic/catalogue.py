@@ -201,6 +201,14 @@ _DATASETS = (
         export=False,
     ),
     DatasetSpec(
+        "blocks",
+        schemas.BLOCKS,
+        key=("path",),
+        parents=(Parent("clusters", "path", "redo"), Parent("documents", "", "stale")),
+        bookkeeping=frozenset({"state"}),
+        export=False,
+    ),
+    DatasetSpec(
         "metrics",
         schemas.METRICS,
         key=("memory", "step", "metric"),
