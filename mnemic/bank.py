@@ -310,6 +310,6 @@ class Bank:
         mnemic. The topic is that of a text, or the ``node`` of `clusters`. The model itself stays. Raises
         ``ModelError`` as `attach` does.
         """
-        from mnemic.memories.blocks import merged
-
-        return merged(self.memory(BLOCKS), model, Path(path), topic, node, weight=weight, tokenizer=tokenizer)
+        memory: Any = self.memory(BLOCKS)
+        merged: Path = memory.merge(model, Path(path), topic, node, weight=weight, tokenizer=tokenizer)
+        return merged

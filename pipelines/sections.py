@@ -32,6 +32,7 @@ from operators import (
     times,
     tokens,
 )
+from operators.blocks import operator as blocks
 from operators.cluster import operator as cluster
 from operators.contamination import operator as contamination
 from operators.curate import operator as curate
@@ -79,6 +80,7 @@ BUILT_IN: tuple[Section, ...] = (
     mlp.SECTION,
     mlp.CONTROL,
     decoder.SECTION,
+    blocks.SECTION,
     gate.SECTION,
 )
 

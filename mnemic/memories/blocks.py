@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mnemic import languagemodel
 from mnemic.attach.attachment import verify
@@ -154,6 +154,34 @@ class StoredBlocks:
     def scores(self, rows: HeldOutRows) -> None:
         """Only a pass of the model can tell."""
 
+    def merge(
+        self,
+        model: Any,
+        folder: Path,
+        topic: str | None = None,
+        node: str | None = None,
+        *,
+        weight: float = 1.0,
+        tokenizer: Any = None,
+    ) -> Path:
+        """See `mnemic.bank.Bank.merge`."""
+        from mnemic.blocks.wider import save_wider
+
+        if (topic is None) == (node is None):
+            raise ModelError(
+                "A merged model is for one topic: give a text as `topic`, or a path of `clusters` as `node`."
+            )
+        own = tokenizer or languagemodel.tokenizer_of(model)
+        verify(self.info.lock, languagemodel.lock(model, own))
+        leaf = self.routes.leaf(topic) if topic is not None else self.routes.checked(str(node))
+        blocks = [self.module.block(path) for path in self.path(leaf)]
+        if not blocks:
+            raise ModelError(f"No block serves the node {leaf!r}, so there is nothing to merge; give another topic.")
+        folder.mkdir(parents=True, exist_ok=True)
+        save_wider(model, blocks, self.module.layout.layers, folder, weight)
+        (own or self.tokenizer).save_pretrained(str(folder))
+        return folder
+
 
 @dataclass(eq=False)
 class Choosing:
@@ -186,45 +214,17 @@ class Choosing:
 
 
 def routed(memories: Sequence[Memory], topic: str | Sequence[str] | None, blocked: Sequence[str]) -> list[Memory]:
-    """``memories``, of which that with topics is for texts about ``topic``, and without the nodes ``blocked``.
+    """``memories``, of which those with topics are for texts about ``topic``, and without the nodes ``blocked``.
 
     Raises `ModelError` where there is none with topics.
     """
     if topic is None and not blocked:
         return list(memories)
-    if not any(isinstance(memory, StoredBlocks) for memory in memories):
+    if not any(hasattr(memory, "about") for memory in memories):
         raise ModelError(f"Only the memory {NAME} has topics; leave `topic` and `blocked` out, or attach it too.")
-    return [_routed(one, topic, blocked) if isinstance(one, StoredBlocks) else one for one in memories]
+    return [_routed(cast(StoredBlocks, one), topic, blocked) if hasattr(one, "about") else one for one in memories]
 
 
 def _routed(memory: StoredBlocks, topic: str | Sequence[str] | None, blocked: Sequence[str]) -> StoredBlocks:
     about = memory if topic is None else memory.about(topic)
     return about.without(*blocked) if blocked else about
-
-
-def merged(
-    memory: Memory,
-    model: Any,
-    folder: Path,
-    topic: str | None,
-    node: str | None,
-    *,
-    weight: float = 1.0,
-    tokenizer: Any = None,
-) -> Path:
-    """See `mnemic.bank.Bank.merge`; ``memory`` is that of its blocks."""
-    from mnemic.blocks.wider import save_wider
-
-    assert isinstance(memory, StoredBlocks)
-    if (topic is None) == (node is None):
-        raise ModelError("A merged model is for one topic: give a text as `topic`, or a path of `clusters` as `node`.")
-    verify(memory.info.lock, languagemodel.lock(model, tokenizer or languagemodel.tokenizer_of(model)))
-    leaf = memory.routes.leaf(topic) if topic is not None else memory.routes.checked(str(node))
-    blocks = [memory.module.block(path) for path in memory.path(leaf)]
-    if not blocks:
-        raise ModelError(f"No block serves the node {leaf!r}, so there is nothing to merge; give another topic.")
-    folder.mkdir(parents=True, exist_ok=True)
-    save_wider(model, blocks, memory.module.layout.layers, folder, weight)
-    reader = tokenizer or languagemodel.tokenizer_of(model) or memory.tokenizer
-    reader.save_pretrained(str(folder))
-    return folder

@@ -48,7 +48,7 @@ class ModelShape:
         return len(self.layers) * (3 if self.gated else 2) * self.width
 
     def layout(self, settings: TrainBlocks, rows: Sequence[int]) -> BlockLayout:
-        return BlockLayout(self.layers, self.width, self.gated, settings.stored, tuple(rows), sum(rows))
+        return BlockLayout(self.layers, self.width, self.gated, settings.stored, tuple(rows), max(1, sum(rows)))
 
 
 class BlockTraining:

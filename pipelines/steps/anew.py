@@ -18,6 +18,7 @@ from mnemic.dataset.growth import drop_fields
 from mnemic.errors import RecipeError
 from mnemic.memories.gates import GATES
 from pipelines.identity import Record
+from pipelines.steps.blocks import BlocksStep
 from pipelines.steps.cluster import ClusterStep
 from pipelines.steps.contracts import Context, Status, Step
 from pipelines.steps.deduplicate import DeduplicateStep
@@ -103,7 +104,7 @@ def _anew(step: Step) -> Step:
             return AnewStep(dataclasses.replace(step, reuse=False))
         case GrowStep() | FitStep() | DeriveStep() | ReadStep() | TrainStep() | GateStep():
             return AnewStep(step)
-        case PerplexityStep() | QualityStep():
+        case PerplexityStep() | QualityStep() | BlocksStep():
             return AnewStep(step)
     if hasattr(step, "anew"):  # a step of another package that knows how
         return dataclasses.replace(step, anew=True)  # type: ignore[type-var]
@@ -125,7 +126,7 @@ def _take_away(context: Context, step: Step) -> None:
             for name in step.datasets:
                 if context.store[name].snapshot() is not None:
                     context.commit(partial(context.store[name].delete, "true"))
-        case TrainStep() | QualityStep():
+        case TrainStep() | QualityStep() | BlocksStep():
             step.forget(context)
         case PerplexityStep():
             for part in reversed(step.parts):

@@ -171,6 +171,7 @@ def written(bank, step):
 
 
 MEMORIES = {section.step_called: section.step.memory for section in BUILT_IN if isinstance(section.step, Learn)}
+MEMORIES["blocks"] = "blocks"
 """Step -> the memory that it trains."""
 
 
