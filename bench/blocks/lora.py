@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -41,14 +41,12 @@ class LoraUpdates(nn.Module):
     def __init__(self, model: Any, config: LoraConfig, seed: int) -> None:
         super().__init__()
         self.config, self.matrices = config, nn.ParameterDict()
-        self.steps = nn.Buffer(torch.zeros(1, dtype=torch.int64))
         self.frozen_head: tuple[Tensor, ...] = ()
         draw = torch.Generator().manual_seed(seed)
         stack = languagemodel.blocks(model)
         self.modules_of: list[tuple[str, tuple[Any]]] = []
         for layer in config.layers:
-            parts = Projections.of(stack[layer])
-            for name, module in (("up", parts.up), ("gate", parts.gate), ("down", parts.down)):
+            for name, module in _projections(stack[layer]):
                 out, into = module.weight.shape
                 start = torch.randn(config.rank, into, generator=draw) / into**0.5
                 self.matrices[f"{layer}/{name}/a"] = nn.Parameter(start)
@@ -62,6 +60,9 @@ class LoraUpdates(nn.Module):
     def to_bytes(self) -> bytes:
         return b""
 
+    def count_step(self, paths: Any) -> None:
+        """Nobody asks for steps here."""
+
     @contextlib.contextmanager
     def hung(self) -> Iterator[None]:
         """The updates beside their projections while the block runs."""
@@ -73,7 +74,7 @@ class LoraUpdates(nn.Module):
     def _adding(self, name: str) -> Any:
         def hook(_module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             low, high = (self.matrices[f"{name}/{part}"].to(inputs[0].dtype) for part in "ab")
-            return output + (inputs[0] @ low.mT) @ high.mT
+            return cast(Tensor, output + (inputs[0] @ low.mT) @ high.mT)
 
         return hook
 
@@ -84,19 +85,24 @@ class LoraStudent(BlockStudent):
     def __init__(self, updates: LoraUpdates, settings: TrainBlocks, model: FrozenModel, *texts: Any) -> None:
         control = TrainedBlocksConfig({"control": 1}, list(model.layers), model.head.shape[1], True)
         super().__init__(settings, TrainedBlocks(control).eval(), model, *texts)
-        self.memory = updates  # type: ignore[assignment]
+        self.memory = cast(Any, updates)
         updates.frozen_head = (model.head,)
 
     @contextlib.contextmanager
     def _hung(self, path: Any) -> Iterator[None]:
-        with self.memory.hung():  # type: ignore[attr-defined]
+        with cast(LoraUpdates, self.memory).hung():
             yield
+
+
+def _projections(layer: Any) -> list[tuple[str, Any]]:
+    parts = Projections.of(layer)
+    return [("up", parts.up), ("gate", parts.gate), ("down", parts.down)]
 
 
 def rank_of(model: Any, layers: tuple[int, ...], parameters: int) -> int:
     """The rank whose updates have about so many parameters."""
-    parts = Projections.of(languagemodel.blocks(model)[layers[0]])
-    each = sum(sum(module.weight.shape) for module in (parts.up, parts.gate, parts.down))
+    shapes = [module.weight.shape for _, module in _projections(languagemodel.blocks(model)[layers[0]])]
+    each = sum(int(shape[0]) + int(shape[1]) for shape in shapes)
     return max(1, round(parameters / (each * len(layers))))
 
 

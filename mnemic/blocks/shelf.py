@@ -54,7 +54,7 @@ class BlockShelf:
                 places[row["path"]] = (place, row["rows"])
         return places
 
-    def __contains__(self, path: str) -> bool:
+    def __contains__(self, path: object) -> bool:
         return path in self._place
 
     @property

@@ -48,8 +48,8 @@ class PackedSequences:
         """Whether a position of the sequences ``chosen`` [b] reads another: [b, 1, length, length]."""
         part = self.part[chosen]
         same = part[:, None, :, None] == part[:, None, None, :]
-        causal = np.tri(part.shape[1], dtype=np.bool_)
-        return same & causal[None, None]
+        attended: NDArray[np.bool_] = same & np.tri(part.shape[1], dtype=np.bool_)[None, None]
+        return attended
 
 
 def packed(documents: Mapping[Path, Sequence[NDArray[np.int32]]], length: int) -> PackedSequences:

@@ -7,9 +7,9 @@ of a node leaves its block as it is.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -55,7 +55,7 @@ class TrainedBlocks(nn.Module):
                 for part in self.parts
             }
         )
-        self.steps = nn.Buffer(torch.zeros(len(config.rows), dtype=torch.int64))  # that moved each block
+        self.steps: Tensor = nn.Buffer(torch.zeros(len(config.rows), dtype=torch.int64))  # that moved each block
         self.frozen_head: tuple[Tensor, ...] = ()  # in a tuple: it is the model's, and no weight of the blocks
 
     @property
@@ -69,6 +69,10 @@ class TrainedBlocks(nn.Module):
     def steps_of(self, path: str) -> int:
         """The optimiser's steps that moved the block ``path``."""
         return int(self.steps[list(self.config.rows).index(path)])
+
+    def count_step(self, paths: Collection[str]) -> None:
+        """Count one more step of the blocks ``paths``."""
+        self.steps.add_(torch.tensor([path in paths for path in self.config.rows], device=self.steps.device))
 
     def start(self, model: Any, seed: int) -> None:
         """Draw up and gate as widely as the model's own rows; down stays zero, so nothing is added yet.
@@ -112,7 +116,7 @@ class TrainedBlocks(nn.Module):
                 wide = activation(wide) if len(own) == 2 else activation(hidden @ own[1].mT) * wide
                 added = wide @ own[-1] if added is None else added + wide @ own[-1]
             assert added is not None
-            return added
+            return cast(Tensor, added)
 
         return add
 
@@ -185,8 +189,7 @@ class BlockStudent:
         for number in batch.tolist():
             by_path.setdefault(self._sequences.paths[number], []).append(number)
         if self.memory.training:
-            moved = {name for path in by_path for name in path}
-            self.memory.steps += torch.tensor([name in moved for name in self.memory.config.rows]).to(self.memory.steps)
+            self.memory.count_step({name for path in by_path for name in path})
         for path in sorted(by_path):
             numbers = by_path[path]
             for begin in range(0, len(numbers), together):
