@@ -7,6 +7,8 @@ them: bits of the merged checkpoint, the time of a fetch, and a batch of many to
 
 `--quick` trains on 24,000 tokens with one seed and one learning rate, so it is no claim. A whole run has 400,000 tokens
 and three seeds, and takes learning rates from validation documents: many hours.
+
+Expected on machine C of LOG.md (2 cores of an Intel Xeon): nothing yet, since it has not been run there.
 """
 
 from __future__ import annotations
