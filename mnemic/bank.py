@@ -16,6 +16,8 @@ from mnemic.conditions import Conditions, Where
 from mnemic.dataset import Snapshot, Store
 from mnemic.errors import BankError
 from mnemic.find import find
+from mnemic.memories.blocks import NAME as BLOCKS
+from mnemic.memories.blocks import routed
 from mnemic.memories.gates import weighing
 from mnemic.memories.kinds import Memory, MemoryInfo
 from mnemic.memories.stored import StoredMemories, narrowed
@@ -294,6 +296,8 @@ class Bank:
         where: Where = None,
         draft: bool = False,
         strict: bool = False,
+        topic: str | Sequence[str] | None = None,
+        blocked: Sequence[str] = (),
     ) -> PreTrainedModel:
         """Make ``model`` predict with memories: p = (1 - sum of weights) p_model + sum of weight p_memory.
 
@@ -309,6 +313,9 @@ class Bank:
         model, with its memories, checks several tokens at a time: the output stays, and comes sooner. Without memories,
         ``memory={}``, it only drafts. Needs suffixes.
         A memory that was trained on documents removed since (`stale`) is warned of, and with ``strict`` refused.
+        ``topic`` is what the text is about, for the memory "blocks": a text, or one for each row of the batch; by
+        default the prompt says it. ``blocked`` are paths of `clusters`: no text is read with the blocks of these nodes,
+        and of those below them.
 
         The model is returned; `forward` and `generate` use the memories from now on. Attaching again replaces them, and
         ``mnemic.attach.detach`` takes them off; `attached` does so by itself. Raises ``ModelError`` when a memory was
@@ -317,7 +324,7 @@ class Bank:
         from mnemic.memories.entering import enter
 
         weights = named_weights(memory, weight)
-        loaded = [narrowed(self.memory(name), where) for name in weights]
+        loaded = routed([narrowed(self.memory(name), where) for name in weights], topic, blocked)
         shares = weights_for(self.view, loaded, weights) if loaded else []
         entering = [*loaded, Draft.of(narrowed(self.memory(SUFFIX), where))] if draft else loaded
         warn_of_stale(self.view, [one.info for one in loaded], strict)
@@ -337,6 +344,8 @@ class Bank:
         where: Where = None,
         draft: bool = False,
         strict: bool = False,
+        topic: str | Sequence[str] | None = None,
+        blocked: Sequence[str] = (),
     ) -> Iterator[PreTrainedModel]:
         """`attach` for the length of a block: ``with bank.attached(model) as lm:``.
 
@@ -344,8 +353,29 @@ class Bank:
         """
         from mnemic.memories.entering import leave
 
-        attached = self.attach(model, memory, weight, tokenizer, skip=skip, where=where, draft=draft, strict=strict)
+        more: dict[str, Any] = {"skip": skip, "where": where, "draft": draft, "strict": strict}
+        attached = self.attach(model, memory, weight, tokenizer, **more, topic=topic, blocked=blocked)
         try:
             yield attached
         finally:
             leave(model)
+
+    def merge(
+        self,
+        model: PreTrainedModel,
+        path: str | Path,
+        topic: str | None = None,
+        *,
+        node: str | None = None,
+        weight: float = 1.0,
+        tokenizer: Any = None,
+    ) -> Path:
+        """Save ``model`` with the blocks of one topic merged into its feed-forward layers, which become wider.
+
+        The folder ``path`` then has a plain checkpoint of the same architecture, for engines that know nothing of
+        mnemic. The topic is that of a text, or the ``node`` of `clusters`. The model itself stays. Raises
+        ``ModelError`` as `attach` does.
+        """
+        memory: Any = self.memory(BLOCKS)
+        merged: Path = memory.merge(model, Path(path), topic, node, weight=weight, tokenizer=tokenizer)
+        return merged

@@ -207,6 +207,14 @@ _DATASETS = (
         export=False,
     ),
     DatasetSpec(
+        "blocks",
+        schemas.BLOCKS,
+        key=("path",),
+        parents=(Parent("clusters", "path", "redo"), Parent("documents", "", "stale")),
+        bookkeeping=frozenset({"state"}),
+        export=False,
+    ),
+    DatasetSpec(
         "metrics",
         schemas.METRICS,
         key=("memory", "step", "metric"),

@@ -248,6 +248,25 @@ SUFFIXES = pa.schema(
 )
 
 
+BLOCKS = pa.schema(
+    [
+        pa.field("path", pa.string(), nullable=False),  # of its node in `clusters`; "fallback", "control" are of none
+        pa.field("level", pa.int32(), nullable=False),  # of its node; 0 for none
+        pa.field("rows", pa.int32(), nullable=False),  # added to each projection of each of its layers
+        pa.field("layers", pa.list_(pa.int32()), nullable=False),  # of the model, from 0 on, ascending
+        pa.field("width", pa.int32(), nullable=False),  # components of a row
+        pa.field("type", pa.string(), nullable=False),  # "bfloat16", "float32", "int8"
+        pa.field("tokens", pa.int64(), nullable=False),  # trained on in an epoch
+        pa.field("steps", pa.int64(), nullable=False),  # of the optimiser that moved it
+        pa.field("job", pa.string(), nullable=False),  # that trained it: the node of level 1 above it, or its own path
+        pa.field("metrics", pa.string(), nullable=False),  # JSON: of that job
+        pa.field("state", pa.string(), nullable=False),  # fingerprint and documents that the job was for
+        pa.field("weights", pa.large_binary(), nullable=False, metadata=_AS_IT_IS),  # `mnemic.blocks.layout`
+    ]
+)
+"""Feed-forward blocks: rows that widen the feed-forward layers of a language model for texts of a topic."""
+
+
 def lists(dimension: int) -> pa.Schema:
     """Schema of `lists`: how the keys of the store were divided to be searched; no rows where each is compared.
 

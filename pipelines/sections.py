@@ -33,6 +33,7 @@ from operators import (
     times,
     tokens,
 )
+from operators.blocks import operator as blocks
 from operators.canaries import operator as canaries
 from operators.cluster import operator as cluster
 from operators.contamination import operator as contamination
@@ -91,6 +92,7 @@ BUILT_IN: tuple[Section, ...] = (
     mlp.SECTION,
     mlp.CONTROL,
     decoder.SECTION,
+    blocks.SECTION,
     gate.SECTION,
 )
 

@@ -14,7 +14,7 @@ from mnemic import languagemodel
 from mnemic.attach.cache import Always, Prefix, Prefixes
 from mnemic.attach.drafts import Drafter, Drafting, Drafts
 from mnemic.attach.entry import Entry
-from mnemic.attach.feedforward import Beside, Groups, Path, Projections, Rows, widened
+from mnemic.attach.feedforward import Beside, Groups, Path, Projections, widened
 from mnemic.attach.generation import Generate, Prompt, Running
 from mnemic.attach.output.mixture import Mixture, checked_skip
 from mnemic.attach.output.passing import Arguments, Tapped, cache_of
@@ -212,7 +212,7 @@ class Host:
 
     def settle(self) -> None:
         """Hang on the model what its entries need now, and nothing else."""
-        of_rows = any(isinstance(one, Beside) and isinstance(one.path, Rows) and one.path.own for one in self._beside)
+        of_rows = any(isinstance(one, Beside) and getattr(one.path, "own", False) for one in self._beside)
         before = of_rows or bool(self.prefixes.entries)
         self._hang("before", before, self.model.register_forward_pre_hook, self._before)
         self._hang("after", before or bool(self.mixture.entries), self.model.register_forward_hook, self._after)

@@ -35,6 +35,7 @@ KINDS: dict[str, str] = {
     "decoder": "mnemic.memories.trained:DECODER",
     "knn": "mnemic.memories.datastore:KNN",
     "suffix": "mnemic.memories.suffix:SUFFIX",
+    "blocks": "mnemic.memories.blocks:BLOCKS",
     "classifier": "mnemic.memories.classifier:CLASSIFIER",
 }
 """Name of each built-in kind -> "module:object". A bank lists its memories in this order where nothing else orders
@@ -101,7 +102,8 @@ CONFIDENCE = ("largest", "entropy")
 class Memory(Protocol):
     """A loaded memory: ``info`` as its bank lists it, and the ``module`` that holds its tensors.
 
-    One that can say how sure it is also has ``scored(rows) -> Scored``, which a gate is trained on. Without it a gate
+    One that acts inside the model has ``inside = True``: its weight is its own, and no share of a mixture. One that can
+    say how sure it is also has ``scored(rows) -> Scored``, which a gate is trained on. Without it a gate
     weighs the memory by how sure the model and the others are.
     """
 

@@ -94,17 +94,28 @@ def weights_for(view: View, memories: Sequence[Memory], weights: Mapping[str, We
     """A weight for each memory: as `named_weights` has it, or else by the gate of a bank that has gates.
 
     In another bank it is the best alone of one, the ``weight`` of its metrics, and the best together of several. Those
-    whose weight is "gate" share one gate, which divides what the weights of the others leave.
+    whose weight is "gate" share one gate, which divides what the weights of the others leave. A memory that acts inside
+    the model has its own weight, and takes nothing from the others.
     """
-    if all(weight is None for weight in weights.values()):
-        if gates.has_gates(view) and (len(memories) > 1 or hasattr(memories[0], "scored")):
-            return list(gated(view, memories).values())
-        return [best_alone(view, memories[0])] if len(memories) == 1 else [*tune(view, memories).values()]
     chosen: dict[str, Any] = dict(weights)
-    together = [memory for memory in memories if _is_gate(chosen[memory.info.name])]
+    inside = [memory for memory in memories if getattr(memory, "inside", False)]
+    for memory in inside:
+        name = memory.info.name
+        chosen[name] = best_alone(view, memory) if chosen[name] is None or _is_gate(chosen[name]) else chosen[name]
+    outside = [memory for memory in memories if memory not in inside]
+    if outside and all(chosen[memory.info.name] is None for memory in outside):
+        chosen |= dict(zip((memory.info.name for memory in outside), _chosen(view, outside), strict=True))
+    together = [memory for memory in outside if _is_gate(chosen[memory.info.name])]
     if together:
         chosen |= gated(view, together)
     return list(chosen.values())  # a None among them, or another text, is refused as no weight
+
+
+def _chosen(view: View, memories: Sequence[Memory]) -> list[float | Schedule]:
+    """The weights of memories at the output where none is given."""
+    if gates.has_gates(view) and (len(memories) > 1 or hasattr(memories[0], "scored")):
+        return list(gated(view, memories).values())
+    return [best_alone(view, memories[0])] if len(memories) == 1 else [*tune(view, memories).values()]
 
 
 def _is_gate(weight: Any) -> bool:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnemic.arrays import Integers, Vectors
+from mnemic.descent import STRIDE
 from mnemic.threads import side_by_side
 from operators.cluster.kmeans import KMeansSettings, add_up, moved, steps_of_a_unit, trained
 from operators.cluster.nearest import longest
-from operators.cluster.tree import STRIDE, Tree, TreeLevel, chunk_rows, root
+from operators.cluster.tree import Tree, TreeLevel, chunk_rows, root
 from operators.contracts import Progress
 
 if TYPE_CHECKING:

@@ -21,15 +21,13 @@ import numpy as np
 import pyarrow as pa
 
 from mnemic.arrays import Integers, Vectors
+from mnemic.descent import STRIDE
 from mnemic.threads import side_by_side
 from mnemic.vectors import vectors
 from operators.cluster.nearest import longest, settled, squared_norms
 
 if TYPE_CHECKING:
     import torch
-
-STRIDE = 256
-"""Nodes of a level that are compared at once, from the root."""
 
 CHUNK = 16_384
 """Rows that descend together on a CPU: 25 MB at 384 components."""

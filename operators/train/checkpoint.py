@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mnemic.errors import StepError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import torch
-
-    from mnemic.memories.student import Student
 
 _FORMAT = "mnemic-imitate-3"
 _MEMORY = "memory."
@@ -41,6 +39,31 @@ class Checkpoint:
     curve: tuple[Point, ...] = ()  # of this epoch
 
 
+class Trainable(Protocol):
+    """A memory under training, such as a `Student`: a module of torch with a form as bytes."""
+
+    @property
+    def format(self) -> str: ...
+
+    @property
+    def config(self) -> Any:
+        """A dataclass."""
+
+    @property
+    def head(self) -> Any:
+        """Its output layer; ``head.weight`` is [tokens, width]."""
+
+    def state_dict(self) -> Mapping[str, torch.Tensor]: ...
+
+    def named_parameters(self) -> Iterator[tuple[str, torch.nn.Parameter]]: ...
+
+    def parameters(self) -> Iterator[torch.nn.Parameter]: ...
+
+    def train(self, mode: bool = True) -> Any: ...
+
+    def to_bytes(self) -> bytes: ...
+
+
 @dataclass(frozen=True)
 class TrainingState:
     """The progress of a training: ``epoch`` epochs done, the best of them by validation, and its perplexity."""
@@ -60,7 +83,7 @@ class TrainingState:
 
 
 def pack_state(
-    memory: Student, optimisers: Sequence[torch.optim.Optimizer], progress: TrainingState, settings: dict[str, Any]
+    memory: Trainable, optimisers: Sequence[torch.optim.Optimizer], progress: TrainingState, settings: dict[str, Any]
 ) -> bytes:
     """Weights, the optimisers' moments, and the progress of the training."""
     from mnemic.memories.weights import pack
@@ -87,7 +110,7 @@ def unpack_training_state(state: bytes, settings: dict[str, Any]) -> TrainingSta
     return TrainingState(epoch, best, float("inf") if perplexity is None else perplexity)
 
 
-def restore_moments(state: bytes, memory: Student, optimisers: Sequence[torch.optim.Optimizer]) -> None:
+def restore_moments(state: bytes, memory: Trainable, optimisers: Sequence[torch.optim.Optimizer]) -> None:
     """Give the optimisers of ``memory`` the moments of a state."""
     from safetensors.torch import load
 
@@ -105,14 +128,18 @@ def restore_moments(state: bytes, memory: Student, optimisers: Sequence[torch.op
                 }
 
 
-def finished_weights(state: bytes) -> bytes:
-    """The memory in a checkpoint's ``state`` as `Student.to_bytes` writes it: the checkpoint's ``weights``."""
+def memory_tensors(state: bytes) -> dict[str, torch.Tensor]:
+    """The weights of the memory in a checkpoint's ``state``, by name."""
     from safetensors.torch import load
 
+    return {name[len(_MEMORY) :]: value for name, value in load(state).items() if name.startswith(_MEMORY)}
+
+
+def finished_weights(state: bytes) -> bytes:
+    """The memory in a checkpoint's ``state`` as `Student.to_bytes` writes it: the checkpoint's ``weights``."""
     from mnemic.memories.weights import pack, unpack_metadata
 
-    metadata = unpack_metadata(state)
-    tensors = {name[len(_MEMORY) :]: value for name, value in load(state).items() if name.startswith(_MEMORY)}
+    metadata, tensors = unpack_metadata(state), memory_tensors(state)
     return pack(tensors, {"format": _memory_format(metadata), "config": metadata["config"]})
 
 

@@ -28,6 +28,13 @@ RENDEZVOUS_TIMEOUT = timedelta(minutes=3)
 TIMEOUT = timedelta(minutes=15)
 """How long a process waits for another one while they work; all wait for a validation of rank 0."""
 
+
+class HasWeights(Protocol):
+    """What weights are sent of."""
+
+    def parameters(self) -> Iterator[torch.nn.Parameter]: ...
+
+
 ItemT = TypeVar("ItemT", bound="np.generic")
 
 
@@ -41,7 +48,7 @@ class ProcessGroup(Protocol):
     def shards(self, batch: NDArray[ItemT]) -> Iterator[NDArray[ItemT]]:
         """The shards of a batch, [n], that this process computes."""
 
-    def broadcast_weights(self, memory: torch.nn.Module) -> None:
+    def broadcast_weights(self, memory: HasWeights) -> None:
         """Give all processes the weights of rank 0."""
 
     def sum_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
@@ -64,7 +71,7 @@ class SingleProcess:
     def shards(self, batch: NDArray[ItemT]) -> Iterator[NDArray[ItemT]]:
         return (batch[rank :: self.size] for rank in range(self.size) if rank < len(batch))
 
-    def broadcast_weights(self, memory: torch.nn.Module) -> None:
+    def broadcast_weights(self, memory: HasWeights) -> None:
         return None
 
     def sum_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
@@ -92,7 +99,7 @@ class TorchProcessGroup:
         shard = batch[self.process.rank :: self.process.size]
         return iter([shard] if len(shard) else [])
 
-    def broadcast_weights(self, memory: torch.nn.Module) -> None:
+    def broadcast_weights(self, memory: HasWeights) -> None:
         import torch.distributed as dist
 
         with _lost_process_is_named():

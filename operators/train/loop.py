@@ -20,6 +20,7 @@ from operators.contracts import Progress
 from operators.train.checkpoint import (
     Checkpoint,
     Point,
+    Trainable,
     TrainingState,
     pack_state,
     restore_moments,
@@ -27,12 +28,9 @@ from operators.train.checkpoint import (
 )
 from operators.train.group import ProcessGroup
 from operators.train.labels import Labels
-from operators.train.settings import Training
 
 if TYPE_CHECKING:
     import torch
-
-    from mnemic.memories.student import Student
 
 POINTS = 20
 """Points of a curve in an epoch."""
@@ -45,11 +43,49 @@ _BATCHES = (128, 2048)
 _STEPS = 20
 
 
+class LoopSettings(Protocol):
+    """What the loop asks of the settings of a training; `Training` says what each means."""
+
+    @property
+    def epochs(self) -> int: ...
+
+    @property
+    def patience(self) -> int: ...
+
+    @property
+    def batch(self) -> int | None: ...
+
+    @property
+    def optimiser(self) -> str: ...
+
+    @property
+    def learning_rate(self) -> float: ...
+
+    @property
+    def matrix_rate(self) -> float: ...
+
+    @property
+    def warmup(self) -> int: ...
+
+    @property
+    def alpha(self) -> float: ...
+
+    @property
+    def weight_decay(self) -> float: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    def half(self, device: str) -> bool: ...
+
+    def identity(self) -> dict[str, Any]: ...
+
+
 class Learner(Protocol):
     """A memory and what it is trained on, on one device."""
 
     @property
-    def memory(self) -> Student: ...
+    def memory(self) -> Trainable: ...
 
     @property
     def rows(self) -> int:
@@ -87,7 +123,12 @@ class Learner(Protocol):
 
 
 def train(
-    settings: Training, student: Learner, checkpoint: bytes | None, device: str, progress: Progress, group: ProcessGroup
+    settings: LoopSettings,
+    student: Learner,
+    checkpoint: bytes | None,
+    device: str,
+    progress: Progress,
+    group: ProcessGroup,
 ) -> Iterator[Checkpoint]:
     """Yield a checkpoint after each epoch that ``checkpoint`` does not cover; only rank 0 of a group yields."""
     optimisers = make_optimisers(settings, student, device)
@@ -118,7 +159,7 @@ def train(
 
 
 def _epoch(
-    settings: Training,
+    settings: LoopSettings,
     student: Learner,
     optimisers: Sequence[torch.optim.Optimizer],
     epoch: int,
@@ -188,7 +229,7 @@ def training_step(
     return sums
 
 
-def make_optimisers(settings: Training, student: Learner, device: str) -> list[torch.optim.Optimizer]:
+def make_optimisers(settings: LoopSettings, student: Learner, device: str) -> list[torch.optim.Optimizer]:
     """The optimisers of all weights that are not frozen, each at its peak rate; a step takes a share of it."""
     import torch
 
@@ -199,7 +240,7 @@ def make_optimisers(settings: Training, student: Learner, device: str) -> list[t
     others = [weight for weight in student.memory.parameters() if weight.requires_grad and weight not in inside]
     optimisers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(
-            others,
+            [{"params": others}],  # a list of its own: there may be none
             lr=settings.learning_rate,
             betas=_BETAS,
             eps=_EPSILON,
@@ -213,7 +254,7 @@ def make_optimisers(settings: Training, student: Learner, device: str) -> list[t
     return optimisers
 
 
-def _set_rates(settings: Training, optimisers: Sequence[torch.optim.Optimizer], step: int, steps: int) -> float:
+def _set_rates(settings: LoopSettings, optimisers: Sequence[torch.optim.Optimizer], step: int, steps: int) -> float:
     """Set the rates of a step, and return their share of the peak rates."""
     share = (1.0 - step / steps) * min(1.0, (step + 1) / max(1, settings.warmup))
     for optimiser, peak in zip(optimisers, (settings.learning_rate, settings.matrix_rate), strict=False):
@@ -222,7 +263,7 @@ def _set_rates(settings: Training, optimisers: Sequence[torch.optim.Optimizer], 
     return share
 
 
-def _losses(settings: Training, kl: float, cross_entropy: float) -> dict[str, float]:
+def _losses(settings: LoopSettings, kl: float, cross_entropy: float) -> dict[str, float]:
     return {
         "train_kl": float(kl),
         "train_cross_entropy": float(cross_entropy),

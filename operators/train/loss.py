@@ -66,6 +66,7 @@ class _HeadLoss(torch.autograd.Function):
                     gradient[at - begin : some.stop - begin] = log_probs
             if of_hidden is not None:
                 of_hidden[part] = gradient @ weight
+            if ctx.needs_input_grad[1]:
                 product = (gradient.T @ hidden[part]).float()
                 of_head = product if of_head is None else of_head.add_(product)
         ctx.save_for_backward(of_hidden, of_head)
@@ -74,7 +75,7 @@ class _HeadLoss(torch.autograd.Function):
         return (total / count).float(), scores
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         of_hidden, of_head = ctx.saved_tensors
         scale = gradients[0] / ctx.count
-        return of_hidden * scale.to(of_hidden.dtype), of_head * scale, None, None
+        return of_hidden * scale.to(of_hidden.dtype), None if of_head is None else of_head * scale, None, None

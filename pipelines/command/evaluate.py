@@ -11,6 +11,7 @@ from mnemic.facts import consistent
 from mnemic.memories.kinds import is_known, kind
 from mnemic.schema import LEVELS
 from mnemic.terminal import say
+from pipelines.command.topics import shown_topics
 from pipelines.evaluate.bank import COSTS, PARTS, Evaluation, GatedSet, Perplexity, evaluate
 from pipelines.evaluate.bootstrap import Comparison
 from pipelines.evaluate.canaries import NEAREST, CanaryReport, Memorised, Seen, canary_report
@@ -23,6 +24,7 @@ from pipelines.live import Working
 SUMMARY = "the numbers: duplicates, perplexity with and without memory"
 EXAMPLES = """  mnemic eval memory/python-environment
   mnemic eval memory/python-environment --speed
+  mnemic eval memory/python-environment --blocks
   mnemic eval memory/chats --questions questions.jsonl
   mnemic eval memory/chats --questions locomo10.json --level turn --level event
   mnemic eval memory/python-environment --canaries
@@ -53,6 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--forgotten", action="store_true", help="loss on removed documents, against twins that no memory has seen"
     )
+    parser.add_argument(
+        "--blocks", action="store_true", help="also perplexity with the blocks of a document's topic, and of another"
+    )
     parser.add_argument("--release", help="a release other than the newest")
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
@@ -68,7 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.questions is None:
         with consistent("The rows and records", arguments.bank), Working("opening the bank") as doing:
-            evaluation = evaluate(arguments.bank, release=arguments.release, speed=arguments.speed, doing=doing)
+            more = {"speed": arguments.speed, "blocks": arguments.blocks}
+            evaluation = evaluate(arguments.bank, release=arguments.release, **more, doing=doing)
         say(json.dumps(evaluation.as_json()) if arguments.json else shown(evaluation))
         return 0
     questions, skipped = read_questions(arguments.questions)
@@ -150,6 +156,9 @@ def shown(evaluation: Evaluation) -> str:
             f"repeated spans: {repeated.share:.1%} of {repeated.tokens:,} tokens stand in {repeated.span} or more that "
             "another document has"
         )
+    topics = [line for one in evaluation.blocks for line in ("", *shown_topics(one))]
+    if not evaluation.weights and topics:
+        return "\n".join(lines + topics)
     if not evaluation.weights:
         lines += ["", "no parametric memory: the recipe names no `language_model`, so there is no perplexity to tell"]
         return "\n".join(lines)
@@ -171,6 +180,7 @@ def shown(evaluation: Evaluation) -> str:
         lines += [_shown_gated(name, one) for name, one in part.gated.items()]
         lines += _shown_frequencies(part)
         lines += _shown_matches(part)
+    lines += topics
     if evaluation.speeds:
         lines += ["", "generating, one text at a time, here and now"]
     for speed in evaluation.speeds:

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from mnemic.bank import Bank, open_bank
 from mnemic.funnel import funnel
+from mnemic.memories.blocks import NAME as BLOCKS
 from mnemic.memories.datastore import NAME as RETRIEVER
 from mnemic.memories.gate_training import Weighing
 from mnemic.memories.gates import stored as stored_gates
@@ -32,6 +33,7 @@ from mnemic.suffixes.evidence import contexts_of
 from mnemic.suffixes.stored import evaluated_index, has_suffixes, index_of
 from operators.deduplicate.repetition import repetition
 from pipelines.corpus_reader import corpus_digest
+from pipelines.evaluate.blocks import BlockPerplexity, block_perplexities
 from pipelines.evaluate.bootstrap import Comparison, Interval, bootstrap
 from pipelines.evaluate.copies import by_length, copied, match_lengths
 from pipelines.evaluate.gain import Bucket, by_frequency, recovered
@@ -95,6 +97,7 @@ class Evaluation:
     perplexities: tuple[Perplexity, ...]
     speeds: tuple[Speed, ...] = ()  # where they were asked for
     gates: dict[str, str] = field(default_factory=dict)  # set of memories -> why it is weighed by a gate, or is not
+    blocks: tuple[BlockPerplexity, ...] = ()  # where they were asked for and the bank has blocks
     repeated: RepeatedSpans | None = None  # spans of its documents that others have, where it has an index of suffixes
 
     def as_json(self) -> dict[str, Any]:
@@ -107,11 +110,13 @@ def evaluate(
     release: str | None = None,
     storage_options: Mapping[str, str] | None = None,
     speed: bool = False,
+    blocks: bool = False,
     doing: Callable[[str], None] = lambda words: None,
 ) -> Evaluation:
     """Evaluate a bank, or the one at a path. Without a language model in its recipe there is only the funnel.
 
-    With ``speed`` the model generates too, alone and with each memory. ``doing`` is told what comes next, in words.
+    With ``speed`` the model generates too, alone and with each memory. With ``blocks`` it reads the held-out documents
+    with the blocks of their topics, where the bank has such a memory. ``doing`` is told what comes next, in words.
     """
     doing("reading the documents")
     opened = bank if isinstance(bank, Bank) else open_bank(bank, release, storage_options)
@@ -121,8 +126,11 @@ def evaluate(
         doing("repeated spans")
     repeated = repeated_spans(index_of(opened.view)) if has_suffixes(opened.view) else None
     infos = of_models(opened.memories())
+    topical = tuple(block_perplexities(opened)) if blocks and any(info.name == BLOCKS for info in infos) else ()
     if not infos or "datastore" not in opened.view:
-        return Evaluation(opened.path, opened.release.name, digest, counts, repeats, {}, {}, (), repeated=repeated)
+        return Evaluation(
+            opened.path, opened.release.name, digest, counts, repeats, {}, {}, (), blocks=topical, repeated=repeated
+        )
     doing("loading the memories")
     memories = loaded(opened)
     doing("mixing weights on validation text")
@@ -152,6 +160,7 @@ def evaluate(
         tuple(perplexities),
         measured,
         {name: weighing.reason for name, weighing in weighings.items()},
+        topical,
         repeated,
     )
 

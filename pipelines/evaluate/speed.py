@@ -53,14 +53,14 @@ def speeds(bank: Bank, memories: Sequence[str]) -> list[Speed]:
     stored = StoredMemories(bank.view)
     loaded = {name: stored.load(name) for name in memories}
     weights = {name: weight_of(bank, memory) for name, memory in loaded.items()}
-    sizes = {"base": _bytes(model)} | {name: _bytes(memory.module) for name, memory in loaded.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in sizes}
+    seconds: dict[str, list[float]] = {name: [] for name in ("base", *loaded)}
     for _ in range(ROUNDS):
         for name, measured in seconds.items():
             if name != "base":
                 enter(model, [loaded[name]], [weights[name]], stored.lock([loaded[name].info]), tokenizer=tokenizer)
             measured.append(_seconds(model, prompts))
             leave(model)
+    sizes = {"base": _bytes(model)} | {name: _bytes(memory.module) for name, memory in loaded.items()}
     median = {name: statistics.median(measured) for name, measured in seconds.items()}
     generated = len(prompts) * GENERATED
     return [Speed(name, generated / median[name], median[name] / median["base"], sizes[name]) for name in sizes]

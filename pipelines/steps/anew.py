@@ -18,6 +18,7 @@ from mnemic.dataset.growth import drop_fields
 from mnemic.errors import RecipeError
 from mnemic.memories.gates import GATES
 from pipelines.identity import Record
+from pipelines.steps.blocks import BlocksStep
 from pipelines.steps.calls import CallsStep
 from pipelines.steps.cluster import ClusterStep
 from pipelines.steps.contracts import Context, Status, Step
@@ -105,7 +106,7 @@ def _anew(step: Step) -> Step:
             return AnewStep(dataclasses.replace(step, reuse=False))
         case GrowStep() | FitStep() | DeriveStep() | ReadStep() | TrainStep() | GateStep():
             return AnewStep(step)
-        case PerplexityStep() | QualityStep() | CallsStep() | NodeExcerptsStep():
+        case PerplexityStep() | QualityStep() | CallsStep() | BlocksStep() | NodeExcerptsStep():
             return AnewStep(step)
     if hasattr(step, "anew"):  # a step of another package that knows how
         return dataclasses.replace(step, anew=True)  # type: ignore[type-var]
@@ -127,7 +128,7 @@ def _take_away(context: Context, step: Step) -> None:
             for name in (name for name in step.datasets if name != "removals"):  # which no step makes
                 if context.store[name].snapshot() is not None:
                     context.commit(partial(context.store[name].delete, "true"))
-        case TrainStep() | QualityStep() | CallsStep():
+        case TrainStep() | QualityStep() | CallsStep() | BlocksStep():
             step.forget(context)
         case NodeExcerptsStep():
             if context.store[step.datasets[0]].snapshot() is not None:

@@ -1,0 +1,130 @@
+"""The training of a job: one epoch after the other, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnemic.attach.feedforward import Projections
+from mnemic.blocks.layout import BlockLayout
+from mnemic.errors import StepError
+from mnemic.languagemodel import blocks as layers_of
+from operators.blocks.frozen import FrozenModel
+from operators.blocks.operator import TrainBlocks
+from operators.blocks.packing import PackedSequences
+from operators.blocks.plan import chosen_layers
+from operators.contracts import Progress
+from operators.train.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from operators.blocks.student import TrainedBlocks
+
+_COMPARED = 8
+"""Sequences of a job on which the loss of rounding is measured."""
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """What blocks must fit: the layers that they widen, and the sizes of the model."""
+
+    layers: tuple[int, ...]
+    width: int
+    gated: bool
+    parameters: int
+
+    @classmethod
+    def of(cls, model: Any, layers: str | Sequence[int]) -> ModelShape:
+        stack = layers_of(model)
+        up, gate, _ = Projections.of(stack[0]).rows()
+        parameters = sum(weight.numel() for weight in model.parameters())
+        return cls(chosen_layers(layers, len(stack)), up.shape[1], gate is not None, parameters)
+
+    @property
+    def row(self) -> int:
+        """Parameters of one row of a block."""
+        return len(self.layers) * (3 if self.gated else 2) * self.width
+
+    def layout(self, settings: TrainBlocks, rows: Sequence[int]) -> BlockLayout:
+        return BlockLayout(self.layers, self.width, self.gated, settings.stored, tuple(rows), max(1, sum(rows)))
+
+
+class BlockTraining:
+    """Trains the ``blocks`` (rows by path) of a job of ``seed`` on ``sequences``, from the state of a checkpoint.
+
+    `epochs` yields a checkpoint after each epoch that is left.
+    """
+
+    def __init__(
+        self,
+        settings: TrainBlocks,
+        model: FrozenModel,
+        blocks: Mapping[str, int],
+        sequences: PackedSequences,
+        state: bytes | None = None,
+    ) -> None:
+        from operators.blocks.student import TrainedBlocks, TrainedBlocksConfig, blocks_of
+        from operators.train.checkpoint import memory_tensors
+
+        if not sequences.predicting.any():
+            raise StepError("A job of blocks has no text; give the bank more documents of split 'store'.")
+        up, gate, _ = Projections.of(layers_of(model.model)[0]).rows()
+        config = TrainedBlocksConfig(dict(blocks), list(model.layers), up.shape[1], gate is not None)
+        if state is None:
+            memory = TrainedBlocks(config)
+            memory.start(model.model, settings.seed)
+        else:
+            memory = blocks_of(memory_tensors(state), config)
+        self.settings, self.model, self.sequences, self.state = settings, model, sequences, state
+        self.memory: TrainedBlocks = memory.to(model.device)
+
+    def epochs(self, states: Any, progress: Progress) -> Iterator[Checkpoint]:
+        """The checkpoints of the epochs that are left; ``states`` are `FrozenModel.states` of the sequences."""
+        from operators.blocks.student import BlockStudent
+        from operators.train.group import SingleProcess
+        from operators.train.loop import train
+
+        student = BlockStudent(self.settings, self.memory, self.model, self.sequences, states)
+        device = str(self.model.device)
+        yield from train(self.settings, student, self.state, device, progress, SingleProcess())
+
+    def tokens(self, path: str) -> int:
+        """Tokens of an epoch that the block ``path`` is trained on."""
+        counts = self.sequences.predicting.sum(1)
+        return int(sum(count for count, own in zip(counts.tolist(), self.sequences.paths, strict=True) if path in own))
+
+    def cells(self, layout: BlockLayout) -> dict[str, bytes]:
+        """The blocks as they are stored, by path."""
+        return {path: layout.packed(self.memory.block(path)) for path in self.memory.config.rows}
+
+    def rounding_loss(self, states: Any, layout: BlockLayout) -> float:
+        """Nats a token that storing the blocks in their type adds, on some of the sequences."""
+        import torch
+
+        chosen = np.arange(min(_COMPARED, len(self.sequences)))
+        before = self._loss(states, chosen)
+        exact = {name: value.clone() for name, value in self.memory.state_dict().items()}
+        with torch.no_grad():
+            for path, rows in self.memory.config.rows.items():
+                stored = layout.unpacked(layout.packed(self.memory.block(path)), rows, path).float()
+                self.memory.take(path, stored)
+        after = self._loss(states, chosen)
+        self.memory.load_state_dict(exact)
+        return after - before
+
+    def _loss(self, states: Any, chosen: Any) -> float:
+        """Mean loss in nats of the tokens of the sequences ``chosen`` [b]."""
+        import torch
+
+        from operators.blocks.student import BlockStudent
+        from operators.train.loss import head_loss
+
+        student = BlockStudent(self.settings, self.memory.eval(), self.model, self.sequences, states)
+        total, count = 0.0, 0
+        with torch.no_grad():
+            for inputs, labels in student.passes(chosen):
+                loss, _ = head_loss(student.trunk(inputs), self.model.head, labels.ids, labels.target)
+                total, count = total + float(loss) * len(labels.ids), count + len(labels.ids)
+        return total / max(count, 1)

@@ -1,0 +1,191 @@
+"""Perplexity of held-out documents with the blocks of a hierarchical memory: of their topic, of another, of none.
+
+A document is routed by its first 256 tokens, which are not scored, so nothing of what is scored chooses the blocks.
+Beside it stand the blocks that the whole document leads to, the fallback and the control (each one block for all
+topics), the blocks of another topic, and those of level 1 alone. The model runs here, once without the memory and once
+with all of them as rows of one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from mnemic import languagemodel
+from mnemic.attach.host import Host
+from mnemic.bank import Bank
+from mnemic.blocks.layout import CONTROL, FALLBACK, GENERIC, above
+from mnemic.edits import readable_documents
+from mnemic.ids import unit_draw
+from mnemic.languagemodel.windows import encode
+from mnemic.memories.blocks import NAME, StoredBlocks
+from mnemic.mixture import perplexity
+from mnemic.quoting import one_of
+from mnemic.splits import in_part
+from pipelines.evaluate.bootstrap import Comparison, bootstrap
+
+if TYPE_CHECKING:
+    import torch
+
+PREFIX = 256
+"""Tokens that route a document and are not scored."""
+
+PARTS = ("test-document", "test-collection")
+
+
+@dataclass(frozen=True)
+class TopicGain:
+    """Mean losses in nats a token of the documents of a node of level 1, without blocks and with those fetched."""
+
+    node: str
+    label: str
+    documents: int
+    tokens: int
+    base: float
+    fetched: float
+
+
+@dataclass(frozen=True)
+class BlockPerplexity:
+    """Perplexity on one held-out part: of the model, and with blocks against it.
+
+    ``generic`` is the control against the fetched blocks, where there is a control: below 1 in its ratio, a topic's own
+    blocks are worth less than one of their size for all topics.
+    """
+
+    part: str
+    documents: int
+    tokens: int
+    base: float
+    comparisons: dict[str, Comparison]
+    generic: Comparison | None
+    topics: tuple[TopicGain, ...]
+
+
+@dataclass(frozen=True)
+class RoutedDocument:
+    """A held-out document: its tokens int32 [n], and its leaves by its beginning and as a whole."""
+
+    id: str
+    tokens: npt.NDArray[np.int32]
+    leaf: str
+    whole: str
+
+
+def block_perplexities(bank: Bank, prefix: int = PREFIX, most: int | None = None) -> Iterator[BlockPerplexity]:
+    """Of each part with documents of more than ``prefix`` tokens, at most so many of them."""
+    memory = cast(StoredBlocks, bank.memory(NAME))
+    recipe = bank.release.recipe
+    model, tokenizer = languagemodel.load(recipe["language_model"], recipe["blocks"]["dtype"])
+    for part in PARTS:
+        documents = routed_documents(bank, memory, tokenizer, in_part(part), prefix)[:most]
+        if documents:
+            yield _measured(bank, memory, model, part, documents, prefix)
+
+
+def routed_documents(bank: Bank, memory: StoredBlocks, tokenizer: Any, where: str, prefix: int) -> list[RoutedDocument]:
+    """The documents that satisfy ``where`` and have more than ``prefix`` tokens, by id, with their leaves."""
+    rows = readable_documents(bank.dataset("documents"), where).sort_by("id")
+    limit = bank.release.recipe["split"]["max_document_tokens"]
+    tokens, _ = encode(rows["text"].to_pylist(), tokenizer, limit)
+    names = rows["id"].to_pylist()
+    sessions = bank.view.table(
+        "events", ["document", "words", "cluster"], f"level = 'session' AND {one_of('document', names)}"
+    )
+    longest: dict[str, tuple[int, str]] = {}
+    for row in sessions.to_pylist():
+        longest[row["document"]] = max(longest.get(row["document"], (-1, "")), (row["words"], row["cluster"] or ""))
+    return [
+        RoutedDocument(name, own, memory.routes.leaf(tokenizer.decode(own[:prefix])), longest.get(name, (0, ""))[1])
+        for name, own in zip(names, tokens, strict=True)
+        if len(own) > prefix + 1
+    ]
+
+
+def other_topic(memory: StoredBlocks, leaf: str, document: str) -> str:
+    """A node with a block of another topic, drawn by the document; "" where there is none."""
+    own = above(leaf)[:1]
+    others = [path for path in memory.module.paths if path not in GENERIC and above(path)[:1] != own]
+    deepest = [path for path in others if not any(other.startswith(f"{path}.") for other in others)]
+    return deepest[int(unit_draw(0, "other topic", document) * len(deepest))] if deepest else ""
+
+
+def losses_at(
+    model: Any, memory: StoredBlocks | None, tokens: npt.NDArray[np.int32], leaves: Sequence[str], prefix: int
+) -> npt.NDArray[np.float64]:
+    """Loss of each token from ``prefix`` on, in nats: [leaves, n - prefix], read with the blocks of each leaf.
+
+    Without a ``memory`` there is one row, of the model alone.
+    """
+    import torch
+
+    ids = torch.from_numpy(tokens.astype(np.int64))[None].repeat(max(1, len(leaves)), 1).to(model.device)
+    host = Host.of(model)
+    entry = memory.at(*leaves).enter(host, 1.0) if memory is not None else None
+    try:
+        with torch.inference_mode():
+            scored = len(tokens) - prefix + 1
+            logits = model(input_ids=ids, use_cache=False, logits_to_keep=scored).logits[:, :-1]
+            return np.stack([_loss(row, ids[0, prefix:]) for row in logits])
+    finally:
+        if entry is not None:
+            entry.close()
+        if host.idle:
+            host.close()
+
+
+def _loss(logits: torch.Tensor, token: torch.Tensor) -> npt.NDArray[np.float64]:
+    import torch
+
+    loss = torch.nn.functional.cross_entropy(logits.float(), token, reduction="none")
+    values: npt.NDArray[np.float64] = loss.double().cpu().numpy()
+    return values
+
+
+def _measured(
+    bank: Bank, memory: StoredBlocks, model: Any, part: str, documents: Sequence[RoutedDocument], prefix: int
+) -> BlockPerplexity:
+    generic = [name for name in GENERIC if name in memory.module]
+    losses: dict[str, list[npt.NDArray[np.float64]]] = {}
+    for one in documents:
+        leaves = {
+            "fetched": one.leaf,
+            "whole document": one.whole,
+            "level 1": (above(one.leaf) or ("",))[0],
+            "other topic": other_topic(memory, one.leaf, one.id),
+            **{name: name for name in generic},
+        }
+        rows = losses_at(model, memory, one.tokens, list(leaves.values()), prefix)
+        losses.setdefault("base", []).append(losses_at(model, None, one.tokens, (), prefix)[0])
+        for name, row in zip(leaves, rows, strict=True):
+            losses.setdefault(name, []).append(row)
+    owner = np.repeat(np.arange(len(documents)), [len(one.tokens) - prefix for one in documents])
+    flat = {name: np.concatenate(rows) for name, rows in losses.items()}
+    base = flat.pop("base")
+    return BlockPerplexity(
+        part.removeprefix("test-"),
+        len(documents),
+        len(base),
+        perplexity(base),
+        {name: bootstrap(base, loss, owner) for name, loss in flat.items()},
+        bootstrap(flat[CONTROL], flat["fetched"], owner) if CONTROL in flat else None,
+        tuple(_topics(bank, documents, losses)),
+    )
+
+
+def _topics(
+    bank: Bank, documents: Sequence[RoutedDocument], losses: dict[str, list[npt.NDArray[np.float64]]]
+) -> Iterator[TopicGain]:
+    labels = {row["path"]: row["label"] for row in bank.table("clusters", ["path", "label"]).to_pylist()}
+    members: dict[str, list[int]] = {}
+    for place, one in enumerate(documents):
+        members.setdefault((above(one.leaf) or (FALLBACK,))[0], []).append(place)
+    for node in sorted(members, key=lambda node: (len(node), node)):
+        base, fetched = (np.concatenate([losses[name][at] for at in members[node]]) for name in ("base", "fetched"))
+        yield TopicGain(
+            node, labels.get(node, ""), len(members[node]), len(base), float(base.mean()), float(fetched.mean())
+        )

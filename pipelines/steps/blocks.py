@@ -1,0 +1,353 @@
+"""The step `blocks`: a feed-forward block for every node of the cluster tree with enough text.
+
+1. One worker counts the tokens of each leaf and plans the jobs: one for each subtree of level 1, one for the fallback,
+   and one for the control where the recipe asks for it.
+2. Any worker trains an epoch of a job and writes a checkpoint, a row of `memories` that is not final, so a kill costs
+   at most an epoch of the jobs under way. After its last epoch it writes the blocks instead.
+3. When all jobs have their blocks, the memory is one final row of `memories`, with its lock on the model.
+
+A row of `blocks` names the state that its job was trained for: fingerprint, blocks and documents. So new documents
+train the jobs that they are of, and the others stay.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from mnemic import languagemodel
+from mnemic.blocks.layout import GENERIC, BlockLayout
+from mnemic.dataset import Snapshot, Store
+from mnemic.dataset.write import WrittenFragment, append, append_rows, write_rows
+from mnemic.facts import mapping
+from mnemic.ids import hash_parts
+from mnemic.memories.blocks import NAME
+from mnemic.quoting import one_of, quoted
+from mnemic.release import releases
+from mnemic.schema import BLOCKS, MEMORIES, METRICS
+from operators.blocks.operator import TrainBlocks
+from operators.blocks.plan import BlockJob
+from operators.contracts import Progress
+from operators.train import Checkpoint
+from pipelines import faults
+from pipelines.corpus_reader import corpus_digest
+from pipelines.identity import Record
+from pipelines.steps.block_jobs import EpochToTrain, block_rows, close_runners, runner_of
+from pipelines.steps.block_texts import SESSIONS, TRAINING, BlockPlan, BlockTexts
+from pipelines.steps.contracts import Context, RecordedStep, Status
+from pipelines.steps.owners import owned_rows
+
+_SCHEMAS = {"blocks": BLOCKS, "memories": MEMORIES, "metrics": METRICS}
+_SUMS = ("trained_tokens", "training_flops")
+
+
+@dataclass(frozen=True)
+class TrainedEpoch:
+    """Rows of `metrics`, and of `memories` (a checkpoint) or, after the last epoch, of `blocks`; not committed."""
+
+    job: str
+    state: str
+    epoch: int
+    curve: tuple[WrittenFragment, ...]
+    checkpoint: tuple[WrittenFragment, ...]
+    blocks: tuple[WrittenFragment, ...]
+    rows: int  # of `blocks`
+
+
+@dataclass(frozen=True)
+class BlocksStep(RecordedStep):
+    operator: TrainBlocks
+    after: tuple[str, ...]
+    memory: str = NAME
+    datasets: tuple[str, ...] = ("blocks", "memories", "metrics")
+
+    def state(self, store: Store) -> Status:
+        documents, events = store["documents"].snapshot(), store["events"].snapshot()
+        if documents is None or events is None or "split" not in documents.schema.names:
+            return Status("new")
+        if "cluster" not in events.schema.names:
+            return Status("new")
+        total = documents.count(TRAINING)
+        stored = self._stored(store["memories"].snapshot())
+        if total == 0:
+            return Status("due" if stored else "done", 0, 0, "documents", ("there is no text to train on",))
+        if stored is None:
+            return Status("new", total, total, "documents")
+        changes = self.record.changes_from(stored)
+        if changes:
+            return Status("stale", total, total, "documents", tuple(changes))
+        if stored["corpus"] != self._with_corpus(documents, events).corpus:
+            return Status("due", total, total, "documents", ("the text that it looks at changed",))
+        return Status("done", 0, total, "documents")
+
+    def _stored(self, memories: Snapshot | None) -> dict[str, Any] | None:
+        """The record of the finished memory."""
+        if memories is None or "record" not in memories.schema.names:
+            return None
+        rows = memories.table(["record"], f"{self._mine(memories)} AND final")["record"].to_pylist()
+        return mapping(rows[-1], f"A record of {memories.uri}") if rows else None
+
+    def _mine(self, memories: Snapshot) -> str:
+        return owned_rows(memories, self.name, self.memory)
+
+    def _with_corpus(self, documents: Snapshot, events: Snapshot) -> Record:
+        """The documents that train, and the leaves of all."""
+        texts = corpus_digest(documents, ("id",), TRAINING)[0]
+        leaves = corpus_digest(events, ("document", "id", "cluster"), f"{SESSIONS} AND cluster IS NOT NULL")[0]
+        return replace(self.record, corpus=hash_parts("blocks", texts, leaves))
+
+    def run(self, context: Context) -> None:
+        store = context.store
+        documents, events = store["documents"].require(), store["events"].require()
+        record = self._with_corpus(documents, events)
+        versions = {"documents": documents.version, "events": events.version}
+        for name, schema in _SCHEMAS.items():
+            there = store[name].snapshot()
+            if there is None or there.schema.names != schema.names:
+                properties = context.properties(record)
+                context.commit(partial(store[name].create, schema, {}, properties))
+        if documents.count(TRAINING) == 0:
+            self.forget(context)
+            return
+        plan = self._plan(context, versions)
+        states = {job.name: self._state_of(record, job, plan) for job in plan.jobs}
+        self._clear(context, record, states)
+        try:
+            self._train(context, versions, plan, states)
+        finally:
+            close_runners()
+        self._finish(context, record, plan, states)
+
+    def _state_of(self, record: Record, job: BlockJob, plan: BlockPlan) -> str:
+        """The hash of what the blocks of ``job`` are valid for."""
+        form = json.dumps([dict(job.blocks), plan.shape.layout(self.operator, plan.rows).config()], sort_keys=True)
+        return hash_parts("block job", record.fingerprint, job.name, form, job.documents)
+
+    def _plan(self, context: Context, versions: Mapping[str, int]) -> BlockPlan:
+        store, operator, wanted_device = context.store, self.operator, context.device
+
+        def factory() -> Callable[[Progress], Iterator[BlockPlan]]:
+            def plan(progress: Progress) -> Iterator[BlockPlan]:
+                device = operator.resources.device(wanted_device)
+                model, _ = languagemodel.shared(operator.model, operator.dtype, device)
+                levels = store["clusters"].require().table(["level"])["level"].to_pylist()
+                yield BlockTexts.open(store, versions, operator).plan(max(levels, default=0), model)
+
+            return plan
+
+        plans: list[BlockPlan] = []
+        job = context.job(factory, operator.resources)
+        context.in_waves(context.engine.stream(job, context.progress), lambda wave: None, plans.append)
+        return plans[-1]
+
+    def _clear(self, context: Context, record: Record, states: Mapping[str, str]) -> None:
+        """Drop what no longer holds: blocks and checkpoints of other states, and points of no checkpoint.
+
+        A curve is committed before its checkpoint, so a kill between the two leaves points that the epoch makes again.
+        """
+        store, current = context.store, one_of("state", [*states.values(), record.state])
+        _drop(context, store, "blocks", f"NOT ({current})")
+        _drop(context, store, "memories", f"{self._mine(store['memories'].require())} AND NOT ({current})")
+        _drop(context, store, "metrics", f"memory = '{self.memory}' AND NOT ({current})")
+        trained = self._trained(store)
+        for job, state in states.items():
+            if job not in trained:
+                epochs = self._epochs(store, state)
+                where = f"memory = '{self.memory}' AND state = {quoted(state)} AND epoch > {epochs}"
+                _drop(context, store, "metrics", where)
+
+    def _trained(self, store: Store) -> set[str]:
+        """The jobs whose blocks are there, of the states that stand."""
+        return set(store["blocks"].require().table(["job"])["job"].to_pylist())
+
+    def _epochs(self, store: Store, state: str) -> int:
+        """The epochs that the last checkpoint of a job has."""
+        where = f"NOT final AND state = {quoted(state)}"
+        epochs = store["memories"].require().table(["epoch"], where)["epoch"].to_pylist()
+        return int(max(epochs, default=0))
+
+    def _train(self, context: Context, versions: Mapping[str, int], plan: BlockPlan, states: Mapping[str, str]) -> None:
+        """Train epoch after epoch of all jobs that are not finished, whichever worker takes which."""
+        store = context.store
+        nodes = tuple(path for job in plan.jobs for path in job.blocks if path not in GENERIC)
+        layout = plan.shape.layout(self.operator, plan.rows)
+        total, trained = len(plan.jobs) * self.operator.epochs, self._trained(store)
+        epochs = {name: self._epochs(store, states[name]) for name in states if name not in trained}
+
+        def keep(wave: list[TrainedEpoch]) -> None:
+            for one in wave:
+                self._commit(context, one)
+                epochs[one.job] = one.epoch
+                if one.blocks:
+                    del epochs[one.job]
+                context.tally.rows += one.rows
+            context.progress(total - sum(self.operator.epochs - done for done in epochs.values()), total, "epochs")
+
+        factory = self._worker(context, versions)
+        jobs = {job.name: job for job in plan.jobs}
+        while epochs:
+            items = [EpochToTrain(jobs[name], states[name], epochs[name], nodes, layout) for name in sorted(epochs)]
+            work = context.job(factory, self.operator.resources, lambda item: f"the blocks of {item.job.name}")
+            one_by_one = replace(context, commit_every=1)
+            one_by_one.in_waves(context.engine.map(work, items), keep)
+
+    def _commit(self, context: Context, one: TrainedEpoch) -> None:
+        """Commit an epoch, then drop the checkpoint before it."""
+        store, properties = context.store, context.properties(self.record)
+        for name, fragments in (("metrics", one.curve), ("memories", one.checkpoint), ("blocks", one.blocks)):
+            if fragments:
+                context.commit(partial(append, store[name], fragments, properties))
+        before = "" if one.blocks else f" AND epoch < {one.epoch}"
+        _drop(context, store, "memories", f"NOT final AND state = {quoted(one.state)}{before}")
+
+    def _worker(
+        self, context: Context, versions: Mapping[str, int]
+    ) -> Callable[[], Callable[[EpochToTrain], TrainedEpoch]]:
+        store, operator, step, wanted_device = context.store, self.operator, self, context.device
+        key = hash_parts("runner", store.root, self.record.fingerprint, json.dumps(dict(versions), sort_keys=True))
+
+        def factory() -> Callable[[EpochToTrain], TrainedEpoch]:
+            device = operator.resources.device(wanted_device)
+            runner = runner_of(key, operator, BlockTexts.open(store, versions, operator), device)
+
+            def train(item: EpochToTrain) -> TrainedEpoch:
+                saved = store["memories"].require() if item.epochs else None
+                checkpoint, blocks, rounding = runner.epoch(item, None if saved is None else _state(saved, item))
+                rows = block_rows(item, checkpoint, blocks, rounding)
+                faults.reach(step.name, "before-write")
+                curve = step._write(store, "metrics", step._curve(item, checkpoint))
+                saving = step._write(store, "memories", [] if rows else [step._checkpoint(item, checkpoint)])
+                finished = step._write(store, "blocks", rows)
+                faults.reach(step.name, "after-write")
+                return TrainedEpoch(item.job.name, item.state, checkpoint.epoch, curve, saving, finished, len(rows))
+
+            return train
+
+        return factory
+
+    def _write(self, store: Store, name: str, rows: list[dict[str, Any]]) -> tuple[WrittenFragment, ...]:
+        table, dataset = pa.Table.from_pylist(rows, schema=_SCHEMAS[name]), store[name]
+        return tuple(write_rows(dataset.uri, table, _SCHEMAS[name], dataset.storage_options))
+
+    def _curve(self, item: EpochToTrain, checkpoint: Checkpoint) -> list[dict[str, Any]]:
+        return [
+            {
+                "memory": self.memory,
+                "state": item.state,
+                "epoch": checkpoint.epoch,
+                "step": point.step,
+                "rows": point.rows,
+                "metric": f"{point.metric}/{item.job.name}",
+                "value": point.value,
+            }
+            for point in checkpoint.curve
+        ]
+
+    def _checkpoint(self, item: EpochToTrain, checkpoint: Checkpoint) -> dict[str, Any]:
+        return {
+            "id": hash_parts("checkpoint", item.state, self.memory, item.job.name, checkpoint.epoch),
+            "name": self.memory,
+            "kind": self.memory,
+            "record": json.dumps(self.record.as_json(), sort_keys=True),
+            "state": item.state,
+            "epoch": checkpoint.epoch,
+            "final": False,
+            "config": json.dumps({"job": item.job.name}),
+            "lock": "{}",
+            "metrics": json.dumps(checkpoint.metrics, sort_keys=True),
+            "weights": checkpoint.state,
+        }
+
+    def _finish(self, context: Context, record: Record, plan: BlockPlan, states: Mapping[str, str]) -> None:
+        """Write the memory, once all its blocks are there: by its row the step is done, so it comes last."""
+        memories, store = context.store["memories"], context.store
+        mine = self._mine(memories.require())
+        _drop(context, store, "memories", f"{mine} AND state <> {quoted(record.state)}")
+        if (store["blocks"].require().record or {}).get("state") != record.state:
+            context.commit(lambda: store["blocks"].annotate(record.as_json()))
+        if not memories.require().count(f"{mine} AND final"):
+            row = self._memory(context, record, plan)
+            context.commit(lambda: append_rows(memories, row, MEMORIES, context.properties(record)))
+        pinned = {release.name: release.versions for release in releases(store)}
+        memories.retag({name: versions["memories"] for name, versions in pinned.items() if "memories" in versions})
+        memories.forget_before(timedelta(0))
+
+    def _memory(self, context: Context, record: Record, plan: BlockPlan) -> pa.Table:
+        """The final row, whose lock a worker reads off the model."""
+        operator, wanted_device = self.operator, context.device
+
+        def factory() -> Callable[[Progress], Iterator[dict[str, str]]]:
+            def lock(progress: Progress) -> Iterator[dict[str, str]]:
+                device = operator.resources.device(wanted_device)
+                model, tokenizer = languagemodel.shared(operator.model, operator.dtype, device)
+                yield languagemodel.lock(model, tokenizer)
+
+            return lock
+
+        locks: list[dict[str, str]] = []
+        job = context.job(factory, operator.resources)
+        context.in_waves(context.engine.stream(job, context.progress), lambda wave: None, locks.append)
+        lock = dict(locks[-1])
+        computed = replace(record, found={"function": lock.pop("function")})  # no part of a bank's digest
+        layout = plan.shape.layout(operator, plan.rows)
+        row = {
+            "id": hash_parts("memory", record.state, self.memory),
+            "name": self.memory,
+            "kind": self.memory,
+            "record": json.dumps(computed.as_json(), sort_keys=True),
+            "state": record.state,
+            "epoch": operator.epochs,
+            "final": True,
+            "config": json.dumps(layout.config() | {"sequence": operator.sequence}, sort_keys=True),
+            "lock": json.dumps(lock, sort_keys=True),
+            "metrics": json.dumps(self._metrics(context.store, layout), sort_keys=True),
+            "weights": b"",
+        }
+        return pa.Table.from_pylist([row], schema=MEMORIES)
+
+    def _metrics(self, store: Store, layout: BlockLayout) -> dict[str, float]:
+        """Of all jobs together; rounding weighs them by their tokens."""
+        rows = store["blocks"].require().table(["path", "rows", "job", "metrics"]).to_pylist()
+        jobs = {row["job"]: mapping(row["metrics"], "The metrics of a block") for row in rows}
+        parameters = sum(layout.numbers(row["rows"]) for row in rows if row["path"] not in GENERIC)
+        sums = {name: float(sum(job[name] for job in jobs.values())) for name in _SUMS}
+        tokens = max(sums["trained_tokens"], 1.0)
+        rounding = sum(job["rounding_loss"] * job["trained_tokens"] for job in jobs.values())
+        return {
+            "weight": 1.0,
+            "blocks": float(len(rows)),
+            "parameters": float(parameters),
+            "fetched_parameters": float(layout.numbers(sum(layout.rows))),
+            "train_loss": sum(job["train_loss"] * job["trained_tokens"] for job in jobs.values()) / tokens,
+            "rounding_loss": rounding / tokens,
+            **sums,
+        }
+
+    def forget(self, context: Context) -> None:
+        """Delete the memory, its blocks and its curves; the memory first, for by its row the step is done."""
+        store = context.store
+        memories = store["memories"].snapshot()
+        if memories is not None:
+            _drop(context, store, "memories", self._mine(memories))
+        _drop(context, store, "blocks", "true")
+        _drop(context, store, "metrics", f"memory = '{self.memory}'")
+
+
+def _state(memories: Snapshot, item: EpochToTrain) -> bytes:
+    """The state of the last checkpoint of a job."""
+    where = f"NOT final AND state = {quoted(item.state)} AND epoch = {item.epochs}"
+    state: bytes = memories.table(["weights"], where)["weights"][0].as_py()
+    return state
+
+
+def _drop(context: Context, store: Store, name: str, where: str) -> None:
+    dataset = store[name]
+    there = dataset.snapshot()
+    if there is not None and there.count(where):
+        context.commit(lambda: dataset.delete(where))
