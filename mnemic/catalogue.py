@@ -19,6 +19,7 @@ import pyarrow as pa
 from mnemic import schema as schemas
 from mnemic.errors import BankError
 from mnemic.facts import ADVICE, check_types, mapping
+from mnemic.links.datasets import EDGES
 
 NAME = re.compile("[a-z][a-z0-9_-]{0,99}")
 """Of a dataset. Its folder in the bank is named after it, so a name leads to no other place."""
@@ -143,7 +144,7 @@ _DATASETS = (
     ),
     DatasetSpec(
         "edges",
-        schemas.EDGES,
+        EDGES,
         key=("document", "start", "end"),
         parents=(Parent("documents", "document", "delete"),),
     ),

@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from mnemic.catalogue import CATALOGUE
 from mnemic.ids import entity_id
+from mnemic.links.datasets import EDGES
 from mnemic.links.mentions import mentions
-from mnemic.schema import EDGES
 from operators.contracts import NO_REJECTS, BatchFunction, Resources
 from operators.sections import Derive, Section
 

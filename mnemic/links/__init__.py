@@ -8,5 +8,6 @@
 * ``mentions`` names that a text mentions, by rules
 * ``graph``  documents and the names that they mention: a walk, and a bridge by a rare name
 * ``push``   personalised PageRank by forward push
+* ``datasets`` the dataset of mentions
 * ``follow`` the links of a release, as a search follows them
 """

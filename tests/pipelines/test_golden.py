@@ -17,8 +17,9 @@ import mnemic
 from mnemic.canaries import CANARIES
 from mnemic.dataset import Store
 from mnemic.ids import hash_parts
+from mnemic.links.datasets import EDGES
 from mnemic.notes.datasets import EXCERPTS, NODE_EXCERPTS, NOTES, PACKS, SUMMARIES
-from mnemic.schema import CONTAMINATION, DOCUMENTS, EDGES, SUFFIXES, UNITS, events
+from mnemic.schema import CONTAMINATION, DOCUMENTS, SUFFIXES, UNITS, events
 from operators.sections import Learn
 from pipelines.recipe import load_recipe
 from pipelines.sections import BUILT_IN
