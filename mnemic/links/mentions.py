@@ -28,6 +28,9 @@ _MENTION = re.compile(
     rf"|(?<!\w)(?P<run>{_WORD}(?:[ -](?:(?:{_SMALL})[ -]){{0,3}}{_WORD}){{0,11}})"
 )
 
+_AT_ENDS = ".'\u2019-"
+"""Characters of a word that do not end a name: the full stop behind "Dora Field." is none of it."""
+
 
 class Mention(NamedTuple):
     """``text[start:end]`` mentions a ``name``, which is in small letters; ``kind`` is the rule."""
@@ -47,4 +50,5 @@ def mentions(text: str) -> Iterator[Mention]:
             written = without_function_words(written)
         name = " ".join(written).lower()
         if 0 < len(written) <= LONGEST and is_name(name):
-            yield Mention(match.start(kind), match.end(kind), name, kind)
+            start = match.start(kind)
+            yield Mention(start, start + len(match[kind].rstrip(_AT_ENDS)), name, kind)

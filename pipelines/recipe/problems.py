@@ -23,18 +23,22 @@ MOST = 20
 
 def sentences(problems: list[Any], content: Mapping[str, Any]) -> list[str]:
     """Pydantic's faults of ``content``, each with the way out; no text that may be a secret is quoted."""
-    lines = [without_secrets(sentence(problem, content), content) for problem in problems[:MOST]]
+    listed: set[str] = set()
+    lines = [without_secrets(sentence(problem, content, listed), content) for problem in problems[:MOST]]
     return lines + ([f"and {len(problems) - MOST:,} more."] if len(problems) > MOST else [])
 
 
-def sentence(problem: Any, content: Mapping[str, Any]) -> str:
-    """One problem that pydantic has with ``content`` as a phrase with the way out. It quotes no text that was given."""
+def sentence(problem: Any, content: Mapping[str, Any], listed: set[str]) -> str:
+    """One problem that pydantic has with ``content`` as a phrase with the way out. It quotes no text that was given.
+
+    ``listed`` are lists of settings that stand in earlier phrases; they are not told again.
+    """
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part[:_WORDS]}" for part in problem["loc"])
     place = place.removeprefix(".")
     if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         names = _fields_at(problem["loc"][:-1], content)
         near = difflib.get_close_matches(str(problem["loc"][-1])[:_WORDS], names, n=1, cutoff=0.5)
-        hint = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(sorted(names))}."
+        hint = f"did you mean `{near[0]}`?" if near else _known(names, listed)
         return f"`{place}` is not a setting: {hint}"
     if problem["type"] == "missing":
         return f"`{place}` is missing."
@@ -47,6 +51,14 @@ def sentence(problem: Any, content: Mapping[str, Any]) -> str:
         phrase = problem["msg"].removeprefix("Value error, ")
         return f"`{place}`: {phrase}" + ("" if phrase.endswith((".", "?")) else ".")
     return f"`{place}`: {problem['msg']} (given: {kind(problem['input'])})."
+
+
+def _known(names: list[str], listed: set[str]) -> str:
+    known = ", ".join(sorted(names))
+    if known in listed:
+        return "the known ones stand above."
+    listed.add(known)
+    return f"known are {known}."
 
 
 def _fields_at(location: tuple[Any, ...], content: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 import pytest
-from tiny_bank import curated, tiny_recipe, write_corpus
+from tiny_bank import EVERYTHING, curated, tiny_recipe, write_corpus
 
 import mnemic
 from mnemic.catalogue import CATALOGUE, DECLARATION, DatasetSpec, Parent, spec_of
@@ -372,7 +372,9 @@ def test_every_dataset_of_a_whole_build_is_in_the_catalogue(tmp_path):
     """
     rules = curated(tmp_path, "cut")
     trained = {"semantic": {}, "decoder": {"epochs": 1}, "control": True}
-    recipe = tiny_recipe(tmp_path, write_corpus(tmp_path / "corpus"), suffixes={}, **rules, **trained)
+    blocks = EVERYTHING["blocks"]
+    corpus = write_corpus(tmp_path / "corpus")
+    recipe = tiny_recipe(tmp_path, corpus, suffixes={}, names={}, blocks=blocks, **rules, **trained)
     catalogue = known_datasets(steps_of(running.load_recipe(recipe), "cpu"))
     assert catalogue.items() >= CATALOGUE.items()
     recipe = {name: value for name, value in recipe.items() if name not in trained}
