@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from mnemic.ids import entity_id
+from mnemic.links.datasets import EDGES
 from mnemic.links.mentions import mentions
-from mnemic.schema import EDGES
 from operators.names import NameEdges
 
 TEXTS = (

@@ -43,7 +43,7 @@ EXACT = {
     "deduplicate": (2, "31a7a6e506e8291926b24ae2d41c5436"),
     "units": (3, "b3710eb1cab0c35e2a1849b3469c54eb"),
     "context": (1, "d221e3c42eda763f30233ddc01d70996"),
-    "names": (1, ""),
+    "names": (1, "d2da78c0554fad8b1bee6706caa29935"),
     "times": (1, "60bef30d0ad2f8d8382a0839483c0c69"),
     "segment": (3, "34ebfcbf1c0b7bdd3f0b1899bc892b3c"),
     "cluster": (5, "4eae75187ad39c3baa2431e57569c479"),
