@@ -54,11 +54,11 @@ def sentence(problem: Any, content: Mapping[str, Any], listed: set[str]) -> str:
 
 
 def _known(names: list[str], listed: set[str]) -> str:
-    known = ", ".join(sorted(names))
-    if known in listed:
+    settings = ", ".join(sorted(names))
+    if settings in listed:
         return "the known ones stand above."
-    listed.add(known)
-    return f"known are {known}."
+    listed.add(settings)
+    return f"known are {settings}."
 
 
 def _fields_at(location: tuple[Any, ...], content: Mapping[str, Any]) -> list[str]:
