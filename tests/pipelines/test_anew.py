@@ -36,7 +36,11 @@ def passings(monkeypatch, tmp_path, step, recipe, **options):
     return {point: lines.count(f"{step}:{point}") for point in POINTS}, result
 
 
-@pytest.mark.parametrize("step", STEPS)
+SOME = [pytest.param(step, marks=[pytest.mark.slow] if number % 3 else []) for number, step in enumerate(STEPS)]
+"""Every third step by default and the others as slow tests, since each builds the bank twice."""
+
+
+@pytest.mark.parametrize("step", SOME)
 def test_a_step_that_is_asked_for_writes_its_output_again(step, recipe, digest, monkeypatch, tmp_path):
     points, result = passings(monkeypatch, tmp_path, step, recipe, anew=[step])
     assert points["before-write"] > 0 and points["before-commit"] > 0
