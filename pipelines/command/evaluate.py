@@ -11,7 +11,6 @@ from mnemic.facts import consistent
 from mnemic.memories.kinds import is_known, kind
 from mnemic.schema import LEVELS
 from mnemic.terminal import say
-from pipelines.command.topics import shown_topics
 from pipelines.evaluate.bank import COSTS, PARTS, Evaluation, GatedSet, Perplexity, evaluate
 from pipelines.evaluate.bootstrap import Comparison
 from pipelines.evaluate.canaries import NEAREST, CanaryReport, Memorised, Seen, canary_report
@@ -19,6 +18,7 @@ from pipelines.evaluate.forgotten import forgotten
 from pipelines.evaluate.forgotten import shown as shown_forgotten
 from pipelines.evaluate.questions import Skipped, read_questions
 from pipelines.evaluate.recall import Recall, Recalls, evidence_recall
+from pipelines.evaluate.topics import shown_topics
 from pipelines.live import Working
 
 SUMMARY = "the numbers: duplicates, perplexity with and without memory"

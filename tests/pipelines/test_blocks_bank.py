@@ -18,8 +18,8 @@ from mnemic.blocks.layout import above
 from mnemic.dataset import Store
 from mnemic.errors import BankError, ModelError, QueryError
 from operators.blocks.plan import in_fallback
-from pipelines.command.topics import shown_topics
 from pipelines.evaluate.blocks import block_perplexities, routed_documents
+from pipelines.evaluate.topics import shown_topics
 from pipelines.recipe import load_recipe
 from pipelines.steps import steps_of
 
