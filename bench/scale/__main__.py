@@ -1,11 +1,11 @@
 """Cost of a build with Ray and two workers as the corpus grows tenfold and tenfold again: CPU seconds, memory, bytes.
 
-Documents are made up, of 12 words; the encoder has 32 components and the language model a few thousand parameters, so
-that what is measured is the house and not the models. `driver_memory` is the largest resident set of the process that
-runs the build, of any step of the largest corpus, and `worker_memory` that of a worker. `driver_cpu` divides the
-driver's CPU seconds by those of a corpus of a tenth. `small_bank_with_ray` divides the time of a build of 1,000
-documents with Ray by that in one process. The table on the way has each step with its slope: the power of the number of
-documents with which its CPU seconds grow between the two largest corpora.
+Documents are made up, of 12 words; the encoder has 32 components and the language model a width of 32, so that the
+house is measured and not the models. `driver_memory` is the largest resident set of the process that runs the build, of
+any step of the largest corpus, and `worker_memory` that of a worker. `driver_cpu` divides the driver's CPU seconds by
+those of a corpus of a tenth. `small_bank_with_ray` divides the time of a build of 1,000 documents with Ray by that in
+one process. The table on the way has each step with its slope: the power of the number of documents with which its CPU
+seconds grow between the two largest corpora.
 
 Sizes: 10,000, 100,000 and 1,000,000 documents, with `--quick` 1,000 and 10,000.
 
@@ -36,6 +36,8 @@ SIZES = (10_000, 100_000, 1_000_000)
 QUICK = (1_000, 10_000)
 SMALL = 1_000
 MARK = "scale:"
+TICK = 0.01
+"""Seconds that the kernel counts CPU time in."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ def _tell_steps(costs: list[BuildCost]) -> None:
         both = (cost.steps[name] for cost in costs)
         seconds = " | ".join(f"{one.driver_seconds:.1f} + {one.seconds - one.driver_seconds:.1f}" for one in both)
         growth = last.documents / before.documents
-        slope = math.log(step.seconds / before.steps[name].seconds, growth) if before.steps[name].seconds else math.nan
+        ratio = step.seconds / max(before.steps[name].seconds, TICK)
+        slope = math.log(max(ratio, TICK), growth)
         memory = f"{step.driver_peak / 2**20:.0f} | {step.worker_peak / 2**20:.0f}"
         disk = f"{(step.bytes_after - bytes_before) / last.documents:.0f} | {step.files_after - files_before}"
         tell(f"| {name} | {seconds} | {slope:.2f} | {memory} | {disk} |")

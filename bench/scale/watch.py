@@ -7,7 +7,9 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.scale import processes
+import psutil
+
+from bench.scale.processes import cpu_seconds, forget_peak, peak_bytes, workers
 
 EVERY = 0.25
 """Seconds between two looks at the workers."""
@@ -38,7 +40,7 @@ class Watch:
 
     def __init__(self, driver: int, bank: Path) -> None:
         self.steps: dict[str, StepCost] = {}
-        self._driver, self._bank, self._step = driver, bank, ""
+        self._driver, self._bank, self._step = psutil.Process(driver), bank, ""
         self._before: dict[int, float] = {}  # CPU seconds of each process when the step began
         self._lock, self._ended = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
@@ -54,10 +56,10 @@ class Watch:
     def begins(self, step: str) -> None:
         """What is seen from now on is of ``step``."""
         with self._lock:
-            everyone = [self._driver, *self._workers()]
-            self._before = {process: processes.cpu_seconds(process) for process in everyone}
+            everyone = [self._driver, *workers(self._driver)]
+            self._before = {process.pid: cpu_seconds(process) for process in everyone}
             for process in everyone:
-                processes.forget_peak(process)
+                forget_peak(process)
             self._step = step
             self.steps[step] = StepCost()
 
@@ -72,9 +74,6 @@ class Watch:
                     cost.bytes_after += path.stat().st_size
                     cost.files_after += 1
 
-    def _workers(self) -> list[int]:
-        return [process for process in processes.descendants(self._driver) if processes.is_worker(process)]
-
     def _look(self) -> None:
         while not self._ended.wait(EVERY):
             with self._lock:
@@ -83,9 +82,9 @@ class Watch:
 
     def _see(self) -> None:
         cost = self.steps[self._step]
-        cost.driver_seconds = processes.cpu_seconds(self._driver) - self._before[self._driver]
-        cost.driver_peak = max(cost.driver_peak, processes.peak_bytes(self._driver))
-        for worker in self._workers():
-            seconds = processes.cpu_seconds(worker) - self._before.get(worker, 0.0)
-            cost.worker_seconds[worker] = max(seconds, cost.worker_seconds.get(worker, 0.0))
-            cost.worker_peak = max(cost.worker_peak, processes.peak_bytes(worker))
+        cost.driver_seconds = cpu_seconds(self._driver) - self._before[self._driver.pid]
+        cost.driver_peak = max(cost.driver_peak, peak_bytes(self._driver))
+        for worker in workers(self._driver):
+            seconds = cpu_seconds(worker) - self._before.get(worker.pid, 0.0)
+            cost.worker_seconds[worker.pid] = max(seconds, cost.worker_seconds.get(worker.pid, 0.0))
+            cost.worker_peak = max(cost.worker_peak, peak_bytes(worker))

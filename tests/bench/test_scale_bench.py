@@ -1,12 +1,14 @@
 """Made-up corpora of any size, and what is seen of a process from outside."""
 
 import json
-import os
 import subprocess
 import sys
+import time
 
-from bench.scale import processes
+import psutil
+
 from bench.scale.corpus import COPIES, documents, write_documents
+from bench.scale.processes import cpu_seconds, forget_peak, peak_bytes, workers
 
 
 def test_a_document_depends_on_its_number_alone(tmp_path):
@@ -22,12 +24,22 @@ def test_a_document_depends_on_its_number_alone(tmp_path):
 def test_a_process_is_seen_from_outside():
     code = "import sys; block = bytearray(200_000_000); del block; print('done', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "done\n"
-        assert process.pid in processes.descendants(os.getpid())
-        assert processes.peak_bytes(process.pid) > 200_000_000 and processes.cpu_seconds(process.pid) > 0
-        processes.forget_peak(process.pid)
-        assert processes.peak_bytes(process.pid) < 100_000_000
-        assert not processes.is_worker(process.pid)
-        process.stdin.close()
-    assert processes.peak_bytes(process.pid) == 0 and processes.cpu_seconds(process.pid) == 0
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as started:
+        assert started.stdout.readline() == "done\n"
+        process = psutil.Process(started.pid)
+        assert peak_bytes(process) > 200_000_000 and cpu_seconds(process) > 0
+        forget_peak(process)
+        assert peak_bytes(process) < 100_000_000
+        started.stdin.close()
+    assert peak_bytes(process) == 0 and cpu_seconds(process) == 0
+
+
+def test_workers_are_known_by_their_names():
+    code = "import subprocess, sys; subprocess.run(['ray::Worker', '30'], executable='/bin/sleep')"
+    with subprocess.Popen([sys.executable, "-c", code]) as started:
+        driver, deadline = psutil.Process(started.pid), time.monotonic() + 30
+        while not (own := workers(driver)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert [one.cmdline() for one in own] == [["ray::Worker", "30"]]
+        assert workers(own[0]) == []
+        own[0].kill()
