@@ -166,9 +166,10 @@ def _stands(bank: Bank, sentence: str, tenant: str) -> bool:
 
 def _counted(bank: Bank, canaries: Sequence[_Canary], tenant: str) -> Seen:
     """Canaries that stand in the suffix index as often as they were planted, and twins that stand there."""
-    there = sum(bank.count(one.text, {"tenant": tenant}) == one.repeats for one in canaries)
+    own = [bank.count(one.text, {"tenant": tenant}) for one in canaries]
+    there = sum(count == one.repeats for count, one in zip(own, canaries, strict=True))
     twins = sum(bank.count(one.twin) > 0 for one in canaries)
-    elsewhere = sum(bank.count(one.text) - bank.count(one.text, {"tenant": tenant}) for one in canaries)
+    elsewhere = sum(bank.count(one.text) for one in canaries) - sum(own)
     return Seen(len(canaries), there, twins, elsewhere)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mnemic.arrays import Flags, Floats, Integers
 from mnemic.bank import Bank
@@ -121,8 +122,8 @@ class _Sandbox:
         documents = bank.view.table("documents", columns, chosen).sort_by("id").combine_chunks()
         rows = bank.view.table("datastore", ["document", "position", "token"], STORE)
         self.ids = documents["id"].to_pylist()
-        place = {one: number for number, one in enumerate(self.ids)}
-        owner = np.array([place.get(one, -1) for one in rows["document"].to_pylist()], np.int64)
+        place = pc.index_in(rows["document"], value_set=documents["id"].combine_chunks())
+        owner = pc.fill_null(place, -1).to_numpy().astype(np.int64)
         order = np.lexsort((rows["position"].to_numpy(), owner))
         self.order = order[owner[order] >= 0]
         self.owner: Integers = owner[self.order]
@@ -134,6 +135,7 @@ class _Sandbox:
         (batch,) = documents.to_batches()
         self.values: dict[str, Floats] = values_of(batch, names)
         self.verdicts = judge(rules, self.values)
+        self.by_order: dict[int, Integers] = {}  # order of documents -> all rows in it
 
     @cached_property
     def keys(self) -> npt.NDArray[np.float16]:
@@ -212,12 +214,12 @@ class _Sandbox:
 
     def _rows(self, passing: Flags, order: int) -> Integers:
         """The first `size` rows of documents that pass, documents in a drawn order: ascending numbers of rows."""
-        seed = self.seed + order
-        draws = np.array([unit_draw(seed, "tune", one) for one in self.ids])
-        rank = np.empty(len(draws), np.int64)
-        rank[np.argsort(draws, kind="stable")] = np.arange(len(draws))
-        rows = np.flatnonzero(passing[self.owner])
-        chosen: Integers = np.sort(rows[np.argsort(rank[self.owner[rows]], kind="stable")][: self.size])
+        if order not in self.by_order:
+            draws = np.array([unit_draw(self.seed + order, "tune", one) for one in self.ids])
+            rank = np.argsort(np.argsort(draws, kind="stable"))
+            self.by_order[order] = np.argsort(rank[self.owner], kind="stable")
+        rows = self.by_order[order]
+        chosen: Integers = np.sort(rows[passing[self.owner[rows]]][: self.size])
         return chosen
 
     def _held_out(self, part: str) -> pa.Table:

@@ -191,7 +191,7 @@ class Files(BaseModel):
         full = os.path.normpath(os.path.join(os.path.expanduser(self.root), path))
         if MAGIC.isdisjoint(path):
             return full, ""
-        names = PurePosixPath(os.path.normpath(os.path.expanduser(self.path))).parts
+        names = PurePosixPath(os.path.normpath(path)).parts
         first = next((index for index, part in enumerate(names) if MAGIC & set(part)), None)
         if first is None or os.path.lexists(full):  # a file may be called "notes[1].md"
             return full, ""

@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pipelines.sources.office import ZIP
 from pipelines.sources.parsers.process import Part, Unparsed
 from pipelines.sources.parsers.xml import events
 from pipelines.sources.parsers.zipped import Members
 
-ZIP = b"PK\x03\x04"
 MOST_SPACES = 64
 """Spaces that one element may stand for."""
 
