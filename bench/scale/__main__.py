@@ -79,8 +79,11 @@ def _build(folder: Path, documents: int, engine: str, models: tuple[str, str]) -
         write_documents(corpus, documents)
     started = time.monotonic()
     command = [sys.executable, "-m", "bench.scale", "--build", engine, json.dumps(recipe(corpus, bank, *models))]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, Watch(process.pid, bank) as watch:
-        assert process.stdout is not None
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process,
+        Watch(process.pid, bank) as watch,
+    ):
+        assert process.stdin is not None and process.stdout is not None
         for line in process.stdout:
             if line.startswith(MARK):
                 kind, _, step = line.removeprefix(MARK).strip().partition(" ")
@@ -89,6 +92,8 @@ def _build(folder: Path, documents: int, engine: str, models: tuple[str, str]) -
                 else:
                     watch.ends()
                     tell(f"{documents:,} documents, {engine}: {step} {watch.steps[step].seconds:.1f} s of CPU")
+                process.stdin.write("\n")  # it waits, so that nothing of the next step is seen as of this one
+                process.stdin.flush()
     if process.returncode:
         raise SystemExit(f"The build of {documents:,} documents failed; its last lines stand above.")
     return BuildCost(documents, watch.steps, time.monotonic() - started)
@@ -114,7 +119,7 @@ def _tell_steps(costs: list[BuildCost]) -> None:
 
 
 def build_marked(engine: str, recipe: dict[str, Any]) -> None:
-    """Build in this process, and print a line when a step begins and when it ends."""
+    """Build in this process; print a line when a step begins and when it ends, and wait for one before it goes on."""
     warnings.filterwarnings("ignore")
     from pipelines.engine import choose_engine
     from pipelines.progress import ProgressEvent
@@ -123,6 +128,7 @@ def build_marked(engine: str, recipe: dict[str, Any]) -> None:
     def mark(event: ProgressEvent) -> None:
         if event.kind in ("step-start", "step-end"):
             print(f"{MARK} {event.kind} {event.step}", flush=True)
+            sys.stdin.readline()
 
     with choose_engine(engine, workers=2 if engine == "ray" else None) as chosen:
         build(recipe, engine=chosen, sinks=[mark])
