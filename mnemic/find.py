@@ -46,7 +46,7 @@ def locate(view: View, words: str) -> tuple[str, dict[str, Any]]:
     """
     if re.fullmatch("[0-9a-f]+", words) and _is_id(view, words):
         return find(view, words)
-    documents = view.dataset("documents").table(["id", "locator"])
+    documents = view.dataset("documents").table(["id", "locator"], f"contains(locator, {text(words)})")
     for column in _matches(documents["locator"], words):
         ids = documents.filter(column)
         if len(ids) == 1:

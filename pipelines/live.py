@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import TextIO
+from typing import Self, TextIO
 
 from mnemic.terminal import coloured
 
@@ -74,7 +74,23 @@ class LiveLine:
                 self._closed = True
 
 
-class Working:
+class WithLiveLine:
+    """Whoever has a live line: as a context manager it is drawn at once, and taken away at the end of the block."""
+
+    _line: LiveLine
+
+    def __enter__(self) -> Self:
+        self._line.open()
+        self._line.draw()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._line.close()
+
+
+class Working(WithLiveLine):
     """A context manager that says on a terminal's standard error what is being done, and for how long.
 
     Call it with words, or with (done, total) as well, whenever they change.
@@ -84,16 +100,6 @@ class Working:
         self._words, self._done, self._total = words, 0, 0
         self._started = time.monotonic()
         self._line = LiveLine(stream or sys.stderr, self._text)
-
-    def __enter__(self) -> Working:
-        self._line.open()
-        self._line.draw()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._line.close()
 
     def __call__(self, words: str, done: int = 0, total: int = 0) -> None:
         if words != self._words:

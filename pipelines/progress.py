@@ -9,11 +9,10 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, TextIO
 
 from mnemic.terminal import plain
-from pipelines.live import LiveLine, duration, left, memory, rate
+from pipelines.live import LiveLine, WithLiveLine, duration, left, memory, rate
 
 ProgressKind = Literal[
     "run-start",
@@ -71,7 +70,7 @@ class JsonLog:
         self._file.flush()
 
 
-class TerminalLines:
+class TerminalLines(WithLiveLine):
     """A live line of the running step on a terminal; elsewhere a line every ten seconds while there is progress.
 
     A finished step leaves one line: which it is of how many, rows, pace and time. Of the rejects of a step the first
@@ -87,16 +86,6 @@ class TerminalLines:
         self._place = ""
         self._head = "starting"
         self._latest: ProgressEvent | None = None
-
-    def __enter__(self) -> TerminalLines:
-        self._line.open()
-        self._line.draw()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._line.close()
 
     def __call__(self, event: ProgressEvent) -> None:
         if event.kind in ("checking", "step-start"):

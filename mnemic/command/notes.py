@@ -6,10 +6,10 @@ import argparse
 import dataclasses
 import json
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 
 from mnemic.bank import Bank, open_bank
+from mnemic.conditions.values import moment
 from mnemic.errors import QueryError
 from mnemic.notes.history import Note
 from mnemic.terminal import one_line, say
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.subject,
         arguments.attribute,
         tenant=arguments.tenant,
-        as_of=None if arguments.as_of is None else _day(arguments.as_of),
+        as_of=None if arguments.as_of is None else moment(arguments.as_of, "--as-of"),
         closed=arguments.closed,
     )
     if arguments.json:
@@ -91,10 +91,3 @@ def _ledger_lines(facts: dict[str, Any]) -> Iterator[str]:
     yield f"  answers  {', '.join(f'{count:,} {name}' for name, count in facts['answers'].items())}"
     if facts["uncounted"]:
         yield f"  of {facts['uncounted']:,} calls the server stated no tokens; upper bounds stand for them"
-
-
-def _day(text: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise QueryError(f"{text[:40]!r} is no day; write --as-of 2023-06-01, or 2023-06-01T12:00:00Z.") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -40,8 +39,8 @@ def events_part(bank: Bank) -> ReportPart:
         return ReportPart("Events", "")
     html = ""
     if "cause" in columns:
-        counts = Counter(rows["cause"].to_pylist()).most_common()
-        named = [(_CAUSES.get(str(cause), str(cause)), count) for cause, count in counts]
+        counts = sorted(rows["cause"].value_counts().to_pylist(), key=lambda one: -one["counts"])
+        named = [(_CAUSES.get(str(one["values"]), str(one["values"])), one["counts"]) for one in counts]
         sentence = f"{len(rows):,} events; most begin because {named[0][0]}."
         html += paragraph(sentence) + bars([(name, float(count), f"{count:,}") for name, count in named], sentence)
         html += table(["an event begins because", "events"], named, "as a table")

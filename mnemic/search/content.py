@@ -31,8 +31,9 @@ _LONE = 3
 _FENCE = re.compile(r"\s*(>\s?)*(```+|~~~+)[\w+#.{}-]*\s*")
 _NAME = r"[\w.]+( as \w+)?"
 _IMPORT = re.compile(
-    rf"\s*(>>>|\.\.\.|In \[\d*\]:)?\s*(import {_NAME}(, *{_NAME})*|from [\w.]+ import [\w., *()]+)\s*;?\s*"
+    rf"\s*+(>>>|\.\.\.|In \[\d*\]:)?\s*+(import {_NAME}(, *{_NAME})*|from [\w.]+ import [\w., *()]++)\s*+;?\s*+"
 )
+"""Its repetitions of spaces give nothing back, or a hostile line would take time by the cube of its length."""
 _SMALL = 40
 """Words of rows that are judged together as soon as one says nothing; longer ones are judged when they are taken."""
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -56,6 +57,13 @@ def test_form_without_words_says_nothing(text: str) -> None:
 )
 def test_whatever_else_says_something(text: str) -> None:
     assert says_something(text)
+
+
+@pytest.mark.parametrize("line", ["from a import", "import a", ">>>", "```", ""])
+def test_a_hostile_line_takes_time_in_proportion_to_its_length(line: str) -> None:
+    start = time.process_time()
+    assert says_something(f"{line}{' ' * 50_000}a!")
+    assert time.process_time() - start < 1.0
 
 
 def test_a_turn_is_somebodys_words() -> None:

@@ -1,11 +1,9 @@
 """Banks whose units know their titles: built, changed, and searched beside banks that do not."""
 
-import json
-
 import numpy as np
 import pyarrow.compute as pc
 import pytest
-from tiny_encoder import save_tiny_encoder
+from placed_bank import placed_recipe
 
 import mnemic
 from mnemic.dataset.index import built
@@ -27,28 +25,11 @@ GUIDE = "# Guide\n\nRead this first.\n\n## Trains\n\nThey run at night. Ask for 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     root = tmp_path_factory.mktemp("context")
-    lines = [json.dumps({**note, "text": f"{note['text']} {number}."}) for number, note in enumerate(NOTES)]
-    (root / "notes.jsonl").write_text("\n".join(lines))
+    notes = [{**note, "text": f"{note['text']} {number}."} for number, note in enumerate(NOTES)]
     (root / "guide.md").write_text(GUIDE)
-    return {
-        "name": "placed",
-        "bank": str(root / "bank"),
-        "sources": [
-            {
-                "kind": "folder",
-                "name": "notes",
-                "path": str(root / "notes.jsonl"),
-                "id_field": "id",
-                "tenant_field": "who",
-            },
-            {"kind": "markdown", "name": "guide", "path": str(root / "guide.md")},
-        ],
-        "deduplicate": {"method": "exact"},
-        "embed": {"model": str(save_tiny_encoder(root / "encoder")), "dtype": "float32"},
-        "segment": {"mean_units": 2},
-        "cluster": False,
-        "context": {},
-    }
+    complete = placed_recipe(root, notes, mean_units=2)
+    guide = {"kind": "markdown", "name": "guide", "path": str(root / "guide.md")}
+    return {**complete, "sources": [*complete["sources"], guide]}
 
 
 @pytest.fixture(scope="module")

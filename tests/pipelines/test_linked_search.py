@@ -1,11 +1,10 @@
 """Searches that follow links in a bank that was built: against the definition, and inside tenants and conditions."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_encoder import save_tiny_encoder
+from placed_bank import placed_recipe
 
 import mnemic
 from mnemic.links.hops import HOP, NAMED, SOURCES
@@ -35,27 +34,9 @@ def recipe(tmp_path_factory):
                 {**own, "title": person, "text": f"Born in a village. Fond of boats. {tenant} {number} lives."}
             )
     notes.append({"who": "south", "year": "2000", "title": "Secret", "text": "Kiss Tell was stolen. Nobody knows."})
-    lines = [json.dumps({"id": str(number), **note}) for number, note in enumerate(notes)]
-    (root / "notes.jsonl").write_text("\n".join(lines))
-    return {
-        "name": "linked",
-        "bank": str(root / "bank"),
-        "sources": [
-            {
-                "kind": "folder",
-                "name": "notes",
-                "path": str(root / "notes.jsonl"),
-                "id_field": "id",
-                "tenant_field": "who",
-                "columns": {"year": "text"},
-            }
-        ],
-        "deduplicate": {"method": "exact"},
-        "embed": {"model": str(save_tiny_encoder(root / "encoder")), "dtype": "float32"},
-        "segment": {"mean_units": 50},
-        "cluster": False,
-        "context": {},
-    }
+    complete = placed_recipe(root, [{"id": str(number), **note} for number, note in enumerate(notes)], mean_units=50)
+    [source] = complete["sources"]
+    return {**complete, "sources": [{**source, "columns": {"year": "text"}}]}
 
 
 @pytest.fixture(scope="module")
