@@ -16,8 +16,10 @@ import json
 import os
 import random
 import re
+import socket
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -149,24 +151,26 @@ class ServedModel:
         headers = {"Content-Type": "application/json", "Accept": "application/json", "Connection": "close"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
-        deadline = threading.Timer(self._timeout, _cut, [connection])
-        deadline.daemon = True
-        deadline.start()
         started = time.monotonic()
         try:
-            connection.request("POST", f"{self._place.path.rstrip('/')}/chat/completions", body, headers)
-            response = connection.getresponse()
-            data = response.read(LARGEST + 1)
+            connection.connect()
+            with _cut_at(started + self._timeout, connection.sock):
+                connection.request("POST", f"{self._place.path.rstrip('/')}/chat/completions", body, headers)
+                response = connection.getresponse()
+                data = response.read(LARGEST + 1)
             if response.length and len(data) <= LARGEST:
-                raise Broken("the answer breaks off")
+                raise Broken(self._late(started) or "the answer breaks off")
             return response.status, response.headers, data if len(data) <= LARGEST else None
         except (OSError, http.client.HTTPException, ValueError) as error:
-            late = time.monotonic() - started >= self._timeout
-            reason = f"no answer in {self._timeout:g} s" if late else f"{type(error).__name__}"
+            reason = self._late(started) or type(error).__name__
             raise Broken(reason) from None  # a traceback would show the headers, and in them the key
         finally:
-            deadline.cancel()
             connection.close()
+
+    def _late(self, started: float) -> str:
+        """That a request since ``started`` has taken its time, as a phrase; "" where it has not."""
+        late = time.monotonic() - started >= self._timeout
+        return f"no answer in {self._timeout:g} s" if late else ""
 
     def _told(self, body: bytes | None) -> str:
         """The server's own words about an error, on one line and without the key."""
@@ -176,12 +180,24 @@ class ServedModel:
         return f": {words}" if words else ""
 
 
-def _cut(connection: http.client.HTTPConnection) -> None:
-    """End a request that takes too long: whoever waits for its socket gets an error."""
-    sock = connection.sock
-    if sock is not None:
-        with contextlib.suppress(OSError):
-            sock.shutdown(2)
+@contextlib.contextmanager
+def _cut_at(moment: float, sock: socket.socket) -> Iterator[None]:
+    """At the monotonic time ``moment`` end what the block still does: whoever waits for ``sock`` gets an error.
+
+    A connection lets go of its socket where the head of a response is read, and the body is yet to come.
+    """
+    deadline = threading.Timer(moment - time.monotonic(), _cut, [sock])
+    deadline.daemon = True
+    deadline.start()
+    try:
+        yield
+    finally:
+        deadline.cancel()
+
+
+def _cut(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def _checked(address: str) -> Any:

@@ -7,7 +7,7 @@ numbers of the units, the time that the fact names, and whether its words are th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -191,12 +191,7 @@ def shares(settings: Any, names: Sequence[str]) -> list[tuple[str, bool, str]]:
 
 
 def _distinct(rejects: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    return list(dict(_keyed(rejects)).values())
-
-
-def _keyed(rejects: Sequence[dict[str, str]]) -> Iterator[tuple[tuple[str, ...], dict[str, str]]]:
-    for reject in rejects:
-        yield tuple(reject.values()), reject
+    return list({tuple(reject.values()): reject for reject in rejects}.values())
 
 
 SECTION = Section(

@@ -28,7 +28,7 @@ class NodeExcerpts:
         refuse(bounds(self, "`{name}` of node_excerpts is {value!r}; give {bound}.", rules))
 
     def rows(self, path: str, level: int, leaves: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-        """The rows of a node from the leaves of its examples, which have id, tenant, start, end and text, in order."""
+        """The rows of a node from the leaves of its examples, which have id, tenant and text, in order."""
         from operators.written.mmr import choose
 
         for tenant in sorted({leaf["tenant"] for leaf in leaves}):

@@ -98,7 +98,7 @@ class Asking:
                         if sent.key in self._like:
                             self._like[sent.key].append(part)
                             continue
-                        if limit := self._spending.exceeded(sent.request):
+                        if limit := self._spending.exceeded(sent.bound):
                             stopped = self._reached(limit)
                             break
                         self._spending.change(sent.bound, 1)

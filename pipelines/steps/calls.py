@@ -21,6 +21,7 @@ from mnemic.catalogue import DatasetSpec, declared
 from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.notes.datasets import ANSWER, CALLS, CALLS_SPEC
 from mnemic.notes.ledger import ledger
+from mnemic.quoting import one_of
 from operators.contracts import REJECTED
 from operators.written.operator import WrittenMemory
 from operators.written.packs import CHARACTERS_OF_A_TOKEN
@@ -33,6 +34,9 @@ from pipelines.steps.rejects import check_rejects, forget_rejects, rejected_inpu
 
 _AT_ONCE = 64
 """Packs that are read at a time."""
+
+_READ = ("pack", "document", "tenant", "session", "context", "units")
+"""Columns of packs that a part is made of."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class CallsStep(RecordedStep):
         if calls is None or (calls.record or {}).get("fingerprint") != self.record.fingerprint:
             return Status("pending", 0, total, "packs", ("every answer is there",))
         reasons = ["answers about documents that are gone"] if len(self._gone(store, calls)) else []
-        if self._rejected(packs, calls).keys() != self._rejects(store):
+        if self._rejected(packs, calls).keys() != rejected_inputs(store, self.record):
             reasons.append("rejects are not up to date")
         return Status("pending" if reasons else "done", 0, total, "packs", tuple(reasons))
 
@@ -106,10 +110,8 @@ class CallsStep(RecordedStep):
         return [pack["pack"] for pack in self._read(packs, list(answered.others)) if not answered.left(pack)]
 
     def _read(self, packs: Snapshot, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-        columns = ["pack", "document", "tenant", "session", "context", "units"]
         for start in range(0, len(names), _AT_ONCE):
-            quoted = ",".join(f"'{name}'" for name in names[start : start + _AT_ONCE])
-            for batch in packs.scan(columns, f"pack IN ({quoted})"):
+            for batch in packs.scan(_READ, one_of("pack", names[start : start + _AT_ONCE])):
                 yield from batch.to_pylist()
 
     def _gone(self, store: Store, calls: Snapshot) -> list[str]:
@@ -139,9 +141,6 @@ class CallsStep(RecordedStep):
                 rejects.setdefault(pack["pack"], []).append(row)
         return rejects
 
-    def _rejects(self, store: Store) -> set[str]:
-        return rejected_inputs(store, self.record)
-
     def run(self, context: Context) -> None:
         store, dataset = context.store, context.store["calls"]
         packs = store["packs"].require()
@@ -159,8 +158,8 @@ class CallsStep(RecordedStep):
                 model.close()
         # Only now: the answer about a document that came back with another id was taken over.
         for start in range(0, len(gone := self._gone(store, dataset.require())), 1000):
-            quoted = ",".join(f"'{name}'" for name in gone[start : start + 1000])
-            context.commit(partial(dataset.delete, f"kind = '{ANSWER}' AND document IN ({quoted})"))
+            about = one_of("document", gone[start : start + 1000])
+            context.commit(partial(dataset.delete, f"kind = '{ANSWER}' AND {about}"))
         self._write_rejects(context, packs)
 
     def forget(self, context: Context) -> None:
@@ -182,17 +181,15 @@ class CallsStep(RecordedStep):
 
     def _parts(self, packs: Snapshot, answered: PackVerdicts) -> Iterator[AskedPart]:
         """What is to be asked first, in the order of the rows."""
-        columns = ["pack", "document", "tenant", "session", "context", "units"]
-        for batch in packs.scan(columns, batch_size=_AT_ONCE):
+        for batch in packs.scan(_READ, batch_size=_AT_ONCE):
             for pack in batch.filter(pc.invert(pa.array(answered.good.has(batch.select(["pack"]))))).to_pylist():
                 yield from answered.left(pack)
 
     def _write_rejects(self, context: Context, packs: Snapshot) -> None:
         rejects = self._rejected(packs, context.store["calls"].require())
-        outdated = sorted(self._rejects(context.store) - rejects.keys())
+        outdated = sorted(rejected_inputs(context.store, self.record) - rejects.keys())
         for start in range(0, len(outdated), 1000):
-            quoted = ",".join(f"'{name}'" for name in outdated[start : start + 1000])
-            where = f"step = '{self.name}' AND input IN ({quoted})"
+            where = f"step = '{self.name}' AND {one_of('input', outdated[start : start + 1000])}"
             context.commit(partial(forget_rejects, context.store, where))
         rows = list(itertools.chain.from_iterable(rejects.values()))
         context.reject(self.record, pa.Table.from_pylist(rows, schema=REJECTED))

@@ -72,7 +72,7 @@ class NodeExcerptsStep(RecordedStep):
 
     def _rows(self, events: Snapshot, nodes: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         ids = {name for node in nodes for name in node["examples"]}
-        place = ["id", "document", "tenant", "first_unit", "end_unit", "leaf"]
+        place = ["id", "document", "first_unit", "end_unit"]
         examples = {row["id"]: row for row in _where(events, place, "id", ids)}
         documents = {row["document"] for row in examples.values()}
         columns = ["id", "document", "tenant", "first_unit", "text"]

@@ -24,9 +24,8 @@ class Spending:
         money = self._operator.cost(request.prompt_bound, request.max_tokens)
         return {"calls": 1.0, "tokens": float(request.token_bound), "money": money}
 
-    def exceeded(self, request: WritingRequest) -> str:
-        """The limit that ``request`` could exceed; "" where it is allowed."""
-        bound = self.bound(request)
+    def exceeded(self, bound: Mapping[str, float]) -> str:
+        """The limit that a request of ``bound`` could exceed; "" where it is allowed."""
         for name, most in self._operator.budget.items():
             if self._spent[name] + bound[name] > most:
                 return name

@@ -44,8 +44,9 @@ def test_a_server_that_recovers_answers():
         assert server.met["429"] + server.met["500"] > 0
 
 
-def test_a_slow_server_is_cut_off_after_the_timeout():
-    with ScriptedServer(slow=5.0) as server:
+@pytest.mark.parametrize("slowness", [{"slow": 5.0}, {"faults": {"trickled": 1.0}}], ids=["late", "trickled"])
+def test_a_slow_server_is_cut_off_after_the_timeout(slowness):
+    with ScriptedServer(**slowness) as server:
         model = ServedModel(server.address, "scripted", timeout=0.2)
         started = time.monotonic()
         with pytest.raises(Unreachable, match=r"no answer in 0\.2 s"):
