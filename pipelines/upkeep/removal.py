@@ -193,7 +193,7 @@ def _note(context: Context, documents: pa.Table, erase: bool, memories: Sequence
     for one in memories:
         for document, rows in one.documents.items():
             learnt.setdefault(document, []).append(one.id)
-            tokens[document] = rows
+            tokens[document] = max(rows, tokens.get(document, 0))  # a classifier learns from no tokens
     before = removal_rows(store[NAME].snapshot())
     earlier = {row["document"]: row for row in before.filter(pc.is_in(before["document"], value_set=ids)).to_pylist()}
     names = ids.to_pylist()

@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import pyarrow as pa
 import pytest
 from many_releases import kill_points, text_of
 
@@ -13,8 +15,12 @@ from mnemic.command import main
 from mnemic.dataset import Store
 from mnemic.dataset.lease import Lease
 from mnemic.errors import BankError, BankInUse, BuildUnfinished, QueryError
+from mnemic.removals import NAME
 from mnemic.verify import verify
+from pipelines.upkeep.chosen import COLUMNS
 from pipelines.upkeep.intents import unfinished
+from pipelines.upkeep.learners import LearntFrom
+from pipelines.upkeep.removal import _note
 
 GONE = ("alpha/copy.txt", "beta/changing.txt", "gamma/near.rst")
 """A document that two others fell to, one of a kind, and one that another fell to."""
@@ -167,6 +173,22 @@ def test_ids_copies_and_conditions_say_which(bank, tmp_path, capsys):
         with pytest.raises(QueryError):
             mnemic.remove(bank.bank, **wrong)
     assert main(["remove", bank.bank, "--again", "all", "--erase"]) == QueryError.exit_code
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_tokens_of_the_store_are_noted_in_whatever_order_memories_stand(tmp_path, order):
+    memories = [
+        LearntFrom("trained", "trained", {"a": 5}, 0.5),
+        LearntFrom("quality", "quality", {"a": 0, "b": 0}, 1.0),
+    ]
+    columns = {name: [f"{name} of a", f"{name} of b"] for name in COLUMNS if name != "id"}
+    context = SimpleNamespace(store=Store(tmp_path), run="one", commit=lambda action: action())
+    _note(context, pa.table({"id": ["a", "b"], **columns}), False, memories[::order])
+    rows = context.store[NAME].require().table(["document", "rows", "memories"]).to_pylist()
+    assert rows == [
+        {"document": "a", "rows": 5, "memories": ["quality", "trained"]},
+        {"document": "b", "rows": 0, "memories": ["quality"]},
+    ]
 
 
 def test_a_removed_document_tells_when_it_was_removed(bank, capsys):
