@@ -1,5 +1,6 @@
 """Documents go with all that was made of them, do not come back, and the bank is as if they had never been there."""
 
+import io
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ from mnemic.dataset.lease import Lease
 from mnemic.errors import BankError, BankInUse, BuildUnfinished, QueryError
 from mnemic.removals import NAME
 from mnemic.verify import verify
+from pipelines.command.remove import _ids
 from pipelines.upkeep.chosen import COLUMNS
 from pipelines.upkeep.intents import unfinished
 from pipelines.upkeep.learners import LearntFrom
@@ -173,6 +175,21 @@ def test_ids_copies_and_conditions_say_which(bank, tmp_path, capsys):
         with pytest.raises(QueryError):
             mnemic.remove(bank.bank, **wrong)
     assert main(["remove", bank.bank, "--again", "all", "--erase"]) == QueryError.exit_code
+
+
+@pytest.mark.parametrize("place", ["ids.txt", "link.txt", "-"])
+def test_ids_come_from_a_file_a_link_or_standard_input_and_none_is_cut_off(place, tmp_path, monkeypatch):
+    names = [f"{number:032x}" for number in range(3)]
+    content = "\n".join(names)
+    (tmp_path / "ids.txt").write_text(content)
+    (tmp_path / "link.txt").symlink_to("ids.txt")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content.encode())))
+    assert _ids(place) == names
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content.encode())))
+    monkeypatch.setattr("pipelines.command.remove.MOST_BYTES", len(content) - 1)
+    with pytest.raises(QueryError, match="into several files"):
+        _ids(place)
 
 
 @pytest.mark.parametrize("order", [1, -1])
