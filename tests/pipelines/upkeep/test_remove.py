@@ -169,6 +169,7 @@ def test_ids_copies_and_conditions_say_which(bank, tmp_path, capsys):
     copies = mnemic.remove(bank.bank, ids=[before[GONE[0]]["id"]], copies=True, dry_run=True)
     assert (copies.documents, copies.copies) == (2, 0), "one copy has the very same text, the other is in capitals"
     assert mnemic.remove(bank.bank, "locator = 'no/such.txt'").release == ""
+    assert mnemic.remove(bank.bank, ids=[]).release == ""
     assert len(mnemic.open_bank(bank.bank).releases()) == len(bank.names), "nothing was to do"
     wrong_ids, wrong_conditions = (["0123456789abcdef"], ["no id"], ["ab"]), (None, "length >= 0", "1; drop", "no = 1")
     for wrong in (*({"ids": ids} for ids in wrong_ids), *({"where": where} for where in wrong_conditions)):
