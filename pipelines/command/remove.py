@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator
 
@@ -63,16 +64,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _ids(name: str) -> list[str]:
     """The words of a file, or of standard input."""
-    if name == "-":
-        return sys.stdin.read(MOST_BYTES).split()
     try:
-        with open_regular(name) as file:
-            content = file.read(MOST_BYTES + 1)
+        if name == "-":
+            content = sys.stdin.buffer.read(MOST_BYTES + 1)
+        else:
+            with open_regular(os.path.realpath(name)) as file:
+                content = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise QueryError(f"{name} cannot be read ({error.strerror or error}). Give a file with ids.") from error
     if len(content) > MOST_BYTES:
         raise QueryError(f"{name} has more than {MOST_BYTES >> 20} MB; cut the list of ids into several files.")
-    return (content.decode("utf-8", "replace") if isinstance(content, bytes) else content).split()
+    return content.decode("utf-8", "replace").split()
 
 
 def _lines(outcome: Removed, arguments: argparse.Namespace) -> Iterator[str]:

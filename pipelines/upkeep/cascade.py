@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -47,7 +48,7 @@ def _of(spec: DatasetSpec, head: Snapshot, gone: Mapping[str, pa.Array], seed: p
     first = spec.key[0] if spec.key else ""
     if seed is not None:
         columns[first] = seed
-    keys = pa.chunked_array([], pa.string())
+    keys: list[pa.Array] = []
     rows = 0
     names = [*dict.fromkeys((*columns, *([first] if first else [])))]
     for batch in head.scan(names, batch_size=65536) if columns else ():
@@ -57,8 +58,8 @@ def _of(spec: DatasetSpec, head: Snapshot, gone: Mapping[str, pa.Array], seed: p
             mask = named if mask is None else pc.or_(mask, named)
         rows += pc.sum(mask).as_py() or 0
         if first and pa.types.is_string(batch[first].type):
-            keys = pa.chunked_array([*keys.chunks, batch[first].filter(mask)], pa.string())
-    return GoneRows(rows, keys.unique() if rows else keys.combine_chunks())
+            keys.append(batch[first].filter(mask))
+    return GoneRows(rows, pa.chunked_array(keys, pa.string()).unique())
 
 
 def _parents(spec: DatasetSpec, head: Snapshot) -> list[tuple[str, str]]:
@@ -78,7 +79,7 @@ def _named(column: pa.Array, values: pa.Array) -> pa.Array:
     owners = pc.list_parent_indices(column).filter(
         pc.is_in(pc.list_flatten(column).cast(pa.string()), value_set=values)
     )
-    return pc.is_in(pa.array(range(len(column)), owners.type), value_set=owners)
+    return pc.is_in(pa.array(np.arange(len(column)), owners.type), value_set=owners)
 
 
 def delete_rows(

@@ -60,7 +60,7 @@ def _asked(snapshot: Snapshot, where: list[Where], names: list[str] | None) -> l
     condition = Conditions.of(where).sql(snapshot.schema, "documents")
     if names is None:
         return [condition or "true"]
-    parts = [one_of("id", part) for part in _parts(names)]
+    parts = [one_of("id", part) for part in _parts(names)] or ["false"]
     return [f"({condition}) AND {part}" if condition else part for part in parts]
 
 
@@ -82,7 +82,8 @@ def _once(tables: list[pa.Table]) -> pa.Table:
 
 def _whole_ids(snapshots: list[Snapshot], ids: Sequence[str], root: str) -> list[str]:
     """The ids that ``ids`` are, or are the beginnings of."""
-    every = sorted({one for snapshot in snapshots for one in snapshot.table(["id"])["id"].to_pylist()})
+    columns = [snapshot.table(["id"])["id"].unique() for snapshot in snapshots]
+    every = pa.chunked_array(columns, pa.string()).unique().sort()
     names = []
     for one in ids:
         if not isinstance(one, str) or not re.fullmatch("[0-9a-f]{4,64}", one):
@@ -90,8 +91,8 @@ def _whole_ids(snapshots: list[Snapshot], ids: Sequence[str], root: str) -> list
                 f"{str(one)[:60]!r} is no id of a document. Ids are hexadecimal; `mnemic export {root} documents` and "
                 "`mnemic search --json` show them."
             )
-        place = bisect.bisect_left(every, one)
-        matches = [name for name in every[place : place + 2] if name.startswith(one)]
+        place = bisect.bisect_left(every, one, key=pa.StringScalar.as_py)
+        matches = [name for name in every[place : place + 2].to_pylist() if name.startswith(one)]
         if len(matches) != 1:
             fault = "Several documents have ids that begin" if matches else "No document has an id that begins"
             raise QueryError(f"{fault} with {one} in {root}. Give more of it, or check the list of ids.")

@@ -14,7 +14,7 @@ from mnemic.suffixes.mapped import cache_folder
 from pipelines.steps.contracts import Context
 from pipelines.upkeep.dropping import end_releases
 from pipelines.upkeep.rewriting import needing
-from pipelines.upkeep.sought import Sought
+from pipelines.upkeep.sought import Search, Sought
 
 
 def end_affected(context: Context, run: str) -> None:
@@ -28,23 +28,19 @@ def end_affected(context: Context, run: str) -> None:
     if partials.snapshot() is not None:
         context.commit(lambda: partials.delete("true"))
         partials.forget_before(timedelta(0))
-    end_releases(context, affected(store, documents))
+    end_releases(context, affected(store, Sought.of(store, documents).search(store)))
     for folder in cache_folder(store.root).glob("suffixes-*"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def affected(store: Store, documents: list[str], newest: bool = False) -> list[str]:
-    """Names of the releases that need a file in which the ``documents`` stand; the newest, that has none, is left out.
+def affected(store: Store, search: Search, newest: bool = False) -> list[str]:
+    """Names of the releases that need a file with traces; the newest, that has none, is left out.
 
     With ``newest`` that counts too, as before the documents are taken out.
     """
     every = releases(store)
-    earlier = every if newest else every[:-1]
-    if not earlier:
-        return []
-    search = Sought.of(store, documents).search(store)
     names = []
-    for release in earlier:
+    for release in every if newest else every[:-1]:
         for name, version in release.versions.items():
             if name != NAME and needing(store[name].require(version), search.of(name)):
                 names.append(release.name)

@@ -7,7 +7,6 @@ output was made with them. Others, and what comes of documents that are kept aga
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -62,12 +61,11 @@ def _steps(base: Release, records: Mapping[str, Mapping[str, Any]]) -> Iterator[
             operator = section.operator(**{name: _tuple(value) for name, value in settings.items()})
         except (TypeError, MnemicError):  # the settings of another version
             continue
-        fields = json.loads(json.dumps(resolved_fields(operator)))
-        if stored["version"] != operator.version or stored["fields"] != fields:
+        record = Record(section.step_called, operator.version, resolved_fields(operator), stored["reads"])
+        if record.changes_from(stored):
             continue
         assert isinstance(section.step, Driven)
         shape = dataclasses.replace(section.step, optional=())
-        record = Record(section.step_called, operator.version, resolved_fields(operator), stored["reads"])
         yield step_of(dataclasses.replace(section, step=shape), operator, record)
 
 

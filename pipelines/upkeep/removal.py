@@ -31,7 +31,7 @@ from pipelines.upkeep.chosen import chosen, conditions
 from pipelines.upkeep.erasure import affected
 from pipelines.upkeep.finish import finish
 from pipelines.upkeep.intents import begin
-from pipelines.upkeep.learners import learners
+from pipelines.upkeep.learners import LearntFrom, learners
 from pipelines.upkeep.pinning import check_ended, pinnable
 from pipelines.upkeep.sought import Sought
 from pipelines.upkeep.writing import bank_at, writing
@@ -102,22 +102,20 @@ def remove(
     store = bank_at(bank, storage_options)
     selection = conditions(where, source, tenant)
     if dry_run:
-        return _planned(store, chosen(store, releases(store)[-1], selection, ids, erase, copies), erase)
+        return _planned(store, chosen(store, releases(store)[-1], selection, ids, erase, copies), erase).outcome
     with writing(store, "remove", sink) as context:
         newest = releases(context.store)[-1]
         documents = chosen(context.store, newest, selection, ids, erase, copies)
         plan = _planned(context.store, documents, erase)
-        if not plan.documents:
-            return plan
-        sought = Sought.of(context.store, documents["id"].to_pylist()) if erase else None
-        before = sought.search(context.store) if sought else None
+        if not plan.outcome.documents:
+            return plan.outcome
         intent = begin(context, "remove", {"release": newest.name, "erase": erase})
-        _note(context, documents, erase)
+        _note(context, documents, erase, plan.learnt)
         release = finish(context, intent)
-        plan = replace(plan, removal=context.run, release=release.name)
-        if sought is None or before is None:
-            return plan
-        return replace(plan, proof=_proven(context.store, sought, _pieces(before)))
+        outcome = replace(plan.outcome, removal=context.run, release=release.name)
+        if plan.sought is None:
+            return outcome
+        return replace(outcome, proof=_proven(context.store, plan.sought, plan.before))
 
 
 def readmit(
@@ -146,7 +144,17 @@ def readmit(
         return int(count)
 
 
-def _planned(store: Store, documents: pa.Table, erase: bool) -> Removed:
+@dataclass(frozen=True)
+class _Plan:
+    """The outcome as far as it is known before, who learnt, and what an erasure looks for: ``before`` pieces stand."""
+
+    outcome: Removed
+    learnt: list[LearntFrom]
+    sought: Sought | None = None
+    before: int = 0
+
+
+def _planned(store: Store, documents: pa.Table, erase: bool) -> _Plan:
     newest = releases(store)[-1]
     check_ended(store, newest, "remove")
     ids = documents["id"].combine_chunks()
@@ -166,22 +174,26 @@ def _planned(store: Store, documents: pa.Table, erase: bool) -> Removed:
         if "duplicate_of" in columns:
             again += pc.sum(pc.is_in(rest["duplicate_of"], value_set=ids)).as_py() or 0
     rows = {name: gone[name][1].rows for name in in_order(gone)}
-    shares = {one.name: one.share for one in learners(store, newest, ids)}
-    ended = tuple(affected(store, ids.to_pylist(), newest=True)) if erase and len(ids) else ()
-    return Removed(store.root, len(ids), rows, again, copies, shares, ended)
+    learnt = learners(store, newest, ids)
+    outcome = Removed(store.root, len(ids), rows, again, copies, {one.name: one.share for one in learnt})
+    if not erase or not len(ids):
+        return _Plan(outcome, learnt)
+    sought = Sought.of(store, ids.to_pylist())
+    search = sought.search(store)
+    ended = tuple(affected(store, search, newest=True))
+    return _Plan(replace(outcome, ended=ended), learnt, sought, search.pieces)
 
 
-def _note(context: Context, documents: pa.Table, erase: bool) -> None:
+def _note(context: Context, documents: pa.Table, erase: bool, memories: Sequence[LearntFrom]) -> None:
     """Write the rows of `removals`; one of a document that was removed before is taken up."""
     store, count = context.store, len(documents)
-    newest = releases(store)[-1]
     ids = documents["id"].combine_chunks()
     learnt: dict[str, list[str]] = {}
     tokens: dict[str, int] = {}
-    for one in learners(store, newest, ids):
+    for one in memories:
         for document, rows in one.documents.items():
             learnt.setdefault(document, []).append(one.id)
-            tokens[document] = rows
+            tokens[document] = max(rows, tokens.get(document, 0))  # a classifier learns from no tokens
     before = removal_rows(store[NAME].snapshot())
     earlier = {row["document"]: row for row in before.filter(pc.is_in(before["document"], value_set=ids)).to_pylist()}
     names = ids.to_pylist()
@@ -209,14 +221,10 @@ def _write(context: Context, rows: pa.Table) -> None:
     context.commit(lambda: removals.replace(REMOVALS, write_whole(removals, rows), {}, {}))
 
 
-def _pieces(search: Any) -> int:
-    return int(search.traces.texts.sum() + search.traces.tokens.sum())
-
-
 def _proven(store: Store, sought: Sought, before: int) -> Proof:
     """Raises ``BankError`` where a piece of an erased text is there still."""
     search = sought.search(store)
-    after, pieces = _pieces(search), len(sought.texts) + len(sought.tokens)
+    after, pieces = search.pieces, len(sought.texts) + len(sought.tokens)
     if after:
         raise BankError(
             f"{after:,} pieces of the erased documents still stand in {', '.join(search.places[:5])}. No release shows "

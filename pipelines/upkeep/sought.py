@@ -52,6 +52,11 @@ class Search:
     places: tuple[str, ...]
     files: int
 
+    @property
+    def pieces(self) -> int:
+        """Pieces of text and runs of tokens that stand somewhere."""
+        return int(self.traces.texts.sum() + self.traces.tokens.sum())
+
     def of(self, dataset: str) -> list[str]:
         """The files of a dataset that have traces, by their paths in it."""
         folder = f"{dataset}.lance/"

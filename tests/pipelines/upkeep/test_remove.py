@@ -1,10 +1,13 @@
 """Documents go with all that was made of them, do not come back, and the bank is as if they had never been there."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import pyarrow as pa
 import pytest
 from many_releases import kill_points, text_of
 
@@ -13,8 +16,13 @@ from mnemic.command import main
 from mnemic.dataset import Store
 from mnemic.dataset.lease import Lease
 from mnemic.errors import BankError, BankInUse, BuildUnfinished, QueryError
+from mnemic.removals import NAME
 from mnemic.verify import verify
+from pipelines.command.remove import _ids
+from pipelines.upkeep.chosen import COLUMNS
 from pipelines.upkeep.intents import unfinished
+from pipelines.upkeep.learners import LearntFrom
+from pipelines.upkeep.removal import _note
 
 GONE = ("alpha/copy.txt", "beta/changing.txt", "gamma/near.rst")
 """A document that two others fell to, one of a kind, and one that another fell to."""
@@ -161,12 +169,44 @@ def test_ids_copies_and_conditions_say_which(bank, tmp_path, capsys):
     copies = mnemic.remove(bank.bank, ids=[before[GONE[0]]["id"]], copies=True, dry_run=True)
     assert (copies.documents, copies.copies) == (2, 0), "one copy has the very same text, the other is in capitals"
     assert mnemic.remove(bank.bank, "locator = 'no/such.txt'").release == ""
+    assert mnemic.remove(bank.bank, ids=[]).release == ""
     assert len(mnemic.open_bank(bank.bank).releases()) == len(bank.names), "nothing was to do"
     wrong_ids, wrong_conditions = (["0123456789abcdef"], ["no id"], ["ab"]), (None, "length >= 0", "1; drop", "no = 1")
     for wrong in (*({"ids": ids} for ids in wrong_ids), *({"where": where} for where in wrong_conditions)):
         with pytest.raises(QueryError):
             mnemic.remove(bank.bank, **wrong)
     assert main(["remove", bank.bank, "--again", "all", "--erase"]) == QueryError.exit_code
+
+
+@pytest.mark.parametrize("place", ["ids.txt", "link.txt", "-"])
+def test_ids_come_from_a_file_a_link_or_standard_input_and_none_is_cut_off(place, tmp_path, monkeypatch):
+    names = [f"{number:032x}" for number in range(3)]
+    content = "\n".join(names)
+    (tmp_path / "ids.txt").write_text(content)
+    (tmp_path / "link.txt").symlink_to("ids.txt")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content.encode())))
+    assert _ids(place) == names
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content.encode())))
+    monkeypatch.setattr("pipelines.command.remove.MOST_BYTES", len(content) - 1)
+    with pytest.raises(QueryError, match="into several files"):
+        _ids(place)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_tokens_of_the_store_are_noted_in_whatever_order_memories_stand(tmp_path, order):
+    memories = [
+        LearntFrom("trained", "trained", {"a": 5}, 0.5),
+        LearntFrom("quality", "quality", {"a": 0, "b": 0}, 1.0),
+    ]
+    columns = {name: [f"{name} of a", f"{name} of b"] for name in COLUMNS if name != "id"}
+    context = SimpleNamespace(store=Store(tmp_path), run="one", commit=lambda action: action())
+    _note(context, pa.table({"id": ["a", "b"], **columns}), False, memories[::order])
+    rows = context.store[NAME].require().table(["document", "rows", "memories"]).to_pylist()
+    assert rows == [
+        {"document": "a", "rows": 5, "memories": ["quality", "trained"]},
+        {"document": "b", "rows": 0, "memories": ["quality"]},
+    ]
 
 
 def test_a_removed_document_tells_when_it_was_removed(bank, capsys):
