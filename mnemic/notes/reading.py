@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
+from mnemic.conditions.values import moment
 from mnemic.errors import QueryError
 from mnemic.notes.datasets import NOTES, NOTES_SPEC
 from mnemic.notes.history import Note, as_of, history
@@ -52,12 +53,5 @@ def notes_where(
     with fitting(view, "The notes"):
         notes = history(view.table(NOTES_SPEC.name, columns, condition).to_pylist())
     if at is not None:
-        return as_of(notes, _instant(at))
+        return as_of(notes, moment(at, "as_of").replace(tzinfo=UTC))
     return notes if closed else [note for note in notes if note.state == "current"]
-
-
-def _instant(time: datetime | date) -> datetime:
-    """A day is its beginning; a time without a zone is one of UTC."""
-    if not isinstance(time, datetime):
-        return datetime(time.year, time.month, time.day, tzinfo=UTC)
-    return time.astimezone(UTC) if time.tzinfo is not None else time.replace(tzinfo=UTC)

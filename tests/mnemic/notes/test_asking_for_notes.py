@@ -1,7 +1,7 @@
 """The notes of a bank: asked by subject and time, found by words, and shown by the command."""
 
 import json
-from datetime import date
+from datetime import date, datetime, timedelta, timezone
 
 import pytest
 from scripted_server import ScriptedServer
@@ -34,6 +34,12 @@ def test_words_find_the_notes_that_hold_of_one_tenant_within_a_budget(bank):
     assert then.value == "Paris", "what held then, though a later one ended it"
     assert bank.find_notes("moved", words=3) == []
     assert bank.find_notes("zebra") == [] == bank.find_notes("moved", tenant="nobody")
+
+
+@pytest.mark.parametrize("time", [datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))), "yesterday", 5])
+def test_a_moment_that_is_none_is_a_sentence(bank, time):
+    with pytest.raises(QueryError, match="as_of"):
+        bank.notes(as_of=time)
 
 
 def test_a_note_that_only_repeats_a_shown_text_is_left_out(bank):
