@@ -8,7 +8,9 @@ them: bits of the merged checkpoint, the time of a fetch, and a batch of many to
 `--quick` trains on 24,000 tokens with one seed and one learning rate, so it is no claim. A whole run has 400,000 tokens
 and three seeds, and takes learning rates from validation documents: many hours.
 
-Expected on machine C of LOG.md (2 cores of an Intel Xeon): nothing yet, since it has not been run there.
+Expected on machine C of LOG.md (2 cores of an Intel Xeon) of `--quick`, one thread: about 6 minutes of processor time;
+perplexity 12.57 alone, 12.47 with the blocks of its topic, 12.48 with another topic's, 12.21 with the control and 11.95
+with LoRA. No block of a node gets more than 6 steps there, and rates rise over 10. The whole has not been run.
 """
 
 from __future__ import annotations

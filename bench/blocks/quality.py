@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from bench.blocks.corpus import MODEL, PREFIX, ROWS, build, recipe
+from bench.blocks.corpus import MODEL, ROWS, build, recipe
 from bench.blocks.lora import LoraUpdates, trained_lora
 from bench.report import Row, tell
 from mnemic import languagemodel
@@ -17,7 +17,7 @@ from mnemic.memories.blocks import StoredBlocks
 from mnemic.mixture import perplexity
 from mnemic.splits import TEST, VALIDATION
 from operators.blocks.operator import TrainBlocks
-from pipelines.evaluate.blocks import RoutedDocument, losses_at, other_topic, routed_documents
+from pipelines.evaluate.blocks import PREFIX, RoutedDocument, losses_at, other_topic, routed_documents
 from pipelines.evaluate.bootstrap import bootstrap
 from pipelines.recipe import load_recipe
 from pipelines.steps.block_texts import BlockTexts

@@ -56,6 +56,19 @@ class Projections:
         return up, None if self.gate is None else _weight(self.gate), down
 
 
+def product(
+    activation: Callable[[torch.Tensor], torch.Tensor],
+    hidden: torch.Tensor,
+    up: torch.Tensor,
+    gate: torch.Tensor | None,
+    down: torch.Tensor,
+) -> torch.Tensor:
+    """What rows add for ``hidden`` [..., positions, hidden], of that shape; ``gate`` None: a family without one."""
+    wide = hidden @ up.mT
+    wide = activation(wide) if gate is None else activation(hidden @ gate.mT) * wide
+    return wide @ down
+
+
 class Rows:
     """The path of rows ``up``, ``gate`` (None: no gate) and ``down``, each [r, hidden] or [groups, r, hidden].
 
@@ -84,7 +97,7 @@ class Rows:
         """What the rows add, [batch, positions, hidden], for ``hidden`` of that shape."""
         up, gate, down = self._parts(hidden)
         if self.number is None:
-            return self._product(hidden, up, gate, down)
+            return product(self.activation, hidden, up, gate, down)
         prompt = self.prompt()
         if prompt is None:
             raise ModelError("Each row of a batch has rows of its own here; call the whole model, not its blocks.")
@@ -92,14 +105,14 @@ class Rows:
         if groups is None:
             each = prompt.repeats(self.number, batch)
             together = hidden.reshape(self.number, each * hidden.shape[1], hidden.shape[2])
-            return self._product(together, up, gate, down).view(hidden.shape)
+            return product(self.activation, together, up, gate, down).view(hidden.shape)
         chosen = self._checked(prompt.chosen(self, groups) if callable(groups) else groups)
         chosen = chosen.repeat_interleave(prompt.repeats(len(chosen), batch))
         added = hidden.new_zeros(hidden.shape)
         for group in sorted({*chosen.tolist()} - {-1}):
             rows = (chosen == group).nonzero()[:, 0].to(hidden.device)
             own = None if gate is None else gate[group]
-            added = added.index_copy(0, rows, self._product(hidden[rows], up[group], own, down[group]))
+            added = added.index_copy(0, rows, product(self.activation, hidden[rows], up[group], own, down[group]))
         return added
 
     def _checked(self, groups: Any) -> torch.Tensor:
@@ -115,13 +128,6 @@ class Rows:
                 f"{chosen.tolist()}; choose among the rows that were given."
             )
         return chosen
-
-    def _product(
-        self, hidden: torch.Tensor, up: torch.Tensor, gate: torch.Tensor | None, down: torch.Tensor
-    ) -> torch.Tensor:
-        wide = hidden @ up.mT
-        wide = self.activation(wide) if gate is None else self.activation(hidden @ gate.mT) * wide
-        return wide @ down
 
     def _parts(self, like: torch.Tensor) -> Any:
         import torch

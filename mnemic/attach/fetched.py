@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mnemic.attach.feedforward import Projections
+from mnemic.attach.feedforward import Projections, product
 from mnemic.attach.generation import Prompt
 from mnemic.errors import ModelError
 
@@ -68,20 +68,16 @@ class ChosenRows:
         added = None
         for (rows, _), block in zip(chosen.members, chosen.placed(hidden), strict=True):
             parts = block[self.number]
+            matrices = (parts[0], parts[1] if len(parts) == 3 else None, parts[-1])
             if len(rows) == chosen.rows:
-                product = self._product(hidden, parts)
-                added = product if added is None else added + product
+                more = product(self.activation, hidden, *matrices)
+                added = more if added is None else added + more
                 continue
             lines = torch.tensor(
                 [row * repeats + beam for row in rows for beam in range(repeats)], device=hidden.device
             )
             added = hidden.new_zeros(hidden.shape) if added is None else added
-            added = added.index_add(0, lines, self._product(hidden[lines], parts))
+            added = added.index_add(0, lines, product(self.activation, hidden[lines], *matrices))
         if added is None:
             return hidden.new_zeros(hidden.shape)
         return added if self.weight == 1.0 else added * self.weight
-
-    def _product(self, hidden: torch.Tensor, parts: torch.Tensor) -> torch.Tensor:
-        wide = hidden @ parts[0].mT
-        wide = self.activation(wide) if len(parts) == 2 else self.activation(hidden @ parts[1].mT) * wide
-        return wide @ parts[-1]

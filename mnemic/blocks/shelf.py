@@ -31,7 +31,6 @@ class BlockShelf:
         self, view: View, layout: BlockLayout, *, resident: int = RESIDENT, cache_bytes: int = CACHE_BYTES
     ) -> None:
         self.view, self.layout, self.resident, self.cache_bytes = view, layout, resident, cache_bytes
-        self.reads = 0
         self._place = self._places()
         self._coarse: dict[str, torch.Tensor] = {}
         self._deep: OrderedDict[str, torch.Tensor] = OrderedDict()
@@ -66,11 +65,6 @@ class BlockShelf:
         """Rows of the block ``path``."""
         return self._place[path][1]
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the blocks that are in memory."""
-        return sum(block.numel() * block.element_size() for block in (*self._coarse.values(), *self._deep.values()))
-
     def block(self, path: str) -> torch.Tensor:
         """The block ``path``, [layers, parts, rows, width]. Raises `BankError` where there is none."""
         with self._lock:
@@ -81,6 +75,8 @@ class BlockShelf:
         return self._fetched(path) if block is None else block
 
     def _fetched(self, path: str) -> torch.Tensor:
+        import torch
+
         if path not in self._place:
             raise BankError(
                 f"{self.view.path} has no block {one_line(path, 40)!r}: only nodes with enough text have one. Give one "
@@ -88,9 +84,9 @@ class BlockShelf:
             )
         place, rows = self._place[path]
         cell = self.view.dataset("blocks").take([place], ["weights"])["weights"][0].as_py()
-        block = self.layout.unpacked(cell, rows, one_line(path, 40))
+        with torch.inference_mode(False):  # whoever fetches it first, a later pass may need gradients
+            block = self.layout.unpacked(cell, rows, one_line(path, 40))
         with self._lock:
-            self.reads += 1
             if level_of(path) <= self.resident:
                 self._coarse[path] = block
                 return block

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mnemic import languagemodel
-from mnemic.attach.feedforward import Projections
+from mnemic.attach.feedforward import Projections, product
 from mnemic.ids import hash_parts
 from mnemic.memories.weights import pack
 from operators.blocks.frozen import FrozenModel, LowerStates
@@ -112,11 +112,10 @@ class TrainedBlocks(nn.Module):
             added = None
             for name in path:
                 own = [self.matrices[_key(name, layer, part)].to(hidden.dtype) for part in self.parts]
-                wide = hidden @ own[0].mT
-                wide = activation(wide) if len(own) == 2 else activation(hidden @ own[1].mT) * wide
-                added = wide @ own[-1] if added is None else added + wide @ own[-1]
+                more = product(activation, hidden, own[0], own[1] if len(own) == 3 else None, own[-1])
+                added = more if added is None else added + more
             assert added is not None
-            return cast(Tensor, added)
+            return added
 
         return add
 

@@ -70,8 +70,8 @@ class BlockTraining:
 
         if not sequences.predicting.any():
             raise StepError("A job of blocks has no text; give the bank more documents of split 'store'.")
-        up, gate, _ = Projections.of(layers_of(model.model)[0]).rows()
-        config = TrainedBlocksConfig(dict(blocks), list(model.layers), up.shape[1], gate is not None)
+        shape = ModelShape.of(model.model, model.layers)
+        config = TrainedBlocksConfig(dict(blocks), list(shape.layers), shape.width, shape.gated)
         if state is None:
             memory = TrainedBlocks(config)
             memory.start(model.model, settings.seed)

@@ -126,7 +126,10 @@ def evaluate(
         doing("repeated spans")
     repeated = repeated_spans(index_of(opened.view)) if has_suffixes(opened.view) else None
     infos = of_models(opened.memories())
-    topical = tuple(block_perplexities(opened)) if blocks and any(info.name == BLOCKS for info in infos) else ()
+    blocks = blocks and any(info.name == BLOCKS for info in infos)
+    if blocks:
+        doing("perplexity with blocks of topics")
+    topical = tuple(block_perplexities(opened)) if blocks else ()
     if not infos or "datastore" not in opened.view:
         return Evaluation(
             opened.path, opened.release.name, digest, counts, repeats, {}, {}, (), blocks=topical, repeated=repeated

@@ -197,6 +197,18 @@ def test_weight_0_is_the_model_and_a_weight_scales(bank, model, tokenizer):
     assert torch.equal(logits(model, ids), plain)
 
 
+def test_blocks_that_were_fetched_for_inference_serve_a_model_that_trains(bank, model, tokenizer):
+    ids = ids_of(tokenizer, TEXT)
+    with bank.attached(model, "blocks", tokenizer=tokenizer) as lm:
+        inferred = logits(lm, ids)
+        model.requires_grad_(True)
+        trained = lm(input_ids=ids).logits
+        trained.logsumexp(-1).sum().backward()
+    assert torch.equal(trained, inferred)
+    gradient = model.get_input_embeddings().weight.grad
+    assert torch.isfinite(gradient).all() and gradient.abs().sum() > 0
+
+
 def test_generation_with_a_cache_and_beams_keeps_the_blocks_of_its_prompt(bank, model, tokenizer):
     ids, ways = ids_of(tokenizer, TEXT, OTHER), leaves(bank, 2)
     options = {"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False, "pad_token_id": 0}
