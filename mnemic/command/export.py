@@ -19,6 +19,7 @@ from mnemic.dataset import Snapshot
 from mnemic.errors import QueryError
 from mnemic.kept import KEPT
 from mnemic.view import readable_condition
+from mnemic.whole_file import whole_file
 
 SUMMARY = "kept documents, events or pairs as Parquet or JSON Lines"
 EXAMPLES = """  mnemic export memory/notes events events.jsonl
@@ -53,13 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
     if target.suffix not in (".parquet", ".jsonl"):
         print(f"mnemic: {target} should end in .parquet or .jsonl, so that its form is known.", file=sys.stderr)
         return 2
-    partial = target.with_name(target.name + ".partial")
-    try:
-        with readable_condition(where if arguments.where else None, snapshot, arguments.dataset):
-            rows = _write(snapshot, columns, where, partial, target.suffix)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    condition = readable_condition(where if arguments.where else None, snapshot, arguments.dataset)
+    with whole_file(target) as partial, condition:
+        rows = _write(snapshot, columns, where, partial, target.suffix)
     print(f"{rows:,} rows of {arguments.dataset} written to {target}")
     return 0
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mnemic.bank import open_bank
 from mnemic.terminal import say
+from mnemic.whole_file import whole_file
 
 SUMMARY = "one page about a bank: funnel, duplicates, events, clusters, memories, costs"
 EXAMPLES = """  mnemic report memory/notes                           writes notes-RELEASE.html here
@@ -30,11 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     name = os.path.basename(bank.path.rstrip("/")) or "bank"
     target = Path(arguments.out or f"{name}-{bank.release.name}.html")
     content = report(bank, against).encode()
-    partial = target.with_name(target.name + ".partial")
-    try:
+    with whole_file(target) as partial:
         partial.write_bytes(content)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
     say(f"{target}, {len(content) / 1e3:,.0f} kB, from release {bank.release.name}: open it in a browser")
     return 0

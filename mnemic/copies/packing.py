@@ -18,6 +18,7 @@ from mnemic.dataset import Store
 from mnemic.dataset.files import fetched
 from mnemic.errors import BankError
 from mnemic.release import find_release, release_rows
+from mnemic.whole_file import whole_file
 
 FORMAT = 1
 """Version of the form of archives; one with a larger number is refused."""
@@ -59,19 +60,14 @@ def pack(
         return archive
     row = next(row for row in release_rows(store) if row["release"] == chosen.name)
     listing = _listing(store, row, files)
-    partial = target.with_name(f"{target.name}.partial")
-    try:
-        with partial.open("wb") as out:
-            _add(out, LISTING, [listing], len(listing))
-            for number, one in enumerate(files):
-                _pack_file(out, store, one)
-                progress(number + 1, len(files))
-            out.write(END)
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(target) as partial, partial.open("wb") as out:
+        _add(out, LISTING, [listing], len(listing))
+        for number, one in enumerate(files):
+            _pack_file(out, store, one)
+            progress(number + 1, len(files))
+        out.write(END)
+        out.flush()
+        os.fsync(out.fileno())
     return archive
 
 

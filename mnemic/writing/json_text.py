@@ -69,7 +69,7 @@ def _refused(name: str) -> Any:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > 16:
+    if len(digits.lstrip("-")) > 15:
         raise Malformed("the answer holds a number of more than 15 digits")
     return int(digits)
 

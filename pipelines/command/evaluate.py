@@ -7,6 +7,7 @@ import json
 from functools import partial
 
 from mnemic.bank import open_bank
+from mnemic.errors import QueryError
 from mnemic.facts import consistent
 from mnemic.memories.kinds import is_known, kind
 from mnemic.schema import LEVELS
@@ -63,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    _check_together(arguments)
     if arguments.canaries:
         return _canaries(arguments)
     if arguments.forgotten:
@@ -89,6 +91,16 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"{bank.path}  release {bank.release.name}")
         say("\n\n".join([*(shown_recall(one) for one in recalls), *_shown_skipped(skipped)]))
     return 0
+
+
+def _check_together(arguments: argparse.Namespace) -> None:
+    """Raise ``QueryError`` where one option would leave out another in silence."""
+    together = [name for name in ("questions", "canaries", "forgotten", "speed", "blocks") if getattr(arguments, name)]
+    if len(together) > 1 and together != ["speed", "blocks"]:
+        options = [f"--{name}" for name in together]
+        raise QueryError(f"{' and '.join(options)} are evaluations of their own. Run `mnemic eval` once for each.")
+    if arguments.level and not arguments.questions:
+        raise QueryError("--level is of a search for evidence. Give --questions FILE too.")
 
 
 def _canaries(arguments: argparse.Namespace) -> int:

@@ -198,3 +198,16 @@ def test_a_build_says_at_a_terminal_that_it_starts_before_anything_is_imported(m
         monkeypatch.setattr("sys.stderr", stream)
         assert main(words) == 2
         assert stream.getvalue().startswith("mnemic build: starting\r\x1b[2K") == seen
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        (["--canaries", "--questions", "q.jsonl"], "--questions and --canaries are evaluations of their own"),
+        (["--forgotten", "--speed"], "--forgotten and --speed are evaluations of their own"),
+        (["--level", "turn"], "Give --questions FILE"),
+    ],
+)
+def test_no_option_of_eval_leaves_out_another_in_silence(options, fault, capsys):
+    assert main(["eval", "nowhere", *options]) != 0
+    assert fault in capsys.readouterr().err

@@ -48,6 +48,7 @@ def test_an_answer_of_the_schema_is_its_value_also_in_a_fence():
         ('{"n": [1], "share": -Infinity}', "holds -Infinity"),
         ('{"n": [1], "share": 1e999}', "too long"),
         ('{"n": [' + "9" * 5000 + "]}", "more than 15 digits"),
+        ('{"n": [' + "9" * 16 + "]}", "more than 15 digits"),
         ("[" * 100_000 + "]" * 100_000, "nested deeper"),
         ("x" * ((1 << 20) + 1), "more than 1,048,576"),
         ('{"n": ["' + '\\"' * 500_000, "no JSON"),
