@@ -9,7 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from tiny_bank import EVERY_SECTION, TinyBank
+
+settings.register_profile("untimed", deadline=None)  # beside other work an example takes any time
+settings.load_profile("untimed")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import struct
 import tarfile
 import zipfile
@@ -42,6 +43,9 @@ LONGEST_HEADER = 1 << 20
 
 ZIP, GZIP, BZIP2, XZ, ZSTD = b"PK\3\4", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"
 _ENDINGS = {GZIP: (".gz", ".tgz"), BZIP2: (".bz2", ".tbz2", ".tbz"), XZ: (".xz", ".txz"), ZSTD: (".zst", ".zstd")}
+_BLOCK = re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)")
+"""How a file of bzip2 begins, with a block or with its end."""
+
 _ENCRYPTED = 1
 _RAISED = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, struct.error),
@@ -52,7 +56,16 @@ _COPY = "copy or pack it again."
 
 def recognise(name: str, head: bytes) -> bool:
     """Their magic; a tar has it behind its first name. A file of OpenDocument is a zip, and no archive."""
-    return not open_document(head) and (head.startswith((ZIP, b"PK\5\6", *_ENDINGS)) or _is_tar(head))
+    packed = _magic(name, head) is not None or head.startswith(b"PK\5\6") or _is_tar(head)
+    return packed and not open_document(head)
+
+
+def _magic(name: str, head: bytes) -> bytes | None:
+    """The magic that ``head`` begins with. That of bzip2 is three letters: text that they begin is none."""
+    magic = next((one for one in (ZIP, *_ENDINGS) if head.startswith(one)), None)
+    if magic == BZIP2 and not _BLOCK.match(head) and not name.lower().endswith(_ENDINGS[BZIP2]):
+        return None
+    return magic
 
 
 def _is_tar(head: bytes) -> bool:
@@ -127,7 +140,7 @@ class Archives(Inside):
     ) -> Iterator[Document | Reject]:
         head = file.read(512)
         file.seek(0)
-        magic = next((one for one in (ZIP, *_ENDINGS) if head.startswith(one)), None)
+        magic = _magic(locator, head)
         try:
             if magic == ZIP or head.startswith(b"PK\5\6"):
                 yield from self._zip(file, locator, limit, depth, budget)

@@ -93,6 +93,13 @@ def test_a_compressed_file_is_the_file(ending, tmp_path):
     assert results[0].locator == f"rows.jsonl{ending}!rows.jsonl#1"
 
 
+@pytest.mark.parametrize("name", ["rows.jsonl", "notes.txt", "rows.jsonl.bz2"])
+@pytest.mark.parametrize("size", [0, 1, 100])
+def test_bzip2_is_known_by_more_than_three_letters(name, size):
+    assert archives.recognise(name, bz2.compress(b"a" * size))
+    assert archives.recognise(name, b"BZhivago, said the doctor") == name.endswith(".bz2")
+
+
 @pytest.mark.parametrize("ending", [".gz", ".bz2", ".xz", ".zst"])
 def test_of_a_file_that_is_cut_off_the_beginning_is_read(ending, tmp_path):
     lines = "".join(f'{{"text": "line {n} {os.urandom(20).hex()}"}}\n' for n in range(20_000)).encode()

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from pipelines.sources import json_values
 from pipelines.sources.contracts import Document, Reject
-from pipelines.sources.folder import Folder
+from pipelines.sources.folder import TEXT_KINDS, Folder
+from pipelines.sources.recognise import recognised, unreadable
 from pipelines.sources.text import is_blank
 
 Found = Document | Reject
@@ -240,7 +241,9 @@ def test_every_line_is_a_document_or_a_reject(
     entries = list(source.read(item, limit))
     assert entries == list(source.read(item, limit))
     content = path.read_bytes()
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+    form = recognised("any.jsonl", content)
+    foreign = bool(unreadable(content)) or (form is not None and form.kind not in TEXT_KINDS)
+    if foreign or content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return
     expected: dict[str, str | None] = {}
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
