@@ -216,6 +216,13 @@ _DATASETS = (
         export=False,
     ),
     DatasetSpec(
+        "slots",
+        schemas.slots,
+        key=("slot",),
+        parents=(Parent("documents", "", "stale"),),
+        export=False,
+    ),
+    DatasetSpec(
         "metrics",
         schemas.METRICS,
         key=("memory", "step", "metric"),

@@ -252,6 +252,20 @@ BLOCKS = pa.schema(
 """Feed-forward blocks: rows that widen the feed-forward layers of a language model for texts of a topic."""
 
 
+def slots(size: int) -> pa.Schema:
+    """Schema of `slots`: rows of a table beside a language model's layers, of ``size`` bytes each (`mnemic.slots`).
+
+    A slot that no text of the training fired has no row, and adds nothing.
+    """
+    return pa.schema(
+        [
+            pa.field("slot", pa.int64(), nullable=False),  # its place in the table
+            pa.field("uses", pa.int64(), nullable=False),  # how often the training text fired it, in the last epoch
+            pa.field("value", pa.binary(size), nullable=False),  # little-endian, in the type that its memory says
+        ]
+    )
+
+
 def lists(dimension: int) -> pa.Schema:
     """Schema of `lists`: how the keys of the store were divided to be searched; no rows where each is compared.
 
