@@ -260,7 +260,8 @@ def slots(size: int) -> pa.Schema:
     return pa.schema(
         [
             pa.field("slot", pa.int64(), nullable=False),  # its place in the table
-            pa.field("uses", pa.int64(), nullable=False),  # how often the training text fired it, in the last epoch
+            pa.field("uses", pa.int64(), nullable=False),  # how often the training text fires it
+            pa.field("sequences", pa.int64(), nullable=False),  # of the training text that fire it
             pa.field("value", pa.binary(size), nullable=False),  # little-endian, in the type that its memory says
         ]
     )

@@ -24,7 +24,7 @@ from operators.slots.row_adam import RowAdam
 from operators.slots.table import TrainedTable
 from operators.train.cost import matrix_flops
 
-_TABLE = ("slots", "values", "uses")
+_TABLE = ("slots", "values")
 
 
 class TrainedSlots:
@@ -49,15 +49,13 @@ class TrainedSlots:
 
     def state_dict(self) -> dict[str, Tensor]:
         slots = self.table.rows()
-        own = dict(zip(_TABLE, (slots, self.table.values(slots), self.table.uses[slots]), strict=True))
-        return {**self.finders.state_dict(), **own}
+        return {**self.finders.state_dict(), "slots": slots, "values": self.table.values(slots)}
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Take up those of `state_dict`; rows that they do not have stay as they started."""
         self.finders.load_state_dict({name: value for name, value in tensors.items() if name not in _TABLE})
-        slots, values, uses = (tensors[name].to(self.table.uses.device) for name in _TABLE)
+        slots, values = (tensors[name].to(self.table.uses.device) for name in _TABLE)
         self.table.take(slots, values)
-        self.table.uses[slots] = uses
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         return self.finders.named_parameters()

@@ -5,6 +5,9 @@ Nothing here looks at all rows, so a step costs as much for a large table as for
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -26,6 +29,7 @@ class TrainedTable:
         self.touched = torch.zeros(layout.slots, dtype=torch.bool, device=device)
         self.open: Tensor | None = None
         self._fetched: list[tuple[Tensor, list[Tensor]]] = []
+        self._watching: list[Tensor] | None = None
 
     def start(self, seed: int, spread: float) -> None:
         """Draw the values from ``seed``: rows up of experts as widely as the model's own, ``spread``; rows down are 0.
@@ -36,7 +40,18 @@ class TrainedTable:
         width = spread if self.layout.layout == EXPERTS else self.layout.value**-0.5
         self.parts[0].copy_(torch.empty(self.parts[0].shape).normal_(0, width, generator=draw))
 
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[list[Tensor]]:
+        """The slots of every `fetch` while the block runs, int64 [n, fired] each; the caller may clear the list."""
+        self._watching = []
+        try:
+            yield self._watching
+        finally:
+            self._watching = None
+
     def fetch(self, slots: Tensor) -> tuple[list[Tensor], Tensor]:
+        if self._watching is not None:
+            self._watching.append(slots)
         different, places, counts = torch.unique(slots, return_inverse=True, return_counts=True)
         rows = [part[different] for part in self.parts]
         if torch.is_grad_enabled():

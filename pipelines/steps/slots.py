@@ -220,30 +220,32 @@ class SlotsStep(RecordedStep):
         model: Any,
         tokenizer: Any,
     ) -> WrittenEpoch:
+        from mnemic.slots.finders import usage
         from mnemic.slots.rows import packed as packed_values
+        from operators.slots.continual import slot_use
         from operators.train.checkpoint import memory_tensors
 
         layout, own = training.memory.config, memory_tensors(checkpoint.state)
         form = schema.slots(layout.size)
-        columns = [own["slots"].numpy(), own["uses"].numpy(), packed_values(own["values"], layout)]
-        table = pa.Table.from_arrays([pa.array(column) for column in columns], schema=form)
+        use, slots = slot_use(training.student(states)), own["slots"]
+        counts = [column.numpy() for column in (slots, use.uses[slots], use.sequences[slots])]
+        table = pa.Table.from_arrays([*map(pa.array, counts), packed_values(own["values"], layout)], schema=form)
         lock = languagemodel.lock(model, tokenizer)
         computed = replace(record, found={"function": lock.pop("function")})  # no part of a bank's digest
-        rounded = replace(
-            checkpoint, metrics={**checkpoint.metrics, "rounding_loss": training.rounding_loss(states), "weight": 1.0}
-        )
+        measured = {"rounding_loss": training.rounding_loss(states), "weight": 1.0, "sequences": float(use.total)}
+        whole = replace(checkpoint, metrics=checkpoint.metrics | measured | usage(use.uses))
         row = {
-            **self._row(computed, rounded, training.memory.to_bytes()),
+            **self._row(computed, whole, training.memory.to_bytes()),
             "id": hash_parts("memory", record.state, self.memory),
             "final": True,
             "config": json.dumps(layout.config() | {"sequence": self.operator.sequence}, sort_keys=True),
             "lock": json.dumps(lock, sort_keys=True),
         }
         faults.reach(self.name, "before-write")
-        slots = tuple(write_whole(store["slots"], table))
+        rows = tuple(write_whole(store["slots"], table))
         memory = _written(store, "memories", pa.Table.from_pylist([row], schema=MEMORIES), MEMORIES)
         faults.reach(self.name, "after-write")
-        return WrittenEpoch(checkpoint.epoch, True, (), memory, slots, layout.size, len(table))
+        return WrittenEpoch(checkpoint.epoch, True, (), memory, rows, layout.size, len(table))
 
     def _row(self, record: Record, checkpoint: Checkpoint, weights: bytes) -> dict[str, Any]:
         return {
