@@ -18,14 +18,17 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
+from bench.blocks.continual import continual_rows
 from bench.blocks.costs import cost_rows, exact_rows
 from bench.blocks.quality import quality_rows
+from bench.blocks.slots import slot_rows
 from bench.report import Row, main
 
 
 def measure(quick: bool) -> list[Row]:
-    rows, bank = quality_rows(quick)
-    rows = [*rows, *exact_rows(bank), *cost_rows(bank)]
+    rows, trained = quality_rows(quick)
+    bank = trained.bank
+    rows = [*rows, *continual_rows(quick, trained), *exact_rows(bank), *cost_rows(bank), *slot_rows()]
     return [replace(row, must=None, goal=None) for row in rows] if quick else rows
 
 
