@@ -20,6 +20,7 @@ from mnemic import schema as schemas
 from mnemic.errors import BankError
 from mnemic.facts import ADVICE, check_types, mapping
 from mnemic.links.datasets import EDGES
+from mnemic.slots.datasets import slots
 
 NAME = re.compile("[a-z][a-z0-9_-]{0,99}")
 """Of a dataset. Its folder in the bank is named after it, so a name leads to no other place."""
@@ -213,6 +214,13 @@ _DATASETS = (
         key=("path",),
         parents=(Parent("clusters", "path", "redo"), Parent("documents", "", "stale")),
         bookkeeping=frozenset({"state"}),
+        export=False,
+    ),
+    DatasetSpec(
+        "slots",
+        slots,
+        key=("slot",),
+        parents=(Parent("documents", "", "stale"),),
         export=False,
     ),
     DatasetSpec(

@@ -46,6 +46,7 @@ from operators.pii import operator as pii
 from operators.quality import operator as quality
 from operators.sections import Learn, Section
 from operators.segment import operator as segment
+from operators.slots import operator as slots
 from operators.subset import operator as subset
 from operators.teacher import neighbours
 from operators.teacher import operator as teacher
@@ -93,6 +94,7 @@ BUILT_IN: tuple[Section, ...] = (
     mlp.CONTROL,
     decoder.SECTION,
     blocks.SECTION,
+    slots.SECTION,
     gate.SECTION,
 )
 

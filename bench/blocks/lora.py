@@ -8,29 +8,30 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from bench.blocks.text import Opened
 from mnemic import languagemodel
 from mnemic.attach.feedforward import Projections
 from operators.blocks.frozen import FrozenModel
 from operators.blocks.operator import TrainBlocks
-from operators.blocks.packing import PackedSequences
-from operators.blocks.student import BlockStudent, TrainedBlocks, TrainedBlocksConfig
+from operators.blocks.sequences import SequenceStudent
+from operators.train.cost import matrix_flops
 from operators.train.group import SingleProcess
 from operators.train.loop import train
 
 
 @dataclass(frozen=True)
 class LoraConfig:
-    """``rows`` are counted as those of a block are."""
+    """Updates of ``rank`` for the projections of ``layers``."""
 
     rank: int
     layers: list[int]
-    rows: dict[str, int] = field(default_factory=lambda: {"control": 1})
 
 
 class LoraUpdates(nn.Module):
@@ -60,9 +61,6 @@ class LoraUpdates(nn.Module):
     def to_bytes(self) -> bytes:
         return b""
 
-    def count_step(self, paths: Any) -> None:
-        """Nobody asks for steps here."""
-
     @contextlib.contextmanager
     def hung(self) -> Iterator[None]:
         """The updates beside their projections while the block runs."""
@@ -79,19 +77,21 @@ class LoraUpdates(nn.Module):
         return hook
 
 
-class LoraStudent(BlockStudent):
-    """Reads the sequences as the control does, with the updates in the place of its block."""
+class LoraStudent(SequenceStudent):
+    """Sequences that train the updates."""
 
-    def __init__(self, updates: LoraUpdates, settings: TrainBlocks, model: FrozenModel, *texts: Any) -> None:
-        control = TrainedBlocksConfig({"control": 1}, list(model.layers), model.head.shape[1], True)
-        super().__init__(settings, TrainedBlocks(control), model, *texts)
-        self.memory = cast(Any, updates)
-        updates.frozen_head = (model.head,)
+    memory: LoraUpdates
 
-    @contextlib.contextmanager
-    def _hung(self, path: Any) -> Iterator[None]:
-        with cast(LoraUpdates, self.memory).hung():
-            yield
+    @property
+    def matrices(self) -> list[nn.Parameter]:
+        return list(self.memory.matrices.values())
+
+    @property
+    def flops(self) -> float:
+        return self.frozen_flops + matrix_flops(self.matrices, self.rows)
+
+    def hung(self, inputs: Any) -> AbstractContextManager[None]:
+        return self.memory.hung()
 
 
 def _projections(layer: Any) -> list[tuple[str, Any]]:
@@ -106,14 +106,13 @@ def rank_of(model: Any, layers: tuple[int, ...], parameters: int) -> int:
     return max(1, round(parameters / (each * len(layers))))
 
 
-def trained_lora(
-    model: Any, layers: tuple[int, ...], sequences: PackedSequences, settings: TrainBlocks, parameters: int
-) -> LoraUpdates:
-    """Trained on ``sequences`` for the epochs of ``settings``."""
-    frozen = FrozenModel(model, layers)
-    updates = LoraUpdates(model, LoraConfig(rank_of(model, layers, parameters), list(layers)), settings.seed)
-    with frozen.states(sequences) as states:
-        student = LoraStudent(updates, settings, frozen, sequences, states)
-        for _ in train(settings, student, None, "cpu", lambda done, total: None, SingleProcess()):
-            pass
+def trained_lora(frozen: FrozenModel, text: Opened, settings: TrainBlocks, parameters: int) -> LoraUpdates:
+    """Of the layers of ``frozen``, trained on ``text`` for the epochs of ``settings``."""
+    layers = frozen.layers
+    updates = LoraUpdates(
+        frozen.model, LoraConfig(rank_of(frozen.model, layers, parameters), list(layers)), settings.seed
+    )
+    student = LoraStudent(settings, updates, frozen, text.sequences, text.states)
+    for _ in train(settings, student, None, "cpu", lambda done, total: None, SingleProcess()):
+        pass
     return updates

@@ -36,6 +36,7 @@ KINDS: dict[str, str] = {
     "knn": "mnemic.memories.datastore:KNN",
     "suffix": "mnemic.memories.suffix:SUFFIX",
     "blocks": "mnemic.memories.blocks:BLOCKS",
+    "slots": "mnemic.memories.slots:SLOTS",
     "classifier": "mnemic.memories.classifier:CLASSIFIER",
 }
 """Name of each built-in kind -> "module:object". A bank lists its memories in this order where nothing else orders

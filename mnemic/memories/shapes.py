@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 from mnemic.errors import ModelError
@@ -41,10 +41,11 @@ def checked_config(kind: type[ConfigT], values: Any, tensors: int) -> ConfigT:
     return kind(**values)
 
 
-def check_shapes(data: bytes, shapes: Callable[[], Shapes]) -> None:
+def check_shapes(data: bytes, shapes: Callable[[], Shapes], whole: Collection[str] = ("tokens",)) -> None:
     """Compare the tensors in a safetensors header with the ``shapes`` that they must have.
 
-    Raises `ModelError` for the first that is missing, superfluous, or of another shape or type.
+    Those named in ``whole`` are int64, the others of a float type. Raises `ModelError` for the first that is missing,
+    superfluous, or of another shape or type.
     """
     header = tensors_of(data)
     expected = shapes()
@@ -54,7 +55,7 @@ def check_shapes(data: bytes, shapes: Callable[[], Shapes]) -> None:
         own = header[name]
         if not isinstance(own, Mapping) or own.get("shape") != list(shape):
             raise _damaged(f"{name} does not have the shape {list(shape)} that its config says")
-        if own.get("dtype") not in (("I64",) if name == "tokens" else _FLOATS):
+        if own.get("dtype") not in (("I64",) if name in whole else _FLOATS):
             raise _damaged(f"{name} is of type {str(own.get('dtype'))[:20]}")
 
 

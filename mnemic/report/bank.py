@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import mnemic
 from mnemic.bank import Bank
@@ -10,13 +12,15 @@ from mnemic.report.corpus import drops_part, duplicates_part, funnel_part, histo
 from mnemic.report.life import against_part, costs_part, lineage_part, releases_part
 from mnemic.report.memory import clusters_part, events_part, memories_part, recall_part
 from mnemic.report.page import page
+from mnemic.report.topics import topics_part
 from mnemic.view import fitting
 
 
-def report(bank: Bank, against: Bank | None = None) -> str:
+def report(bank: Bank, against: Bank | None = None, evaluation: Mapping[str, Any] | None = None) -> str:
     """The page of the release that ``bank`` is, as HTML; with ``against`` also what differs from that release.
 
-    Equal banks give equal pages. Raises `BankError` where a part of the bank cannot be read.
+    ``evaluation`` is the object of `mnemic eval --blocks --json`, whose gains by topic are drawn. Equal banks give
+    equal pages. Raises `BankError` where a part of the bank cannot be read.
     """
     release = bank.release
     name = str(release.recipe.get("name") or os.path.basename(bank.path.rstrip("/")))
@@ -38,6 +42,7 @@ def report(bank: Bank, against: Bank | None = None) -> str:
             clusters_part(bank),
             recall_part(bank),
             memories_part(bank),
+            topics_part(bank, evaluation),
             costs_part(bank),
             lineage_part(bank),
             releases_part(bank),

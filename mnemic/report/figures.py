@@ -43,6 +43,24 @@ def bars(rows: Sequence[tuple[str, float, str]], sentence: str) -> str:
     return svg(max(len(rows), 1) * _ROW + 4, "".join(parts), sentence)
 
 
+def differences(rows: Sequence[tuple[str, float, str]], sentence: str) -> str:
+    """Horizontal bars of (label, value of either sign, the value in words) from one line at 0, in their order."""
+    least, most = (pick([0.0, *(value for _, value, _ in rows)]) for pick in (min, max))
+    scale = (WIDTH - _LABEL - 2 * _NUMBER) / ((most - least) or 1.0)
+    middle, height = _LABEL + _NUMBER - scale * least, max(len(rows), 1) * _ROW + 4
+    parts = [f'<line x1="{middle:.1f}" x2="{middle:.1f}" y1="0" y2="{height}" class="axis"/>']
+    for number, (label, value, words) in enumerate(rows):
+        y, length = number * _ROW, max(scale * abs(value), 0.5)
+        left, side = (middle, 8.0) if value >= 0 else (middle - length, -8.0)
+        place, anchor = (left + length if value >= 0 else left) + side, "" if value >= 0 else " end"
+        parts.append(
+            f'<text x="{_LABEL - 10}" y="{y + 16}" class="end">{escaped(label, 30)}</text>'
+            f'<rect x="{left:.1f}" y="{y + 4}" width="{length:.1f}" height="15" rx="2" class="bar"/>'
+            f'<text x="{place:.1f}" y="{y + 16}" class="number{anchor}">{escaped(words, 40)}</text>'
+        )
+    return svg(height, "".join(parts), sentence)
+
+
 def histogram(values: npt.NDArray[np.float64], unit: str, sentence: str, bins: int = 36) -> str:
     """How often values from 0 on occur; on a logarithmic axis where they spread over more than a hundredfold."""
     values = values[np.isfinite(values)]

@@ -23,8 +23,7 @@ from mnemic.memories.weights import pack
 from operators.blocks.frozen import FrozenModel, LowerStates
 from operators.blocks.operator import TrainBlocks
 from operators.blocks.packing import PackedSequences, Path
-from operators.train.cost import matrix_flops
-from operators.train.labels import Labels
+from operators.blocks.sequences import FrozenHead, SequenceStudent, adding
 
 PARTS = ("up", "gate", "down")
 
@@ -64,7 +63,7 @@ class TrainedBlocks(nn.Module):
 
     @property
     def head(self) -> Any:
-        return _Head(*self.frozen_head)
+        return FrozenHead(*self.frozen_head)
 
     def steps_of(self, path: str) -> int:
         """The optimiser's steps that moved the block ``path``."""
@@ -125,15 +124,10 @@ class TrainedBlocks(nn.Module):
         return pack(tensors, {"format": self.format, "config": vars(self.config)})
 
 
-@dataclass(frozen=True)
-class _Head:
-    """The head of the model, [vocabulary, hidden]."""
-
-    weight: Tensor
-
-
-class BlockStudent:
+class BlockStudent(SequenceStudent):
     """The blocks of a job, and the sequences that train them."""
+
+    memory: TrainedBlocks
 
     def __init__(
         self,
@@ -143,22 +137,12 @@ class BlockStudent:
         sequences: PackedSequences,
         states: LowerStates,
     ) -> None:
-        self.memory, self._settings, self._model = memory, settings, model
-        self._sequences, self._states = sequences, states
-        self._predicting = sequences.predicting
-        self._counts = self._predicting.sum(1)
-        self.rows = int(self._counts.sum())
-        self.base_logprob = np.zeros(0, np.float32)  # nothing is validated
-        memory.frozen_head = (model.head,)
+        super().__init__(settings, memory, model, sequences, states)
         config = memory.config
         of_row = len(config.layers) * len(memory.parts) * config.width
         self._sizes = {path: own * of_row for path, own in config.rows.items()}
         stack = languagemodel.blocks(model.model)
         self._modules = [(layer, stack[layer].mlp, Projections.of(stack[layer]).activation) for layer in model.layers]
-
-    @property
-    def units(self) -> int:
-        return len(self._sequences)
 
     @property
     def matrices(self) -> Sequence[nn.Parameter]:
@@ -167,67 +151,23 @@ class BlockStudent:
     @property
     def flops(self) -> float:
         """Of an epoch: six a weight of its blocks and token, and four a weight of the layers above, which stay."""
-        stack = languagemodel.blocks(self._model.model)[self._model.first :]
-        frozen = [weight for layer in stack for weight in layer.parameters() if weight.dim() == 2]
-        flops = matrix_flops([*frozen, self._model.head], self.rows) * 2 / 3
+        flops = self.frozen_flops
         for path, rows in zip(self._sequences.paths, self._counts.tolist(), strict=True):
             flops += 6.0 * rows * sum(self._sizes[name] for name in path)
         return flops
 
-    def batches(self, order: NDArray[np.int64], rows: int) -> list[NDArray[np.int64]]:
-        steps = min(len(order), max(1, round(self.rows / rows)))
-        return [np.sort(part) for part in np.array_split(order, steps)]
-
-    def rows_in(self, batch: NDArray[np.int64]) -> int:
-        return int(self._counts[batch].sum())
-
-    def passes(self, batch: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Labels]]:
-        """One for sequences of one path, as many as `pass_tokens` allows."""
-        together = max(1, self._settings.pass_tokens // self._sequences.tokens.shape[1])
-        by_path: dict[Path, list[int]] = {}
-        for number in batch.tolist():
-            by_path.setdefault(self._sequences.paths[number], []).append(number)
+    def begin_batch(self, paths: set[str]) -> None:
         if self.memory.training:
-            self.memory.count_step({name for path in by_path for name in path})
-        for path in sorted(by_path):
-            numbers = by_path[path]
-            for begin in range(0, len(numbers), together):
-                chosen = np.array(numbers[begin : begin + together])
-                yield chosen, self._labels(chosen)
-
-    def _labels(self, chosen: NDArray[np.int64]) -> Labels:
-        following = np.roll(self._sequences.tokens[chosen], -1, axis=1)[self._predicting[chosen]]
-        ids = torch.from_numpy(following.astype(np.int64))[:, None].to(self._model.device)
-        ones = torch.ones(ids.shape, device=self._model.device)
-        return Labels(ids, ones, ones[:, :0])
-
-    def trunk(self, inputs: NDArray[np.int64]) -> Tensor:
-        """What the head reads for the positions of the sequences ``inputs`` [b] that predict a token."""
-        path = self._sequences.paths[int(inputs[0])]
-        entering = self._states.of(inputs)
-        with self._hung(path), torch.autocast(self._model.device.type, enabled=False):
-            hidden = self._model.above(entering, self._sequences, inputs)
-        reading = torch.from_numpy(self._predicting[inputs]).to(hidden.device)
-        return hidden[reading]
-
-    def held_out(self) -> NDArray[np.float32]:
-        return self.base_logprob
+            self.memory.count_step(paths)
 
     @contextlib.contextmanager
-    def _hung(self, path: Path) -> Iterator[None]:
-        """The blocks of ``path`` beside their layers while the block runs."""
+    def hung(self, inputs: NDArray[np.int64]) -> Iterator[None]:
+        path = self._sequences.paths[int(inputs[0])]
         with contextlib.ExitStack() as hooks:
             for layer, module, activation in self._modules:
                 add = self.memory.beside(layer, path, activation)
-                hooks.callback(module.register_forward_hook(_adding(add)).remove)
+                hooks.callback(module.register_forward_hook(adding(add)).remove)
             yield
-
-
-def _adding(add: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
-    def hook(_module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        return output + add(inputs[0]).to(output.dtype)
-
-    return hook
 
 
 def _name(path: str) -> str:

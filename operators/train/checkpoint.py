@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from mnemic.errors import StepError
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _FORMAT = "mnemic-imitate-3"
 _MEMORY = "memory."
+_ROWS = "rows"
 _CLASSES = {"MLPMemory": "mnemic-mlp-1", "MemoryDecoder": "mnemic-decoder-1"}
 
 
@@ -64,6 +65,15 @@ class Trainable(Protocol):
     def to_bytes(self) -> bytes: ...
 
 
+@runtime_checkable
+class OfRows(Protocol):
+    """An optimiser of the rows of a table, which are no parameters: it says itself what a training resumes from."""
+
+    def packed(self) -> dict[str, torch.Tensor]: ...
+
+    def restore(self, moments: Mapping[str, torch.Tensor]) -> None: ...
+
+
 @dataclass(frozen=True)
 class TrainingState:
     """The progress of a training: ``epoch`` epochs done, the best of them by validation, and its perplexity."""
@@ -93,6 +103,8 @@ def pack_state(
     for optimiser in optimisers:
         for parameter, moments in optimiser.state.items():
             tensors |= {f"{moment}.{names[parameter]}": value for moment, value in moments.items()}
+        if isinstance(optimiser, OfRows):
+            tensors |= {f"{moment}.{_ROWS}": value for moment, value in optimiser.packed().items()}
     on_cpu = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     counts = [progress.epoch, progress.best, progress.perplexity if math.isfinite(progress.perplexity) else None]
     metadata = {"format": _FORMAT, "course": counts, "settings": settings}
@@ -120,6 +132,8 @@ def restore_moments(state: bytes, memory: Trainable, optimisers: Sequence[torch.
         moments.setdefault(name, {})[moment] = value
     names: dict[Any, str] = {parameter: name for name, parameter in memory.named_parameters()}
     for optimiser in optimisers:
+        if isinstance(optimiser, OfRows):
+            optimiser.restore(moments.get(_ROWS, {}))
         for group in optimiser.param_groups:
             for parameter in group["params"]:
                 stored = moments[names[parameter]]

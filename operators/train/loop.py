@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,6 +120,14 @@ class Learner(Protocol):
 
     def held_out(self) -> NDArray[np.float32]:
         """The memory's log-probabilities of the validation tokens, float32 [v]."""
+
+
+@runtime_checkable
+class HasTable(Protocol):
+    """A `Learner` with a table of which a step moves a few rows."""
+
+    def table_optimiser(self) -> torch.optim.Optimizer:
+        """That of its rows, at their peak rate."""
 
 
 def train(
@@ -251,15 +259,17 @@ def make_optimisers(settings: LoopSettings, student: Learner, device: str) -> li
     if matrices:
         dtype = torch.bfloat16 if settings.half(device) else torch.float32
         optimisers.append(Muon(matrices, settings.matrix_rate, settings.weight_decay, dtype))
+    if isinstance(student, HasTable):
+        optimisers.append(student.table_optimiser())
     return optimisers
 
 
 def _set_rates(settings: LoopSettings, optimisers: Sequence[torch.optim.Optimizer], step: int, steps: int) -> float:
     """Set the rates of a step, and return their share of the peak rates."""
     share = (1.0 - step / steps) * min(1.0, (step + 1) / max(1, settings.warmup))
-    for optimiser, peak in zip(optimisers, (settings.learning_rate, settings.matrix_rate), strict=False):
+    for optimiser in optimisers:
         for group in optimiser.param_groups:
-            group["lr"] = peak * share
+            group["lr"] = optimiser.defaults["lr"] * share
     return share
 
 

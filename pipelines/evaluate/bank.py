@@ -27,6 +27,7 @@ from mnemic.memories.datastore import NAME as RETRIEVER
 from mnemic.memories.gate_training import Weighing
 from mnemic.memories.gates import stored as stored_gates
 from mnemic.memories.kinds import of_models
+from mnemic.memories.slots import NAME as SLOTS
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION, perplexity
 from mnemic.splits import STORE, VALIDATION, in_part
 from mnemic.suffixes.evidence import contexts_of
@@ -116,7 +117,7 @@ def evaluate(
     """Evaluate a bank, or the one at a path. Without a language model in its recipe there is only the funnel.
 
     With ``speed`` the model generates too, alone and with each memory. With ``blocks`` it reads the held-out documents
-    with the blocks of their topics, where the bank has such a memory. ``doing`` is told what comes next, in words.
+    with blocks of their topics and slots, where the bank has them. ``doing`` is told what comes next, in words.
     """
     doing("reading the documents")
     opened = bank if isinstance(bank, Bank) else open_bank(bank, release, storage_options)
@@ -126,9 +127,9 @@ def evaluate(
         doing("repeated spans")
     repeated = repeated_spans(index_of(opened.view)) if has_suffixes(opened.view) else None
     infos = of_models(opened.memories())
-    blocks = blocks and any(info.name == BLOCKS for info in infos)
+    blocks = blocks and any(info.name in (BLOCKS, SLOTS) for info in infos)
     if blocks:
-        doing("perplexity with blocks of topics")
+        doing("perplexity with memories inside the model")
     topical = tuple(block_perplexities(opened)) if blocks else ()
     if not infos or "datastore" not in opened.view:
         return Evaluation(

@@ -1,15 +1,17 @@
-"""Perplexity of held-out documents with the blocks of a hierarchical memory: of their topic, of another, of none.
+"""Perplexity of held-out documents with memories inside the model: blocks of their topic, of another, slots, none.
 
 A document is routed by its first 256 tokens, which are not scored, so nothing of what is scored chooses the blocks.
 Beside it stand the blocks that the whole document leads to, the fallback and the control (each one block for all
 topics), the blocks of another topic, and those of level 1 alone. The model runs here, once without the memory and once
-with all of them as rows of one batch.
+with all of them as rows of one batch. A table of slots stands beside them, alone and with the blocks that were fetched,
+and so do the memories at the output (`together`).
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -23,10 +25,13 @@ from mnemic.edits import readable_documents
 from mnemic.ids import unit_draw
 from mnemic.languagemodel.windows import encode
 from mnemic.memories.blocks import NAME, StoredBlocks
+from mnemic.memories.kinds import Memory
+from mnemic.memories.slots import NAME as SLOTS
 from mnemic.mixture import perplexity
 from mnemic.quoting import one_of
 from mnemic.splits import in_part
 from pipelines.evaluate.bootstrap import Comparison, bootstrap
+from pipelines.evaluate.together import together
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +59,7 @@ class BlockPerplexity:
     """Perplexity on one held-out part: of the model, and with blocks against it.
 
     ``generic`` is the control against the fetched blocks, where there is a control: below 1 in its ratio, a topic's own
-    blocks are worth less than one of their size for all topics.
+    blocks are worth less than one of their size for all topics. ``together`` are mixtures with memories at the output.
     """
 
     part: str
@@ -64,6 +69,7 @@ class BlockPerplexity:
     comparisons: dict[str, Comparison]
     generic: Comparison | None
     topics: tuple[TopicGain, ...]
+    together: dict[str, Comparison] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,21 +84,31 @@ class RoutedDocument:
 
 def block_perplexities(bank: Bank, prefix: int = PREFIX, most: int | None = None) -> Iterator[BlockPerplexity]:
     """Of each part with documents of more than ``prefix`` tokens, at most so many of them."""
-    memory = cast(StoredBlocks, bank.memory(NAME))
+    names = {info.name for info in bank.memories()}
+    memory = cast(StoredBlocks, bank.memory(NAME)) if NAME in names else None
+    slots = bank.memory(SLOTS) if SLOTS in names else None
     recipe = bank.release.recipe
-    model, tokenizer = languagemodel.load(recipe["language_model"], recipe["blocks"]["dtype"])
+    model, tokenizer = languagemodel.load(recipe["language_model"], recipe[NAME if memory else SLOTS]["dtype"])
     for part in PARTS:
         documents = routed_documents(bank, memory, tokenizer, in_part(part), prefix)[:most]
         if documents:
-            yield _measured(bank, memory, model, part, documents, prefix)
+            yield _measured(bank, memory, slots, model, part, documents, prefix)
 
 
-def routed_documents(bank: Bank, memory: StoredBlocks, tokenizer: Any, where: str, prefix: int) -> list[RoutedDocument]:
-    """The documents that satisfy ``where`` and have more than ``prefix`` tokens, by id, with their leaves."""
+def routed_documents(
+    bank: Bank, memory: StoredBlocks | None, tokenizer: Any, where: str, prefix: int
+) -> list[RoutedDocument]:
+    """The documents that satisfy ``where`` and have more than ``prefix`` tokens, by id, with their leaves.
+
+    Without a ``memory`` the leaves are "".
+    """
     rows = readable_documents(bank.dataset("documents"), where).sort_by("id")
     limit = bank.release.recipe["split"]["max_document_tokens"]
     tokens, _ = encode(rows["text"].to_pylist(), tokenizer, limit)
     names = rows["id"].to_pylist()
+    if memory is None:
+        every = zip(names, tokens, strict=True)
+        return [RoutedDocument(name, own, "", "") for name, own in every if len(own) > prefix + 1]
     sessions = bank.view.table(
         "events", ["document", "words", "cluster"], f"level = 'session' AND {one_of('document', names)}"
     )
@@ -115,25 +131,30 @@ def other_topic(memory: StoredBlocks, leaf: str, document: str) -> str:
 
 
 def losses_at(
-    model: Any, memory: StoredBlocks | None, tokens: npt.NDArray[np.int32], leaves: Sequence[str], prefix: int
+    model: Any,
+    memory: StoredBlocks | None,
+    tokens: npt.NDArray[np.int32],
+    leaves: Sequence[str],
+    prefix: int,
+    *beside: Memory,
 ) -> npt.NDArray[np.float64]:
     """Loss of each token from ``prefix`` on, in nats: [leaves, n - prefix], read with the blocks of each leaf.
 
-    Without a ``memory`` there is one row, of the model alone.
+    Without a ``memory`` there is one row, of the model alone. The memories ``beside`` act in all rows.
     """
     import torch
 
     ids = torch.from_numpy(tokens.astype(np.int64))[None].repeat(max(1, len(leaves)), 1).to(model.device)
     host = Host.of(model)
-    entry = memory.at(*leaves).enter(host, 1.0) if memory is not None else None
+    routed = [] if memory is None else [memory.at(*leaves)]
     try:
-        with torch.inference_mode():
+        with contextlib.ExitStack() as entered, torch.inference_mode():
+            for one in (*routed, *beside):
+                entered.enter_context(one.enter(host, 1.0))
             scored = len(tokens) - prefix + 1
             logits = model(input_ids=ids, use_cache=False, logits_to_keep=scored).logits[:, :-1]
             return np.stack([_loss(row, ids[0, prefix:]) for row in logits])
     finally:
-        if entry is not None:
-            entry.close()
         if host.idle:
             host.close()
 
@@ -147,25 +168,22 @@ def _loss(logits: torch.Tensor, token: torch.Tensor) -> npt.NDArray[np.float64]:
 
 
 def _measured(
-    bank: Bank, memory: StoredBlocks, model: Any, part: str, documents: Sequence[RoutedDocument], prefix: int
+    bank: Bank,
+    memory: StoredBlocks | None,
+    slots: Memory | None,
+    model: Any,
+    part: str,
+    documents: Sequence[RoutedDocument],
+    prefix: int,
 ) -> BlockPerplexity:
-    generic = [name for name in GENERIC if name in memory.module]
     losses: dict[str, list[npt.NDArray[np.float64]]] = {}
     for one in documents:
-        leaves = {
-            "fetched": one.leaf,
-            "whole document": one.whole,
-            "level 1": (above(one.leaf) or ("",))[0],
-            "other topic": other_topic(memory, one.leaf, one.id),
-            **{name: name for name in generic},
-        }
-        rows = losses_at(model, memory, one.tokens, list(leaves.values()), prefix)
-        losses.setdefault("base", []).append(losses_at(model, None, one.tokens, (), prefix)[0])
-        for name, row in zip(leaves, rows, strict=True):
-            losses.setdefault(name, []).append(row)
+        for name, loss in _losses(model, memory, slots, one, prefix):
+            losses.setdefault(name, []).append(loss)
     owner = np.repeat(np.arange(len(documents)), [len(one.tokens) - prefix for one in documents])
     flat = {name: np.concatenate(rows) for name, rows in losses.items()}
     base = flat.pop("base")
+    mixed = {name: losses[name] for name in ("base", "fetched", SLOTS, f"fetched + {SLOTS}") if name in losses}
     return BlockPerplexity(
         part.removeprefix("test-"),
         len(documents),
@@ -173,8 +191,30 @@ def _measured(
         perplexity(base),
         {name: bootstrap(base, loss, owner) for name, loss in flat.items()},
         bootstrap(flat[CONTROL], flat["fetched"], owner) if CONTROL in flat else None,
-        tuple(_topics(bank, documents, losses)),
+        tuple(_topics(bank, documents, losses)) if "fetched" in flat else (),
+        together(bank, in_part(part), documents, mixed, prefix),
     )
+
+
+def _losses(
+    model: Any, memory: StoredBlocks | None, slots: Memory | None, one: RoutedDocument, prefix: int
+) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
+    """Of a document, by what the model is read with: "base" first."""
+    yield "base", losses_at(model, None, one.tokens, (), prefix)[0]
+    if memory is not None:
+        generic = [name for name in GENERIC if name in memory.module]
+        leaves = {
+            "fetched": one.leaf,
+            "whole document": one.whole,
+            "level 1": (above(one.leaf) or ("",))[0],
+            "other topic": other_topic(memory, one.leaf, one.id),
+            **{name: name for name in generic},
+        }
+        yield from zip(leaves, losses_at(model, memory, one.tokens, list(leaves.values()), prefix), strict=True)
+    if slots is not None:
+        yield SLOTS, losses_at(model, None, one.tokens, (), prefix, slots)[0]
+        if memory is not None:
+            yield f"fetched + {SLOTS}", losses_at(model, memory, one.tokens, [one.leaf], prefix, slots)[0]
 
 
 def _topics(

@@ -1,4 +1,4 @@
-"""Perplexity with the blocks of a topic, as lines for a person."""
+"""Perplexity with memories inside the model, as lines for a person."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ def shown_topics(one: BlockPerplexity) -> list[str]:
     kind = "held-out documents" if one.part == "document" else "documents of held-out collections"
     documents = f"{one.documents} {kind}"
     lines = [
-        f"perplexity with blocks ({documents}, {one.tokens:,} tokens; each is routed by its first {PREFIX})",
+        f"perplexity with memories inside ({documents}, {one.tokens:,} tokens; each is routed by its first {PREFIX})",
         f"  {'base':<22} {one.base:8.2f}",
     ]
     lines += [_line(f"+ {name}", comparison, "base") for name, comparison in one.comparisons.items()]
     if one.generic is not None:
         lines.append(_line("fetched, of control", one.generic, "control"))
-    lines.append("  nats a token by topic, without blocks and with those fetched")
+    lines += [_line(f"+ {name}", comparison, "base") for name, comparison in one.together.items()]
+    if one.topics:
+        lines.append("  nats a token by topic, without blocks and with those fetched")
     for topic in one.topics:
         name = f"{topic.node} {one_line(topic.label, 40)}".strip()
         lines.append(

@@ -33,6 +33,7 @@ from pipelines.steps.perplexity import PerplexityStep
 from pipelines.steps.quality import QualityStep
 from pipelines.steps.read import ReadStep
 from pipelines.steps.rejects import forget_rejects
+from pipelines.steps.slots import SlotsStep
 from pipelines.steps.train import TrainStep
 
 
@@ -106,7 +107,7 @@ def _anew(step: Step) -> Step:
             return AnewStep(dataclasses.replace(step, reuse=False))
         case GrowStep() | FitStep() | DeriveStep() | ReadStep() | TrainStep() | GateStep():
             return AnewStep(step)
-        case PerplexityStep() | QualityStep() | CallsStep() | BlocksStep() | NodeExcerptsStep():
+        case PerplexityStep() | QualityStep() | CallsStep() | BlocksStep() | SlotsStep() | NodeExcerptsStep():
             return AnewStep(step)
     if hasattr(step, "anew"):  # a step of another package that knows how
         return dataclasses.replace(step, anew=True)  # type: ignore[type-var]
@@ -128,7 +129,7 @@ def _take_away(context: Context, step: Step) -> None:
             for name in (name for name in step.datasets if name != "removals"):  # which no step makes
                 if context.store[name].snapshot() is not None:
                     context.commit(partial(context.store[name].delete, "true"))
-        case TrainStep() | QualityStep() | CallsStep() | BlocksStep():
+        case TrainStep() | QualityStep() | CallsStep() | BlocksStep() | SlotsStep():
             step.forget(context)
         case NodeExcerptsStep():
             if context.store[step.datasets[0]].snapshot() is not None:

@@ -1,0 +1,100 @@
+"""Gains of topics' blocks on held-out documents, as an evaluation measured them: a part of the report.
+
+A bank does not hold these numbers, since they need passes of the model; `mnemic eval BANK --blocks --json` writes them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mnemic.bank import Bank
+from mnemic.errors import BankError, QueryError
+from mnemic.facts import LONGEST, mapping
+from mnemic.report.figures import differences
+from mnemic.report.page import ReportPart, in_words, paragraph, table
+from mnemic.terminal import one_line
+
+_ROWS = 40
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "node": str,
+    "label": str,
+    "documents": int,
+    "tokens": int,
+    "base": (int, float),
+    "fetched": (int, float),
+}
+
+
+def read_evaluation(file: Path) -> dict[str, Any]:
+    """The object that `mnemic eval --json` wrote to ``file``. Raises `QueryError` where it is none."""
+    try:
+        with file.open("rb") as handle:
+            text = handle.read(LONGEST + 1)
+        return mapping(text, str(file))
+    except (OSError, BankError) as error:
+        raise QueryError(
+            f"{one_line(str(file), 80)} is no evaluation ({one_line(str(error), 80)}); write one with "
+            "`mnemic eval BANK --blocks --json`."
+        ) from error
+
+
+def topics_part(bank: Bank, evaluation: Mapping[str, Any] | None) -> ReportPart:
+    """The gain of each topic, largest first. Raises `QueryError` for an evaluation of another release."""
+    if evaluation is None:
+        return ReportPart("Gain by topic", "")
+    if evaluation.get("release") != bank.release.name:
+        raise QueryError(
+            f"The evaluation is of the release {one_line(str(evaluation.get('release')), 40)} and the report of "
+            f"{bank.release.name}; evaluate this release, or name the other with --release."
+        )
+    html = ""
+    for part, topics in _parts(evaluation.get("blocks")):
+        ordered = sorted(topics, key=lambda one: (one["fetched"] - one["base"], one["node"]))[:_ROWS]
+        better = sum(one["fetched"] < one["base"] for one in topics)
+        sentence = (
+            f"Blocks of its topic lower the loss of {better} of {len(topics)} topics; {part}, in nats a token, with as "
+            "much as they take away."
+        )
+        drawn = [(_name(one), one["base"] - one["fetched"], f"{one['base'] - one['fetched']:+.3f}") for one in ordered]
+        rows = [
+            (
+                _name(one),
+                one["documents"],
+                one["tokens"],
+                in_words(f"{one['base']:.3f}"),
+                in_words(f"{one['fetched']:.3f}"),
+            )
+            for one in ordered
+        ]
+        html += paragraph(sentence) + differences(drawn, sentence)
+        html += table(["topic", "documents", "tokens", "without", "with its blocks"], rows, "as a table")
+    return ReportPart("Gain by topic", html)
+
+
+def _parts(blocks: Any) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Words for each held-out part, and its topics. Raises `QueryError` where the numbers are of another form."""
+    for one in blocks if isinstance(blocks, list) else []:
+        topics = one.get("topics") if isinstance(one, dict) else None
+        if not isinstance(topics, list) or not all(map(_is_topic, topics)):
+            raise QueryError(
+                "The evaluation's topics are of another form than this mnemic writes; write it anew with `mnemic eval "
+                "BANK --blocks --json`."
+            )
+        if topics:
+            words = "held-out documents" if one.get("part") == "document" else "documents of held-out collections"
+            yield words, topics
+
+
+def _is_topic(one: Any) -> bool:
+    return (
+        isinstance(one, dict)
+        and all(isinstance(one.get(name), kind) for name, kind in _TYPES.items())
+        and all(math.isfinite(one[name]) for name in ("base", "fetched"))
+    )
+
+
+def _name(one: Mapping[str, Any]) -> str:
+    return f"{one['node']} {one['label']}".strip()
