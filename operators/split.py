@@ -107,7 +107,7 @@ class Split:
                 return fitted
             most |= {part: 8 * most[part] for part in lacking}
 
-    def _drawn(self, corpus: Corpus, most: Mapping[str, int]) -> _Documents:
+    def _drawn(self, corpus: Corpus, most: Mapping[str, int]) -> _DrawnParts:
         """The first documents of each part, in one pass, or two where few collections have names."""
         collections = HeldOutCollections(self.seed, HELD_OUT_SHARE, FEWEST_COLLECTIONS)
         drawn = self._read(corpus, most, collections.guess, collections.meet)
@@ -120,8 +120,8 @@ class Split:
         most: Mapping[str, int],
         held_out: Callable[[str], bool],
         meet: Callable[[str], None],
-    ) -> _Documents:
-        drawn, place = _Documents({part: FirstDrawn(number) for part, number in most.items()}), 0
+    ) -> _DrawnParts:
+        drawn, place = _DrawnParts({part: FirstDrawn(number) for part, number in most.items()}), 0
         for batch in corpus.batches(["id", "collection", "length", *(["source"] if self.planted else [])]):
             lengths = batch.column("length").to_numpy(zero_copy_only=False)
             estimates = -(-np.minimum(lengths, self._characters) // CHARACTERS_PER_TOKEN)
@@ -138,7 +138,7 @@ class Split:
             place += batch.num_rows
         return drawn
 
-    def _filled(self, corpus: Corpus, drawn: _Documents, progress: Progress) -> tuple[ColumnById, list[str]]:
+    def _filled(self, corpus: Corpus, drawn: _DrawnParts, progress: Progress) -> tuple[ColumnById, list[str]]:
         """The split of these documents, and the parts that more of them would fill further."""
         ids, split, lacking = list[str](), list[str](), list[str]()
         summary: dict[str, dict[str, int]] = {}
@@ -213,7 +213,7 @@ SECTION = Section(
 
 
 @dataclass
-class _Documents:
+class _DrawnParts:
     """The first documents of each part, and those of the source of canaries."""
 
     parts: dict[str, FirstDrawn]

@@ -57,18 +57,18 @@ def fused_recipe(banks: Sequence[str | Path], into: str | Path) -> dict[str, Any
     return {**recipe, "split": {**recipe.get("split", {}), **room}}
 
 
-def common_memories(banks: Sequence[Bank], wanted: Sequence[str] | None) -> list[str]:
+def common_memories(banks: Sequence[Bank], chosen: Sequence[str] | None) -> list[str]:
     """The names of the trained memories that all banks have. Raises ``RecipeError`` where these cannot be compared."""
     trained = [{info.name: info for info in bank.memories() if info.kind in AVERAGED_KINDS} for bank in banks]
     names = [name for name in trained[0] if all(name in infos for infos in trained)] if trained else []
-    missing = [name for name in wanted or () if name not in names]
+    missing = [name for name in chosen or () if name not in names]
     if missing or not names:
         there = ", ".join(names) or "none"
         raise RecipeError(
             f"The banks have no memory{f' {missing[0]!r}' if missing else ''} in common that is trained on a store "
             f"(they share {there}); build each with a section such as `imitate`, under one name."
         )
-    names = [name for name in names if wanted is None or name in wanted]
+    names = [name for name in names if chosen is None or name in chosen]
     for name in names:
         _refuse_others(name, [infos[name] for infos in trained], [bank.path for bank in banks])
     return names

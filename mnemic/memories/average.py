@@ -42,12 +42,12 @@ def averaged(memories: Sequence[StudentT]) -> StudentT:
         if name not in ("tokens", _HEAD)
     }
     rows = torch.zeros(mean.head.weight.shape, dtype=torch.float64)
-    known = torch.zeros(len(tokens), dtype=torch.float64)
+    heads = torch.zeros(len(tokens), dtype=torch.float64)
     for one, state in zip(memories, states, strict=True):
         places = torch.searchsorted(tokens, one.tokens)
         rows[places] += state[_HEAD].double()
-        known[places] += 1
-    head = (rows / known[:, None]).to(states[0][_HEAD].dtype)
+        heads[places] += 1
+    head = (rows / heads[:, None]).to(states[0][_HEAD].dtype)
     mean.load_state_dict({**weights, "tokens": tokens, _HEAD: head})
     return mean.eval()
 

@@ -10,10 +10,10 @@ from mnemic.memories.mlp import MemoryConfig, MLPMemory
 
 def memory(tokens: list[int], seed: int, width: int = 4) -> MLPMemory:
     torch.manual_seed(seed)
-    made = MLPMemory(MemoryConfig(width, width, len(tokens), 2), torch.tensor(tokens))
-    for parameter in made.parameters():
+    drawn = MLPMemory(MemoryConfig(width, width, len(tokens), 2), torch.tensor(tokens))
+    for parameter in drawn.parameters():
         torch.nn.init.normal_(parameter)
-    return made
+    return drawn
 
 
 def test_an_average_is_the_mean_of_each_weight_and_of_each_known_row():

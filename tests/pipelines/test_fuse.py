@@ -58,9 +58,9 @@ def test_measured_is_text_that_nobody_stored(union, banks):
     bank, views = mnemic.open_bank(union[1]), [mnemic.open_bank(path) for path in banks]
     rows = unseen_rows(bank, views, TEST)
     texts = {row["id"]: row["text"] for row in bank.table("documents", ["id", "text"]).to_pylist()}
-    asked = {texts[document] for document in rows.table["document"].to_pylist()}
+    measured = {texts[document] for document in rows.table["document"].to_pylist()}
     for stored in (bank, *views):
-        assert not asked & set(stored.table("documents", ["text"], STORE)["text"].to_pylist())
+        assert not measured & set(stored.table("documents", ["text"], STORE)["text"].to_pylist())
 
 
 def test_the_union_has_room_for_both_and_is_built_once(union, banks, capsys):
