@@ -62,7 +62,7 @@ class DerivedRows:
     fragment: int  # of the origin
     fragments: tuple[WrittenFragment, ...]
     rejects: pa.Table  # and marks
-    answered: frozenset[str]  # ids of the inputs that have rows
+    answered: frozenset[str]  # ids of the inputs that have rows, and rejects too
     rows: int
     inputs: int
     seconds: float
@@ -308,12 +308,12 @@ class DeriveStep:
                     faults.reach(self.name, "after-write")
                     del table
                     pa.default_memory_pool().release_unused()
-                answered = frozenset(key[0] for key in standing)
+                answered, unanswered = frozenset(key[0] for key in standing), pa.Table.from_batches(rejects)
                 return DerivedRows(
                     fragment,
                     tuple(written),
-                    _with_marks(pa.Table.from_batches(rejects), keys, standing, answered),
-                    answered,
+                    _with_marks(unanswered, keys, standing, answered),
+                    answered & set(unanswered["input"].to_pylist()),
                     count,
                     len(keys),
                     time.monotonic() - started,
