@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -197,7 +197,7 @@ class ReadStep:
             return f"{len(chunk.items)} items, the first is {chunk.items[0][2].locator}"
 
         job = context.job(self._worker(context.store, context.run), Resources(), told)
-        context.in_waves(context.engine.map(job, self._work(missing)), commit)
+        context.in_waves(context.engine.map(job, self._work(missing, self._located(context, missing))), commit)
         forget_readmitted(context)
 
     def check(self, store: Store, max_rejects: float) -> None:
@@ -264,13 +264,17 @@ class ReadStep:
             store["rejects"].delete_keys("input", keys)
         store["documents"].delete_keys("item", keys)
 
-    def _work(self, places: Sequence[int]) -> Iterator[ReadWork]:
-        """Items in manifest order, cut into chunks by bytes and number: the text of two fragments, or more."""
+    def _work(self, places: Sequence[int], parts: Mapping[int, Item]) -> Iterator[ReadWork]:
+        """Items in manifest order, cut into chunks by bytes and number: the text of two fragments, or more.
+
+        ``parts`` are the parts of files with the places where they begin (`_located`).
+        """
         chunk: list[tuple[int, str, Item]] = []
         size, chunk_bytes = 0, max(CHUNK_BYTES, 2 * self.grain if self.grain > self.fragment_characters else 0)
         chunk_items = int(CHUNK_ITEMS * max(1.0, (len(self.manifest) / FEW_ITEMS) ** 0.5))
-        for index, key, item in self._located(places):
-            chunk.append((index, key, item))
+        for place in places:
+            item = parts.get(place, self.manifest.items[place])
+            chunk.append((self.manifest.source(place), self.manifest.key(place), item))
             size += item.size // (item.part.of if item.part else 1)
             if size >= chunk_bytes or len(chunk) >= chunk_items:
                 yield ReadWork(tuple(chunk))
@@ -278,17 +282,28 @@ class ReadStep:
         if chunk:
             yield ReadWork(tuple(chunk))
 
-    def _located(self, places: Sequence[int]) -> Iterator[tuple[int, str, Item]]:
-        """(source, key, item) for each place; parts of a file with the places where they begin."""
-        manifest = self.manifest
-        named = ((place, manifest.source(place), manifest.items[place]) for place in places)
-        for (index, _, parted), group in itertools.groupby(
-            named, lambda one: (one[1], one[2].locator, bool(one[2].part))
-        ):
-            some = list(group)
-            items = [item for _, _, item in some]
-            located = self.sources[index].located(items) if parted else items  # type: ignore[attr-defined]
-            yield from ((index, manifest.key(place), item) for (place, _, _), item in zip(some, located, strict=True))
+    def _located(self, context: Context, places: Sequence[int]) -> dict[int, Item]:
+        """Place -> part of a large file, with the place where it begins: each file is looked through by a worker."""
+        manifest, sources = self.manifest, self.sources
+        parted = ((place, manifest.items[place]) for place in places if manifest.items[place].part)
+        files = [list(group) for _, group in itertools.groupby(parted, self._file)]
+
+        def factory() -> Callable[[tuple[int, list[tuple[int, Item]]]], dict[int, Item]]:
+            def locate(work: tuple[int, list[tuple[int, Item]]]) -> dict[int, Item]:
+                source, parts = work
+                located = sources[source].located([item for _, item in parts])  # type: ignore[attr-defined]
+                return {place: item for (place, _), item in zip(parts, located, strict=True)}
+
+            return locate
+
+        job = context.job(factory, Resources(), lambda work: f"the parts of {work[1][0][1].locator}")
+        located: dict[int, Item] = {}
+        for some in context.engine.map(job, [(manifest.source(file[0][0]), file) for file in files]):
+            located |= some
+        return located
+
+    def _file(self, part: tuple[int, Item]) -> tuple[int, str]:
+        return self.manifest.source(part[0]), part[1].locator
 
     def _worker(self, store: Store, run: str) -> Callable[[], Callable[[ReadWork], ReadItem]]:
         record, schema = self.record, self.schema
