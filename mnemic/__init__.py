@@ -38,6 +38,7 @@ __all__ = [
     "copy",
     "diff",
     "evaluate",
+    "fuse",
     "load_recipe",
     "open_bank",
     "pack",
@@ -65,7 +66,7 @@ _load, _ = _lazily(
         "diff": "mnemic.difference",
         **dict.fromkeys(("copy", "pack", "unpack"), "mnemic.copies"),
         **dict.fromkeys(("Recipe", "build", "evaluate", "load_recipe", "plan"), "pipelines.api"),
-        **dict.fromkeys(("compact", "compose", "prune", "readmit", "remove", "rollback"), "pipelines.api"),
+        **dict.fromkeys(("compact", "compose", "fuse", "prune", "readmit", "remove", "rollback"), "pipelines.api"),
     },
 )
 

@@ -17,6 +17,7 @@ from pipelines.api import build as build
 from pipelines.api import compact as compact
 from pipelines.api import compose as compose
 from pipelines.api import evaluate as evaluate
+from pipelines.api import fuse as fuse
 from pipelines.api import load_recipe as load_recipe
 from pipelines.api import plan as plan
 from pipelines.api import prune as prune

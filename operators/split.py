@@ -7,20 +7,19 @@ to a test document is 0.8 or more. A document that is half copied is already an 
 whose word 5-grams have a similarity of 0.5 or more to any stored document is not used.
 
 Every draw depends on the seed and the row's own id or collection alone. Documents fill a part in the order of their
-draws until its budget is reached, so rows that come later in that order change nothing.
+draws until its budget is reached, so rows that come later in that order change nothing, and are not held.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from mnemic.arrays import Flags, Hashes
+from mnemic.arrays import Hashes
 from mnemic.canaries import planted
 from mnemic.ids import unit_draw
 from mnemic.kept import KEPT
@@ -29,6 +28,7 @@ from mnemic.splits import HELD_OUT, STORED
 from operators.contracts import Corpus, Progress, Resources, bounds, refuse
 from operators.deduplicate.lookup import ColumnById
 from operators.deduplicate.shingles import Shingler
+from operators.draws import Drawn, FirstDrawn, HeldOutCollections
 from operators.sections import Fit, Section, shared_field
 
 HELD_OUT_SHARE = 0.2
@@ -39,6 +39,12 @@ VALIDATION_SHARE = 1 / 3
 
 FEWEST_COLLECTIONS = 5
 """With fewer named collections that have usable documents no collection is held out."""
+
+PARTS = (STORED, *HELD_OUT)
+"""In the order in which they are filled: what is held out must not resemble what is stored."""
+
+FEWEST_DRAWN = 1 << 14
+"""Documents of a part that are held, for its budget to be filled from: more where they may be too few."""
 
 _TEXTS = 64  # read at once
 
@@ -93,50 +99,80 @@ class Split:
 
         ``summary`` has for each part its documents, their estimated tokens, and how many were too similar to it.
         """
-        ids, collections, lengths, canaries = _read(corpus, self.planted)
-        estimates = -(-np.minimum(lengths, self._characters) // CHARACTERS_PER_TOKEN)
-        eligible = np.flatnonzero((lengths >= self.min_characters) & ~canaries).tolist()
-        eligible.sort(key=lambda position: (unit_draw(self.seed, "order", ids[position]), ids[position]))
-        held_out = self._held_out_collections({collections[position] for position in eligible})
-        parts: dict[str, list[int]] = {part: [] for part in (STORED, *HELD_OUT)}
-        for position in eligible:
-            parts[self._part(ids[position], collections[position], held_out)].append(position)
-        split = np.full(len(ids), "", dtype=object)
+        most = {part: max(FEWEST_DRAWN, 4 * int(self._budget(part)) // self.max_document_tokens) for part in PARTS}
+        while True:
+            drawn = self._drawn(corpus, most)
+            fitted, lacking = self._filled(corpus, drawn, progress)
+            if not lacking:
+                return fitted
+            most |= {part: 8 * most[part] for part in lacking}
+
+    def _drawn(self, corpus: Corpus, most: Mapping[str, int]) -> _DrawnParts:
+        """The first documents of each part, in one pass, or two where few collections have names."""
+        collections = HeldOutCollections(self.seed, HELD_OUT_SHARE, FEWEST_COLLECTIONS)
+        drawn = self._read(corpus, most, collections.guess, collections.meet)
+        rule = collections.rule()
+        return drawn if rule == collections.guess else self._read(corpus, most, rule, lambda name: None)
+
+    def _read(
+        self,
+        corpus: Corpus,
+        most: Mapping[str, int],
+        held_out: Callable[[str], bool],
+        meet: Callable[[str], None],
+    ) -> _DrawnParts:
+        drawn, place = _DrawnParts({part: FirstDrawn(number) for part, number in most.items()}), 0
+        for batch in corpus.batches(["id", "collection", "length", *(["source"] if self.planted else [])]):
+            lengths = batch.column("length").to_numpy(zero_copy_only=False)
+            estimates = -(-np.minimum(lengths, self._characters) // CHARACTERS_PER_TOKEN)
+            canaries = planted(batch.column("source")) if self.planted else np.zeros(batch.num_rows, np.bool_)
+            ids, collections = (batch.column(name).to_pylist() for name in ("id", "collection"))
+            for row in np.flatnonzero((lengths >= self.min_characters) & ~canaries).tolist():
+                meet(collections[row])
+                draw = unit_draw(self.seed, "order", ids[row])
+                part = drawn.parts[self._part(ids[row], held_out(collections[row]))]
+                if part.wants(draw):
+                    part.add(Drawn(draw, ids[row], place + row, int(estimates[row])))
+            drawn.planted += [ids[row] for row in np.flatnonzero(canaries).tolist()]
+            drawn.planted_tokens += int(estimates[canaries].sum())
+            place += batch.num_rows
+        return drawn
+
+    def _filled(self, corpus: Corpus, drawn: _DrawnParts, progress: Progress) -> tuple[ColumnById, list[str]]:
+        """The split of these documents, and the parts that more of them would fill further."""
+        ids, split, lacking = list[str](), list[str](), list[str]()
         summary: dict[str, dict[str, int]] = {}
         stored = StoredShingles([])
-        for done, (part, positions) in enumerate(parts.items()):
-            progress(done, len(parts))
-            chosen = self._fill(corpus, positions, estimates, self._budget(part), stored)
+        for done, (part, documents) in enumerate(drawn.parts.items()):
+            progress(done, len(drawn.parts))
+            chosen = self._fill(corpus, documents.in_order(), self._budget(part), stored)
             if part == STORED:
                 stored = StoredShingles(chosen.sets)
-            split[chosen.positions] = part
+            if chosen.tokens < self._budget(part) and documents.left_out:
+                lacking.append(part)
+            ids += chosen.ids
+            split += [part] * len(chosen.ids)
             summary[part] = {
-                "documents": len(chosen.positions),
+                "documents": len(chosen.ids),
                 "tokens": chosen.tokens,
                 "too_similar": chosen.too_similar,
             }
         if self.planted:
-            split[canaries] = STORED
-            summary[self.planted] = {"documents": int(canaries.sum()), "tokens": int(estimates[canaries].sum())}
-        progress(len(parts), len(parts))
-        return ColumnById.build("split", pa.array(ids, pa.string()), pa.array(split, pa.string()), {}, summary, "")
+            ids += drawn.planted
+            split += [STORED] * len(drawn.planted)
+            summary[self.planted] = {"documents": len(drawn.planted), "tokens": drawn.planted_tokens}
+        progress(len(drawn.parts), len(drawn.parts))
+        column = ColumnById.build("split", pa.array(ids, pa.string()), pa.array(split, pa.string()), {}, summary, "")
+        return column, lacking
 
     @property
     def _characters(self) -> int:
         return self.max_document_tokens * CHARACTERS_PER_TOKEN
 
-    def _held_out_collections(self, names: set[str]) -> set[str]:
-        draws = {name: unit_draw(self.seed, "collection", name) for name in names if name}
-        if len(draws) < FEWEST_COLLECTIONS:
-            return set()
-        return {name for name, draw in draws.items() if draw < HELD_OUT_SHARE} or {
-            min(draws, key=lambda n: (draws[n], n))
-        }
-
-    def _part(self, document: str, collection: str, held_out: set[str]) -> str:
-        if collection not in held_out and unit_draw(self.seed, "document", document) >= HELD_OUT_SHARE:
+    def _part(self, document: str, of_held_out: bool) -> str:
+        if not of_held_out and unit_draw(self.seed, "document", document) >= HELD_OUT_SHARE:
             return STORED
-        kind = "collection" if collection in held_out else "document"
+        kind = "collection" if of_held_out else "document"
         purpose = "validation" if unit_draw(self.seed, "validation", document) < VALIDATION_SHARE else "test"
         return f"{purpose}-{kind}"
 
@@ -146,21 +182,14 @@ class Split:
             return self.tokens
         return self.held_out_tokens / (6 if part.startswith("validation") else 3)  # half a kind, then by the share
 
-    def _fill(
-        self,
-        corpus: Corpus,
-        positions: list[int],
-        estimates: npt.NDArray[np.int64],
-        budget: float,
-        stored: StoredShingles,
-    ) -> _Chosen:
+    def _fill(self, corpus: Corpus, documents: Sequence[Drawn], budget: float, stored: StoredShingles) -> _Chosen:
         """Take documents in order, but for those that resemble a stored one, until the budget is reached."""
         chosen, shingles_of = _Chosen(), Shingler(self.ngram, "words")
-        for start in range(0, len(positions), _TEXTS):
-            part = positions[start : start + _TEXTS]
-            texts = corpus.take(part, ["text"]).column("text").to_pylist()
+        for start in range(0, len(documents), _TEXTS):
+            some = documents[start : start + _TEXTS]
+            texts = corpus.take([document.place for document in some], ["text"]).column("text").to_pylist()
             sets = shingles_of.distinct(pa.array([text[: self._characters] for text in texts], pa.large_string()))
-            for position, shingles in zip(part, sets, strict=True):
+            for document, shingles in zip(some, sets, strict=True):
                 if chosen.tokens >= budget:
                     return chosen
                 if len(shingles) == 0:
@@ -168,9 +197,9 @@ class Split:
                 if stored.highest_similarity(shingles) >= self.held_out_similarity:
                     chosen.too_similar += 1
                     continue
-                chosen.positions.append(position)
+                chosen.ids.append(document.id)
                 chosen.sets.append(shingles)
-                chosen.tokens += int(estimates[position])
+                chosen.tokens += document.tokens
         return chosen
 
 
@@ -184,8 +213,17 @@ SECTION = Section(
 
 
 @dataclass
+class _DrawnParts:
+    """The first documents of each part, and those of the source of canaries."""
+
+    parts: dict[str, FirstDrawn]
+    planted: list[str] = field(default_factory=list)  # ids
+    planted_tokens: int = 0
+
+
+@dataclass
 class _Chosen:
-    positions: list[int] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
     sets: list[Hashes] = field(default_factory=list)
     tokens: int = 0
     too_similar: int = 0
@@ -212,17 +250,3 @@ class StoredShingles:
         places = np.arange(total) + np.repeat(first - before, counts)
         owners, common = np.unique(self._owners[places], return_counts=True)
         return float((common / (len(shingles) + self._sizes[owners] - common)).max())
-
-
-def _read(corpus: Corpus, source: str) -> tuple[list[str], list[str], npt.NDArray[np.int64], Flags]:
-    """Ids, collections, lengths, and which documents are of the ``source`` of canaries ("" for none)."""
-    ids: list[str] = []
-    collections: list[str] = []
-    lengths: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
-    canaries: list[Flags] = [np.empty(0, np.bool_)]
-    for batch in corpus.batches(["id", "collection", "length", *(["source"] if source else [])]):
-        ids += batch.column("id").to_pylist()
-        collections += batch.column("collection").to_pylist()
-        lengths.append(batch.column("length").to_numpy(zero_copy_only=False))
-        canaries.append(planted(batch.column("source")) if source else np.zeros(batch.num_rows, np.bool_))
-    return ids, collections, np.concatenate(lengths), np.concatenate(canaries)

@@ -2,6 +2,7 @@
 
 from pipelines.compose import compose
 from pipelines.evaluate.bank import evaluate
+from pipelines.fuse import fuse
 from pipelines.plan import plan
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.run import build
@@ -16,6 +17,7 @@ __all__ = [
     "compact",
     "compose",
     "evaluate",
+    "fuse",
     "load_recipe",
     "plan",
     "prune",

@@ -40,7 +40,7 @@ def composition(banks: Sequence[str | Path], into: str | Path) -> dict[str, Any]
     views = [opened(place) for place in places]
     if any(_same_place(view.path, str(into)) for view in views):
         raise RecipeError(f"{into} is one of the banks that are composed; give `into` another place.")
-    names = _names([view.path for view in views])
+    names = bank_names([view.path for view in views])
     sources = [
         {
             "kind": "bank",
@@ -82,7 +82,7 @@ def _same_place(one: str, other: str) -> bool:
     return one.rstrip("/") == other.rstrip("/") or os.path.abspath(one) == os.path.abspath(os.path.expanduser(other))
 
 
-def _names(paths: Sequence[str]) -> list[str]:
+def bank_names(paths: Sequence[str]) -> list[str]:
     """A name for each bank: of its folder, with a number where others are called so too."""
     names: list[str] = []
     for path in paths:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from mnemic.dataset import Snapshot
 from mnemic.ids import hash_parts
 from mnemic.splitmix import GAMMA, finalised
+from pipelines.key_order import ordered_places
 
 _LOOKED_UP = 1 << 20  # row ids at once
 _BLOCK = 16  # bytes of a string that are mixed in at once
@@ -21,7 +22,7 @@ _DIGESTS: WeakKeyDictionary[Snapshot, dict[tuple[tuple[str, ...], str | None], t
 
 
 class KeyOrder:
-    """Implements ``operators.contracts.Corpus`` over a snapshot; only the positions are held in memory.
+    """Implements ``operators.contracts.Corpus`` over a snapshot, by the places of its rows (`pipelines.key_order`).
 
     ``tables`` read what stands beside the rows, by name.
     """
@@ -34,14 +35,7 @@ class KeyOrder:
         tables: Mapping[str, Callable[[], pa.Table]] | None = None,
     ) -> None:
         self._snapshot, self._tables = snapshot, tables or {}
-        everything = _column(snapshot.scan([], row_ids=True), "_rowid")
-        schema = pa.schema([*(snapshot.schema.field(name) for name in key), pa.field("_rowid", pa.uint64())])
-        batches = [batch.select(schema.names) for batch in snapshot.scan(key, where, row_ids=True)]
-        rows = pa.Table.from_batches(batches, None if batches else schema)
-        order = pc.sort_indices(rows, sort_keys=[(column, "ascending") for column in key])
-        ids = rows["_rowid"].take(order).to_numpy()
-        by_id = np.argsort(everything, kind="stable")
-        self._positions = by_id[np.searchsorted(everything[by_id], ids)]
+        self._positions = ordered_places(snapshot, key, where)
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -140,11 +134,6 @@ def table_digest(rows: pa.Table) -> str:
     return hash_parts("table", len(rows), *("\n".join(column.to_pylist()) for column in rows.columns))
 
 
-def _column(batches: Iterator[pa.RecordBatch], name: str) -> np.ndarray[Any, Any]:
-    parts = [batch[name].to_numpy() for batch in batches]
-    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.uint64)
-
-
 def _words(column: pa.Array) -> np.ndarray[Any, Any]:
     """Two 64-bit words per value: of the characters of a string (any length), or of an integer."""
     if pa.types.is_string(column.type):
@@ -152,7 +141,7 @@ def _words(column: pa.Array) -> np.ndarray[Any, Any]:
         sizes = pc.binary_length(dictionary.dictionary).to_numpy(zero_copy_only=False).astype(np.int64)
         width = -(-max(int(sizes.max(initial=1)), 1) // _BLOCK) * _BLOCK
         values = np.array(dictionary.dictionary.cast(pa.binary()).to_pylist(), dtype=f"S{width}")
-        blocks = values.view(np.uint64).reshape(len(values), -1, 2)
+        blocks = values.view(np.uint64).reshape(len(values), width // _BLOCK, 2)
         words = np.repeat(sizes.astype(np.uint64)[:, None], 2, axis=1)
         for block in range(blocks.shape[1]):  # a value's own blocks only: its neighbours' lengths must not show
             has = sizes > block * _BLOCK

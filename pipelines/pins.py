@@ -7,18 +7,26 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
-from mnemic.dataset.checksums import hash_new
+from mnemic.dataset.checksums import hash_files, hash_new
 from mnemic.dataset.write import append_rows
 from mnemic.release import Release, releases
 from mnemic.schema import CHECKSUMS, RELEASES
+from operators.contracts import Resources
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context
+
+HASHED_HERE = 1 << 30
+"""Bytes of new files up to which the process that runs the build hashes them itself, at 830 MB/s a core."""
+
+MOST_FILES = 4096
+"""Files that a worker hashes at a time."""
 
 STEP = "release"
 RECORD = Record(STEP, 1, {}, {})
@@ -68,6 +76,35 @@ def release_name(now: datetime, names: list[str]) -> str:
 
 def _write_checksums(context: Context, datasets: Iterable[str], release: str) -> None:
     """Write down what the files of ``datasets`` are that came since the last release."""
-    rows = hash_new(context.store, datasets, release)
+    rows = hash_new(context.store, datasets, release, partial(_hashed, context))
     if len(rows):
         context.commit(lambda: append_rows(context.store["checksums"], rows, CHECKSUMS, context.properties(RECORD)))
+
+
+def _hashed(context: Context, files: Mapping[str, int]) -> Mapping[str, str]:
+    """The hashes of ``files``, path -> bytes: by this process, or where they are many bytes by the workers."""
+    store = context.store
+    if sum(files.values()) <= HASHED_HERE:
+        return hash_files(store, files)
+
+    def factory() -> Callable[[list[str]], Mapping[str, str]]:
+        return partial(hash_files, store)
+
+    job = context.job(factory, Resources(), lambda paths: f"{len(paths):,} files, the first is {paths[0]}")
+    hashes: dict[str, str] = {}
+    for some in context.engine.map(job, _shares(files)):
+        hashes |= some
+    return hashes
+
+
+def _shares(files: Mapping[str, int]) -> Iterator[list[str]]:
+    """``files``, so many at a time that a worker has something to do and the answer is small."""
+    share, size = list[str](), 0
+    for path, length in files.items():
+        share.append(path)
+        size += length
+        if size > HASHED_HERE // 4 or len(share) >= MOST_FILES:
+            yield share
+            share, size = [], 0
+    if share:
+        yield share

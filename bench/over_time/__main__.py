@@ -1,13 +1,13 @@
 """One document of a corpus changes, and the bank is built again, many times: what it costs in bytes and in CPU time.
 
-`bytes_after_prune` divides the bytes of the bank after all builds and `mnemic prune --keep 3` by those of a bank that
-is built once of the last corpus. `cpu_with_upkeep` divides the CPU time of a build after the last ones, the median of
-three, by that of the first three that changed a document; every ten builds the bank is pruned and compacted where that
-is due, as `mnemic-upkeep` does. `cpu_without` says what it is without upkeep, in another bank. Everything runs in this
-process, with an encoder of 32 components, as far as the tree of clusters: 300 documents, 60 builds.
+`bytes_after_prune` divides the bytes of the bank after 60 builds and `mnemic prune --keep 3` by those of a bank that is
+built once of that corpus. `cpu_with_upkeep` divides the CPU time of a build after 200 releases, the median of three, by
+that of the first three that changed a document; every ten builds the bank is pruned and compacted where that is due, as
+`mnemic-upkeep` does. The table on the way has the medians of each ten. `cpu_without` says what 60 builds without upkeep
+come to, in another bank. Everything runs in this process, with an encoder of 32 components, as far as the tree of
+clusters: 300 documents.
 
-Expected on machine C of LOG.md, beside much other work: 1.15 x bytes, 1.36 x CPU with upkeep and 3.8 x without; with
-`--quick` (4 builds, with upkeep alone) 1.05 x bytes and 0.9 to 1.0 x CPU.
+Expected on machine C of LOG.md: see there.
 """
 
 from __future__ import annotations
@@ -28,66 +28,88 @@ UPKEEP = 10
 """Builds between two prunes and compactions; of few builds half of them."""
 
 SIDES = 3
-"""Builds at the beginning and at the end whose median is compared."""
+"""Builds at the beginning and behind the last release whose median is compared."""
+
+PRUNED = 60
+"""Builds after which the bytes are compared."""
 
 
 def measure(quick: bool) -> Sequence[Row]:
-    documents, builds = 300, 4 if quick else 60
+    documents, builds, pruned = (300, 4, 4) if quick else (300, 200, PRUNED)
     with tempfile.TemporaryDirectory() as folder:
         encoder = Path(folder) / "encoder"
         save_encoder(encoder, width=32)
-        size, fresh, cost = _series(Path(folder) / "kept-up", encoder, documents, builds, upkeep=True)
-        tell(f"{size:,} bytes after all, {fresh:,} of a fresh bank")
-        alone = None if quick else _series(Path(folder) / "left-alone", encoder, documents, builds, upkeep=False)
-    text = f"of {builds} builds"
+        series = Series(Path(folder) / "kept-up", encoder, documents)
+        cost = series.run(builds, upkeep=True, bytes_after=pruned)
+        tell(f"{series.size:,} bytes after {pruned} builds, {series.fresh:,} of a fresh bank")
+        alone = None if quick else Series(Path(folder) / "left-alone", encoder, documents).run(PRUNED, upkeep=False)
     rows = [
         Row(
             "bytes_after_prune",
-            f"bytes {text} and a prune, by a fresh bank's",
-            size / fresh,
+            f"bytes of {pruned} builds and a prune, by a fresh bank's",
+            series.size / series.fresh,
             "x",
             1.3,
             1.1,
             higher_is_better=False,
         ),
-        Row("cpu_with_upkeep", f"CPU of the last {text}, by the first's", cost, "x", 1.5, 1.1, higher_is_better=False),
+        Row(
+            "cpu_with_upkeep",
+            f"CPU of a build after {builds} releases, by the first's",
+            cost,
+            "x",
+            1.5,
+            1.1,
+            higher_is_better=False,
+        ),
     ]
     if alone is not None:
-        rows.append(Row("cpu_without", f"the same {text}, without upkeep", alone[2], "x", higher_is_better=False))
+        words = f"the same after {PRUNED} releases without upkeep"
+        rows.append(Row("cpu_without", words, alone, "x", higher_is_better=False))
     return rows
 
 
-def _series(folder: Path, encoder: Path, documents: int, builds: int, upkeep: bool) -> tuple[int, int, float]:
-    """Bytes after the builds and a prune, bytes of a fresh bank, and the ratio of the costs."""
-    warnings.filterwarnings("ignore")
-    import mnemic
+class Series:
+    """A bank of ``documents``, built again and again in ``folder``; ``size`` and ``fresh`` are bytes."""
 
-    corpus = folder / "corpus"
-    corpus.mkdir(parents=True)
-    for number in range(documents):
-        (corpus / f"{number:04d}.txt").write_text(_text(number), encoding="utf-8")
-    recipe: dict[str, Any] = {
-        "name": "months",
-        "bank": str(folder / "bank"),
-        "sources": [{"kind": "folder", "path": str(corpus)}],
-        "embed": {"model": str(encoder), "dtype": "float32"},
-        "cluster": {},
-    }
-    mnemic.build(recipe, engine="inline")
-    seconds = []
-    for number in range(builds):
-        (corpus / "0000.txt").write_text(_text(documents + number), encoding="utf-8")
-        started = time.process_time()
-        mnemic.build(recipe, engine="inline")
-        seconds.append(time.process_time() - started)
-        tell(f"{folder.name} {number + 1}: {seconds[-1]:.2f} s of CPU")
-        if upkeep and (number + 1) % min(UPKEEP, builds // 2) == 0 and number + 1 < builds:
-            mnemic.compact(recipe["bank"])
-            mnemic.prune(recipe["bank"], keep=3, keep_monthly=0)
-    mnemic.prune(recipe["bank"], keep=3, keep_monthly=0)
-    mnemic.build({**recipe, "bank": str(folder / "fresh")}, engine="inline")
-    cost = statistics.median(seconds[-SIDES:]) / statistics.median(seconds[:SIDES])
-    return _bytes(folder / "bank"), _bytes(folder / "fresh"), cost
+    size = fresh = 0
+
+    def __init__(self, folder: Path, encoder: Path, documents: int) -> None:
+        self._folder, self._corpus, self._documents = folder, folder / "corpus", documents
+        self._corpus.mkdir(parents=True)
+        for number in range(documents):
+            (self._corpus / f"{number:04d}.txt").write_text(_text(number), encoding="utf-8")
+        self._recipe: dict[str, Any] = {
+            "name": "months",
+            "bank": str(folder / "bank"),
+            "sources": [{"kind": "folder", "path": str(self._corpus)}],
+            "embed": {"model": str(encoder), "dtype": "float32"},
+            "cluster": {},
+        }
+
+    def run(self, builds: int, upkeep: bool, bytes_after: int = 0) -> float:
+        """The ratio of the costs of the builds after ``builds`` releases and of the first."""
+        warnings.filterwarnings("ignore")
+        import mnemic
+
+        bank, seconds = self._recipe["bank"], list[float]()
+        mnemic.build(self._recipe, engine="inline")
+        for number in range(builds + SIDES):
+            (self._corpus / "0000.txt").write_text(_text(self._documents + number), encoding="utf-8")
+            started = time.process_time()
+            mnemic.build(self._recipe, engine="inline")
+            seconds.append(time.process_time() - started)
+            tell(f"{self._folder.name} {number + 1}: {seconds[-1]:.2f} s of CPU")
+            if upkeep and (number + 1) % min(UPKEEP, builds // 2) == 0:
+                mnemic.compact(bank)
+                mnemic.prune(bank, keep=3, keep_monthly=0)
+            if number + 1 == bytes_after:
+                mnemic.prune(bank, keep=3, keep_monthly=0)
+                mnemic.build({**self._recipe, "bank": str(self._folder / "fresh")}, engine="inline")
+                self.size, self.fresh = _bytes(Path(bank)), _bytes(self._folder / "fresh")
+        tens = [statistics.median(seconds[start : start + UPKEEP]) for start in range(0, builds, UPKEEP)]
+        tell(f"{self._folder.name}, medians of each {UPKEEP}: " + " ".join(f"{median:.2f}" for median in tens))
+        return statistics.median(seconds[-SIDES:]) / statistics.median(seconds[:SIDES])
 
 
 def _text(number: int) -> str:

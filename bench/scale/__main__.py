@@ -91,7 +91,10 @@ def _build(folder: Path, documents: int, engine: str, models: tuple[str, str]) -
                     watch.begins(step)
                 else:
                     watch.ends()
-                    tell(f"{documents:,} documents, {engine}: {step} {watch.steps[step].seconds:.1f} s of CPU")
+                    cost = watch.steps[step]
+                    peaks = f"driver {cost.driver_peak / 2**20:.0f} MiB, worker {cost.worker_peak / 2**20:.0f} MiB"
+                    seconds = f"{cost.driver_seconds:.1f} + {cost.seconds - cost.driver_seconds:.1f} s of CPU"
+                    tell(f"{documents:,} documents, {engine}: {step} {seconds}, {peaks}")
                 process.stdin.write("\n")  # it waits, so that nothing of the next step is seen as of this one
                 process.stdin.flush()
     if process.returncode:

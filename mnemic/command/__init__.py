@@ -51,6 +51,7 @@ OWN = {
     "compact": "pipelines.command.compact",
     "remove": "pipelines.command.remove",
     "compose": "pipelines.command.compose",
+    "fuse": "pipelines.command.fuse",
     "copy": "mnemic.command.copy",
     "pack": "mnemic.command.pack",
     "unpack": "mnemic.command.unpack",

@@ -11,13 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mnemic.arrays import Hashes, Integers, RowIds
-from mnemic.compiled import compiled
 from operators.deduplicate.bands import BAND_SHIFT, Bounds, by_band, keys_in
 from operators.deduplicate.bloom import LARGEST, BloomFilter, bits_for, share_of_error
 
@@ -171,7 +169,10 @@ def _hits_of_filters(runs: Runs, bounds: Bounds, documents: int) -> tuple[Hashes
 
 
 class Components:
-    """Documents linked by shared keys: union-find over the rows that share any, 24 bytes each."""
+    """Documents linked by shared keys: the smallest row of each one's component, 24 bytes a row that shares any.
+
+    In numpy alone: the process that runs a build divides documents, and a compiler would take 150 MB of its memory.
+    """
 
     def __init__(self, rows: Iterable[RowIds]) -> None:
         """From ``rows`` uint64 of several shards; a row may come in more than one."""
@@ -181,12 +182,29 @@ class Components:
         self._parent = np.arange(len(self.rows))
 
     def link(self, shared: Shared) -> None:
-        """Link the documents that share these keys."""
-        _link(shared.keys, np.searchsorted(self.rows, shared.rows), self._parent)
+        """Link the documents that share these keys.
+
+        Every root takes the smallest root that an edge leads to, until no edge leads anywhere else. A parent is never
+        larger than its child, so the root of a component is its smallest row.
+        """
+        members = np.searchsorted(self.rows, shared.rows)
+        same = np.flatnonzero(shared.keys[1:] == shared.keys[:-1])
+        one, other = members[same], members[same + 1]
+        while len(one):
+            one, other = self._parent[one], self._parent[other]
+            apart = one != other
+            one, other = one[apart], other[apart]
+            np.minimum.at(self._parent, np.maximum(one, other), np.minimum(one, other))
+            self._flatten()
+
+    def _flatten(self) -> None:
+        """Let every parent be a root."""
+        while not np.array_equal(above := self._parent[self._parent], self._parent):
+            self._parent = above
 
     def packs(self, size: int) -> Integers:
         """The pack of every row, int64 [rows]: whole components by their first rows, about ``size`` rows a pack."""
-        _, label, counts = np.unique(_roots(self._parent), return_inverse=True, return_counts=True)
+        _, label, counts = np.unique(self._parent, return_inverse=True, return_counts=True)
         before = np.cumsum(counts) - counts
         number: Integers = np.unique(before // max(size, 1), return_inverse=True)[1][label]
         return number
@@ -199,27 +217,3 @@ def divided(shared: Shared, rows: RowIds, pack: Integers) -> list[tuple[int, Sha
     cuts = np.flatnonzero(np.diff(number[order])) + 1
     parts = np.split(order, cuts) if len(order) else []
     return [(int(number[part[0]]), Shared(shared.keys[part], shared.rows[part])) for part in parts]
-
-
-@compiled
-def _link(keys: Any, members: Any, parent: Any) -> None:
-    """Union by smallest member, with path halving."""
-    for i in range(1, len(keys)):
-        if keys[i] != keys[i - 1]:
-            continue
-        one, other = members[i - 1], members[i]
-        while parent[one] != one:
-            parent[one] = parent[parent[one]]
-            one = parent[one]
-        while parent[other] != other:
-            parent[other] = parent[parent[other]]
-            other = parent[other]
-        parent[max(one, other)] = min(one, other)
-
-
-@compiled
-def _roots(parent: Any) -> Any:
-    """The smallest member of every component; a parent is never larger than its child."""
-    for i in range(len(parent)):
-        parent[i] = parent[parent[i]]
-    return parent

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from operators.train.labels import Labels
 
 _RESCALING_ROWS = 512
+_AT_ONCE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Imitate(Training):
             raise StepError(
                 f"The store's vectors have {width} components and {self.model} has others; build the datastore with it."
             )
-        tokens = torch.from_numpy(np.unique(rows.token).astype(np.int64))
+        tokens = torch.from_numpy(distinct(rows.token).astype(np.int64))
         norm = "rms" if bias is None else "layer"
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -115,6 +116,12 @@ CONTROL = Section(
     Learn("cross-entropy", kind="mlp", after=("teacher",), rows="vectors"),
     complete=_as_imitate,
 )
+
+
+def distinct(tokens: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The distinct values of ``tokens``, int32 [n], ascending; a part of them is sorted at a time."""
+    parts = [np.unique(tokens[start : start + _AT_ONCE]) for start in range(0, len(tokens), _AT_ONCE)]
+    return np.unique(np.concatenate([tokens[:0], *parts]))
 
 
 class MLPStudent:

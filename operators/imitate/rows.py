@@ -12,10 +12,15 @@ from numpy.typing import NDArray
 from mnemic.errors import StepError
 from mnemic.vectors import vectors
 
+UNTAUGHT = "Some rows of the store have no teacher yet; run the teacher step on all rows first."
+
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """Rows of the datastore in (document, position) order: those of the store, and held-out ones for validation."""
+    """Rows of the datastore in (document, position) order: those of the store, and held-out ones for validation.
+
+    An array may lie in a file: it is looked at row by row, and never written to.
+    """
 
     input: NDArray[np.float16]  # [n, d]
     token: NDArray[np.int32]  # [n]
@@ -25,18 +30,6 @@ class TrainingRows:
     validation_token: NDArray[np.int32]  # [v]
     validation_base_logprob: NDArray[np.float32]  # [v]
 
-    @classmethod
-    def from_arrow(cls, store: pa.Table, validation: pa.Table) -> TrainingRows:
-        """From tables with the datastore's columns; raises `StepError` where the teacher has not seen a store row."""
-        return cls(
-            vectors(store["input"], np.float16),
-            vector(store, "token", np.int32),
-            *taught(store),
-            vectors(validation["input"], np.float16),
-            vector(validation, "token", np.int32),
-            vector(validation, "base_logprob", np.float32),
-        )
-
 
 def taught(store: pa.Table) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
     """The teacher's tokens int32 [n, m] and their probabilities uint8 [n, m], as stored.
@@ -44,7 +37,7 @@ def taught(store: pa.Table) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
     Raises `StepError` where it has not seen a row.
     """
     if store.column("teacher_ids").null_count or store.column("teacher_probs").null_count:
-        raise StepError("Some rows of the store have no teacher yet; run the teacher step on all rows first.")
+        raise StepError(UNTAUGHT)
     return vectors(store["teacher_ids"], np.int32), vectors(store["teacher_probs"], np.uint8)
 
 

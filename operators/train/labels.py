@@ -33,10 +33,15 @@ class Labels:
 
 @dataclass(frozen=True)
 class LabelTable:
-    """The labels of the store's rows, with tokens as places in the student's head."""
+    """The labels of the store's rows; ``place`` is the place of each token in the student's head, int64 [vocabulary].
 
-    ids: NDArray[np.int32]
-    probs: NDArray[np.uint8]
+    Labels are made a batch at a time, so the rows may lie in a file.
+    """
+
+    token: NDArray[np.int32]
+    teacher_ids: NDArray[np.int32]
+    teacher_probs: NDArray[np.uint8]
+    place: NDArray[np.int64]
     alpha: float
 
     @classmethod
@@ -54,17 +59,19 @@ class LabelTable:
         The head has all tokens of the store, so the teacher's are among them.
         """
         tokens = head.cpu().numpy()
-        places = np.empty((len(token), 1 + teacher_ids.shape[1]), np.int32)
-        places[:, 0] = np.searchsorted(tokens, token)
-        places[:, 1:] = np.searchsorted(tokens, teacher_ids)
-        places[:, 1:][teacher_probs == ZERO] = 0
-        return cls(places, teacher_probs, alpha)
+        place = np.zeros(int(tokens.max(initial=0)) + 1, np.int64)
+        place[tokens] = np.arange(len(tokens))
+        return cls(token, teacher_ids, teacher_probs, place, alpha)
 
     def take(self, chosen: NDArray[np.int64], device: str) -> Labels:
         """The labels of the rows ``chosen`` int64 [b], on ``device``."""
         import torch
 
-        probs = torch.from_numpy(probabilities(self.probs[chosen])).to(device)
+        stored, teacher = self.teacher_probs[chosen], self.teacher_ids[chosen]
+        places = np.empty((len(chosen), 1 + teacher.shape[1]), np.int64)
+        places[:, 0] = self.place[self.token[chosen]]
+        places[:, 1:] = self.place[np.where(stored == ZERO, 0, teacher)]
+        places[:, 1:][stored == ZERO] = 0
+        probs = torch.from_numpy(probabilities(stored)).to(device)
         own = 1.0 - self.alpha * probs.sum(1, keepdim=True)  # a row without a teacher learns from its token alone
-        ids = torch.from_numpy(self.ids[chosen].astype(np.int64)).to(device)
-        return Labels(ids, torch.cat([own, self.alpha * probs], 1), probs)
+        return Labels(torch.from_numpy(places).to(device), torch.cat([own, self.alpha * probs], 1), probs)

@@ -9,9 +9,10 @@ nobody's fault but the node's; its items are done elsewhere.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic
 
 import ray
@@ -33,12 +34,13 @@ PATIENCE_SECONDS = 300.0
 
 
 class Mapped(Generic[ResultT]):
-    """`Results` of one result for each item."""
+    """`Results` of one result for each item. Items are taken up as workers come free, and forgotten once done."""
 
     def __init__(self, pool: Pool, job: Job[Callable[[ItemT], ResultT]], payload: Any, items: Iterable[ItemT]) -> None:
         self._pool, self._job, self._payload = pool, job, payload
-        self._items: Sequence[Any] = list(items)
-        self._queue = deque(range(len(self._items)))
+        self._coming = enumerate(items)
+        self._items: dict[int, Any] = dict(itertools.islice(self._coming, pool.size))  # of the queue, and under way
+        self._queue = deque(self._items)
         self._slots = pool.slots(len(self._items))
         self._ready: deque[ResultT] = deque()
         self._deaths: Counter[int] = Counter()
@@ -102,6 +104,7 @@ class Mapped(Generic[ResultT]):
             return
         for depth in range(IN_FLIGHT):
             for slot in self._slots:
+                self._look_ahead()
                 if len(self._queue) <= (len(self._slots) if depth else 0):
                     break
                 if slot.given_up or slot.arming is not None:
@@ -111,6 +114,12 @@ class Mapped(Generic[ResultT]):
                 elif len(slot.in_flight) == depth:
                     number = self._queue.popleft()
                     slot.in_flight.append((slot.actor.work.remote(self._items[number]), number))
+
+    def _look_ahead(self) -> None:
+        """Have an item more in the queue than there are actors, as long as some are coming."""
+        for number, item in itertools.islice(self._coming, max(len(self._slots) + 1 - len(self._queue), 0)):
+            self._items[number] = item
+            self._queue.append(number)
 
     def _settle(self, slot: Slot) -> None:
         """Take the answer that has come from a slot: of its arming, or of its oldest item."""
@@ -135,7 +144,7 @@ class Mapped(Generic[ResultT]):
         except RayError as error:
             self._died(slot, error, number)
         else:
-            slot.in_flight.popleft()
+            del self._items[slot.in_flight.popleft()[1]]
             slot.deaths = 0
             self._inside = {place: rows for place, rows in self._inside.items() if self._slots[place] is not slot}
             self._ready.append(result)

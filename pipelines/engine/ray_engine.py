@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import logging
 import os
 import signal
@@ -81,10 +82,11 @@ class RayEngine:
         self._connected = self._ours = False
 
     def map(self, job: Job[Callable[[ItemT], ResultT]], items: Iterable[ItemT]) -> ResultStream[ResultT]:
-        todo = list(items)
-        if not todo:
-            return InlineEngine().map(job, todo)
-        return Mapped(self._pool_for(job), job, self._shipped(job), todo)
+        coming = iter(items)
+        first = list(itertools.islice(coming, 1))
+        if not first:
+            return InlineEngine().map(job, first)
+        return Mapped(self._pool_for(job), job, self._shipped(job), itertools.chain(first, coming))
 
     def stream(self, job: Job[Callable[[Progress], Iterator[ResultT]]], progress: Progress) -> ResultStream[ResultT]:
         return Streamed(self._pool_for(job), job, self._shipped(job), progress)

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import ClassVar, Literal, Protocol
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FilePart:
     """One of the ``of`` parts of a large file, numbered from 0 on.
 
@@ -23,7 +23,7 @@ class FilePart:
     first: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """Something that a source can read. Equal (locator, size, stamp, part) means: nothing new here."""
 

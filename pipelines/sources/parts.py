@@ -1,8 +1,8 @@
 """Large files of lines in parts, so that one file is work for many workers.
 
 A file is divided by its size alone, so a plan opens nothing. A record belongs to the part in which it begins. Where
-that is, and how many lines are before it, one pass over the file tells. Records keep the numbers that they have in the
-whole file, however many parts it has.
+that is, and how many lines are before it, one pass over the file tells: a worker's, for each file. Records keep the
+numbers that they have in the whole file, however many parts it has.
 """
 
 from __future__ import annotations

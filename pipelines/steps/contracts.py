@@ -35,6 +35,9 @@ ResultT = TypeVar("ResultT")
 WorkT = TypeVar("WorkT")
 
 
+WAVES = 256
+"""Results of a step after which its commits grow with what is there: by a sixteenth of it as a rule."""
+
 StatusKind = Literal["done", "new", "pending", "stale", "due"]
 
 
@@ -149,19 +152,24 @@ class Context:
     ) -> None:
         """Commit results 16 at a time or every minute; ``seen`` is called with each as it comes.
 
+        Every commit writes a manifest of all fragments. So that manifests do not grow with the square of the fragments,
+        a commit takes a sixteenth of what was committed before it, once that is more than 16.
+
         An interruption (whatever is no `Exception`) or an error begins nothing more: what is under way is finished and
         committed, and then it is raised. A second one is raised at once.
         """
         wave: list[ResultT] = []
-        opened = time.monotonic()
+        committed, opened = 0, time.monotonic()
         stopped: BaseException | None = None
         while True:
             try:
                 for result in results:
                     wave.append(result)
                     seen(result)
-                    if len(wave) >= self.commit_every or time.monotonic() - opened >= self.commit_seconds:
+                    full_at = self.commit_every * max(committed // WAVES, 1)
+                    if len(wave) >= full_at or time.monotonic() - opened >= self.commit_seconds:
                         full, wave = wave, []
+                        committed += len(full)
                         commit(full)
                         self.emit("commit", done=len(full), unit="fragments")
                         opened = time.monotonic()

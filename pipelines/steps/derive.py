@@ -1,10 +1,10 @@
 """Make the rows of one dataset from the rows of another: documents -> units -> events, documents -> scored tokens.
 
 The work left is the difference of two sets read from the datasets themselves: all inputs, and inputs that have rows, a
-reject, or the mark that nothing was made of them. The process that runs the step holds 16 bytes of each
-(`pipelines.keyset`). Rows of inputs that are no longer wanted, such as a document that became a duplicate, are deleted.
-All rows of one input are written into one fragment and committed at once; a fragment of very many rows is worked off
-some inputs at a time.
+reject, or the mark that nothing was made of them. The process that runs the step has 16 bytes of each, in memory or in
+a file (`pipelines.keyset`). Rows of inputs that are no longer wanted, such as a document that became a duplicate, are
+deleted. All rows of one input are written into one fragment and committed at once; a fragment of very many rows is
+worked off some inputs at a time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pipelines.keyset import KeySet
 from pipelines.steps import answers
 from pipelines.steps.contracts import Context, Status, require_columns, require_key
 from pipelines.steps.lookup import LookedUp
-from pipelines.steps.rejects import check_rejects, forget_rejects, mark_of, marked_keys, rejected_inputs
+from pipelines.steps.rejects import check_rejects, forget_rejects, mark_of, marked_keys, rejected_ids
 
 ROWS_AT_ONCE = 1 << 17
 """Rows of the origin that an operator gets in one batch, unless one input alone has more; bounds its memory."""
@@ -50,7 +50,7 @@ class Difference:
 
     missing: KeySet
     gone: KeySet
-    unwanted_rejects: frozenset[str]
+    unwanted_rejects: KeySet
 
     @property
     def vanished(self) -> int:
@@ -62,7 +62,7 @@ class DerivedRows:
     fragment: int  # of the origin
     fragments: tuple[WrittenFragment, ...]
     rejects: pa.Table  # and marks
-    answered: frozenset[str]  # ids of the inputs that have rows
+    answered: frozenset[str]  # ids of the inputs that have rows, and rejects too
     rows: int
     inputs: int
     seconds: float
@@ -200,21 +200,26 @@ class DeriveStep:
     def _difference(self, store: Store, origin: Snapshot, inputs: KeySet, target: Snapshot) -> Difference:
         """Which inputs are to be asked, and what there is of inputs that are no longer wanted."""
         standing = self._standing(target) | self._marks(store, target)
-        rejected = rejected_inputs(store, self.record)
+        rejected = KeySet(rejected_ids(store, self.record))
         missing, gone = inputs - standing, standing - inputs
         if rejected:
-            names, there = pa.array(sorted(rejected), pa.string()), set[str]()
-            refused = []
-            for batch in origin.scan(self.key, self.where, batch_size=65536):
-                rows = batch.filter(pc.is_in(batch[self.key[0]].cast(pa.string()), value_set=names))
-                there.update(rows[self.key[0]].unique().to_pylist())
-                refused.append(rows.select(self.key))
-            missing, rejected = missing - KeySet(refused), rejected - there
-        return Difference(missing, gone, frozenset(rejected))
+            refused = KeySet(self._of_ids(origin, rejected, self.key))
+            rejected -= KeySet(self._of_ids(origin, rejected, self.key[:1]))
+            missing -= refused
+        return Difference(missing, gone, rejected)
+
+    def _of_ids(self, origin: Snapshot, ids: KeySet, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """``columns`` of the inputs whose id is one of ``ids``."""
+        for batch in origin.scan(self.key, self.where, batch_size=65536):
+            rows = batch.filter(pa.array(ids.has(batch.select(self.key[:1]))))
+            if rows.num_rows:
+                yield rows.select(columns)
 
     def _forget(self, store: Store, dataset: Dataset, left: Difference) -> None:
         """Rejects first: a kill between the two leaves rows, by which the next build knows what to forget."""
-        target, unwanted = dataset.require(), set(left.unwanted_rejects)
+        target, unwanted = dataset.require(), set[str]()
+        for batch in rejected_ids(store, self.record):
+            unwanted.update(batch["input"].filter(pa.array(left.unwanted_rejects.has(batch))).unique().to_pylist())
         fields = pa.schema(target.schema.field(name) for name in self.target_key)
         standing = (batch.select(self.target_key) for batch in target.scan(self.target_key, batch_size=65536))
         for batch in itertools.chain(standing, marked_keys(store, self.record, fields)):
@@ -234,9 +239,9 @@ class DeriveStep:
             if here:
                 yield fragment.id, here
 
-    def _pieces(self, origin: Snapshot, fragment: int, keys: list[Key]) -> Iterator[list[Key]]:
+    def _pieces(self, origin: Snapshot, fragment: int, rows_of: int, keys: list[Key]) -> Iterator[list[Key]]:
         """``keys`` of a fragment, so many at a time that they have no more than `ROWS_AT_ONCE` rows, or one of them."""
-        if next(one.rows for one in origin.fragments if one.id == fragment) <= ROWS_AT_ONCE:
+        if rows_of <= ROWS_AT_ONCE:
             yield keys
             return
         counts: dict[Key, int] = dict.fromkeys(keys, 0)
@@ -277,13 +282,14 @@ class DeriveStep:
             process = self.operator.open(self.operator.resources.device(device))
             snapshot = origin.require(version)
             looked_up = LookedUp(store, lookups)
+            sizes = {one.id: one.rows for one in snapshot.fragments}
 
             def work(item: tuple[int, list[Key]]) -> DerivedRows:
                 started = time.monotonic()
                 fragment, keys = item
                 written: list[WrittenFragment] = []
                 rejects, standing, count, answered_inputs = list[pa.RecordBatch](), dict[Key, None](), 0, 0
-                for some in self._pieces(snapshot, fragment, keys):
+                for some in self._pieces(snapshot, fragment, sizes[fragment], keys):
                     inputs = self._rows(snapshot, fragment, some)
                     answer = process(looked_up.beside(inputs.select(columns), key))
                     rows, refused = answers.rows_and_rejects(self.name, answer, schema.names)
@@ -302,12 +308,12 @@ class DeriveStep:
                     faults.reach(self.name, "after-write")
                     del table
                     pa.default_memory_pool().release_unused()
-                answered = frozenset(key[0] for key in standing)
+                answered, unanswered = frozenset(key[0] for key in standing), pa.Table.from_batches(rejects)
                 return DerivedRows(
                     fragment,
                     tuple(written),
-                    _with_marks(pa.Table.from_batches(rejects), keys, standing, answered),
-                    answered,
+                    _with_marks(unanswered, keys, standing, answered),
+                    answered & set(unanswered["input"].to_pylist()),
                     count,
                     len(keys),
                     time.monotonic() - started,

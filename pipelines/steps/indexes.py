@@ -14,6 +14,7 @@ from mnemic.catalogue import EVENT_INDEXES, DatasetSpec, IndexPlan
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.index import (
     IndexWork,
+    Merge,
     Write,
     build_indexes,
     built,
@@ -58,6 +59,8 @@ def _update(context: Context, name: str, plan: IndexPlan) -> dict[str, Any]:
     def told(work: IndexWork) -> str:
         if isinstance(work, Write):
             return f"the index on {work.column} over {len(work.fragments)} fragments of {name}"
+        if isinstance(work, Merge):
+            return f"the index on {work.column} of {name}"
         return f"the vectors of {name}"
 
     def workers(pinned: Snapshot, work: Sequence[IndexWork]) -> Iterator[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -23,20 +23,20 @@ from mnemic.dataset.growth import add_fields
 from mnemic.dataset.index import TITLES
 from mnemic.dataset.write import WrittenFragment, append, write_rows
 from mnemic.errors import RecipeError, SourceError
-from mnemic.ids import hash_parts
 from mnemic.metadata import metadata_field
 from mnemic.quoting import one_of
 from mnemic.schema import DOCUMENTS, UNSAID
 from operators.contracts import Resources
 from pipelines import faults
 from pipelines.identity import Record
+from pipelines.keyset import KeySet
 from pipelines.sources.canaries import PlantedDocuments
 from pipelines.sources.columns import TITLE, columns_of, unsaid
 from pipelines.sources.contracts import Item, Source
-from pipelines.sources.listing import items_of
 from pipelines.steps.contracts import Context, Status
 from pipelines.steps.items import rows_of_item
-from pipelines.steps.rejects import RejectsWriter, WrittenRejects, check_rejects, rejected_inputs
+from pipelines.steps.manifest import Manifest
+from pipelines.steps.rejects import RejectsWriter, WrittenRejects, check_rejects, rejected_ids
 from pipelines.steps.tombstones import forget_readmitted, marks, readmitted_items
 
 if TYPE_CHECKING:
@@ -44,6 +44,12 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 4 << 20
 CHUNK_ITEMS = 64
+
+SMALL_CORPUS = 1 << 30
+"""Bytes from which on fragments grow: their size and their number by the square root of the corpus."""
+
+FEW_ITEMS = 1 << 17
+"""Items from which on more of them are read together: by the square root of their number."""
 
 MOST_NAMED = 10_000
 """Items that vanished or changed up to which a plan tells those apart that were edited."""
@@ -75,7 +81,7 @@ class ReadStep:
 
     sources: tuple[Source, ...]
     max_document_bytes: int
-    fragment_characters: int = 500_000  # text of a fragment: the grain of all later work and of what a kill can cost
+    fragment_characters: int = 500_000  # text of a fragment at least: the grain of later work and of a kill's cost
     titles: bool = False  # whether documents have their titles as a column, which search hears
     name: str = "read"
     after: tuple[str, ...] = ()
@@ -110,31 +116,21 @@ class ReadStep:
         return {"sources": sources, "max_document_bytes": self.max_document_bytes, **titles, **masked}
 
     @cached_property
-    def items_by_key(self) -> dict[str, tuple[int, Item]]:
-        """Item key -> (source, item) of everything in the manifests."""
-        return {key: (index, item) for key, _, index, item in self._items}
-
-    @cached_property
-    def _items(self) -> list[tuple[str, str, int, Item]]:
-        """(key, key of the whole file, source, item) of everything in the manifests."""
-        items: list[tuple[str, str, int, Item]] = []
+    def manifest(self) -> Manifest:
+        """Everything that the sources list, with its keys."""
         masked = () if self.masking is None else (self.masking.identity,)
-        for index, source in enumerate(self.sources):
-            identity = Record("source", source.version, source.identity(), {}).fingerprint
-            for item in items_of(source):
-                settings = (source.name, identity, self.record.version, self.max_document_bytes, *masked)
-                facts = (*settings, item.locator, item.size, item.stamp)
-                whole = key = hash_parts("item", *facts)
-                if item.part is not None:
-                    key = hash_parts("item", *facts, item.part.number, item.part.of)
-                items.append((key, whole, index, item))
-        return items
+        return Manifest.of(self.sources, (self.record.version, self.max_document_bytes, *masked))
+
+    @property
+    def grain(self) -> int:
+        """Characters of a fragment: more in a large corpus, so that neither fragments nor manifests are too many."""
+        return int(self.fragment_characters * max(1.0, (self.manifest.bytes / SMALL_CORPUS) ** 0.5))
 
     def state(self, store: Store) -> Status:
         snapshot = store["documents"].snapshot()
-        total = len(self.items_by_key)
+        total = len(self.manifest)
         if snapshot is None:
-            return Status("new", total, total, "items", self._notes(self.items_by_key))
+            return Status("new", total, total, "items", self._notes(range(total)))
         missing, vanished = self._difference(store)
         new_columns = self._new_columns(snapshot)
         reasons = [f"documents have a new column {name}" for name in new_columns]
@@ -152,16 +148,22 @@ class ReadStep:
             return Status("done", 0, total, "items")
         return Status("pending", len(missing) + len(vanished), total, "items", tuple(reasons))
 
-    def _difference(self, store: Store) -> tuple[list[str], list[str]]:
+    def _difference(self, store: Store) -> tuple[list[int], list[str]]:
+        """Places in the manifest of the items to read, and keys of items that vanished or changed."""
         snapshot = store["documents"].require()
-        items = pa.chunked_array([batch["item"] for batch in snapshot.scan(["item"])], pa.string()).unique()
-        present = set(items.to_pylist()) | rejected_inputs(store, self.record)
-        again = readmitted_items(store)
-        # A large file may have been read whole, before files were read in parts.
-        wholes = {key: whole for key, whole, _, _ in self._items}
-        standing = present - again
-        missing = [key for key, whole in wholes.items() if key not in standing and whole not in standing]
-        return missing, sorted(present - (wholes.keys() | set(wholes.values())) | (present & again))
+        present = KeySet(snapshot.scan(["item"], batch_size=65536)) | KeySet(rejected_ids(store, self.record))
+        again = KeySet([pa.RecordBatch.from_pydict({"item": pa.array(sorted(readmitted_items(store)), pa.string())})])
+        missing = self.manifest.missing(present - again)
+        vanished = (present - self.manifest.known()) | (present - (present - again))
+        return missing, sorted(self._named(store, snapshot, vanished))
+
+    def _named(self, store: Store, snapshot: Snapshot, keys: KeySet) -> set[str]:
+        """The keys of items themselves, of those that documents or rejects have."""
+        names = set[str]()
+        places = (snapshot.scan(["item"], batch_size=65536), rejected_ids(store, self.record)) if keys else ()
+        for batch in itertools.chain(*places):
+            names.update(batch[0].filter(pa.array(keys.has(batch))).unique().to_pylist())
+        return names
 
     def run(self, context: Context) -> None:
         dataset = context.store["documents"]
@@ -195,7 +197,7 @@ class ReadStep:
             return f"{len(chunk.items)} items, the first is {chunk.items[0][2].locator}"
 
         job = context.job(self._worker(context.store, context.run), Resources(), told)
-        context.in_waves(context.engine.map(job, self._work(missing)), commit)
+        context.in_waves(context.engine.map(job, self._work(missing, self._located(context, missing))), commit)
         forget_readmitted(context)
 
     def check(self, store: Store, max_rejects: float) -> None:
@@ -213,13 +215,13 @@ class ReadStep:
                 "JSON Lines in UTF-8."
             )
 
-    def _replaced(self, snapshot: Snapshot, missing: list[str], vanished: list[str]) -> Iterator[str]:
+    def _replaced(self, snapshot: Snapshot, missing: list[int], vanished: list[str]) -> Iterator[str]:
         """The files that were edited: they are there before and after, and their documents are replaced."""
         if len(vanished) > MOST_NAMED:
             return
-        items = [self.items_by_key[key] for key in missing]
-        locators = self._masked([item.locator for _, item in items])
-        now = {(self.sources[index].name, locator) for (index, _), locator in zip(items, locators, strict=True)}
+        locators = self._masked([self.manifest.items[place].locator for place in missing])
+        names_of = (self.sources[self.manifest.source(place)].name for place in missing)
+        now = set(zip(names_of, locators, strict=True))
         files = set()
         for batch in snapshot.scan(["source", "locator"], one_of("item", vanished)):
             for source, locator in zip(*(batch[name].to_pylist() for name in ("source", "locator")), strict=True):
@@ -233,12 +235,11 @@ class ReadStep:
     def _masked(self, texts: list[str]) -> list[str]:
         return texts if self.masking is None else self.masking.texts(texts)
 
-    def _notes(self, keys: Iterable[str]) -> tuple[str, ...]:
+    def _notes(self, places: Iterable[int]) -> tuple[str, ...]:
         """How sources are going to read these items, where they tell it."""
         items: dict[int, list[Item]] = {}
-        for key in keys:
-            index, item = self.items_by_key[key]
-            items.setdefault(index, []).append(item)
+        for place in places:
+            items.setdefault(self.manifest.source(place), []).append(self.manifest.items[place])
         notes = ((self.sources[index], getattr(self.sources[index], "notes", None)) for index in items)
         sources = zip(items.values(), notes, strict=True)
         return tuple(f"{source.name}: {note}" for some, (source, ask) in sources if ask for note in ask(some))
@@ -263,34 +264,51 @@ class ReadStep:
             store["rejects"].delete_keys("input", keys)
         store["documents"].delete_keys("item", keys)
 
-    def _work(self, keys: list[str]) -> Iterator[ReadWork]:
-        """Items in manifest order, cut into chunks by bytes and number."""
+    def _work(self, places: Sequence[int], parts: Mapping[int, Item]) -> Iterator[ReadWork]:
+        """Items in manifest order, cut into chunks by bytes and number: the text of two fragments, or more.
+
+        ``parts`` are the parts of files with the places where they begin (`_located`).
+        """
         chunk: list[tuple[int, str, Item]] = []
-        size = 0
-        for index, key, item in self._located(keys):
-            chunk.append((index, key, item))
+        size, chunk_bytes = 0, max(CHUNK_BYTES, 2 * self.grain if self.grain > self.fragment_characters else 0)
+        chunk_items = int(CHUNK_ITEMS * max(1.0, (len(self.manifest) / FEW_ITEMS) ** 0.5))
+        for place in places:
+            item = parts.get(place, self.manifest.items[place])
+            chunk.append((self.manifest.source(place), self.manifest.key(place), item))
             size += item.size // (item.part.of if item.part else 1)
-            if size >= CHUNK_BYTES or len(chunk) >= CHUNK_ITEMS:
+            if size >= chunk_bytes or len(chunk) >= chunk_items:
                 yield ReadWork(tuple(chunk))
                 chunk, size = [], 0
         if chunk:
             yield ReadWork(tuple(chunk))
 
-    def _located(self, keys: list[str]) -> Iterator[tuple[int, str, Item]]:
-        """(source, key, item) for each key; parts of a file with the places where they begin."""
-        named = ((key, *self.items_by_key[key]) for key in keys)
-        for (index, _, parted), group in itertools.groupby(
-            named, lambda one: (one[1], one[2].locator, bool(one[2].part))
-        ):
-            some = list(group)
-            items = [item for _, _, item in some]
-            located = self.sources[index].located(items) if parted else items  # type: ignore[attr-defined]
-            yield from ((index, key, item) for (key, _, _), item in zip(some, located, strict=True))
+    def _located(self, context: Context, places: Sequence[int]) -> dict[int, Item]:
+        """Place -> part of a large file, with the place where it begins: each file is looked through by a worker."""
+        manifest, sources = self.manifest, self.sources
+        parted = ((place, manifest.items[place]) for place in places if manifest.items[place].part)
+        files = [list(group) for _, group in itertools.groupby(parted, self._file)]
+
+        def factory() -> Callable[[tuple[int, list[tuple[int, Item]]]], dict[int, Item]]:
+            def locate(work: tuple[int, list[tuple[int, Item]]]) -> dict[int, Item]:
+                source, parts = work
+                located = sources[source].located([item for _, item in parts])  # type: ignore[attr-defined]
+                return {place: item for (place, _), item in zip(parts, located, strict=True)}
+
+            return locate
+
+        job = context.job(factory, Resources(), lambda work: f"the parts of {work[1][0][1].locator}")
+        located: dict[int, Item] = {}
+        for some in context.engine.map(job, [(manifest.source(file[0][0]), file) for file in files]):
+            located |= some
+        return located
+
+    def _file(self, part: tuple[int, Item]) -> tuple[int, str]:
+        return self.manifest.source(part[0]), part[1].locator
 
     def _worker(self, store: Store, run: str) -> Callable[[], Callable[[ReadWork], ReadItem]]:
         record, schema = self.record, self.schema
         dataset, rejects_dataset = store["documents"], store["rejects"]
-        sources, limit, grain, step = self.sources, self.max_document_bytes, self.fragment_characters, self.name
+        sources, limit, grain, step = self.sources, self.max_document_bytes, self.grain, self.name
         titles, masking = self.titles, self.masking
 
         def factory() -> Callable[[ReadWork], ReadItem]:

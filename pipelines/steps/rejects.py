@@ -98,14 +98,15 @@ def check_rejects(store: Store, record: Record, accepted: Callable[[], int], all
 
 
 def rejected_inputs(store: Store, record: Record) -> set[str]:
-    """Inputs that this step, as it stands, has rejected whole."""
+    """Inputs that this step, as it stands, has rejected whole; `rejected_ids` has them where they may be very many."""
+    return {one for ids in rejected_ids(store, record) for one in ids["input"].unique().to_pylist()}
+
+
+def rejected_ids(store: Store, record: Record) -> Iterator[pa.RecordBatch]:
+    """The column ``input`` of this step's rejects of whole inputs, in batches; an input may come more than once."""
     snapshot = store["rejects"].snapshot()
-    if snapshot is None:
-        return set()
-    inputs: set[str] = set()
-    for batch in snapshot.scan(["input"], f"{_whole(record)} AND severity <> '{NOTHING}'", batch_size=65536):
-        inputs.update(batch["input"].unique().to_pylist())
-    return inputs
+    if snapshot is not None:
+        yield from snapshot.scan(["input"], f"{_whole(record)} AND severity <> '{NOTHING}'", batch_size=65536)
 
 
 def mark_of(key: tuple[Any, ...]) -> dict[str, str]:

@@ -21,6 +21,7 @@ from mnemic.release import releases
 from mnemic.removals import NAME
 from mnemic.text_pieces import CHARACTERS, ID, TOKENS, TextPieces, characters, numbers
 from mnemic.verify import datasets_of
+from pipelines.keyset import KeySet
 
 _BATCH = 1024
 
@@ -76,12 +77,13 @@ class Sought:
     def of(cls, store: Store, documents: Sequence[str]) -> Sought:
         """The pieces of the documents with these ids, as far as any release still has them."""
         ids = pa.array(sorted(documents), pa.string())
-        texts = TextPieces.of(CHARACTERS, (characters(batch["text"]) for batch in _texts(store, ids, True)))
-        tokens = TextPieces.of(TOKENS, _tokens(store, ids, True))
+        erased = KeySet([pa.RecordBatch.from_arrays([ids], names=["id"])])
+        texts = TextPieces.of(CHARACTERS, (characters(batch["text"]) for batch in _texts(store, erased, True)))
+        tokens = TextPieces.of(TOKENS, _tokens(store, erased, True))
         shared, runs = texts.unseen, tokens.unseen
-        for batch in _texts(store, ids, False) if len(texts) else ():
+        for batch in _texts(store, erased, False) if len(texts) else ():
             texts.mark(characters(batch["text"]), shared)
-        for part in _tokens(store, ids, False) if len(tokens) else ():
+        for part in _tokens(store, erased, False) if len(tokens) else ():
             tokens.mark(part, runs)
         named = TextPieces.of(ID, [characters(ids)])
         return cls(texts.without(shared), tokens.without(runs), named, int(shared.sum()))
@@ -161,36 +163,40 @@ def _versions(store: Store, name: str) -> Iterator[Snapshot]:
         yield store[name].require(number)
 
 
-def _texts(store: Store, ids: pa.Array, mine: bool) -> Iterator[pa.RecordBatch]:
-    """The texts of the documents with these ids, or of all others, of all releases; each document once."""
-    met = pa.array([], pa.string())
+def _texts(store: Store, erased: KeySet, mine: bool) -> Iterator[pa.RecordBatch]:
+    """The texts of the ``erased`` documents, or of all others, of all releases; each document once."""
+    met = KeySet()
     for snapshot in _versions(store, "documents"):
-        new = [met]
         for batch in snapshot.scan(["id", "text"], batch_size=_BATCH):
-            chosen = pc.is_in(batch["id"], value_set=ids)
-            chosen = pc.and_(chosen if mine else pc.invert(chosen), pc.invert(pc.is_in(batch["id"], value_set=met)))
-            rows = batch.filter(chosen)
+            ids = batch.select(["id"])
+            rows = batch.filter(pa.array((erased.has(ids) == mine) & ~met.has(ids)))
             if rows.num_rows:
-                new.append(rows["id"])
                 yield rows
-        met = pa.concat_arrays(new)
+        met |= KeySet(snapshot.scan(["id"], batch_size=65536))
 
 
-def _tokens(store: Store, ids: pa.Array, mine: bool) -> Iterator[np.ndarray[tuple[int], np.dtype[np.uint64]]]:
-    """The tokens of the documents with these ids, or of all others, in their order."""
+def _tokens(store: Store, erased: KeySet, mine: bool) -> Iterator[np.ndarray[tuple[int], np.dtype[np.uint64]]]:
+    """The tokens of the ``erased`` documents, or of all others, in their order, those of a fragment at a time.
+
+    All rows of a document stand in one fragment of the datastore.
+    """
     for snapshot in _versions(store, "tokens"):
         for batch in snapshot.scan(["document", "tokens"], batch_size=_BATCH):
-            chosen = pc.is_in(batch["document"], value_set=ids)
-            rows = batch.filter(chosen if mine else pc.invert(chosen))
+            rows = batch.filter(pa.array(erased.has(batch.select(["document"])) == mine))
             if rows.num_rows:
                 yield numbers(rows["tokens"])
     for snapshot in _versions(store, "datastore"):
-        table = snapshot.table(["document", "position", "token"])
-        chosen = pc.is_in(table["document"], value_set=ids)
-        table = table.filter(chosen if mine else pc.invert(chosen))
-        table = table.sort_by([("document", "ascending"), ("position", "ascending")]).combine_chunks()
-        owners = pc.dictionary_encode(table["document"].combine_chunks()).indices.to_numpy()
-        values = table["token"].to_numpy().astype(np.uint64)
-        ends = np.flatnonzero(np.diff(owners)) + 1
-        parts = np.split(values, ends) if len(values) else []
-        yield from (part for part in parts if len(part) >= TOKENS)
+        for fragment in snapshot.fragments:
+            batches = list(snapshot.scan(["document", "position", "token"], fragments=[fragment.id]))
+            chosen = [batch.filter(pa.array(erased.has(batch.select(["document"])) == mine)) for batch in batches]
+            yield from _runs(pa.Table.from_batches(chosen)) if chosen else ()
+
+
+def _runs(rows: pa.Table) -> Iterator[np.ndarray[tuple[int], np.dtype[np.uint64]]]:
+    """The tokens of each document of ``rows`` of the datastore, in their order, where they are enough for a run."""
+    rows = rows.sort_by([("document", "ascending"), ("position", "ascending")]).combine_chunks()
+    owners = pc.dictionary_encode(rows["document"].combine_chunks()).indices.to_numpy()
+    values = rows["token"].to_numpy().astype(np.uint64)
+    ends = np.flatnonzero(np.diff(owners)) + 1
+    parts = np.split(values, ends) if len(values) else []
+    yield from (part for part in parts if len(part) >= TOKENS)

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 PUBLIC = {
     "mnemic": [
         "Bank", "Hit", "Memory", "MemoryInfo", "MnemicError", "Recipe", "Release", "Results", "__version__", "build",
-        "compact", "compose", "contracts", "copy", "diff", "evaluate", "load_recipe", "open_bank", "pack",
+        "compact", "compose", "contracts", "copy", "diff", "evaluate", "fuse", "load_recipe", "open_bank", "pack",
         "plan", "prune", "readmit", "remove", "rollback", "segment", "unpack",
     ],
     "mnemic.segment": ["SegmentSettings", "Stream", "StreamedEvent"],

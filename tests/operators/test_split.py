@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from mnemic.errors import RecipeError
 from mnemic.ids import unit_draw
+from operators import split
 from operators.deduplicate.lookup import ColumnById
 from operators.split import HELD_OUT, Split, StoredShingles
 
@@ -115,7 +116,11 @@ def definition(operator: Split, documents: Sequence[Document]) -> dict[str, str]
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("collections", [1, 4, 5, 12])
-def test_split_is_that_of_the_definition(seed: int, collections: int) -> None:
+@pytest.mark.parametrize("fewest", [1, 20, split.FEWEST_DRAWN])
+def test_split_is_that_of_the_definition(
+    seed: int, collections: int, fewest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(split, "FEWEST_DRAWN", fewest)
     documents = documents_of(seed, 200, collections)
     operator = Split(600, 300, 40, 20, seed=seed)
     split_of = splits(fit(operator, documents), documents)

@@ -18,14 +18,16 @@ def batches_of(keys: list[tuple[str, int]], size: int = 7) -> list[pa.RecordBatc
     return [pa.record_batch({"name": [k[0] for k in part], "number": [k[1] for k in part]}) for part in parts]
 
 
-@given(KEYS, KEYS)
-def test_it_does_what_sets_do(mine: list[tuple[str, int]], others: list[tuple[str, int]]) -> None:
+@given(KEYS, KEYS, st.sampled_from((100, 1 << 20)))
+def test_it_does_what_sets_do(mine: list[tuple[str, int]], others: list[tuple[str, int]], in_memory: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keyset, "_MERGED", 10)
+        patch.setattr(keyset, "_IN_MEMORY", in_memory)
         one, other = KeySet(batches_of(mine)), KeySet(batches_of(others))
-    assert len(one) == len(set(mine)) and len(one | other) == len({*mine, *others})
-    assert len(one - other) == len(set(mine) - set(others))
-    for some, expected in ((one - other, set(mine) - set(others)), (one | other, {*mine, *others}), (KeySet(), set())):
+        both, less = one | other, one - other
+    assert len(one) == len(set(mine)) and len(both) == len({*mine, *others})
+    assert len(less) == len(set(mine) - set(others))
+    for some, expected in ((less, set(mine) - set(others)), (both, {*mine, *others}), (KeySet(), set())):
         for batch in batches_of([*mine, *others]):
             keys = zip(batch["name"].to_pylist(), batch["number"].to_pylist(), strict=True)
             assert some.has(batch).tolist() == [key in expected for key in keys]

@@ -62,8 +62,8 @@ def test_a_kill_costs_the_parts_that_were_not_committed(tmp_path, encoder, monke
     monkeypatch.setattr(listing, "PART_BYTES", path.stat().st_size // 7)
     work, chunks = ReadStep._work, []
 
-    def cut_off(self, keys):
-        for number, chunk in enumerate(work(self, keys)):
+    def cut_off(self, *work_of):
+        for number, chunk in enumerate(work(self, *work_of)):
             if number == 3:
                 raise KeyboardInterrupt
             chunks.append(chunk)

@@ -14,6 +14,7 @@ Below `plan.VECTOR_INDEX_ROWS` rows a vector query reads every vector: exact.
 from mnemic.dataset.index.bm25 import search_text
 from mnemic.dataset.index.build import (
     IndexWork,
+    Merge,
     TrainCentroids,
     Workers,
     Write,
@@ -40,6 +41,7 @@ __all__ = [
     "TITLES",
     "VECTOR_INDEX_ROWS",
     "IndexWork",
+    "Merge",
     "TrainCentroids",
     "VectorSettings",
     "Workers",

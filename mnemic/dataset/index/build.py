@@ -1,10 +1,10 @@
 """Build the indexes that are missing and add new fragments to the others.
 
-An index is made in parts. Each is a *segment* over some fragments, written by a worker; the driver merges the segments
-and commits them together. All kinds are made so, with the same results as one process would get: BM25 scores are
-computed over all segments of an index, and the partitions of the vector index are trained once, and its rotation drawn
-once, before its segments are made. (IVF_SQ and IVF_HNSW_SQ could not be: every segment chooses its own quantisation
-bounds, and merging keeps the codes; recall@10 fell from .95 to .79.)
+An index is made in parts. Each is a *segment* over some fragments, written by a worker; a worker merges the segments of
+an index, and the driver commits all indexes together. All kinds are made so, with the same results as one process would
+get: BM25 scores are computed over all segments of an index, and the partitions of the vector index are trained once,
+and its rotation drawn once, before its segments are made. (IVF_SQ and IVF_HNSW_SQ could not be: every segment chooses
+its own quantisation bounds, and merging keeps the codes; recall@10 fell from .95 to .79.)
 
 Fragments that were appended become a segment of their own; from the ninth on all are merged into one. A vector index is
 trained anew when most of its rows are new, or when a dataset has four times the rows that it was laid out for. An index
@@ -103,6 +103,18 @@ class Write:
             )
 
 
+@dataclass(frozen=True)
+class Merge:
+    """Work: one segment of several. One alone is merged too: a segment of words is not readable before."""
+
+    column: str
+    segments: tuple[Segment, ...]
+
+    def run(self, snapshot: Snapshot) -> Segment:
+        with readable_errors(snapshot.uri):
+            return snapshot.native.merge_existing_index_segments(list(self.segments))
+
+
 class IndexWork(Protocol):
     """Something to be done with a snapshot; it and its result can be sent to another process."""
 
@@ -164,14 +176,15 @@ def _make(
         for column, kind in kinds.items()
         for group in groups
     ]
-    of_column: dict[int, list[Segment]] = {}
+    of_column: dict[str, list[Segment]] = {}
     for segment in workers(snapshot, work):
-        of_column.setdefault(segment.fields[0], []).append(segment)
-    with readable_errors(dataset.uri):
-        merged = [  # one alone is merged too: a segment of words is not readable before
-            snapshot.native.merge_existing_index_segments(sorted(segments, key=lambda one: min(one.fragment_ids)))
-            for segments in of_column.values()
-        ]
+        of_column.setdefault(segment.name, []).append(segment)
+    merges = [
+        Merge(column, tuple(sorted(of_column[index_name(column)], key=lambda one: min(one.fragment_ids))))
+        for column in kinds
+        if index_name(column) in of_column
+    ]
+    merged = sorted(workers(snapshot, merges), key=lambda segment: segment.fields[0])
     operation = lance.LanceOperation.CreateIndex(new_indices=merged, removed_indices=[])
     dataset.commit(operation, snapshot.version, {})
 
