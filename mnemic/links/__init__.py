@@ -7,6 +7,7 @@
 * ``hops``   from a question to the documents that it names, and from the best ones to those that their sentences name
 * ``mentions`` names that a text mentions, by rules
 * ``graph``  documents and the names that they mention: a walk, and a bridge by a rare name
+* ``pairs``  entities that stand in relations with each other
 * ``push``   personalised PageRank by forward push
 * ``datasets`` the dataset of mentions
 * ``follow`` the links of a release, as a search follows them
