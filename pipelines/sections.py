@@ -30,6 +30,7 @@ from operators import (
     split,
     suffixes,
     surprise,
+    timelines,
     times,
     tokens,
 )
@@ -72,6 +73,7 @@ BUILT_IN: tuple[Section, ...] = (
     perplexity.SECTION,
     segment.SECTION,
     times.SECTION,
+    timelines.SECTION,
     packs.SECTION,
     written.SECTION,
     facts.SECTION,
