@@ -19,7 +19,7 @@ import pyarrow as pa
 from mnemic.links.mentions import mentions
 from mnemic.links.names import entity_name
 from mnemic.timelines.datasets import MEANT, SAID, TIMELINES, TIMELINES_SPEC
-from mnemic.times import moments
+from mnemic.times import Moment, moments
 from operators.contracts import NO_REJECTS, BatchFunction, Resources
 from operators.sections import Derive, Section
 
@@ -56,10 +56,7 @@ def _steps(leaf: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if not times and said_at is None:
         return
     sentences = list(_sentences(text))
-    mentioned = [
-        [(start + one.start, start + one.end, one.name) for one in mentions(text[start:end])]
-        for start, end in sentences
-    ]
+    mentioned = [_names(text, start, end, times) for start, end in sentences]
     everywhere = [mention for sentence in mentioned for mention in sentence]
     speakers = [name for speaker in leaf["speakers"] if (name := entity_name(speaker))]
     same = {
@@ -69,8 +66,7 @@ def _steps(leaf: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     }
     starts = [start for start, _ in sentences]
     for moment in times:
-        place = (moment.start, moment.end)
-        beside = _names_beside(mentioned[bisect.bisect_right(starts, moment.start) - 1], *place)
+        beside = _nearest(mentioned[bisect.bisect_right(starts, moment.start) - 1], moment.start)
         yield {
             **same,
             "start": leaf["start"] + moment.start,
@@ -80,7 +76,7 @@ def _steps(leaf: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             "stop": _midnight(moment.stop),
             "precision": moment.precision,
             "vague": moment.vague,
-            "names": sorted({*speakers, *(beside or _names_beside(everywhere, *place))}),
+            "names": sorted({*speakers, *(beside or _nearest(everywhere, moment.start))}),
         }
     if not times:
         yield {
@@ -92,7 +88,7 @@ def _steps(leaf: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             "stop": _behind(max(leaf["end_time"] or said_at, said_at)),
             "precision": "instant",
             "vague": False,
-            "names": sorted({*speakers, *_names_beside(everywhere, 0, 0)}),
+            "names": sorted({*speakers, *_nearest(everywhere, 0)}),
         }
 
 
@@ -105,11 +101,22 @@ def _sentences(text: str) -> Iterator[tuple[int, int]]:
     yield start, len(text)
 
 
-def _names_beside(mentioned: Sequence[tuple[int, int, str]], start: int, end: int) -> list[str]:
-    """The names of the nearest mentions outside of the characters from ``start`` to ``end``, a time's own words."""
-    place = bisect.bisect_left(mentioned, (start, end))
-    near = mentioned[max(0, place - BESIDE) : place + BESIDE]
-    return [name for begin, stop, name in near if stop <= start or begin >= end]
+def _names(text: str, start: int, end: int, times: Sequence[Moment]) -> list[tuple[int, str]]:
+    """(first character, name) of the names in ``text[start:end]``; the words of one of the ``times`` are in none."""
+    names = []
+    place = bisect.bisect_right(times, start, key=lambda moment: moment.end)
+    while start < end:
+        stop = min(times[place].start, end) if place < len(times) else end
+        names += [(start + mention.start, mention.name) for mention in mentions(text[start:stop])]
+        start = max(times[place].end, stop) if place < len(times) else end
+        place += 1
+    return names
+
+
+def _nearest(names: Sequence[tuple[int, str]], place: int) -> list[str]:
+    """Of ``names`` the nearest to the character ``place``, before and behind it."""
+    at = bisect.bisect_left(names, (place, ""))
+    return [name for _, name in names[max(0, at - BESIDE) : at + BESIDE]]
 
 
 def _behind(time: datetime) -> datetime:
