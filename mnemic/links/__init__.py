@@ -3,6 +3,7 @@
 * ``names``  words of a text, and the names among them
 * ``titles`` the titles of a release, and the documents that have them
 * ``stated`` links that a text states itself
+* ``addressed`` links that sources state in a column
 * ``units``  the sentences of a document
 * ``hops``   from a question to the documents that it names, and from the best ones to those that their sentences name
 * ``mentions`` names that a text mentions, by rules
