@@ -43,8 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
         say(json.dumps({"release": bank.release.name, "steps": rows}, default=str))
         return 0
     for step in steps:
-        said = f"  said {step.said_at:%Y-%m-%d}" if step.said_at is not None and step.kind == "meant" else ""
-        say(f"{step.words:<24} {one_line(step.text, 200)}\n    event {one_line(step.event[:12], 12)}{said}")
+        day = f"  said {step.said_at:%Y-%m-%d}" if step.said_at is not None and step.kind == "meant" else ""
+        say(f"{step.words:<24} {one_line(step.text, 200)}\n    event {one_line(step.event[:12], 12)}{day}")
     about = "" if arguments.name is None else f" of {one_line(arguments.name, 60)!r}"
     say(f"{len(steps):,} step{'s' * (len(steps) != 1)}{about} of release {bank.release.name}")
     return 0

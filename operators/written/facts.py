@@ -21,7 +21,6 @@ from operators.sections import Driven, Section
 from operators.written.grounding import Sources
 from operators.written.presets import as_preset
 from operators.written.prompts import FACTS
-from operators.written.when import stated_when
 
 FUNCTIONAL = [
     "address",
@@ -144,7 +143,7 @@ class FactNotes:
             attribute = value = ""
         if value and not sources.names(value):
             return f"its value {value[:40]!r} is in none of its sources"
-        when = stated_when(fact["when"], sources)
+        when = sources.time_of(fact["when"])
         if isinstance(when, str):
             return when
         kind = "attribute" if attribute else "fact"

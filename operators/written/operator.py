@@ -117,8 +117,8 @@ class WrittenMemory:
 
     @property
     def prompts(self) -> tuple[WrittenPrompt, ...]:
-        asked = ((FACTS, True), (SUMMARY, self.summaries), (TRIPLES, self.asks_relations))
-        return tuple(prompt for prompt, there in asked if there)
+        every = ((FACTS, True), (SUMMARY, self.summaries), (TRIPLES, self.asks_relations))
+        return tuple(prompt for prompt, there in every if there)
 
     @property
     def asks_relations(self) -> bool:

@@ -59,7 +59,7 @@ PRESETS: Mapping[str, WrittenPreset] = {
     "hipporag2": WrittenPreset(
         "facts and relations of a passage, relations as edges of the graph",
         "seeds of facts by vectors, the filter call of a query",
-        {"packs": {"tokens": 400, "context": 0}, "notes": {"functional": _NO_SLOTS}},
+        {"packs": {"tokens": 400, "context": 0}, "notes": {"functional": _NO_SLOTS}, "relations": {}},
         relations=True,
     ),
     "memgas": WrittenPreset(

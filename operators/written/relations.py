@@ -21,8 +21,9 @@ from operators.contracts import REJECTED, BatchFunction, Resources, bounds, refu
 from operators.sections import Driven, Section
 from operators.written.facts import FUNCTIONAL, FactNotes, distinct, reject_of, shares
 from operators.written.grounding import Sources
+from operators.written.presets import as_preset
 from operators.written.triples import TRIPLES
-from operators.written.when import When, stated_when
+from operators.written.when import When
 
 
 @dataclass(frozen=True)
@@ -108,10 +109,11 @@ class WrittenRelations:
                 return f"its {end} {name[:40]!r} is in none of its sources"
         if not label:
             return "it has no label"
-        share, missing = sources.grounded(f"{subject} {label.casefold()} {object_}", self.grounded)
+        # In small letters the words of both ends count among the long ones: a label is often a paraphrase.
+        share, missing = sources.grounded(f"{subject} {label} {object_}".lower(), self.grounded)
         if missing:
             return missing
-        when = stated_when(triple["when"], sources)
+        when = sources.time_of(triple["when"])
         if isinstance(when, str):
             return when
         times = [unit["time"] for unit in cited if unit["time"] is not None]
@@ -154,6 +156,7 @@ def _row(facts: Mapping[str, Any], subject: str, label: str, object_: str, note:
 def _where_asked(settings: dict[str, Any] | None, sections: Mapping[str, Any]) -> dict[str, Any] | None:
     """It runs where a recipe names it, or where a model is asked for relations, with the checks of `notes`."""
     written, notes = sections.get("written"), sections.get("notes")
+    settings = as_preset("relations", on=False)(settings, sections)
     if settings is None and (written is None or not written.asks_relations):
         return None
     same = {} if notes is None else {"functional": notes.functional, "grounded": notes.grounded}

@@ -8,10 +8,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from operators.written.grounding import Sources
 
 _TIME = re.compile(r"([12]\d{3})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d):(\d\d)(?::\d\d)?Z?)?)?)?")
 
@@ -35,16 +31,6 @@ def read_when(text: str) -> When | None:
     if len(times) != 2 or times[0] is None or times[1] is None or times[1].stop <= times[0].start:
         return None
     return When(times[0].start, times[1].stop, times[0].precision, ends=True)
-
-
-def stated_when(text: str | None, sources: Sources) -> When | str | None:
-    """The time that something written names, None for none; as a phrase, why it is no time of its ``sources``."""
-    if not text:
-        return None
-    when = read_when(text)
-    if when is None:
-        return f"its time {text[:40]!r} is none"
-    return when if sources.speaks_of(when) else f"its time {text[:40]!r} is in none of its sources"
 
 
 def _one(text: str) -> When | None:

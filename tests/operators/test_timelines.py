@@ -34,9 +34,9 @@ SENTENCES = {
 """Text -> names and, where it is said on `DAY`, the times in it."""
 
 
-def leaf(number, text, speakers=(), said=DAY):
+def leaf(number, text, speakers=(), at=DAY):
     start = 1000 * number
-    row = (f"e{number}", f"d{number // 3}", "t", "s", start, start + len(text), text, list(speakers), said, said)
+    row = (f"e{number}", f"d{number // 3}", "t", "s", start, start + len(text), text, list(speakers), at, at)
     return dict(zip(LEAVES.names, row, strict=True))
 
 
@@ -46,7 +46,7 @@ def steps(leaves):
     return rows.to_pylist()
 
 
-def by_hand(sentences, speakers, said):
+def by_hand(sentences, speakers, at):
     """(kind, first, stop, precision, names) of each step of a leaf."""
     everywhere = [name for sentence in sentences for name in SENTENCES[sentence][0]]
     lower = [speaker.lower() for speaker in speakers]
@@ -55,11 +55,11 @@ def by_hand(sentences, speakers, said):
          sorted({*lower, *(SENTENCES[sentence][0] or everywhere)}))
         for sentence in sentences
         for first, stop, precision in SENTENCES[sentence][1]
-        if said is not None or first == date(2020, 6, 3)
+        if at is not None or first == date(2020, 6, 3)
     ]  # fmt: skip
-    if expected or said is None:
+    if expected or at is None:
         return expected
-    return [("said", said, said + timedelta(microseconds=1), "instant", sorted({*lower, *everywhere}))]
+    return [("said", at, at + timedelta(microseconds=1), "instant", sorted({*lower, *everywhere}))]
 
 
 DRAWN = st.lists(
@@ -75,7 +75,7 @@ DRAWN = st.lists(
 @settings(max_examples=60, deadline=None)
 @given(DRAWN, st.integers(1, 8))
 def test_a_step_for_each_time_with_the_names_of_its_sentence(drawn, size):
-    leaves = [leaf(number, " ".join(one), speakers, said) for number, (one, speakers, said) in enumerate(drawn)]
+    leaves = [leaf(number, " ".join(one), speakers, at) for number, (one, speakers, at) in enumerate(drawn)]
     rows = steps(leaves)
     expected = [step for one in drawn for step in by_hand(*one)]
     names = ("kind", "first", "stop", "precision", "names")
@@ -95,9 +95,9 @@ def test_a_long_text_takes_time_in_proportion_and_its_steps_few_names():
         text = "Ada Stone, Ben Hill and Cleo Marsh met on 3 June 2020, " * count
         started = time.process_time()
         rows = steps([leaf(0, text)])
-        taken = time.process_time() - started
+        duration = time.process_time() - started
         assert len(rows) == count and max(len(row["names"]) for row in rows) <= 2 * BESIDE
-        return taken
+        return duration
 
     seconds(10)
     few, many = min(seconds(200) for _ in range(3)), min(seconds(2000) for _ in range(2))
@@ -106,6 +106,6 @@ def test_a_long_text_takes_time_in_proportion_and_its_steps_few_names():
 
 def test_the_end_of_all_time_is_no_fault():
     last = datetime.max.replace(tzinfo=UTC)
-    [row] = steps([leaf(0, "They said so.", said=last)])
+    [row] = steps([leaf(0, "They said so.", at=last)])
     assert row["first"] == row["stop"] == last
-    assert steps([leaf(0, "They said so.", said=None)]) == []
+    assert steps([leaf(0, "They said so.", at=None)]) == []

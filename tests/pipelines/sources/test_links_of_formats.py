@@ -31,16 +31,16 @@ def read(source, data, name):
     return list(source.documents(io.BytesIO(data), name, 1_000_000))
 
 
-@pytest.mark.parametrize("asked", [False, True])
-def test_hyperlinks_of_a_page_are_read_where_they_are_kept(asked):
+@pytest.mark.parametrize("linked", [False, True])
+def test_hyperlinks_of_a_page_are_read_where_they_are_kept(linked):
     pytest.importorskip("resiliparse")
-    columns = {"links": "list"} if asked else {}
+    columns = {"links": "list"} if linked else {}
     [page] = read(WebPages(path=".", columns=columns), PAGE.encode(), "guide.html")
     [plain] = read(WebPages(path="."), PAGE.encode(), "guide.html")
     assert page.text == plain.text and page.locator == plain.locator
     expected = ["[the night trains](sub/night%20trains.html#when)", "[boats](https://x.org/a%20%281%29)"]
-    assert page.metadata.get("links") == (expected if asked else None)
-    other = {"where": {"type": "list", "field": "links"}} if asked else {"title": "text"}
+    assert page.metadata.get("links") == (expected if linked else None)
+    other = {"where": {"type": "list", "field": "links"}} if linked else {"title": "text"}
     assert read(WebPages(path=".", columns=other), PAGE.encode(), "guide.html") == [page]
 
 
@@ -65,11 +65,11 @@ def discord(messages):
 
 @pytest.mark.parametrize(("kind", "export"), [(Telegram, telegram), (Discord, discord)])
 def test_an_answer_in_a_later_session_links_to_the_message(kind, export):
-    asked = read(kind(path=".", columns={"links": "list"}), export(TELEGRAM), "chat.json")
+    linked = read(kind(path=".", columns={"links": "list"}), export(TELEGRAM), "chat.json")
     plain = read(kind(path="."), export(TELEGRAM), "chat.json")
-    assert [one.text for one in asked] == [one.text for one in plain] and len(asked) == 2
-    assert all("links" not in one.metadata for one in (*plain, asked[0])), "an answer in its own session needs no link"
-    [link] = asked[1].metadata["links"]
+    assert [one.text for one in linked] == [one.text for one in plain] and len(linked) == 2
+    assert all("links" not in one.metadata for one in (*plain, linked[0])), "an answer in its own session needs no link"
+    [link] = linked[1].metadata["links"]
     assert link.startswith("[Yes, on Monday](/") and not set("# ()") & set(link[len("[Yes, on Monday](") : -1])
     again = read(kind(path=".", columns={"links": "list"}, pause_hours=80_000), export(TELEGRAM), "chat.json")
     assert len(again) == 1 and "links" not in again[0].metadata

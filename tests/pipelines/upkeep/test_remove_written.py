@@ -27,27 +27,27 @@ HELD |= {"excerpts", "node_excerpts", "rejects"}
 
 
 def facts(prompt):
-    told = []
+    items = []
     for unit in prompt["units"]:
         town = next((one for one in ("Paris", CANARY) if f"moved to {one}" in unit["text"]), None)
         if town:
             since = {"Paris": "2023-05-07", CANARY: "2023-08"}[town]
-            told.append(fact(f"Ada moved to {town}", [unit["n"]], "Ada", "home", town, since))
+            items.append(fact(f"Ada moved to {town}", [unit["n"]], "Ada", "home", town, since))
         if "blue tea" in unit["text"]:
-            told.append(fact("Ada likes blue tea", [unit["n"]], "Ada"))
+            items.append(fact("Ada likes blue tea", [unit["n"]], "Ada"))
         if f"{CANARY} Hill" in unit["text"]:
-            told.append(fact(f"Rex met {CANARY} Hill", [unit["n"]], "Rex"))
-            told.append(fact(f"Rex sold {CANARY} for 900 dollars", [unit["n"]], "Rex"))
-    return {"facts": told}
+            items.append(fact(f"Rex met {CANARY} Hill", [unit["n"]], "Rex"))
+            items.append(fact(f"Rex sold {CANARY} for 900 dollars", [unit["n"]], "Rex"))
+    return {"facts": items}
 
 
 def triples(prompt):
-    told = []
+    items = []
     for unit in prompt["units"]:
         if f"{CANARY} Hill" in unit["text"]:
-            told.append(relation("Rex", "met", f"{CANARY} Hill", [unit["n"]], "2023-05-03"))
-            told.append(relation("Rex", "ate", f"{CANARY} Cake", [unit["n"]]))
-    return {"relations": told}
+            items.append(relation("Rex", "met", f"{CANARY} Hill", [unit["n"]], "2023-05-03"))
+            items.append(relation("Rex", "ate", f"{CANARY} Cake", [unit["n"]]))
+    return {"relations": items}
 
 
 @pytest.fixture(scope="module")
