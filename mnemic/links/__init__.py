@@ -9,6 +9,7 @@
 * ``mentions`` names that a text mentions, by rules
 * ``graph``  documents and the names that they mention: a walk, and a bridge by a rare name
 * ``pairs``  entities that stand in relations with each other
+* ``facts``  relations by the words that they share with a question
 * ``push``   personalised PageRank by forward push
 * ``datasets`` the dataset of mentions
 * ``follow`` the links of a release, as a search follows them

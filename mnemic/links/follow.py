@@ -97,7 +97,7 @@ class Links:
         sought = self.graph.entities_in(question, np.unique(self.titles.tenants[distinct]).tolist())
         best = distinct[np.lexsort((distinct, -best_scores))[:SOURCES]].tolist()
         near = dict(zip(places[there].tolist(), np.nan_to_num(cosines[there]).tolist(), strict=True))
-        walked = self.graph.walk(distinct, best_scores, sought)
+        walked = self.graph.walk(distinct, best_scores, self.graph.seeds(question, distinct, sought))
         return self._by_id(walked), self._by_id(self.graph.bridge(best, near, sought))
 
     def _by_id(self, links: Mapping[int, Link]) -> dict[str, Link]:

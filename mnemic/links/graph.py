@@ -18,12 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mnemic.arrays import Floats, Integers
+from mnemic.arrays import Flags, Floats, Integers
 from mnemic.dataset import Snapshot
 from mnemic.ids import entity_id
+from mnemic.links.facts import Facts
 from mnemic.links.hops import SOURCES, TARGETS, Link
 from mnemic.links.names import LONGEST, is_name, without_function_words, words
-from mnemic.links.pairs import ENDS, MENTIONED, Pairs, mentioned, pairs_of
+from mnemic.links.pairs import ENDS, MENTIONED, Pairs, entities_of, mentioned
 from mnemic.links.push import push
 from mnemic.links.titles import Titles
 
@@ -64,6 +65,7 @@ class Graph:
     begin: Integers
     documents: Integers
     pairs: Pairs | None = None
+    facts: Facts | None = None
 
     @classmethod
     def of(cls, edges: Snapshot | None, titles: Titles, relations: Snapshot | None = None) -> Graph:
@@ -108,8 +110,12 @@ class Graph:
             weights,
             np.searchsorted(number[by_name], np.arange(len(ids) + 1)),
             place[by_name],
-            None if relations is None else pairs_of(relations, ids, joining),
+            *_related(relations, titles, ids, joining),
         )
+
+    def seeds(self, question: str, places: Integers, sought: Integers) -> Integers:
+        """``sought``, and the ends of those relations of the documents ``places`` [n] that are like ``question``."""
+        return sought if self.facts is None else np.union1d(sought, self.facts.like(question, places))
 
     def entities_in(self, question: str, tenants: Collection[int]) -> Integers:
         """The entities of ``tenants`` that the ``question`` names, the longest names first where they overlap."""
@@ -203,3 +209,13 @@ class Graph:
             place: Link(weight / most, f'mentions "{self.names[entity].as_py()}", as {self.titles.called(source)} does')
             for place, (weight, entity, source) in chosen
         }
+
+
+def _related(
+    relations: pa.Table | None, titles: Titles, ids: npt.NDArray[np.bytes_], joining: Flags
+) -> tuple[Pairs | None, Facts | None]:
+    if relations is None:
+        return None, None
+    ends = entities_of(relations, ids, joining)
+    both = ends[(ends >= 0).all(axis=1)]
+    return Pairs.of(both[:, 0], both[:, 1], len(ids)), Facts.of(relations, titles, ends)

@@ -17,7 +17,7 @@ RELATED = 0.5
 MENTIONED = pa.schema([(name, pa.string()) for name in ("document", "name", "entity")])
 """Columns of `edges` that make the graph."""
 
-ENDS = ["document", "subject", "object", "subject_entity", "object_entity"]
+ENDS = ["document", "subject", "label", "object", "subject_entity", "object_entity"]
 """Columns of `relations` that make it."""
 
 
@@ -62,13 +62,14 @@ def mentioned(relations: pa.Table) -> pa.Table:
     return table.filter(pc.not_equal(table["entity"], "")).sort_by([("entity", "ascending"), ("name", "ascending")])
 
 
-def pairs_of(relations: pa.Table, ids: npt.NDArray[np.bytes_], joining: Flags) -> Pairs:
-    """The pairs of ``relations`` (`ENDS`) of entities that are in ``ids`` [m], ascending, and ``joining`` [m]."""
-    ends = [
-        relations[f"{end}_entity"].combine_chunks().to_numpy(zero_copy_only=False).astype("S")
-        for end in ("subject", "object")
-    ]
-    places = [np.minimum(np.searchsorted(ids, one), max(len(ids) - 1, 0)) for one in ends]
-    named = [joining[place] & (ids[place] == one) for place, one in zip(places, ends, strict=True)] if len(ids) else []
-    both = named[0] & named[1] if named else np.zeros(len(relations), bool)
-    return Pairs.of(places[0][both], places[1][both], len(ids))
+def entities_of(relations: pa.Table, ids: npt.NDArray[np.bytes_], joining: Flags) -> Integers:
+    """Both ends of ``relations`` (`ENDS`) as places in ``ids`` [m], ascending, int64 [n, 2].
+
+    -1 stands for one that is not there, or not ``joining`` [m].
+    """
+    entities = np.full((len(relations), 2), -1)
+    for side, end in enumerate(("subject", "object") if len(ids) else ()):
+        column = relations[f"{end}_entity"].combine_chunks().to_numpy(zero_copy_only=False).astype("S")
+        places = np.minimum(np.searchsorted(ids, column), len(ids) - 1)
+        entities[:, side] = np.where(joining[places] & (ids[places] == column), places, -1)
+    return entities

@@ -15,11 +15,11 @@ NAMES = [f"name {letter}" for letter in "abcdefgh"]
 
 
 def relations_of(triples, tenant="t"):
-    """``triples`` are (document, subject, object)."""
+    """``triples`` are (document, subject, object), or with a label (document, subject, label, object)."""
     rows = []
-    for document, *ends in triples:
-        entities = [entity_id(tenant, name) if (name := entity_name(end)) else "" for end in ends]
-        rows.append(dict(zip(ENDS, (document, *ends, *entities), strict=True)))
+    for document, subject, *label, end in triples:
+        entities = [entity_id(tenant, name) if (name := entity_name(one)) else "" for one in (subject, end)]
+        rows.append(dict(zip(ENDS, (document, subject, *(label or ["is"]), end, *entities), strict=True)))
     return pa.Table.from_pylist(rows, schema=pa.schema([(name, pa.string()) for name in ENDS]))
 
 
