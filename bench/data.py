@@ -10,6 +10,7 @@ whose sentence says what to fetch from where. ``python -m bench.data`` says so o
 * ``tinyrec`` (Gklezakos et al., arXiv 2407.12028): transcripts of recordings with coarse and fine segments.
 * ``multihop`` (Trivedi et al., TACL 2022; Yang et al., EMNLP 2018): HippoRAG's tuning samples of MuSiQue and
   HotpotQA, 100 questions each, with their passages.
+* ``triples`` (Gutierrez et al., NeurIPS 2024): GPT-3.5's triples of MuSiQue's passages, as HippoRAG published them.
 * ``wikitext-2`` (Merity et al., arXiv 1609.07843): the validation text in its tokenised form.
 """
 
@@ -134,6 +135,17 @@ SETS = {
                 ("musique_train", "bca674746844637f5c68408a96b67bc0542d98e7c53715f3acafe144bd5e4ff4"),
                 ("musique_train_corpus", "79845dd085f9df49c8ce440208763e2611aeb86c81ee0bdad2094504381bb651"),
             )
+        ),
+    ),
+    "triples": PublicSet(
+        "MIT",
+        (
+            PublicFile(
+                "multihop/musique_train_openie.json",
+                "4258bcc89bb20bb5c20e6700b87e21063521a6c3ef5a136ab0d0d7c0ea237585",
+                _HIPPORAG.replace("/data/", "/output/")
+                + "openie_musique_train_results_ner_gpt-3.5-turbo-1106_1890.json",
+            ),
         ),
     ),
     "wikitext-2": PublicSet(

@@ -16,6 +16,7 @@ from mnemic.conditions import Conditions, Where
 from mnemic.dataset import Snapshot, Store
 from mnemic.errors import BankError
 from mnemic.find import find
+from mnemic.histories import Histories
 from mnemic.memories.blocks import NAME as BLOCKS
 from mnemic.memories.blocks import routed
 from mnemic.memories.gates import weighing
@@ -52,7 +53,7 @@ def open_bank(path: str | Path, release: str | None = None, storage_options: Map
     return Bank(store, find_release(store, release))
 
 
-class Bank:
+class Bank(Histories):
     """One release of a bank. Immutable: what a later build writes is seen by opening the bank again."""
 
     def __init__(self, store: Store, release: Release) -> None:

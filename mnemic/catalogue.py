@@ -243,7 +243,7 @@ _DATASETS = (
         "rejects",
         schemas.REJECTS,
         key=("step", "locator", "reason"),
-        parents=(Parent("documents", "input", "delete"),),
+        parents=tuple(Parent(name, "input", "delete") for name in ("documents", "events", "packs", "calls")),
         bookkeeping=frozenset({"id", "run", "input"}),
         counted=f"severity <> '{NOTHING}'",
         export=False,

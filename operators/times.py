@@ -35,7 +35,7 @@ class Times:
     document alone.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     resources: ClassVar[Resources] = Resources()
 
     def output(self, schema: pa.Schema) -> pa.Schema:

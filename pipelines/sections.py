@@ -30,6 +30,7 @@ from operators import (
     split,
     suffixes,
     surprise,
+    timelines,
     times,
     tokens,
 )
@@ -50,7 +51,7 @@ from operators.slots import operator as slots
 from operators.subset import operator as subset
 from operators.teacher import neighbours
 from operators.teacher import operator as teacher
-from operators.written import excerpts, facts, node_excerpts, packs, summaries
+from operators.written import excerpts, facts, node_excerpts, packs, relations, summaries
 from operators.written import operator as written
 from pipelines.declarations import fault, fault_among
 
@@ -73,9 +74,11 @@ BUILT_IN: tuple[Section, ...] = (
     perplexity.SECTION,
     segment.SECTION,
     times.SECTION,
+    timelines.SECTION,
     packs.SECTION,
     written.SECTION,
     facts.SECTION,
+    relations.SECTION,
     summaries.SECTION,
     excerpts.SECTION,
     denoise.SECTION,

@@ -107,6 +107,10 @@ class RecordedServer:
                 facts[text] = {"text": text, "n": n, "subject": subject, "attribute": None, "value": None, "when": None}
         return {"facts": list(facts.values())[:60]}
 
+    def answer(self, order: str, prompt: dict[str, Any]) -> dict[str, Any]:
+        """What it answers to the system text ``order`` and a ``prompt``."""
+        return self.facts(prompt)
+
     def __enter__(self) -> str:
         recorded = self
 
@@ -117,7 +121,7 @@ class RecordedServer:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 prompt = body["messages"][-1]["content"]
-                text = json.dumps(recorded.facts(json.loads(prompt)))
+                text = json.dumps(recorded.answer(body["messages"][0]["content"], json.loads(prompt)))
                 sizes = [sum(len(one["content"]) for one in body["messages"]) // 4, len(text) // 4]
                 recorded.calls, recorded.tokens = recorded.calls + 1, recorded.tokens + sum(sizes)
                 usage = {"prompt_tokens": sizes[0], "completion_tokens": sizes[1]}

@@ -37,7 +37,7 @@ class BestRow:
 
 @dataclass(frozen=True)
 class Links:
-    """``graph`` is None for a release without `edges`."""
+    """``graph`` is None for a release with neither `edges` nor `relations`."""
 
     titles: Titles
     units: UnitRows
@@ -50,9 +50,12 @@ class Links:
         if TITLE not in documents.schema.names or documents.rows_of_manifest > MOST:
             return None
         titles = Titles.of(documents)
-        edges = view.dataset("edges") if "edges" in view and view.record("names") else None
-        fits = edges is not None and edges.rows_of_manifest <= MOST_EDGES
-        graph = Graph.of(edges, titles) if edges is not None and fits else None
+        joins = [
+            view.dataset(name) if name in view and view.record(step) else None
+            for name, step in (("edges", "names"), ("relations", "relations"))
+        ]
+        rows = sum(one.rows_of_manifest for one in joins if one is not None)
+        graph = Graph.of(joins[0], titles, joins[1]) if joins != [None, None] and rows <= MOST_EDGES else None
         return cls(titles, UnitRows.of(view.dataset("units"), titles), graph)
 
     def named(self, question: str, documents: Sequence[str]) -> dict[str, Link]:
@@ -94,7 +97,7 @@ class Links:
         sought = self.graph.entities_in(question, np.unique(self.titles.tenants[distinct]).tolist())
         best = distinct[np.lexsort((distinct, -best_scores))[:SOURCES]].tolist()
         near = dict(zip(places[there].tolist(), np.nan_to_num(cosines[there]).tolist(), strict=True))
-        walked = self.graph.walk(distinct, best_scores, sought)
+        walked = self.graph.walk(distinct, best_scores, self.graph.seeds(question, distinct, sought))
         return self._by_id(walked), self._by_id(self.graph.bridge(best, near, sought))
 
     def _by_id(self, links: Mapping[int, Link]) -> dict[str, Link]:

@@ -1,8 +1,9 @@
-"""The graph of documents and the names that they mention, of a release with `edges`; each tenant has its own part.
+"""The graph of documents and the names that they mention, of a release with `edges`, or with `relations`.
 
-It stands in memory from the first search that follows it on, 24 bytes a pair of document and name. Names of one
-document join nothing and are left out, and so are names of more than `MOST_DOCUMENTS`. A document's own title is a name
-that it mentions three times more.
+Each tenant has its own part. It stands in memory from the first search that follows it on, 24 bytes a pair of document
+and name. Names of one document join nothing and are left out, and so are names of more than `MOST_DOCUMENTS`. A
+document's own title is a name that it mentions three times more. A relation's ends are names that its document
+mentions, and are joined themselves.
 
 A search walks over the documents that it has found, which met its condition, and over no other: so its work does not
 grow with the release, and nothing that a condition leaves out says anything.
@@ -17,11 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mnemic.arrays import Floats, Integers
+from mnemic.arrays import Flags, Floats, Integers
 from mnemic.dataset import Snapshot
 from mnemic.ids import entity_id
+from mnemic.links.facts import Facts
 from mnemic.links.hops import SOURCES, TARGETS, Link
 from mnemic.links.names import LONGEST, is_name, without_function_words, words
+from mnemic.links.pairs import ENDS, MENTIONED, Pairs, entities_of, mentioned
 from mnemic.links.push import push
 from mnemic.links.titles import Titles
 
@@ -61,15 +64,19 @@ class Graph:
     weights: Floats
     begin: Integers
     documents: Integers
+    pairs: Pairs | None = None
+    facts: Facts | None = None
 
     @classmethod
-    def of(cls, edges: Snapshot, titles: Titles) -> Graph:
-        table = edges.table(["document", "name", "entity"])
-        return cls.of_rows(table, titles)
+    def of(cls, edges: Snapshot | None, titles: Titles, relations: Snapshot | None = None) -> Graph:
+        table = MENTIONED.empty_table() if edges is None else edges.table(MENTIONED.names)
+        return cls.of_rows(table, titles, None if relations is None else relations.table(ENDS))
 
     @classmethod
-    def of_rows(cls, table: pa.Table, titles: Titles) -> Graph:
-        """``table`` has the columns document, name and entity, a row a mention."""
+    def of_rows(cls, table: pa.Table, titles: Titles, relations: pa.Table | None = None) -> Graph:
+        """``table`` has the columns document, name and entity, a row a mention; ``relations`` those of `ENDS`."""
+        if relations is not None:
+            table = pa.concat_tables([table.select(MENTIONED.names).cast(MENTIONED), mentioned(relations)])
         own: list[int] = np.flatnonzero(titles.own >= 0).tolist()
         called = [" ".join(without_function_words(name.split())) for name in titles.names.numbers]
         title_names = [called[titles.own[place]] for place in own]
@@ -89,7 +96,8 @@ class Graph:
         counts = np.bincount(back, count[there], len(pairs))
         place, number = np.divmod(pairs, max(len(ids), 1))
         frequency = np.bincount(number, minlength=len(ids))
-        joins = (frequency[number] > 1) & (frequency[number] <= MOST_DOCUMENTS)
+        joining = (frequency > 1) & (frequency <= MOST_DOCUMENTS)
+        joins = joining[number]
         place, number, counts = place[joins], number[joins], counts[joins]
         weights = (1 + np.log(counts)) / np.log(2 + frequency[number])
         by_name = np.lexsort((place, number))
@@ -102,7 +110,12 @@ class Graph:
             weights,
             np.searchsorted(number[by_name], np.arange(len(ids) + 1)),
             place[by_name],
+            *_related(relations, titles, ids, joining),
         )
+
+    def seeds(self, question: str, places: Integers, sought: Integers) -> Integers:
+        """``sought``, and the ends of those relations of the documents ``places`` [n] that are like ``question``."""
+        return sought if self.facts is None else np.union1d(sought, self.facts.like(question, places))
 
     def entities_in(self, question: str, tenants: Collection[int]) -> Integers:
         """The entities of ``tenants`` that the ``question`` names, the longest names first where they overlap."""
@@ -153,6 +166,10 @@ class Graph:
             reset[len(places) :][there] = share / share.sum()
         begin, end = np.concatenate([rows, len(places) + local]), np.concatenate([len(places) + local, rows])
         weights = np.tile(self.weights[edges], 2)
+        if self.pairs is not None:
+            one, other, related = self.pairs.among(shared)
+            begin, end = np.concatenate([begin, len(places) + one]), np.concatenate([end, len(places) + other])
+            weights = np.concatenate([weights, related])
         order = np.argsort(begin, kind="stable")
         first = np.searchsorted(begin[order], np.arange(len(reset) + 1))
         rank = push(first, end[order], weights[order], reset / reset.sum())
@@ -192,3 +209,13 @@ class Graph:
             place: Link(weight / most, f'mentions "{self.names[entity].as_py()}", as {self.titles.called(source)} does')
             for place, (weight, entity, source) in chosen
         }
+
+
+def _related(
+    relations: pa.Table | None, titles: Titles, ids: npt.NDArray[np.bytes_], joining: Flags
+) -> tuple[Pairs | None, Facts | None]:
+    if relations is None:
+        return None, None
+    ends = entities_of(relations, ids, joining)
+    both = ends[(ends >= 0).all(axis=1)]
+    return Pairs.of(both[:, 0], both[:, 1], len(ids)), Facts.of(relations, titles, ends)

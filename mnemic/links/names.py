@@ -76,6 +76,13 @@ def without_function_words(written: list[str]) -> list[str]:
     return written[first:]
 
 
+def entity_name(phrase: str) -> str:
+    """The name of the entity that a ``phrase`` stands for, as a text that mentions it gives it; "" where it is none."""
+    written = without_function_words(words(phrase))
+    name = " ".join(written).lower()
+    return name if len(written) <= LONGEST and is_name(name) else ""
+
+
 class Lexicon:
     """``written`` names, each with a number from 0; equal ones but for their case have the same number."""
 

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from mnemic.arrays import Integers
 from mnemic.dataset import Snapshot
 from mnemic.kept import KEPT
+from mnemic.links.addressed import Addressed
 from mnemic.links.names import CHARACTERS, Lexicon, name_of
 from mnemic.links.stated import stated_locators
 from mnemic.terminal import one_line
@@ -39,7 +40,8 @@ class Titles:
     ``tenants`` and ``sources`` int64 [n] are numbers, the first of ``tenant_names``; ``titles`` [n], null for none, as
     far as they are read. ``by_locator`` int64 [n] are the places by their ``locators`` [n], tenants and sources.
     ``own`` int64 [n] is the number of a document's name in ``names``, -1 for none. The documents called by name k are
-    ``homes[first[k] : first[k + 1]]``, by tenant and then by id; ``home_tenants`` are theirs.
+    ``homes[first[k] : first[k + 1]]``, by tenant and then by id; ``home_tenants`` are theirs. ``addressed`` are links
+    that sources state, None where documents have no column of them.
     """
 
     ids: npt.NDArray[np.bytes_]
@@ -54,15 +56,17 @@ class Titles:
     first: Integers
     homes: Integers
     home_tenants: Integers
+    addressed: Addressed | None = None
 
     @classmethod
     def of(cls, documents: Snapshot) -> Titles:
         """Of the documents that a release keeps."""
-        return cls.of_rows(documents.table(["id", "tenant", "source", "locator", TITLE], KEPT))
+        columns = ["id", "tenant", "source", "locator", TITLE, *Addressed.columns(documents.schema)]
+        return cls.of_rows(documents.table(columns, KEPT))
 
     @classmethod
     def of_rows(cls, table: pa.Table) -> Titles:
-        """``table`` has the columns id, tenant, source, locator and title."""
+        """``table`` has the columns id, tenant, source, locator and title, and may have links and url."""
         table = table.sort_by("id")
         ids = table["id"].combine_chunks().to_numpy(zero_copy_only=False).astype("S")
         coded = [pc.dictionary_encode(table[name].combine_chunks()) for name in ("tenant", "source")]
@@ -80,7 +84,19 @@ class Titles:
         first = np.searchsorted(own[homes], np.arange(len(names) + 1))
         tenant_names = coded[0].dictionary.to_pylist()
         return cls(
-            ids, tenants, tenant_names, sources, titles, locators, by_locator, names, own, first, homes, tenants[homes]
+            ids,
+            tenants,
+            tenant_names,
+            sources,
+            titles,
+            locators,
+            by_locator,
+            names,
+            own,
+            first,
+            homes,
+            tenants[homes],
+            Addressed.of_rows(table),
         )
 
     def places(self, ids: Sequence[str]) -> Integers:
@@ -93,12 +109,33 @@ class Titles:
 
     def linked_from(self, place: int, text: str) -> list[int]:
         """The places of documents that a ``text`` of the one at ``place`` links to, of its source and tenant."""
-        links = []
+        links = list[int]()
         owner = (int(self.tenants[place]), int(self.sources[place]))
         for locator in stated_locators(text, self.locators[place].as_py()):
             at = bisect.bisect_left(self.by_locator, (locator, *owner), key=self._address)
             others = self.by_locator[at : at + HOMES].tolist()
             links += [other for other in others if self._address(other) == (locator, *owner)]
+        return links
+
+    def stated_links(self, place: int) -> list[tuple[str, list[int]]]:
+        """(words that are linked, places) of the links that a source states of the document at ``place``.
+
+        They lead to documents of its tenant: by address, by title, or to a file of its source.
+        """
+        links = list[tuple[str, list[int]]]()
+        tenant = int(self.tenants[place])
+        for anchor, target, address in self.addressed.entries(place) if self.addressed is not None else ():
+            if not target:
+                number = self.names.numbers.get(name_of(anchor).lower(), -1)
+                places = self.homes_of(number, tenant).tolist() if number >= 0 else []
+            else:
+                places = self.linked_from(place, f"[]({target})")
+                if address and self.addressed is not None:
+                    near = self.addressed.at(address, HOMES)
+                    places += [other for other in near if int(self.tenants[other]) == tenant]
+            places = [other for other in dict.fromkeys(places) if other != place]
+            if places:
+                links.append((anchor, places))
         return links
 
     def _address(self, place: int) -> tuple[str, int, int]:

@@ -56,7 +56,7 @@ _ALTERNATIVES = (
     rf"(?:,?{_S}{_YEAR.format('year_before')})?)",
     rf"(?P<month_year>(?P<month_alone>{_MONTH})\b\.?(?:,|{_S}of)?{_S}{_YEAR.format('year_alone')})",
     rf"(?P<month_named>(?P<month_which>last|next|this|in|since|by|until|during|early|late){_S}"
-    rf"(?P<month>{_MONTH})\b)",
+    rf"(?P<month>{_MONTH})\b(?!\.?(?:,|{_S}of)?{_S}{_YEAR.format('another_year')}))",
     rf"(?P<in_year>(?:in|since|during|of){_S}{_YEAR.format('year')})",
 )
 

@@ -21,7 +21,6 @@ from operators.sections import Driven, Section
 from operators.written.grounding import Sources
 from operators.written.presets import as_preset
 from operators.written.prompts import FACTS
-from operators.written.when import When, read_when
 
 FUNCTIONAL = [
     "address",
@@ -80,7 +79,7 @@ class FactNotes:
     functional: tuple[str, ...] = tuple(FUNCTIONAL)
     grounded: float = 0.5
     max_rejected: float = field(default=0.5, metadata={"identity": False})
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     resources: ClassVar[Resources] = Resources()
     written: ClassVar[str] = "facts"
 
@@ -121,7 +120,7 @@ class FactNotes:
                     rows.setdefault(note["id"], note)
         return (
             pa.RecordBatch.from_pylist(list(rows.values()), schema=NOTES),
-            pa.RecordBatch.from_pylist(_distinct(rejects), schema=REJECTED),
+            pa.RecordBatch.from_pylist(distinct(rejects), schema=REJECTED),
         )
 
     def _note(self, call: Mapping[str, Any], fact: Mapping[str, Any]) -> dict[str, Any] | str:
@@ -144,13 +143,9 @@ class FactNotes:
             attribute = value = ""
         if value and not sources.names(value):
             return f"its value {value[:40]!r} is in none of its sources"
-        when: When | None = None
-        if fact["when"]:
-            when = read_when(fact["when"])
-            if when is None:
-                return f"its time {fact['when'][:40]!r} is none"
-            if not sources.speaks_of(when):
-                return f"its time {fact['when'][:40]!r} is in none of its sources"
+        when = sources.time_of(fact["when"])
+        if isinstance(when, str):
+            return when
         kind = "attribute" if attribute else "fact"
         events = [unit["event"] for unit in cited]
         times = [unit["time"] for unit in cited if unit["time"] is not None]
@@ -190,7 +185,8 @@ def shares(settings: Any, names: Sequence[str]) -> list[tuple[str, bool, str]]:
     return [(name, isinstance(value, int | float) and 0 <= value <= 1, "a share from 0 to 1") for name, value in values]
 
 
-def _distinct(rejects: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+def distinct(rejects: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """``rejects`` in their order, equal ones once."""
     return list({tuple(reject.values()): reject for reject in rejects}.values())
 
 

@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Any
 
 from mnemic.times import dated, day_in_words, moments
-from operators.written.when import When
+from operators.written.when import When, read_when
 
 LONG = 5
 """Letters of a long word, and of the beginning by which two of them are taken for the same."""
@@ -89,6 +89,15 @@ class Sources:
         """Whether all words of a subject or a value stand here."""
         words = [word for word in _words(phrase) if word not in _SMALL]
         return bool(words) and all(map(self._has, words))
+
+    def time_of(self, text: str | None) -> When | str | None:
+        """The time that something written names, None for none; as a phrase, why it is no time of these units."""
+        if not text:
+            return None
+        when = read_when(text)
+        if when is None:
+            return f"its time {text[:40]!r} is none"
+        return when if self.speaks_of(when) else f"its time {text[:40]!r} is in none of its sources"
 
     def speaks_of(self, when: When) -> bool:
         """Whether a time meets one that a source names, or the day on which a source was said."""

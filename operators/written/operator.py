@@ -17,8 +17,9 @@ from mnemic.writing.contracts import Reply, WritingModel, WritingRequest
 from mnemic.writing.json_text import Malformed, read_json
 from operators.contracts import Resources, bounds, refuse
 from operators.sections import Driven, Section
-from operators.written.presets import preset_fault
+from operators.written.presets import preset_fault, wants_relations
 from operators.written.prompts import FACTS, SUMMARY, WrittenPrompt
+from operators.written.triples import TRIPLES
 
 Verdict = Literal["good", "bad", "cut"]
 
@@ -56,7 +57,8 @@ class WrittenMemory:
     {calls, tokens, money}, default none; ``price``: {prompt, answer} of a million tokens, for money, default 0.
     ``form``: how the server is asked for JSON (json_schema, json_object, plain), default auto. ``preset``: settings of
     `packs`, `notes` and `excerpts` by a published system (`operators.written.presets`), default none. ``summaries``:
-    also ask for a summary of each pack, default false.
+    also ask for a summary of each pack, default false. ``relations``: also ask for the relations that it states,
+    default false, and true under a preset that wants them.
     """
 
     server: str = _aside("")
@@ -75,6 +77,7 @@ class WrittenMemory:
     form: str = _aside("auto")
     preset: str = _aside("")
     summaries: bool = _aside(False)
+    relations: bool | None = _aside(None)
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources(gpus=1.0, memory=2 << 30)
 
@@ -114,7 +117,12 @@ class WrittenMemory:
 
     @property
     def prompts(self) -> tuple[WrittenPrompt, ...]:
-        return (FACTS, SUMMARY) if self.summaries else (FACTS,)
+        every = ((FACTS, True), (SUMMARY, self.summaries), (TRIPLES, self.asks_relations))
+        return tuple(prompt for prompt, there in every if there)
+
+    @property
+    def asks_relations(self) -> bool:
+        return wants_relations(self.preset) if self.relations is None else self.relations
 
     def open_model(self, weights: str, device: str) -> WritingModel:
         """The language model. ``weights`` is the hash of a local one's files."""

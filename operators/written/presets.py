@@ -19,11 +19,15 @@ _NO_SLOTS: tuple[str, ...] = ()
 
 @dataclass(frozen=True)
 class WrittenPreset:
-    """``sections`` are settings by section; ``lacks`` is what the system does and these settings do not, a phrase."""
+    """``sections`` are settings by section; ``lacks`` is what the system does and these settings do not, a phrase.
+
+    With ``relations`` a model is asked for these too.
+    """
 
     title: str
     lacks: str
     sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    relations: bool = False
 
 
 PRESETS: Mapping[str, WrittenPreset] = {
@@ -53,9 +57,10 @@ PRESETS: Mapping[str, WrittenPreset] = {
         {"packs": {"tokens": 2400, "context": 2}, "notes": {"functional": _NO_SLOTS}},
     ),
     "hipporag2": WrittenPreset(
-        "facts of a passage",
-        "triples as edges of a graph, seeds of facts, the filter call of a query",
-        {"packs": {"tokens": 400, "context": 0}, "notes": {"functional": _NO_SLOTS}},
+        "facts and relations of a passage, relations as edges of the graph",
+        "seeds of facts by vectors, the filter call of a query",
+        {"packs": {"tokens": 400, "context": 0}, "notes": {"functional": _NO_SLOTS}, "relations": {}},
+        relations=True,
     ),
     "memgas": WrittenPreset(
         "facts and an excerpt of a session as a whole",
@@ -106,6 +111,11 @@ def preset_fault(name: str) -> str:
     return f"`written` has no preset {str(name)[:40]!r}; {hint}"
 
 
+def wants_relations(name: str) -> bool:
+    """Whether the preset ``name`` asks a model for relations."""
+    return name in PRESETS and PRESETS[name].relations
+
+
 def as_preset(section: str, on: bool) -> Complete:
     """Completes ``section`` by the preset of `written`; with ``on`` it runs wherever `written` does."""
 
@@ -129,6 +139,8 @@ def expansion(name: str) -> Iterator[str]:
     for section, settings in preset.sections.items():
         values = ", ".join(f"{key}: {_plain(value)}" for key, value in settings.items())
         yield f"  {section}: {{{values}}}"
+    if preset.relations:
+        yield "  written: {relations: true}"
     yield f"  left out: {preset.lacks}"
 
 

@@ -16,7 +16,7 @@ from typing import Any
 class WrittenPrompt:
     """``name`` is name and version. ``system`` and ``schema`` are what a `mnemic.writing.WritingRequest` has.
 
-    ``noun`` is what is asked for, ``item`` a thing in it that cites units.
+    ``noun`` is what is asked for, ``item`` a thing in it that cites units, ``field`` where the answer lists these.
     """
 
     name: str
@@ -24,11 +24,12 @@ class WrittenPrompt:
     schema: Mapping[str, Any]
     noun: str = "answer"
     item: str = "fact"
+    field: str = "facts"
 
     def items(self, answer: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         """The things in an answer that cite units, in their field ``n``."""
-        facts: Sequence[Mapping[str, Any]] = answer.get("facts", [answer])
-        return facts
+        items: Sequence[Mapping[str, Any]] = answer.get(self.field, [answer])
+        return items
 
     def content(self, units: Sequence[Mapping[str, Any]], context: Sequence[Mapping[str, Any]], fault: str) -> str:
         """The units as JSON; ``fault`` is what was wrong with an answer before, "" for none."""

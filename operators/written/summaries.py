@@ -32,7 +32,7 @@ class PackSummaries:
 
     grounded: float = 0.5
     max_rejected: float = field(default=0.5, metadata={"identity": False})
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     resources: ClassVar[Resources] = Resources()
     written: ClassVar[str] = "summaries"
 

@@ -140,6 +140,11 @@ TITLE = "title"
 """The column that holds what a document is called, and the field of the metadata that a source states it in."""
 
 
+def asks_for(columns: Columns, field: str) -> bool:
+    """Whether one of ``columns`` holds the ``field`` of metadata: a source need not look for what nobody keeps."""
+    return any(field == (column.field if isinstance(column, Column) else name) for name, column in columns.items())
+
+
 def titled(sources: tuple[Any, ...]) -> tuple[Any, ...]:
     """The sources of a recipe, each with a column `title`: the one that it names, else the title that it states.
 

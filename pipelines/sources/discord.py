@@ -20,6 +20,8 @@ from typing import Any, BinaryIO, ClassVar, Literal
 from pydantic import Field
 
 from mnemic.ids import hash_parts
+from mnemic.links.stated import LINKS
+from pipelines.sources.columns import asks_for
 from pipelines.sources.contracts import Document, Item, Reject
 from pipelines.sources.discord_package import (
     MESSAGES,
@@ -99,6 +101,9 @@ class Discord(Files):
         else:
             yield from self.documents(file, item.locator, max_document_bytes)
 
+    def _pauses(self, chat: Chat, limit: int) -> Pauses:
+        return Pauses(chat, self.pause_hours, limit, replies=asks_for(self.columns, LINKS))
+
     def documents(self, file: BinaryIO, locator: str, max_document_bytes: int) -> Iterator[Document | Reject]:
         if os.path.basename(locator) in MESSAGES:
             yield from self._package(file, *describe([], locator), max_document_bytes)
@@ -111,7 +116,7 @@ class Discord(Files):
                 yield Reject(locator, reason, "empty")
                 return
             chat = _chat(header, locator)
-            pauses, left = Pauses(chat, self.pause_hours, max_document_bytes), LeftOut(chat.locator.rstrip("/#"))
+            pauses, left = self._pauses(chat, max_document_bytes), LeftOut(chat.locator.rstrip("/#"))
             for element in stream.elements(_is_message):
                 if isinstance(element, Damage):
                     yield Reject(f"{chat.locator}{element.number}", f"The message cannot be read. {element.reason}")
@@ -137,7 +142,9 @@ class Discord(Files):
                 text = usable_text(_text(record), subject)
                 speaker = usable_name(author.get("nickname")) or usable_name(author.get("name"))
                 own = usable_name(record.get("id")) or str(number)
-                message = Message(own, text, speaker, read_time(record.get("timestamp")), place)
+                answered = record.get("reference")
+                answers = usable_name(answered.get("messageId")) if isinstance(answered, dict) else ""
+                message = Message(own, text, speaker, read_time(record.get("timestamp")), place, answers)
                 yield from pauses.add(message)
         except Unusable as error:
             if error.severity == "empty":
@@ -146,7 +153,7 @@ class Discord(Files):
                 yield Reject(place, str(error), error.severity)
 
     def _package(self, file: BinaryIO, chat: Chat, owner: str, limit: int) -> Iterator[Document | Reject]:
-        pauses, left = Pauses(chat, self.pause_hours, limit), LeftOut(chat.locator.rstrip("/#"))
+        pauses, left = self._pauses(chat, limit), LeftOut(chat.locator.rstrip("/#"))
         for message in packed_messages(file, chat, owner, self.max_channel_bytes, left):
             yield from [message] if isinstance(message, Reject) else pauses.add(message)
         yield from pauses.close()

@@ -2,7 +2,8 @@
 
 The text is the main content as resiliparse finds it, without menus, footers and scripts; `pre` keeps its lines. Where
 that is less than a tenth of all text of the page, all of it is taken. Metadata: `title`, `author`, `date`, `language`,
-`url` (the canonical one) and `description`, as far as a page states them.
+`url` (the canonical one) and `description`, as far as a page states them; and `links`, its hyperlinks, where a recipe
+keeps them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from mnemic.links.stated import LINKS
+from pipelines.sources.columns import asks_for
 from pipelines.sources.contracts import Document, Reject
 from pipelines.sources.json_values import MARK
 from pipelines.sources.parsers.process import Content, parse_apart
@@ -44,6 +47,7 @@ class WebPages(ApartFiles):
 
     def parse(self, content: Content, locator: str, limit: int) -> Iterator[Document | Reject]:
         settings = {"main_content": self.main_content, "least_main": self.least_main}
+        settings |= {"links": True} if asks_for(self.columns, LINKS) else {}
         for stated, text in parse_apart("pipelines.sources.parsers.html", content, settings):
             wrong = stated.pop("wrong", 0)
             page = document(locator, text, limit, stated)

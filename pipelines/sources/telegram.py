@@ -19,6 +19,8 @@ from typing import Any, BinaryIO, ClassVar, Literal
 
 from pydantic import Field
 
+from mnemic.links.stated import LINKS
+from pipelines.sources.columns import asks_for
 from pipelines.sources.contracts import Document, Reject
 from pipelines.sources.files import Files
 from pipelines.sources.json_stream import Damage, JsonStream, last_object, streamed
@@ -56,6 +58,9 @@ class Telegram(Files):
     pause_hours: float = Field(default=6.0, gt=0.0, le=87_600.0)
     max_json_bytes: int = Field(default=16_000_000, gt=0)
 
+    def _pauses(self, chat: Chat, limit: int) -> Pauses:
+        return Pauses(chat, self.pause_hours, limit, replies=asks_for(self.columns, LINKS))
+
     def documents(self, file: BinaryIO, locator: str, max_document_bytes: int) -> Iterator[Document | Reject]:
         def read(stream: JsonStream) -> Iterator[Document | Reject]:
             number = 0
@@ -70,7 +75,7 @@ class Telegram(Files):
         yield from streamed(file, locator, self.max_json_bytes, read)
 
     def _chat(self, stream: JsonStream, chat: Chat, limit: int) -> Iterator[Document | Reject]:
-        pauses, left = Pauses(chat, self.pause_hours, limit), LeftOut(chat.locator.rstrip("/#"))
+        pauses, left = self._pauses(chat, limit), LeftOut(chat.locator.rstrip("/#"))
         for element in stream.elements(_is_message, end="messages"):
             if isinstance(element, Damage):
                 yield Reject(f"{chat.locator}{element.number}", f"The message cannot be read. {element.reason}")
@@ -117,7 +122,8 @@ def _message(value: Any, number: int, place: str) -> Message | None:
     text = usable_text(_text(record, subject), subject)
     time = read_time(record.get("date_unixtime")) or read_time(record.get("date"))
     speaker = usable_name(record.get("from")) or usable_name(record.get("from_id"))
-    return Message(usable_name(record.get("id")) or str(number), text, speaker, time, place)
+    answers = usable_name(record.get("reply_to_message_id"))
+    return Message(usable_name(record.get("id")) or str(number), text, speaker, time, place, answers)
 
 
 def _text(record: Any, subject: str) -> str:

@@ -8,15 +8,23 @@ message that did not fit where no times are stated. The cuts depend on the messa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import accumulate
+from itertools import accumulate, islice
+from urllib.parse import quote
 
+from mnemic.links.stated import LINKS, MOST_LINKS, written_link
 from pipelines.sources.contracts import Document, Reject, Turn
 from pipelines.sources.json_values import Unusable
 from pipelines.sources.session import Names
 from pipelines.sources.text import is_blank, text_fault, too_large
+
+REMEMBERED = 100_000
+"""Messages of a chat that an answer may be linked to."""
+
+_SENTENCE = re.compile(r"[^.!?\n]{1,60}")
+"""The beginning of an answer, by which the sentence that links is known."""
 
 LONGEST_NAME = 200
 """Characters of a speaker's, a chat's or a session's name; what is longer is cut."""
@@ -28,13 +36,17 @@ _NOT_DECODED = re.compile("[\udc80-\udcff]")
 
 @dataclass(frozen=True)
 class Message:
-    """What somebody says in a chat. ``place`` is its locator, for what is told of it."""
+    """What somebody says in a chat. ``place`` is its locator, for what is told of it.
+
+    ``answers`` is the id of the message that it is a reply to, "" for none.
+    """
 
     id: str
     text: str
     speaker: str
     time: datetime | None
     place: str
+    answers: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,11 +79,34 @@ def usable_name(name: object) -> str:
     return "" if text_fault(text) else text
 
 
+class Replies:
+    """Which document the last messages of a chat are in, so that an answer in another one links to it.
+
+    It remembers `REMEMBERED` messages, some 150 bytes each; what is answered later is not linked.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[str, str] = {}
+
+    def between(self, messages: Sequence[Message], locator: str) -> list[str]:
+        """The links of the document at ``locator``, which holds ``messages``, as the column `links` has them."""
+        self._places.update((message.id, locator) for message in messages)
+        answers = ((one.text, self._places.get(one.answers, locator)) for one in messages if one.answers)
+        first = ((_SENTENCE.match(text), at) for text, at in answers if at != locator)
+        links = dict.fromkeys(written_link(match[0], f"/{quote(at)}") for match, at in first if match)
+        for old in list(islice(self._places, max(0, len(self._places) - REMEMBERED))):
+            del self._places[old]
+        return [link for link in links if link][:MOST_LINKS]
+
+
 class Transcript:
     """One session while its messages come in. It holds at most ``limit`` bytes of text, and gives what is more."""
 
-    def __init__(self, chat: Chat, session: str, limit: int, time: datetime | None = None) -> None:
+    def __init__(
+        self, chat: Chat, session: str, limit: int, time: datetime | None = None, replies: Replies | None = None
+    ) -> None:
         self.chat = chat
+        self.replies = replies
         self.session = session
         self.limit = limit
         self.time = time
@@ -121,8 +156,10 @@ class Transcript:
         piece = "" if self._pieces == 1 else f"+{self._pieces}"
         speakers = {turn.speaker for turn in turns}
         begin = min((turn.time for turn in turns if turn.time is not None), default=self.time)
+        locator = f"{self.chat.locator}{_escaped(self.session)}{piece}"
+        links = [] if self.replies is None else self.replies.between(self._messages[:count], locator)
         document = Document(
-            locator=f"{self.chat.locator}{_escaped(self.session)}{piece}",
+            locator=locator,
             text="\n".join(self._lines[:count]),
             collection=self.chat.collection,
             tenant=self.chat.tenant,
@@ -130,7 +167,7 @@ class Transcript:
             speaker=speakers.pop() if len(speakers) == 1 else "",
             time=begin,
             turns=tuple(turns),
-            metadata=self.chat.metadata,
+            metadata={**self.chat.metadata, LINKS: links} if links else self.chat.metadata,
         )
         self._size -= sum(self._sizes[:count])
         del self._messages[:count], self._lines[:count], self._sizes[:count]
@@ -140,11 +177,13 @@ class Transcript:
 class Pauses:
     """The messages of a chat in their order, which begin a session after each pause of more than ``hours``.
 
-    A session is called by the time at which it begins, in UTC, or by the id of its first message.
+    A session is called by the time at which it begins, in UTC, or by the id of its first message. With ``replies`` a
+    session links to earlier ones whose messages it answers.
     """
 
-    def __init__(self, chat: Chat, hours: float, limit: int) -> None:
+    def __init__(self, chat: Chat, hours: float, limit: int, replies: bool = False) -> None:
         self.chat = chat
+        self._replies = Replies() if replies else None
         self._longest = timedelta(hours=hours)
         self._limit = limit
         self._names = Names()
@@ -156,7 +195,7 @@ class Pauses:
         if self._open is None or _pause(self._last, message.time) > self._longest:
             yield from self.close()
             name = f"{message.time:%Y-%m-%dT%H:%M:%SZ}" if message.time else message.id
-            self._open = Transcript(self.chat, self._names(name), self._limit)
+            self._open = Transcript(self.chat, self._names(name), self._limit, replies=self._replies)
         self._last = message.time or self._last
         yield from self._open.add(message)
 

@@ -1,4 +1,4 @@
-"""The steps `notes` and `summaries`: rows from good answers about packs that there still are.
+"""The steps `notes`, `relations` and `summaries`: rows from good answers about packs that there still are.
 
 Answers about other packs stay in `calls`, where they are paid for, and have no rows.
 """
@@ -13,9 +13,12 @@ from mnemic.catalogue import DatasetSpec
 from mnemic.dataset import Snapshot, Store
 from mnemic.errors import TooManyRejects
 from mnemic.notes.datasets import ANSWER, NOTES_SPEC, SUMMARIES_SPEC
+from mnemic.relations.datasets import RELATIONS_SPEC
 from operators.written.facts import FactNotes
 from operators.written.prompts import FACTS, SUMMARY, WrittenPrompt
+from operators.written.relations import WrittenRelations
 from operators.written.summaries import PackSummaries
+from operators.written.triples import TRIPLES
 from pipelines.identity import Record
 from pipelines.keyset import KeySet
 from pipelines.steps.derive import DeriveStep
@@ -26,7 +29,7 @@ _READ = ("document", "tenant", "session", "pack", "part", "prompt", "model", "un
 
 @dataclass(frozen=True)
 class NotesStep(DeriveStep):
-    operator: FactNotes | PackSummaries
+    operator: FactNotes | PackSummaries | WrittenRelations
 
     def check(self, store: Store, max_rejects: float) -> None:
         """A reject is a fact or summary here, and no input: the section has a limit of its own."""
@@ -49,20 +52,26 @@ class NotesStep(DeriveStep):
 
 def notes_step(record: Record, operator: FactNotes, after: tuple[str, ...]) -> NotesStep:
     """The step of the section `notes`."""
-    return _step(record, operator, NOTES_SPEC, FACTS, after)
+    return _step(record, operator, NOTES_SPEC, after, FACTS)
 
 
 def summaries_step(record: Record, operator: PackSummaries, after: tuple[str, ...]) -> NotesStep:
     """The step of the section `summaries`."""
-    return _step(record, operator, SUMMARIES_SPEC, SUMMARY, after)
+    return _step(record, operator, SUMMARIES_SPEC, after, SUMMARY)
+
+
+def relations_step(record: Record, operator: WrittenRelations, after: tuple[str, ...]) -> NotesStep:
+    """The step of the section `relations`: of triples, and of the attributes among the facts."""
+    return _step(record, operator, RELATIONS_SPEC, after, FACTS, TRIPLES)
 
 
 def _step(
     record: Record,
-    operator: FactNotes | PackSummaries,
+    operator: FactNotes | PackSummaries | WrittenRelations,
     target: DatasetSpec,
-    prompt: WrittenPrompt,
     after: tuple[str, ...],
+    *prompts: WrittenPrompt,
 ) -> NotesStep:
-    where = f"kind = '{ANSWER}' AND verdict = 'good' AND asked = '{record.reads['calls']}' AND prompt = '{prompt.name}'"
+    of_prompts = " OR ".join(f"prompt = '{prompt.name}'" for prompt in prompts)
+    where = f"kind = '{ANSWER}' AND verdict = 'good' AND asked = '{record.reads['calls']}' AND ({of_prompts})"
     return NotesStep(record, operator, "calls", target, _READ, ("call",), ("call",), after, where)

@@ -19,6 +19,9 @@ from mnemic.catalogue import CATALOGUE, DatasetSpec, in_order
 from mnemic.dataset import Snapshot
 from pipelines.steps.contracts import Context
 
+REJECTS = "rejects"
+"""Says of rows of any other dataset why nothing was made of them, and may quote them."""
+
 
 @dataclass(frozen=True)
 class GoneRows:
@@ -34,7 +37,7 @@ def gone_rows(
     """What goes with the rows of ``seeds`` (dataset -> values of the first column of its key), parents first."""
     there = {spec.name: (spec, head) for spec, head in heads}
     gone: dict[str, tuple[DatasetSpec, GoneRows]] = {}
-    for name in in_order(there):
+    for name in sorted(in_order(there), key=lambda name: name == REJECTS):  # of whatever dataset: they come last
         spec, head = there[name]
         keys = {parent: rows.keys for parent, (_, rows) in gone.items()}
         gone_here = _of(spec, head, keys, seeds.get(name))

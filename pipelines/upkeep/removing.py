@@ -15,6 +15,7 @@ from mnemic.removals import NAME, removal_rows
 from pipelines.steps.contracts import Context
 from pipelines.steps.indexes import update_indexes
 from pipelines.upkeep.cascade import delete_rows, gone_rows
+from pipelines.upkeep.labelling import forget_words
 from pipelines.upkeep.pinning import pin_heads, pinnable
 from pipelines.upkeep.redo import redo, stored_records
 from pipelines.upkeep.rewriting import write_anew
@@ -36,6 +37,7 @@ def take_out(context: Context, run: str, base: Release, erase: bool) -> Release:
     heads = [(spec, head) for spec, head in pinnable(store) if spec.name in base.versions]
     delete_rows(context, gone_rows(heads, seeds), seeds)
     redo(context, base)
+    forget_words(context)
     if erase:
         write_anew(context, base, rows["document"].to_pylist())
     specs = [spec for spec, _ in pinnable(store) if spec.name in base.versions]

@@ -72,6 +72,9 @@ ABSOLUTE = [
     ("2021-03-02", "2 March 2021"),
     ("June 2022", "June 2022"),
     ("in 2016", "2016"),
+    ("in August 2021", "August 2021"),
+    ("since May, 2020", "May 2020"),
+    ("last June of 2019", "June 2019"),
 ]
 
 NONE = [

@@ -53,8 +53,9 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
         "blocks": "5a47a6b260b7be75e2e96eceef454280",
         "slots": "5db7280810a50655f22102b0aa976b25",
         "gate": "2da7173cbad8e2ac996ec7cc42e215e9",
-        "times": "d1012bf5e6b32c37b1fc1ffc33dd4d5e",
+        "times": "37d86a8ce1901d13021e9859e8e32597",
         "names": "f88b426d20600e53f740fae522154dcb",
+        "timelines": "d1709c2c4069ac58a5f829ec022c2272",
     },
     "curated": {
         "read": "8bcbd848bdc7e754321167eb5db0e897",
@@ -93,8 +94,9 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
     "noted": {
         "packs": "fab3e4207ecf8f59990cc923e923f553",
         "calls": "95d12eb03f8f0fe880172b129118e850",
-        "notes": "d296f6ca7baec98ccd5c369728396a36",
-        "summaries": "5c8ac9a26758d144a73447c82667720f",
+        "notes": "4f2985287fc817d2c863f61e488a1b9b",
+        "relations": "ffe660237281454d0a0f5c2136f3ed2b",
+        "summaries": "ee7296423f920853c6cedc8216f6ab49",
         "excerpts": "a6afdbed4b48c7821b04e71ef0b013af",
         "node_excerpts": "6a771e73818632acfb3f1ebc673accd3",
     },

@@ -19,7 +19,9 @@ from mnemic.dataset import Store
 from mnemic.ids import hash_parts
 from mnemic.links.datasets import EDGES
 from mnemic.notes.datasets import EXCERPTS, NODE_EXCERPTS, NOTES, PACKS, SUMMARIES
+from mnemic.relations.datasets import RELATIONS
 from mnemic.schema import CONTAMINATION, DOCUMENTS, SUFFIXES, UNITS, events
+from mnemic.timelines.datasets import TIMELINES
 from operators.sections import Learn
 from pipelines.recipe import load_recipe
 from pipelines.sections import BUILT_IN
@@ -44,7 +46,8 @@ EXACT = {
     "units": (3, "b3710eb1cab0c35e2a1849b3469c54eb"),
     "context": (1, "d221e3c42eda763f30233ddc01d70996"),
     "names": (1, "d2da78c0554fad8b1bee6706caa29935"),
-    "times": (1, "60bef30d0ad2f8d8382a0839483c0c69"),
+    "times": (2, "60bef30d0ad2f8d8382a0839483c0c69"),
+    "timelines": (1, "730896d835d90daea93ed7e9ab8ab837"),
     "segment": (3, "34ebfcbf1c0b7bdd3f0b1899bc892b3c"),
     "cluster": (5, "4eae75187ad39c3baa2431e57569c479"),
     "split": (1, "22ba1c7e8eba241e06dfa1efc6bbd004"),
@@ -54,8 +57,9 @@ EXACT = {
     "canaries": (1, "7ac8a70e6a44c638a00719fe47ccec91"),
     "packs": (1, "c658015db06d6d0d11ab238257503637"),
     "calls": (1, "6d40f417c0831d8e122623ffca78e2b8"),
-    "notes": (1, "ef093b48adbbce3e6b3b8bd16a55034d"),
-    "summaries": (1, "52ff83b9b949f1926cfbc0dcefe5a3fb"),
+    "notes": (2, "ef093b48adbbce3e6b3b8bd16a55034d"),
+    "relations": (1, "dfc4145e25d8213f8bf2028f1be2b802"),
+    "summaries": (2, "52ff83b9b949f1926cfbc0dcefe5a3fb"),
     "excerpts": (1, "4578397c6379323c87f792e6d71b5d3d"),
     "node_excerpts": (1, "5d9e24be751aa3ed3d69e8ef1a1b2b97"),
     "subset": (1, "3bb501b81dc004058d77e56f04864099"),
@@ -127,6 +131,7 @@ def noted(recipe, tmp_path_factory):
     with ScriptedServer(homes) as server:
         complete = written_recipe(root, server.address, cluster={"min_leaf": 4, "branching": 2})
         complete["written"]["summaries"] = True
+        complete["relations"] = {}
         mnemic.build(complete, device="cpu")
     return complete
 
@@ -165,7 +170,7 @@ def placed(recipe, tmp_path_factory):
 CURATED = ("measure", "language", "pii", "perplexity", "quality", "contamination", "curate", "edits")
 """Steps of the bank with rules."""
 
-NOTED = ("packs", "calls", "notes", "summaries", "excerpts", "node_excerpts")
+NOTED = ("packs", "calls", "notes", "relations", "summaries", "excerpts", "node_excerpts")
 """Steps of the bank with a language model that writes."""
 
 
@@ -186,6 +191,7 @@ def written_by_rules(recipe, step):
         "packs": ("packs", ("pack",), tuple(PACKS.names)),
         "calls": ("calls", ("call",), ("call", "key", "pack", "verdict", "answer")),
         "notes": ("notes", ("id",), tuple(NOTES.names)),
+        "relations": ("relations", ("id",), tuple(RELATIONS.names)),
         "summaries": ("summaries", ("id",), tuple(SUMMARIES.names)),
         "node_excerpts": ("node_excerpts", ("id",), tuple(NODE_EXCERPTS.names)),
         "excerpts": ("excerpts", ("id",), tuple(EXCERPTS.names)),
@@ -211,6 +217,7 @@ def written(bank, step):
         "segment": ("events", ("id",), tuple(name for name in events(1).names if name not in FLOATS)),
         "names": ("edges", ("document", "start", "end"), tuple(EDGES.names)),
         "times": ("events", ("id",), ("meant_start", "meant_end")),
+        "timelines": ("timelines", ("event", "start", "end"), tuple(TIMELINES.names)),
         "cluster": ("events", ("id",), ("cluster",)),
         "split": ("documents", ("id",), ("split",)),
         "contained": ("documents", ("id",), ("contained",)),

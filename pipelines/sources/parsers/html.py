@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from html import unescape
+from itertools import islice
 from typing import Any
 
 from pipelines.sources.parsers.process import Part, Unparsed
@@ -23,6 +24,7 @@ _TAGS = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _ATTRIBUTES = re.compile(r"([a-zA-Z][\w:-]*)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>]+))")
+_NO_PAGE = re.compile(r"#|(?!https?:)[A-Za-z][A-Za-z0-9+.-]{0,30}:", re.IGNORECASE)
 _CHARSET = re.compile(rb"<meta\b[^>]{0,400}?charset\s*=\s*[\"']?\s*([\w.:-]{2,40})", re.IGNORECASE)
 
 _STATED = {
@@ -39,7 +41,7 @@ _STATED = {
 
 
 def parts(data: bytes, settings: Mapping[str, Any]) -> Iterator[Part]:
-    """One part: the page. ``settings``: ``main_content``, ``least_main``."""
+    """One part: the page. ``settings``: ``main_content``, ``least_main``, and whether to read ``links``."""
     if data.startswith((b"%PDF-", b"PK\x03\x04", b"\x1f\x8b")) or (b"\0" in data and data[:2] not in WIDE):
         raise Unparsed("The file is binary data, and no HTML; leave it out.")
     stated: dict[str, Any] = {}
@@ -68,7 +70,27 @@ def page_part(page: str, settings: Mapping[str, Any], stated: Mapping[str, Any],
         values["title"] = title
     if wrong:
         values["wrong"] = wrong
+    if settings.get("links"):
+        values["links"] = hyperlinks(tree, text)
     return values, text.strip()
+
+
+def hyperlinks(tree: Any, text: str) -> list[str]:
+    """The links of a page whose words stand in its ``text``, as the column `links` has them, each once."""
+    from mnemic.links.stated import MOST_LINKS, written_link
+
+    spaced = " ".join(text.split())
+    links = dict[str, None]()
+    elements = tree.body.get_elements_by_tag_name("a") if tree.body is not None else ()
+    for element in islice(elements, 10 * MOST_LINKS):
+        target, words = element.getattr("href"), " ".join((element.text or "").split())
+        if not target or not words or _NO_PAGE.match(target.strip()) or words[:200].rstrip() not in spaced:
+            continue
+        if link := written_link(words, target):
+            links[link] = None
+        if len(links) == MOST_LINKS:
+            break
+    return list(links)
 
 
 def _may_be_too_little(tree: Any, text: str, page: str, share: float) -> bool:
