@@ -241,6 +241,7 @@ _DATASETS = (
         export=False,
     ),
     DatasetSpec("removals", schemas.REMOVALS, ("document",), digested=False, export=False),
+    DatasetSpec("inbox", schemas.INBOX, ("id",), digested=False, export=False),
     DatasetSpec("runs", schemas.RUNS, ("run", "step", "started"), digested=False, pinned=False, export=False),
     DatasetSpec("releases", schemas.RELEASES, ("release",), digested=False, pinned=False, export=False),
     DatasetSpec("checksums", schemas.CHECKSUMS, ("path",), digested=False, pinned=False, export=False),

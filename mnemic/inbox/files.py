@@ -1,0 +1,96 @@
+"""The folder `inbox` of a bank: a file for each call that waits, and one for each row that was forgotten.
+
+The name of a call's file has the call, a hash of what was said, its rows and bytes. So a listing alone tells how much
+waits, and two calls of one key that say different things are two files, of which neither takes the other's place.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from mnemic.dataset import Store
+from mnemic.dataset.plain_files import PlainFiles
+from mnemic.errors import BankError
+from mnemic.inbox.calls import FILE_BYTES, Call, read_call
+
+FOLDER = "inbox"
+
+_CALL = re.compile(r"([0-9a-f]{24})\.([0-9a-f]{32})\.(\d{1,5})\.(\d{1,8})")
+_GONE = re.compile(r"([0-9a-f]{32})\.gone")
+
+
+@dataclass(frozen=True)
+class WaitingFile:
+    """The file of a call: the name, and what it says."""
+
+    name: str
+    call: str
+    said: str
+    rows: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of calls, by name, and the ids of rows that were forgotten. ``others`` are names that are neither."""
+
+    calls: tuple[WaitingFile, ...] = ()
+    forgotten: frozenset[str] = frozenset()
+    others: tuple[str, ...] = ()
+    of_call: dict[str, list[WaitingFile]] = field(default_factory=dict)
+
+
+def files_of_inbox(store: Store) -> PlainFiles:
+    return PlainFiles(store.root, FOLDER, store.storage_options)
+
+
+def listed(files: PlainFiles) -> Listing:
+    """What the folder holds."""
+    calls, forgotten, others = list[WaitingFile](), set[str](), list[str]()
+    of_call: dict[str, list[WaitingFile]] = {}
+    for name in files.names():
+        if match := _CALL.fullmatch(name):
+            calls.append(WaitingFile(name, match[1], match[2], int(match[3]), int(match[4])))
+            of_call.setdefault(match[1], []).append(calls[-1])
+        elif match := _GONE.fullmatch(name):
+            forgotten.add(match[1])
+        else:
+            others.append(name)
+    return Listing(tuple(calls), frozenset(forgotten), tuple(others), of_call)
+
+
+def name_of(call: Call) -> str:
+    return f"{call.id}.{call.said}.{len(call.rows)}.{call.size}"
+
+
+def mark_of(row: str) -> str:
+    """The name of the file that says that a row was forgotten."""
+    return f"{row}.gone"
+
+
+def read_calls(files: PlainFiles, waiting: Sequence[WaitingFile]) -> tuple[dict[str, Call], list[str]]:
+    """Name -> call of the files that are there still, and the names of those that are damaged."""
+    calls, damaged = dict[str, Call](), list[str]()
+    for name, data in files.read([file.name for file in waiting], FILE_BYTES).items():
+        try:
+            call = read_call(data, f"{files.uri}/{name}")
+        except BankError:
+            damaged.append(name)
+            continue
+        if name_of(call) != name:
+            damaged.append(name)
+            continue
+        calls[name] = call
+    return calls, damaged
+
+
+def warn_of_damage(files: PlainFiles, damaged: Iterable[str]) -> None:
+    for name in damaged:
+        warnings.warn(
+            f"{files.uri}/{name} does not hold what was remembered, and is passed over: the disk fails, or somebody "
+            f"changed it. Bring it back from a copy, or delete it, and remember its rows anew.",
+            stacklevel=3,
+        )

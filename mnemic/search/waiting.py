@@ -1,0 +1,256 @@
+"""Remembered rows that no build has seen, ranked beside the rows of the release.
+
+Their vectors are compared exactly, their words are scored on the scale of the index (`mnemic.search.words`), and each
+signal gives them the rank that they would have among the rows that it gave. Of events and documents they have none:
+there the rank of their own words stands in, since what was just remembered is its own context. The rows of the release
+keep their scores and order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from mnemic.arrays import Floats, Floats32
+from mnemic.dataset import Snapshot
+from mnemic.dataset.filtered import satisfying
+from mnemic.inbox import SOURCE, Inbox
+from mnemic.inbox.pieces import Piece, smallest, whole
+from mnemic.inbox.waiting import WaitingCall
+from mnemic.search.fusion import DENSE_SHARE, RANK_CONSTANT, TEXT_SHARE, ranks, with_neighbours
+from mnemic.search.hybrid import GIVEN, Ranked
+from mnemic.search.results import Hit
+from mnemic.search.words import word_scores
+
+_READ = 100
+"""Best rows of the index whose texts are read for the statistics of words."""
+_HEARD_ELSEWHERE = ("event_bm25", "document_bm25")
+_WORDS = 0.7
+_NO_ROW = np.iinfo(np.uint64).max
+
+Encode = Callable[[Sequence[str]], Floats32]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row that waits: its piece, its call, and its vector float32 [d]."""
+
+    piece: Piece
+    call: WaitingCall
+    vector: Floats32
+
+
+class WaitingRows:
+    """The rows that wait, with their vectors, which are kept for as long as the rows wait."""
+
+    def __init__(self, inbox: Inbox, encode: Encode) -> None:
+        self._inbox, self._encode = inbox, encode
+        self._cut: dict[tuple[str, int], list[tuple[Piece, Floats32]]] = {}
+
+    def rows(self, level: str | None) -> list[_Row]:
+        """The rows of ``level``, the smallest by default."""
+        calls = self._inbox.calls()
+        keys = {(call.rows[0].id, len(call.rows)): call for call in calls}
+        missing = {key: smallest(call) for key, call in keys.items() if key not in self._cut}
+        pieces = [piece for some in missing.values() for piece in some]
+        vectors = iter(self._encode([piece.text for piece in pieces]) if pieces else ())
+        fresh = {key: [(piece, next(vectors)) for piece in some] for key, some in missing.items()}
+        known = {**self._cut, **fresh}
+        self._cut = {key: known[key] for key in keys}
+        rows: list[_Row] = []
+        for key, call in keys.items():
+            own = self._cut[key]
+            if level in ("event", "session"):
+                mean = np.mean([vector for _, vector in own], axis=0)
+                length = float(np.linalg.norm(mean))
+                unit = (mean / length if length > 0 else mean).astype(np.float32)
+                rows.append(_Row(whole(call, [piece for piece, _ in own], level), call, unit))
+            else:
+                rows += [_Row(piece, call, vector) for piece, vector in own if level in (None, piece.level)]
+        return rows
+
+
+def beside(
+    ranked: Ranked,
+    rows: Sequence[_Row],
+    events: Snapshot,
+    query: str,
+    vector: Floats32,
+    where: str | None,
+    scaled: bool,
+) -> Ranked:
+    """``ranked``, and those of ``rows`` that satisfy ``where``, SQL over `events`, at the places that they deserve.
+
+    ``vector`` [d] is the query's. ``scaled`` says that the scores of ``ranked`` are those of whole documents.
+    """
+    if where is not None and rows:
+        flags = satisfying(as_events(rows, events.schema), where)
+        rows = [row for row, flag in zip(rows, flags.tolist(), strict=True) if flag]
+    if not rows:
+        return ranked
+    pairs = _pairs(rows)
+    cosines = np.stack([row.vector for row in rows]).astype(np.float64) @ _unit(vector)
+    words = _word_scores(ranked, rows, events, query)
+    near = with_neighbours(cosines, pairs, DENSE_SHARE)
+    heard = with_neighbours(words, pairs, TEXT_SHARE)
+    scores = _of_documents(ranked, near, heard) if scaled else _fused(ranked, near, heard)
+    own = {"similarity": cosines, "bm25": words}
+    return _merged(ranked, rows, scores, own, pairs)
+
+
+def as_events(rows: Sequence[_Row], schema: pa.Schema) -> pa.Table:
+    """The rows as a condition over `events` sees them; null in columns that only a build fills."""
+    facts = [
+        {
+            "id": row.piece.id,
+            "document": row.call.id,
+            "source": SOURCE,
+            "collection": "",
+            "tenant": row.call.tenant,
+            "session": "",
+            "level": row.piece.level,
+            "leaf": row.piece.leaf,
+            "start": row.piece.start,
+            "end": row.piece.end,
+            "text": row.piece.text,
+            "words": row.piece.words,
+            "speakers": list(row.piece.speakers),
+            "turns": list(row.piece.turns),
+            "start_time": row.piece.spoken[0][1],
+            "end_time": row.piece.spoken[-1][1],
+        }
+        for row in rows
+    ]
+    fields = [field.with_nullable(True).remove_metadata() for field in schema if field.name != "vector"]
+    return pa.Table.from_pylist(facts, pa.schema(fields))
+
+
+def _pairs(rows: Sequence[_Row]) -> Any:
+    """(row, neighbour) of rows of one call that stand side by side, int64 [m, 2]."""
+    pairs = [
+        pair
+        for number in range(1, len(rows))
+        if rows[number].call.id == rows[number - 1].call.id
+        for pair in ((number - 1, number), (number, number - 1))
+    ]
+    return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+def _unit(vector: Floats32) -> Floats:
+    exact = np.asarray(vector, np.float64)
+    length = float(np.linalg.norm(exact))
+    unit: Floats = exact / length if length > 0 else exact
+    return unit
+
+
+def _word_scores(ranked: Ranked, rows: Sequence[_Row], events: Snapshot, query: str) -> Floats:
+    scores = ranked.signals.get("bm25", np.zeros(0))
+    places = np.flatnonzero(~np.isnan(scores))
+    places = places[np.argsort(-scores[places], kind="stable")][:_READ]
+    numbers = ranked.facts["_rowid"].to_numpy()[places]
+    texts = events.take_rows(numbers, ["text"])["text"].to_pylist() if len(numbers) else []
+    return word_scores(query, [row.piece.text for row in rows], texts, scores[places], events.rows_of_manifest)
+
+
+def _fused(ranked: Ranked, cosines: Floats, words: Floats) -> Floats:
+    """Reciprocal ranks of the waiting rows among those that each signal gave, float64 [n]."""
+    by_meaning = _places(ranked, "similarity", cosines)
+    by_words = _places(ranked, "bm25", words)
+    elsewhere = sum(name in ranked.signals for name in _HEARD_ELSEWHERE)
+    fused: Floats = 1.0 / (RANK_CONSTANT + by_meaning) + (1 + elsewhere) / (RANK_CONSTANT + by_words)
+    return fused
+
+
+def _places(ranked: Ranked, signal: str, scores: Floats) -> Floats:
+    given = ranked.signals.get(signal, np.zeros(0))
+    return ranks(np.concatenate([given, scores]))[len(given) :]
+
+
+def _of_documents(ranked: Ranked, cosines: Floats, words: Floats) -> Floats:
+    """The scores that `mnemic.search.documents` gives to sessions, of the waiting ones."""
+    given = ranked.signals
+    meaning = np.fmax(given["similarity"], given["part_similarity"]) + given["similarity"]
+    heard = np.nan_to_num(given["bm25"]) + np.nan_to_num(given["title_bm25"])
+    return _along(2 * cosines, meaning) + _WORDS * _along(np.nan_to_num(words), heard)
+
+
+def _along(scores: Floats, given: Floats) -> Floats:
+    """``scores`` between the last of ``given``, 0, and the best, 1; above that where they are better."""
+    if not len(given) or given.max() == given.min():
+        return (scores > given.max(initial=0.0)).astype(np.float64)
+    along: Floats = np.maximum((scores - given.min()) / (given.max() - given.min()), 0.0)
+    return along
+
+
+def _merged(ranked: Ranked, rows: Sequence[_Row], scores: Floats, own: dict[str, Floats], pairs: Any) -> Ranked:
+    before = len(ranked.facts)
+    facts = pa.table(
+        {
+            "id": [row.piece.id for row in rows],
+            "words": pa.array([row.piece.words for row in rows], ranked.facts.schema.field("words").type),
+            "_rowid": pa.array(np.full(len(rows), _NO_ROW), pa.uint64()),
+        }
+    ).select(GIVEN)
+    every = pa.concat_tables([ranked.facts.select(GIVEN), facts.cast(ranked.facts.select(GIVEN).schema)])
+    fused = np.concatenate([ranked.scores, scores])
+    order = np.lexsort((every["id"].to_numpy(), -fused))
+    place = {old: new for new, old in enumerate(order.tolist())}
+    neighbours = [*ranked.neighbours, *([] for _ in rows)]
+    for row, neighbour in pairs.tolist():
+        neighbours[before + row] = [*neighbours[before + row], before + neighbour]
+    signals = {
+        name: np.concatenate([given, own.get(name, np.full(len(rows), np.nan))])
+        for name, given in ranked.signals.items()
+    }
+    places = {
+        name: np.concatenate([given, _places(ranked, name, own[name]) if name in own else np.full(len(rows), np.inf)])
+        for name, given in ranked.places.items()
+    }
+    hits = {place[before + number]: _hit(row, number, own, scores, places, before) for number, row in enumerate(rows)}
+    return Ranked(
+        every.take(pa.array(order)),
+        [[place[one] for one in neighbours[old]] for old in order.tolist()],
+        fused[order],
+        {name: values[order] for name, values in signals.items()},
+        {name: values[order] for name, values in places.items()},
+        {place[old]: why for old, why in ranked.links.items()},
+        hits,
+    )
+
+
+def _hit(row: _Row, number: int, own: dict[str, Floats], scores: Floats, places: dict[str, Floats], before: int) -> Hit:
+    parts = ["remembered, not yet consolidated"]
+    for name, phrase in (("similarity", "meaning"), ("bm25", "words")):
+        if name in places and np.isfinite(places[name][before + number]):
+            parts.append(f"{phrase}: rank {int(places[name][before + number])}")
+    score = {name: None if np.isnan(values[number]) else float(values[number]) for name, values in own.items()}
+    piece = row.piece
+    return Hit(
+        id=piece.id,
+        document=row.call.id,
+        source=SOURCE,
+        locator=row.call.id,
+        collection="",
+        tenant=row.call.tenant,
+        session="",
+        level=piece.level,
+        start=piece.start,
+        end=piece.end,
+        time=piece.spoken[0][1],
+        speakers=list(piece.speakers),
+        turns=list(piece.turns),
+        text=piece.text,
+        words=piece.words,
+        score=float(scores[number]),
+        similarity=score["similarity"],
+        bm25=score["bm25"],
+        event_bm25=None,
+        document_bm25=None,
+        reason=", ".join(parts),
+        spoken=piece.spoken,
+        pending=True,
+    )
