@@ -16,7 +16,7 @@ from mnemic.conditions import Conditions, Where
 from mnemic.dataset import Snapshot, Store
 from mnemic.errors import BankError
 from mnemic.find import find
-from mnemic.inbox import Inbox
+from mnemic.inbox.inbox import Inbox
 from mnemic.inbox.remembering import Remembering
 from mnemic.memories.blocks import NAME as BLOCKS
 from mnemic.memories.blocks import routed

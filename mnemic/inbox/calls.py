@@ -62,16 +62,16 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Call:
+class RememberedCall:
     """The rows of one call. With ``turns`` they are a conversation, else one text.
 
-    ``said`` is a hash of all that the caller stated: two calls that say the same under one key are one.
+    ``digest`` is a hash of all that the caller stated: two calls that say the same under one key are one.
     """
 
     id: str
     tenant: str
     turns: bool
-    said: str
+    digest: str
     remembered: datetime
     rows: tuple[Row, ...]
 
@@ -84,7 +84,7 @@ class Call:
             "call": self.id,
             "tenant": self.tenant,
             "turns": self.turns,
-            "said": self.said,
+            "digest": self.digest,
             "remembered": self.remembered.isoformat(),
             "rows": [[row.text, row.speaker, row.time.isoformat()] for row in self.rows],
         }
@@ -93,7 +93,7 @@ class Call:
 
 def call_of(
     what: Any, tenant: str | None, speaker: str | None, time: Any, key: str | None, now: datetime | None = None
-) -> Call:
+) -> RememberedCall:
     """The call that remembers ``what``: a text, or a list of turns, each a text or a mapping of text, speaker, time.
 
     ``speaker`` and ``time`` hold for turns that state none. Raises `QueryError` for what cannot be remembered.
@@ -110,19 +110,19 @@ def call_of(
     identity = _identity(owner, key)
     for number, (text, own_speaker, own_time) in enumerate(stated):
         subject = f"turn {number + 1}" if turns else "the text"
-        text, who, said = _text(text, subject), own_speaker or by_default, own_time or when  # noqa: PLW2901
+        text, who, stated_time = _text(text, subject), own_speaker or by_default, own_time or when  # noqa: PLW2901
         size += len(text.encode())
         if size > CALL_BYTES:
             raise QueryError(
                 f"More than {CALL_BYTES:,} bytes are to be remembered at once. Give the rest in further calls."
             )
-        rows.append(Row(f"{identity}{number:08x}", text, who, said or now))
-        facts += [text, who, "" if said is None else said.isoformat()]
-    own = hash_parts("said", owner, int(turns or bool(by_default)), *facts)
-    return Call(identity, owner, turns or bool(by_default), own, now, tuple(rows))
+        rows.append(Row(f"{identity}{number:08x}", text, who, stated_time or now))
+        facts += [text, who, "" if stated_time is None else stated_time.isoformat()]
+    own = hash_parts("digest", owner, int(turns or bool(by_default)), *facts)
+    return RememberedCall(identity, owner, turns or bool(by_default), own, now, tuple(rows))
 
 
-def read_call(data: bytes, place: str) -> Call:
+def read_call(data: bytes, place: str) -> RememberedCall:
     """The call that a file holds. Raises `BankError` where it is none, or holds other words than were remembered."""
     if len(data) > FILE_BYTES:
         raise BankError(f"{place} has more than {FILE_BYTES:,} bytes, as no call has. {ADVICE}")
@@ -134,13 +134,13 @@ def read_call(data: bytes, place: str) -> Call:
             Row(f"{identity}{number:08x}", str(text), str(speaker), _stored_time(time))
             for number, (text, speaker, time) in enumerate(facts["rows"])
         )
-        said = str(facts["said"])
+        digest = str(facts["digest"])
         json.dumps(facts, ensure_ascii=False).encode()
     except (KeyError, TypeError, ValueError) as error:
         raise BankError(f"{place} is no call that was remembered. {ADVICE}") from error
-    if not re.fullmatch(f"[0-9a-f]{{{CALL}}}", identity) or not re.fullmatch("[0-9a-f]{32}", said) or not rows:
+    if not re.fullmatch(f"[0-9a-f]{{{CALL}}}", identity) or not re.fullmatch("[0-9a-f]{32}", digest) or not rows:
         raise BankError(f"{place} is no call that was remembered. {ADVICE}")
-    return Call(identity, tenant, turns, said, remembered, rows)
+    return RememberedCall(identity, tenant, turns, digest, remembered, rows)
 
 
 def _identity(tenant: str, key: str | None) -> str:

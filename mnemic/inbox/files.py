@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from mnemic.dataset import Store
 from mnemic.dataset.plain_files import PlainFiles
 from mnemic.errors import BankError
-from mnemic.inbox.calls import FILE_BYTES, Call, read_call
+from mnemic.inbox.calls import FILE_BYTES, RememberedCall, read_call
 
 FOLDER = "inbox"
 
@@ -28,13 +28,13 @@ class WaitingFile:
 
     name: str
     call: str
-    said: str
+    digest: str
     rows: int
     size: int
 
 
 @dataclass(frozen=True)
-class Listing:
+class InboxListing:
     """The files of calls, by name, and the ids of rows that were forgotten. ``others`` are names that are neither."""
 
     calls: tuple[WaitingFile, ...] = ()
@@ -47,7 +47,7 @@ def files_of_inbox(store: Store) -> PlainFiles:
     return PlainFiles(store.root, FOLDER, store.storage_options)
 
 
-def listed(files: PlainFiles) -> Listing:
+def listed(files: PlainFiles) -> InboxListing:
     """What the folder holds."""
     calls, forgotten, others = list[WaitingFile](), set[str](), list[str]()
     of_call: dict[str, list[WaitingFile]] = {}
@@ -59,11 +59,11 @@ def listed(files: PlainFiles) -> Listing:
             forgotten.add(match[1])
         else:
             others.append(name)
-    return Listing(tuple(calls), frozenset(forgotten), tuple(others), of_call)
+    return InboxListing(tuple(calls), frozenset(forgotten), tuple(others), of_call)
 
 
-def name_of(call: Call) -> str:
-    return f"{call.id}.{call.said}.{len(call.rows)}.{call.size}"
+def name_of(call: RememberedCall) -> str:
+    return f"{call.id}.{call.digest}.{len(call.rows)}.{call.size}"
 
 
 def mark_of(row: str) -> str:
@@ -71,9 +71,9 @@ def mark_of(row: str) -> str:
     return f"{row}.gone"
 
 
-def read_calls(files: PlainFiles, waiting: Sequence[WaitingFile]) -> tuple[dict[str, Call], list[str]]:
+def read_calls(files: PlainFiles, waiting: Sequence[WaitingFile]) -> tuple[dict[str, RememberedCall], list[str]]:
     """Name -> call of the files that are there still, and the names of those that are damaged."""
-    calls, damaged = dict[str, Call](), list[str]()
+    calls, damaged = dict[str, RememberedCall](), list[str]()
     for name, data in files.read([file.name for file in waiting], FILE_BYTES).items():
         try:
             call = read_call(data, f"{files.uri}/{name}")

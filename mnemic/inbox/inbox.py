@@ -8,8 +8,8 @@ from typing import Any
 
 from mnemic.conditions.values import shown, text
 from mnemic.errors import BankError, QueryError
-from mnemic.inbox.calls import CALL, SOURCE, Call, call_of
-from mnemic.inbox.files import Listing, files_of_inbox, listed, mark_of, name_of
+from mnemic.inbox.calls import CALL, SOURCE, RememberedCall, call_of
+from mnemic.inbox.files import InboxListing, files_of_inbox, listed, mark_of, name_of
 from mnemic.inbox.waiting import NAME, Waiting, WaitingCall
 from mnemic.view import View
 
@@ -84,18 +84,18 @@ class Inbox:
             "in is a document, and `mnemic remove` takes it out."
         )
 
-    def _is_there(self, call: Call, listing: Listing, key: str, own: str = "") -> bool:
+    def _is_there(self, call: RememberedCall, listing: InboxListing, key: str, own: str = "") -> bool:
         """Whether the call was remembered before. Raises `QueryError` where its key says something else."""
         forgotten = any(row.id in listing.forgotten for row in call.rows)
-        there = [file.said for file in listing.of_call.get(call.id, ()) if file.name != own]
+        there = [file.digest for file in listing.of_call.get(call.id, ()) if file.name != own]
         head = self._view.store[NAME].snapshot()
         if head is not None:
-            rows = head.table(["said", "forgotten"], f"call = {text(call.id)}")
-            there += rows["said"].to_pylist()
+            rows = head.table(["digest", "forgotten"], f"call = {text(call.id)}")
+            there += rows["digest"].to_pylist()
             forgotten = forgotten or any(rows["forgotten"].to_pylist())
         if forgotten:
             raise QueryError(f"Rows of the key {shown(key)} were forgotten, and do not come back. Give another key.")
-        if any(said != call.said for said in there):
+        if any(one != call.digest for one in there):
             raise QueryError(
                 f"The key {shown(key)} stands for something else, which was remembered before: a key is for one call "
                 "and its repetitions. Give another key."
@@ -112,7 +112,7 @@ class Inbox:
             )
 
 
-def _check_room(listing: Listing, call: Call) -> None:
+def _check_room(listing: InboxListing, call: RememberedCall) -> None:
     calls, size = len(listing.calls) + 1, sum(file.size for file in listing.calls) + call.size
     if calls > PENDING_CALLS or size > PENDING_BYTES:
         raise BankError(

@@ -23,7 +23,7 @@ _END = re.compile(r"(?<=[.!?。！？])\s+|\n+")
 
 
 @dataclass(frozen=True)
-class Piece:
+class WaitingPiece:
     """A row of a level: its place in the document that the call becomes, and who said it when.
 
     ``id`` is that of the row; a later piece of the same row has another one, and the whole of a call the call's.
@@ -51,7 +51,7 @@ def lines_of(call: WaitingCall) -> list[str]:
     return [f"{row.speaker}: {row.text}" if named and row.speaker else row.text for row in call.rows]
 
 
-def smallest(call: WaitingCall) -> list[Piece]:
+def smallest(call: WaitingCall) -> list[WaitingPiece]:
     """Turns of a conversation, pieces of a text; a text of one piece is an event, as in a bank."""
     lines = lines_of(call)
     if not call.turns:
@@ -59,7 +59,7 @@ def smallest(call: WaitingCall) -> list[Piece]:
         row = call.rows[0]
         level = "passage" if len(parts) > 1 else "event"
         return [
-            Piece(
+            WaitingPiece(
                 row.id if not number else piece_id(row.id, start),
                 level,
                 start,
@@ -75,20 +75,20 @@ def smallest(call: WaitingCall) -> list[Piece]:
     pieces, start = [], 0
     for row, line in zip(call.rows, lines, strict=True):
         speakers = (row.speaker,) if row.speaker else ()
-        said = ((0, row.time),)
-        pieces.append(Piece(row.id, "turn", start, line, count_words(line), speakers, (row.id,), said, True))
+        spoken = ((0, row.time),)
+        pieces.append(WaitingPiece(row.id, "turn", start, line, count_words(line), speakers, (row.id,), spoken, True))
         start += len(line) + 1
     return pieces
 
 
-def whole(call: WaitingCall, pieces: list[Piece], level: str) -> Piece:
+def whole(call: WaitingCall, pieces: list[WaitingPiece], level: str) -> WaitingPiece:
     """The call as one row of ``level``, event or session."""
     text = "\n".join(lines_of(call))
     speakers = tuple(dict.fromkeys(name for piece in pieces for name in piece.speakers))
     turns = tuple(one for piece in pieces for one in piece.turns)
     spoken = tuple((piece.start, piece.spoken[0][1]) for piece in pieces) if call.turns else pieces[0].spoken
     alone = level == "event" and len(pieces) == 1 and not call.turns
-    return Piece(call.id, level, 0, text, count_words(text), speakers, turns, spoken, alone)
+    return WaitingPiece(call.id, level, 0, text, count_words(text), speakers, turns, spoken, alone)
 
 
 def piece_id(row: str, start: int) -> str:

@@ -13,14 +13,14 @@ from typing import Any
 
 from mnemic.dataset import Snapshot
 from mnemic.expected import check_schema
-from mnemic.inbox.calls import SOURCE, Call, Row
-from mnemic.inbox.files import Listing, files_of_inbox, listed, read_calls, warn_of_damage
+from mnemic.inbox.calls import SOURCE, RememberedCall, Row
+from mnemic.inbox.files import InboxListing, files_of_inbox, listed, read_calls, warn_of_damage
 from mnemic.view import View
 
 NAME = SOURCE
 """Of the dataset."""
 
-COLUMNS = ("id", "call", "tenant", "turns", "said", "remembered", "rows", "speaker", "time", "text")
+COLUMNS = ("id", "call", "tenant", "turns", "digest", "remembered", "rows", "speaker", "time", "text")
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Waiting:
     def __init__(self, view: View) -> None:
         self._view = view
         self._files = files_of_inbox(view.store)
-        self._calls: dict[str, Call] = {}
-        self._listing: tuple[int | None, Listing] = (None, Listing())
+        self._calls: dict[str, RememberedCall] = {}
+        self._listing: tuple[int | None, InboxListing] = (None, InboxListing())
         self._taken: tuple[int, list[WaitingCall]] = (0, [])
         self._pinned: frozenset[str] | None = None
 
@@ -53,11 +53,11 @@ class Waiting:
         warn_of_damage(self._files, damaged)
         there = {file.name for file in listing.calls}
         self._calls = {name: call for name, call in {**self._calls, **read}.items() if name in there}
-        taken = self._taken_over()
-        if not self._calls and not taken:
+        newer = self._taken_over()
+        if not self._calls and not newer:
             return []
         pinned = self.pinned
-        waiting = {call.id: call for call in taken}
+        waiting = {call.id: call for call in newer}
         for call in self._calls.values():
             rows = tuple(row for row in call.rows if row.id not in pinned)
             if rows and call.id not in waiting:
@@ -74,7 +74,7 @@ class Waiting:
             self._pinned = frozenset(ids)
         return self._pinned
 
-    def _listed(self) -> Listing:
+    def _listed(self) -> InboxListing:
         stamp = self._files.stamp()
         if stamp is None or stamp != self._listing[0]:
             self._listing = (stamp, listed(self._files))

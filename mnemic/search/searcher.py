@@ -13,7 +13,7 @@ from mnemic.arrays import Floats32
 from mnemic.conditions import Conditions, Where
 from mnemic.dataset.index import built, search_settings
 from mnemic.errors import ModelError, QueryError
-from mnemic.inbox import Inbox
+from mnemic.inbox.inbox import Inbox
 from mnemic.links.follow import Links
 from mnemic.models import weights_hash
 from mnemic.schema import LEVELS, UNSAID

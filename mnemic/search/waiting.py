@@ -18,8 +18,9 @@ import pyarrow as pa
 from mnemic.arrays import Floats, Floats32
 from mnemic.dataset import Snapshot
 from mnemic.dataset.filtered import satisfying
-from mnemic.inbox import SOURCE, Inbox
-from mnemic.inbox.pieces import Piece, smallest, whole
+from mnemic.inbox.calls import SOURCE
+from mnemic.inbox.inbox import Inbox
+from mnemic.inbox.pieces import WaitingPiece, smallest, whole
 from mnemic.inbox.waiting import WaitingCall
 from mnemic.search.fusion import DENSE_SHARE, RANK_CONSTANT, TEXT_SHARE, ranks, with_neighbours
 from mnemic.search.hybrid import GIVEN, Ranked
@@ -39,7 +40,7 @@ Encode = Callable[[Sequence[str]], Floats32]
 class _Row:
     """A row that waits: its piece, its call, and its vector float32 [d]."""
 
-    piece: Piece
+    piece: WaitingPiece
     call: WaitingCall
     vector: Floats32
 
@@ -49,7 +50,7 @@ class WaitingRows:
 
     def __init__(self, inbox: Inbox, encode: Encode) -> None:
         self._inbox, self._encode = inbox, encode
-        self._cut: dict[tuple[str, int], list[tuple[Piece, Floats32]]] = {}
+        self._cut: dict[tuple[str, int], list[tuple[WaitingPiece, Floats32]]] = {}
 
     def rows(self, level: str | None) -> list[_Row]:
         """The rows of ``level``, the smallest by default."""
@@ -59,8 +60,8 @@ class WaitingRows:
         pieces = [piece for some in missing.values() for piece in some]
         vectors = iter(self._encode([piece.text for piece in pieces]) if pieces else ())
         fresh = {key: [(piece, next(vectors)) for piece in some] for key, some in missing.items()}
-        known = {**self._cut, **fresh}
-        self._cut = {key: known[key] for key in keys}
+        every = {**self._cut, **fresh}
+        self._cut = {key: every[key] for key in keys}
         rows: list[_Row] = []
         for key, call in keys.items():
             own = self._cut[key]
@@ -95,9 +96,9 @@ def beside(
     pairs = _pairs(rows)
     cosines = np.stack([row.vector for row in rows]).astype(np.float64) @ _unit(vector)
     words = _word_scores(ranked, rows, events, query)
-    near = with_neighbours(cosines, pairs, DENSE_SHARE)
-    heard = with_neighbours(words, pairs, TEXT_SHARE)
-    scores = _of_documents(ranked, near, heard) if scaled else _fused(ranked, near, heard)
+    meaning = with_neighbours(cosines, pairs, DENSE_SHARE)
+    shared_words = with_neighbours(words, pairs, TEXT_SHARE)
+    scores = _of_documents(ranked, meaning, shared_words) if scaled else _fused(ranked, meaning, shared_words)
     own = {"similarity": cosines, "bm25": words}
     return _merged(ranked, rows, scores, own, pairs)
 
@@ -166,23 +167,23 @@ def _fused(ranked: Ranked, cosines: Floats, words: Floats) -> Floats:
 
 
 def _places(ranked: Ranked, signal: str, scores: Floats) -> Floats:
-    given = ranked.signals.get(signal, np.zeros(0))
-    return ranks(np.concatenate([given, scores]))[len(given) :]
+    released = ranked.signals.get(signal, np.zeros(0))
+    return ranks(np.concatenate([released, scores]))[len(released) :]
 
 
 def _of_documents(ranked: Ranked, cosines: Floats, words: Floats) -> Floats:
     """The scores that `mnemic.search.documents` gives to sessions, of the waiting ones."""
-    given = ranked.signals
-    meaning = np.fmax(given["similarity"], given["part_similarity"]) + given["similarity"]
-    heard = np.nan_to_num(given["bm25"]) + np.nan_to_num(given["title_bm25"])
-    return _along(2 * cosines, meaning) + _WORDS * _along(np.nan_to_num(words), heard)
+    released = ranked.signals
+    meaning = np.fmax(released["similarity"], released["part_similarity"]) + released["similarity"]
+    by_words = np.nan_to_num(released["bm25"]) + np.nan_to_num(released["title_bm25"])
+    return _along(2 * cosines, meaning) + _WORDS * _along(np.nan_to_num(words), by_words)
 
 
-def _along(scores: Floats, given: Floats) -> Floats:
-    """``scores`` between the last of ``given``, 0, and the best, 1; above that where they are better."""
-    if not len(given) or given.max() == given.min():
-        return (scores > given.max(initial=0.0)).astype(np.float64)
-    along: Floats = np.maximum((scores - given.min()) / (given.max() - given.min()), 0.0)
+def _along(scores: Floats, released: Floats) -> Floats:
+    """``scores`` between the last of ``released``, 0, and the best, 1; above that where they are better."""
+    if not len(released) or released.max() == released.min():
+        return (scores > released.max(initial=0.0)).astype(np.float64)
+    along: Floats = np.maximum((scores - released.min()) / (released.max() - released.min()), 0.0)
     return along
 
 
@@ -203,12 +204,14 @@ def _merged(ranked: Ranked, rows: Sequence[_Row], scores: Floats, own: dict[str,
     for row, neighbour in pairs.tolist():
         neighbours[before + row] = [*neighbours[before + row], before + neighbour]
     signals = {
-        name: np.concatenate([given, own.get(name, np.full(len(rows), np.nan))])
-        for name, given in ranked.signals.items()
+        name: np.concatenate([released, own.get(name, np.full(len(rows), np.nan))])
+        for name, released in ranked.signals.items()
     }
     places = {
-        name: np.concatenate([given, _places(ranked, name, own[name]) if name in own else np.full(len(rows), np.inf)])
-        for name, given in ranked.places.items()
+        name: np.concatenate(
+            [released, _places(ranked, name, own[name]) if name in own else np.full(len(rows), np.inf)]
+        )
+        for name, released in ranked.places.items()
     }
     hits = {place[before + number]: _hit(row, number, own, scores, places, before) for number, row in enumerate(rows)}
     return Ranked(
