@@ -148,6 +148,10 @@ class Dataset:
         """Delete rows; harmless when it is repeated."""
         retried(lambda: self.change(lambda native: native.delete(where)), self.uri)
 
+    def update(self, values: Mapping[str, str], where: str) -> None:
+        """Give the columns of ``values`` these values, SQL, in the rows that satisfy ``where``; in one commit."""
+        retried(lambda: self.change(lambda native: native.update(dict(values), where=where)), self.uri)
+
     def delete_keys(self, column: str, values: Sequence[str], chunk: int = 2000) -> None:
         """Delete the rows whose ``column`` (ids and hashes: no quoting needed) is one of ``values``."""
         for start in range(0, len(values), chunk):

@@ -79,6 +79,12 @@ class RememberedCall:
     def size(self) -> int:
         return sum(len(row.text.encode()) for row in self.rows)
 
+    @property
+    def _hash(self) -> str:
+        """Of everything in the file, so that a damaged one is noticed."""
+        rows = [part for row in self.rows for part in (row.text, row.speaker, row.time.isoformat())]
+        return hash_parts(self.id, self.tenant, int(self.turns), self.digest, self.remembered.isoformat(), *rows)
+
     def as_bytes(self) -> bytes:
         facts = {
             "call": self.id,
@@ -87,6 +93,7 @@ class RememberedCall:
             "digest": self.digest,
             "remembered": self.remembered.isoformat(),
             "rows": [[row.text, row.speaker, row.time.isoformat()] for row in self.rows],
+            "hash": self._hash,
         }
         return json.dumps(facts, ensure_ascii=False).encode()
 
@@ -128,19 +135,21 @@ def read_call(data: bytes, place: str) -> RememberedCall:
         raise BankError(f"{place} has more than {FILE_BYTES:,} bytes, as no call has. {ADVICE}")
     facts = mapping(data, place)
     try:
-        identity, tenant, turns = str(facts["call"]), str(facts["tenant"]), bool(facts["turns"])
-        remembered = _stored_time(facts["remembered"])
+        identity = str(facts["call"])
         rows = tuple(
             Row(f"{identity}{number:08x}", str(text), str(speaker), _stored_time(time))
             for number, (text, speaker, time) in enumerate(facts["rows"])
         )
-        digest = str(facts["digest"])
-        json.dumps(facts, ensure_ascii=False).encode()
+        remembered = _stored_time(facts["remembered"])
+        call = RememberedCall(
+            identity, str(facts["tenant"]), bool(facts["turns"]), str(facts["digest"]), remembered, rows
+        )
+        whole = call._hash == facts["hash"]
     except (KeyError, TypeError, ValueError) as error:
         raise BankError(f"{place} is no call that was remembered. {ADVICE}") from error
-    if not re.fullmatch(f"[0-9a-f]{{{CALL}}}", identity) or not re.fullmatch("[0-9a-f]{32}", digest) or not rows:
+    if not whole or not re.fullmatch(f"[0-9a-f]{{{CALL}}}", identity) or not rows:
         raise BankError(f"{place} is no call that was remembered. {ADVICE}")
-    return RememberedCall(identity, tenant, turns, digest, remembered, rows)
+    return call
 
 
 def _identity(tenant: str, key: str | None) -> str:

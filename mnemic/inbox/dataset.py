@@ -15,6 +15,7 @@ INBOX = pa.schema(
         pa.field("digest", pa.string(), nullable=False),  # hash of all that the caller stated
         pa.field("remembered", TIME, nullable=False),
         pa.field("rows", pa.int32(), nullable=False),  # of the call
+        pa.field("size", pa.int64(), nullable=False),  # bytes of the text
         pa.field("speaker", pa.string(), nullable=False),
         pa.field("time", TIME),  # when it was said
         pa.field("text", pa.large_string(), nullable=False),  # "" where the row was forgotten

@@ -41,6 +41,7 @@ class Waiting:
         self._view = view
         self._files = files_of_inbox(view.store)
         self._calls: dict[str, RememberedCall] = {}
+        self._damaged = set[str]()
         self._listing: tuple[int | None, InboxListing] = (None, InboxListing())
         self._taken: tuple[int, list[WaitingCall]] = (0, [])
         self._pinned: frozenset[str] | None = None
@@ -48,9 +49,10 @@ class Waiting:
     def calls(self) -> list[WaitingCall]:
         """The calls that have rows which wait, in the order of their times."""
         listing = self._listed()
-        new = [file for file in listing.calls if file.name not in self._calls]
+        new = [file for file in listing.calls if file.name not in self._calls and file.name not in self._damaged]
         read, damaged = read_calls(self._files, new)
         warn_of_damage(self._files, damaged)
+        self._damaged.update(damaged)
         there = {file.name for file in listing.calls}
         self._calls = {name: call for name, call in {**self._calls, **read}.items() if name in there}
         newer = self._taken_over()
