@@ -17,6 +17,8 @@ from mnemic.errors import BankError
 from mnemic.inbox.calls import FILE_BYTES, RememberedCall, read_call
 
 FOLDER = "inbox"
+_AT_ONCE = 500
+"""Files of calls that are in memory at the same time."""
 
 _CALL = re.compile(r"([0-9a-f]{24})\.([0-9a-f]{32})\.(\d{1,5})\.(\d{1,8})")
 _GONE = re.compile(r"([0-9a-f]{32})\.gone")
@@ -85,6 +87,22 @@ def read_calls(files: PlainFiles, waiting: Sequence[WaitingFile]) -> tuple[dict[
             continue
         calls[name] = call
     return calls, damaged
+
+
+def copy_waiting(store: Store, target: Store) -> None:
+    """Copy what waits to another bank. A call that a build takes in meanwhile is met in its release, or here."""
+    files, copies = files_of_inbox(store), files_of_inbox(target)
+    there = set(copies.names())
+    listing = listed(files)
+    missing = [file for file in listing.calls if file.name not in there]
+    for start in range(0, len(missing), _AT_ONCE):
+        calls, damaged = read_calls(files, missing[start : start + _AT_ONCE])
+        warn_of_damage(files, damaged)
+        for name, call in calls.items():
+            copies.write(name, call.as_bytes())
+    for row in sorted(listing.forgotten):
+        if mark_of(row) not in there:
+            copies.write(mark_of(row), b"")
 
 
 def warn_of_damage(files: PlainFiles, damaged: Iterable[str]) -> None:

@@ -14,6 +14,7 @@ class Remembering:
     """Remembering, forgetting, and what waits for the next build."""
 
     _inbox: Inbox
+    pinned: bool
 
     def remember(
         self,
@@ -38,7 +39,12 @@ class Remembering:
         return self._inbox.remember(what, tenant, speaker, time, key)
 
     def inbox(self, tenant: str | None = None) -> list[WaitingCall]:
-        """What was remembered and waits for the next build, the oldest first; of one ``tenant`` where it is named."""
+        """What was remembered and waits for the next build, the oldest first; of one ``tenant`` where it is named.
+
+        Nothing of a bank that was opened by the name of a release.
+        """
+        if self.pinned:
+            return []
         return [call for call in self._inbox.calls() if tenant is None or call.tenant == tenant]
 
     def forget(self, ids: str | Sequence[str], *, tenant: str | None = None) -> int:

@@ -184,7 +184,8 @@ def _schema(names: Sequence[str]) -> pa.Schema:
 
 
 def _cells(number: int, hit: Hit) -> list[str]:
-    where, who = one_line(hit.locator, 200), one_line(", ".join(hit.speakers), 100)
+    place = "remembered, not yet consolidated" if hit.pending else hit.locator
+    where, who = one_line(place, 200), one_line(", ".join(hit.speakers), 100)
     when, content = f"{hit.time:%Y-%m-%d %H:%M}" if hit.time else "", plain(hit.text).strip()
     text = escape(content).replace("\n", "<br>")
     return [str(number), escape(where), escape(who), when, text, f"{hit.score:.4f}"]
