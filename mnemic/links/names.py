@@ -31,7 +31,7 @@ CHARACTERS = 200
 _ASIDE = re.compile(r"\([^()]{0,200}\)")
 """What a title has in brackets to tell it from others: "Mercury (planet)"."""
 
-FUNCTION_WORDS = frozenset(
+_FUNCTION_WORDS = frozenset(
     re.findall(
         "[a-z]+",
         "a about above after again against all also although an and another any are as at be because been before "
@@ -67,12 +67,12 @@ def name_of(title: str) -> str:
 
 def is_name(name: str) -> bool:
     """Whether words in small letters, with a space between them, are a name and no function word, letter or number."""
-    return len(name) >= SHORTEST and name not in FUNCTION_WORDS and (not name.isdigit() or len(name) == _YEAR)
+    return len(name) >= SHORTEST and name not in _FUNCTION_WORDS and (not name.isdigit() or len(name) == _YEAR)
 
 
 def without_function_words(written: list[str]) -> list[str]:
     """``written`` without the function words that it begins with."""
-    first = next((place for place, word in enumerate(written) if word.lower() not in FUNCTION_WORDS), len(written))
+    first = next((place for place, word in enumerate(written) if word.lower() not in _FUNCTION_WORDS), len(written))
     return written[first:]
 
 

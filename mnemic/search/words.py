@@ -15,17 +15,33 @@ from collections.abc import Sequence
 import numpy as np
 
 from mnemic.arrays import Floats
-from mnemic.links.names import FUNCTION_WORDS, words
+from mnemic.links.names import words
 
 K1, B = 1.2, 0.75
 """Of BM25, as Lance has them."""
 
-_ENDINGS = re.compile(r"(?<=\w{3})(ings?|ed|e?s|ly|e)$")
+LEFT_OUT = frozenset(
+    """
+    a about after again against all am an and are as at be been being below between both but by can did do doing
+    down each few for from further had has have having he her here hers herself him himself his how i if in into is
+    it its itself just me more most my myself now of off on or other our ours out over own same she should so some
+    such than that the their theirs them then there these they this those through to too under until up was we were
+    what when where which while who whom will with you your yours yourself
+    """.split()  # noqa: SIM905 - a table is read more easily without quotes
+)
+"""The words that Lance leaves out of a full-text index; a test asks it for each."""
+
+_ENDINGS = re.compile(r"(?<=\w{3})(ations?|ators?|at(e[sd]?|ing)|ions?|ments?|ness|ers?|ings?|ed|e?s|ly|e)$")
+"""Of English, roughly those that the stems of the index lack."""
+
+
+_TWICE = re.compile(r"(?<=\w)([bdfgmnprt])\1$")
+"""A letter that stands twice before an ending: dropped, running."""
 
 
 def roots(text: str) -> list[str]:
-    """The words of ``text`` in small letters, without the English ending that an index takes off, without ``the``."""
-    return [_ENDINGS.sub("", word) for word in words(text.lower()) if word not in FUNCTION_WORDS]
+    """The words of ``text`` in small letters, without English endings, and without those that the index leaves out."""
+    return [_TWICE.sub(r"\1", _ENDINGS.sub("", word)) for word in words(text.lower()) if word not in LEFT_OUT]
 
 
 def word_scores(query: str, texts: Sequence[str], best: Sequence[str], scores: Floats, rows: int) -> Floats:

@@ -1,7 +1,10 @@
 """What is remembered is found at once, becomes a document of the next build, once, and is never lost or doubled."""
 
+import itertools
 import os
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -74,6 +77,38 @@ def test_a_row_waits_until_the_readers_release_holds_its_document(recipe):
     assert not mnemic.build(recipe, device="cpu").steps, "a second build has nothing to do"
 
 
+def test_threads_remember_while_builds_run(recipe):
+    """Readers of their own see each row once, whoever is at it; `test_inbox_processes` kills them all."""
+    errors, rows, stop = list[BaseException](), dict[str, str](), threading.Event()
+
+    def remember(name):
+        try:
+            for number in itertools.count():
+                if stop.is_set():
+                    return
+                text = f"Codeword {name}x{number} belongs to {name}."
+                (rows[text],) = mnemic.open_bank(recipe["bank"]).remember(text, tenant=name, key=str(number))
+                hits = mnemic.open_bank(recipe["bank"]).inbox(name)
+                assert sum(row.text == text for call in hits for row in call.rows) <= 1
+                time.sleep(0.02)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=remember, args=(name,)) for name in ("ada", "bob", "cleo")]
+    for thread in threads:
+        thread.start()
+    mnemic.build(recipe, device="cpu", until="read")
+    mnemic.build(recipe, device="cpu")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not errors and len(rows) > 6
+    bank = mnemic.open_bank(recipe["bank"])
+    waits = [row.text for call in bank.inbox() for row in call.rows]
+    assert sorted([*waits, *(text for _, text in remembered(bank))]) == sorted(rows), "each row once, here or there"
+
+
+@pytest.mark.slow
 def test_a_row_is_seen_once_while_a_build_is_at_it(recipe):
     bank = mnemic.open_bank(recipe["bank"])
     bank.remember("Zebras graze beside the observatory.")
@@ -112,6 +147,7 @@ def test_killed_anywhere_a_build_takes_every_row_in_once(recipe, tmp_path):
             assert not after.inbox() and not waiting(killed).calls, fault
 
 
+@pytest.mark.slow
 def test_going_back_lets_rows_wait_again(recipe):
     first = mnemic.open_bank(recipe["bank"]).release.name
     bank = mnemic.open_bank(recipe["bank"])
@@ -146,6 +182,7 @@ def test_forgotten_rows_are_never_found_and_never_taken_in(recipe):
         after.forget(turns[0])
 
 
+@pytest.mark.slow
 def test_a_row_that_is_forgotten_while_a_build_is_at_it_goes_with_the_next(recipe):
     bank = mnemic.open_bank(recipe["bank"])
     (note,) = bank.remember("Zebras graze beside the observatory.")
@@ -161,7 +198,7 @@ def test_a_row_that_is_forgotten_while_a_build_is_at_it_goes_with_the_next(recip
     assert not waiting(recipe).forgotten
 
 
-@pytest.mark.parametrize("erase", [False, True], ids=["removed", "erased"])
+@pytest.mark.parametrize("erase", [pytest.param(False, marks=pytest.mark.slow), True], ids=["removed", "erased"])
 def test_a_removed_document_does_not_come_back(recipe, erase):
     bank = mnemic.open_bank(recipe["bank"])
     (note,) = bank.remember("Zebras graze beside the quarrelsome observatory.")
@@ -174,12 +211,13 @@ def test_a_removed_document_does_not_come_back(recipe, erase):
         assert outcome.proof.before > 0 == outcome.proof.after
         rows = Store(recipe["bank"])["inbox"].require().table(["id"])["id"].to_pylist()
         assert note not in rows and len(rows) == 2
-    for reader in (mnemic.open_bank(recipe["bank"]), built(recipe), built(recipe)):
+    for reader in (mnemic.open_bank(recipe["bank"]), built(recipe)):
         assert not places(reader, "zebras observatory") or places(reader, "zebras observatory")[0][0].startswith("Ada")
         assert [text for _, text in remembered(reader)] == ["Ada: I mended the violin yesterday.\nBob: Then play it."]
         assert not reader.inbox()
 
 
+@pytest.mark.slow
 def test_upkeep_copies_and_archives_lose_nothing(recipe, tmp_path):
     bank = mnemic.open_bank(recipe["bank"])
     bank.remember("Zebras graze beside the observatory.")
@@ -203,6 +241,7 @@ def test_upkeep_copies_and_archives_lose_nothing(recipe, tmp_path):
     assert remembered(mnemic.open_bank(unpacked["bank"])) == documents
 
 
+@pytest.mark.slow
 def test_what_a_disk_has_lost_stays_a_document(recipe):
     """A repair may let the dataset go back to a version without the rows of a document that stands."""
     bank = mnemic.open_bank(recipe["bank"])
@@ -218,6 +257,7 @@ def test_what_a_disk_has_lost_stays_a_document(recipe):
     assert remembered(built(recipe)) == documents
 
 
+@pytest.mark.slow
 def test_reading_anew_keeps_what_was_remembered(recipe):
     bank = mnemic.open_bank(recipe["bank"])
     bank.remember("Zebras graze beside the observatory.")
@@ -236,6 +276,7 @@ def test_a_source_of_that_name_is_refused_where_something_was_remembered(recipe)
         assert step.state(Store(recipe["bank"] + "-fresh")).kind == "new", "without anything remembered it is a name"
 
 
+@pytest.mark.slow
 def test_damaged_files_are_told_and_passed_over(recipe):
     bank = mnemic.open_bank(recipe["bank"])
     bank.remember("Zebras graze beside the observatory.")
