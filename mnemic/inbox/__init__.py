@@ -5,6 +5,7 @@
 * ``files``    the folder of these files, and the names that say what is in them
 * ``waiting``  the rows that the reader's release does not hold yet
 * ``inbox``    remembering and forgetting, with their limits
+* ``vectors``  the vectors of what waits, in the bank's cache
 * ``pieces``   how a search cuts rows before a build does
 * ``remembering``  what a bank offers of all this
 

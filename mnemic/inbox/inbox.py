@@ -10,6 +10,7 @@ from mnemic.conditions.values import shown, text
 from mnemic.errors import BankError, QueryError
 from mnemic.inbox.calls import CALL, SOURCE, RememberedCall, call_of
 from mnemic.inbox.files import InboxListing, files_of_inbox, listed, mark_of, name_of
+from mnemic.inbox.vectors import forget_vectors
 from mnemic.inbox.waiting import NAME, Waiting, WaitingCall
 from mnemic.view import View
 
@@ -63,6 +64,7 @@ class Inbox:
                 raise self._unknown(one, tenant)
         for one in names:
             self._files.write(mark_of(one), b"")
+        forget_vectors(self._view.path)
         listing = listed(self._files)
         files = [file for one in names for file in listing.of_call.get(one[:CALL], ())]
         # The file of a call goes with its last row; until then the others stand in it.

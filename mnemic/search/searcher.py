@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from mnemic.conditions import Conditions, Where
 from mnemic.dataset.index import built, search_settings
 from mnemic.errors import ModelError, QueryError
 from mnemic.inbox.inbox import Inbox
+from mnemic.inbox.vectors import WaitingVectors
 from mnemic.links.follow import Links
 from mnemic.models import weights_hash
 from mnemic.schema import LEVELS, UNSAID
@@ -40,7 +40,7 @@ class Searcher:
 
     def __init__(self, view: View, inbox: Inbox | None = None) -> None:
         self.view = view
-        self._waiting = None if inbox is None else WaitingRows(inbox, self._encoded)
+        self._waiting = None if inbox is None else WaitingRows(inbox, self._waiting_vectors)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without encoder and tree, which a copy loads itself."""
@@ -62,9 +62,9 @@ class Searcher:
         with fitting(self.view, "The recipe and the record of the encoder"):
             return TextEncoder.of_recipe(settings, fields)
 
-    def _encoded(self, texts: Sequence[str]) -> Floats32:
-        vectors: Floats32 = self.encoder.encode_alone(texts)
-        return vectors
+    def _waiting_vectors(self) -> WaitingVectors:
+        record = self.view.record("embed")
+        return WaitingVectors(self.view.path, str(record["fingerprint"]), self.encoder.encode_alone)
 
     @cached_property
     def probed(self) -> float:

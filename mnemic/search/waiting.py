@@ -8,6 +8,7 @@ keep their scores and order.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from mnemic.dataset.filtered import satisfying
 from mnemic.inbox.calls import SOURCE
 from mnemic.inbox.inbox import Inbox
 from mnemic.inbox.pieces import WaitingPiece, smallest, whole
+from mnemic.inbox.vectors import WaitingVectors
 from mnemic.inbox.waiting import WaitingCall
 from mnemic.search.fusion import DENSE_SHARE, RANK_CONSTANT, TEXT_SHARE, ranks, with_neighbours
 from mnemic.search.hybrid import GIVEN, Ranked
@@ -32,8 +34,6 @@ _READ = 100
 _HEARD_ELSEWHERE = ("event_bm25", "document_bm25")
 _WORDS = 0.7
 _NO_ROW = np.iinfo(np.uint64).max
-
-Encode = Callable[[Sequence[str]], Floats32]
 
 
 @dataclass(frozen=True)
@@ -48,20 +48,34 @@ class _Row:
 class WaitingRows:
     """The rows that wait, with their vectors, which are kept for as long as the rows wait."""
 
-    def __init__(self, inbox: Inbox, encode: Encode) -> None:
-        self._inbox, self._encode = inbox, encode
+    def __init__(self, inbox: Inbox, vectors: Callable[[], WaitingVectors]) -> None:
+        self._inbox, self._load = inbox, vectors
+        self._loaded: WaitingVectors | None = None
+        self._one = threading.Lock()
         self._cut: dict[tuple[str, int], list[tuple[WaitingPiece, Floats32]]] = {}
 
+    @property
+    def _vectors(self) -> WaitingVectors:
+        if self._loaded is None:
+            self._loaded = self._load()
+        return self._loaded
+
     def rows(self, level: str | None) -> list[_Row]:
-        """The rows of ``level``, the smallest by default."""
+        """The rows of ``level``, the smallest by default; asked by one thread at a time."""
+        with self._one:
+            return self._rows(level)
+
+    def _rows(self, level: str | None) -> list[_Row]:
         calls = self._inbox.calls()
         keys = {(call.rows[0].id, len(call.rows)): call for call in calls}
         missing = {key: smallest(call) for key, call in keys.items() if key not in self._cut}
         pieces = [piece for some in missing.values() for piece in some]
-        vectors = iter(self._encode([piece.text for piece in pieces]) if pieces else ())
+        vectors = iter(self._vectors.of([piece.text for piece in pieces]) if pieces else ())
         fresh = {key: [(piece, next(vectors)) for piece in some] for key, some in missing.items()}
         every = {**self._cut, **fresh}
         self._cut = {key: every[key] for key in keys}
+        if pieces:
+            self._vectors.store([piece.text for some in self._cut.values() for piece, _ in some])
         rows: list[_Row] = []
         for key, call in keys.items():
             own = self._cut[key]

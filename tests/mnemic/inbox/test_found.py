@@ -15,6 +15,7 @@ from mnemic.dataset.index import build_indexes, search_text
 from mnemic.dataset.write import append, write_rows
 from mnemic.errors import BankError, QueryError
 from mnemic.inbox import inbox as limits
+from mnemic.inbox import vectors
 from mnemic.inbox.files import files_of_inbox
 from mnemic.search.words import K1, LEFT_OUT, B, roots, word_scores
 
@@ -231,3 +232,19 @@ def test_scores_are_bm25_by_its_definition():
     expected = [2 * own[3], 2 * own[4], np.nan]
     assert word_scores(query, mine, best, scores, 10).tolist() == pytest.approx(expected, nan_ok=True)
     assert np.isnan(word_scores("the", mine, best, scores, 10)).all(), "a question of words that no index has"
+
+
+def test_vectors_are_kept_for_the_next_process(bank, tmp_path, monkeypatch):
+    for number in range(vectors.WORTH):
+        bank.remember(f"Row {number} of many.")
+    expected = [(hit.id, hit.similarity) for hit in bank.search("row of many", k=5)]
+    (file,) = (tmp_path / "bank.cache").iterdir()
+    again = mnemic.open_bank(bank.path)
+    monkeypatch.setattr(type(again.encoder), "encode_alone", lambda self, texts: pytest.fail("they are known"))
+    assert [(hit.id, hit.similarity) for hit in again.search("row of many", k=5)] == expected
+    monkeypatch.undo()
+    for damaged in (b"", b"PK", file.read_bytes()[:-30]):
+        file.write_bytes(damaged)
+        assert [(hit.id, hit.similarity) for hit in mnemic.open_bank(bank.path).search("row of many", k=5)] == expected
+    bank.forget(bank.inbox()[0].rows[0].id)
+    assert not file.exists(), "nothing of a forgotten text is left there"
