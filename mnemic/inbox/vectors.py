@@ -31,34 +31,36 @@ class WaitingVectors:
     def __init__(self, root: str, encoder: str, encode: Callable[[Sequence[str]], Floats32]) -> None:
         self._file = cache_folder(root) / f"inbox-{encoder}.npz"
         self._encoder, self._encode = encoder, encode
-        self._known: dict[str, Floats32] | None = None
+        self._vectors: dict[str, Floats32] | None = None
         self._fresh = 0
 
-    def of(self, texts: Sequence[str]) -> list[Floats32]:
-        """The vector of each text, float32 [d]."""
-        if not texts:
-            return []
-        if self._known is None:
-            self._known = _read(self._file)
-        keys = [hash_parts("waiting", self._encoder, text) for text in texts]
-        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._known}
-        if missing:
-            self._known.update(zip(missing, self._encode(list(missing.values())), strict=True))
-            self._fresh += len(missing)
-        return [self._known[key] for key in keys]
+    def of(self, texts: Sequence[str], most: int) -> list[Floats32 | None]:
+        """The vector of each text, float32 [d], None of those that are beyond the last ``most`` to be encoded."""
+        if self._vectors is None:
+            self._vectors = _read(self._file)
+        keys = [self._key(text) for text in texts]
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._vectors}
+        chosen = dict(list(missing.items())[-most:])
+        if chosen:
+            self._vectors.update(zip(chosen, self._encode(list(chosen.values())), strict=True))
+            self._fresh += len(chosen)
+        return [self._vectors.get(key) for key in keys]
+
+    def _key(self, text: str) -> str:
+        return hash_parts("waiting", self._encoder, text)
 
     def store(self, texts: Sequence[str]) -> None:
         """Write the vectors of ``texts``, all that waits, if that is worth it; a folder that refuses is no error."""
         if self._fresh < WORTH or not texts:
             return
         self._fresh = 0
-        keys = [hash_parts("waiting", self._encoder, text) for text in texts]
-        known = {key: vector for key, vector in (self._known or {}).items() if key in set(keys)}
-        self._known = known
+        keys = {self._key(text) for text in texts}
+        self._vectors = {key: vector for key, vector in (self._vectors or {}).items() if key in keys}
         partial = self._file.with_name(f".{uuid.uuid4().hex}.npz")
         with contextlib.suppress(OSError):
             partial.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(partial, keys=np.array(list(known), "S32"), vectors=np.stack(list(known.values())))
+            keys_stored, vectors = np.array(list(self._vectors), "S32"), np.stack(list(self._vectors.values()))
+            np.savez(partial, keys=keys_stored, vectors=vectors)
             os.replace(partial, self._file)
 
 

@@ -172,7 +172,7 @@ class Searcher:
             waiting = [] if self._waiting is None else self._waiting.rows(level)
             if waiting:
                 whole = level == "session" and self.placed
-                ranked = beside(ranked, waiting, events, query, sought, allowed, whole)
+                ranked = beside(ranked, waiting, events, query, sought, allowed, budget.pool, whole)
         count = None if budget.tokens is None else token_counter(budget.tokenizer, lambda: self.encoder)
         sizes = sizes_with_waiting(view, ranked, count, budget.dated)
         with fitting(view, "The events and documents"):

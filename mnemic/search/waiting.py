@@ -29,6 +29,9 @@ from mnemic.search.hybrid import GIVEN, Ranked
 from mnemic.search.results import Hit
 from mnemic.search.words import word_scores
 
+ENCODED = 64
+"""Rows that one search encodes, at most."""
+
 _READ = 100
 """Best rows of the index whose texts are read for the statistics of words."""
 _HEARD_ELSEWHERE = ("event_bm25", "document_bm25")
@@ -38,27 +41,26 @@ _NO_ROW = np.iinfo(np.uint64).max
 
 @dataclass(frozen=True)
 class _Row:
-    """A row that waits: its piece, its call, and its vector float32 [d]."""
+    """A row that waits: its piece, its call, and its vector float32 [d]; None where nobody has encoded it yet."""
 
     piece: WaitingPiece
     call: WaitingCall
-    vector: Floats32
+    vector: Floats32 | None
 
 
 class WaitingRows:
-    """The rows that wait, with their vectors, which are kept for as long as the rows wait."""
+    """The rows that wait, with their vectors, which are kept for as long as the rows wait.
+
+    Encoding a row takes 10 ms of a core. So a search encodes at most `ENCODED` rows that are new to it, the newest
+    first, and hears the words of all; the next search goes on.
+    """
 
     def __init__(self, inbox: Inbox, vectors: Callable[[], WaitingVectors]) -> None:
         self._inbox, self._load = inbox, vectors
         self._loaded: WaitingVectors | None = None
         self._one = threading.Lock()
-        self._cut: dict[tuple[str, int], list[tuple[WaitingPiece, Floats32]]] = {}
-
-    @property
-    def _vectors(self) -> WaitingVectors:
-        if self._loaded is None:
-            self._loaded = self._load()
-        return self._loaded
+        self._pieces: dict[tuple[str, int], list[WaitingPiece]] = {}
+        self._encoded: dict[str, Floats32] = {}
 
     def rows(self, level: str | None) -> list[_Row]:
         """The rows of ``level``, the smallest by default; asked by one thread at a time."""
@@ -66,27 +68,44 @@ class WaitingRows:
             return self._rows(level)
 
     def _rows(self, level: str | None) -> list[_Row]:
-        calls = self._inbox.calls()
-        keys = {(call.rows[0].id, len(call.rows)): call for call in calls}
-        missing = {key: smallest(call) for key, call in keys.items() if key not in self._cut}
-        pieces = [piece for some in missing.values() for piece in some]
-        vectors = iter(self._vectors.of([piece.text for piece in pieces]) if pieces else ())
-        fresh = {key: [(piece, next(vectors)) for piece in some] for key, some in missing.items()}
-        every = {**self._cut, **fresh}
-        self._cut = {key: every[key] for key in keys}
-        if pieces:
-            self._vectors.store([piece.text for some in self._cut.values() for piece, _ in some])
+        calls = {(call.rows[0].id, len(call.rows)): call for call in self._inbox.calls()}
+        if not calls:
+            return []
+        self._pieces = {key: self._pieces.get(key) or smallest(call) for key, call in calls.items()}
+        self._encode([piece for some in self._pieces.values() for piece in some])
         rows: list[_Row] = []
-        for key, call in keys.items():
-            own = self._cut[key]
+        for key, call in calls.items():
+            own = self._pieces[key]
             if level in ("event", "session"):
-                mean = np.mean([vector for _, vector in own], axis=0)
-                length = float(np.linalg.norm(mean))
-                unit = (mean / length if length > 0 else mean).astype(np.float32)
-                rows.append(_Row(whole(call, [piece for piece, _ in own], level), call, unit))
+                rows.append(_Row(whole(call, own, level), call, self._mean(own)))
             else:
-                rows += [_Row(piece, call, vector) for piece, vector in own if level in (None, piece.level)]
+                rows += [
+                    _Row(piece, call, self._encoded.get(piece.id)) for piece in own if level in (None, piece.level)
+                ]
         return rows
+
+    def _encode(self, pieces: Sequence[WaitingPiece]) -> None:
+        """Encode the newest of ``pieces`` that have no vector, or read the vectors that another process has stored."""
+        missing = [piece for piece in pieces if piece.id not in self._encoded]
+        if not missing:
+            return
+        if self._loaded is None:
+            self._loaded = self._load()
+        vectors = self._loaded.of([piece.text for piece in missing], ENCODED)
+        ids = {piece.id for piece in pieces}
+        fresh = {piece.id: one for piece, one in zip(missing, vectors, strict=True) if one is not None}
+        self._encoded = {name: one for name, one in {**self._encoded, **fresh}.items() if name in ids}
+        self._loaded.store([piece.text for piece in pieces])
+
+    def _mean(self, pieces: Sequence[WaitingPiece]) -> Floats32 | None:
+        """The normalised mean of the vectors of a call."""
+        vectors = [self._encoded[piece.id] for piece in pieces if piece.id in self._encoded]
+        if not vectors:
+            return None
+        mean = np.mean(vectors, axis=0)
+        length = float(np.linalg.norm(mean))
+        unit: Floats32 = (mean / length if length > 0 else mean).astype(np.float32)
+        return unit
 
 
 def beside(
@@ -96,11 +115,13 @@ def beside(
     query: str,
     vector: Floats32,
     where: str | None,
+    pool: int,
     scaled: bool,
 ) -> Ranked:
     """``ranked``, and those of ``rows`` that satisfy ``where``, SQL over `events`, at the places that they deserve.
 
-    ``vector`` [d] is the query's. ``scaled`` says that the scores of ``ranked`` are those of whole documents.
+    ``vector`` [d] is the query's; at most ``pool`` rows are added, the best. ``scaled`` says that the scores of
+    ``ranked`` are those of whole documents.
     """
     if where is not None and rows:
         flags = satisfying(as_events(rows, events.schema), where)
@@ -108,13 +129,15 @@ def beside(
     if not rows:
         return ranked
     pairs = _pairs(rows)
-    cosines = np.stack([row.vector for row in rows]).astype(np.float64) @ _unit(vector)
+    cosines = _cosines(rows, vector)
     words = _word_scores(ranked, rows, events, query)
     meaning = with_neighbours(cosines, pairs, DENSE_SHARE)
     shared_words = with_neighbours(words, pairs, TEXT_SHARE)
     scores = _of_documents(ranked, meaning, shared_words) if scaled else _fused(ranked, meaning, shared_words)
-    own = {"similarity": cosines, "bm25": words}
-    return _merged(ranked, rows, scores, own, pairs)
+    best = np.sort(np.argsort(-scores, kind="stable")[:pool])
+    own = {"similarity": cosines[best], "bm25": words[best]}
+    pairs = np.searchsorted(best, pairs[np.isin(pairs, best).all(axis=1)])
+    return _merged(ranked, [rows[number] for number in best.tolist()], scores[best], own, pairs)
 
 
 def as_events(rows: Sequence[_Row], schema: pa.Schema) -> pa.Table:
@@ -142,6 +165,15 @@ def as_events(rows: Sequence[_Row], schema: pa.Schema) -> pa.Table:
     ]
     fields = [field.with_nullable(True).remove_metadata() for field in schema if field.name != "vector"]
     return pa.Table.from_pylist(facts, pa.schema(fields))
+
+
+def _cosines(rows: Sequence[_Row], vector: Floats32) -> Floats:
+    """The cosine of each row to ``vector`` [d], float64 [n]; NaN for rows without a vector."""
+    cosines = np.full(len(rows), np.nan)
+    there = [number for number, row in enumerate(rows) if row.vector is not None]
+    if there:
+        cosines[there] = np.stack([rows[number].vector for number in there]).astype(np.float64) @ _unit(vector)
+    return cosines
 
 
 def _pairs(rows: Sequence[_Row]) -> Any:
@@ -190,7 +222,7 @@ def _of_documents(ranked: Ranked, cosines: Floats, words: Floats) -> Floats:
     released = ranked.signals
     meaning = np.fmax(released["similarity"], released["part_similarity"]) + released["similarity"]
     by_words = np.nan_to_num(released["bm25"]) + np.nan_to_num(released["title_bm25"])
-    return _along(2 * cosines, meaning) + _WORDS * _along(np.nan_to_num(words), by_words)
+    return _along(2 * np.nan_to_num(cosines), meaning) + _WORDS * _along(np.nan_to_num(words), by_words)
 
 
 def _along(scores: Floats, released: Floats) -> Floats:

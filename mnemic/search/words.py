@@ -8,6 +8,7 @@ divided by these. Scores are brought to the scale of the index by the median of 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -41,7 +42,12 @@ _TWICE = re.compile(r"(?<=\w)([bdfgmnprt])\1$")
 
 def roots(text: str) -> list[str]:
     """The words of ``text`` in small letters, without English endings, and without those that the index leaves out."""
-    return [_TWICE.sub(r"\1", _ENDINGS.sub("", word)) for word in words(text.lower()) if word not in LEFT_OUT]
+    return [_root(word) for word in words(text.lower()) if word not in LEFT_OUT]
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _root(word: str) -> str:
+    return _TWICE.sub(r"\1", _ENDINGS.sub("", word))
 
 
 def word_scores(query: str, texts: Sequence[str], best: Sequence[str], scores: Floats, rows: int) -> Floats:

@@ -68,12 +68,12 @@ def test_eight_processes_remember_during_ten_builds_and_all_are_killed(recipe, t
     points += ["units:after-write", "embed:before-commit", "release:before-commit", "release:after-commit"]
     kills = builds = 0
     with Nursery() as nursery:
-        writers = [Rememberer(recipe["bank"], f"w{number}", tmp_path, 0.2) for number in range(8)]
+        writers = [Rememberer(recipe["bank"], f"w{number}", tmp_path, 1.0) for number in range(8)]
         for build in range(10):
-            for writer in draw.sample(writers, 3):
+            for writer in draw.sample(writers, 2):
                 writer.kill()
                 writer.begin()
-            moment = {"kill_after": draw.uniform(1.0, 8.0)} if build % 3 == 0 else {"fault": draw.choice(points)}
+            moment = {"kill_after": draw.uniform(1.0, 6.0)} if build % 3 == 0 else {"fault": draw.choice(points)}
             if build % 5 != 4:
                 kills += nursery.build(recipe, **moment)[0] == -9
             else:
@@ -83,5 +83,5 @@ def test_eight_processes_remember_during_ten_builds_and_all_are_killed(recipe, t
         assert nursery.build(recipe)[0] == 0
     rows = check(recipe, writers)
     with capsys.disabled():
-        print(f"\n{rows} rows by 8 processes, {kills} of 10 builds killed, {builds} to their end; 30 writers killed")
-    assert kills >= 4 and builds == 2 and rows >= 200
+        print(f"\n{rows} rows by 8 processes, {kills} of 10 builds killed, {builds} to their end; 20 writers killed")
+    assert kills >= 4 and builds == 2 and rows >= 80
