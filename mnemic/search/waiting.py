@@ -204,9 +204,12 @@ def _word_scores(ranked: Ranked, rows: Sequence[_Row], events: Snapshot, query: 
 
 
 def _fused(ranked: Ranked, cosines: Floats, words: Floats) -> Floats:
-    """Reciprocal ranks of the waiting rows among those that each signal gave, float64 [n]."""
-    by_meaning = _places(ranked, "similarity", cosines)
-    by_words = _places(ranked, "bm25", words)
+    """Reciprocal ranks of the waiting rows among those that each signal gave, float64 [n].
+
+    Rows of the release keep their ranks, so one that waits stands half a rank before the first that it is better than.
+    """
+    by_meaning = _places(ranked, "similarity", cosines) - 0.5
+    by_words = _places(ranked, "bm25", words) - 0.5
     elsewhere = sum(name in ranked.signals for name in _HEARD_ELSEWHERE)
     fused: Floats = 1.0 / (RANK_CONSTANT + by_meaning) + (1 + elsewhere) / (RANK_CONSTANT + by_words)
     return fused
