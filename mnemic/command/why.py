@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from typing import Any
 
 from mnemic.bank import Bank, open_bank
 from mnemic.conditions.values import text
 from mnemic.decisions import chosen, explained
 from mnemic.find import locate
-from mnemic.inbox.calls import SOURCE
-from mnemic.inbox.waiting import NAME as INBOX
+from mnemic.inbox.fate import fate
 from mnemic.quoting import one_of
 from mnemic.removals import rows_of
 from mnemic.terminal import one_line, plain, say
@@ -33,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     bank = open_bank(arguments.bank, arguments.release)
-    known = _removed(bank, arguments.id) or _remembered(bank, arguments.id)
+    known = _removed(bank, arguments.id) or fate(bank, arguments.id)
     if known:
         say(json.dumps(known, default=str) if arguments.json else known["story"])
         return 0
@@ -113,37 +111,6 @@ def _removed(bank: Bank, beginning: str) -> dict[str, Any]:
         *(f"  memory {name}: {_TRAINED[answer]}" for name, answer in trained.items()),
     ]
     return {"removed": row, "memories": trained, "story": "\n".join(lines)}
-
-
-def _remembered(bank: Bank, beginning: str) -> dict[str, Any]:
-    """Of a row that was remembered: whether it waits, and else which document it became."""
-    if not re.fullmatch("[0-9a-f]{8,64}", beginning):
-        return {}
-    waiting = [(call, row) for call in bank.inbox() for row in call.rows if row.id.startswith(beginning[:32])]
-    if len(waiting) == 1:
-        call, row = waiting[0]
-        lines = [
-            f"row {row.id}",
-            f"  remembered at {call.remembered:%Y-%m-%d %H:%M} UTC, not yet consolidated",
-            f"  the next build makes a document of its call, which has {len(call.rows)} such",
-            f"  {one_line(row.speaker + ': ' if row.speaker else '', 60)}{one_line(row.text, 200)}",
-        ]
-        facts = {"id": row.id, "tenant": call.tenant, "speaker": row.speaker, "time": row.time, "text": row.text}
-        return {"remembered": {**facts, "pending": True}, "story": "\n".join(lines)}
-    if INBOX not in bank.view:
-        return {}
-    names = ["id", "call", "tenant", "remembered", "forgotten"]
-    rows = bank.view.table(INBOX, names, f"id LIKE '{beginning}%'").to_pylist()
-    if len(rows) != 1:
-        return {}
-    row = rows[0]
-    where = f"source = {text(SOURCE)} AND locator = {text(row['call'])}"
-    documents = bank.view.table("documents", ["id"], where)["id"].to_pylist()
-    fate = "forgotten since" if row["forgotten"] else "in no document: it was left out or removed"
-    if documents and not row["forgotten"]:
-        fate = f"in the document {documents[0]}: `mnemic why` tells more of that"
-    lines = [f"row {row['id']}", f"  remembered at {row['remembered']:%Y-%m-%d %H:%M} UTC, {fate}"]
-    return {"remembered": {**row, "pending": False, "documents": documents}, "story": "\n".join(lines)}
 
 
 def _locators(bank: Bank, ids: set[str]) -> dict[str, str]:

@@ -7,6 +7,7 @@
 * ``inbox``    remembering and forgetting, with their limits
 * ``vectors``  the vectors of what waits, in the bank's cache
 * ``pieces``   how a search cuts rows before a build does
+* ``fate``     what became of a row
 * ``remembering``  what a bank offers of all this
 
 A call is one file in the folder `inbox` of the bank, written whole under a name of its own, so that any number of
