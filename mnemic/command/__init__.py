@@ -38,6 +38,8 @@ OWN = {
     "timeline": "mnemic.command.timeline",
     "notes": "mnemic.command.notes",
     "relations": "mnemic.command.relations",
+    "remember": "mnemic.command.remember",
+    "forget": "mnemic.command.forget",
     "show": "mnemic.command.show",
     "why": "mnemic.command.why",
     "diff": "mnemic.command.diff",

@@ -16,6 +16,7 @@ from mnemic.ids import hash_parts
 from pipelines.identity import Record
 from pipelines.keyset import KeySet
 from pipelines.sources.contracts import Item, Source
+from pipelines.sources.inbox import RememberedRows
 from pipelines.sources.listing import items_of
 
 _AT_ONCE = 65_536
@@ -23,9 +24,10 @@ _AT_ONCE = 65_536
 
 @dataclass(frozen=True)
 class Manifest:
-    """``items`` of all sources in their order; those of source s end before ``ends[s]``. ``keys`` and ``wholes``: hex
-    strings, one an item."""
+    """``items`` of all ``sources`` in their order; those of source s end before ``ends[s]``. ``keys`` and ``wholes``:
+    hex strings, one an item."""
 
+    sources: tuple[Source, ...]
     items: list[Item]
     ends: list[int]
     keys: pa.ChunkedArray
@@ -47,7 +49,18 @@ class Manifest:
                 keys.append(pa.array([_key(facts, item, True) for item in some], pa.string()) if parted else wholes[-1])
             items += listed
             ends.append(len(items))
-        return cls(items, ends, pa.chunked_array(keys, pa.string()), pa.chunked_array(wholes, pa.string()))._once()
+        chunked = (pa.chunked_array(chunks, pa.string()) for chunks in (keys, wholes))
+        return cls(tuple(sources), items, ends, *chunked)._once()
+
+    def __add__(self, other: Manifest) -> Manifest:
+        """The items of both, of sources that differ."""
+        return Manifest(
+            (*self.sources, *other.sources),
+            [*self.items, *other.items],
+            [*self.ends, *(len(self) + end for end in other.ends)],
+            pa.chunked_array([*self.keys.chunks, *other.keys.chunks], pa.string()),
+            pa.chunked_array([*self.wholes.chunks, *other.wholes.chunks], pa.string()),
+        )
 
     def _once(self) -> Manifest:
         """Each item once: a source of another package may list one twice."""
@@ -56,6 +69,7 @@ class Manifest:
         first = {key: place for place, key in reversed(list(enumerate(self.keys.to_pylist())))}
         places = sorted(first.values())
         return Manifest(
+            self.sources,
             [self.items[place] for place in places],
             [bisect_left(places, end) for end in self.ends],
             *(keys.take(places) for keys in (self.keys, self.wholes)),
@@ -68,6 +82,11 @@ class Manifest:
     def bytes(self) -> int:
         """Of all items together."""
         return sum(item.size // (item.part.of if item.part else 1) for item in self.items)
+
+    @property
+    def remembered(self) -> RememberedRows | None:
+        """What was remembered; None where a source of the recipe has its name."""
+        return next((source for source in self.sources if isinstance(source, RememberedRows)), None)
 
     def source(self, place: int) -> int:
         """The number of the source of an item."""

@@ -33,7 +33,9 @@ from pipelines.keyset import KeySet
 from pipelines.sources.canaries import PlantedDocuments
 from pipelines.sources.columns import TITLE, columns_of, unsaid
 from pipelines.sources.contracts import Item, Source
+from pipelines.sources.inbox import RememberedRows
 from pipelines.steps.contracts import Context, Status
+from pipelines.steps.inbox import lost_items, refuse_remembered, take_over
 from pipelines.steps.items import rows_of_item
 from pipelines.steps.manifest import Manifest
 from pipelines.steps.rejects import RejectsWriter, WrittenRejects, check_rejects, rejected_ids
@@ -85,7 +87,7 @@ class ReadStep:
     titles: bool = False  # whether documents have their titles as a column, which search hears
     name: str = "read"
     after: tuple[str, ...] = ()
-    datasets: tuple[str, ...] = ("documents", "removals")
+    datasets: tuple[str, ...] = ("documents", "removals", "inbox")
     masking: Masking | None = None
 
     @property
@@ -117,9 +119,19 @@ class ReadStep:
 
     @cached_property
     def manifest(self) -> Manifest:
-        """Everything that the sources list, with its keys."""
+        """Everything that the recipe's sources list, with its keys."""
+        return self._listed(self.sources)
+
+    def _listed(self, sources: Sequence[Source]) -> Manifest:
         masked = () if self.masking is None else (self.masking.identity,)
-        return Manifest.of(self.sources, (self.record.version, self.max_document_bytes, *masked))
+        return Manifest.of(sources, (self.record.version, self.max_document_bytes, *masked))
+
+    def _with_remembered(self, store: Store, waiting: bool = False) -> Manifest:
+        """`manifest`, and what was remembered; with ``waiting`` also what nobody took over yet."""
+        if any(source.name == RememberedRows.name for source in self.sources):
+            refuse_remembered(store)
+            return self.manifest
+        return self.manifest + self._listed((RememberedRows(store, waiting),))
 
     @property
     def grain(self) -> int:
@@ -128,34 +140,37 @@ class ReadStep:
 
     def state(self, store: Store) -> Status:
         snapshot = store["documents"].snapshot()
-        total = len(self.manifest)
+        manifest = self._with_remembered(store, waiting=True)
+        total = len(manifest)
         if snapshot is None:
-            return Status("new", total, total, "items", self._notes(range(total)))
-        missing, vanished = self._difference(store)
+            return Status("new", total, total, "items", self._notes(manifest, range(total)))
+        missing, vanished = self._difference(store, manifest)
         new_columns = self._new_columns(snapshot)
         reasons = [f"documents have a new column {name}" for name in new_columns]
         if missing:
             reasons.append(f"{len(missing):,} new or changed items")
         if vanished:
             reasons.append(f"{len(vanished):,} items vanished or changed")
-            reasons.extend(self._replaced(snapshot, missing, vanished))
+            reasons.extend(self._replaced(snapshot, manifest, missing, vanished))
         changed = Record("read", 1, self.settings, {}).changes_from(
             {"version": 1, "fields": (snapshot.record or {}).get("fields", {}), "reads": {}, "fingerprint": None}
         )
         reasons.extend(change for change in changed if change != "read changed")
-        reasons.extend(self._notes(missing))
+        reasons.extend(self._notes(manifest, missing))
         if not missing and not vanished and not new_columns:
             return Status("done", 0, total, "items")
         return Status("pending", len(missing) + len(vanished), total, "items", tuple(reasons))
 
-    def _difference(self, store: Store) -> tuple[list[int], list[str]]:
+    def _difference(self, store: Store, manifest: Manifest) -> tuple[list[int], list[str]]:
         """Places in the manifest of the items to read, and keys of items that vanished or changed."""
         snapshot = store["documents"].require()
         present = KeySet(snapshot.scan(["item"], batch_size=65536)) | KeySet(rejected_ids(store, self.record))
         again = KeySet([pa.RecordBatch.from_pydict({"item": pa.array(sorted(readmitted_items(store)), pa.string())})])
-        missing = self.manifest.missing(present - again)
-        vanished = (present - self.manifest.known()) | (present - (present - again))
-        return missing, sorted(self._named(store, snapshot, vanished))
+        missing = manifest.missing(present - again)
+        vanished = self._named(store, snapshot, present - manifest.known())
+        if vanished and manifest.remembered is not None:
+            vanished -= lost_items(snapshot, manifest.remembered)
+        return missing, sorted(vanished | self._named(store, snapshot, present - (present - again)))
 
     def _named(self, store: Store, snapshot: Snapshot, keys: KeySet) -> set[str]:
         """The keys of items themselves, of those that documents or rejects have."""
@@ -174,7 +189,11 @@ class ReadStep:
         if new_columns:
             fields = pa.schema([self.schema.field(name) for name in new_columns])
             context.commit(lambda: add_fields(dataset, fields, {}))
-        missing, vanished = self._difference(context.store)
+        manifest = self._with_remembered(context.store)
+        if manifest.remembered is not None:
+            take_over(context, self.record)
+            manifest = self._with_remembered(context.store)
+        missing, vanished = self._difference(context.store, manifest)
         if vanished:
             context.commit(lambda: self._forget(context.store, vanished))
         if (dataset.require().record or {}).get("fields") != stored["fields"]:
@@ -196,8 +215,9 @@ class ReadStep:
         def told(chunk: ReadWork) -> str:
             return f"{len(chunk.items)} items, the first is {chunk.items[0][2].locator}"
 
-        job = context.job(self._worker(context.store, context.run), Resources(), told)
-        context.in_waves(context.engine.map(job, self._work(missing, self._located(context, missing))), commit)
+        job = context.job(self._worker(context.store, context.run, manifest.sources), Resources(), told)
+        work = self._work(manifest, missing, self._located(context, manifest, missing))
+        context.in_waves(context.engine.map(job, work), commit)
         forget_readmitted(context)
 
     def check(self, store: Store, max_rejects: float) -> None:
@@ -215,12 +235,14 @@ class ReadStep:
                 "JSON Lines in UTF-8."
             )
 
-    def _replaced(self, snapshot: Snapshot, missing: list[int], vanished: list[str]) -> Iterator[str]:
+    def _replaced(
+        self, snapshot: Snapshot, manifest: Manifest, missing: list[int], vanished: list[str]
+    ) -> Iterator[str]:
         """The files that were edited: they are there before and after, and their documents are replaced."""
         if len(vanished) > MOST_NAMED:
             return
-        locators = self._masked([self.manifest.items[place].locator for place in missing])
-        names_of = (self.sources[self.manifest.source(place)].name for place in missing)
+        locators = self._masked([manifest.items[place].locator for place in missing])
+        names_of = (manifest.sources[manifest.source(place)].name for place in missing)
         now = set(zip(names_of, locators, strict=True))
         files = set()
         for batch in snapshot.scan(["source", "locator"], one_of("item", vanished)):
@@ -235,14 +257,15 @@ class ReadStep:
     def _masked(self, texts: list[str]) -> list[str]:
         return texts if self.masking is None else self.masking.texts(texts)
 
-    def _notes(self, places: Iterable[int]) -> tuple[str, ...]:
+    def _notes(self, manifest: Manifest, places: Iterable[int]) -> tuple[str, ...]:
         """How sources are going to read these items, where they tell it."""
         items: dict[int, list[Item]] = {}
         for place in places:
-            items.setdefault(self.manifest.source(place), []).append(self.manifest.items[place])
-        notes = ((self.sources[index], getattr(self.sources[index], "notes", None)) for index in items)
-        sources = zip(items.values(), notes, strict=True)
-        return tuple(f"{source.name}: {note}" for some, (source, ask) in sources if ask for note in ask(some))
+            items.setdefault(manifest.source(place), []).append(manifest.items[place])
+        sources = [manifest.sources[index] for index in items]
+        notes = ((source, getattr(source, "notes", None)) for source in sources)
+        telling = zip(items.values(), notes, strict=True)
+        return tuple(f"{source.name}: {note}" for some, (source, ask) in telling if ask for note in ask(some))
 
     def _new_columns(self, snapshot: Snapshot) -> list[str]:
         """Columns that documents did not have when the bank was begun; null says of a row that it has no such thing.
@@ -264,7 +287,7 @@ class ReadStep:
             store["rejects"].delete_keys("input", keys)
         store["documents"].delete_keys("item", keys)
 
-    def _work(self, places: Sequence[int], parts: Mapping[int, Item]) -> Iterator[ReadWork]:
+    def _work(self, manifest: Manifest, places: Sequence[int], parts: Mapping[int, Item]) -> Iterator[ReadWork]:
         """Items in manifest order, cut into chunks by bytes and number: the text of two fragments, or more.
 
         ``parts`` are the parts of files with the places where they begin (`_located`).
@@ -273,8 +296,8 @@ class ReadStep:
         size, chunk_bytes = 0, max(CHUNK_BYTES, 2 * self.grain if self.grain > self.fragment_characters else 0)
         chunk_items = int(CHUNK_ITEMS * max(1.0, (len(self.manifest) / FEW_ITEMS) ** 0.5))
         for place in places:
-            item = parts.get(place, self.manifest.items[place])
-            chunk.append((self.manifest.source(place), self.manifest.key(place), item))
+            item = parts.get(place, manifest.items[place])
+            chunk.append((manifest.source(place), manifest.key(place), item))
             size += item.size // (item.part.of if item.part else 1)
             if size >= chunk_bytes or len(chunk) >= chunk_items:
                 yield ReadWork(tuple(chunk))
@@ -282,11 +305,12 @@ class ReadStep:
         if chunk:
             yield ReadWork(tuple(chunk))
 
-    def _located(self, context: Context, places: Sequence[int]) -> dict[int, Item]:
+    def _located(self, context: Context, manifest: Manifest, places: Sequence[int]) -> dict[int, Item]:
         """Place -> part of a large file, with the place where it begins: each file is looked through by a worker."""
-        manifest, sources = self.manifest, self.sources
+        sources = manifest.sources
         parted = ((place, manifest.items[place]) for place in places if manifest.items[place].part)
-        files = [list(group) for _, group in itertools.groupby(parted, self._file)]
+        of_file = itertools.groupby(parted, lambda part: (manifest.source(part[0]), part[1].locator))
+        files = [list(group) for _, group in of_file]
 
         def factory() -> Callable[[tuple[int, list[tuple[int, Item]]]], dict[int, Item]]:
             def locate(work: tuple[int, list[tuple[int, Item]]]) -> dict[int, Item]:
@@ -302,13 +326,12 @@ class ReadStep:
             located |= some
         return located
 
-    def _file(self, part: tuple[int, Item]) -> tuple[int, str]:
-        return self.manifest.source(part[0]), part[1].locator
-
-    def _worker(self, store: Store, run: str) -> Callable[[], Callable[[ReadWork], ReadItem]]:
+    def _worker(
+        self, store: Store, run: str, sources: Sequence[Source]
+    ) -> Callable[[], Callable[[ReadWork], ReadItem]]:
         record, schema = self.record, self.schema
         dataset, rejects_dataset = store["documents"], store["rejects"]
-        sources, limit, grain, step = self.sources, self.max_document_bytes, self.grain, self.name
+        limit, grain, step = self.max_document_bytes, self.grain, self.name
         titles, masking = self.titles, self.masking
 
         def factory() -> Callable[[ReadWork], ReadItem]:
@@ -320,6 +343,7 @@ class ReadStep:
                 rows: list[dict[str, object]] = []
                 accepted: set[str] = set()
                 size = documents = 0
+                loaded: RememberedRows | None = None
 
                 def flush() -> None:
                     nonlocal rows, size
@@ -329,8 +353,11 @@ class ReadStep:
                     faults.reach(step, "after-write")
                     rows, size = [], 0
 
+                remembered = [item for index, _, item in chunk.items if isinstance(sources[index], RememberedRows)]
                 for index, key, item in chunk.items:
                     source = sources[index]
+                    if isinstance(source, RememberedRows):
+                        source = loaded = loaded or source.loaded(remembered)
                     masks = None if isinstance(source, PlantedDocuments) else masking  # nothing of a canary is cut
                     for result in rows_of_item(source, key, item, limit, masks, removed):
                         if "reason" in result:
