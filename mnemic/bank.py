@@ -137,6 +137,7 @@ class Bank:
         vector: np.ndarray[Any, Any] | None = None,
         dated: bool = False,
         links: bool | None = None,
+        notes: float | None = None,
     ) -> Results:
         """Events that answer ``query``, in reading order, with the scores and reasons of each.
 
@@ -166,9 +167,14 @@ class Bank:
 
         With ``dated`` the budget is that of `Results.dated`: texts with the days of their relative times, and the day
         of each session once. By default these words come on top.
+
+        ``notes`` of a language model (the section `written`): True ranks rows by the notes that were made of them, a
+        share between 0 and 1 gives notes that much of the budget, as `Results.notes`, and False leaves them out. By
+        default a search for the smallest rows ranks by them, in banks that have some.
         """
         budget = Budget(None if tokens else words, tokens, k, contiguity, fit, tokenizer, dated)
-        return self._searcher.search(query, budget, where=where, level=level, route=route, vector=vector, links=links)
+        more: dict[str, Any] = {"route": route, "vector": vector, "links": links, "notes": notes}
+        return self._searcher.search(query, budget, where=where, level=level, **more)
 
     # -- word for word -----------------------------------------------------------------------------------------------
 

@@ -49,7 +49,7 @@ from operators.segment import operator as segment
 from operators.subset import operator as subset
 from operators.teacher import neighbours
 from operators.teacher import operator as teacher
-from operators.written import excerpts, facts, node_excerpts, packs, summaries
+from operators.written import excerpts, facts, node_excerpts, note_vectors, packs, summaries
 from operators.written import operator as written
 from pipelines.declarations import fault, fault_among
 
@@ -75,6 +75,7 @@ BUILT_IN: tuple[Section, ...] = (
     packs.SECTION,
     written.SECTION,
     facts.SECTION,
+    note_vectors.SECTION,
     summaries.SECTION,
     excerpts.SECTION,
     denoise.SECTION,

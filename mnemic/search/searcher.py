@@ -14,16 +14,22 @@ from mnemic.dataset.index import built, search_settings
 from mnemic.errors import ModelError, QueryError
 from mnemic.links.follow import Links
 from mnemic.models import weights_hash
+from mnemic.notes.datasets import NOTES_SPEC
 from mnemic.schema import LEVELS, UNSAID
 from mnemic.search.answer import Budget, sizes_of, token_counter, without_worst
 from mnemic.search.buffers import cut, reading_order
+from mnemic.search.condition import of_level
 from mnemic.search.content import filled
 from mnemic.search.documents import rank_documents
 from mnemic.search.hybrid import EVENTS_HEARD, Ranked, rank_events
+from mnemic.search.note_hits import NoteHit
+from mnemic.search.noting import RankedNotes, can_rank, rank_notes
 from mnemic.search.results import Results
 from mnemic.search.route import RouteTree
+from mnemic.search.sharing import shared
 from mnemic.search.vector import query_vector
 from mnemic.view import View, fitting, readable_condition
+from mnemic.words import count_words
 
 if TYPE_CHECKING:
     from mnemic.encoder import TextEncoder
@@ -105,6 +111,7 @@ class Searcher:
         near: str | None,
         pool: int,
         links: bool = False,
+        notes: RankedNotes | None = None,
     ) -> Ranked:
         """The rows of ``level`` that satisfy the conditions, from best to worst."""
         events, documents = self.view.dataset("events"), self.view.dataset("documents")
@@ -130,7 +137,34 @@ class Searcher:
             pool=pool,
             titles=self.titled,
             links=self.links if links else None,
+            notes=notes,
         )
+
+    def _note_share(self, notes: float | None, level: str | None) -> float | None:
+        """The share of the budget for notes, 0 where they only rank rows, None where they play no part."""
+        there = NOTES_SPEC.name in self.view and can_rank(self.view.dataset(NOTES_SPEC.name))
+        if notes is None:
+            return 0.0 if there and level is None else None
+        if notes is False:
+            return None
+        if not there:
+            raise QueryError(
+                f"Release {self.view.release.name} of {self.view.path} has no notes with vectors, so notes={notes} can "
+                "give none. Add the section `written` to its recipe and build again, or leave `notes` out."
+            )
+        if level in ("session", "event"):
+            raise QueryError(
+                f"Notes are made of the smallest rows, and this search is for level={level!r}. Leave out `level` or "
+                "`notes`."
+            )
+        if notes is True:
+            return 0.0
+        if isinstance(notes, bool) or not isinstance(notes, int | float) or not 0 < notes < 1:
+            raise QueryError(
+                f"A share notes={notes!r} of the budget cannot be; give True, which ranks by notes, or a share "
+                "between 0 and 1."
+            )
+        return float(notes)
 
     def search(
         self,
@@ -142,6 +176,7 @@ class Searcher:
         route: int | None = None,
         vector: np.ndarray[Any, Any] | None = None,
         links: bool | None = None,
+        notes: float | None = None,
     ) -> Results:
         """See `mnemic.bank.Bank.search`; ``vector`` is the query's, float32 [d]."""
         if not query.strip():
@@ -152,17 +187,32 @@ class Searcher:
         allowed = conditions.sql(events.schema, "events")
         if level is not None and level not in LEVELS:
             raise QueryError(f"There is no level {level!r} of events; choose one of {', '.join(LEVELS)}.")
+        share = self._note_share(notes, level)
+        if share and not (budget.words or budget.tokens):
+            raise QueryError("Notes share a budget of words or tokens, and this search has none; set words or tokens.")
         sought = self._query_vector(query, vector)
         routed = None if route is None else self.tree.route(sought, route)
         budget = budget if budget.words or budget.tokens or budget.k else dataclasses.replace(budget, k=10)
         with fitting(view, "The events"), readable_condition(allowed, events, "events"):
             near, follow = routed.condition if routed else None, level in (None, "session") if links is None else links
-            ranked = self._ranked(query, sought, conditions, level, near, budget.pool, follow)
+            ranked_notes = None if share is None else self._ranked_notes(query, sought, conditions)
+            by_notes = ranked_notes if share == 0 else None
+            ranked = self._ranked(query, sought, conditions, level, near, budget.pool, follow, by_notes)
         count = None if budget.tokens is None else token_counter(budget.tokenizer, lambda: self.encoder)
         sizes = sizes_of(view, ranked.facts, count, budget.dated)
+        note_list = list[NoteHit]()
         with fitting(view, "The events and documents"):
+            if share and ranked_notes is not None:
+                rows = of_level(level, allowed, events.schema.names)
+                note_list, budget = shared(view, ranked, ranked_notes, sizes, budget, share, rows, count or count_words)
             hits = filled(view, ranked, sizes, budget)
         if budget.words is not None and len(hits) == 1 and budget.fit == "within":
             hits = [cut(hits[0], budget.words)]
-        results = Results(reading_order(hits), self.probed if routed is None else routed.share)
+        scanned = self.probed if routed is None else routed.share
+        results = Results(reading_order(hits), scanned, note_list)
         return without_worst(results, budget, count) if budget.dated and budget.fit == "within" else results
+
+    def _ranked_notes(self, query: str, vector: Floats32, conditions: Conditions) -> RankedNotes:
+        """The notes that answer, of those that satisfy the conditions by name which notes can be asked."""
+        notes = self.view.dataset(NOTES_SPEC.name)
+        return rank_notes(notes, query, vector, conditions.of_columns(notes.schema.names))
