@@ -27,8 +27,9 @@ from mnemic.times import moments
 from mnemic.view import View
 
 WORDS, ROWS = 0.25, 0.5
-"""Weights of a note's rank by words and of the rank of its best row, beside 1 for its rank by meaning. Of 0, .25 and .5
-and of .5, 1 and 1.5 the best on LoCoMo's even questions (odd: 72.0 / 81.7 / 87.6, by words alone 71.1 / 78.5 / 85.5)."""
+"""Weights of a note's rank by words and of the rank of its best row, beside 1 for its rank by meaning: of 0, .25 and .5
+and of .5, 1 and 1.5 the best on LoCoMo's even questions (the odd ones have 72.0, 81.7 and 87.6 %, and by words alone
+71.1, 78.5 and 85.5)."""
 
 REPEATED = 0.65
 """Share of a note's words that stand in one shown text, from which on the note only repeats it."""
@@ -125,9 +126,8 @@ def _holding(view: View, notes: RankedNotes) -> dict[str, Note]:
     conditions = [one_of("id", ids)]
     if slots:
         subjects, attributes = (sorted(set(names)) for names in zip(*slots, strict=True))
-        conditions.append(
-            f"(functional AND {one_of('attribute', attributes)} AND {one_of('lower(subject)', subjects)})"
-        )
+        same_slot = f"{one_of('attribute', attributes)} AND {one_of('lower(subject)', subjects)}"
+        conditions.append(f"(functional AND {same_slot})")
     columns = [name for name in NOTES.names if name not in ("call", "grounded")]
     rows = view.table(NOTES_SPEC.name, columns, " OR ".join(conditions)).to_pylist()
     return {own: note for note in history(rows) if note.state == "current" for own in note.ids}

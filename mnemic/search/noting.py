@@ -43,7 +43,7 @@ _QUOTED = 60
 class RankedNotes:
     """``rows`` are notes in the order of their ids, with the columns of `_COLUMNS`.
 
-    ``meaning`` and ``words`` are their ranks from 1 by these signals, float64 [n], infinite where one did not give them.
+    ``meaning`` and ``words`` are their ranks from 1 by these signals, float64 [n], infinite where one gives none.
     """
 
     rows: list[dict[str, Any]]

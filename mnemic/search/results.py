@@ -243,7 +243,7 @@ def _origin_of_note(hit: NoteHit, places: Mapping[str, int]) -> dict[str, str]:
 
 
 def _unused_element(texts: Sequence[str], name: str) -> str:
-    """``name``, with a number where a text holds it, even in capitals, wide letters, entities, or with invisible ones."""
+    """``name``, with a number where a text holds it, even in capitals, wide letters, entities or invisible letters."""
     element = re.compile(_ELEMENT.format(name), re.IGNORECASE)
     numbers = {int(number or 1) for text in texts for number in element.findall(_skeleton(text))}
     if not numbers:

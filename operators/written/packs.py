@@ -78,7 +78,7 @@ class Packs:
         return self._rows(leaves, owner, tokens, starts), rejects
 
     def _starts(self, owner: Integers, events: Integers, tokens: Integers) -> Integers:
-        """The first leaf of each pack, int64 [packs]. Events are taken whole while they fit, the rest of a document too.
+        """The first leaf of each pack, int64 [packs]. Events are taken whole while they fit.
 
         A pack may be as large as ``tokens``, or by the share ``rest`` larger where nothing of its document is left.
         """
