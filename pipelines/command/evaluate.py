@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--questions",
         metavar="FILE",
-        help="how much of the evidence of questions a search finds, and of the words of their answers: LoCoMo's file, or "
+        help="how much of the evidence of questions a search finds, and of their answers' words: LoCoMo's file, or "
         'JSON Lines of {"question": ..., "evidence": [ids of turns, sessions, events or documents, or locators], '
         '"tenant": ..., "answer": ...}',
     )
