@@ -138,6 +138,7 @@ class Bank:
         dated: bool = False,
         links: bool | None = None,
         notes: float | None = None,
+        short: bool = False,
     ) -> Results:
         """Events that answer ``query``, in reading order, with the scores and reasons of each.
 
@@ -154,7 +155,9 @@ class Bank:
         and timestamps in quotes, and the functions of `mnemic.conditions.functions`. ``{"tenant": None}`` is an error,
         as are bytes and iterators, and ``{"tenant": []}`` finds nothing.
         ``level`` is "session", "event", "turn" or "passage"; by default the leaves are searched: turns of
-        conversations, passages where an event of other text has several, and events elsewhere.
+        conversations, passages where an event of other text has several, and events elsewhere. "node" searches the tree
+        of clusters, by excerpts of its nodes; a condition may then name tenants. With ``short`` a session or an event
+        has its summary for a text, else its excerpt, and `Hit.sources` names the rows that it is made of.
 
         ``route`` compares only the vectors of so many leaves of the cluster tree; the share of vectors that was looked
         at is in the results. ``vector``: the query's vector [d]; by default the query is encoded. Equal queries give
@@ -173,7 +176,7 @@ class Bank:
         default a search for the smallest rows ranks by them, in banks that have some.
         """
         budget = Budget(None if tokens else words, tokens, k, contiguity, fit, tokenizer, dated)
-        more: dict[str, Any] = {"route": route, "vector": vector, "links": links, "notes": notes}
+        more: dict[str, Any] = {"route": route, "vector": vector, "links": links, "notes": notes, "short": short}
         return self._searcher.search(query, budget, where=where, level=level, **more)
 
     # -- word for word -----------------------------------------------------------------------------------------------

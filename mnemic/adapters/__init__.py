@@ -41,6 +41,8 @@ def facts(event: Hit | NoteHit) -> dict[str, Any]:
         return _facts_of_note(event)
     values = dataclasses.asdict(event)
     del values["id"], values["text"], values["spoken"]
+    short = [name for name in ("sources", "writer") if not values[name]]
+    values = {name: list(value) if name == "sources" else value for name, value in values.items() if name not in short}
     values["time"] = None if event.time is None else event.time.isoformat()
     values["metadata"] = {
         name: value.isoformat() if isinstance(value, datetime) else value for name, value in event.metadata.items()

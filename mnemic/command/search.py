@@ -14,7 +14,9 @@ from mnemic.bank import Bank, open_bank
 from mnemic.errors import QueryError
 from mnemic.schema import LEVELS
 from mnemic.search import Hit, Results
+from mnemic.search.nodes import NODE
 from mnemic.search.people import check_names
+from mnemic.search.results import OF_SHORT
 from mnemic.search.shown import Style, best_first, roots, shown, shown_note, surroundings
 from mnemic.terminal import coloured, plain, say
 from mnemic.view import fitting
@@ -28,6 +30,7 @@ EXAMPLES = """  mnemic search memory/python-environment "how do I tag a dataset 
   mnemic search memory/notes "who owns the parser?" --explain     with scores, ranks and ids
   mnemic search memory/notes "who owns the parser?" --text        the passages, for a prompt
   mnemic search memory/chats "where does Ada live?" --notes 0.5   half of the words for notes of a language model
+  mnemic search memory/chats "the parser" --level session --short sessions by their summaries or excerpts
   mnemic search memory/notes                                      asks for questions, one a line"""
 
 _FILTERS = ("tenant", "source", "collection", "session", "speaker")
@@ -47,7 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--after", metavar="TIME", help="only from this time on, as 2026-01-31 or 2026-01-31T09:30")
     parser.add_argument("--before", metavar="TIME", help="only before this time")
     parser.add_argument("--where", help="SQL condition over the columns of events, applied before the search")
-    parser.add_argument("--level", choices=LEVELS, help="search only this level (default: the smallest)")
+    parser.add_argument(
+        "--level",
+        choices=(*LEVELS, NODE),
+        help="search only this level (default: the smallest); node: the tree of clusters, by excerpts",
+    )
+    parser.add_argument(
+        "--short", action="store_true", help="sessions and events by their summaries, else by their excerpts"
+    )
     parser.add_argument("--route", type=int, metavar="N", help="compare only vectors in the N nearest clusters")
     parser.add_argument(
         "--dated", action="store_true", help="write the days of relative times into the texts, and count them"
@@ -91,6 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
         "dated": arguments.dated,
         "links": arguments.links,
         "notes": arguments.notes,
+        "short": arguments.short,
     }
     if arguments.query is not None:
         _answer(bank, arguments.query, settings, arguments)
@@ -159,6 +170,6 @@ def _facts(event: Hit, dated: bool) -> dict[str, Any]:
     """The fields of an event as JSON has them; its dated text where that was asked for."""
     values = dataclasses.asdict(event)
     del values["spoken"]
-    left_out = [name for name in _OF_CONTEXT if values[name] is None]
+    left_out = [name for name in _OF_CONTEXT if values[name] is None] + [name for name in OF_SHORT if not values[name]]
     facts = {name: value for name, value in values.items() if name not in left_out}
     return {**facts, "dated": event.dated} if dated else facts

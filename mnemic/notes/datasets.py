@@ -172,6 +172,7 @@ NODE_EXCERPTS_SPEC = DatasetSpec(
     NODE_EXCERPTS,
     key=("id",),
     parents=(Parent("events", "events", "redo"), Parent("clusters", "path", "delete")),
+    index=IndexPlan(vector="", scalars={"tenant": "BITMAP"}),
 )
 
 SUMMARIES_SPEC = DatasetSpec(

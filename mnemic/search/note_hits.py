@@ -77,6 +77,8 @@ def note_hits(
     ``places`` are ranks of rows in the search by id, ``where`` is its condition on them, and ``shown`` are the texts
     beside which the notes stand.
     """
+    if not notes.rows:
+        return []
     rows = [min((places[one] for one in notes.events(place) if one in places), default=np.inf) for place in _all(notes)]
     beside = np.array(rows, np.float64)
     scores = 1 / (RANK_CONSTANT + notes.meaning)

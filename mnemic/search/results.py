@@ -52,7 +52,8 @@ class Hit:
     in words, ``event_bm25`` and ``document_bm25`` those of the event and of the document that it is in. Of a session
     in a bank with `context`, ``part_similarity`` is the cosine of its best part, ``title_bm25`` the score of its title.
     ``metadata`` has the columns that the recipe names, of its document, without nulls. ``spoken`` are (first character
-    of a part in the text, when it was said).
+    of a part in the text, when it was said). ``sources`` are ids of the rows that a short text is made of, and
+    ``writer`` is the language model that wrote it, "" for an excerpt (``short`` of `Bank.search`).
     """
 
     id: str
@@ -80,6 +81,8 @@ class Hit:
     part_similarity: float | None = None
     title_bm25: float | None = None
     spoken: Spoken = ()
+    sources: tuple[str, ...] = ()
+    writer: str = ""
 
     @property
     def dated(self) -> str:
@@ -164,7 +167,7 @@ class Results(list[Hit]):
 
     def to_table(self) -> pa.Table:
         """A row for each event, in reading order, with the fields of `Hit`; ``metadata`` is JSON. Without notes."""
-        names = [name for name in Hit.__dataclass_fields__ if name not in ("spoken", "metadata")]
+        names = [name for name in Hit.__dataclass_fields__ if name not in ("spoken", "metadata", *OF_SHORT)]
         rows = [{name: getattr(hit, name) for name in names} for hit in self]
         own = [json.dumps(hit.metadata, default=str) for hit in self]
         return pa.Table.from_pylist(rows, _schema(names)).append_column("metadata", pa.array(own, pa.string()))
@@ -188,6 +191,10 @@ class Results(list[Hit]):
         listed = f"<p>Notes, written by a language model:</p><ul>{notes}</ul>" if notes else ""
         summed = f"<p>{len(self)} events, {self.words} words</p>"
         return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>{listed}{summed}"
+
+
+OF_SHORT = ("sources", "writer")
+"""Fields of a hit that only short texts have."""
 
 
 def _schema(names: Sequence[str]) -> pa.Schema:
@@ -227,6 +234,8 @@ def _origin(hit: Hit) -> dict[str, str]:
         "session": hit.session,
         "time": f"{hit.time:%Y-%m-%d %H:%M}" if hit.time else "",
         "speakers": ", ".join(hit.speakers),
+        "excerpt": f"of {len(hit.sources)} rows" if hit.sources and not hit.writer else "",
+        "summary": f"by {hit.writer}" if hit.writer else "",
     }
 
 

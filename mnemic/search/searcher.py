@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +23,13 @@ from mnemic.search.condition import of_level
 from mnemic.search.content import filled
 from mnemic.search.documents import rank_documents
 from mnemic.search.hybrid import EVENTS_HEARD, Ranked, rank_events
+from mnemic.search.nodes import NODE, check_nodes, search_nodes
 from mnemic.search.note_hits import NoteHit
 from mnemic.search.noting import RankedNotes, can_rank, rank_notes
 from mnemic.search.results import Results
 from mnemic.search.route import RouteTree
 from mnemic.search.sharing import shared
+from mnemic.search.short import check_short, short_sizes, short_texts, shortened
 from mnemic.search.vector import query_vector
 from mnemic.view import View, fitting, readable_condition
 from mnemic.words import count_words
@@ -152,7 +155,7 @@ class Searcher:
                 f"Release {self.view.release.name} of {self.view.path} has no notes with vectors, so notes={notes} can "
                 "give none. Add the section `written` to its recipe and build again, or leave `notes` out."
             )
-        if level in ("session", "event"):
+        if level in ("session", "event", NODE):
             raise QueryError(
                 f"Notes are made of the smallest rows, and this search is for level={level!r}. Leave out `level` or "
                 "`notes`."
@@ -177,40 +180,62 @@ class Searcher:
         vector: np.ndarray[Any, Any] | None = None,
         links: bool | None = None,
         notes: float | None = None,
+        short: bool = False,
     ) -> Results:
         """See `mnemic.bank.Bank.search`; ``vector`` is the query's, float32 [d]."""
         if not query.strip():
             raise QueryError("The query is empty. Ask for something, as in bank.search('how do I tag a version?').")
         query = query.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no meaning to search for
-        view, events = self.view, self.view.dataset("events")
         conditions = Conditions.of(where)
-        allowed = conditions.sql(events.schema, "events")
-        if level is not None and level not in LEVELS:
-            raise QueryError(f"There is no level {level!r} of events; choose one of {', '.join(LEVELS)}.")
+        if level is not None and level not in (*LEVELS, NODE):
+            raise QueryError(f"There is no level {level!r} of events; choose one of {', '.join((*LEVELS, NODE))}.")
         share = self._note_share(notes, level)
         if share and not (budget.words or budget.tokens):
             raise QueryError("Notes share a budget of words or tokens, and this search has none; set words or tokens.")
+        budget = budget if budget.words or budget.tokens or budget.k else dataclasses.replace(budget, k=10)
+        count = None if budget.tokens is None else token_counter(budget.tokenizer, lambda: self.encoder)
+        if level == NODE:
+            return self._nodes(query, self._query_vector(query, vector), conditions, budget, count)
+        view, events = self.view, self.view.dataset("events")
+        if short:
+            check_short(view, level)
+        allowed = conditions.sql(events.schema, "events")
         sought = self._query_vector(query, vector)
         routed = None if route is None else self.tree.route(sought, route)
-        budget = budget if budget.words or budget.tokens or budget.k else dataclasses.replace(budget, k=10)
         with fitting(view, "The events"), readable_condition(allowed, events, "events"):
             near, follow = routed.condition if routed else None, level in (None, "session") if links is None else links
             ranked_notes = None if share is None else self._ranked_notes(query, sought, conditions)
             by_notes = ranked_notes if share == 0 else None
             ranked = self._ranked(query, sought, conditions, level, near, budget.pool, follow, by_notes)
-        count = None if budget.tokens is None else token_counter(budget.tokenizer, lambda: self.encoder)
         sizes = sizes_of(view, ranked.facts, count, budget.dated)
         note_list = list[NoteHit]()
         with fitting(view, "The events and documents"):
+            texts = short_texts(view, ranked, level) if short and level else {}
+            sizes = short_sizes(ranked, sizes, texts, count) if texts else sizes
             if share and ranked_notes is not None:
                 rows = of_level(level, allowed, events.schema.names)
                 note_list, budget = shared(view, ranked, ranked_notes, sizes, budget, share, rows, count or count_words)
-            hits = filled(view, ranked, sizes, budget)
+            hits = [shortened(hit, texts) for hit in filled(view, ranked, sizes, budget)]
         if budget.words is not None and len(hits) == 1 and budget.fit == "within":
             hits = [cut(hits[0], budget.words)]
         scanned = self.probed if routed is None else routed.share
         results = Results(reading_order(hits), scanned, note_list)
         return without_worst(results, budget, count) if budget.dated and budget.fit == "within" else results
+
+    def _nodes(
+        self,
+        query: str,
+        vector: Floats32,
+        conditions: Conditions,
+        budget: Budget,
+        count: Callable[[str], int] | None,
+    ) -> Results:
+        check_nodes(self.view)
+        with fitting(self.view, "The clusters and their excerpts"):
+            hits = search_nodes(self.view, self.tree, query, vector, conditions, budget, count)
+        if budget.words is not None and len(hits) == 1 and budget.fit == "within":
+            hits = [cut(hits[0], budget.words)]
+        return Results(hits)
 
     def _ranked_notes(self, query: str, vector: Floats32, conditions: Conditions) -> RankedNotes:
         """The notes that answer, of those that satisfy the conditions by name which notes can be asked."""
