@@ -96,7 +96,7 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
         "note_vectors": "2bf0c878c429539e149344b15237a2be",
         "summaries": "25ede0e0f137ce90abc7e05deceaba85",
         "excerpts": "a6afdbed4b48c7821b04e71ef0b013af",
-        "node_excerpts": "6a771e73818632acfb3f1ebc673accd3",
+        "node_excerpts": "5a67d146384f0ea7a87cb463b1bf6fe6",
     },
 }
 
