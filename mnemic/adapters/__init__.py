@@ -13,10 +13,11 @@ import dataclasses
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from mnemic.search.note_hits import NoteHit
+
 if TYPE_CHECKING:
     from mnemic.bank import Bank
     from mnemic.search import Hit
-    from mnemic.search.note_hits import NoteHit
 
 
 def ask(
@@ -37,7 +38,7 @@ def facts(event: Hit | NoteHit) -> dict[str, Any]:
 
     Of a note those that an event has too, with level "note", its ``writer``, ``subject``, and ``sources``, ids of rows.
     """
-    if not hasattr(event, "spoken"):
+    if isinstance(event, NoteHit):
         return _facts_of_note(event)
     values = dataclasses.asdict(event)
     del values["id"], values["text"], values["spoken"]
