@@ -95,7 +95,7 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
         "notes": "915a9bb8a552a9cc61855272ef5bef40",
         "note_vectors": "2bf0c878c429539e149344b15237a2be",
         "summaries": "25ede0e0f137ce90abc7e05deceaba85",
-        "excerpts": "a6afdbed4b48c7821b04e71ef0b013af",
+        "excerpts": "ccd2f65565af44f80d484808d1a70370",
         "node_excerpts": "5a67d146384f0ea7a87cb463b1bf6fe6",
     },
 }

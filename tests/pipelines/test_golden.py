@@ -56,7 +56,7 @@ EXACT = {
     "calls": (1, "e13af3debff8b465e46ac52801bd290d"),
     "notes": (1, "8f8ff54d539eccef1ba778c945995afd"),
     "summaries": (1, "88d2e4cb211088ea3d3eea54d2d0dfe4"),
-    "excerpts": (1, "4578397c6379323c87f792e6d71b5d3d"),
+    "excerpts": (2, "4578397c6379323c87f792e6d71b5d3d"),
     "node_excerpts": (2, "30e4e3cab29a7abdf0a1186d75a9c8f0"),
     "subset": (1, "3bb501b81dc004058d77e56f04864099"),
 }
