@@ -2,8 +2,8 @@
 
 A note is written as somebody would ask for it, with names in place of "I" and "she", so a question is often nearer to
 the note than to the turn. Notes are ranked by meaning and by words, and the rows that a note names get a share of its
-reciprocal rank. Of LoCoMo's development questions with GPT's facts as notes .5 was the best of .25, .5, .75, 1, 1.5 and
-2 on the even ones (evidence in 250, 500 and 1,000 words, summed); at 1 and above notes drown the turns (LOG.md).
+reciprocal rank. Of LoCoMo's development questions with GPT's facts as notes .25 was the best of .25, .35 and .5 on the
+even ones (evidence in 250, 500 and 1,000 words, summed); at 1 and above notes drown the turns (LOG.md).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mnemic.terminal import one_line
 VECTOR = "vector"
 """Column of notes that the step `note_vectors` grows."""
 
-NOTED = 0.5
+NOTED = 0.25
 """Weight of a note's reciprocal rank for the rows that state it; a signal of the rows themselves has 1."""
 
 POOL = 200
