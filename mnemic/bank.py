@@ -150,6 +150,8 @@ class Bank(Histories, Remembering):
         vector: np.ndarray[Any, Any] | None = None,
         dated: bool = False,
         links: bool | None = None,
+        notes: float | None = None,
+        short: bool = False,
     ) -> Results:
         """Events that answer ``query``, in reading order, with the scores and reasons of each.
 
@@ -166,7 +168,9 @@ class Bank(Histories, Remembering):
         and timestamps in quotes, and the functions of `mnemic.conditions.functions`. ``{"tenant": None}`` is an error,
         as are bytes and iterators, and ``{"tenant": []}`` finds nothing.
         ``level`` is "session", "event", "turn" or "passage"; by default the leaves are searched: turns of
-        conversations, passages where an event of other text has several, and events elsewhere.
+        conversations, passages where an event of other text has several, and events elsewhere. "node" searches the tree
+        of clusters, by excerpts of its nodes; a condition may then name tenants. With ``short`` a session or an event
+        has its summary for a text, else its excerpt, and `Hit.sources` names the rows that it is made of.
 
         ``route`` compares only the vectors of so many leaves of the cluster tree; the share of vectors that was looked
         at is in the results. ``vector``: the query's vector [d]; by default the query is encoded. Equal queries give
@@ -179,9 +183,14 @@ class Bank(Histories, Remembering):
 
         With ``dated`` the budget is that of `Results.dated`: texts with the days of their relative times, and the day
         of each session once. By default these words come on top.
+
+        ``notes`` of a language model (the section `written`): True ranks rows by the notes that were made of them, a
+        share between 0 and 1 gives notes that much of the budget, as `Results.notes`, and False leaves them out. By
+        default a search for the smallest rows ranks by them, in banks that have some.
         """
         budget = Budget(None if tokens else words, tokens, k, contiguity, fit, tokenizer, dated)
-        return self._searcher.search(query, budget, where=where, level=level, route=route, vector=vector, links=links)
+        more: dict[str, Any] = {"route": route, "vector": vector, "links": links, "notes": notes, "short": short}
+        return self._searcher.search(query, budget, where=where, level=level, **more)
 
     # -- word for word -----------------------------------------------------------------------------------------------
 

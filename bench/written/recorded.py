@@ -4,12 +4,13 @@
 
 * which of the 593 facts stand in the turns that they name, and how many would in other turns of the same speaker
 * calls and tokens of all packs, by a server that answers each with the recorded facts of its turns
-* words of answers in the context where half the budget is notes (`Bank.find_notes`), beside dated turns alone
+* evidence that a search finds where notes rank turns too, beside one without notes
+* words of answers in the context where half of the budget is notes, beside turns alone
 * words and word pairs of GPT's summaries of sessions that excerpts of as many words have, beside first turns and turns
   at random
 
-Expected (LOG.md, 2026-11-30): 78.1, 1.7 and 3.0 % at a share of one half; 69 calls; 69.2 / 76.5 / 83.1 against 69.5 /
-77.4 / 82.9; .300 / .059. With `--quick` without the third, which encodes and searches.
+Expected (LOG.md, 2026-11-30): 78.1, 1.7 and 3.0 % at a share of one half; 63 calls for 1,297 turns; .300 / .059. With
+`--quick` without evidence and answers, which are searched for.
 """
 
 from __future__ import annotations
@@ -31,10 +32,20 @@ import numpy as np
 
 import mnemic
 from bench import data
-from bench.written.answers import BUDGETS, content
+from bench.report import Row, main
+from bench.written.answers import answered, tell_shares
+from mnemic.bank import Bank
 from operators.written.grounding import Sources
 from operators.written.mmr import choose
-from pipelines.evaluate.questions import CATEGORIES
+from pipelines.evaluate.answer_words import BUDGETS, word_shares
+from pipelines.evaluate.questions import read_questions
+from pipelines.evaluate.recall import evidence_recall
+
+TURNS = 5882
+"""Of LoCoMo's ten conversations, three of which are measured."""
+
+EVIDENCE = {"250": (75.5, 77.0), "500": (82.0, 84.0), "1000": (87.5, 89.0)}
+NOTED = {250: (74.0, 77.0), 500: (82.0, 85.0), 1000: (87.0, 90.0)}
 
 SHARES = (0.7, 0.6, 0.5, 0.4)
 _TURN = re.compile(r"D\d+:\d+")
@@ -146,8 +157,8 @@ def _bare(text: str) -> str:
     return text.split(" [shares ", 1)[0].removeprefix("[shares ").strip()
 
 
-def noted(file: Path, samples: Sequence[dict[str, Any]], quick: bool) -> None:
-    """Print calls and tokens of a build, and words of answers in dated turns, and in half as many beside notes."""
+def noted(file: Path, samples: Sequence[dict[str, Any]], quick: bool) -> list[Row]:
+    """Calls and tokens of a build, evidence with and without notes, and words of answers where half is notes."""
     server = RecordedServer(samples)
     with tempfile.TemporaryDirectory() as folder, server as address:
         place = f"{folder}/bank"
@@ -161,36 +172,45 @@ def noted(file: Path, samples: Sequence[dict[str, Any]], quick: bool) -> None:
         }
         mnemic.build(recipe)
         bank = mnemic.open_bank(place)
+        turns = bank.release.counts["units"]
         print(f"{bank.release.counts['packs']} packs: {server.calls} calls, {server.tokens:,} tokens at 4 characters")
         print(f"{bank.release.counts['notes']} notes", flush=True)
-        if quick:
-            return
-        asked_of = [
-            (sample["sample_id"], one["question"], content(str(one["answer"])), CATEGORIES[str(one["category"])])
-            for sample in samples
-            for one in sample["qa"]
-            if str(one["category"]) in "1234" and "answer" in one
+        metric = f"for ten conversations of {TURNS:,} turns, by {server.calls} for {turns:,}"
+        share = TURNS / turns
+        rows = [
+            Row("calls", f"calls {metric}", server.calls * share, "calls", 300, 160, higher_is_better=False),
+            Row("tokens", f"tokens {metric}", server.tokens * share / 1000, "k", 700, 450, higher_is_better=False),
         ]
-        vectors = bank.encoder.encode_queries([question for _, question, _, _ in asked_of])
-        shares = np.zeros((2, len(asked_of), len(BUDGETS)))
-        for row, (tenant, question, words, _) in enumerate(asked_of):
-            for column, budget in enumerate(BUDGETS):
-                for way, turns in enumerate((budget, budget // 2)):
-                    results = bank.search(
-                        question, words=turns, where={"tenant": tenant}, vector=vectors[row], dated=True
-                    )
-                    texts = list(results.dated)
-                    if turns < budget:
-                        notes = bank.find_notes(question, budget - turns, tenant=tenant, skip=texts)
-                        texts += [note.text for note in notes]
-                    there = len(words & content("\n".join(texts)))
-                    shares[way, row, column] = there / len(words) if words else 1.0
-        kinds = np.array([kind for _, _, _, kind in asked_of])
-        for kind in ("all", *sorted(set(kinds))):
-            rows = np.ones(len(kinds), bool) if kind == "all" else kinds == kind
-            for name, here in zip(("dated turns", "half notes"), shares[:, rows], strict=True):
-                figures = "  ".join(f"{100 * one:5.1f}" for one in here.mean(axis=0))
-                print(f"answer words in {BUDGETS} words, {name:<12} {kind:<12} {figures}  ({len(here)})", flush=True)
+        return rows if quick else [*rows, *_evidence(bank, file), *_answers(bank, file)]
+
+
+def _evidence(bank: Bank, file: Path) -> list[Row]:
+    """Evidence in words of turns that notes have ranked."""
+    questions, _ = read_questions(file)
+    with_notes, without = (evidence_recall(bank, questions, notes=notes) for notes in (True, False))
+    rows = []
+    for one, other in zip(with_notes.under_words, without.under_words, strict=True):
+        gain = f"{100 * (one.recall.value - other.recall.value):+.1f}"
+        kinds = "  ".join(f"{kind} {100 * share:.1f}" for kind, share in one.categories.items())
+        print(
+            f"evidence in {one.name}, ranked by notes too: {100 * one.recall.value:.1f} ({gain})  {kinds}", flush=True
+        )
+        budget = one.name.split()[0].replace(",", "")
+        if budget in EVIDENCE:
+            metric = f"evidence in {one.name} where notes rank turns, without notes {100 * other.recall.value:.1f}"
+            rows.append(Row(f"evidence_noted_{budget}", metric, 100 * one.recall.value, "%", *EVIDENCE[budget]))
+    return rows
+
+
+def _answers(bank: Bank, file: Path) -> list[Row]:
+    questions = answered(file)
+    shares = word_shares(bank, questions)
+    tell_shares(shares, np.array([question.category for question in questions]))
+    means = 100 * shares["rows with notes"].mean(axis=0)
+    return [
+        Row(f"noted_{budget}", f"words of answers in {budget} words, half for notes", mean, "%", *NOTED[budget])
+        for budget, mean in zip(BUDGETS, means.tolist(), strict=True)
+    ]
 
 
 def excerpts(samples: Sequence[dict[str, Any]]) -> None:
@@ -225,13 +245,14 @@ def _runs(text: str, size: int) -> Counter[tuple[str, ...]]:
     return Counter(zip(*(words[start:] for start in range(size)), strict=False))
 
 
-def run(quick: bool) -> None:
+def rows(quick: bool) -> list[Row]:
+    """Raises `bench.data.MissingData`."""
     file = data.path("locomo")
     samples = json.loads(file.read_text())
     grounded(samples)
     excerpts(samples)
-    noted(file, samples, quick)
+    return noted(file, samples, quick)
 
 
 if __name__ == "__main__":
-    run("--quick" in sys.argv)
+    sys.exit(main("written.recorded", __doc__ or "", rows))

@@ -36,7 +36,7 @@ class BankRetriever(BaseRetriever):  # type: ignore[misc]
     ``id``. Its ``metadata``, which JSON can hold, is the rest of `mnemic.search.Hit`: document, source (its name in the
     recipe), locator (where in it), collection, tenant, session, level, start and end (characters of the document), time
     (ISO 8601), speakers, turns, words, reason, and score (fused), similarity, bm25, event_bm25, document_bm25, None
-    where a signal did not rank the event.
+    where a signal did not rank the event. Notes that share the budget (``notes=0.5``) come behind, with level "note".
 
     The settings are those of `mnemic.bank.Bank.search`. Documents come in reading order, the best source first, as a
     prompt needs them. With ``best_first`` they come by falling score, as rerankers, mergers of several retrievers and
@@ -61,6 +61,7 @@ class BankRetriever(BaseRetriever):  # type: ignore[misc]
     route: int | None = None
     best_first: bool = False
     dated: bool = True
+    notes: bool | float | None = None
 
     @classmethod
     def open(

@@ -21,6 +21,7 @@ from mnemic.bank import Bank, open_bank
 from mnemic.conditions import Where
 from mnemic.errors import QueryError
 from mnemic.search import CONTIGUITY, Hit
+from mnemic.search.note_hits import NoteHit
 
 try:
     from llama_index.core.callbacks import CallbackManager
@@ -47,6 +48,7 @@ class BankRetriever(BaseRetriever):  # type: ignore[misc]
     session, level, start, end, time (ISO 8601), speakers, turns, words, reason, and score, similarity, bm25,
     event_bm25, document_bm25, None where a signal did not rank the event. A language model is given the text alone, so
     that the budget holds for what it reads, and the metadata that ``shown`` names, such as ``("locator", "time")``.
+    Notes that share the budget (``notes=0.5``) come behind, with level "note".
 
     The other settings are those of `mnemic.bank.Bank.search`. Nodes come in reading order, the best source first, as a
     prompt needs them. With ``best_first`` they come by falling score, as rerankers, mergers of several retrievers and
@@ -73,6 +75,7 @@ class BankRetriever(BaseRetriever):  # type: ignore[misc]
         route: int | None = None,
         best_first: bool = False,
         dated: bool = True,
+        notes: float | None = None,
         shown: Collection[str] = (),
         callback_manager: CallbackManager | None = None,
     ) -> None:
@@ -94,6 +97,7 @@ class BankRetriever(BaseRetriever):  # type: ignore[misc]
             "route": route,
             "best_first": best_first,
             "dated": dated,
+            "notes": notes,
         }
 
     @classmethod
@@ -115,15 +119,15 @@ class BankRetriever(BaseRetriever):  # type: ignore[misc]
         return await asyncio.to_thread(self._retrieve, query_bundle)
 
 
-def _node(event: Hit, text: str, shown: Collection[str]) -> TextNode:
+def _node(event: Hit | NoteHit, text: str, shown: Collection[str]) -> TextNode:
     metadata = facts(event)
-    origin = {"source": event.source, "locator": event.locator}
-    document = RelatedNodeInfo(node_id=event.document, node_type=ObjectType.DOCUMENT, metadata=origin)
+    origin = {name: metadata[name] for name in ("source", "locator") if name in metadata}
+    document = RelatedNodeInfo(node_id=metadata["document"], node_type=ObjectType.DOCUMENT, metadata=origin)
     return TextNode(
         id_=event.id,
         text=text,
-        start_char_idx=event.start,
-        end_char_idx=event.end,
+        start_char_idx=metadata["start"],
+        end_char_idx=metadata["end"],
         metadata=metadata,
         excluded_llm_metadata_keys=[name for name in metadata if name not in shown],
         excluded_embed_metadata_keys=list(metadata),

@@ -14,8 +14,10 @@ from mnemic.bank import Bank, open_bank
 from mnemic.errors import QueryError
 from mnemic.schema import LEVELS
 from mnemic.search import Hit, Results
+from mnemic.search.nodes import NODE
 from mnemic.search.people import check_names
-from mnemic.search.shown import Style, best_first, roots, shown, surroundings
+from mnemic.search.results import OF_SHORT
+from mnemic.search.shown import Style, best_first, roots, shown, shown_note, surroundings
 from mnemic.terminal import coloured, plain, say
 from mnemic.view import fitting
 
@@ -27,6 +29,8 @@ EXAMPLES = """  mnemic search memory/python-environment "how do I tag a dataset 
   mnemic search memory/notes "who owns the parser?" --around 1    with the row before and after each
   mnemic search memory/notes "who owns the parser?" --explain     with scores, ranks and ids
   mnemic search memory/notes "who owns the parser?" --text        the passages, for a prompt
+  mnemic search memory/chats "where does Ada live?" --notes 0.5   half of the words for notes of a language model
+  mnemic search memory/chats "the parser" --level session --short sessions by their summaries or excerpts
   mnemic search memory/notes                                      asks for questions, one a line"""
 
 _FILTERS = ("tenant", "source", "collection", "session", "speaker")
@@ -46,7 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--after", metavar="TIME", help="only from this time on, as 2026-01-31 or 2026-01-31T09:30")
     parser.add_argument("--before", metavar="TIME", help="only before this time")
     parser.add_argument("--where", help="SQL condition over the columns of events, applied before the search")
-    parser.add_argument("--level", choices=LEVELS, help="search only this level (default: the smallest)")
+    parser.add_argument(
+        "--level",
+        choices=(*LEVELS, NODE),
+        help="search only this level (default: the smallest); node: the tree of clusters, by excerpts",
+    )
+    parser.add_argument(
+        "--short", action="store_true", help="sessions and events by their summaries, else by their excerpts"
+    )
     parser.add_argument("--route", type=int, metavar="N", help="compare only vectors in the N nearest clusters")
     parser.add_argument(
         "--dated", action="store_true", help="write the days of relative times into the texts, and count them"
@@ -56,6 +67,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="follow titles that the question and the best texts name (default: yes, but at the levels event and turn)",
     )
+    parser.add_argument(
+        "--notes",
+        nargs="?",
+        type=float,
+        const=True,
+        metavar="SHARE",
+        help="rank by notes of a language model too; with a share such as 0.5, give notes that much of the budget",
+    )
+    parser.add_argument("--no-notes", action="store_const", const=False, dest="notes", help="leave notes out")
     parser.add_argument("--explain", action="store_true", help="show the scores, the ranks and the id of each event")
     parser.add_argument(
         "--around", type=int, default=0, metavar="N", help="show N rows before and after each, at most 9"
@@ -80,6 +100,8 @@ def run(arguments: argparse.Namespace) -> int:
         "route": arguments.route,
         "dated": arguments.dated,
         "links": arguments.links,
+        "notes": arguments.notes,
+        "short": arguments.short,
     }
     if arguments.query is not None:
         _answer(bank, arguments.query, settings, arguments)
@@ -116,8 +138,10 @@ def _answer(bank: Bank, question: str, settings: dict[str, Any], arguments: argp
     if arguments.json:
         for hit in results:
             say(json.dumps(_facts(hit, arguments.dated), default=str))
+        for note in results.notes:
+            say(json.dumps(dataclasses.asdict(note), default=str))
         return
-    if not results:
+    if not results and not results.notes:
         print("Nothing found. Use other words, or a larger --words.", file=sys.stderr if arguments.text else sys.stdout)
         return
     if arguments.text:
@@ -130,18 +154,22 @@ def _answer(bank: Bank, question: str, settings: dict[str, Any], arguments: argp
     width = min(shutil.get_terminal_size().columns - 4, 112) if sys.stdout.isatty() else 112
     for number, hit in enumerate(hits, start=1):
         print(shown(number, hit, style, beside, max(width, 20)))
+    for number, note in enumerate(results.notes, start=len(hits) + 1):
+        print(shown_note(number, note, style, max(width, 20)))
     say(_summed_up(results, bank.release.name))
 
 
 def _summed_up(results: Results, release: str) -> str:
     scanned = "" if results.scanned >= 1 else f", {results.scanned:.1%} of the vectors compared"
-    return f"{len(results)} event{'s' * (len(results) != 1)}, {results.words} words, from release {release}{scanned}"
+    notes = f" and {len(results.notes)} note{'s' * (len(results.notes) != 1)}" if results.notes else ""
+    events = f"{len(results)} event{'s' * (len(results) != 1)}{notes}"
+    return f"{events}, {results.words} words, from release {release}{scanned}"
 
 
 def _facts(event: Hit, dated: bool) -> dict[str, Any]:
     """The fields of an event as JSON has them; its dated text where that was asked for."""
     values = dataclasses.asdict(event)
     del values["spoken"]
-    left_out = [name for name in _OF_CONTEXT if values[name] is None]
+    left_out = [name for name in _OF_CONTEXT if values[name] is None] + [name for name in OF_SHORT if not values[name]]
     facts = {name: value for name, value in values.items() if name not in left_out}
     return {**facts, "dated": event.dated} if dated else facts

@@ -85,6 +85,10 @@ class Conditions:
         of_document = [(name, value) for name, value in self.named if name in OF_DOCUMENTS]
         return all_of(*(_among("id" if name == "document" else name, value) for name, value in of_document))
 
+    def of_columns(self, columns: Collection[str]) -> str | None:
+        """The part that is the same in all rows of a document, as SQL for other rows of it, as far as they have it."""
+        return all_of(*(_among(name, value) for name, value in self.named if name in OF_DOCUMENTS and name in columns))
+
 
 def all_of(*conditions: str | None) -> str | None:
     """One condition that holds where all of ``conditions``, SQL of mnemic's own, hold."""

@@ -162,7 +162,7 @@ NOTES_SPEC = DatasetSpec(
     NOTES,
     key=("id",),
     parents=(Parent("documents", "document", "delete"), Parent("calls", "call", "delete")),
-    index=IndexPlan(vector="", scalars={"tenant": "BITMAP", "subject": "BTREE"}),
+    index=IndexPlan(scalars={"tenant": "BITMAP", "subject": "BTREE"}),
 )
 
 EXCERPTS_SPEC = DatasetSpec("excerpts", EXCERPTS, key=("id",), parents=(Parent("documents", "document", "delete"),))
@@ -172,6 +172,7 @@ NODE_EXCERPTS_SPEC = DatasetSpec(
     NODE_EXCERPTS,
     key=("id",),
     parents=(Parent("events", "events", "redo"), Parent("clusters", "path", "delete")),
+    index=IndexPlan(vector="", scalars={"tenant": "BITMAP"}),
 )
 
 SUMMARIES_SPEC = DatasetSpec(

@@ -28,6 +28,7 @@ from mnemic.schema import UNSAID
 from mnemic.search.condition import of_level
 from mnemic.search.fusion import DENSE_SHARE, TEXT_SHARE, fuse, ranks, with_neighbours
 from mnemic.search.linking import follow
+from mnemic.search.noting import RankedNotes, raise_sources
 from mnemic.search.results import Hit
 
 POOL = 200
@@ -54,8 +55,8 @@ class Ranked:
     ``facts`` are id, words and `_rowid`; ``neighbours`` of each row are places in the ranking, next before previous;
     ``scores`` are the fused ones. ``signals`` has for each signal (similarity, bm25, event_bm25, document_bm25) the
     score that a row was given itself, NaN where it has none, and ``places`` its rank there, infinite for none.
-    ``links`` has for each row that links lead to why, as a phrase. ``waiting`` are rows that stand in no dataset, at
-    their places: what was remembered since the release.
+    ``links`` has for each row that links or notes lead to why, as a phrase. ``waiting`` are rows that stand in no
+    dataset, at their places: what was remembered since the release.
     """
 
     facts: pa.Table
@@ -82,13 +83,14 @@ def rank_events(
     pool: int = POOL,
     titles: bool = False,
     links: Links | None = None,
+    notes: RankedNotes | None = None,
 ) -> Ranked:
     """Rank the rows of ``level`` (None: the leaves) that satisfy ``where`` for ``query`` and its ``vector`` [d].
 
     The words of ``documents`` that satisfy ``within`` are heard as well (None: of none), and with ``events_heard``
     those of events, with ``titles`` those of the titles of documents. ``varying`` says that ``where`` may hold for one
     row of a document and not for another. With ``near`` only the vectors of rows that satisfy that too are compared.
-    Each signal gives its ``pool`` best. Rows that ``links`` lead to are ranked with them.
+    Each signal gives its ``pool`` best. Rows that ``links`` and ``notes`` lead to are ranked with them.
     """
     rows = of_level(level, where, events.schema.names)
     names = [name for name in FACTS if name in events.schema.names]
@@ -130,11 +132,13 @@ def rank_events(
     }
     own = {name: ranks(scores) for name, scores in signals.items()}
     fused = fuse([own[name] if scores is signals[name] else ranks(scores) for name, scores in raised.items()])
-    why: dict[str, str] = {}
+    why, before = dict[str, str](), len(facts)
+    if notes is not None:
+        facts, fused, why = raise_sources(events, notes, facts, fused, rows)
     if links is not None and vector is not None and len(fused):
-        before = len(facts)
-        facts, fused, why = follow(events, links, query, vector, facts, fused, rows)
-        more = len(facts) - before
+        facts, fused, linked = follow(events, links, query, vector, facts, fused, rows)
+        why |= {row: f"{reason}, {why[row]}" if row in why else reason for row, reason in linked.items()}
+    if more := len(facts) - before:
         signals = {name: np.append(scores, np.full(more, np.nan)) for name, scores in signals.items()}
         own = {name: np.append(places, np.full(more, np.inf)) for name, places in own.items()}
     order = np.lexsort((facts["id"].to_numpy(), -fused))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +17,25 @@ from mnemic.inbox.inbox import Inbox
 from mnemic.inbox.vectors import WaitingVectors
 from mnemic.links.follow import Links
 from mnemic.models import weights_hash
+from mnemic.notes.datasets import NOTES_SPEC
 from mnemic.schema import LEVELS, UNSAID
 from mnemic.search.answer import Budget, sizes_with_waiting, token_counter, without_worst
 from mnemic.search.buffers import cut, reading_order
+from mnemic.search.condition import of_level
 from mnemic.search.content import filled
 from mnemic.search.documents import rank_documents
 from mnemic.search.hybrid import EVENTS_HEARD, Ranked, rank_events
+from mnemic.search.nodes import NODE, check_nodes, search_nodes
+from mnemic.search.note_hits import NoteHit
+from mnemic.search.noting import RankedNotes, can_rank, rank_notes
 from mnemic.search.results import Results
 from mnemic.search.route import RouteTree
+from mnemic.search.sharing import shared
+from mnemic.search.short import check_short, short_sizes, short_texts, shortened
 from mnemic.search.vector import query_vector
 from mnemic.search.waiting import WaitingRows, beside
 from mnemic.view import View, fitting, readable_condition
+from mnemic.words import count_words
 
 if TYPE_CHECKING:
     from mnemic.encoder import TextEncoder
@@ -116,6 +125,7 @@ class Searcher:
         near: str | None,
         pool: int,
         links: bool = False,
+        notes: RankedNotes | None = None,
     ) -> Ranked:
         """The rows of ``level`` that satisfy the conditions, from best to worst."""
         events, documents = self.view.dataset("events"), self.view.dataset("documents")
@@ -141,7 +151,34 @@ class Searcher:
             pool=pool,
             titles=self.titled,
             links=self.links if links else None,
+            notes=notes,
         )
+
+    def _note_share(self, notes: float | None, level: str | None) -> float | None:
+        """The share of the budget for notes, 0 where they only rank rows, None where they play no part."""
+        there = NOTES_SPEC.name in self.view and can_rank(self.view.dataset(NOTES_SPEC.name))
+        if notes is None:
+            return 0.0 if there and level is None else None
+        if notes is False:
+            return None
+        if not there:
+            raise QueryError(
+                f"Release {self.view.release.name} of {self.view.path} has no notes with vectors, so notes={notes} can "
+                "give none. Add the section `written` to its recipe and build again, or leave `notes` out."
+            )
+        if level in ("session", "event", NODE):
+            raise QueryError(
+                f"Notes are made of the smallest rows, and this search is for level={level!r}. Leave out `level` or "
+                "`notes`."
+            )
+        if notes is True:
+            return 0.0
+        if isinstance(notes, bool) or not isinstance(notes, int | float) or not 0 < notes < 1:
+            raise QueryError(
+                f"A share notes={notes!r} of the budget cannot be; give True, which ranks by notes, or a share "
+                "between 0 and 1."
+            )
+        return float(notes)
 
     def search(
         self,
@@ -153,31 +190,69 @@ class Searcher:
         route: int | None = None,
         vector: np.ndarray[Any, Any] | None = None,
         links: bool | None = None,
+        notes: float | None = None,
+        short: bool = False,
     ) -> Results:
         """See `mnemic.bank.Bank.search`; ``vector`` is the query's, float32 [d]."""
         if not query.strip():
             raise QueryError("The query is empty. Ask for something, as in bank.search('how do I tag a version?').")
         query = query.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no meaning to search for
-        view, events = self.view, self.view.dataset("events")
         conditions = Conditions.of(where)
+        if level is not None and level not in (*LEVELS, NODE):
+            raise QueryError(f"There is no level {level!r} of events; choose one of {', '.join((*LEVELS, NODE))}.")
+        share = self._note_share(notes, level)
+        if share and not (budget.words or budget.tokens):
+            raise QueryError("Notes share a budget of words or tokens, and this search has none; set words or tokens.")
+        budget = budget if budget.words or budget.tokens or budget.k else dataclasses.replace(budget, k=10)
+        count = None if budget.tokens is None else token_counter(budget.tokenizer, lambda: self.encoder)
+        if level == NODE:
+            return self._nodes(query, self._query_vector(query, vector), conditions, budget, count)
+        view, events = self.view, self.view.dataset("events")
+        if short:
+            check_short(view, level)
         allowed = conditions.sql(events.schema, "events")
-        if level is not None and level not in LEVELS:
-            raise QueryError(f"There is no level {level!r} of events; choose one of {', '.join(LEVELS)}.")
         sought = self._query_vector(query, vector)
         routed = None if route is None else self.tree.route(sought, route)
-        budget = budget if budget.words or budget.tokens or budget.k else dataclasses.replace(budget, k=10)
         with fitting(view, "The events"), readable_condition(allowed, events, "events"):
             near, follow = routed.condition if routed else None, level in (None, "session") if links is None else links
-            ranked = self._ranked(query, sought, conditions, level, near, budget.pool, follow)
+            ranked_notes = None if share is None else self._ranked_notes(query, sought, conditions)
+            by_notes = ranked_notes if share == 0 else None
+            ranked = self._ranked(query, sought, conditions, level, near, budget.pool, follow, by_notes)
             waiting = [] if self._waiting is None else self._waiting.rows(level)
             if waiting:
                 whole = level == "session" and self.placed
                 ranked = beside(ranked, waiting, events, query, sought, allowed, budget.pool, whole)
-        count = None if budget.tokens is None else token_counter(budget.tokenizer, lambda: self.encoder)
         sizes = sizes_with_waiting(view, ranked, count, budget.dated)
+        note_list = list[NoteHit]()
         with fitting(view, "The events and documents"):
-            hits = filled(view, ranked, sizes, budget)
+            texts = short_texts(view, ranked, level) if short and level else {}
+            sizes = short_sizes(ranked, sizes, texts, count) if texts else sizes
+            if share and ranked_notes is not None:
+                rows = of_level(level, allowed, events.schema.names)
+                note_list, budget = shared(view, ranked, ranked_notes, sizes, budget, share, rows, count or count_words)
+            hits = [shortened(hit, texts) for hit in filled(view, ranked, sizes, budget)]
         if budget.words is not None and len(hits) == 1 and budget.fit == "within":
             hits = [cut(hits[0], budget.words)]
-        results = Results(reading_order(hits), self.probed if routed is None else routed.share)
+        scanned = self.probed if routed is None else routed.share
+        results = Results(reading_order(hits), scanned, note_list)
         return without_worst(results, budget, count) if budget.dated and budget.fit == "within" else results
+
+    def _nodes(
+        self,
+        query: str,
+        vector: Floats32,
+        conditions: Conditions,
+        budget: Budget,
+        count: Callable[[str], int] | None,
+    ) -> Results:
+        check_nodes(self.view)
+        with fitting(self.view, "The clusters and their excerpts"):
+            hits = search_nodes(self.view, self.tree, query, vector, conditions, budget, count)
+        if budget.words is not None and len(hits) == 1 and budget.fit == "within":
+            hits = [cut(hits[0], budget.words)]
+        return Results(hits)
+
+    def _ranked_notes(self, query: str, vector: Floats32, conditions: Conditions) -> RankedNotes:
+        """The notes that answer, of those that satisfy the conditions by name which notes can be asked."""
+        notes = self.view.dataset(NOTES_SPEC.name)
+        return rank_notes(notes, query, vector, conditions.of_columns(notes.schema.names))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mnemic.quoting import one_of
+from mnemic.search.note_hits import NoteHit
 from mnemic.search.results import Hit
 from mnemic.terminal import one_line, plain
 from mnemic.view import View
@@ -94,6 +95,17 @@ def shown(number: int, hit: Hit, style: Style, beside: Surroundings, width: int 
     lines += [_coloured(_wrapped(text, width, "  | "), DIM, style) for text in beside.after.get(hit.id, ())]
     if style.explain:
         lines.append(_coloured(f"{indent}{one_line(_scores(hit), 400)}", DIM, style))
+    return "\n".join(lines) + "\n"
+
+
+def shown_note(number: int, hit: NoteHit, style: Style, width: int = _WIDTH) -> str:
+    """A note as lines: its number, its writer and time, its text, and with ``style.explain`` its ranks and id."""
+    note = hit.note
+    place = f"note by {one_line(note.writer, 60)}{f'  {note.said_at:%Y-%m-%d %H:%M}' if note.said_at else ''}"
+    lines = [f"{f'{number}.':<4}{_coloured(place, BOLD, style)}", _wrapped(hit.dated, width)]
+    if style.explain:
+        scores = f"[{hit.reason}; fused {hit.score:.4f}]  note {note.id[:12]}"
+        lines.append(_coloured(f"    {one_line(scores, 400)}", DIM, style))
     return "\n".join(lines) + "\n"
 
 

@@ -1,6 +1,8 @@
 """Excerpts of sessions and events: the leaves that stand for the others, without a language model.
 
-A row is a function of its document alone. Its sources are leaves, word for word: nothing in it is invented.
+A row is a function of its document alone. Its sources are leaves, word for word: nothing in it is invented. A session
+that is too long for its leaves to be compared with one another is excerpted from the bottom up: it chooses among those
+that its events have chosen.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from operators.written.presets import as_preset
 _READ = ("id", "document", "tenant", "session", "level", "leaf", "first_unit", "end_unit", "start", "end", "text")
 
 MOST_LEAVES = 512
-"""Leaves that are compared with one another; of a row with more, those that stand at equal distances."""
+"""Leaves that are compared with one another. A session of more has those of the excerpts of its events; of more than
+these, and of any other row, it is those that stand at equal distances."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Excerpts:
 
     words: int = 60
     levels: tuple[str, ...] = ("session", "event")
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     resources: ClassVar[Resources] = Resources()
 
     def __post_init__(self) -> None:
@@ -71,15 +74,24 @@ class Excerpts:
         keys = documents[leaves] << 32 | begin[leaves]  # leaves tile a document
         levels = np.array(batch.column("level").to_pylist(), dtype=object)
         holders = order[~leaf[order] & np.isin(levels[order], self.levels)]
+        holders = holders[np.argsort(levels[holders] == "session", kind="stable")]  # events before their session
+        inside, excerpted = np.zeros(len(leaves), bool), np.zeros(len(leaves), bool)
         low = np.searchsorted(keys, documents[holders] << 32 | begin[holders])
         high = np.searchsorted(keys, documents[holders] << 32 | stop[holders])
         columns = {name: batch.column(name) for name in _READ}
         for row, first, last in zip(holders.tolist(), low.tolist(), high.tolist(), strict=True):
-            below = leaves[_spread(first, last)]
-            if len(below) == 0:
+            places = np.arange(first, last)
+            if len(places) == 0:
                 continue
-            texts = columns["text"].take(pa.array(below)).to_pylist()
-            chosen = below[choose(texts, self.words)]
+            if len(places) > MOST_LEAVES and levels[row] == "session":
+                places = places[excerpted[first:last] | ~inside[first:last]]
+            places = _spread(places)
+            texts = columns["text"].take(pa.array(leaves[places])).to_pylist()
+            chosen_places = places[choose(texts, self.words)]
+            chosen = leaves[chosen_places]
+            if levels[row] == "event":
+                inside[first:last] = True
+                excerpted[chosen_places] = True
             sources = [{name: columns[column][place].as_py() for name, column in _SOURCE} for place in chosen.tolist()]
             node, text = columns["id"][row].as_py(), "\n".join(columns["text"][place].as_py() for place in chosen)
             yield {
@@ -94,11 +106,11 @@ class Excerpts:
 _SOURCE = (("event", "id"), ("start", "start"), ("end", "end"))
 
 
-def _spread(first: int, last: int) -> Integers:
-    """The places from ``first`` to ``last``, or `MOST_LEAVES` of them at equal distances, int64."""
-    if last - first <= MOST_LEAVES:
-        return np.arange(first, last)
-    return first + (np.arange(MOST_LEAVES) * (last - first)) // MOST_LEAVES
+def _spread(places: Integers) -> Integers:
+    """``places`` int64 [n], or `MOST_LEAVES` of them at equal distances."""
+    if len(places) <= MOST_LEAVES:
+        return places
+    return places[(np.arange(MOST_LEAVES) * len(places)) // MOST_LEAVES]
 
 
 SECTION = Section(

@@ -1,6 +1,8 @@
-"""Excerpts of the nodes of the cluster tree: leaves of the events nearest to a node, a row for each of their tenants.
+"""Excerpts of the nodes of the cluster tree, from the leaves up, a row for each tenant.
 
-The texts of two tenants never stand in one row.
+A node without children has leaves of the events nearest to it. One with children chooses among what they have chosen,
+so a wide node says something of each of its parts, and its cost is that of its children, not of its events. The texts
+of two tenants never stand in one row.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ class NodeExcerpts:
     """Makes `node_excerpts` of the nodes of `clusters`. ``words`` of an excerpt, default 60."""
 
     words: int = 60
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     resources: ClassVar[Resources] = Resources()
 
     def __post_init__(self) -> None:
@@ -28,7 +30,7 @@ class NodeExcerpts:
         refuse(bounds(self, "`{name}` of node_excerpts is {value!r}; give {bound}.", rules))
 
     def rows(self, path: str, level: int, leaves: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-        """The rows of a node from the leaves of its examples, which have id, tenant and text, in order."""
+        """The rows of a node from leaves, which have id, tenant and text, in order."""
         from operators.written.mmr import choose
 
         for tenant in sorted({leaf["tenant"] for leaf in leaves}):

@@ -2,8 +2,9 @@
 
 A pack holds the leaves of consecutive events (turns, passages) up to a number of tokens, counted as a token for four
 characters, and before them the last leaves of the pack before, as context. An event that is longer than a pack is
-divided at its leaves. So a pack is a function of its document alone; what a model is asked depends on no other
-document, no order and no stored memory, and an answer that was paid for stays good.
+divided at its leaves. The rest of a document that would be less than half a pack joins the pack before it, since a
+request costs its constant text as well. So a pack is a function of its document alone; what a model is asked depends on
+no other document, no order and no stored memory, and an answer that was paid for stays good.
 """
 
 from __future__ import annotations
@@ -37,18 +38,21 @@ class Packs:
     """Derives `packs` from the leaves of events.
 
     ``tokens``: tokens of a pack, a token for four characters, default 1,500. ``context``: leaves before a pack that a
-    model sees and cannot cite, default 3. A leaf of more than eight packs' tokens is a reject.
+    model sees and cannot cite, default 3. ``rest``: share of a pack by which the last pack of a document may be larger
+    than ``tokens`` where that saves one, default 0.5. A leaf of more than eight packs' tokens is a reject.
     """
 
     tokens: int = 1500
     context: int = 3
-    version: ClassVar[int] = 1
+    rest: float = 0.5
+    version: ClassVar[int] = 2
     resources: ClassVar[Resources] = Resources()
 
     def __post_init__(self) -> None:
         rules = (
             ("tokens", 64 <= self.tokens <= 100_000, "64 to 100,000"),
             ("context", 0 <= self.context <= 50, "0 to 50"),
+            ("rest", isinstance(self.rest, int | float) and 0 <= self.rest <= 1, "a share from 0 to 1"),
         )
         refuse(bounds(self, "`{name}` of packs is {value!r}; give {bound}.", rules))
 
@@ -74,24 +78,34 @@ class Packs:
         return self._rows(leaves, owner, tokens, starts), rejects
 
     def _starts(self, owner: Integers, events: Integers, tokens: Integers) -> Integers:
-        """The first leaf of each pack, int64 [packs]. Events are taken whole while they fit."""
+        """The first leaf of each pack, int64 [packs]. Events are taken whole while they fit.
+
+        A pack may be as large as ``tokens``, or by the share ``rest`` larger where nothing of its document is left.
+        """
         if not len(owner):
             return np.empty(0, np.int64)
         bounds = np.flatnonzero(np.append(True, events[1:] != events[:-1]))
         sums = np.add.reduceat(tokens, bounds).tolist()
-        starts, filled, document = [], 0, -1
+        left = _left(owner, tokens)
+        starts, filled, document, most = [], 0, -1, 0
         stops = [*bounds[1:].tolist(), len(owner)]
+
+        def begin_at(leaf: int) -> None:
+            nonlocal filled, most
+            starts.append(leaf)
+            whole = int(left[leaf]) <= (1 + self.rest) * self.tokens
+            filled, most = 0, int(left[leaf]) if whole else self.tokens
+
         for begin, stop, size in zip(bounds.tolist(), stops, sums, strict=True):
-            if owner[begin] != document or filled + size > self.tokens:
-                starts.append(begin)
-                document, filled = int(owner[begin]), 0
-            if size <= self.tokens:
+            if owner[begin] != document or filled + size > most:
+                document = int(owner[begin])
+                begin_at(begin)
+            if size <= most:
                 filled += size
                 continue
             for leaf in range(begin, stop):  # an event that is longer than a pack
-                if filled and filled + tokens[leaf] > self.tokens:
-                    starts.append(leaf)
-                    filled = 0
+                if filled and filled + tokens[leaf] > most:
+                    begin_at(leaf)
                 filled += int(tokens[leaf])
         return np.unique(np.array(starts, np.int64))
 
@@ -125,6 +139,15 @@ class Packs:
 def owner_starts(owner: Integers) -> Integers:
     """The places at which a run of equal values begins, int64 [runs]."""
     return np.flatnonzero(np.append(True, owner[1:] != owner[:-1]))[: len(owner)]
+
+
+def _left(owner: Integers, tokens: Integers) -> Integers:
+    """The tokens of each leaf and of those behind it in its document, int64 [n]."""
+    sums = np.cumsum(tokens)
+    lasts = np.append(owner_starts(owner)[1:], len(owner)) - 1
+    last = lasts[np.searchsorted(lasts, np.arange(len(owner)))]
+    rests: Integers = sums[last] - sums + tokens
+    return rests
 
 
 def _runs(parents: pa.Array, owner: Integers) -> Integers:

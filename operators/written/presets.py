@@ -44,7 +44,7 @@ PRESETS: Mapping[str, WrittenPreset] = {
     "a-mem": WrittenPreset(
         "a note of each turn",
         "keywords and tags, links between notes, neighbours that are written anew",
-        {"packs": {"tokens": 64, "context": 0}, "notes": {"functional": _NO_SLOTS}},
+        {"packs": {"tokens": 64, "context": 0, "rest": 0.0}, "notes": {"functional": _NO_SLOTS}},
     ),
     "lightmem": WrittenPreset(
         "facts of segments of 1,500 tokens",

@@ -12,6 +12,7 @@ from mnemic.facts import consistent
 from mnemic.memories.kinds import is_known, kind
 from mnemic.schema import LEVELS
 from mnemic.terminal import say
+from pipelines.evaluate.answer_words import answer_words, shown_answers
 from pipelines.evaluate.bank import COSTS, PARTS, Evaluation, GatedSet, Perplexity, evaluate
 from pipelines.evaluate.bootstrap import Comparison
 from pipelines.evaluate.canaries import NEAREST, CanaryReport, Memorised, Seen, canary_report
@@ -38,8 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--questions",
         metavar="FILE",
-        help='how much of the evidence of questions a search finds: LoCoMo\'s file, or JSON Lines of {"question": ..., '
-        '"evidence": [ids of turns, sessions, events or documents, or locators], "tenant": ...}',
+        help="how much of the evidence of questions a search finds, and of their answers' words: LoCoMo's file, or "
+        'JSON Lines of {"question": ..., "evidence": [ids of turns, sessions, events or documents, or locators], '
+        '"tenant": ..., "answer": ...}',
     )
     parser.add_argument(
         "--level", choices=LEVELS, action="append", help="level that is searched (default: the smallest); repeatable"
@@ -85,12 +87,15 @@ def run(arguments: argparse.Namespace) -> int:
     with Working("encoding the questions") as doing:
         asking = partial(doing, "questions")
         recalls = [evidence_recall(bank, questions, level, asking) for level in arguments.level or [None]]
+        words = answer_words(bank, questions, asking)
     if arguments.json:
         facts = {"bank": bank.path, "release": bank.release.name, "skipped": [vars(one) for one in skipped]}
-        say(json.dumps({**facts, "recall": [one.as_json() for one in recalls]}))
+        answers = {} if words is None else {"answers": words.as_json()}
+        say(json.dumps({**facts, "recall": [one.as_json() for one in recalls], **answers}))
     else:
         say(f"{bank.path}  release {bank.release.name}")
-        say("\n\n".join([*(shown_recall(one) for one in recalls), *_shown_skipped(skipped)]))
+        answers_shown = [] if words is None else [shown_answers(words)]
+        say("\n\n".join([*(shown_recall(one) for one in recalls), *answers_shown, *_shown_skipped(skipped)]))
     return 0
 
 

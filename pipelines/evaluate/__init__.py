@@ -5,6 +5,7 @@
 * ``gain``       shares of the retriever's gain, and losses by how frequent a token is
 * ``bootstrap``  intervals by resampling documents
 * ``questions``  questions with the places of their evidence
+* ``answer_words``  how many words of known answers a search hands on
 * ``recall``     how much of that evidence a search finds under a budget
 * ``canaries``   planted texts: whether they are whole, who finds them, which memory knows them
 * ``thresholds`` which thresholds of rules make a better store of equal size

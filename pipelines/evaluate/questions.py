@@ -4,11 +4,12 @@ Two layouts are read. In JSON Lines (or a JSON list) a value is a question and t
 
     {"question": "What did Ada mend?", "evidence": ["monday/7"], "tenant": "team", "category": "who", "id": "q1"}
 
-The ids may be of turns, sessions, events or documents, or locators; reading does not look them up. In LoCoMo's layout a
-sample has its questions in `qa`, its name is their tenant, as it is for the source `conversations`, and the ids are of
-turns. Some of LoCoMo's ids are misspelt, and those that can mean one turn only are mended: "D8:6; D9:17" is two,
-"D30:05" is D30:5 and "D:11:26" is D11:26. A question without evidence cannot be measured and is skipped, with the
-reason. A malformed question is a mistake in the file, and no question is used until it is mended.
+The ids may be of turns, sessions, events or documents, or locators; reading does not look them up. The answer, a text
+or a number, may stand in "answer". In LoCoMo's layout a sample has its questions in `qa`, its name is their tenant, as
+it is for the source `conversations`, and the ids are of turns. Some of LoCoMo's ids are misspelt, and those that can
+mean one turn only are mended: "D8:6; D9:17" is two, "D30:05" is D30:5 and "D:11:26" is D11:26. A question without
+evidence cannot be measured and is skipped, with the reason. A malformed question is a mistake in the file, and no
+question is used until it is mended.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ class Question:
     evidence: frozenset[str]
     category: str | None
     id: str
+    answer: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,7 @@ def _question(record: Mapping[str, Any], number: str, subject: str) -> tuple[Que
         ids,
         first_label(record, ("category",), subject) or None,
         first_label(record, ("id",), subject) or number,
+        _answer(record),
     )
     return question, subject
 
@@ -186,7 +189,7 @@ def _sample(
         yield from (Skipped(place, f"{shown(part)} is no id of a turn.", False) for part in unreadable)
         if ids:
             name = CATEGORIES.get(category, category) or None
-            yield Question(text, tenant, ids, name, f"{tenant}/{count}"), place
+            yield Question(text, tenant, ids, name, f"{tenant}/{count}", _answer(question)), place
         else:
             yield Skipped(place, "The question names no evidence.")
 
@@ -227,6 +230,14 @@ def _text(record: Mapping[str, Any], subject: str) -> str:
     if fault := text_fault(value):
         raise Unusable(f"The question of {subject} cannot be used. {fault}")
     return value.strip()
+
+
+def _answer(record: Mapping[str, Any]) -> str:
+    """The answer that stands beside a question; "" for none, and for one that is neither text nor a number."""
+    answer = record.get("answer")
+    if isinstance(answer, bool) or not isinstance(answer, str | int | float):
+        return ""
+    return "" if text_fault(str(answer)) else str(answer).strip()
 
 
 def _ids(record: Mapping[str, Any], subject: str) -> list[str]:

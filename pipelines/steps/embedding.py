@@ -92,6 +92,11 @@ def embedding_step(record: Record, operator: Embed, after: tuple[str, ...]) -> E
     return EmbedStep(record, operator, "units", columns, after)
 
 
+def note_vectors_step(record: Record, operator: Embed, after: tuple[str, ...]) -> EmbedStep:
+    """The step of the section `note_vectors`."""
+    return EmbedStep(record, operator, "notes", ("text",), after)
+
+
 class EarlierRows:
     """The rows of an earlier state of a dataset, in columns ``names``, for texts of now.
 

@@ -1,12 +1,15 @@
 """The step `node_excerpts`: written whole where the tree, its examples or their events changed.
 
-It reads the paths and examples of all nodes, a few hundred bytes each, and the leaves of 64 nodes' examples at a time.
+It goes up the tree level by level, and reads the leaves of 64 nodes at a time: those of their examples where they have
+no children, else those that the children have chosen. Paths, examples and chosen ids of all nodes are held, a few
+hundred bytes a node.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
@@ -60,9 +63,15 @@ class NodeExcerptsStep(RecordedStep):
         nodes = _nodes(store["clusters"].require())
         record = replace(self.record, corpus=_digest(nodes, events))
         rows: list[dict[str, Any]] = []
-        for start in range(0, len(nodes), _AT_ONCE):
-            rows += self._rows(events, nodes[start : start + _AT_ONCE])
-            context.progress(min(start + _AT_ONCE, len(nodes)), len(nodes), "nodes")
+        below: dict[str, set[str]] = {}  # path -> leaves that its children have chosen
+        for _, of_level in groupby(sorted(nodes, key=_upwards), lambda node: node["level"]):
+            same, first = list(of_level), len(rows)
+            for start in range(0, len(same), _AT_ONCE):
+                rows += self._rows(events, same[start : start + _AT_ONCE], below)
+            for row in rows[first:]:
+                if row["path"]:
+                    below.setdefault(row["path"].rpartition(".")[0], set()).update(row["events"])
+            context.progress(len({row["path"] for row in rows}), len(nodes), "nodes")
         faults.reach(self.name, "before-write")
         fragments = write_whole(dataset, pa.Table.from_pylist(rows, schema=NODE_EXCERPTS))
         faults.reach(self.name, "after-write")
@@ -70,7 +79,21 @@ class NodeExcerptsStep(RecordedStep):
         context.commit(lambda: dataset.replace(schema, fragments, record.as_json(), properties))
         context.tally.rows += len(rows)
 
-    def _rows(self, events: Snapshot, nodes: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    def _rows(
+        self, events: Snapshot, nodes: Sequence[dict[str, Any]], below: Mapping[str, set[str]]
+    ) -> Iterator[dict[str, Any]]:
+        """The rows of ``nodes`` of one level; ``below`` are the leaves that the children of a node have chosen."""
+        yield from self._of_examples(events, [node for node in nodes if node["path"] not in below])
+        columns = ["id", "document", "tenant", "first_unit", "text"]
+        chosen = {name for node in nodes for name in below.get(node["path"], ())}
+        leaves = sorted(_where(events, columns, "id", chosen), key=lambda leaf: (leaf["document"], leaf["first_unit"]))
+        place = {leaf["id"]: number for number, leaf in enumerate(leaves)}
+        for node in nodes:
+            if node["path"] in below:
+                own = sorted(place[name] for name in below[node["path"]] if name in place)
+                yield from self.operator.rows(node["path"], node["level"], [leaves[number] for number in own])
+
+    def _of_examples(self, events: Snapshot, nodes: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         ids = {name for node in nodes for name in node["examples"]}
         place = ["id", "document", "first_unit", "end_unit"]
         examples = {row["id"]: row for row in _where(events, place, "id", ids)}
@@ -82,14 +105,19 @@ class NodeExcerptsStep(RecordedStep):
         for of_document in leaves.values():
             of_document.sort(key=lambda leaf: leaf["first_unit"])
         for node in nodes:
-            below = {
+            inside = {
                 leaf["id"]: leaf
                 for name in node["examples"]
                 if (example := examples.get(name)) is not None
                 for leaf in leaves.get(example["document"], ())
                 if example["first_unit"] <= leaf["first_unit"] < example["end_unit"]
             }
-            yield from self.operator.rows(node["path"], node["level"], list(below.values()))
+            yield from self.operator.rows(node["path"], node["level"], list(inside.values()))
+
+
+def _upwards(node: Mapping[str, Any]) -> tuple[int, str]:
+    """The order of nodes from the lowest level to the root."""
+    return -node["level"], node["path"]
 
 
 def _nodes(clusters: Snapshot) -> list[dict[str, Any]]:

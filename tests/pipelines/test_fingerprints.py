@@ -92,13 +92,14 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
         "cluster": "e54bdcf7fa8ce05993a78121496b90b9",
     },
     "noted": {
-        "packs": "fab3e4207ecf8f59990cc923e923f553",
-        "calls": "95d12eb03f8f0fe880172b129118e850",
-        "notes": "4f2985287fc817d2c863f61e488a1b9b",
-        "relations": "ffe660237281454d0a0f5c2136f3ed2b",
-        "summaries": "ee7296423f920853c6cedc8216f6ab49",
-        "excerpts": "a6afdbed4b48c7821b04e71ef0b013af",
-        "node_excerpts": "6a771e73818632acfb3f1ebc673accd3",
+        "packs": "?",
+        "calls": "?",
+        "notes": "?",
+        "relations": "?",
+        "note_vectors": "?",
+        "summaries": "?",
+        "excerpts": "?",
+        "node_excerpts": "?",
     },
 }
 

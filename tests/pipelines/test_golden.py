@@ -55,19 +55,20 @@ EXACT = {
     "tokens": (1, "3d103c195a6edcf08d54f4cc4bc79097"),
     "suffixes": (1, "033164dca14a2876583397581ffe18bc"),
     "canaries": (1, "7ac8a70e6a44c638a00719fe47ccec91"),
-    "packs": (1, "c658015db06d6d0d11ab238257503637"),
-    "calls": (1, "6d40f417c0831d8e122623ffca78e2b8"),
-    "notes": (2, "ef093b48adbbce3e6b3b8bd16a55034d"),
+    "packs": (2, "c658015db06d6d0d11ab238257503637"),
+    "calls": (1, "?"),
+    "notes": (2, "?"),
     "relations": (1, "dfc4145e25d8213f8bf2028f1be2b802"),
-    "summaries": (2, "52ff83b9b949f1926cfbc0dcefe5a3fb"),
-    "excerpts": (1, "4578397c6379323c87f792e6d71b5d3d"),
-    "node_excerpts": (1, "5d9e24be751aa3ed3d69e8ef1a1b2b97"),
+    "summaries": (2, "?"),
+    "excerpts": (2, "4578397c6379323c87f792e6d71b5d3d"),
+    "node_excerpts": (2, "30e4e3cab29a7abdf0a1186d75a9c8f0"),
     "subset": (1, "3bb501b81dc004058d77e56f04864099"),
 }
 """Step -> version, hash of what it wrote."""
 
 NUMBERS = {
     "embed": (2, [338, 0.152779, 0.000404555]),
+    "note_vectors": (1, [6, 0.150126, 0.0212617]),
     "surprise": (1, [338, 5.89112, -0.0152836, 5.58563, -0.00835552, 0.090587, 0.000712217]),
     "denoise": (1, [445, 25.2742, 0.339739]),
     "semantic": (2, [445, 19.8472, -0.0243833]),
@@ -170,7 +171,7 @@ def placed(recipe, tmp_path_factory):
 CURATED = ("measure", "language", "pii", "perplexity", "quality", "contamination", "curate", "edits")
 """Steps of the bank with rules."""
 
-NOTED = ("packs", "calls", "notes", "relations", "summaries", "excerpts", "node_excerpts")
+NOTED = ("packs", "calls", "notes", "relations", "note_vectors", "summaries", "excerpts", "node_excerpts")
 """Steps of the bank with a language model that writes."""
 
 
@@ -251,6 +252,7 @@ def numbers(bank, step):
         return gate_numbers(bank)
     dataset, key, columns = {
         "embed": ("units", ("document", "ordinal"), ("embedding",)),
+        "note_vectors": ("notes", ("id",), ("vector",)),
         "surprise": ("units", ("document", "ordinal"), ("surprisal", "entropy", "bayesian_surprise")),
         "denoise": ("events", ("id",), ("denoised",)),
         "semantic": ("events", ("id",), ("same_as",)),
@@ -296,8 +298,8 @@ def test_exact_output_is_that_of_the_recorded_version(step, bank, elsewhere, ver
 
 
 @pytest.mark.parametrize("step", NUMBERS)
-def test_computed_output_is_near_that_of_the_recorded_version(step, bank, versions):
+def test_computed_output_is_near_that_of_the_recorded_version(step, bank, elsewhere, versions):
     version, recorded = NUMBERS[step]
-    output = numbers(bank, step)
+    output = numbers(mnemic.open_bank(elsewhere[step]["bank"]) if step in elsewhere else bank, step)
     assert versions[step] == version, f"record the output of version {versions[step]}: {output}"
     assert output == pytest.approx(recorded, rel=2e-3, abs=2e-5), f"raise the version of {step}, and record {output}"

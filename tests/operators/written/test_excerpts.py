@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnemic.errors import RecipeError
-from operators.written.excerpts import Excerpts
+from operators.written.excerpts import MOST_LEAVES, Excerpts
 from operators.written.mmr import BALANCE, LEAST_WORDS, choose, terms
 
 WORDS = st.sampled_from(["river", "stone", "light", "engine", "paper", "violet", "market", "of", "to", "a"])
@@ -110,6 +110,42 @@ def test_any_order_and_any_split_gives_the_same_rows(order):
     alone = [row for start in (0, 9, 18) for row in operator.excerpts(batch.slice(start, 9))[0].to_pylist()]
     for other in (shuffled, alone):
         assert sorted(other, key=lambda row: row["id"]) == expected
+
+
+def long_rows(events, leaves):
+    """A session of so many events of so many leaves each, and one leaf that is an event of its own."""
+    table, place = [], 0
+    base = {"document": "d", "tenant": "t", "session": "s", "start": 0, "end": 1}
+    for event in range(events):
+        for _ in range(leaves):
+            text = f"{TEXTS[place % 5]} Number {place} of {event}."
+            row = {"id": f"{place}", "level": "turn", "leaf": True, "first_unit": place, "end_unit": place + 1}
+            table.append({**base, **row, "text": text})
+            place += 1
+        row = {"id": f"e{event}", "level": "event", "leaf": False, "first_unit": place - leaves, "end_unit": place}
+        table.append({**base, **row, "text": ""})
+    row = {"id": f"{place}", "level": "event", "leaf": True, "first_unit": place, "end_unit": place + 1}
+    table.append({**base, **row, "text": "A lone zebra ran through seven villages."})
+    row = {"id": "session", "level": "session", "leaf": False, "first_unit": 0, "end_unit": place + 1, "text": ""}
+    return pa.RecordBatch.from_pylist([{**base, **row}, *table])
+
+
+def test_a_long_session_is_excerpted_from_its_events():
+    batch = long_rows(20, MOST_LEAVES // 16)
+    rows_of = {row["node"]: [one["event"] for one in row["sources"]] for row in excerpts_of(batch, words=40)}
+    below = {event for node, events in rows_of.items() if node != "session" for event in events}
+    assert {*rows_of["session"]} <= below | {f"{20 * (MOST_LEAVES // 16)}"} and len(rows_of) == 21
+    texts = {row["id"]: row["text"] for row in batch.to_pylist()}
+    ordered = sorted(below | {f"{20 * (MOST_LEAVES // 16)}"}, key=int)
+    assert rows_of["session"] == [ordered[place] for place in choose([texts[one] for one in ordered], 40)]
+    short = excerpts_of(long_rows(3, 9), words=40)[-1]
+    assert {one["event"] for one in short["sources"]} <= {str(place) for place in range(28)}
+    alone = Excerpts(words=40, levels=("session",)).excerpts(batch)[0].to_pylist()
+    assert len(alone) == 1 and alone[0]["text"], "without events it has leaves at equal distances"
+
+
+def excerpts_of(batch, words):
+    return Excerpts(words=words).excerpts(batch)[0].to_pylist()
 
 
 def test_only_the_levels_that_are_asked_for():

@@ -29,23 +29,27 @@ def leaves(documents):
     return pa.RecordBatch.from_pylist(rows, schema=pa.schema(FIELDS))
 
 
-def by_the_definition(documents, tokens):
+def cost(size):
+    return size // CHARACTERS_OF_A_TOKEN + TOKENS_OF_A_UNIT
+
+
+def by_the_definition(documents, tokens, rest):
     """The ids of the leaves of each pack, one leaf after the other."""
     packs = []
     for number, events in enumerate(documents):
         pack, filled, unit = [], 0, 0
+        left = sum(cost(size) for sizes in events for size in sizes)
         for sizes in events:
-            costs = [size // CHARACTERS_OF_A_TOKEN + TOKENS_OF_A_UNIT for size in sizes]
-            whole = sum(costs) <= tokens
-            if pack and filled + sum(costs) > tokens:
+            whole = sum(map(cost, sizes)) <= tokens
+            if pack and filled + sum(map(cost, sizes)) > tokens and filled + left > (1 + rest) * tokens:
                 packs.append(pack)
                 pack, filled = [], 0
-            for cost in costs:
-                if pack and not whole and filled + cost > tokens:
+            for size in sizes:
+                if pack and not whole and filled + cost(size) > tokens and filled + left > (1 + rest) * tokens:
                     packs.append(pack)
                     pack, filled = [], 0
                 pack.append(f"{number}.{unit}")
-                filled, unit = filled + cost, unit + 1
+                filled, unit, left = filled + cost(size), unit + 1, left - cost(size)
         packs += [pack] if pack else []
     return packs
 
@@ -56,14 +60,20 @@ DOCUMENTS = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(DOCUMENTS, st.integers(64, 400), st.integers(0, 4), st.randoms(use_true_random=False))
-def test_packs_are_those_of_the_definition_whatever_the_order(documents, tokens, context, random):
-    operator = Packs(tokens, context)
+@given(
+    DOCUMENTS,
+    st.integers(64, 400),
+    st.integers(0, 4),
+    st.sampled_from([0, 0.25, 0.5, 1]),
+    st.randoms(use_true_random=False),
+)
+def test_packs_are_those_of_the_definition_whatever_the_order(documents, tokens, context, rest, random):
+    operator = Packs(tokens, context, rest)
     batch = leaves(documents)
     packs, rejects = operator.pack(batch)
     rows = packs.to_pylist()
     assert rejects.num_rows == 0
-    assert [[unit["event"] for unit in row["units"]] for row in rows] == by_the_definition(documents, tokens)
+    assert [[unit["event"] for unit in row["units"]] for row in rows] == by_the_definition(documents, tokens, rest)
     for row in rows:
         assert [unit["n"] for unit in row["units"]] == list(range(len(row["units"])))
         first = int(row["units"][0]["event"].split(".")[1])
@@ -81,6 +91,16 @@ def test_packs_are_those_of_the_definition_whatever_the_order(documents, tokens,
         for pack in operator.pack(batch.filter(pa.compute.equal(batch["document"], document)))[0].to_pylist()
     ]
     assert alone == rows, "a pack depends on its own document alone"
+
+
+@settings(max_examples=60, deadline=None)
+@given(DOCUMENTS, st.integers(64, 400), st.sampled_from([0.25, 0.5, 1]))
+def test_a_rest_saves_packs_loses_no_leaf_and_is_never_exceeded(documents, tokens, rest):
+    with_rest, without = (Packs(tokens, 0, share).pack(leaves(documents))[0].to_pylist() for share in (rest, 0))
+    leaf_ids = [[unit["event"] for row in rows for unit in row["units"]] for rows in (with_rest, without)]
+    assert leaf_ids[0] == leaf_ids[1] and len(with_rest) <= len(without)
+    for row in with_rest:
+        assert row["tokens"] <= (1 + rest) * tokens or len(row["units"]) == 1
 
 
 def test_a_unit_has_its_speaker_and_its_place():
@@ -103,7 +123,7 @@ def test_nothing_gives_nothing():
     assert np.array(packs.schema.names).tolist() == Packs().output(pa.schema([])).names
 
 
-@pytest.mark.parametrize("setting", [{"tokens": 5}, {"context": -1}])
+@pytest.mark.parametrize("setting", [{"tokens": 5}, {"context": -1}, {"rest": 1.5}])
 def test_sizes_out_of_bounds_are_refused(setting):
     with pytest.raises(RecipeError, match="of packs is"):
         Packs(**setting)

@@ -1,0 +1,139 @@
+"""A bank of passages with `context` and one without, searched for whole documents and for the smallest rows, and peers.
+
+Banks are kept in `bench.places.CACHE`: a run finds those of the run before it, and builds what its code would make
+otherwise.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import mnemic
+from bench.places import CACHE
+from bench.report import Row
+from bench.written import passages as sets
+from bench.written.linear_rag import LinearRag
+from bench.written.passages import Passages, Scores
+from mnemic.bank import Bank
+
+DEPTHS = (2, 5)
+BOTH = "both, reciprocal ranks"
+LEVELS = {"whole documents": "session", "smallest rows": None}
+LEAVES = 40
+"""Rows that are asked for to have five documents."""
+
+BOUNDS = {"hotpotqa": (88.0, 92.0), "musique": (64.5, 68.0)}
+
+MILLISECONDS = 10.0
+"""Of a search, at most, for its links."""
+
+
+def build(passages: Passages, context: bool) -> Bank:
+    """A bank of the passages, every step with its defaults."""
+    folder = CACHE / "written"
+    folder.mkdir(parents=True, exist_ok=True)
+    bank = folder / f"{passages.name}-{'context' if context else 'bare'}"
+    source = {"kind": "folder", "path": str(sets.save(passages, folder)), "id_field": "id"}
+    recipe = {"name": passages.name, "bank": str(bank), "sources": [source]}
+    mnemic.build({**recipe, "context": {}} if context else recipe, engine="inline")
+    return mnemic.open_bank(bank)
+
+
+ROUNDS = 3
+"""Of each search; its time is the least of them, for there is always other work on a machine."""
+
+
+def searched(
+    bank: Bank, passages: Passages, level: str | None, ways: Sequence[bool]
+) -> list[tuple[list[list[int]], Scores]]:
+    """For each of ``ways``, links or none, the passages that a search gives for each question, best first, and its ms.
+
+    The ways take turns question by question, so that all of them meet the same other work.
+    """
+    questions = [question for question, _ in passages.questions]
+    vectors = bank.encoder.encode_queries(questions)
+    settings: dict[str, Any] = {"words": None, "k": LEAVES if level is None else max(DEPTHS), "level": level}
+    times = np.full((len(ways), len(questions)), np.inf)
+    orders: list[list[list[int]]] = [[] for _ in ways]
+    for attempt in range(ROUNDS):
+        for place, (question, vector) in enumerate(zip(questions, vectors, strict=True)):
+            for way, links in enumerate(ways):
+                start = time.perf_counter()
+                hits = bank.search(question, vector=vector, links=links, **settings)
+                times[way, place] = min(times[way, place], 1000 * (time.perf_counter() - start))
+                if attempt == 0:
+                    first = sorted(hits, key=lambda hit: (-hit.score, hit.id))
+                    orders[way].append(list(dict.fromkeys(int(hit.locator.rpartition("#")[2]) for hit in first)))
+    return list(zip(orders, times, strict=True))
+
+
+def measure_set(passages: Passages, quick: bool, depths: tuple[int, ...] = DEPTHS, bound: str = BOTH) -> list[Row]:
+    """``bound`` is the peer that the search without links must reach at the last of ``depths``."""
+    questions = [question for question, _ in passages.questions]
+    most, titled = depths[-1], any(passages.titles)
+    after = build(passages, context=True)
+    words = sets.bm25(passages.whole, questions)
+    meaning = sets.dense(after.encoder, passages.whole, questions)
+    orders: dict[str, Sequence[Sequence[int]]] = {
+        "BM25": sets.best(words, most),
+        "vectors of whole passages": sets.best(meaning, most),
+        BOTH: sets.best(sets.fused(meaning, words), most),
+    }
+    if titled and not quick:
+        peer = LinearRag(after.encoder, passages).scores(questions, meaning)
+        orders["LinearRAG's rule"] = sets.best(peer, most)
+    times: dict[str, Scores] = {}
+    for name, level in LEVELS.items():
+        ways = (False, True) if titled else (False,)
+        for links, (order, one) in zip(ways, searched(after, passages, level, ways), strict=True):
+            title = f"search, {name}{', links' if links else ''}"
+            orders[title], times[title] = order, one
+    if not quick:
+        before = build(passages, context=False)
+        for name, level in LEVELS.items():
+            orders[f"without context, {name}"] = searched(before, passages, level, (False,))[0][0]
+    shares = {name: {k: sets.recall(order, passages, k) for k in depths} for name, order in orders.items()}
+    _print(passages, shares, depths, times)
+    rows = []
+    for suffix, name, level in (("", "whole documents", "session"), ("_leaf", "smallest rows", None)):
+        bare, title = f"search, {name}", f"search, {name}, links"
+        metric = f"gold passages among the {most} best of {len(questions)} questions: "
+        value = 100 * float(shares[bare][most].mean())
+        must = 100 * float(shares[bound][most].mean()) if level else None
+        bare_id = f"{passages.name}_{most}{suffix}{'_bare' if titled else ''}"
+        rows.append(Row(bare_id, metric + bare, value, "%", must, must and must + 3, peer=bound))
+        if titled:
+            must, goal = BOUNDS[passages.name] if level else (None, None)
+            value = 100 * float(shares[title][most].mean())
+            rows.append(Row(f"{passages.name}_{most}{suffix}", metric + title, value, "%", must, goal, peer=bound))
+            slowest = [float(np.quantile(times[one], 0.95)) for one in (title, bare)]
+            metric = f"95th percentile of a search with links ({slowest[0]:.1f} ms) less that without, {name}"
+            links_id = f"{passages.name}_links_p95{suffix}"
+            rows.append(Row(links_id, metric, slowest[0] - slowest[1], "ms", MILLISECONDS, higher_is_better=False))
+    return rows
+
+
+def _print(
+    passages: Passages, shares: dict[str, dict[int, Scores]], depths: tuple[int, ...], times: dict[str, Scores]
+) -> None:
+    even = np.arange(len(passages.questions)) % 2 == 0
+    for name, one in shares.items():
+        figures = "   ".join(f"@{k} {100 * one[k].mean():5.1f}{_difference(one[k], shares[BOTH][k])}" for k in depths)
+        last = one[depths[-1]]
+        halves = f"even {100 * last[even].mean():5.1f} odd {100 * last[~even].mean():5.1f}"
+        speed = f"   {np.median(times[name]):.1f} ms, p95 {np.quantile(times[name], 0.95):.1f}" if name in times else ""
+        print(f"{passages.name:<10} {name:<34} {figures}   {halves}{speed}", flush=True)
+    for level in LEVELS:
+        bare, links = (f"search, {level}{suffix}" for suffix in ("", ", links"))
+        for half, here in (("all", even | ~even), ("odd", ~even)) if links in shares else ():
+            gain = _difference(shares[links][depths[-1]][here], shares[bare][depths[-1]][here])
+            print(f"{passages.name:<10} links against none, {level}, {half} questions: @{depths[-1]}{gain}", flush=True)
+
+
+def _difference(shares: Scores, peer: Scores) -> str:
+    low, high = sets.interval(shares - peer)
+    return f" ({100 * float((shares - peer).mean()):+.1f} [{100 * low:+.1f}, {100 * high:+.1f}])"

@@ -1,0 +1,113 @@
+"""Notes in the ranking of a search: they raise the rows that state them, and lead to rows that no signal found.
+
+A note is written as somebody would ask for it, with names in place of "I" and "she", so a question is often nearer to
+the note than to the turn. Notes are ranked by meaning and by words, and the rows that a note names get a share of its
+reciprocal rank. Of LoCoMo's development questions with GPT's facts as notes .25 was the best of .25, .35 and .5 on the
+even ones (evidence in 250, 500 and 1,000 words, summed); at 1 and above notes drown the turns (LOG.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from mnemic.arrays import Floats
+from mnemic.conditions import all_of
+from mnemic.dataset import Snapshot
+from mnemic.dataset.index import built, read_rows, search_text, search_vector
+from mnemic.quoting import one_of
+from mnemic.search.fusion import RANK_CONSTANT
+from mnemic.terminal import one_line
+
+VECTOR = "vector"
+"""Column of notes that the step `note_vectors` grows."""
+
+NOTED = 0.25
+"""Weight of a note's reciprocal rank for the rows that state it; a signal of the rows themselves has 1."""
+
+POOL = 200
+"""Notes that each signal gives."""
+
+LEADING = 50
+"""Best notes that lead to rows which no other signal found."""
+
+_COLUMNS = ("id", "tenant", "text", "subject", "attribute", "functional", "sources")
+_QUOTED = 60
+
+
+@dataclass(frozen=True)
+class RankedNotes:
+    """``rows`` are notes in the order of their ids, with the columns of `_COLUMNS`.
+
+    ``meaning`` and ``words`` are their ranks from 1 by these signals, float64 [n], infinite where one gives none.
+    """
+
+    rows: list[dict[str, Any]]
+    meaning: Floats
+    words: Floats
+
+    def events(self, place: int) -> list[str]:
+        """Ids of the rows of `events` that state the note at ``place``."""
+        return [source["event"] for source in self.rows[place]["sources"]]
+
+    def order(self, scores: Floats) -> list[int]:
+        """Places by falling ``scores`` float64 [n]; of equals the smaller id comes first."""
+        places: list[int] = np.argsort(-scores, kind="stable").tolist()
+        return places
+
+
+def can_rank(notes: Snapshot) -> bool:
+    """Whether a search can rank by these notes: there are some, and they have vectors."""
+    return VECTOR in notes.schema.names and notes.rows_of_manifest > 0
+
+
+def rank_notes(notes: Snapshot, query: str, vector: npt.NDArray[np.float32], where: str | None) -> RankedNotes:
+    """The notes that satisfy ``where``, the nearest to ``vector`` [d] and those with most words of ``query``."""
+    nearest = search_vector(notes, VECTOR, (), vector, POOL, where)["_rowid"].to_numpy()
+    worded = nearest[:0]
+    if "text" in built(notes):
+        worded = search_text(notes, "text", (), query, POOL, where)["_rowid"].to_numpy()
+    numbers = np.unique(np.concatenate([nearest, worded]))
+    rows = read_rows(notes, numbers, _COLUMNS).to_pylist()
+    by_id = sorted(range(len(rows)), key=lambda row: rows[row]["id"])
+    ordered = numbers[np.array(by_id, np.int64)]
+    return RankedNotes([rows[row] for row in by_id], _ranks(ordered, nearest), _ranks(ordered, worded))
+
+
+def _ranks(numbers: npt.NDArray[np.uint64], ranking: npt.NDArray[np.uint64]) -> Floats:
+    place = {number: rank for rank, number in enumerate(ranking.tolist(), start=1)}
+    return np.array([place.get(number, np.inf) for number in numbers.tolist()], np.float64)
+
+
+def raise_sources(
+    events: Snapshot, notes: RankedNotes, facts: pa.Table, scores: Floats, rows: str | None
+) -> tuple[pa.Table, Floats, dict[str, str]]:
+    """``facts`` [n] of rows of ``events`` with those that the best notes lead to; the scores of all; reasons by id.
+
+    ``scores`` float64 [n] are of the search. A row gets the share of the best note that names it, and is there only if
+    it satisfies ``rows``.
+    """
+    fused = 1.0 / (RANK_CONSTANT + notes.meaning) + 1.0 / (RANK_CONSTANT + notes.words)
+    best: dict[str, tuple[int, int]] = {}
+    for rank, place in enumerate(notes.order(fused), start=1):
+        for event in notes.events(place):
+            best.setdefault(event, (rank, place))
+    there = facts["id"].to_pylist()
+    missing = {event for event, (rank, _) in best.items() if rank <= LEADING} - {*there}
+    if missing:
+        names = [name for name in facts.schema.names if name != "_rowid"]
+        sought = all_of(rows, one_of("id", sorted(missing)))
+        others = pa.Table.from_batches(list(events.scan(names, sought, row_ids=True)), facts.schema).sort_by("_rowid")
+        facts = pa.concat_tables([facts, others])
+        there += others["id"].to_pylist()
+    shares = [NOTED / (RANK_CONSTANT + best[event][0]) if event in best else 0.0 for event in there]
+    reasons = {
+        event: f'note "{one_line(notes.rows[place]["text"], _QUOTED)}": rank {rank}'
+        for event, (rank, place) in best.items()
+    }
+    raised = np.append(scores, np.zeros(len(there) - len(scores))) + np.array(shares, np.float64)
+    return facts, raised, {event: reasons[event] for event in there if event in reasons}
