@@ -36,6 +36,7 @@ OWN = {
     "grep": "mnemic.command.grep",
     "trace": "mnemic.command.trace",
     "notes": "mnemic.command.notes",
+    "serve": "mnemic.command.serve",
     "show": "mnemic.command.show",
     "why": "mnemic.command.why",
     "diff": "mnemic.command.diff",

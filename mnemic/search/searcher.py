@@ -55,6 +55,12 @@ class Searcher:
         with fitting(self.view, "The recipe and the record of the encoder"):
             return TextEncoder.of_recipe(settings, fields)
 
+    def share_encoder(self, other: Searcher) -> None:
+        """Take the encoder that ``other`` has loaded, if it made the vectors of this release too."""
+        encoder = vars(other).get("encoder")
+        if encoder is not None and _embedding(self.view) == _embedding(other.view):
+            vars(self)["encoder"] = encoder
+
     @cached_property
     def probed(self) -> float:
         """The share of the vectors that a search without conditions looks at: of an index some partitions, else all."""
@@ -166,3 +172,8 @@ class Searcher:
             hits = [cut(hits[0], budget.words)]
         results = Results(reading_order(hits), self.probed if routed is None else routed.share)
         return without_worst(results, budget, count) if budget.dated and budget.fit == "within" else results
+
+
+def _embedding(view: View) -> tuple[Any, Any]:
+    """What makes the vectors of a release: the section of its recipe, and the fields as they were resolved."""
+    return view.release.recipe.get("embed"), view.record("embed").get("fields")

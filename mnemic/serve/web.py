@@ -1,0 +1,147 @@
+"""The routes of the HTTP server: actions, models and chats, tools, and the page that describes them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Route, Router
+
+from mnemic.serve.access import Access
+from mnemic.serve.actions import ACTIONS, Actions, Tracing
+from mnemic.serve.arguments import parsed, read
+from mnemic.serve.callers import Callers
+from mnemic.serve.chat import ChatRequest, Chats
+from mnemic.serve.current import CurrentBank
+from mnemic.serve.guard import BODY_BYTES, CALLER, RequestGuard
+from mnemic.serve.openapi import CONTENT_POLICY, document, page
+from mnemic.serve.refusals import Refused
+from mnemic.serve.speaker import models_of
+from mnemic.serve.tools import tool_server
+
+THREADS = 8
+"""Actions that run at once."""
+
+OPEN = ("/", "/docs", "/openapi.json", "/health")
+"""Paths that tell nothing of a bank."""
+
+
+def application(current: CurrentBank, callers: Callers, hosts: Collection[str]) -> RequestGuard:
+    """The whole HTTP server of a bank. ``hosts`` are the names, with ports, under which it may be asked."""
+    routes = _Routes(current)
+    router = Router(routes.all(), redirect_slashes=False, lifespan=routes.lifespan)
+    return RequestGuard(router, callers.access, hosts, OPEN, current.roots)
+
+
+class _Routes:
+    def __init__(self, current: CurrentBank) -> None:
+        self.current = current
+        self.actions, self.chats = Actions(current, Tracing()), Chats(current)
+        self.limiter = anyio.CapacityLimiter(THREADS)
+        server = tool_server(self.actions, lambda request: request.scope[CALLER], self.limiter)
+        self.tools = StreamableHTTPSessionManager(
+            server, json_response=True, stateless=True, max_request_body_size=BODY_BYTES
+        )
+
+    def all(self) -> list[Route]:
+        return [
+            *(Route(f"/v1/{name}", self.action, methods=["POST"], name=name) for name in ACTIONS),
+            Route("/v1/bank", self.bank, methods=["GET"]),
+            Route("/v1/models", self.models, methods=["GET"]),
+            Route("/v1/models/{model}", self.model, methods=["GET"]),
+            Route("/v1/chat/completions", self.chat, methods=["POST"]),
+            Route("/mcp", _Tools(self.tools), methods=["POST"]),
+            Route("/openapi.json", lambda _: JSONResponse(document()), methods=["GET"]),
+            Route("/docs", _page, methods=["GET"]),
+            Route("/", _page, methods=["GET"]),
+            Route("/health", lambda _: JSONResponse({"status": "ok"}), methods=["GET"]),
+        ]
+
+    @asynccontextmanager
+    async def lifespan(self, _: Any) -> AsyncIterator[None]:
+        async with self.tools.run():
+            try:
+                yield
+            finally:
+                self.chats.close()
+
+    async def action(self, request: Request) -> Response:
+        values = parsed(await _body(request))
+        name = request.scope["path"].removeprefix("/v1/")
+        answer = await anyio.to_thread.run_sync(self.actions.run, name, _caller(request), values, limiter=self.limiter)
+        return JSONResponse({**answer.data, "text": answer.text})
+
+    async def bank(self, request: Request) -> Response:
+        release = self.current.bank.release
+        return JSONResponse(
+            {"release": release.name, "created": release.created.isoformat(), "tenant": _caller(request).tenant}
+        )
+
+    async def models(self, request: Request) -> Response:
+        names = await self._names(request)
+        return JSONResponse({"object": "list", "data": [self._model(name) for name in names]})
+
+    async def model(self, request: Request) -> Response:
+        name = request.path_params["model"]
+        if name not in await self._names(request):
+            raise Refused(404, "There is no such model; /v1/models lists those that there are.")
+        return JSONResponse(self._model(name))
+
+    async def chat(self, request: Request) -> Response:
+        chat_request = read(ChatRequest, parsed(await _body(request)))
+        chat = await self.chats.start(chat_request, _caller(request))
+        if chat_request.stream:
+            return StreamingResponse(chat.events(self.current.roots), media_type="text/event-stream")
+        leaving = asyncio.create_task(_gone(request))
+        leaving.add_done_callback(lambda _: chat.speech.stopped.set())
+        try:
+            return JSONResponse(await chat.whole())
+        finally:
+            leaving.cancel()
+
+    async def _names(self, request: Request) -> list[str]:
+        return await anyio.to_thread.run_sync(models_of, self.current.bank, _caller(request), limiter=self.limiter)
+
+    def _model(self, name: str) -> dict[str, Any]:
+        created = int(self.current.bank.release.created.timestamp())
+        return {"id": name, "object": "model", "created": created, "owned_by": "mnemic"}
+
+
+class _Tools:
+    """The endpoint of the Model Context Protocol: each request is answered for itself, without a session."""
+
+    def __init__(self, manager: StreamableHTTPSessionManager) -> None:
+        self.manager = manager
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.manager.handle_request(scope, receive, send)
+
+
+def _caller(request: Request) -> Access:
+    access: Access = request.scope[CALLER]
+    return access
+
+
+async def _body(request: Request) -> bytes:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Refused(415, "The body of a request is JSON; send it with the header `Content-Type: application/json`.")
+    return await request.body()
+
+
+async def _gone(request: Request) -> None:
+    """Return when the client has left."""
+    with suppress(asyncio.CancelledError):
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+
+async def _page(_: Request) -> Response:
+    return HTMLResponse(page(), headers={"content-security-policy": CONTENT_POLICY})
