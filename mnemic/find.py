@@ -72,7 +72,7 @@ def locate(view: View, words: str, tenant: str | None = None) -> tuple[str, dict
                 raise _several(words, [one_line(place, 100) for place in places])
     if tenant is not None:
         raise BankError(
-            f"{shown(words)} is no id, file or locator of a document or event of yours; a search gives ids."
+            f"No document or event of yours has {shown(words)} as its id, its file or its locator; a search gives ids."
         )
     raise BankError(
         f"{shown(words)} is no id of {view.path}, and no document or reject there has such a file or locator. "

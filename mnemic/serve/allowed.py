@@ -74,10 +74,11 @@ class AllowedMemories:
         stale = bank.stale()
         whole, narrowed, others = [], [], []
         for info in of_models(bank.memories()):
-            if info.name not in stale and (alone or (taught and info.kind in KINDS)):
-                whole.append(info.name)
-            elif is_known(info.kind) and getattr(kind(info.kind), "narrows", False):
+            narrows = is_known(info.kind) and getattr(kind(info.kind), "narrows", False)
+            if narrows and not alone:
                 narrowed.append(info.name)
+            elif info.name not in stale and (alone or (taught and info.kind in KINDS)):
+                whole.append(info.name)
             else:
                 others.append(info.name)
         return cls(tuple(whole), tuple(narrowed), tuple(others), alone)

@@ -87,7 +87,7 @@ class RequestGuard:
             try:
                 body = await self._body(scope, receive)
                 scope["app"] = self.application  # then a route raises what it refuses
-                await self.application(scope, _replayed(body, receive), sending)
+                await self.application(scope, replayed(body, receive), sending)
             finally:
                 self._running -= 1
         except _Gone:
@@ -154,7 +154,7 @@ class _Gone(Exception):
     """The client has left before its request was whole."""
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
+def replayed(body: bytes, receive: Receive) -> Receive:
     """What gives the body as one message, and then what comes after it."""
     waiting = [body]
 
@@ -168,8 +168,8 @@ def _answer(refusal: Refusal) -> Any:
     headers: dict[str, str] = {} if refusal.retry is None else {"retry-after": str(refusal.retry)}
     if refusal.status == 401:
         headers["www-authenticate"] = 'Bearer realm="mnemic"'
-    if refusal.status in (408, 413):
-        headers["connection"] = "close"  # the rest of the body is not read
+    if refusal.status == 408:
+        headers["connection"] = "close"
     return JSONResponse(refusal.body, refusal.status, headers)
 
 

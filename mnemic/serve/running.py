@@ -68,7 +68,7 @@ class HttpServer:
             timeout_graceful_shutdown=GRACE,
         )
         self.server = uvicorn.Server(config)
-        logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # a client's faults are no lines of the log
+        _quiet()
 
     @property
     def address(self) -> str:
@@ -93,6 +93,7 @@ class HttpServer:
 def serve_stdio(current: CurrentBank, access: Access) -> None:
     """Serve the tools on standard input and output until the input ends."""
     actions = Actions(current, Tracing())
+    _quiet()
 
     async def serve() -> None:
         server = tool_server(actions, lambda _: access, anyio.CapacityLimiter(4))
@@ -137,6 +138,12 @@ class _Lines:
             line = self.stream.readline(LONGEST_LINE)
         log("a message on standard input is too long, and is left out")
         return "\n"
+
+
+def _quiet() -> None:
+    """Let the libraries write no log: faults of clients are none of it, and ours are written by `refusal_of`."""
+    for name in ("uvicorn", "mcp"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _warm(current: CurrentBank) -> None:

@@ -20,7 +20,7 @@ from mnemic.serve.arguments import parsed, read
 from mnemic.serve.callers import Callers
 from mnemic.serve.chat import ChatRequest, Chats
 from mnemic.serve.current import CurrentBank
-from mnemic.serve.guard import BODY_BYTES, CALLER, RequestGuard
+from mnemic.serve.guard import BODY_BYTES, CALLER, RequestGuard, replayed
 from mnemic.serve.openapi import CONTENT_POLICY, document, page
 from mnemic.serve.refusals import Refused
 from mnemic.serve.speaker import models_of
@@ -121,7 +121,20 @@ class _Tools:
         self.manager = manager
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await self.manager.handle_request(scope, receive, send)
+        body = await _body(Request(scope, receive))
+        if not _is_call(parsed(body)):
+            raise Refused(400, "The body is no request of JSON-RPC 2.0; send one object with jsonrpc, id and method.")
+        await self.manager.handle_request(scope, replayed(body, receive), send)
+
+
+def _is_call(message: Any) -> bool:
+    """Whether it is a request or a notification of JSON-RPC; the SDK says of others more than a sentence."""
+    if not isinstance(message, dict) or message.get("jsonrpc") != "2.0" or not isinstance(message.get("method"), str):
+        return False
+    number = message.get("id", 0)
+    return (
+        isinstance(number, int | str) and not isinstance(number, bool) and isinstance(message.get("params", {}), dict)
+    )
 
 
 def _caller(request: Request) -> Access:

@@ -29,7 +29,9 @@ def server(two_tenants: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def callers(server: Any) -> Iterator[dict[str, httpx.Client]]:
     """A client of HTTP for each tenant."""
     clients = {
-        tenant: httpx.Client(base_url=server.address, headers={"Authorization": f"Bearer {token}"}, timeout=60)
+        tenant: httpx.Client(
+            base_url=server.address, headers={"Authorization": f"Bearer {token}"}, timeout=60, verify=False
+        )
         for tenant, token in TOKENS.items()
     }
     yield clients

@@ -69,7 +69,7 @@ def test_readers_in_many_threads_get_equal_answers(callers, two_tenants):
 
 
 def test_the_page_describes_each_path_and_asks_nobody(server):
-    document = httpx.get(f"{server.address}/openapi.json").json()
+    document = httpx.get(f"{server.address}/openapi.json", verify=False).json()
     assert document["openapi"].startswith("3.1")
     assert {"/v1/search", "/v1/why", "/v1/trace", "/v1/remember", "/v1/chat/completions"} <= set(document["paths"])
     search = document["components"]["schemas"]["SearchArguments"]
@@ -78,7 +78,7 @@ def test_the_page_describes_each_path_and_asks_nobody(server):
         for operation in methods.values():
             for content in operation.get("requestBody", {}).get("content", {}).values():
                 assert content["schema"]["$ref"].rpartition("/")[2] in document["components"]["schemas"]
-    answer = httpx.get(f"{server.address}/docs")
+    answer = httpx.get(f"{server.address}/docs", verify=False)
     assert all(path in answer.text for path in document["paths"]) and "<script" not in answer.text
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     for outside in ("src=", "@import", "url("):
@@ -89,7 +89,7 @@ def test_the_document_is_openapi(server):
     """By the JSON schema of requests: each example of the page is a request that its schema takes."""
     import jsonschema
 
-    document = httpx.get(f"{server.address}/openapi.json").json()
+    document = httpx.get(f"{server.address}/openapi.json", verify=False).json()
     examples = 0
     for methods in document["paths"].values():
         for operation in methods.values():
@@ -106,7 +106,7 @@ def test_a_server_needs_a_token_and_a_bank_of_several_tenants_a_tenant(two_tenan
     good = "g" * 30
     with pytest.raises(AccessError, match="needs a token"):
         Callers(bank, None, None, "north")
-    with pytest.raises(mnemic.MnemicError, match="2 tenants .north, south., and nobody may see all"):
+    with pytest.raises(mnemic.MnemicError, match=r"2 tenants \(north, south\), and nobody may see all"):
         Callers(bank, None, good, None)
     with pytest.raises(mnemic.MnemicError, match="no document of the tenant 'nort'"):
         Callers(bank, None, good, "nort")
@@ -150,7 +150,7 @@ def test_a_new_release_is_answered_without_a_restart(tmp_path):
     with served(recipe["bank"], write_tokens(tmp_path / "tokens.txt")) as running:
         encoder = running.current.bank.encoder
         before = running.current.bank
-        with httpx.Client(base_url=running.address, headers=headers, timeout=30) as client:
+        with httpx.Client(base_url=running.address, headers=headers, timeout=30, verify=False) as client:
             ask = {"query": "a walrus plays the zither"}
             first = client.post("/v1/search", json=ask).json()
             assert "walrus" not in first["text"]
