@@ -103,8 +103,7 @@ class Actions:
 
 def _search(bank: Bank, access: Access, arguments: SearchArguments, _: Tracing) -> ActionAnswer:
     where: list[Any] = [_mine(access, arguments), arguments.where]
-    limits = {"words": arguments.words, "k": arguments.k, "level": arguments.level}
-    results = bank.search(arguments.query, where=where, **limits)
+    results = bank.search(arguments.query, arguments.words, arguments.k, where, arguments.level)
     data = {"release": bank.release.name, "words": results.words, "hits": [_hit(hit) for hit in results]}
     return ActionAnswer(cast(dict[str, Any], as_json(data)), results.text() or "Nothing was found.")
 

@@ -19,7 +19,7 @@ MOST_CONNECTIONS = 256
 HEAD_BYTES = 32 << 10
 
 
-class TimedConnection(H11Protocol):
+class TimedConnection(H11Protocol):  # type: ignore[misc]
     """HTTP 1.1 of uvicorn, with limits of time and of number."""
 
     head_seconds: ClassVar[float] = HEAD_SECONDS

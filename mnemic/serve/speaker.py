@@ -130,10 +130,10 @@ class Speaker:
         if memories and allowed.alone:
             bank.attach(model, list(memories), tokenizer=tokenizer, strict=True)
         elif memories:
-            narrow = {"where": {"tenant": access.tenant}} if memories[0] in allowed.narrowed else {}
+            where = {"tenant": access.tenant} if memories[0] in allowed.narrowed else None
             # A weight that is tuned on the documents of all would be learnt of theirs.
-            weight = WEIGHT_WITHOUT_VALIDATION if narrow else None
-            bank.attach(model, list(memories), weight, tokenizer, strict=True, **narrow)
+            weight = WEIGHT_WITHOUT_VALIDATION if where else None
+            bank.attach(model, list(memories), weight, tokenizer, where=where, strict=True)
         self._attached = key
 
 

@@ -146,7 +146,7 @@ async def _body(request: Request) -> bytes:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise Refused(415, "The body of a request is JSON; send it with the header `Content-Type: application/json`.")
-    return await request.body()
+    return bytes(await request.body())
 
 
 async def _gone(request: Request) -> None:
