@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -15,12 +17,12 @@ from typing import Any, cast
 from mnemic import languagemodel
 from mnemic.bank import Bank
 from mnemic.command.why import explanation
-from mnemic.errors import QueryError
+from mnemic.errors import BankError
 from mnemic.find import locate
 from mnemic.search import Hit
 from mnemic.serve.access import Access
 from mnemic.serve.arguments import (
-    Arguments,
+    CallArguments,
     Narrowing,
     RememberArguments,
     SearchArguments,
@@ -31,6 +33,9 @@ from mnemic.serve.arguments import (
 from mnemic.serve.current import CurrentBank
 from mnemic.serve.refusals import Refused
 from mnemic.terminal import plain
+
+A_MINUTE = 120
+"""Calls of a tenant that remember."""
 
 _FACTS = ("id", "document", "source", "locator", "collection", "session", "level", "start", "end", "time", "speakers")
 _MORE = ("text", "words", "score", "similarity", "reason", "metadata")
@@ -53,8 +58,8 @@ class Action:
 
     name: str
     summary: str
-    arguments: type[Arguments]
-    run: Callable[[Bank, Access, Any, Tracing], ActionAnswer]
+    arguments: type[CallArguments]
+    run: Callable[[Bank, Access, Any, ActionState], ActionAnswer]
     writes: bool = False
 
     def schema(self) -> dict[str, Any]:
@@ -62,12 +67,28 @@ class Action:
         return self.arguments.model_json_schema()
 
 
-class Tracing:
-    """One trace at a time: the tokenizer is loaded once, and its state is not for several threads."""
+class ActionState:
+    """What the actions of all callers share: one trace at a time, and how often each tenant has remembered.
+
+    The tokenizer of traces is loaded once, and its state is not for several threads.
+    """
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.tracing = threading.Lock()
         self._tokenizer: tuple[str, Any] | None = None
+        self._pacing = threading.Lock()
+        self._remembered: dict[str, deque[float]] = {}
+
+    def pace(self, tenant: str) -> None:
+        """Count a call that remembers. Raises `Refused` for one more than `A_MINUTE`."""
+        now = time.monotonic()
+        with self._pacing:
+            times = self._remembered.setdefault(tenant, deque())
+            while times and times[0] < now - 60:
+                times.popleft()
+            if len(times) >= A_MINUTE:
+                raise Refused(429, f"{A_MINUTE} calls a minute are remembered; put turns into one call, or wait.", 60)
+            times.append(now)
 
     def tokenizer(self, bank: Bank) -> Any:
         """That of the recipe's language model; None where `Bank.trace` is to say what is missing."""
@@ -90,7 +111,7 @@ class Actions:
     """The actions on the newest release of ``current``."""
 
     current: CurrentBank
-    tracing: Tracing
+    shared: ActionState
 
     def run(self, name: str, access: Access, values: Any) -> ActionAnswer:
         """What the action ``name`` answers to ``values``, parsed JSON. Raises `MnemicError`."""
@@ -98,17 +119,17 @@ class Actions:
             raise Refused(404, f"There is no action of that name; there are {', '.join(ACTIONS)}.")
         action = ACTIONS[name]
         arguments = read(action.arguments, values)
-        return self.current.answer(lambda bank: action.run(bank, access, arguments, self.tracing))
+        return self.current.answer(lambda bank: action.run(bank, access, arguments, self.shared))
 
 
-def _search(bank: Bank, access: Access, arguments: SearchArguments, _: Tracing) -> ActionAnswer:
+def _search(bank: Bank, access: Access, arguments: SearchArguments, _: ActionState) -> ActionAnswer:
     where: list[Any] = [_mine(access, arguments), arguments.where]
     results = bank.search(arguments.query, arguments.words, arguments.k, where, arguments.level)
     data = {"release": bank.release.name, "words": results.words, "hits": [_hit(hit) for hit in results]}
     return ActionAnswer(cast(dict[str, Any], as_json(data)), results.text() or "Nothing was found.")
 
 
-def _why(bank: Bank, access: Access, arguments: WhyArguments, _: Tracing) -> ActionAnswer:
+def _why(bank: Bank, access: Access, arguments: WhyArguments, _: ActionState) -> ActionAnswer:
     kind, row = locate(bank.view, arguments.id, access.tenant)
     facts = explanation(bank, kind, row)
     story = plain(facts.pop("story"))
@@ -116,10 +137,10 @@ def _why(bank: Bank, access: Access, arguments: WhyArguments, _: Tracing) -> Act
     return ActionAnswer(cast(dict[str, Any], as_json(data)), story)
 
 
-def _trace(bank: Bank, access: Access, arguments: TraceArguments, tracing: Tracing) -> ActionAnswer:
-    with tracing.lock:
+def _trace(bank: Bank, access: Access, arguments: TraceArguments, shared: ActionState) -> ActionAnswer:
+    with shared.tracing:
         where = _mine(access, arguments)
-        trace = bank.trace(arguments.text, where, limit=arguments.limit, tokenizer=tracing.tokenizer(bank))
+        trace = bank.trace(arguments.text, where, limit=arguments.limit, tokenizer=shared.tokenizer(bank))
     data = trace.as_json()
     del data["text"]
     lines = [f"{trace.covered:.0%} of the text stand in the memory word for word, in {len(trace)} spans."]
@@ -129,8 +150,8 @@ def _trace(bank: Bank, access: Access, arguments: TraceArguments, tracing: Traci
     return ActionAnswer(cast(dict[str, Any], as_json(data)), plain("\n".join(lines)))
 
 
-def _remember(bank: Bank, access: Access, arguments: RememberArguments, _: Tracing) -> ActionAnswer:
-    remember = getattr(bank, "remember", None)
+def _remember(bank: Bank, access: Access, arguments: RememberArguments, shared: ActionState) -> ActionAnswer:
+    remember: Callable[..., list[str]] | None = getattr(bank, "remember", None)
     if remember is None:
         raise Refused(501, "This version of mnemic cannot remember yet; add a source to the recipe and build the bank.")
     what: Any = arguments.text
@@ -138,9 +159,14 @@ def _remember(bank: Bank, access: Access, arguments: RememberArguments, _: Traci
         what = [
             {name: value for name, value in turn.model_dump().items() if value is not None} for turn in arguments.turns
         ]
-    named = {"speaker": arguments.speaker, "time": _moment(arguments.time), "key": arguments.key}
-    ids = remember(what, tenant=access.tenant or None, **named)
-    data = {"release": bank.release.name, "ids": list(ids)}
+    shared.pace(access.tenant)
+    try:
+        ids = remember(
+            what, tenant=access.tenant or None, speaker=arguments.speaker, time=arguments.time, key=arguments.key
+        )
+    except BankError as error:  # as much waits as may wait
+        raise Refused(429, str(error), 60) from error
+    data = {"release": bank.release.name, "ids": ids}
     return ActionAnswer(data, f"Remembered under {', '.join(data['ids'])}.")
 
 
@@ -185,15 +211,6 @@ def _mine(access: Access, arguments: Narrowing) -> dict[str, Any]:
 
 def _hit(hit: Hit) -> dict[str, Any]:
     return {name: getattr(hit, name) for name in (*_FACTS, *_MORE)}
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise QueryError("The time is none; write it as 2026-01-31T09:30.") from None
 
 
 def as_json(value: Any) -> Any:

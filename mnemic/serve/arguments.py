@@ -21,13 +21,13 @@ _NAME = Annotated[str, Field(max_length=500)]
 _NAMES = Annotated[list[_NAME], Field(min_length=1, max_length=100)]
 
 
-class Arguments(BaseModel):
+class CallArguments(BaseModel):
     """Nothing is guessed: names that are not listed and values of another type are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Narrowing(Arguments):
+class Narrowing(CallArguments):
     """The documents that are looked at, of the caller's own."""
 
     source: _NAME | _NAMES | None = Field(None, description="only of this source, or of these")
@@ -61,7 +61,7 @@ class SearchArguments(Narrowing):
         return super().named() | {name: value for name, value in values.items() if value is not None}
 
 
-class WhyArguments(Arguments):
+class WhyArguments(CallArguments):
     id: Annotated[str, Field(min_length=1, max_length=1_000)] = Field(
         description="id of a document or an event, or a file or locator; a part that is of one alone is enough"
     )
@@ -74,17 +74,17 @@ class TraceArguments(Narrowing):
     limit: int = Field(5, ge=0, le=50, description="documents that are named of each span")
 
 
-class Turn(Arguments):
+class TurnArguments(CallArguments):
     text: Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)]
     speaker: _NAME | None = Field(None, description="who says it")
     time: Annotated[str, Field(max_length=64)] | None = Field(None, description="when, as ISO 8601")
 
 
-class RememberArguments(Arguments):
+class RememberArguments(CallArguments):
     text: Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)] | None = Field(
         None, description="what is to be remembered, as one text"
     )
-    turns: Annotated[list[Turn], Field(min_length=1, max_length=1_000)] | None = Field(
+    turns: Annotated[list[TurnArguments], Field(min_length=1, max_length=1_000)] | None = Field(
         None, description="or the turns of a conversation, in their order"
     )
     speaker: _NAME | None = Field(None, description="who says the text, or the turns without a speaker of their own")

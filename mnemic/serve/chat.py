@@ -15,7 +15,7 @@ from pydantic import Field
 
 from mnemic.bank import Bank
 from mnemic.serve.access import Access
-from mnemic.serve.arguments import LONGEST_TEXT, Arguments
+from mnemic.serve.arguments import LONGEST_TEXT, CallArguments
 from mnemic.serve.current import CurrentBank
 from mnemic.serve.refusals import Refused, refusal_of
 from mnemic.serve.speaker import Speaker, Speech, Wording, memories_of
@@ -25,14 +25,17 @@ WAITING = 8
 _END = None
 
 
-class Part(Arguments):
+class MessagePart(CallArguments):
     type: Literal["text"]
     text: Annotated[str, Field(max_length=LONGEST_TEXT)]
 
 
-class ChatMessage(Arguments):
+class ChatMessage(CallArguments):
     role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[str, Field(max_length=LONGEST_TEXT)] | Annotated[list[Part], Field(min_length=1, max_length=100)]
+    content: (
+        Annotated[str, Field(max_length=LONGEST_TEXT)]
+        | Annotated[list[MessagePart], Field(min_length=1, max_length=100)]
+    )
     name: Annotated[str, Field(max_length=200)] | None = None
 
     @property
@@ -42,12 +45,12 @@ class ChatMessage(Arguments):
         return "system" if self.role == "developer" else self.role, text
 
 
-class StreamOptions(Arguments):
+class StreamOptions(CallArguments):
     include_usage: bool = False
     include_obfuscation: bool = False
 
 
-class ChatRequest(Arguments):
+class ChatRequest(CallArguments):
     """Fields of OpenAI's that would change the answer, and are not here, are refused."""
 
     model: Annotated[str, Field(min_length=1, max_length=300)] = Field(description="one that /v1/models lists")
@@ -94,14 +97,14 @@ class Chats:
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def start(self, request: ChatRequest, access: Access) -> Chat:
+    async def start(self, request: ChatRequest, access: Access) -> ChatAnswer:
         """The chat once its first token can come. Raises `MnemicError` for what cannot be answered."""
         bank = self.current.bank
         memories = await asyncio.to_thread(memories_of, bank, access, request.model)
         if self._waiting >= WAITING:
             raise Refused(503, "As many answers as the server gives one after the other are waited for; try later.", 5)
         self._waiting += 1
-        chat = Chat(request, bank, memories)
+        chat = ChatAnswer(request, bank, memories)
         loop = asyncio.get_running_loop()
         future = loop.run_in_executor(self._thread, chat.run, self._speaker, access)
         future.add_done_callback(lambda _: self._over(chat))
@@ -112,12 +115,12 @@ class Chats:
             raise
         return chat
 
-    def _over(self, chat: Chat) -> None:
+    def _over(self, chat: ChatAnswer) -> None:
         self._waiting -= 1
         chat.put(_END)
 
 
-class Chat:
+class ChatAnswer:
     """One answer that is being given."""
 
     def __init__(self, request: ChatRequest, bank: Bank, memories: Sequence[str]) -> None:

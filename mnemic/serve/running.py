@@ -16,7 +16,7 @@ from mcp.server.stdio import stdio_server
 from mnemic.bank import Bank
 from mnemic.errors import MnemicError, RecipeError
 from mnemic.serve.access import Access
-from mnemic.serve.actions import Actions, Tracing
+from mnemic.serve.actions import Actions, ActionState
 from mnemic.serve.callers import Callers
 from mnemic.serve.connections import HEAD_BYTES, TimedConnection
 from mnemic.serve.current import CurrentBank
@@ -92,7 +92,7 @@ class HttpServer:
 
 def serve_stdio(current: CurrentBank, access: Access) -> None:
     """Serve the tools on standard input and output until the input ends."""
-    actions = Actions(current, Tracing())
+    actions = Actions(current, ActionState())
     _quiet()
 
     async def serve() -> None:

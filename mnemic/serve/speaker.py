@@ -45,9 +45,9 @@ class Wording:
 
 @dataclass
 class Speech:
-    """An answer that is being given. ``heard`` gets each piece; ``stopped`` ends it early."""
+    """An answer that is being given. ``hear`` gets each piece; ``stopped`` ends it early."""
 
-    heard: Callable[[str], None]
+    hear: Callable[[str], None]
     stopped: threading.Event = field(default_factory=threading.Event)
     prompt_tokens: int = 0
     tokens: int = 0
@@ -89,7 +89,7 @@ class Speaker:
             )
         speech.prompt_tokens = ids.shape[1]
         began()
-        writer = _Writer(tokenizer, stop, speech)
+        writer = _AnswerWriter(tokenizer, stop, speech)
         sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
         if wording.temperature > 0:
             sampling = {"do_sample": True, "temperature": wording.temperature, "top_p": wording.top_p, "top_k": 0}
@@ -216,7 +216,7 @@ def _without(signs: Sequence[str], text: str) -> str:
     return text
 
 
-class _Writer:
+class _AnswerWriter:
     """Takes tokens from `generate` and gives whole pieces of text on, up to the first stop."""
 
     def __init__(self, tokenizer: Any, stop: Sequence[str], speech: Speech) -> None:
@@ -224,7 +224,7 @@ class _Writer:
         self.stop = [one for one in stop if one]
         self.longest = max(map(len, self.stop), default=1)
         self.ids: list[int] = []
-        self.text, self.given = "", 0
+        self.text, self.sent = "", 0
         self.prompt, self.ended = True, False
         self.until = time.monotonic() + SECONDS
 
@@ -236,7 +236,7 @@ class _Writer:
         self.ids += value.reshape(-1).tolist()
         self.speech.tokens = len(self.ids)
         self.text = self.tokenizer.decode(self.ids, skip_special_tokens=True)
-        places = [place for one in self.stop if (place := self.text.find(one, max(self.given - self.longest, 0))) >= 0]
+        places = [place for one in self.stop if (place := self.text.find(one, max(self.sent - self.longest, 0))) >= 0]
         if places:
             self.text, self.ended, self.speech.reason = self.text[: min(places)], True, "stop"
         elif self.text.endswith("\ufffd"):  # the first bytes of a letter
@@ -261,6 +261,6 @@ class _Writer:
         return torch.full((ids.shape[0],), over, dtype=torch.bool, device=ids.device)
 
     def _give(self, end: int) -> None:
-        if end > self.given:
-            self.speech.heard(self.text[self.given : end])
-            self.given = end
+        if end > self.sent:
+            self.speech.hear(self.text[self.sent : end])
+            self.sent = end

@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route, Router
 
 from mnemic.serve.access import Access
-from mnemic.serve.actions import ACTIONS, Actions, Tracing
+from mnemic.serve.actions import ACTIONS, Actions, ActionState
 from mnemic.serve.arguments import parsed, read
 from mnemic.serve.callers import Callers
 from mnemic.serve.chat import ChatRequest, Chats
@@ -43,7 +43,7 @@ def application(current: CurrentBank, callers: Callers, hosts: Collection[str]) 
 class _Routes:
     def __init__(self, current: CurrentBank) -> None:
         self.current = current
-        self.actions, self.chats = Actions(current, Tracing()), Chats(current)
+        self.actions, self.chats = Actions(current, ActionState()), Chats(current)
         self.limiter = anyio.CapacityLimiter(THREADS)
         server = tool_server(self.actions, lambda request: request.scope[CALLER], self.limiter)
         self.tools = StreamableHTTPSessionManager(
