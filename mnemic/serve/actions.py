@@ -10,9 +10,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, cast
+
+from anyio import CapacityLimiter, to_thread
 
 from mnemic import languagemodel
 from mnemic.bank import Bank
@@ -34,6 +36,8 @@ from mnemic.serve.current import CurrentBank
 from mnemic.serve.refusals import Refused
 from mnemic.terminal import plain
 
+THREADS = 8
+"""Actions that run at once."""
 A_MINUTE = 120
 """Calls of a tenant that remember."""
 
@@ -108,10 +112,20 @@ def languagemodel_of(bank: Bank) -> str | None:
 
 @dataclass(frozen=True)
 class Actions:
-    """The actions on the newest release of ``current``."""
+    """The actions on the newest release of ``current``.
+
+    `answer` runs them in threads, traces in one of their own: those that wait for it keep no thread from a search.
+    """
 
     current: CurrentBank
     shared: ActionState
+    threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(THREADS))
+    tracing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
+
+    async def answer(self, name: str, access: Access, values: Any) -> ActionAnswer:
+        """`run` in a thread."""
+        limiter = self.tracing if name == "trace" else self.threads
+        return await to_thread.run_sync(self.run, name, access, values, limiter=limiter)
 
     def run(self, name: str, access: Access, values: Any) -> ActionAnswer:
         """What the action ``name`` answers to ``values``, parsed JSON. Raises `MnemicError`."""

@@ -9,8 +9,9 @@ from pathlib import Path
 from mnemic.bank import Bank
 from mnemic.errors import RecipeError
 from mnemic.serve.access import VARIABLE, Access, AccessError, TokenTable
-from mnemic.serve.allowed import only_tenant
+from mnemic.serve.allowed import only_tenant, tenants_of
 from mnemic.serve.refusals import log
+from mnemic.terminal import one_line
 
 
 class Callers:
@@ -32,6 +33,10 @@ class Callers:
         self._own = self._bound(TokenTable.of_token(token, None)) if token else {}
         self._state = self._stamp()
         self._read = self._bound(TokenTable.read(self._file)) if self._file else {}
+        strangers = sorted(set(self._read.values()) - set(tenants_of(bank)))
+        if strangers:
+            named = ", ".join(one_line(one, 60) for one in strangers[:8])
+            log(f"there are tokens for tenants of whom the bank has no document yet: {named}")
 
     def __len__(self) -> int:
         return len(self._own) + len(self._read)

@@ -24,8 +24,7 @@ LOCAL_SECONDS, REMOTE_SECONDS = 0.4, 4.0
 class CurrentBank:
     """The bank at ``path``: its newest release, or for ever the one called ``release``.
 
-    ``follow`` begins to look for new releases, ``stop`` ends it. ``changed`` is called with each new bank, in the
-    thread that looks.
+    ``follow`` begins to look for new releases, ``stop`` ends it.
     """
 
     def __init__(self, path: str, release: str | None = None) -> None:
@@ -35,7 +34,6 @@ class CurrentBank:
         self._looking = threading.Lock()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
-        self.changed: list[Callable[[Bank], None]] = []
 
     @property
     def bank(self) -> Bank:
@@ -86,8 +84,6 @@ class CurrentBank:
             fresh = Bank(self._bank.store, newest)
             fresh._searcher.share_encoder(self._bank._searcher)
             _warm(fresh)
-            for tell in self.changed:
-                tell(fresh)
             self._bank, self._seen = fresh, version
         log(f"serving release {newest.name}")
         return True

@@ -96,7 +96,7 @@ def serve_stdio(current: CurrentBank, access: Access) -> None:
     _quiet()
 
     async def serve() -> None:
-        server = tool_server(actions, lambda _: access, anyio.CapacityLimiter(4))
+        server = tool_server(actions, lambda _: access)
         async with _streams() as (reading, writing):
             await server.run(reading, writing, server.create_initialization_options())
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import anyio.to_thread
 from mcp.server.lowlevel import Server
 from mcp_types import (
     CallToolRequestParams,
@@ -32,13 +31,8 @@ INSTRUCTIONS = (
 )
 
 
-def tool_server(
-    actions: Actions, access: Callable[[Any], Access | None], limiter: anyio.CapacityLimiter
-) -> Server[Any]:
-    """A server of `ACTIONS`. ``access`` gives the `Access` of a request: that of HTTP, or None for standard input.
-
-    Calls run in threads, as many at once as ``limiter`` lets.
-    """
+def tool_server(actions: Actions, access: Callable[[Any], Access | None]) -> Server[Any]:
+    """A server of `ACTIONS`. ``access`` gives the `Access` of a request: that of HTTP, or None for standard input."""
 
     async def list_tools(_: Any, __: PaginatedRequestParams | None) -> ListToolsResult:
         return ListToolsResult(tools=_TOOLS)
@@ -51,7 +45,7 @@ def tool_server(
             values: Mapping[str, Any] = params.arguments or {}
             if len(json.dumps(values)) > _LARGEST:
                 raise Refused(413, f"The arguments of a call have at most {_LARGEST:,} bytes; send less at once.")
-            answer = await anyio.to_thread.run_sync(actions.run, params.name, caller, values, limiter=limiter)
+            answer = await actions.answer(params.name, caller, values)
         except Exception as error:
             refusal = refusal_of(error, actions.current.roots)
             return CallToolResult(content=[TextContent(type="text", text=refusal.sentence)], is_error=True)

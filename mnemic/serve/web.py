@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-import anyio
-import anyio.to_thread
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
@@ -26,9 +24,6 @@ from mnemic.serve.refusals import Refused
 from mnemic.serve.speaker import models_of
 from mnemic.serve.tools import tool_server
 
-THREADS = 8
-"""Actions that run at once."""
-
 OPEN = ("/", "/docs", "/openapi.json", "/health")
 """Paths that tell nothing of a bank."""
 
@@ -44,8 +39,7 @@ class _Routes:
     def __init__(self, current: CurrentBank) -> None:
         self.current = current
         self.actions, self.chats = Actions(current, ActionState()), Chats(current)
-        self.limiter = anyio.CapacityLimiter(THREADS)
-        server = tool_server(self.actions, lambda request: request.scope[CALLER], self.limiter)
+        server = tool_server(self.actions, lambda request: request.scope[CALLER])
         self.tools = StreamableHTTPSessionManager(
             server, json_response=True, stateless=True, max_request_body_size=BODY_BYTES
         )
@@ -75,7 +69,7 @@ class _Routes:
     async def action(self, request: Request) -> Response:
         values = parsed(await _body(request))
         name = request.scope["path"].removeprefix("/v1/")
-        answer = await anyio.to_thread.run_sync(self.actions.run, name, _caller(request), values, limiter=self.limiter)
+        answer = await self.actions.answer(name, _caller(request), values)
         return JSONResponse({**answer.data, "text": answer.text})
 
     async def bank(self, request: Request) -> Response:
@@ -107,7 +101,7 @@ class _Routes:
             leaving.cancel()
 
     async def _names(self, request: Request) -> list[str]:
-        return await anyio.to_thread.run_sync(models_of, self.current.bank, _caller(request), limiter=self.limiter)
+        return await asyncio.to_thread(models_of, self.current.bank, _caller(request))
 
     def _model(self, name: str) -> dict[str, Any]:
         created = int(self.current.bank.release.created.timestamp())
