@@ -9,10 +9,10 @@ from mnemic.errors import MissingExtra, RecipeError
 
 SUMMARY = "a bank as a server: tools for agents (MCP), an HTTP API, and chat completions with its memories"
 EXAMPLES = """  mnemic serve memory/notes --stdio                             tools for an agent that starts it
-  mnemic serve memory/notes --tokens tokens.txt --new-token ""    writes a token, and ends
+  mnemic serve memory/notes --tokens tokens.txt --new-token ""  writes a token for a bank without tenants, and ends
   mnemic serve memory/chats --tokens tokens.txt --new-token team  the same, for the tenant team
   mnemic serve memory/chats --tokens tokens.txt                 http://127.0.0.1:8765, /docs says how to ask it
-  MNEMIC_TOKEN=... mnemic serve memory/chats --tenant team --port 9000"""
+  MNEMIC_TOKEN=$(cat token) mnemic serve memory/chats --tenant team --port 9000"""
 
 PORT = 8765
 

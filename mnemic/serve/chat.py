@@ -92,32 +92,30 @@ class Chats:
         self.current = current
         self._speaker = Speaker()
         self._thread = ThreadPoolExecutor(1, "mnemic-chat")
-        self._waiting = 0
+        self._waiting: set[ChatAnswer] = set()
 
     def close(self) -> None:
+        """End all answers."""
+        for answer in self._waiting:
+            answer.speech.stopped.set()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def start(self, request: ChatRequest, access: Access) -> ChatAnswer:
-        """The chat once its first token can come. Raises `MnemicError` for what cannot be answered."""
+        """The answer, which waits for its turn. Raises `MnemicError` for what cannot be asked for."""
         bank = self.current.bank
         memories = await asyncio.to_thread(memories_of, bank, access, request.model)
-        if self._waiting >= WAITING:
+        if len(self._waiting) >= WAITING:
             raise Refused(503, "As many answers as the server gives one after the other are waited for; try later.", 5)
-        self._waiting += 1
-        chat = ChatAnswer(request, bank, memories)
+        answer = ChatAnswer(request, bank, memories)
+        self._waiting.add(answer)
         loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._thread, chat.run, self._speaker, access)
-        future.add_done_callback(lambda _: self._over(chat))
-        try:
-            await chat.begun()
-        except BaseException:
-            chat.speech.stopped.set()
-            raise
-        return chat
+        future = loop.run_in_executor(self._thread, answer.run, self._speaker, access)
+        future.add_done_callback(lambda _: self._over(answer))
+        return answer
 
-    def _over(self, chat: ChatAnswer) -> None:
-        self._waiting -= 1
-        chat.put(_END)
+    def _over(self, answer: ChatAnswer) -> None:
+        self._waiting.discard(answer)
+        answer.put(_END)
 
 
 class ChatAnswer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -16,7 +16,7 @@ from mnemic.serve.access import Access
 from mnemic.serve.actions import ACTIONS, Actions, ActionState
 from mnemic.serve.arguments import parsed, read
 from mnemic.serve.callers import Callers
-from mnemic.serve.chat import ChatRequest, Chats
+from mnemic.serve.chat import ChatAnswer, ChatRequest, Chats
 from mnemic.serve.current import CurrentBank
 from mnemic.serve.guard import BODY_BYTES, CALLER, RequestGuard, replayed
 from mnemic.serve.openapi import CONTENT_POLICY, document, page
@@ -90,15 +90,18 @@ class _Routes:
 
     async def chat(self, request: Request) -> Response:
         chat_request = read(ChatRequest, parsed(await _body(request)))
-        chat = await self.chats.start(chat_request, _caller(request))
-        if chat_request.stream:
-            return StreamingResponse(chat.events(self.current.roots), media_type="text/event-stream")
-        leaving = asyncio.create_task(_gone(request))
-        leaving.add_done_callback(lambda _: chat.speech.stopped.set())
+        answer = await self.chats.start(chat_request, _caller(request))
+        leaving = asyncio.create_task(_stop_for(request, answer))
         try:
-            return JSONResponse(await chat.whole())
+            await answer.begun()
+            if not chat_request.stream:
+                return JSONResponse(await answer.whole())
+        except BaseException:
+            answer.speech.stopped.set()
+            raise
         finally:
             leaving.cancel()
+        return StreamingResponse(answer.events(self.current.roots), media_type="text/event-stream")
 
     async def _names(self, request: Request) -> list[str]:
         return await asyncio.to_thread(models_of, self.current.bank, _caller(request))
@@ -143,11 +146,11 @@ async def _body(request: Request) -> bytes:
     return bytes(await request.body())
 
 
-async def _gone(request: Request) -> None:
-    """Return when the client has left."""
-    with suppress(asyncio.CancelledError):
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
+async def _stop_for(request: Request, answer: ChatAnswer) -> None:
+    """Stop an answer whose client has left."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    answer.speech.stopped.set()
 
 
 async def _page(_: Request) -> Response:

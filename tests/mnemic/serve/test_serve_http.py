@@ -1,8 +1,10 @@
 """The HTTP API of a served bank: what it answers, to whom, and how it is described."""
 
 import json
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
@@ -174,3 +176,17 @@ def until(true, seconds):
         assert time.monotonic() - start < seconds
         time.sleep(0.05)
     return time.monotonic() - start
+
+
+def test_the_commands_of_the_page_are_requests_that_are_answered(callers):
+    page = (Path(__file__).parents[3] / "docs" / "serve.md").read_text()
+    requests = re.findall(r"curl http://127\.0\.0\.1:8765(\S+) .*?-d '(\{.*?\})'", page, re.DOTALL)
+    assert [path for path, _ in requests] == ["/v1/search", "/v1/chat/completions"]
+    for path, body in requests:
+        assert (
+            callers["north"]
+            .post(path, json=json.loads(body) | ({"max_tokens": 4} if "model" in body else {}))
+            .is_success
+        )
+    for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL):
+        assert "memory" in json.loads(block)["mcpServers"]
