@@ -47,7 +47,7 @@ lint: $(TEST_ENV)/.installed
 $(DEMO_ENV)/.installed: pyproject.toml deploy/constraints.txt
 	$(call install,$(DEMO_ENV),pipeline$(comma)models)
 $(TEST_ENV)/.installed: pyproject.toml deploy/constraints.txt
-	$(call install,$(TEST_ENV),pipeline$(comma)models$(comma)ray$(comma)prefect$(comma)langchain$(comma)llama-index$(comma)sources$(comma)curate$(comma)dev)
+	$(call install,$(TEST_ENV),pipeline$(comma)models$(comma)ray$(comma)prefect$(comma)langchain$(comma)llama-index$(comma)serve$(comma)sources$(comma)curate$(comma)dev)
 
 comma := ,
 

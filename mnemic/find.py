@@ -8,14 +8,18 @@ from typing import Any
 import pyarrow.compute as pc
 
 from mnemic.catalogue import CATALOGUE
+from mnemic.conditions import all_of
 from mnemic.conditions.values import shown, text
 from mnemic.errors import BankError
 from mnemic.terminal import one_line
 from mnemic.view import View, fitting
 
 
-def find(view: View, prefix: str) -> tuple[str, dict[str, Any]]:
-    """("document" or "event", row) whose id begins with ``prefix``. Raises ``BankError`` for none, or several."""
+def find(view: View, prefix: str, tenant: str | None = None) -> tuple[str, dict[str, Any]]:
+    """("document" or "event", row) whose id begins with ``prefix``. Raises ``BankError`` for none, or several.
+
+    With ``tenant`` only its rows are looked at: an id of another one is an id of nothing.
+    """
     if not isinstance(prefix, str) or not re.fullmatch("[0-9a-f]+", prefix):
         raise BankError(
             f"{shown(prefix)} is no id. Ids are hexadecimal; `mnemic search --json` and `mnemic export` show them."
@@ -23,7 +27,7 @@ def find(view: View, prefix: str) -> tuple[str, dict[str, Any]]:
     matches: list[tuple[str, str]] = []
     for kind in ("document", "event"):
         if f"{kind}s" in view:
-            ids = view.dataset(f"{kind}s").table(["id"], f"id LIKE '{prefix}%'")["id"].to_pylist()
+            ids = view.dataset(f"{kind}s").table(["id"], _begins(prefix, tenant))["id"].to_pylist()
             matches += [(kind, identity) for identity in sorted(filter(None, ids))[:3]]
     if not matches:
         raise BankError(f"No document or event of {view.path} has an id that begins with {prefix}.")
@@ -37,23 +41,25 @@ def find(view: View, prefix: str) -> tuple[str, dict[str, Any]]:
         return kind, rows.table(columns, f"id = {text(identity)}").to_pylist()[0]
 
 
-def locate(view: View, words: str) -> tuple[str, dict[str, Any]]:
+def locate(view: View, words: str, tenant: str | None = None) -> tuple[str, dict[str, Any]]:
     """("document", "event" or "reject", row) that ``words`` name: the beginning of an id, a locator, or a file's name.
 
     A locator counts whole, without its folders, without what stands behind the file's name (`notes.jsonl#3`,
-    `a.py::f`), or in part. Rejects are those of the bank's newest state, and stand behind documents. Raises
-    ``BankError`` for none, and for several, which are named.
+    `a.py::f`), or in part. Rejects are those of the bank's newest state, and stand behind documents. With
+    ``tenant`` only its rows are looked at, and no rejects, which have no tenant. Raises ``BankError`` for none, and for
+    several, which are named.
     """
-    if re.fullmatch("[0-9a-f]+", words) and _is_id(view, words):
-        return find(view, words)
-    documents = view.dataset("documents").table(["id", "locator"], f"contains(locator, {text(words)})")
+    if re.fullmatch("[0-9a-f]+", words) and _is_id(view, words, tenant):
+        return find(view, words, tenant)
+    where = all_of(f"contains(locator, {text(words)})", _of_tenant(tenant))
+    documents = view.dataset("documents").table(["id", "locator"], where)
     for column in _matches(documents["locator"], words):
         ids = documents.filter(column)
         if len(ids) == 1:
-            return find(view, ids["id"][0].as_py())
+            return find(view, ids["id"][0].as_py(), tenant)
         if len(ids) > 1:
             raise _several(words, [f"{one_line(row['locator'], 100)} ({row['id'][:12]})" for row in ids.to_pylist()])
-    snapshot = view.store["rejects"].snapshot()
+    snapshot = None if tenant is not None else view.store["rejects"].snapshot()
     if snapshot is not None:
         names = ["step", "severity", "locator", "reason", "run"]
         rejects = snapshot.in_commit_order(names, CATALOGUE["rejects"].counted)
@@ -64,16 +70,28 @@ def locate(view: View, words: str) -> tuple[str, dict[str, Any]]:
                 return "reject", {"locator": places[0], "rejects": rows}
             if places:
                 raise _several(words, [one_line(place, 100) for place in places])
+    if tenant is not None:
+        raise BankError(
+            f"No document or event of yours has {shown(words)} as its id, its file or its locator; a search gives ids."
+        )
     raise BankError(
         f"{shown(words)} is no id of {view.path}, and no document or reject there has such a file or locator. "
         "`mnemic search --explain` and `mnemic export` show ids, `mnemic show --failures` lists what was left out."
     )
 
 
-def _is_id(view: View, prefix: str) -> bool:
-    return any(
-        name in view and view.dataset(name).count(f"id LIKE '{prefix}%'") > 0 for name in ("documents", "events")
-    )
+def _is_id(view: View, prefix: str, tenant: str | None) -> bool:
+    where = _begins(prefix, tenant)
+    return any(name in view and view.dataset(name).count(where) > 0 for name in ("documents", "events"))
+
+
+def _begins(prefix: str, tenant: str | None) -> str | None:
+    """The condition that an id begins with ``prefix``, which is hexadecimal, and is of ``tenant``."""
+    return all_of(f"id LIKE '{prefix}%'", _of_tenant(tenant))
+
+
+def _of_tenant(tenant: str | None) -> str | None:
+    return None if tenant is None else f"tenant = {text(tenant)}"
 
 
 def _matches(locators: Any, words: str) -> Any:

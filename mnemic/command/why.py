@@ -37,12 +37,16 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     with fitting(bank.view, "The ids and locators"):
         kind, row = locate(bank.view, arguments.id)
+    facts = explanation(bank, kind, row)
+    say(json.dumps(facts, default=str) if arguments.json else facts["story"])
+    return 0
+
+
+def explanation(bank: Bank, kind: str, row: dict[str, Any]) -> dict[str, Any]:
+    """The reasons of a row that `mnemic.find.locate` gives, as facts, with their ``story`` for a person."""
     explain = {"document": _document, "event": _event, "reject": _left_out}[kind]
     with fitting(bank.view, f"The {kind} and its rows"):
-        facts = explain(bank, row)
-        text = json.dumps(facts, default=str) if arguments.json else facts["story"]
-    say(text)
-    return 0
+        return explain(bank, row)
 
 
 def _left_out(bank: Bank, row: dict[str, Any]) -> dict[str, Any]:

@@ -125,7 +125,10 @@ class Memory(Protocol):
 
 
 class Kind(Protocol):
-    """One whose memories have no place in a language model also has ``in_models = False``."""
+    """One whose memories have no place in a language model also has ``in_models = False``.
+
+    One whose memories can be narrowed to documents, by their method `where`, has ``narrows = True``.
+    """
 
     @property
     def name(self) -> str:

@@ -40,7 +40,7 @@ ORDERS = 3
 class SuffixKind:
     """The suffix index. A release has one such memory where its recipe has `suffixes`."""
 
-    name, title = NAME, "suffix index"
+    name, title, narrows = NAME, "suffix index", True
 
     def described(self, view: View) -> Iterable[MemoryInfo]:
         """The memory; its weight is found on validation rows when it is attached."""

@@ -53,8 +53,8 @@ class Hit:
     in a bank with `context`, ``part_similarity`` is the cosine of its best part, ``title_bm25`` the score of its title.
     ``metadata`` has the columns that the recipe names, of its document, without nulls. ``spoken`` are (first character
     of a part in the text, when it was said). ``pending``: it was remembered since the release, and no build has made a
-    document of it yet; its ids are those of `mnemic.Bank.remember`. ``sources`` are ids of the rows that a short text is
-    made of, and ``writer`` is the language model that wrote it, "" for an excerpt (``short`` of `Bank.search`).
+    document of it yet; its ids are those of `mnemic.Bank.remember`. ``sources`` are ids of the rows that a short text
+    is made of, and ``writer`` is the language model that wrote it, "" for an excerpt (``short`` of `Bank.search`).
     """
 
     id: str

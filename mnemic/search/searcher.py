@@ -75,6 +75,12 @@ class Searcher:
         record = self.view.record("embed")
         return WaitingVectors(self.view.path, str(record["fingerprint"]), self.encoder.encode_alone)
 
+    def share_encoder(self, other: Searcher) -> None:
+        """Take the encoder that ``other`` has loaded, if it made the vectors of this release too."""
+        encoder = vars(other).get("encoder")
+        if encoder is not None and _embedding(self.view) == _embedding(other.view):
+            vars(self)["encoder"] = encoder
+
     @cached_property
     def probed(self) -> float:
         """The share of the vectors that a search without conditions looks at: of an index some partitions, else all."""
@@ -256,3 +262,8 @@ class Searcher:
         """The notes that answer, of those that satisfy the conditions by name which notes can be asked."""
         notes = self.view.dataset(NOTES_SPEC.name)
         return rank_notes(notes, query, vector, conditions.of_columns(notes.schema.names))
+
+
+def _embedding(view: View) -> tuple[Any, Any]:
+    """What makes the vectors of a release: the section of its recipe, and the fields as they were resolved."""
+    return view.release.recipe.get("embed"), view.record("embed").get("fields")

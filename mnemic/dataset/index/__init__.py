@@ -4,6 +4,7 @@
 * ``build``   segments written by workers, merged and committed; new fragments added; training anew
 * ``bm25``    full-text search
 * ``nearest`` vector search, by an index and exactly
+* ``held_vectors`` vectors in the memory of a process that answers many searches
 * ``ties``    what both do about conditions and equal scores
 * ``rows``    reading columns of hundreds of rows at once
 * ``recall``  recall against exact search on a sample, and the setting that reaches it
@@ -22,6 +23,7 @@ from mnemic.dataset.index.build import (
     drop_indexes,
     in_this_process,
 )
+from mnemic.dataset.index.held_vectors import hold_vectors
 from mnemic.dataset.index.nearest import search_exact, search_vector
 from mnemic.dataset.index.plan import (
     TITLES,
@@ -51,6 +53,7 @@ __all__ = [
     "drop_indexes",
     "exact_neighbours",
     "hold",
+    "hold_vectors",
     "in_this_process",
     "measure_recall",
     "needs_indexing",

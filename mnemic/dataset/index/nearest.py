@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from mnemic.arrays import RowIds
 from mnemic.dataset.failures import reading
+from mnemic.dataset.index.held_vectors import held_vectors
 from mnemic.dataset.index.plan import VectorSettings, search_settings
 from mnemic.dataset.index.ties import MARGIN, best_rows, flagged, names_of
 from mnemic.dataset.snapshot import Snapshot
@@ -45,8 +46,11 @@ def search_vector(
     estimated from codes of 8 bits a component.
     """
     settings = settings or search_settings(snapshot, column)
+    in_memory = held_vectors(snapshot, column) if settings is None else None
 
     def ask(where: str | None) -> pa.Table:
+        if in_memory is not None:
+            return in_memory.nearest(np.asarray(query, np.float32), MARGIN * k, where)
         return _nearest(snapshot, column, query, MARGIN * k, where, settings)
 
     candidates = ask(where) if settings is None else flagged(snapshot, where, k, "_distance", 1, ask)
