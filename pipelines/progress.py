@@ -17,6 +17,7 @@ from pipelines.live import LiveLine, WithLiveLine, duration, left, memory, rate
 ProgressKind = Literal[
     "run-start",
     "waiting",
+    "estimate",
     "checking",
     "step-start",
     "fragment",
@@ -109,7 +110,7 @@ class TerminalLines(WithLiveLine):
             self._rejects += 1
             if self._rejects <= REJECTS_TOLD:
                 self._line.line(plain(event.message))
-        elif event.kind in ("waiting", "repair", "run-end") and event.message:
+        elif event.kind in ("waiting", "estimate", "repair", "run-end") and event.message:
             self._line.line(plain(event.message))
         self._line.draw()
 

@@ -31,6 +31,8 @@ from mnemic.release import Release, releases
 from mnemic.schema import RUNS
 from pipelines.engine import choose_engine
 from pipelines.engine.contracts import failed, last_lines
+from pipelines.estimate.forecast import Forecast
+from pipelines.estimate.machine import Machine
 from pipelines.heads import go_back
 from pipelines.options import BuildOptions
 from pipelines.pins import RECORD as RELEASE
@@ -38,7 +40,7 @@ from pipelines.progress import ProgressEvent
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.release import release_state, write_release
 from pipelines.sources.listing import items_of
-from pipelines.steps import Context, Step, steps_of
+from pipelines.steps import Context, Status, Step, steps_of
 from pipelines.steps.anew import named, with_anew
 from pipelines.steps.contracts import state_of
 from pipelines.steps.curate import forget_decisions
@@ -66,6 +68,7 @@ class BuildResult:
     steps: tuple[StepResult, ...]
     release: Release | None
     seconds: float
+    expected: float = 0.0  # seconds that were expected when it began; 0 where nothing was
 
 
 class Building:
@@ -96,6 +99,8 @@ class Building:
         self.run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
         self.done: list[StepResult] = []
         self._started = time.monotonic()
+        self._forecast: Forecast | None = None
+        self._expected = 0.0
         self._exit = contextlib.ExitStack()
 
     def _emit(self, event: ProgressEvent) -> None:
@@ -145,10 +150,23 @@ class Building:
         """Do what is left of ``step``; None when that is nothing. Raises when what it left is nothing to go on with."""
         result = None
         self._emit(ProgressEvent("checking", self.run_id, step.name, *self._place(step.name)))
-        if not state_of(step, self.store).done:
+        status = state_of(step, self.store)
+        if not status.done:
+            self._foresee(step, status)
             result = self._run(step.name, step.record.fingerprint, step.run)
         step.check(self.store, self.recipe.max_rejects)
         return result
+
+    def _foresee(self, step: Step, status: Status) -> None:
+        """Before the first step that works: say how long the build will take. Before each: what it will take."""
+        if self._forecast is None:
+            machine = Machine.here(self._engine.name, self._device)
+            self._forecast = Forecast(self.store, self._all_steps, self.steps, machine)
+            self._forecast.begin(step, status, self.options.until is None)
+            self._expected = self._forecast.estimate.seconds
+            if words := self._forecast.words:
+                self._emit(ProgressEvent("estimate", self.run_id, seconds=self._expected, message=words))
+        self._forecast.expect(step, status)
 
     def release(self) -> Release | None:
         """Write a release if anything changed since the last one, and return the newest."""
@@ -167,8 +185,11 @@ class Building:
     def result(self) -> BuildResult:
         written = releases(self.store)
         seconds = time.monotonic() - self._started
+        if self._forecast is not None:
+            self._forecast.close()
         self._emit(ProgressEvent("run-end", self.run_id, seconds=seconds))
-        return BuildResult(self.store.root, self.run_id, tuple(self.done), written[-1] if written else None, seconds)
+        newest = written[-1] if written else None
+        return BuildResult(self.store.root, self.run_id, tuple(self.done), newest, seconds, self._expected)
 
     def _guarded(self) -> list[Dataset]:
         """All datasets of the bank but that of the lease."""
@@ -196,6 +217,8 @@ class Building:
             raise failed(name, "", error) from error
         seconds = time.monotonic() - clock
         self._note(mine, fingerprint, started, seconds)
+        if self._forecast is not None:
+            self._forecast.learn(name, seconds)
         mine.emit("step-end", done=mine.tally.rows, total=mine.tally.rows, unit="rows", seconds=seconds)
         self.done.append(StepResult(name, mine.tally.rows, mine.tally.rejects, seconds))
         return self.done[-1]

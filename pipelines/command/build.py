@@ -16,6 +16,7 @@ from mnemic.bank import open_bank
 from mnemic.funnel import dues, funnel
 from mnemic.terminal import say
 from pipelines.engine import ENGINES, choose_engine
+from pipelines.live import duration
 from pipelines.options import BuildOptions
 from pipelines.progress import JsonLog, ProgressEvent, Sink, TerminalLines
 from pipelines.recipe import load_recipe
@@ -130,7 +131,8 @@ def _shown(result: BuildResult, storage_options: Mapping[str, str] | None) -> st
     lines.append("seconds: " + "  ".join(f"{step.step} {step.seconds:.1f}" for step in result.steps))
     if result.steps[-1].step == "release" and result.release is not None:
         lines += dues(result.release.lineage)
-        lines.append(f"release {result.release.name} of {result.bank} after {result.seconds:.0f} s")
+        expected = f" ({duration(result.expected)} were expected)" if result.expected else ""
+        lines.append(f"release {result.release.name} of {result.bank} after {duration(result.seconds)}{expected}")
     else:
         lines.append(
             f"stopped after {result.steps[-1].step}; no release written. The same command without --until carries on."
