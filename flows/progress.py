@@ -13,6 +13,7 @@ from uuid import UUID
 from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
+from pipelines.live import duration, left, rate
 from pipelines.progress import ProgressEvent, Sink, TerminalLines
 
 EVERY_SECONDS = 2.0
@@ -43,14 +44,14 @@ class ProgressPages:
             self._close("stopped")  # what is begun again had not ended
             self._page = _Page(event.step, self._every)
         elif event.kind == "progress" and self._page is not None and event.total:
-            rate = event.done / max(event.at - self._page.started, 1e-3)
-            amount = f"{event.done:,} of {event.total:,} {event.unit}, {rate:,.0f} a second"
-            left = f", {(event.total - event.done) / rate:,.0f} s left" if 0 < event.done < event.total else ""
-            self._page.latest = (round(100.0 * event.done / event.total, 1), amount + left)
+            elapsed = event.at - self._page.started
+            words = [f"{event.done:,} of {event.total:,} {event.unit}", rate(event.done, elapsed)]
+            words.append(left(event.done, event.total, elapsed))
+            self._page.latest = (round(100.0 * event.done / event.total, 1), ", ".join(filter(None, words)))
         elif event.kind == "step-end" and self._page is not None:
             self._page.latest = (100.0, self._page.latest[1])
             counted = f"{event.done:,} {event.unit} in " if event.done else ""
-            self._close(f"{counted}{event.seconds:.1f} s")
+            self._close(f"{counted}{duration(event.seconds)}")
 
     def _close(self, words: str) -> None:
         if self._page is not None:

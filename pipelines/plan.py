@@ -44,8 +44,8 @@ class PlannedStep:
 class Cost:
     """The estimate of the whole build. ``seconds`` are those of the steps and of ``starting``, before the first works.
 
-    ``memory`` and ``disk`` are bytes: of all processes at the costliest step, and those that are added. ``learnt``: it is
-    corrected by builds of this machine. ``unknown`` steps are not counted: nobody knows yet how long they take.
+    ``memory`` and ``disk`` are bytes: of all processes at the costliest step, and those that are added. ``learnt``:
+    builds of this machine have corrected it. ``unknown`` steps are not counted: nobody knows yet how long they take.
     """
 
     seconds: float = 0.0
@@ -67,7 +67,7 @@ class Plan:
     free_bytes: int | None
     effects: Effects | None = None  # of the rules of the section `curate`
     preset: tuple[str, ...] = ()  # what the preset of `written` comes to, and what it leaves out
-    cost: Cost = field(default_factory=lambda: Cost())
+    cost: Cost = field(default_factory=Cost)
 
     @property
     def nothing_to_do(self) -> bool:

@@ -68,11 +68,7 @@ def shown(planned: Plan) -> str:
 def _costs(planned: Plan) -> Iterator[str]:
     """Time, memory and disk of the build, and what to know before it, as lines for a person."""
     cost = planned.cost
-    by = (
-        "by what builds took on this machine"
-        if cost.learnt
-        else "by shipped rates; builds on this machine correct them"
-    )
+    by = "as builds here took" if cost.learnt else "by shipped rates; builds on this machine correct them"
     beside = f", {cost.crowding:.1f} times as long beside what runs here now" if cost.crowding >= 1.5 else ""
     starting = f", {duration(cost.starting)} of it until the first worker works" if cost.starting else ""
     yield f"about {duration(cost.seconds)} ({by}{beside}){starting}"

@@ -1,4 +1,4 @@
-"""How much there is of what steps work on: of what is committed exactly, of what is not yet read by its size in bytes."""
+"""How much there is of what steps work on: what is committed is counted, the rest is judged by its bytes."""
 
 from __future__ import annotations
 

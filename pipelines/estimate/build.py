@@ -59,7 +59,7 @@ class BuildEstimate:
 
     steps: dict[str, StepEstimate] = field(default_factory=dict)
     starting: float = 0.0
-    space: Space = Space()
+    space: Space = field(default_factory=Space)
     warnings: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()  # steps whose time nobody knows yet
 
@@ -165,7 +165,7 @@ class Estimator:
         return f"{place} start", place
 
     def learn(self, name: str, work: Work, seconds: float) -> None:
-        """Take note of what a step took. Of a small one that says how long it takes to begin, of a large one the rest."""
+        """Take note of what a step took. A small one says how long beginning takes, a large one how long a row does."""
         fixed, each = (self.pace.ratio(key) or self.machine.slowness for key in self.keys(name))
         alone = seconds / self.machine.crowding
         if work.compiling or max(alone, work.fixed + work.amount) < LEAST_SECONDS:

@@ -1,8 +1,8 @@
 """What builds on this machine took, against what was expected of them; the next estimate is corrected by it.
 
 One small file of the user's cache, `mnemic/pace.json` below `XDG_CACHE_HOME` or `~/.cache`; `MNEMIC_PACE` names another
-file, or is `off`. It holds logarithms of ratios alone, no name of a bank and no text. Anybody may have written it: it is
-read within limits, what is out of bounds is left out, and a file that is no such thing is as good as none.
+file, or is `off`. It holds logarithms of ratios alone, no name of a bank and no text. Anybody may have written it: it
+is read within limits, what is out of bounds is left out, and a file that is no such thing is as good as none.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Shipped rates: core seconds of the steps on the machine that they were measured on, and what they are multiplied by.
 
-One core of an Intel Xeon with AMX, Python 3.11.7. A step costs its ``fixed`` seconds (loading a model, importing torch),
-``compiling`` where numba has not compiled its functions yet, and ``per`` for each of what it works on, its ``measure``.
-Costs of a language model grow with its parameters, so their measure is a token times a parameter. `bench` has what is
-behind these numbers; a build replaces them by its own (`pipelines.estimate.pace`).
+One core of an Intel Xeon with AMX, Python 3.11.7. A step costs its ``fixed`` seconds (loading a model of 150 million
+parameters, importing torch), ``compiling`` where numba has not compiled its functions yet, and ``per`` for each of what
+it works on, its ``measure``. Costs of a model grow with its parameters, so their measure is a token times a parameter.
+A build on another machine corrects them for the next one (`pipelines.estimate.pace`).
 """
 
 from __future__ import annotations

@@ -141,7 +141,8 @@ HOSTILE = {
     "another shape": b'{"ratios": [["inline cpu embed", 1]]}',
     "deep": b"[" * 100_000,
     "large": b'{"ratios": {"inline cpu embed": [1.0, 1]}}' + b" " * LARGEST,
-    "numbers": b'{"ratios": {"a": [NaN, 1], "b": [1e999, 1], "c": [100, 1], "d": [1, -1], "e": [true, 1], "f": ["1", 1]}}',
+    "numbers": b'{"ratios": {"a": [NaN, 1], "b": [1e999, 1], "c": [100, 1], "d": [1, -1]}}',
+    "no numbers": b'{"ratios": {"a": [true, 1], "b": ["1", 1], "c": [null, 1], "d": 1}}',
     "names": b'{"ratios": {"\\u001b[2J": [0.1, 1], "": [0.1, 1], "' + b"x" * 500 + b'": [0.1, 1]}}',
     "integers": b'{"ratios": {"a": [1' + b"0" * 400 + b", 1]}}",
 }
