@@ -20,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 import mnemic
+from mnemic.advice import for_bank
 from mnemic.dataset import Dataset, Store
 from mnemic.dataset.fence import Fence
 from mnemic.dataset.lease import Lease
@@ -104,6 +105,8 @@ class Building:
         self._exit = contextlib.ExitStack()
 
     def _emit(self, event: ProgressEvent) -> None:
+        if "BANK" in event.message:
+            event = replace(event, message=for_bank(event.message, self.store.root))
         for sink in self.options.sinks:
             sink(event)
 
@@ -150,11 +153,15 @@ class Building:
         """Do what is left of ``step``; None when that is nothing. Raises when what it left is nothing to go on with."""
         result = None
         self._emit(ProgressEvent("checking", self.run_id, step.name, *self._place(step.name)))
-        status = state_of(step, self.store)
-        if not status.done:
-            self._foresee(step, status)
-            result = self._run(step.name, step.record.fingerprint, step.run)
-        step.check(self.store, self.recipe.max_rejects)
+        try:
+            status = state_of(step, self.store)
+            if not status.done:
+                self._foresee(step, status)
+                result = self._run(step.name, step.record.fingerprint, step.run)
+            step.check(self.store, self.recipe.max_rejects)
+        except MnemicError as error:
+            error.args = (for_bank(str(error), self.store.root),)
+            raise
         return result
 
     def _foresee(self, step: Step, status: Status) -> None:
