@@ -17,7 +17,7 @@ HOSTILE = "a|b\n# <script>alert(1)</script> [x](javascript:y) `c` **d** \x1b[2J"
 
 def test_rejects_are_a_hundred_and_counted_and_harmless(tiny: TinyBank, tmp_path) -> None:
     bank = mnemic.open_bank(tiny.copy(tmp_path)["bank"])
-    row = bank.store["rejects"].require().table().to_pylist()[0]
+    row = bank.store["rejects"].require().table(SCHEMA.names).to_pylist()[0]
     rows = [{**row, "id": f"{number:032x}", "locator": f"{number:04d} {HOSTILE}"} for number in range(300)]
     append_rows(bank.store["rejects"], pa.Table.from_pylist(rows, schema=SCHEMA), SCHEMA, {})
     listed = {name: (sentence, rows) for name, sentence, rows in tables(bank)}
