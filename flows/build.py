@@ -51,7 +51,9 @@ def build_bank(
     anew: list[str] | None = None,
     rebalance: bool = False,
     recluster: bool = False,
+    begin: str | None = None,
     until: str | None = None,
+    only: str | None = None,
     commit_every: Annotated[int, Field(ge=1)] = 16,
 ) -> State[Any]:
     """Build a bank as a Prefect flow. A bank in an object store is opened with the options of the worker's environment.
@@ -67,7 +69,9 @@ def build_bank(
         anew: Steps that are computed again although nothing changed.
         rebalance: Deduplicate anew; by default documents of earlier releases stay.
         recluster: Fit a new tree of clusters; by default events join the one there is.
+        begin: Begin with this step; refused where one before it has work left.
         until: Stop after this step, without a release.
+        only: Run this step alone, without a release.
         commit_every: Fragments in a commit.
     """
     tag_run(recipe.name, bank or recipe.root)
@@ -80,7 +84,9 @@ def build_bank(
             anew=anew or (),
             rebalance=rebalance,
             recluster=recluster,
+            begin=begin,
             until=until,
+            only=only,
             commit_every=commit_every,
             sinks=(log_lines(), pages, cancellation),
         )
@@ -88,14 +94,14 @@ def build_bank(
             with Building(recipe, options) as building:
                 for step in building.steps:
                     _run(building, step.name, partial(building.run, step))
-                if until is None:
+                if options.releases:
                     _run(building, "release", building.release)
                 result = building.result()
         except MnemicError as error:
             return Failed(message=str(error), data=error)
-    steps = [step.name for step in building.steps] + ([] if until else ["release"])
+    steps = [step.name for step in building.steps] + (["release"] if options.releases else [])
     show(result, building.recipe.name, steps, building.store)
-    return Completed(message=_summary(result, until))
+    return Completed(message=_summary(result, until or only))
 
 
 def _run(building: Building, name: str, work: Callable[[], Any]) -> None:

@@ -42,10 +42,11 @@ from pipelines.recipe import Recipe, load_recipe
 from pipelines.release import release_state, write_release
 from pipelines.sources.listing import items_of
 from pipelines.steps import Context, Status, Step, steps_of
-from pipelines.steps.anew import named, with_anew
+from pipelines.steps.anew import with_anew
 from pipelines.steps.contracts import state_of
 from pipelines.steps.curate import forget_decisions
 from pipelines.steps.datasets import DeclaredStore, known_datasets
+from pipelines.stretch import check_ground, stretch
 from pipelines.upkeep.finish import finish_interrupted
 
 OWNER = "recipe"
@@ -96,7 +97,7 @@ class Building:
         self._all_steps = steps_of(self.recipe, self._device)
         self._bank = Store(place, self.options.storage_options or self.recipe.connection)
         self.store = DeclaredStore(self._bank, known_datasets(self._all_steps))
-        self.steps = _until(with_anew(self._all_steps, self.options.computed_anew), self.options.until)
+        self.steps = stretch(with_anew(self._all_steps, self.options.computed_anew), self.options)
         self.run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
         self.done: list[StepResult] = []
         self._started = time.monotonic()
@@ -138,6 +139,7 @@ class Building:
             finish_interrupted(everything, self._fence, frozenset(known_datasets(self._all_steps)))
             self._remove_orphans()
             forget_decisions(self._context.of("curate"), self._all_steps)
+            check_ground(self._all_steps, self.options, self.store)
             self._exit = opened.pop_all()
         return self
 
@@ -169,7 +171,7 @@ class Building:
         if self._forecast is None:
             machine = Machine.here(self._engine.name, self._device)
             self._forecast = Forecast(self.store, self._all_steps, self.steps, machine)
-            self._forecast.begin(step, status, self.options.until is None)
+            self._forecast.begin(step, status, self.options.releases)
             self._expected = self._forecast.estimate.seconds
             if words := self._forecast.words:
                 self._emit(ProgressEvent("estimate", self.run_id, seconds=self._expected, message=words))
@@ -232,7 +234,7 @@ class Building:
 
     def _place(self, name: str) -> tuple[int, int]:
         """Which step it is of how many, the release counted last."""
-        names = [*(step.name for step in self.steps), *([] if self.options.until else ["release"])]
+        names = [*(step.name for step in self.steps), *(["release"] if self.options.releases else [])]
         return (names.index(name) + 1, len(names)) if name in names else (0, 0)
 
     def _note(
@@ -262,21 +264,15 @@ def build(
 ) -> BuildResult:
     """Build the bank of ``recipe``, or carry on where the last build ended.
 
-    ``keywords`` are the fields of `BuildOptions`: bank, engine, device, replace, anew, rebalance, recluster, until,
-    commit_every, storage_options, sinks. Raises ``MnemicError`` subclasses whose messages say what to do.
+    ``keywords`` are the fields of `BuildOptions`: bank, engine, device, replace, anew, rebalance, recluster, begin,
+    until, only, commit_every, storage_options, sinks. Raises ``MnemicError`` subclasses whose messages say what to do.
     """
     with Building(recipe, options, **keywords) as building:
         for step in building.steps:
             building.run(step)
-        if building.options.until is None:
+        if building.options.releases:
             building.release()
         return building.result()
-
-
-def _until(steps: list[Step], until: str | None) -> list[Step]:
-    if until is None:
-        return steps
-    return steps[: steps.index(named(steps, until, "stop after")) + 1]
 
 
 def _check_owner(store: Store, recipe: Recipe, run: str, replace: bool) -> None:
