@@ -56,6 +56,7 @@ OWN = {
     "pack": "mnemic.command.pack",
     "unpack": "mnemic.command.unpack",
     "doctor": "mnemic.command.doctor",
+    "completion": "mnemic.command.completion",
 }
 """Command -> module, in the order in which a person meets them."""
 
