@@ -102,7 +102,7 @@ class Building:
         self.done: list[StepResult] = []
         self._started = time.monotonic()
         self._forecast: Forecast | None = None
-        self._expected = 0.0
+        self._expected, self._ended = 0.0, False
         self._exit = contextlib.ExitStack()
 
     def _emit(self, event: ProgressEvent) -> None:
@@ -149,6 +149,8 @@ class Building:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._forecast is not None:
+            self._forecast.close(self._ended)
         self._exit.__exit__(kind, error, trace)
 
     def run(self, step: Step) -> StepResult | None:
@@ -194,8 +196,7 @@ class Building:
     def result(self) -> BuildResult:
         written = releases(self.store)
         seconds = time.monotonic() - self._started
-        if self._forecast is not None:
-            self._forecast.close()
+        self._ended = True
         self._emit(ProgressEvent("run-end", self.run_id, seconds=seconds))
         newest = written[-1] if written else None
         return BuildResult(self.store.root, self.run_id, tuple(self.done), newest, seconds, self._expected)

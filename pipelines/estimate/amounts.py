@@ -100,7 +100,8 @@ def measured(measure: Measure, amounts: Amounts, step: Step, steps: Mapping[str,
         case "encoding" | "reading":
             return tokens * _parameters(operator) * (_passes(operator) if measure == "reading" else 1.0)
         case "scoring" | "rescoring":
-            return scored * _parameters(operator) * _passes(operator)
+            read = scored if measure == "scoring" else scored - stored
+            return read * _parameters(operator) * _passes(operator)
         case "comparing":
             least = min(stored, LARGEST_EXACT)
             width = model_sizes(getattr(steps.get("datastore"), "operator", None))[0]

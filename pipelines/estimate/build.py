@@ -25,8 +25,11 @@ FRAGMENT_CHARACTERS = 500_000
 WARNED_SECONDS = 3600.0
 """From so many expected seconds on, `plan` and `build` warn."""
 
-THREADS_HELP = 0.7
-"""What a second thread adds to a step of one worker, as a share of the first."""
+THREADS_HELP = 0.3
+"""What a second thread or worker adds to a model's pace: processors of a virtual machine share what multiplies."""
+
+WORKERS_HELP = 0.5
+"""What a second worker adds to the pace of other steps."""
 
 
 LEAST_SECONDS = 0.3
@@ -167,7 +170,7 @@ class Estimator:
     def learn(self, name: str, work: Work, seconds: float) -> None:
         """Take note of what a step took. A small one says how long beginning takes, a large one how long a row does."""
         fixed, each = (self.pace.ratio(key) or self.machine.slowness for key in self.keys(name))
-        alone = seconds / self.machine.crowding
+        alone = seconds / self.machine.crowded
         if work.compiling or max(alone, work.fixed + work.amount) < LEAST_SECONDS:
             return
         begin, rest = self.keys(name)
@@ -185,12 +188,14 @@ class Estimator:
 
     def _ways(self, rate: Rate, characters: float) -> float:
         """By how many processors the work of a step is divided."""
-        cores = self.machine.processors
+        cores = float(self.machine.processors)
         if self.machine.engine != "ray":
-            return 1.0 + THREADS_HELP * (cores - 1) if rate.measure in MODELS and threads() > 1 else 1.0
-        if not rate.divided:
-            return 1.0 + THREADS_HELP * (min(cores, 8) - 1) if rate.measure in MODELS else 1.0
-        return max(1.0, 0.9 * min(float(cores), 1.0 + characters // FRAGMENT_CHARACTERS))
+            cores = min(cores, threads()) if rate.measure in MODELS else 1.0
+        elif rate.divided:
+            cores = min(cores, 1.0 + characters // FRAGMENT_CHARACTERS)
+        else:
+            cores = min(cores, 8.0) if rate.measure in MODELS else 1.0
+        return 1.0 + (THREADS_HELP if rate.measure in MODELS else WORKERS_HELP) * (cores - 1.0)
 
 
 def _part(status: Status) -> float:

@@ -21,6 +21,8 @@ from pipelines.steps.read import ReadStep
 LEAST_BYTES = 100_000
 """Bytes of a corpus from which on it says what text its kind of source gives."""
 
+_FAILURES = (MnemicError, OSError, LookupError, TypeError, ValueError, ArithmeticError)
+
 
 class Forecast:
     """Made when the first step is found that has work; a build that has nothing to do needs none.
@@ -33,14 +35,14 @@ class Forecast:
         self._estimator: Estimator | None = None
         self._works: dict[str, Work] = {}
         self.estimate = BuildEstimate()
-        with contextlib.suppress(MnemicError, OSError, LookupError, TypeError, ValueError, ArithmeticError):
+        with contextlib.suppress(*_FAILURES):
             self._estimator = Estimator(store, steps, machine, past_rates(store))
 
     def begin(self, first: Step, status: Status, release: bool) -> None:
         """Estimate the steps from ``first`` on, whose ``status`` is at hand."""
         if self._estimator is None:
             return
-        with contextlib.suppress(MnemicError, OSError, LookupError, TypeError, ValueError, ArithmeticError):
+        with contextlib.suppress(*_FAILURES):
             names = [step.name for step in self._running]
             later = self._running[names.index(first.name) + 1 :]
             statuses = {first.name: status, **{step.name: state_of(step, self._store) for step in later}}
@@ -61,7 +63,7 @@ class Forecast:
     def expect(self, step: Step, status: Status) -> None:
         """Take note of the work of a step that is about to run."""
         if self._estimator is not None:
-            with contextlib.suppress(MnemicError, OSError, LookupError, TypeError, ValueError, ArithmeticError):
+            with contextlib.suppress(*_FAILURES):
                 self._works[step.name] = self._estimator.now(step, status)
 
     def learn(self, name: str, seconds: float) -> None:
@@ -71,11 +73,12 @@ class Forecast:
             starting, self.estimate.starting = self.estimate.starting, 0.0
             self._estimator.learn(name, work, max(seconds - starting, 0.3 * seconds))
 
-    def close(self) -> None:
-        """Keep what was learnt for the next estimate."""
+    def close(self, whole: bool) -> None:
+        """Keep what was learnt for the next estimate; of a build that did not end, the pace of its steps."""
         if self._estimator is not None:
-            with contextlib.suppress(MnemicError, OSError, LookupError, TypeError, ValueError, ArithmeticError):
-                self._learn_texts(self._estimator.pace)
+            with contextlib.suppress(*_FAILURES):
+                if whole:
+                    self._learn_texts(self._estimator.pace)
                 write_pace(self._estimator.pace)
 
     def _learn_texts(self, pace: MachinePace) -> None:

@@ -30,6 +30,12 @@ class Machine:
         own = self.processors if self.engine == "ray" else min(threads(), self.processors)
         return max(1.0, (self.load + own) / self.processors)
 
+    @property
+    def crowded(self) -> float:
+        """How many times as long what has just run took beside the rest; the load of the last minute has it too."""
+        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+        return max(1.0, (self.crowding + load / self.processors) / 2)
+
     @classmethod
     def here(cls, engine: str, device: str | None) -> Machine:
         processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -82,7 +82,7 @@ RATES: dict[str, Rate] = {
     "control": Rate("training", 2.3e-12, fixed=2.0, divided=False, whole=True),
     "decode": Rate("training", 4.0e-12, fixed=2.0, divided=False, whole=True),
     "blocks": Rate("training", 4.0e-12, fixed=4.0, whole=True),
-    "gate": Rate("rescoring", 4.4e-12, fixed=5.0, compiling=3.7, divided=False, whole=True),
+    "gate": Rate("rescoring", 2.2e-12, fixed=12.0, compiling=3.7, divided=False, whole=True),
     "release": Rate("events", 4.0e-5, fixed=1.0, divided=False, whole=True),
 }
 """Step -> its rate. A step that is not here has none until it ran once in this bank, or on this machine."""
