@@ -59,7 +59,7 @@ def main() -> None:
     import select
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that works
-    pending, line, heard = b"", b"", time.monotonic()
+    pending, line, last_word = b"", b"", time.monotonic()
     while True:
         if select.select([0], [], [], QUIET_SECONDS)[0]:
             read = os.read(0, 1 << 16)
@@ -68,9 +68,9 @@ def main() -> None:
             pending = (pending + read)[-(1 << 16) :]
             *lines, pending = pending.split(b"\n")
             if lines:
-                line, heard = lines[-1], time.monotonic()
+                line, last_word = lines[-1], time.monotonic()
         elif line:
-            seconds = b"  +%d s" % round(time.monotonic() - heard)
+            seconds = b"  +%d s" % round(time.monotonic() - last_word)
             columns = (os.get_terminal_size(1).columns if os.isatty(1) else 0) or 80
             width = max(columns - 1 - len(seconds), 10)
             shown = line.decode("utf-8", "replace")[:width].encode("utf-8")

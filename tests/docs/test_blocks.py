@@ -145,11 +145,11 @@ def place(world: DocWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_block_of_the_page_runs(page: Path, world: DocWorld, place: Path, capsys: pytest.CaptureFixture) -> None:
-    for made in MADE_BY_THE_PAGE.get(page.name, ()):
-        if (place / made).is_dir():
-            shutil.rmtree(place / made)
-        elif (place / made).exists():
-            (place / made).unlink()
+    for name in MADE_BY_THE_PAGE.get(page.name, ()):
+        if (place / name).is_dir():
+            shutil.rmtree(place / name)
+        elif (place / name).exists():
+            (place / name).unlink()
     listed = blocks(page)
     names = world.names() if any(block.language == "python" for block in listed) else {}
     if page.name == "extending.md":

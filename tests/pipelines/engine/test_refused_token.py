@@ -47,7 +47,7 @@ def test_a_refusal_that_ray_names_is_told_wherever_it_is(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "auto", "nowhere.invalid:6379", "[::1]:99999999"])
 def test_a_cluster_that_is_not_there_is_told_otherwise(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     refusing(monkeypatch, ConnectionError("Could not find any running Ray instance\nand more"))
-    with pytest.raises(Unreachable, match="No Ray cluster answers at .*Ray instance\\)"):
+    with pytest.raises(Unreachable, match=r"No Ray cluster answers at .*Ray instance\)"):
         RayEngine(address)._connect()
 
 
@@ -74,4 +74,3 @@ def test_a_build_with_another_token_ends_with_the_sentence(tmp_path: Path) -> No
     assert done.returncode == Unreachable.exit_code, done.stderr
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     assert "refuses the token of RAY_AUTH_TOKEN" in lines[-1] and "Traceback" not in done.stderr
-    assert len(lines) < 12, done.stderr
