@@ -13,6 +13,8 @@ from uuid import UUID
 from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
+from flows.markdown import key
+from pipelines.live import duration, left, rate
 from pipelines.progress import ProgressEvent, Sink, TerminalLines
 
 EVERY_SECONDS = 2.0
@@ -21,13 +23,13 @@ PATIENCE_SECONDS = 5.0
 
 
 class ProgressPages:
-    """One progress artifact for each step that runs, `step-NAME`, renewed every two seconds.
+    """One progress artifact for each step that runs, `step-NAME-RECIPE`, renewed every two seconds.
 
     A thread posts it, so that a server that is slow or away costs the build nothing but the sight of it.
     """
 
-    def __init__(self, every: float = EVERY_SECONDS) -> None:
-        self._every = every
+    def __init__(self, recipe: str, every: float = EVERY_SECONDS) -> None:
+        self._recipe, self._every = recipe, every
         self._page: _Page | None = None
 
     def __enter__(self) -> ProgressPages:
@@ -41,16 +43,16 @@ class ProgressPages:
     def __call__(self, event: ProgressEvent) -> None:
         if event.kind == "step-start":
             self._close("stopped")  # what is begun again had not ended
-            self._page = _Page(event.step, self._every)
+            self._page = _Page(event.step, key(f"step-{event.step}", self._recipe), self._every)
         elif event.kind == "progress" and self._page is not None and event.total:
-            rate = event.done / max(event.at - self._page.started, 1e-3)
-            amount = f"{event.done:,} of {event.total:,} {event.unit}, {rate:,.0f} a second"
-            left = f", {(event.total - event.done) / rate:,.0f} s left" if 0 < event.done < event.total else ""
-            self._page.latest = (round(100.0 * event.done / event.total, 1), amount + left)
+            elapsed = max(event.at - self._page.started, 1e-3)
+            words = [f"{event.done:,} of {event.total:,} {event.unit}", rate(event.done, elapsed)]
+            words.append(left(event.done, event.total, elapsed))
+            self._page.latest = (round(100.0 * event.done / event.total, 1), ", ".join(filter(None, words)))
         elif event.kind == "step-end" and self._page is not None:
             self._page.latest = (100.0, self._page.latest[1])
             counted = f"{event.done:,} {event.unit} in " if event.done else ""
-            self._close(f"{counted}{event.seconds:.1f} s")
+            self._close(f"{counted}{duration(event.seconds)}")
 
     def _close(self, words: str) -> None:
         if self._page is not None:
@@ -61,10 +63,10 @@ class ProgressPages:
 class _Page:
     """The artifact of one step. It should show ``latest`` (percent, words)."""
 
-    def __init__(self, step: str, every: float) -> None:
+    def __init__(self, step: str, name: str, every: float) -> None:
         self.started = time.time()
         self.latest = (0.0, "begun")
-        self._step, self._every = step, every
+        self._step, self._key, self._every = step, name, every
         self._closing = threading.Event()
         self._failed = False
         # The copied context names the task run that the artifact belongs to.
@@ -84,7 +86,7 @@ class _Page:
             closing, latest = self._closing.is_set(), self.latest
             try:
                 if artifact is None:
-                    artifact = cast(UUID, create_progress_artifact(latest[0], f"step-{self._step}", latest[1]))
+                    artifact = cast(UUID, create_progress_artifact(latest[0], self._key, latest[1]))
                 elif latest != posted:
                     update_progress_artifact(artifact, *latest)
                 posted = latest
@@ -98,8 +100,16 @@ class _Page:
 
 
 def log_lines(every: float = 30.0) -> Sink:
-    """The lines that a terminal would show, in the log of the run."""
-    return TerminalLines(_RunLog(), every)
+    """The lines that a terminal would show, in the log of the run; but for ends of steps, which Prefect logs itself."""
+    lines = TerminalLines(_RunLog(), every)
+
+    def tell(event: ProgressEvent) -> None:
+        if event.kind != "step-end":
+            lines(event)
+        else:
+            lines.tell_more_rejects()
+
+    return tell
 
 
 class _RunLog(io.StringIO):

@@ -2,22 +2,22 @@
 
 Their keys hold the recipe's name, so that Prefect shows the releases of one bank in a row. Prefect renders Markdown, in
 tables too. No text of a corpus is shown here; names and paths come from the person who wrote the recipe, and are
-escaped all the same.
+escaped all the same. `flows.bank_pages` has the tables of what is in the bank.
 """
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Sequence
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from flows.bank_pages import show_bank
+from flows.markdown import escaped, key, quoted
 from mnemic.bank import open_bank
 from mnemic.dataset import Store
 from mnemic.funnel import funnel
 from mnemic.release import Release
-from mnemic.terminal import plain
+from pipelines.live import rate
 from pipelines.run import BuildResult
 
 
@@ -29,18 +29,19 @@ def show(result: BuildResult, recipe: str, steps: Sequence[str], store: Store) -
     if result.release is not None:
         page = _page(result.release, steps, store)
         create_markdown_artifact(page, key("release", recipe), f"{escaped(result.release.name)} of {bank}")
+        if result.steps:
+            show_bank(open_bank(store.root, result.release.name, store.storage_options), recipe)
 
 
 def _table(result: BuildResult, steps: Sequence[str]) -> list[dict[str, str]]:
     done = {step.step: step for step in result.steps}
     rows = []
     for name in steps:
-        row = {"step": name, "rows": "nothing to do", "rejects": "", "seconds": "", "rows a second": ""}
+        row = {"step": name, "rows": "nothing to do", "rejects": "", "seconds": "", "pace": ""}
         if name in done:
             step = done[name]
-            rate = f"{step.rows / step.seconds:,.0f}" if step.rows and step.seconds else ""
             row |= {"rows": f"{step.rows:,}" if step.rows else "", "rejects": f"{step.rejects:,}"}
-            row |= {"seconds": f"{step.seconds:.1f}", "rows a second": rate}
+            row |= {"seconds": f"{step.seconds:.1f}", "pace": rate(step.rows, step.seconds)}
         rows.append(row)
     return rows
 
@@ -78,19 +79,3 @@ def _page(release: Release, steps: Sequence[str], store: Store) -> str:
             *lineage,
         ]
     )
-
-
-def key(what: str, recipe: str) -> str:
-    """The key of an artifact; Prefect takes lower-case letters, digits and dashes."""
-    return f"{what}-{re.sub(r'[^a-z0-9]+', '-', recipe.lower()).strip('-')}"
-
-
-def escaped(text: str) -> str:
-    """``text`` as Markdown that shows it as it is, on one line."""
-    line = html.escape(" ".join(plain(text).split()), quote=False)
-    return re.sub(r"([\\`*_{}\[\]()#+!|~:])", r"\\\1", line)
-
-
-def quoted(text: str) -> str:
-    """``text`` as a string of Python that cannot end the block of code it stands in."""
-    return ascii(plain(text)).replace("`", r"\x60")

@@ -16,7 +16,7 @@ RETRIES = 2
 RETRY_SECONDS = 5.0
 
 
-def run_as_task(name: str, work: Callable[[], State[None]]) -> State[None]:
+def run_as_task(name: str, work: Callable[[], State[Any]]) -> State[Any]:
     """Run ``work`` as a task called ``name``, and give its state. Only the loss of infrastructure is tried again."""
     called = task(
         name=name,

@@ -10,16 +10,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
-from prefect.states import Completed
+from prefect.states import Completed, Failed
 from pydantic import Field
 
+from flows.markdown import escaped, key
+from flows.naming import name_of_upkeep, tag_run
 from flows.progress import log_lines
-from flows.report import escaped, key
 from flows.tasks import run_as_task
 from mnemic.bank import open_bank
 from mnemic.errors import BankError, BuildUnfinished, MnemicError
@@ -31,6 +32,7 @@ from pipelines.upkeep.prune import prune
 
 @flow(
     name="mnemic-upkeep",
+    flow_run_name=name_of_upkeep,
     description="Verify a bank, merge its small fragments, end its old releases, and tell what is due.",
     persist_result=False,
 )
@@ -39,7 +41,7 @@ def keep_up(
     keep: Annotated[int, Field(ge=1)] = 5,
     keep_monthly: Annotated[int, Field(ge=0)] = 12,
     deep: bool = False,
-) -> State[None]:
+) -> State[Any]:
     """Keep up a bank as a Prefect flow. One in an object store is opened with the options of the worker's environment.
 
     Args:
@@ -48,10 +50,13 @@ def keep_up(
         keep_monthly: Months, counted back from the newest, whose last release stays.
         deep: Verify every byte, which takes as long as reading the bank.
     """
+    tag_run("", bank)
     chores = Chores(bank, keep, keep_monthly, deep)
     try:
         for name, work in chores.all():
-            _run(chores, name, work)
+            error = _run(chores, name, work)
+            if error is not None:
+                return Failed(message=str(error), data=error)
     finally:
         create_table_artifact(chores.table(), key("upkeep", bank), f"upkeep of {escaped(bank)}")
     return Completed(message="; ".join(f"{name}: {words}" for name, words, _ in chores.done))
@@ -120,17 +125,19 @@ class Chores:
         return " ".join([*dues(bank.release.lineage), *upkeep_dues(bank)]) or "nothing"
 
 
-def _run(chores: Chores, name: str, work: Callable[[], str]) -> None:
-    """Do a chore as a task that is called like it; its sentence is the task's message."""
+def _run(chores: Chores, name: str, work: Callable[[], str]) -> MnemicError | None:
+    """Do a chore as a task that is called like it; its sentence is the task's message. The error it ended with."""
+    errors: list[MnemicError] = []
 
-    def chore() -> State[None]:
+    def chore() -> State[Any]:
         started = time.monotonic()
         try:
             words = work()
         except MnemicError as error:
             chores.done.append((name, str(error), time.monotonic() - started))
-            raise
+            errors.append(error)
+            return Failed(message=str(error), data=error)
         chores.done.append((name, words, time.monotonic() - started))
         return Completed(message=words)
 
-    run_as_task(name, chore)
+    return errors[-1] if run_as_task(name, chore).is_failed() else None

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import os
 import types
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
@@ -22,6 +24,16 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 def can_compile() -> bool:
     """Whether numba is installed, which building a bank needs and loading one does not."""
     return importlib.util.find_spec("numba") is not None
+
+
+@functools.cache
+def is_compiled() -> bool:
+    """Whether functions of this house have been compiled and are cached, so that a build need not compile them."""
+    named = os.environ.get("NUMBA_CACHE_DIR")
+    users = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "numba")
+    beside = Path(__file__).resolve().parent.parent / "operators"
+    places = [(Path(named or users), "*/*.nbi"), *([] if named else [(beside, "deduplicate/__pycache__/*.nbi")])]
+    return any(True for place, pattern in places for _ in place.glob(pattern))
 
 
 def compiled(function: FunctionT) -> FunctionT:

@@ -18,6 +18,8 @@ from mnemic.hardware import has_bfloat16
 from mnemic.suffixes.stored import has_suffixes
 from mnemic.terminal import coloured, plain
 from pipelines.command.evaluate import shown
+from pipelines.continued import continued
+from pipelines.continued import shown as shown_continuation
 from pipelines.evaluate.bank import evaluate
 from pipelines.live import Working
 from pipelines.progress import TerminalLines
@@ -60,9 +62,15 @@ def main(recipe: str = "demo") -> int:
     print(f"\nevaluated in {time.monotonic() - clock:.1f} s\n")
     print(f'$ mnemic search {result.bank} "{QUESTION}" --words 120\n')
     command(["search", result.bank, QUESTION, "--words", "120"])
-    if has_suffixes(open_bank(result.bank).view):
-        print(f'\n$ echo "{SENTENCE}" | mnemic trace {result.bank}\n')
-        print(shown_trace(open_bank(result.bank).trace(SENTENCE), coloured(sys.stdout)))
+    bank = open_bank(result.bank)
+    with Working("loading the language model", sys.stdout):
+        continuation = continued(bank)
+    if continuation is not None:
+        print(f"\n{shown_continuation(continuation)}")
+    sentence = continuation.remembered if continuation is not None else SENTENCE
+    if has_suffixes(bank.view):
+        print(f"\n$ mnemic trace {result.bank}, of what it said with the memory\n")
+        print(shown_trace(bank.trace(sentence), coloured(sys.stdout)))
     print(
         "\nIn Python:\n\n"
         "    import mnemic\n"

@@ -1,4 +1,7 @@
-"""A line of a terminal that is rewritten in place, four times a second, whether or not anything was heard meanwhile."""
+"""A line of a terminal that is rewritten in place, four times a second, whether or not anything was heard meanwhile.
+
+While this process cannot write, since a library is being loaded, another one does (`mnemic.ticker`).
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from mnemic.terminal import coloured
+from mnemic.ticker import Ticker
 
 EVERY_SECONDS = 0.25
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
@@ -30,10 +34,12 @@ class LiveLine:
         self._closing = threading.Event()
         self._closed = False
         self._thread: threading.Thread | None = None
+        self._ticker: Ticker | None = None
 
     def open(self) -> None:
         """Begin to draw."""
         if self.live and self._thread is None:
+            self._ticker = Ticker(self._stream)
             self._thread = threading.Thread(target=self._run, name="live line", daemon=True)
             self._thread.start()
 
@@ -42,6 +48,8 @@ class LiveLine:
         self._closing.set()
         if self._thread is not None:
             self._thread.join(1.0)
+            if self._ticker is not None:
+                self._ticker.close()
             self._write("\r\x1b[2K")
 
     def line(self, text: str) -> None:
@@ -58,6 +66,8 @@ class LiveLine:
             width = max(shutil.get_terminal_size().columns - 1, 20)
             shown = text if len(text) <= width else text[: width - 3] + "..."
             self._write(f"\r\x1b[2K\x1b[2m{shown}\x1b[0m" if coloured(self._stream) else f"\r\x1b[2K{shown}")
+            if self._ticker is not None:
+                self._ticker.show(shown)
 
     def _run(self) -> None:
         while not self._closing.wait(EVERY_SECONDS):

@@ -24,7 +24,9 @@ class BuildOptions:
     ``rebalance``        ``anew`` for the step `deduplicate`: it decides anew about documents of earlier releases too,
                          which win otherwise, as if all had come at once
     ``recluster``        ``anew`` for the step `cluster`: events join the tree there is otherwise
+    ``begin``            the first step to run; refused where one before it has work left
     ``until``            the last step to run; no release is written then
+    ``only``             the one step to run; no release is written then
     ``commit_every``     fragments in a commit (default 16)
     ``storage_options``  how the bank is opened in an object store (default: the recipe's)
     ``sinks``            called with every progress event
@@ -37,7 +39,9 @@ class BuildOptions:
     anew: Sequence[str] = ()
     rebalance: bool = False
     recluster: bool = False
+    begin: str | None = None
     until: str | None = None
+    only: str | None = None
     commit_every: int = 16
     storage_options: Mapping[str, str] | None = None
     sinks: Sequence[Sink] = ()
@@ -49,6 +53,11 @@ class BuildOptions:
             )
         if isinstance(self.anew, str):
             raise RecipeError(f"anew is the name {self.anew!r}; give a list of steps, such as [{self.anew!r}].")
+
+    @property
+    def releases(self) -> bool:
+        """Whether a release is written at the end."""
+        return self.until is None and self.only is None
 
     @property
     def computed_anew(self) -> tuple[str, ...]:

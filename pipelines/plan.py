@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,9 @@ from mnemic.dataset import Store
 from mnemic.facts import consistent
 from operators.written.presets import expansion
 from pipelines.effects import Effects, effects
+from pipelines.estimate.build import Estimator
+from pipelines.estimate.machine import Machine, likely_engine
+from pipelines.estimate.pace import past_rates
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.release import release_state
 from pipelines.steps import Status, Step, each_step
@@ -34,7 +37,26 @@ class PlannedStep:
     total: int
     unit: str
     reasons: tuple[str, ...]
-    seconds: float | None  # estimate from the rates of past runs; None when it was never run or its size is unknown
+    seconds: float | None  # estimate; None where nothing is known of the step
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The estimate of the whole build. ``seconds`` are those of the steps and of ``starting``, before the first works.
+
+    ``memory`` and ``disk`` are bytes: of all processes at the costliest step, and those that are added. ``learnt``:
+    builds of this machine have corrected it. ``unknown`` steps are not counted: nobody knows yet how long they take.
+    """
+
+    seconds: float = 0.0
+    starting: float = 0.0
+    memory: float = 0.0
+    disk: float = 0.0
+    warnings: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    engine: str = ""
+    crowding: float = 1.0
+    learnt: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,6 +67,7 @@ class Plan:
     free_bytes: int | None
     effects: Effects | None = None  # of the rules of the section `curate`
     preset: tuple[str, ...] = ()  # what the preset of `written` comes to, and what it leaves out
+    cost: Cost = field(default_factory=Cost)
 
     @property
     def nothing_to_do(self) -> bool:
@@ -67,52 +90,56 @@ def plan(
     """
     loaded = load_recipe(recipe)
     store = StillStore(Store(bank or loaded.root, storage_options or loaded.connection))
-    with consistent("The runs", store.root):
-        rates = _rates(store)
     waiting: dict[str, bool] = {}
-    steps, planned = list[Step](), []
+    steps, planned, statuses = list[Step](), list[PlannedStep](), dict[str, Status]()
     for step in each_step(loaded, device):
         steps.append(step)
-        status = state_of(step, store)
+        status = statuses[step.name] = state_of(step, store)
         upstream = [name for name in step.after if waiting[name]]
         waiting[step.name] = bool(upstream) or not status.done
-        planned.append(_planned(step, status, upstream, rates))
+        planned.append(_line(step.name, status, upstream))
     with consistent("The releases", store.root):
-        status = release_state(store, steps)
+        status = statuses["release"] = release_state(store, steps)
     upstream = [name for name, waits in waiting.items() if waits][:1]
-    planned.append(_line("release", status, upstream, None))
+    planned.append(_line("release", status, upstream))
+    with consistent("The runs and datasets", store.root):
+        estimator = Estimator(store, steps, Machine.here(likely_engine(), device), past_rates(store))
+        cost, seconds = _cost(estimator, statuses)
+    planned = [replace(line, seconds=seconds.get(line.step)) for line in planned]
     sizes = _sizes(store, known_datasets(steps).values())
     curate = next((step for step in steps if step.name == "curate"), None)
     dropped = effects(store, curate.operator, steps) if isinstance(curate, CurateStep) else None
     preset = "" if loaded.written is None else loaded.written.preset
     lines = tuple(expansion(preset)) if preset else ()
-    return Plan(store.root, tuple(planned), sizes, _free(store.root), dropped, lines)
+    return Plan(store.root, tuple(planned), sizes, _free(store.root), dropped, lines, cost)
 
 
-def _planned(step: Step, status: Status, upstream: Sequence[str], rates: Mapping[str, float]) -> PlannedStep:
-    rate = rates.get(step.name)
-    return _line(step.name, status, upstream, status.todo / rate if rate and status.todo else None)
+def _cost(estimator: Estimator, statuses: Mapping[str, Status]) -> tuple[Cost, dict[str, float | None]]:
+    """The cost of a build, and the seconds of each step that will work."""
+    estimate, machine = estimator.whole(statuses), estimator.machine
+    seconds = {name: one.seconds for name, one in estimate.steps.items() if one.part}
+    cost = Cost(
+        estimate.seconds,
+        estimate.starting,
+        estimate.space.memory,
+        estimate.space.disk,
+        estimate.warnings,
+        estimate.unknown,
+        machine.engine,
+        machine.crowding,
+        any(estimator.pace.ratio(key) is not None for name in seconds for key in estimator.keys(name)),
+    )
+    return cost, seconds
 
 
-def _line(name: str, status: Status, upstream: Sequence[str], seconds: float | None) -> PlannedStep:
+def _line(name: str, status: Status, upstream: Sequence[str]) -> PlannedStep:
     kind: PlannedKind = status.kind
     reasons = status.reasons
     if upstream and status.done:
         kind, reasons = "after", (f"its input may change after {', '.join(upstream)}",)
     elif upstream and not reasons:
         reasons = (f"after {', '.join(upstream)}",)
-    return PlannedStep(name, kind, status.todo, status.total, status.unit, reasons, seconds)
-
-
-def _rates(store: Store) -> dict[str, float]:
-    """Rows a second of each step over its past runs."""
-    snapshot = store["runs"].snapshot()
-    rows: dict[str, int] = {}
-    seconds: dict[str, float] = {}
-    for row in [] if snapshot is None else snapshot.table(["step", "rows", "seconds"], "rows > 0").to_pylist():
-        rows[row["step"]] = rows.get(row["step"], 0) + row["rows"]
-        seconds[row["step"]] = seconds.get(row["step"], 0.0) + row["seconds"]
-    return {step: rows[step] / seconds[step] for step in rows if seconds[step] > 0}
+    return PlannedStep(name, kind, status.todo, status.total, status.unit, reasons, None)
 
 
 def _sizes(store: Store, specs: Iterable[DatasetSpec]) -> dict[str, tuple[int, int]]:

@@ -11,12 +11,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, TextIO
 
+from mnemic.advice import for_bank
 from mnemic.terminal import plain
 from pipelines.live import LiveLine, WithLiveLine, duration, left, memory, rate
 
 ProgressKind = Literal[
     "run-start",
     "waiting",
+    "estimate",
     "checking",
     "step-start",
     "fragment",
@@ -86,9 +88,12 @@ class TerminalLines(WithLiveLine):
         self._place = ""
         self._head = "starting"
         self._latest: ProgressEvent | None = None
+        self._bank = ""
 
     def __call__(self, event: ProgressEvent) -> None:
-        if event.kind in ("checking", "step-start"):
+        if event.kind == "run-start":
+            self._bank = event.message.removeprefix("bank ")
+        elif event.kind in ("checking", "step-start"):
             self._place = f"[{event.done}/{event.total}] " if event.total else ""
             self._head = f"{event.step:<12}" + ("looking for what is left" if event.kind == "checking" else "starting")
             self._latest = None
@@ -100,18 +105,24 @@ class TerminalLines(WithLiveLine):
                 self._last = event.at
                 self._line.line(self._text(event))
         elif event.kind == "step-end":
-            if self._rejects > REJECTS_TOLD:
-                more = self._rejects - REJECTS_TOLD
-                self._line.line(f"  and {more:,} more; `mnemic show BANK --failures` lists them")
+            self.tell_more_rejects()
             self._head, self._latest = "", None
             self._line.line(self._text(event))
         elif event.kind == "reject":
             self._rejects += 1
             if self._rejects <= REJECTS_TOLD:
                 self._line.line(plain(event.message))
-        elif event.kind in ("waiting", "repair", "run-end") and event.message:
+        elif event.kind in ("waiting", "estimate", "repair", "run-end") and event.message:
             self._line.line(plain(event.message))
         self._line.draw()
+
+    def tell_more_rejects(self) -> None:
+        """At the end of a step: how many rejects were not printed."""
+        if self._rejects > REJECTS_TOLD:
+            more = self._rejects - REJECTS_TOLD
+            advice = for_bank("`mnemic show BANK --failures` lists them", self._bank)
+            self._line.line(plain(f"  and {more:,} more; {advice}"))
+            self._rejects = 0
 
     def _text(self, event: ProgressEvent) -> str:
         elapsed = event.seconds or event.at - self._started

@@ -20,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 import mnemic
+from mnemic.advice import for_bank
 from mnemic.dataset import Dataset, Store
 from mnemic.dataset.fence import Fence
 from mnemic.dataset.lease import Lease
@@ -31,6 +32,8 @@ from mnemic.release import Release, releases
 from mnemic.schema import RUNS
 from pipelines.engine import choose_engine
 from pipelines.engine.contracts import failed, last_lines
+from pipelines.estimate.forecast import Forecast
+from pipelines.estimate.machine import Machine
 from pipelines.heads import go_back
 from pipelines.options import BuildOptions
 from pipelines.pins import RECORD as RELEASE
@@ -38,11 +41,12 @@ from pipelines.progress import ProgressEvent
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.release import release_state, write_release
 from pipelines.sources.listing import items_of
-from pipelines.steps import Context, Step, steps_of
-from pipelines.steps.anew import named, with_anew
+from pipelines.steps import Context, Status, Step, steps_of
+from pipelines.steps.anew import with_anew
 from pipelines.steps.contracts import state_of
 from pipelines.steps.curate import forget_decisions
 from pipelines.steps.datasets import DeclaredStore, known_datasets
+from pipelines.stretch import check_ground, stretch
 from pipelines.upkeep.finish import finish_interrupted
 
 OWNER = "recipe"
@@ -66,6 +70,7 @@ class BuildResult:
     steps: tuple[StepResult, ...]
     release: Release | None
     seconds: float
+    expected: float = 0.0  # seconds that were expected when it began; 0 where nothing was
 
 
 class Building:
@@ -92,13 +97,17 @@ class Building:
         self._all_steps = steps_of(self.recipe, self._device)
         self._bank = Store(place, self.options.storage_options or self.recipe.connection)
         self.store = DeclaredStore(self._bank, known_datasets(self._all_steps))
-        self.steps = _until(with_anew(self._all_steps, self.options.computed_anew), self.options.until)
+        self.steps = stretch(with_anew(self._all_steps, self.options.computed_anew), self.options)
         self.run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
         self.done: list[StepResult] = []
         self._started = time.monotonic()
+        self._forecast: Forecast | None = None
+        self._expected, self._ended = 0.0, False
         self._exit = contextlib.ExitStack()
 
     def _emit(self, event: ProgressEvent) -> None:
+        if "BANK" in event.message:
+            event = replace(event, message=for_bank(event.message, self.store.root))
         for sink in self.options.sinks:
             sink(event)
 
@@ -130,6 +139,7 @@ class Building:
             finish_interrupted(everything, self._fence, frozenset(known_datasets(self._all_steps)))
             self._remove_orphans()
             forget_decisions(self._context.of("curate"), self._all_steps)
+            check_ground(self._all_steps, self.options, self.store)
             self._exit = opened.pop_all()
         return self
 
@@ -139,16 +149,35 @@ class Building:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._forecast is not None:
+            self._forecast.close(self._ended)
         self._exit.__exit__(kind, error, trace)
 
     def run(self, step: Step) -> StepResult | None:
         """Do what is left of ``step``; None when that is nothing. Raises when what it left is nothing to go on with."""
         result = None
         self._emit(ProgressEvent("checking", self.run_id, step.name, *self._place(step.name)))
-        if not state_of(step, self.store).done:
-            result = self._run(step.name, step.record.fingerprint, step.run)
-        step.check(self.store, self.recipe.max_rejects)
+        try:
+            status = state_of(step, self.store)
+            if not status.done:
+                self._foresee(step, status)
+                result = self._run(step.name, step.record.fingerprint, step.run)
+            step.check(self.store, self.recipe.max_rejects)
+        except MnemicError as error:
+            error.args = (for_bank(str(error), self.store.root),)
+            raise
         return result
+
+    def _foresee(self, step: Step, status: Status) -> None:
+        """Before the first step that works: say how long the build will take. Before each: what it will take."""
+        if self._forecast is None:
+            machine = Machine.here(self._engine.name, self._device)
+            self._forecast = Forecast(self.store, self._all_steps, self.steps, machine)
+            self._forecast.begin(step, status, self.options.releases)
+            self._expected = self._forecast.estimate.seconds
+            if words := self._forecast.words:
+                self._emit(ProgressEvent("estimate", self.run_id, seconds=self._expected, message=words))
+        self._forecast.expect(step, status)
 
     def release(self) -> Release | None:
         """Write a release if anything changed since the last one, and return the newest."""
@@ -167,8 +196,10 @@ class Building:
     def result(self) -> BuildResult:
         written = releases(self.store)
         seconds = time.monotonic() - self._started
+        self._ended = True
         self._emit(ProgressEvent("run-end", self.run_id, seconds=seconds))
-        return BuildResult(self.store.root, self.run_id, tuple(self.done), written[-1] if written else None, seconds)
+        newest = written[-1] if written else None
+        return BuildResult(self.store.root, self.run_id, tuple(self.done), newest, seconds, self._expected)
 
     def _guarded(self) -> list[Dataset]:
         """All datasets of the bank but that of the lease."""
@@ -196,13 +227,15 @@ class Building:
             raise failed(name, "", error) from error
         seconds = time.monotonic() - clock
         self._note(mine, fingerprint, started, seconds)
+        if self._forecast is not None:
+            self._forecast.learn(name, seconds)
         mine.emit("step-end", done=mine.tally.rows, total=mine.tally.rows, unit="rows", seconds=seconds)
         self.done.append(StepResult(name, mine.tally.rows, mine.tally.rejects, seconds))
         return self.done[-1]
 
     def _place(self, name: str) -> tuple[int, int]:
         """Which step it is of how many, the release counted last."""
-        names = [*(step.name for step in self.steps), *([] if self.options.until else ["release"])]
+        names = [*(step.name for step in self.steps), *(["release"] if self.options.releases else [])]
         return (names.index(name) + 1, len(names)) if name in names else (0, 0)
 
     def _note(
@@ -232,21 +265,15 @@ def build(
 ) -> BuildResult:
     """Build the bank of ``recipe``, or carry on where the last build ended.
 
-    ``keywords`` are the fields of `BuildOptions`: bank, engine, device, replace, anew, rebalance, recluster, until,
-    commit_every, storage_options, sinks. Raises ``MnemicError`` subclasses whose messages say what to do.
+    ``keywords`` are the fields of `BuildOptions`: bank, engine, device, replace, anew, rebalance, recluster, begin,
+    until, only, commit_every, storage_options, sinks. Raises ``MnemicError`` subclasses whose messages say what to do.
     """
     with Building(recipe, options, **keywords) as building:
         for step in building.steps:
             building.run(step)
-        if building.options.until is None:
+        if building.options.releases:
             building.release()
         return building.result()
-
-
-def _until(steps: list[Step], until: str | None) -> list[Step]:
-    if until is None:
-        return steps
-    return steps[: steps.index(named(steps, until, "stop after")) + 1]
 
 
 def _check_owner(store: Store, recipe: Recipe, run: str, replace: bool) -> None:

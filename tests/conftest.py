@@ -3,6 +3,7 @@
 import os
 
 os.environ["MNEMIC_ENGINE"] = "inline"  # where Ray is installed, builds would start it
+os.environ["MNEMIC_PACE"] = "off"  # tiny builds teach this machine nothing
 os.environ["OMP_NUM_THREADS"] = "1"  # of layers this small a second thread makes more work than it does
 
 from collections.abc import Iterator

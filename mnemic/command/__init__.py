@@ -27,6 +27,7 @@ from mnemic.errors import MnemicError, NoSpace, PluginError, UnknownCommand
 from mnemic.floors import HOME, load_floor
 from mnemic.plugins import Plugin, find_plugin, plugins
 from mnemic.terminal import plain
+from mnemic.ticker import Ticker
 
 OWN = {
     "init": "pipelines.command.init",
@@ -61,6 +62,7 @@ OWN = {
     "pack": "mnemic.command.pack",
     "unpack": "mnemic.command.unpack",
     "doctor": "mnemic.command.doctor",
+    "completion": "mnemic.command.completion",
 }
 """Command -> module, in the order in which a person meets them."""
 
@@ -187,12 +189,17 @@ def _uncollected() -> Iterator[None]:
 def _sign_of_life(words: Sequence[str]) -> Iterator[None]:
     """On a terminal a command that shows its progress says at once that it starts: its imports take a second."""
     shown = words[0] in ("build", "eval") and sys.stderr.isatty() and not {"--help", "-h", "--quiet"} & {*words}
+    ticker = None
     if shown:
-        print(f"mnemic {words[0]}: starting", end="", file=sys.stderr, flush=True)
+        line = f"mnemic {words[0]}: starting"
+        print(line, end="", file=sys.stderr, flush=True)
+        ticker = Ticker(sys.stderr)
+        ticker.show(line)
     try:
         yield
     finally:
-        if shown:
+        if ticker is not None:
+            ticker.close()
             print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from mnemic.advice import for_bank
 from mnemic.bank import Bank, open_bank
 from mnemic.catalogue import CATALOGUE
 from mnemic.dataset import Store
@@ -223,7 +224,8 @@ def _failures(path: str, as_json: bool) -> int:
         rows = _with_sources(store, _rows(store, "rejects", ["step", "severity", "locator", "reason", "run", "input"]))
         rows.sort(key=lambda row: (row["severity"] != "reject", row["step"], row["source"], row["locator"]))
         failed = _failed_steps(store)
-        text = json.dumps({"rejects": rows, "failed_steps": failed}) if as_json else _left_out(rows, failed)
+        facts = {"rejects": rows, "failed_steps": failed}
+        text = json.dumps(facts) if as_json else for_bank(_left_out(rows, failed), path)
     say(text)
     return 0
 

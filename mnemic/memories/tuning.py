@@ -107,7 +107,10 @@ def weights_for(view: View, memories: Sequence[Memory], weights: Mapping[str, We
         chosen |= dict(zip((memory.info.name for memory in outside), _chosen(view, outside), strict=True))
     together = [memory for memory in outside if _is_gate(chosen[memory.info.name])]
     if together:
-        chosen |= gated(view, together)
+        others = (chosen[memory.info.name] for memory in outside if memory not in together)
+        left = 1.0 - sum(float(weight) for weight in others if _is_number(weight))
+        for name, weight in gated(view, together).items():  # numbers where no gate is better than they are
+            chosen[name] = weight * left if _is_number(weight) and 0.0 <= left < 1.0 else weight
     return list(chosen.values())  # a None among them, or another text, is refused as no weight
 
 
@@ -116,6 +119,10 @@ def _chosen(view: View, memories: Sequence[Memory]) -> list[float | Schedule]:
     if gates.has_gates(view) and (len(memories) > 1 or hasattr(memories[0], "scored")):
         return list(gated(view, memories).values())
     return [best_alone(view, memories[0])] if len(memories) == 1 else [*tune(view, memories).values()]
+
+
+def _is_number(weight: Any) -> bool:
+    return isinstance(weight, int | float) and not isinstance(weight, bool)
 
 
 def _is_gate(weight: Any) -> bool:

@@ -16,6 +16,7 @@ from mnemic.bank import open_bank
 from mnemic.funnel import dues, funnel
 from mnemic.terminal import say
 from pipelines.engine import ENGINES, choose_engine
+from pipelines.live import duration
 from pipelines.options import BuildOptions
 from pipelines.progress import JsonLog, ProgressEvent, Sink, TerminalLines
 from pipelines.recipe import load_recipe
@@ -25,6 +26,8 @@ SUMMARY = "run a recipe; carries on where the last build ended"
 EXAMPLES = """  mnemic build recipe.yaml
   mnemic build demo --bank memory/demo --log build.jsonl
   mnemic build recipe.yaml --until embed     stop after a step; the next build carries on
+  mnemic build recipe.yaml --from cluster    those before it are left alone; refused where they have work left
+  mnemic build recipe.yaml --only embed      one step, without a release
   mnemic build recipe.yaml --anew teacher    compute a step again although nothing changed
   mnemic build recipe.yaml --engine ray --workers 8
   mnemic build recipe.yaml --address head:6379    on a Ray cluster; RAY_AUTH_TOKEN is its secret"""
@@ -33,7 +36,9 @@ EXAMPLES = """  mnemic build recipe.yaml
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="a YAML file, or the name of a shipped recipe")
     parser.add_argument("--bank", help="another place than the recipe's")
+    parser.add_argument("--from", metavar="STEP", dest="begin", help="begin with this step; those before it are done")
     parser.add_argument("--until", metavar="STEP", help="stop after this step, without a release")
+    parser.add_argument("--only", metavar="STEP", help="run this step alone, without a release")
     parser.add_argument("--replace", action="store_true", help="take over a bank that belongs to another recipe")
     parser.add_argument(
         "--rebalance",
@@ -75,7 +80,9 @@ def run(arguments: argparse.Namespace) -> int:
             anew=arguments.anew,
             rebalance=arguments.rebalance,
             recluster=arguments.recluster,
+            begin=arguments.begin,
             until=arguments.until,
+            only=arguments.only,
             commit_every=arguments.commit_every,
             sinks=sinks,
         )
@@ -130,9 +137,11 @@ def _shown(result: BuildResult, storage_options: Mapping[str, str] | None) -> st
     lines.append("seconds: " + "  ".join(f"{step.step} {step.seconds:.1f}" for step in result.steps))
     if result.steps[-1].step == "release" and result.release is not None:
         lines += dues(result.release.lineage)
-        lines.append(f"release {result.release.name} of {result.bank} after {result.seconds:.0f} s")
+        expected = f" ({duration(result.expected)} were expected)" if result.expected else ""
+        lines.append(f"release {result.release.name} of {result.bank} after {duration(result.seconds)}{expected}")
     else:
         lines.append(
-            f"stopped after {result.steps[-1].step}; no release written. The same command without --until carries on."
+            f"stopped after {result.steps[-1].step}; no release written. The same command without --until and --only "
+            "carries on."
         )
     return "\n".join(lines)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from mnemic.terminal import plain, say
 from pipelines.effects import Effects
+from pipelines.live import duration
 from pipelines.plan import Plan, PlannedStep, plan
 
 SUMMARY = "what a build would run, what is done and why"
@@ -59,13 +60,29 @@ def shown(planned: Plan) -> str:
             lines.append(f"  {name:<12} {rows:>12,} rows  {size / 1e6:>10,.1f} MB")
     if planned.free_bytes is not None:
         lines.append(f"  {'free disk':<12} {planned.free_bytes / 1e9:>28,.1f} GB")
-    estimates = [step.seconds for step in planned.steps if step.seconds]
     lines.append("")
-    if planned.nothing_to_do:
-        lines.append("nothing to do")
-    elif estimates:
-        lines.append(f"about {sum(estimates):,.0f} s by the rates of past runs, as far as sizes are estimates")
+    lines += ["nothing to do"] if planned.nothing_to_do else _costs(planned)
     return "\n".join(lines)
+
+
+def _costs(planned: Plan) -> Iterator[str]:
+    """Time, memory and disk of the build, and what to know before it, as lines for a person."""
+    cost = planned.cost
+    by = "as builds here took" if cost.learnt else "by shipped rates; builds on this machine correct them"
+    beside = f", {cost.crowding:.1f} times as long beside what runs here now" if cost.crowding >= 1.5 else ""
+    starting = f", {duration(cost.starting)} of it until the first worker works" if cost.starting else ""
+    yield f"about {duration(cost.seconds)} ({by}{beside}){starting}"
+    yield f"about {cost.memory / 1e9:.1f} GB of memory, {_size(cost.disk)} of disk"
+    if cost.unknown:
+        yield f"not counted: {', '.join(map(plain, cost.unknown))}, of which nothing is known before its first run"
+    if planned.free_bytes is not None and cost.disk > planned.free_bytes:
+        yield "warning: the disk has not so much room; free some, or set `bank` to another place"
+    for warning in cost.warnings:
+        yield f"warning: {plain(warning)}"
+
+
+def _size(size: float) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{max(size / 1e6, 1):,.0f} MB"
 
 
 def _line(step: PlannedStep) -> str:
@@ -74,5 +91,5 @@ def _line(step: PlannedStep) -> str:
         if step.todo
         else (f"{step.total:,} {step.unit}" if step.total else "")
     )
-    estimate = f"~{step.seconds:,.0f} s" if step.seconds else ""
+    estimate = f"~{duration(step.seconds)}" if step.seconds else ""
     return f"  {step.step:<12} {step.kind:<8} {amount:<28} {estimate:<8} {'; '.join(step.reasons)}".rstrip()

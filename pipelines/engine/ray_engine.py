@@ -13,6 +13,7 @@ import itertools
 import logging
 import os
 import signal
+import socket
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +22,7 @@ from typing import Any
 
 import cloudpickle
 import ray
+from ray.exceptions import AuthenticationError
 
 from mnemic.errors import StepError, Unreachable
 from operators.contracts import ProcessRank, Progress, Resources
@@ -177,13 +179,31 @@ class RayEngine:
                         os.environ.setdefault("RAY_AUTH_MODE", "token")
                     try:
                         ray.init(self._address, runtime_env=shipped_code(shared_packages()), **quiet)
-                    except (ConnectionError, RuntimeError, ValueError) as error:
+                    except (AuthenticationError, ConnectionError, RuntimeError, ValueError) as error:
+                        if isinstance(error, AuthenticationError) or _listens(self._address):
+                            raise Unreachable(
+                                f"The Ray cluster at {self._address} does not let this process in: it refuses the "
+                                "token of RAY_AUTH_TOKEN, or has another version of Ray. Set the token that its head "
+                                "was started with (RAY_AUTH_MODE=token there), or build without --address."
+                            ) from None
                         raise Unreachable(
                             f"No Ray cluster answers at {self._address} ({str(error).splitlines()[0][:200]}). Start "
                             "one with `ray start --head`, check the address and the token, or build without --address."
                         ) from error
             self._ours = True
         self._connected = True
+
+
+def _listens(address: str) -> bool:
+    """Whether anybody takes a connection at the address of a cluster."""
+    host, separator, port = address.rpartition("://")[2].rpartition(":")
+    if not separator or not port.isdigit():
+        return False
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=3.0):
+            return True
+    except (OSError, OverflowError):
+        return False
 
 
 def _covers(pool: Resources, shape: Resources) -> bool:

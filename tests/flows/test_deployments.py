@@ -144,8 +144,8 @@ def test_a_cancelled_run_commits_what_is_done_and_the_next_one_carries_on(server
     assert states.pop("embed") == "Cancelled"
     assert set(states.values()) == {"Completed"}
     shown = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[first])))
-    assert all((artifact.data < 100) == (artifact.key == "step-embed") for artifact in shown)
-    assert {artifact.key: artifact.description for artifact in shown}["step-embed"] == "stopped"
+    assert all((artifact.data < 100) == (artifact.key == "step-embed-tiny") for artifact in shown)
+    assert {artifact.key: artifact.description for artifact in shown}["step-embed-tiny"] == "stopped"
     assert 0 < embedded(store) < store["units"].require().count()
     assert store["releases"].snapshot() is None
 

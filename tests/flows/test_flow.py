@@ -1,9 +1,11 @@
 """The flow against a real server: one task a step, artifacts, retries, and what all that costs."""
 
+import json
 import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from prefect.client.schemas.filters import (
@@ -11,12 +13,16 @@ from prefect.client.schemas.filters import (
     ArtifactFilterFlowRunId,
     FlowRunFilter,
     FlowRunFilterId,
+    LogFilter,
+    LogFilterFlowRunId,
 )
+from prefect.logging.handlers import APILogHandler
 from tiny_bank import tiny_recipe, write_corpus
 
 import mnemic
 from flows import tasks as tasks_of_prefect
 from flows.build import build_bank
+from flows.naming import place
 from mnemic.errors import StepError, Unreachable
 from pipelines.run import Building
 
@@ -50,6 +56,18 @@ def artifacts(client, state):
     return {artifact.key: artifact for artifact in client.read_artifacts(artifact_filter=of_run)}
 
 
+def logs(client, state):
+    """What the log of the run says, as far as it has come."""
+    APILogHandler().flush()
+    of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[state.state_details.flow_run_id]))
+    for _ in range(50):
+        messages = [log.message for log in client.read_logs(of_run)]
+        if any(message.startswith("Finished in state") for message in messages):
+            break
+        time.sleep(0.1)
+    return messages
+
+
 def test_a_build_is_one_task_a_step_and_leaves_its_release_on_the_page(client, recipe):
     state = run(recipe)
     assert state.is_completed(), state.message
@@ -59,9 +77,10 @@ def test_a_build_is_one_task_a_step_and_leaves_its_release_on_the_page(client, r
     assert done["read"].state.message.startswith("40 rows in ")
 
     pages = artifacts(client, state)
-    assert set(pages) == {"steps-tiny", "release-tiny", *(f"step-{name}" for name in STEPS)}
-    assert all(pages[f"step-{name}"].data == 100.0 for name in STEPS)
-    assert pages["step-embed"].task_run_id == done["embed"].id
+    about = {"steps", "release", "rejects", "curves", "clusters", "recall", "report"}
+    assert set(pages) == {f"{name}-tiny" for name in (*about, *(f"step-{name}" for name in STEPS))}
+    assert all(pages[f"step-{name}-tiny"].data == 100.0 for name in STEPS)
+    assert pages["step-embed-tiny"].task_run_id == done["embed"].id
 
     bank = mnemic.open_bank(recipe["bank"])
     page = pages["release-tiny"].data
@@ -70,6 +89,18 @@ def test_a_build_is_one_task_a_step_and_leaves_its_release_on_the_page(client, r
     assert all(
         f"| {name} | " in page and record["fingerprint"][:12] in page for name, record in bank.release.lineage.items()
     )
+
+    rejects = json.loads(pages["rejects-tiny"].data)
+    assert [row["locator"] for row in rejects] == ["delta/broken.txt", r"notes.jsonl\#2"]
+    assert "UTF-8" in rejects[0]["reason"] and "2 inputs" in pages["rejects-tiny"].description
+    curves = {row["metric"]: row["curve"] for row in json.loads(pages["curves-tiny"].data) if row["memory"] == "mlp"}
+    assert any(set(curve) & set("▂▃▄▅▆▇█") for curve in curves.values()), curves
+    assert sum(int(row["events"].replace(",", "")) for row in json.loads(pages["clusters-tiny"].data)) > 100
+    report = Path(f"{recipe['bank']}.cache", "report.html")
+    assert report.is_file() and report.as_uri() in pages["report-tiny"].data
+    flow_run = client.read_flow_run(state.state_details.flow_run_id)
+    assert flow_run.name == f"tiny in {place(recipe['bank'])}"
+    assert {"mnemic", "recipe: tiny"} <= set(flow_run.tags) and any(tag.startswith("bank: ") for tag in flow_run.tags)
 
     for text in bank.dataset("events").table(["text"])["text"].to_pylist():
         assert all(text not in str(artifact.data) + artifact.description for artifact in pages.values())
@@ -106,8 +137,11 @@ def test_an_error_that_would_come_again_is_not_retried(client, recipe):
     done = tasks(client, state)
     assert list(done) == ["read"]
     assert done["read"].run_count == 1
+    assert "max_rejects" in state.message and f"mnemic show {recipe['bank']} --failures" in state.message
+    assert done["read"].state.message == state.message
     with pytest.raises(StepError, match="max_rejects"):
         state.result()
+    assert not [log for log in logs(client, state) if "Traceback" in log or log.count("\n") > 1], "one sentence"
 
 
 def test_the_loss_of_infrastructure_is_retried_within_the_run(client, recipe, monkeypatch):

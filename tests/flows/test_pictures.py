@@ -27,9 +27,9 @@ def test_the_pages_show_the_steps_and_the_release_as_they_are(server, client, tm
     assert "Completed" in shown["run-logs"]
     assert "12 Task runs" in shown["run-logs"]
     assert "left out: delta/broken.txt" in shown["run-logs"]
-    assert "step-embed" in shown["run-artifacts"]
+    assert "step-embed-tiny" in shown["run-artifacts"]
     assert "338 rows in" in shown["run-artifacts"]
-    assert "Progress: 100%" in shown["step-embed"]
+    assert "Progress: 100%" in shown["step-embed-tiny"]
     assert "datastore\n" in shown["steps-tiny"]
     for words in ("Release 20", "near duplicates", "operator version", HOSTILE, f"open_bank('{tmp_path / HOSTILE}'"):
         assert words.replace("`", r"\x60") in shown["release-tiny"] or words in shown["release-tiny"]

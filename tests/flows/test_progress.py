@@ -27,19 +27,19 @@ def posts(monkeypatch):
 
 
 def test_the_latest_is_shown_now_and_then_and_the_end_at_once(posts):
-    with ProgressPages(every=0.2) as pages:
+    with ProgressPages("tiny", every=0.2) as pages:
         for event in step(*map(counted, range(0, 1000, 10))):
             pages(event)
             time.sleep(0.005)
         pages(ProgressEvent("step-end", "run", "embed", done=1000, total=1000, unit="rows", seconds=0.5))
-        assert posts[0][1] == "step-embed"
+        assert posts[0][1] == "step-embed-tiny"
         assert 3 <= len(posts) <= 6
         assert posts[-2][1].startswith(f"{posts[-2][0] * 10:,.0f} of 1,000 rows, ")
         assert posts[-1] == (100.0, "1,000 rows in 0.5 s")
 
 
 def test_a_step_that_does_not_end_is_shown_as_stopped(posts):
-    with ProgressPages() as pages:
+    with ProgressPages("tiny") as pages:
         for event in step(counted(250)):
             pages(event)
     assert posts[-1] == (25.0, "stopped")
@@ -58,7 +58,7 @@ def test_a_server_that_fails_is_told_once_and_waited_for_never(monkeypatch, post
     monkeypatch.setattr(progress, "create_progress_artifact", fails)
     monkeypatch.setattr(progress, "get_run_logger", Log)
     started = time.monotonic()
-    with ProgressPages(every=0.01) as pages:
+    with ProgressPages("tiny", every=0.01) as pages:
         for event in step(counted(250)):
             pages(event)
         time.sleep(0.1)

@@ -2,7 +2,7 @@
 
 import ast
 
-from flows.report import escaped, key, quoted
+from flows.markdown import escaped, key, quoted
 
 HOSTILE = "a|b\n# <script>alert(1)</script> [x](javascript:y) `c` **d** \x1b[2J ```"
 

@@ -1,12 +1,18 @@
 """Progress for people: which step of how many, a pace that is never nothing, and a terminal that is never silent."""
 
+import contextlib
 import io
+import os
+import pty
 import re
+import select
+import signal
 import time
 
 import pytest
 
 from mnemic import inside
+from mnemic.ticker import Ticker
 from pipelines.live import LiveLine, Working, duration, left, rate
 from pipelines.progress import ProgressEvent, TerminalLines
 
@@ -113,3 +119,43 @@ def test_words_from_inside_a_call_reach_the_listener_as_rows() -> None:
             inside.tell(3)
     inside.tell(4)
     assert numbers == [102, 130]
+
+
+def test_a_terminal_moves_while_this_process_cannot() -> None:
+    """As while a large library is loaded: nothing of this process writes, and no thread of it gets to run."""
+    ours, terminal = pty.openpty()
+    os.set_blocking(ours, False)
+    with os.fdopen(terminal, "w") as stream:
+        ticker = Ticker(stream)
+        ticker.show("[3/9] embed  starting  0.2 s")
+        time.sleep(0.2)
+        written = b""
+        deadline = time.monotonic() + 10.0
+        while written.count(b"+") < 2 and time.monotonic() < deadline:
+            select.select([ours], [], [], 1.0)
+            with contextlib.suppress(BlockingIOError):
+                written += os.read(ours, 4096)
+        ticker.close()
+    os.close(ours)
+    shown = written.decode()
+    assert re.search(r"\r\x1b\[2K\[3/9\] embed  starting  0\.2 s  \+1 s\r", shown), shown
+    assert shown.endswith("+2 s"), "seconds since this process last wrote"
+
+
+def test_a_ticker_ends_with_whoever_began_it_and_waits_for_nobody() -> None:
+    ours, terminal = pty.openpty()
+    with os.fdopen(terminal, "w") as stream:
+        ticker = Ticker(stream)
+        process = ticker._process
+        assert process is not None
+        process.send_signal(signal.SIGSTOP)  # as a terminal that is stopped does
+        started = time.monotonic()
+        for _ in range(5000):
+            ticker.show("x" * 100)
+        assert time.monotonic() - started < 5.0
+        ticker.close()
+        assert process.poll() is not None
+    os.close(ours)
+    nowhere = Ticker(io.StringIO())
+    nowhere.show("text")
+    nowhere.close()

@@ -1,0 +1,1 @@
+"""What a build will cost, before it runs: seconds, memory and disk, by shipped rates and by what builds here took."""
