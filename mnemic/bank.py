@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from mnemic.encoder import TextEncoder
     from mnemic.memories.gate_training import Weighing
     from mnemic.memories.tuning import Memories, Weights
-    from mnemic.notes.history import Note
 
 
 def open_bank(path: str | Path, release: str | None = None, storage_options: Mapping[str, str] | None = None) -> Bank:
@@ -227,46 +225,6 @@ class Bank(Histories, Remembering):
         It may begin and end inside a word. ``around``: characters before and after each, 200. Raises as `trace` does.
         """
         return self._tracer.find_text(text, where, limit, around, tokenizer)
-
-    # -- notes -------------------------------------------------------------------------------------------------------
-
-    def notes(
-        self,
-        subject: str | None = None,
-        attribute: str | None = None,
-        *,
-        tenant: str | None = None,
-        as_of: datetime | date | None = None,
-        closed: bool = False,
-    ) -> list[Note]:
-        """What a language model wrote of events (the section `written`), in the order of their times.
-
-        By default the notes that hold; with ``closed`` also those that a later one ended, each with its interval and
-        the note that ended it. ``as_of``: the notes that held at a time, as far as this release knows; an earlier
-        release, opened by its name, knows less. ``subject`` and ``attribute`` are compared without regard to case.
-        """
-        from mnemic.notes.reading import notes_of
-
-        return notes_of(self.view, subject, attribute, tenant, as_of, closed)
-
-    def find_notes(
-        self,
-        query: str,
-        words: int = 250,
-        *,
-        tenant: str | None = None,
-        as_of: datetime | date | None = None,
-        skip: Sequence[str] = (),
-    ) -> list[Note]:
-        """Notes that hold and have words of ``query``, best first, within ``words``: to stand beside a `search`.
-
-        Half the budget for notes helps where several turns make an answer, and costs where one does (LOG.md). ``skip``
-        are texts that are shown already, such as `Results.dated`: a note whose words all stand in one of them is left
-        out. ``as_of`` and ``tenant`` are as in `notes`.
-        """
-        from mnemic.notes.search import find_notes
-
-        return find_notes(self.view, query, words, tenant, as_of, skip)
 
     # -- memories ----------------------------------------------------------------------------------------------------
 

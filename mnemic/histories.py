@@ -1,21 +1,61 @@
-"""What a bank tells in the order of time: timelines, and relations with the times at which they hold."""
+"""What a bank tells in the order of time: notes and relations with the times at which they hold, and timelines."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from mnemic.view import View
 
 if TYPE_CHECKING:
+    from mnemic.notes.history import Note
     from mnemic.relations.reading import Relation
     from mnemic.timelines.reading import TimelineStep
 
 
 class Histories:
-    """The part of a bank that reads its relations and timelines."""
+    """The part of a bank that reads its notes, relations and timelines."""
 
     view: View
+
+    def notes(
+        self,
+        subject: str | None = None,
+        attribute: str | None = None,
+        *,
+        tenant: str | None = None,
+        as_of: datetime | date | None = None,
+        closed: bool = False,
+    ) -> list[Note]:
+        """What a language model wrote of events (the section `written`), in the order of their times.
+
+        By default the notes that hold; with ``closed`` also those that a later one ended, each with its interval and
+        the note that ended it. ``as_of``: the notes that held at a time, as far as this release knows; an earlier
+        release, opened by its name, knows less. ``subject`` and ``attribute`` are compared without regard to case.
+        """
+        from mnemic.notes.reading import notes_of
+
+        return notes_of(self.view, subject, attribute, tenant, as_of, closed)
+
+    def find_notes(
+        self,
+        query: str,
+        words: int = 250,
+        *,
+        tenant: str | None = None,
+        as_of: datetime | date | None = None,
+        skip: Sequence[str] = (),
+    ) -> list[Note]:
+        """Notes that hold and have words of ``query``, best first, within ``words``: to stand beside a `search`.
+
+        Half the budget for notes helps where several turns make an answer, and costs where one does (LOG.md). ``skip``
+        are texts that are shown already, such as `Results.dated`: a note whose words all stand in one of them is left
+        out. ``as_of`` and ``tenant`` are as in `notes`.
+        """
+        from mnemic.notes.search import find_notes
+
+        return find_notes(self.view, query, words, tenant, as_of, skip)
 
     def relations(
         self,
