@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,14 +64,12 @@ def _rows(snapshot: Snapshot | None) -> float:
 
 def unread(read: ReadStep, left: float, pace: MachinePace) -> Amounts:
     """What the share ``left`` of the items of ``read`` may come to, by their sizes and what their kinds give."""
-    sizes: dict[int, list[float]] = {}
-    for source, item in read.items_by_key.values():
-        counted = sizes.setdefault(source, [0.0, 0.0])
-        counted[0] += item.size / (item.part.of if item.part else 1)
-        counted[1] += 1
-    total = Amounts()
-    for source, (size, items) in sizes.items():
-        kind = read.sources[source].kind
+    total, manifest = Amounts(), read.manifest
+    for source, (first, end) in zip(read.sources, itertools.pairwise([0, *manifest.ends]), strict=True):
+        if first == end:
+            continue
+        items, kind = float(end - first), source.kind
+        size = sum(item.size / (item.part.of if item.part else 1) for item in manifest.items[first:end])
         text = KINDS.get(kind, TextOfKind())
         characters = size * text.characters * (pace.ratio(f"text {kind} characters") or 1.0)
         documents = max(characters / text.document, 1.0) if text.document else items
