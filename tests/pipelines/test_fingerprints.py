@@ -92,14 +92,14 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
         "cluster": "e54bdcf7fa8ce05993a78121496b90b9",
     },
     "noted": {
-        "packs": "?",
-        "calls": "?",
-        "notes": "?",
-        "relations": "?",
-        "note_vectors": "?",
-        "summaries": "?",
-        "excerpts": "?",
-        "node_excerpts": "?",
+        "packs": "57a51fe4cec416b5f4b7ab36f6f1222f",
+        "calls": "94fdef5a7b70cf3ce2a4acb4380cd323",
+        "notes": "83f53abdcdabeac5e49099fcc8e460cc",
+        "relations": "8448d76534381dc49eaea660456d7f70",
+        "note_vectors": "d5770603e8dffba9c02f2c456ca390e9",
+        "summaries": "93450e6d07a0076614731f2686304c82",
+        "excerpts": "ccd2f65565af44f80d484808d1a70370",
+        "node_excerpts": "5a67d146384f0ea7a87cb463b1bf6fe6",
     },
 }
 
