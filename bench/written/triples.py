@@ -72,7 +72,7 @@ def _words(text: str) -> set[str]:
 
 def build(passages: Passages, folder: Path, address: str) -> Bank:
     source = {"kind": "folder", "path": str(sets.save(passages, folder)), "id_field": "id"}
-    recipe = {
+    recipe: dict[str, Any] = {
         "name": "triples",
         "bank": str(folder / "bank"),
         "sources": [source],

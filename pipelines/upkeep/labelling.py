@@ -32,7 +32,8 @@ def forget_words(context: Context) -> None:
     place = table.schema.get_field_index("label")
     field = table.schema.field(place)
     table = table.set_column(place, field, pa.array(rest, field.type)).replace_schema_metadata(None)
-    context.commit(lambda: clusters.replace(table.schema, write_whole(clusters, table), nodes.record, {}))
+    record = nodes.record or {}
+    context.commit(lambda: clusters.replace(table.schema, write_whole(clusters, table), record, {}))
 
 
 def unsaid(events: Snapshot, words: set[str]) -> set[str]:

@@ -94,6 +94,7 @@ def test_an_earlier_release_knows_what_it_knew_and_late_history_takes_its_place(
     assert [[one.object for one in bank.relations(as_of=day)] for bank in (before, after)] == [["Paris"], ["Rome"]]
 
 
+@pytest.mark.slow
 def test_faults_requests_at_once_and_fragments_change_no_relation(tmp_path):
     answers = []
     for name, faults, concurrent, characters in (("calm", {}, 1, 0), ("disturbed", FAULTS, 5, 300)):

@@ -143,6 +143,7 @@ def test_a_removed_session_is_in_nothing_that_was_written_and_what_it_closed_is_
     assert [note.value for note in before.notes("Ada", "home", tenant="one")] == [CANARY], "a release is what it was"
 
 
+@pytest.mark.slow
 def test_an_erased_session_is_in_no_file(built):
     assert len(files_with(built["bank"])) >= len(HELD)
     outcome = mnemic.remove(built["bank"], SECOND, erase=True)
