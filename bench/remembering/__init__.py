@@ -1,1 +1,0 @@
-"""What remembering costs."""
