@@ -16,6 +16,8 @@ from mnemic.conditions import Conditions, Where
 from mnemic.dataset import Snapshot, Store
 from mnemic.errors import BankError
 from mnemic.find import find
+from mnemic.inbox.inbox import Inbox
+from mnemic.inbox.remembering import Remembering
 from mnemic.memories.blocks import NAME as BLOCKS
 from mnemic.memories.blocks import routed
 from mnemic.memories.gates import weighing
@@ -49,22 +51,32 @@ def open_bank(path: str | Path, release: str | None = None, storage_options: Map
     if "://" not in root and not Path(root).is_dir():
         raise BankError(f"{root} does not exist. Build a bank there with `mnemic build`, or check the path.")
     store = Store(root, storage_options)
-    return Bank(store, find_release(store, release))
+    return Bank(store, find_release(store, release), pinned=release is not None)
 
 
-class Bank:
-    """One release of a bank. Immutable: what a later build writes is seen by opening the bank again."""
+def _opened_again(path: str, release: str, storage_options: Mapping[str, str] | None, pinned: bool) -> Bank:
+    store = Store(path, storage_options)
+    return Bank(store, find_release(store, release), pinned)
 
-    def __init__(self, store: Store, release: Release) -> None:
+
+class Bank(Remembering):
+    """One release of a bank. Immutable: what a later build writes is seen by opening the bank again.
+
+    What was remembered since is found too, unless the release is ``pinned``, as one that was opened by its name is.
+    """
+
+    def __init__(self, store: Store, release: Release, pinned: bool = False) -> None:
         self.view = View(store, release)
-        self._searcher = Searcher(self.view)
+        self.pinned = pinned
+        self._inbox = Inbox(self.view)
+        self._searcher = Searcher(self.view, None if pinned else self._inbox)
         self._memories = StoredMemories(self.view)
         self._tracer = Tracer(self.view)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy, also by pickle, opens the same release at the same path; encoders and caches it makes itself."""
         path = self.path if "://" in self.path else os.path.abspath(self.path)
-        return open_bank, (path, self.release.name, self.store.storage_options)
+        return _opened_again, (path, self.release.name, self.store.storage_options, self.pinned)
 
     def __repr__(self) -> str:
         return f"Bank({self.path!r}, release={self.release.name!r})"

@@ -19,6 +19,7 @@ import pyarrow as pa
 from mnemic import schema as schemas
 from mnemic.errors import BankError
 from mnemic.facts import ADVICE, check_types, mapping
+from mnemic.inbox.dataset import INBOX
 from mnemic.links.datasets import EDGES
 
 NAME = re.compile("[a-z][a-z0-9_-]{0,99}")
@@ -241,6 +242,7 @@ _DATASETS = (
         export=False,
     ),
     DatasetSpec("removals", schemas.REMOVALS, ("document",), digested=False, export=False),
+    DatasetSpec("inbox", INBOX, ("id",), digested=False, export=False),
     DatasetSpec("runs", schemas.RUNS, ("run", "step", "started"), digested=False, pinned=False, export=False),
     DatasetSpec("releases", schemas.RELEASES, ("release",), digested=False, pinned=False, export=False),
     DatasetSpec("checksums", schemas.CHECKSUMS, ("path",), digested=False, pinned=False, export=False),

@@ -39,6 +39,15 @@ def upkeep_dues(bank: Bank) -> list[str]:
     ]
 
 
+def waiting_dues(bank: Bank) -> list[str]:
+    """What waits in the inbox for the next build."""
+    calls = bank.inbox()
+    if not calls:
+        return []
+    since = f"{calls[0].remembered:%Y-%m-%d %H:%M}"
+    return [f"{len(calls):,} remembered texts wait for the next build, the oldest since {since} UTC"]
+
+
 def _saved(snapshots: Mapping[str, Snapshot]) -> dict[str, int]:
     """Fragments of each dataset that compaction would save."""
     fitted = frozenset[int]()

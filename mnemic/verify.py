@@ -18,7 +18,10 @@ from mnemic.dataset.checksums import Checksum, checksums, hash_files
 from mnemic.dataset.files import absent, check_plain, files_of, named_files, needed_files
 from mnemic.errors import BankError, Unreachable
 from mnemic.expected import check_schema
+from mnemic.inbox.files import FOLDER, files_of_inbox, listed, read_calls
 from mnemic.release import release_of, release_rows
+
+_WAITING = "Bring it back from a copy of the bank, or delete it and remember its rows anew."
 
 HEAD = "the head"
 """In the place of a release: the newest version of a dataset, from which the next build goes on."""
@@ -132,6 +135,7 @@ class _Verifying:
             to_hash |= self._dataset(name, pins.get(name, {}))
         if result.deep:
             self._compare_hashes(to_hash)
+        self._look_at_inbox()
         if not self.recorded:
             result.notes.append(
                 "The releases of this bank were written without hashes, so sizes alone could be compared"
@@ -182,6 +186,17 @@ class _Verifying:
         if newest is not None:
             self._list_orphans(newest, folder, there)
         return self._compare_sizes(folder, there, needed_by, faults)
+
+    def _look_at_inbox(self) -> None:
+        """What was remembered since: each file says by itself what it must hold. No release needs them yet."""
+        files = files_of_inbox(self.store)
+        listing = listed(files)
+        _, damaged = read_calls(files, listing.calls)
+        for name in damaged:
+            self._tell(f"{FOLDER}/{name}", "does not hold what was remembered", (), _WAITING)
+        for name in listing.others:
+            self._tell(f"{FOLDER}/{name}", "is no file of what was remembered", (), "Move it away.")
+        self.result.files += len(listing.calls)
 
     def _compare_sizes(
         self, folder: str, there: Mapping[str, int], needed_by: Mapping[str, list[str]], faults: dict[str, str]

@@ -14,6 +14,7 @@ from pipelines.recipe import Recipe
 from pipelines.steps.contracts import Context, Status, Step
 from pipelines.steps.curate import undecided
 from pipelines.steps.datasets import known_datasets, made_datasets
+from pipelines.steps.inbox import clear
 from pipelines.steps.indexes import lacks_indexes, update_indexes
 from pipelines.steps.owners import clear_ownerless, ownerless
 
@@ -55,7 +56,9 @@ def write_release(context: Context, recipe: Recipe, steps: Sequence[Step], resul
         for step in steps
     }
     lineage[STEP] = {**RECORD.as_json(), "indexes": indexes}
-    return pin(context, created, versions, counts, recipe.as_json(), lineage)
+    release = pin(context, created, versions, counts, recipe.as_json(), lineage)
+    clear(context)
+    return release
 
 
 def _records(store: Store, specs: Sequence[DatasetSpec]) -> dict[str, dict[str, Any]]:

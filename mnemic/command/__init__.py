@@ -36,6 +36,8 @@ OWN = {
     "grep": "mnemic.command.grep",
     "trace": "mnemic.command.trace",
     "notes": "mnemic.command.notes",
+    "remember": "mnemic.command.remember",
+    "forget": "mnemic.command.forget",
     "serve": "mnemic.command.serve",
     "show": "mnemic.command.show",
     "why": "mnemic.command.why",

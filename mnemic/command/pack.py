@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+from mnemic.bank import open_bank
 from mnemic.command.copy import show_progress
 from mnemic.copies import pack
 from mnemic.terminal import say
@@ -29,6 +30,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say(json.dumps(archive.as_json()))
         return 0
+    waiting = 0 if arguments.release else len(open_bank(arguments.bank).inbox())
     done = "nothing was written" if arguments.dry_run else f"packed into {archive.file}"
     say(f"release {archive.release} of {archive.bank}: {archive.files:,} files, {archive.bytes / 1e6:,.1f} MB; {done}")
+    if waiting:
+        say(f"{waiting:,} remembered texts wait for the next build and are not in it: build the bank first, then pack.")
     return 0

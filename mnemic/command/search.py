@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not 0 <= arguments.around <= _AROUND:
         raise QueryError(f"--around {arguments.around} rows cannot be shown; give a number from 0 to {_AROUND}.")
     bank = open_bank(arguments.bank, arguments.release)
-    check_names(bank.view, _named(arguments))
+    check_names(bank.view, _named(arguments), bank.inbox())
     settings = {
         "words": arguments.words,
         "tokens": arguments.tokens,

@@ -18,7 +18,7 @@ from mnemic.dataset import Store
 from mnemic.errors import BankError
 from mnemic.expected import check_schema
 from mnemic.facts import consistent, mapping
-from mnemic.funnel import dues, funnel, upkeep_dues
+from mnemic.funnel import dues, funnel, upkeep_dues, waiting_dues
 from mnemic.kept import KEPT
 from mnemic.quoting import one_of
 from mnemic.release import Release
@@ -161,7 +161,7 @@ def _facts(bank: Bank) -> dict[str, Any]:
         "indexes": bank.release.lineage.get("release", {}).get("indexes", {}),
         "counts": bank.release.counts,
         "lineage": bank.release.lineage,
-        "due": [*dues(bank.release.lineage), *upkeep_dues(bank)],
+        "due": [*dues(bank.release.lineage), *upkeep_dues(bank), *waiting_dues(bank)],
         "memories": [memory.as_json() for memory in bank.memories()],
         "stale": {name: asdict(one) for name, one in bank.stale().items()},
         "releases": [release.name for release in bank.releases()],

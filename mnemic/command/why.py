@@ -10,6 +10,7 @@ from mnemic.bank import Bank, open_bank
 from mnemic.conditions.values import text
 from mnemic.decisions import chosen, explained
 from mnemic.find import locate
+from mnemic.inbox.fate import fate
 from mnemic.quoting import one_of
 from mnemic.removals import rows_of
 from mnemic.terminal import one_line, plain, say
@@ -30,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     bank = open_bank(arguments.bank, arguments.release)
-    removed = _removed(bank, arguments.id)
-    if removed:
-        say(json.dumps(removed, default=str) if arguments.json else removed["story"])
+    known = _removed(bank, arguments.id) or fate(bank, arguments.id)
+    if known:
+        say(json.dumps(known, default=str) if arguments.json else known["story"])
         return 0
     with fitting(bank.view, "The ids and locators"):
         kind, row = locate(bank.view, arguments.id)

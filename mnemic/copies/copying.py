@@ -18,6 +18,7 @@ from mnemic.copies.needed import NeededCopy, chosen_releases, needed_copies
 from mnemic.dataset import Store
 from mnemic.dataset.files import copy_in, copy_out, hash_file, is_stored
 from mnemic.errors import BankError
+from mnemic.inbox.files import FOLDER, copy_waiting
 from mnemic.release import find_release, release_rows
 
 APART = ".mnemic-copy-"
@@ -52,6 +53,8 @@ def copy(
 ) -> BankCopy:
     """Copy all releases of ``bank``, or the one called ``release``, to a place where no bank is.
 
+    What was remembered and waits for the next build goes along with all releases, and stays behind with one.
+
     ``storage_options`` open both. Raises ``BankError`` where a bank is at the place, or a file is missing or other than
     when its release was written.
     """
@@ -59,6 +62,8 @@ def copy(
     find_release(store, release)
     _check_place(target.root)
     check_vacant(target)
+    if release is None and not dry_run:
+        copy_waiting(store, target)  # before the releases are read: what waits no more by then is in one of them
     chosen = chosen_releases(store, release)
     files = needed_copies(store, chosen)
     names = tuple(one.name for one in chosen)
@@ -104,7 +109,7 @@ def _check_place(target: str) -> None:
     if "://" in target or not os.path.exists(target):
         return
     inside = os.listdir(target) if os.path.isdir(target) else [target]
-    others = [name for name in inside if not name.endswith(".lance") and not name.startswith(APART)]
+    others = [name for name in inside if not name.endswith(".lance") and name != FOLDER and not name.startswith(APART)]
     if others:
         raise BankError(f"{target} holds other things, such as {others[0]}, and a bank needs a folder of its own.")
 

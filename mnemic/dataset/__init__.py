@@ -13,6 +13,8 @@ commits whose transaction properties say which step, fingerprint, run and code r
 * ``growth``  columns added to existing rows, fragment by fragment
 * ``guard``   what a dataset asks before it changes
 * ``orphans`` files that no version names
+* ``plain_files`` files beside datasets, which many processes write without the lease
+* ``filtered`` rows in memory, asked a condition as rows of a dataset are
 * ``process`` what a host knows of its own processes
 * ``lease``   one writer a bank
 * ``fence``   a builder that has lost its lease changes nothing

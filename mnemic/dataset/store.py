@@ -50,11 +50,12 @@ class Dataset:
         """
         check_plain(self.uri)
         try:
-            with reading(self.uri):
-                dataset = retried(
-                    lambda: lance.dataset(self.uri, version=version, storage_options=self.storage_options), self.uri
-                )
-                elsewhere = dataset.base_paths()
+            try:
+                dataset, elsewhere = self._opened(version)
+            except (ValueError, OSError):
+                if version is not None or not self._was_committed():
+                    raise
+                dataset, elsewhere = self._opened(version)  # its first version may have come this very moment
         except (ValueError, OSError) as error:
             if version is None and self._was_committed():
                 raise damaged(self.uri, error) from error
@@ -77,6 +78,14 @@ class Dataset:
                 "Upgrade mnemic (`pip install -U mnemic`) to open it."
             )
         return snapshot
+
+    def _opened(self, version: int | str | None) -> tuple[lance.LanceDataset, Mapping[int, Any]]:
+        """The dataset, and the places outside of it that it names files in."""
+        with reading(self.uri):
+            dataset = retried(
+                lambda: lance.dataset(self.uri, version=version, storage_options=self.storage_options), self.uri
+            )
+            return dataset, dataset.base_paths()
 
     def _was_committed(self) -> bool:
         """Whether a local dataset that Lance does not find was one once: something of its versions is left."""
@@ -147,6 +156,10 @@ class Dataset:
     def delete(self, where: str) -> None:
         """Delete rows; harmless when it is repeated."""
         retried(lambda: self.change(lambda native: native.delete(where)), self.uri)
+
+    def update(self, values: Mapping[str, str], where: str) -> None:
+        """Give the columns of ``values`` these values, SQL, in the rows that satisfy ``where``; in one commit."""
+        retried(lambda: self.change(lambda native: native.update(dict(values), where=where)), self.uri)
 
     def delete_keys(self, column: str, values: Sequence[str], chunk: int = 2000) -> None:
         """Delete the rows whose ``column`` (ids and hashes: no quoting needed) is one of ``values``."""

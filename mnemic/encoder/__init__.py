@@ -188,6 +188,11 @@ class TextEncoder:
         prompt = self.settings.query_prompt
         return self._vectors([prompt + text for text in texts] if prompt else texts, self._questions, small=True)
 
+    def encode_alone(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """The vectors of `encode`, float32 [texts, dimension], for a few texts: computed as those of questions are."""
+        prompt = self.settings.prompt
+        return self._vectors([prompt + text for text in texts] if prompt else texts, self._questions, small=True)
+
     def count_tokens(self, text: str) -> int:
         """Tokens of ``text``, however long, without special ones and prompt."""
         return self.tokenizer.count(text)

@@ -14,7 +14,7 @@ from mnemic.errors import QueryError
 from mnemic.metadata import metadata_fields
 from mnemic.search.buffers import FITS
 from mnemic.search.hybrid import Ranked, workers
-from mnemic.search.results import Hit, Results
+from mnemic.search.results import Hit, Results, day_line
 from mnemic.search.spoken import dated_sizes, spoken
 from mnemic.view import View
 from mnemic.words import count_words
@@ -89,6 +89,23 @@ def sizes_of(view: View, facts: pa.Table, count: Callable[[str], int] | None, da
     return [count(text) for text in texts.to_pylist()]
 
 
+def sizes_with_waiting(
+    view: View, ranked: Ranked, count: Callable[[str], int] | None, dated: bool = False
+) -> list[int]:
+    """`sizes_of` the rows of ``ranked``, among which some may stand in no dataset."""
+    if not ranked.waiting:
+        return sizes_of(view, ranked.facts, count, dated)
+    others = [place for place in range(len(ranked.facts)) if place not in ranked.waiting]
+    sizes = dict(
+        zip(others, sizes_of(view, ranked.facts.take(pa.array(others, pa.int64())), count, dated), strict=True)
+    )
+    measure = count or count_words
+    for place, hit in ranked.waiting.items():
+        day = measure(day_line(hit.time)) if dated and hit.time else 0
+        sizes[place] = day + measure(hit.dated if dated else hit.text)
+    return [sizes[place] for place in range(len(ranked.facts))]
+
+
 def token_counter(tokenizer: Any, encoder: Callable[[], TextEncoder]) -> Callable[[str], int]:
     """Tokens of a text by ``tokenizer`` (one of transformers, or a function); where it is None, by the encoder's."""
     if callable(getattr(tokenizer, "encode", None)):
@@ -101,6 +118,15 @@ def hits_of(view: View, ranked: Ranked, chosen: Mapping[int, int | None]) -> lis
 
     The value of a place is the place of the hit whose neighbour it is, None for a hit of its own.
     """
+    if ranked.waiting:
+        stored = {place: beside for place, beside in chosen.items() if place not in ranked.waiting}
+        own = {place: ranked.waiting[place] for place in chosen if place in ranked.waiting}
+        there = dict(zip(sorted(stored), _stored_hits(view, ranked, stored), strict=True)) if stored else {}
+        return [hit for _, hit in sorted({**there, **own}.items())]
+    return _stored_hits(view, ranked, chosen)
+
+
+def _stored_hits(view: View, ranked: Ranked, chosen: Mapping[int, int | None]) -> list[Hit]:
     events, documents = view.dataset("events"), view.dataset("documents")
     ids = ranked.facts["id"].to_pylist()
     places = sorted(chosen)

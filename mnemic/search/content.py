@@ -79,7 +79,8 @@ def _taken(view: View, ranked: Ranked, sizes: Sequence[int], budget: Budget, emp
 
 def _small_and_empty(events: Snapshot, ranked: Ranked) -> set[int]:
     """Places of rows of at most `_SMALL` words that say nothing."""
-    small = np.flatnonzero(ranked.facts["words"].to_numpy() <= _SMALL)
+    stored = np.array([place not in ranked.waiting for place in range(len(ranked.facts))], np.bool_)
+    small = np.flatnonzero((ranked.facts["words"].to_numpy() <= _SMALL) & stored)
     names = [name for name in ("text", "level") if name in events.schema.names]
     rows: list[dict[str, Any]] = read_rows(events, ranked.facts["_rowid"].to_numpy()[small], names).to_pylist()
     return {place for place, row in zip(small.tolist(), rows, strict=True) if not says_something(**row)}

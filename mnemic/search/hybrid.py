@@ -28,6 +28,7 @@ from mnemic.schema import UNSAID
 from mnemic.search.condition import of_level
 from mnemic.search.fusion import DENSE_SHARE, TEXT_SHARE, fuse, ranks, with_neighbours
 from mnemic.search.linking import follow
+from mnemic.search.results import Hit
 
 POOL = 200
 """Rows taken from each signal before fusion, unless a search says how many."""
@@ -53,7 +54,8 @@ class Ranked:
     ``facts`` are id, words and `_rowid`; ``neighbours`` of each row are places in the ranking, next before previous;
     ``scores`` are the fused ones. ``signals`` has for each signal (similarity, bm25, event_bm25, document_bm25) the
     score that a row was given itself, NaN where it has none, and ``places`` its rank there, infinite for none.
-    ``links`` has for each row that links lead to why, as a phrase.
+    ``links`` has for each row that links lead to why, as a phrase. ``waiting`` are rows that stand in no dataset, at
+    their places: what was remembered since the release.
     """
 
     facts: pa.Table
@@ -62,6 +64,7 @@ class Ranked:
     signals: dict[str, Floats]
     places: dict[str, Floats]
     links: dict[int, str] = field(default_factory=dict)
+    waiting: dict[int, Hit] = field(default_factory=dict)
 
 
 def rank_events(

@@ -10,6 +10,8 @@ import pyarrow.compute as pc
 
 from mnemic.conditions import Conditions
 from mnemic.errors import QueryError
+from mnemic.inbox.calls import SOURCE
+from mnemic.inbox.waiting import WaitingCall
 from mnemic.terminal import one_line
 from mnemic.view import View
 
@@ -17,12 +19,14 @@ _SHOWN = 8
 _COLUMNS = {"tenant": "tenant", "source": "source", "collection": "collection", "speaker": "speakers"}
 
 
-def check_names(view: View, named: Mapping[str, Sequence[str]]) -> None:
+def check_names(view: View, named: Mapping[str, Sequence[str]], waiting: Sequence[WaitingCall] = ()) -> None:
     """Raise `QueryError`, with the names that are there, for a tenant, source, collection or speaker of no row.
 
+    ``waiting`` is what was remembered since the release: names that it alone has are there too.
     Speakers are those of the tenants, sources and collections that are named too: nobody of another tenant is told.
     """
     events = view.dataset("events")
+    remembered = _names_of(waiting, named.get("tenant"))
     within: dict[str, Sequence[str]] = {}
     for name, column in _COLUMNS.items():
         values = named.get(name)
@@ -30,9 +34,19 @@ def check_names(view: View, named: Mapping[str, Sequence[str]]) -> None:
             continue
         for value in values:
             where = Conditions.of({**within, name: [value]}).sql(events.schema, "events")
-            if events.count(where) == 0:
+            if events.count(where) == 0 and value not in remembered.get(name, ()):
                 raise QueryError(_unknown(view, name, value, names_of(view, name, within)))
         within[name] = values
+
+
+def _names_of(waiting: Sequence[WaitingCall], tenants: Sequence[str] | None) -> dict[str, set[str]]:
+    """The names of what waits; speakers of these ``tenants`` alone, where they are named."""
+    mine = [call for call in waiting if tenants is None or call.tenant in tenants]
+    return {
+        "tenant": {call.tenant for call in waiting},
+        "source": {SOURCE for _ in waiting},
+        "speaker": {row.speaker for call in mine for row in call.rows},
+    }
 
 
 def names_of(view: View, name: str, within: Mapping[str, Sequence[str]] | None = None) -> list[str]:

@@ -47,7 +47,8 @@ class Hit:
     in words, ``event_bm25`` and ``document_bm25`` those of the event and of the document that it is in. Of a session
     in a bank with `context`, ``part_similarity`` is the cosine of its best part, ``title_bm25`` the score of its title.
     ``metadata`` has the columns that the recipe names, of its document, without nulls. ``spoken`` are (first character
-    of a part in the text, when it was said).
+    of a part in the text, when it was said). ``pending``: it was remembered since the release, and no build has made a
+    document of it yet; its ids are those of `mnemic.Bank.remember`.
     """
 
     id: str
@@ -75,6 +76,7 @@ class Hit:
     part_similarity: float | None = None
     title_bm25: float | None = None
     spoken: Spoken = ()
+    pending: bool = False
 
     @property
     def dated(self) -> str:
@@ -176,13 +178,14 @@ class Results(list[Hit]):
 def _schema(names: Sequence[str]) -> pa.Schema:
     texts, numbers = pa.list_(pa.string()), {"start", "end", "words"}
     types = {"time": pa.timestamp("us", tz="UTC"), "speakers": texts, "turns": texts}
-    types |= dict.fromkeys(numbers, pa.int64())
+    types |= dict.fromkeys(numbers, pa.int64()) | {"pending": pa.bool_()}
     types |= {name: pa.float64() for name in names if name.endswith(("score", "similarity", "bm25"))}
     return pa.schema([pa.field(name, types.get(name, pa.string())) for name in names])
 
 
 def _cells(number: int, hit: Hit) -> list[str]:
-    where, who = one_line(hit.locator, 200), one_line(", ".join(hit.speakers), 100)
+    place = "remembered, not yet consolidated" if hit.pending else hit.locator
+    where, who = one_line(place, 200), one_line(", ".join(hit.speakers), 100)
     when, content = f"{hit.time:%Y-%m-%d %H:%M}" if hit.time else "", plain(hit.text).strip()
     text = escape(content).replace("\n", "<br>")
     return [str(number), escape(where), escape(who), when, text, f"{hit.score:.4f}"]

@@ -12,10 +12,12 @@ from mnemic.arrays import Floats32
 from mnemic.conditions import Conditions, Where
 from mnemic.dataset.index import built, search_settings
 from mnemic.errors import ModelError, QueryError
+from mnemic.inbox.inbox import Inbox
+from mnemic.inbox.vectors import WaitingVectors
 from mnemic.links.follow import Links
 from mnemic.models import weights_hash
 from mnemic.schema import LEVELS, UNSAID
-from mnemic.search.answer import Budget, sizes_of, token_counter, without_worst
+from mnemic.search.answer import Budget, sizes_with_waiting, token_counter, without_worst
 from mnemic.search.buffers import cut, reading_order
 from mnemic.search.content import filled
 from mnemic.search.documents import rank_documents
@@ -23,6 +25,7 @@ from mnemic.search.hybrid import EVENTS_HEARD, Ranked, rank_events
 from mnemic.search.results import Results
 from mnemic.search.route import RouteTree
 from mnemic.search.vector import query_vector
+from mnemic.search.waiting import WaitingRows, beside
 from mnemic.view import View, fitting, readable_condition
 
 if TYPE_CHECKING:
@@ -30,14 +33,18 @@ if TYPE_CHECKING:
 
 
 class Searcher:
-    """Searches the events of ``view``. Encoder and tree are loaded when they are first needed."""
+    """Searches the events of ``view``, and what waits in ``inbox``, None for nothing.
 
-    def __init__(self, view: View) -> None:
+    Encoder and tree are loaded when they are first needed.
+    """
+
+    def __init__(self, view: View, inbox: Inbox | None = None) -> None:
         self.view = view
+        self._waiting = None if inbox is None else WaitingRows(inbox, self._waiting_vectors)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without encoder and tree, which a copy loads itself."""
-        return {"view": self.view}
+        return {"view": self.view, "_waiting": None}
 
     @cached_property
     def encoder(self) -> TextEncoder:
@@ -60,6 +67,10 @@ class Searcher:
         encoder = vars(other).get("encoder")
         if encoder is not None and _embedding(self.view) == _embedding(other.view):
             vars(self)["encoder"] = encoder
+
+    def _waiting_vectors(self) -> WaitingVectors:
+        record = self.view.record("embed")
+        return WaitingVectors(self.view.path, str(record["fingerprint"]), self.encoder.encode_alone)
 
     @cached_property
     def probed(self) -> float:
@@ -164,8 +175,12 @@ class Searcher:
         with fitting(view, "The events"), readable_condition(allowed, events, "events"):
             near, follow = routed.condition if routed else None, level in (None, "session") if links is None else links
             ranked = self._ranked(query, sought, conditions, level, near, budget.pool, follow)
+            waiting = [] if self._waiting is None else self._waiting.rows(level)
+            if waiting:
+                whole = level == "session" and self.placed
+                ranked = beside(ranked, waiting, events, query, sought, allowed, budget.pool, whole)
         count = None if budget.tokens is None else token_counter(budget.tokenizer, lambda: self.encoder)
-        sizes = sizes_of(view, ranked.facts, count, budget.dated)
+        sizes = sizes_with_waiting(view, ranked, count, budget.dated)
         with fitting(view, "The events and documents"):
             hits = filled(view, ranked, sizes, budget)
         if budget.words is not None and len(hits) == 1 and budget.fit == "within":

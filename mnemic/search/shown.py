@@ -106,6 +106,7 @@ def _place(hit: Hit, beside: Surroundings) -> str:
         one_line(hit.source, 60),
         one_line(", ".join(hit.speakers), 80),
         f"{hit.time:%Y-%m-%d %H:%M}" if hit.time else "",
+        "remembered, not yet consolidated" if hit.pending else "",
     ]
     return "  ".join(filter(None, parts))
 

@@ -78,7 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
         say(json.dumps(evaluation.as_json()) if arguments.json else shown(evaluation))
         return 0
     questions, skipped = read_questions(arguments.questions)
-    bank = open_bank(arguments.bank, arguments.release)
+    named = open_bank(arguments.bank, arguments.release).release.name
+    bank = open_bank(arguments.bank, named)  # measured is the release, and not what was remembered since
     with Working("encoding the questions") as doing:
         asking = partial(doing, "questions")
         recalls = [evidence_recall(bank, questions, level, asking) for level in arguments.level or [None]]

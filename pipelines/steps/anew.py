@@ -125,7 +125,7 @@ def _take_away(context: Context, step: Step) -> None:
                     context.commit(partial(context.store[table.name].annotate, {}))  # it is nobody's output now
         case DeriveStep() | ReadStep():  # rejects first: a kill between the two leaves rows, which are taken away then
             context.commit(lambda: forget_rejects(context.store, f"step = '{step.name}'"))
-            for name in (name for name in step.datasets if name != "removals"):  # which no step makes
+            for name in (name for name in step.datasets if name not in ("removals", "inbox")):  # which no step makes
                 if context.store[name].snapshot() is not None:
                     context.commit(partial(context.store[name].delete, "true"))
         case TrainStep() | QualityStep() | CallsStep() | BlocksStep():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -33,8 +33,10 @@ from pipelines.identity import Record
 from pipelines.sources.canaries import PlantedDocuments
 from pipelines.sources.columns import TITLE, columns_of, unsaid
 from pipelines.sources.contracts import Item, Source
+from pipelines.sources.inbox import RememberedRows
 from pipelines.sources.listing import items_of
 from pipelines.steps.contracts import Context, Status
+from pipelines.steps.inbox import lost_items, refuse_remembered, take_over
 from pipelines.steps.items import rows_of_item
 from pipelines.steps.rejects import RejectsWriter, WrittenRejects, check_rejects, rejected_inputs
 from pipelines.steps.tombstones import forget_readmitted, marks, readmitted_items
@@ -50,6 +52,28 @@ MOST_NAMED = 10_000
 
 ROWS_AT_ONCE = 1 << 16
 """Documents that a worker holds before it writes them, however short they are."""
+
+
+ManifestItem = tuple[str, str, int, Item]
+"""Key, key of the whole file, number of the source, item."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything that ``sources`` list."""
+
+    sources: tuple[Source, ...]
+    items: list[ManifestItem]
+
+    @cached_property
+    def by_key(self) -> dict[str, tuple[int, Item]]:
+        """Item key -> (source, item)."""
+        return {key: (index, item) for key, _, index, item in self.items}
+
+    @property
+    def remembered(self) -> RememberedRows | None:
+        """What was remembered; None where a source of the recipe has its name."""
+        return next((source for source in self.sources if isinstance(source, RememberedRows)), None)
 
 
 @dataclass(frozen=True)
@@ -79,7 +103,7 @@ class ReadStep:
     titles: bool = False  # whether documents have their titles as a column, which search hears
     name: str = "read"
     after: tuple[str, ...] = ()
-    datasets: tuple[str, ...] = ("documents", "removals")
+    datasets: tuple[str, ...] = ("documents", "removals", "inbox")
     masking: Masking | None = None
 
     @property
@@ -110,16 +134,23 @@ class ReadStep:
         return {"sources": sources, "max_document_bytes": self.max_document_bytes, **titles, **masked}
 
     @cached_property
-    def items_by_key(self) -> dict[str, tuple[int, Item]]:
-        """Item key -> (source, item) of everything in the manifests."""
-        return {key: (index, item) for key, _, index, item in self._items}
+    def _items(self) -> list[ManifestItem]:
+        """Everything in the manifests of the recipe's sources."""
+        return self._items_of(self.sources, 0)
 
-    @cached_property
-    def _items(self) -> list[tuple[str, str, int, Item]]:
-        """(key, key of the whole file, source, item) of everything in the manifests."""
-        items: list[tuple[str, str, int, Item]] = []
+    def _manifest(self, store: Store, waiting: bool = False) -> Manifest:
+        """What the recipe's sources have, and what was remembered; with ``waiting`` also what nobody took over yet."""
+        if any(source.name == RememberedRows.name for source in self.sources):
+            refuse_remembered(store)
+            return Manifest(self.sources, self._items)
+        remembered = RememberedRows(store, waiting)
+        items = [*self._items, *self._items_of((remembered,), len(self.sources))]
+        return Manifest((*self.sources, remembered), items)
+
+    def _items_of(self, sources: Sequence[Source], first: int) -> list[ManifestItem]:
+        items: list[ManifestItem] = []
         masked = () if self.masking is None else (self.masking.identity,)
-        for index, source in enumerate(self.sources):
+        for index, source in enumerate(sources, first):
             identity = Record("source", source.version, source.identity(), {}).fingerprint
             for item in items_of(source):
                 settings = (source.name, identity, self.record.version, self.max_document_bytes, *masked)
@@ -132,36 +163,40 @@ class ReadStep:
 
     def state(self, store: Store) -> Status:
         snapshot = store["documents"].snapshot()
-        total = len(self.items_by_key)
+        manifest = self._manifest(store, waiting=True)
+        total = len(manifest.by_key)
         if snapshot is None:
-            return Status("new", total, total, "items", self._notes(self.items_by_key))
-        missing, vanished = self._difference(store)
+            return Status("new", total, total, "items", self._notes(manifest, manifest.by_key))
+        missing, vanished = self._difference(store, manifest)
         new_columns = self._new_columns(snapshot)
         reasons = [f"documents have a new column {name}" for name in new_columns]
         if missing:
             reasons.append(f"{len(missing):,} new or changed items")
         if vanished:
             reasons.append(f"{len(vanished):,} items vanished or changed")
-            reasons.extend(self._replaced(snapshot, missing, vanished))
+            reasons.extend(self._replaced(snapshot, manifest, missing, vanished))
         changed = Record("read", 1, self.settings, {}).changes_from(
             {"version": 1, "fields": (snapshot.record or {}).get("fields", {}), "reads": {}, "fingerprint": None}
         )
         reasons.extend(change for change in changed if change != "read changed")
-        reasons.extend(self._notes(missing))
+        reasons.extend(self._notes(manifest, missing))
         if not missing and not vanished and not new_columns:
             return Status("done", 0, total, "items")
         return Status("pending", len(missing) + len(vanished), total, "items", tuple(reasons))
 
-    def _difference(self, store: Store) -> tuple[list[str], list[str]]:
+    def _difference(self, store: Store, manifest: Manifest) -> tuple[list[str], list[str]]:
         snapshot = store["documents"].require()
         items = pa.chunked_array([batch["item"] for batch in snapshot.scan(["item"])], pa.string()).unique()
         present = set(items.to_pylist()) | rejected_inputs(store, self.record)
         again = readmitted_items(store)
         # A large file may have been read whole, before files were read in parts.
-        wholes = {key: whole for key, whole, _, _ in self._items}
+        wholes = {key: whole for key, whole, _, _ in manifest.items}
         standing = present - again
         missing = [key for key, whole in wholes.items() if key not in standing and whole not in standing]
-        return missing, sorted(present - (wholes.keys() | set(wholes.values())) | (present & again))
+        vanished = present - (wholes.keys() | set(wholes.values()))
+        if vanished and manifest.remembered is not None:
+            vanished -= lost_items(snapshot, manifest.remembered)
+        return missing, sorted(vanished | (present & again))
 
     def run(self, context: Context) -> None:
         dataset = context.store["documents"]
@@ -172,7 +207,11 @@ class ReadStep:
         if new_columns:
             fields = pa.schema([self.schema.field(name) for name in new_columns])
             context.commit(lambda: add_fields(dataset, fields, {}))
-        missing, vanished = self._difference(context.store)
+        manifest = self._manifest(context.store)
+        if manifest.remembered is not None:
+            take_over(context, self.record)
+            manifest = self._manifest(context.store)
+        missing, vanished = self._difference(context.store, manifest)
         if vanished:
             context.commit(lambda: self._forget(context.store, vanished))
         if (dataset.require().record or {}).get("fields") != stored["fields"]:
@@ -194,8 +233,8 @@ class ReadStep:
         def told(chunk: ReadWork) -> str:
             return f"{len(chunk.items)} items, the first is {chunk.items[0][2].locator}"
 
-        job = context.job(self._worker(context.store, context.run), Resources(), told)
-        context.in_waves(context.engine.map(job, self._work(missing)), commit)
+        job = context.job(self._worker(context.store, context.run, manifest.sources), Resources(), told)
+        context.in_waves(context.engine.map(job, self._work(manifest, missing)), commit)
         forget_readmitted(context)
 
     def check(self, store: Store, max_rejects: float) -> None:
@@ -213,13 +252,15 @@ class ReadStep:
                 "JSON Lines in UTF-8."
             )
 
-    def _replaced(self, snapshot: Snapshot, missing: list[str], vanished: list[str]) -> Iterator[str]:
+    def _replaced(
+        self, snapshot: Snapshot, manifest: Manifest, missing: list[str], vanished: list[str]
+    ) -> Iterator[str]:
         """The files that were edited: they are there before and after, and their documents are replaced."""
         if len(vanished) > MOST_NAMED:
             return
-        items = [self.items_by_key[key] for key in missing]
+        items = [manifest.by_key[key] for key in missing]
         locators = self._masked([item.locator for _, item in items])
-        now = {(self.sources[index].name, locator) for (index, _), locator in zip(items, locators, strict=True)}
+        now = {(manifest.sources[index].name, locator) for (index, _), locator in zip(items, locators, strict=True)}
         files = set()
         for batch in snapshot.scan(["source", "locator"], one_of("item", vanished)):
             for source, locator in zip(*(batch[name].to_pylist() for name in ("source", "locator")), strict=True):
@@ -233,15 +274,16 @@ class ReadStep:
     def _masked(self, texts: list[str]) -> list[str]:
         return texts if self.masking is None else self.masking.texts(texts)
 
-    def _notes(self, keys: Iterable[str]) -> tuple[str, ...]:
+    def _notes(self, manifest: Manifest, keys: Iterable[str]) -> tuple[str, ...]:
         """How sources are going to read these items, where they tell it."""
         items: dict[int, list[Item]] = {}
         for key in keys:
-            index, item = self.items_by_key[key]
+            index, item = manifest.by_key[key]
             items.setdefault(index, []).append(item)
-        notes = ((self.sources[index], getattr(self.sources[index], "notes", None)) for index in items)
-        sources = zip(items.values(), notes, strict=True)
-        return tuple(f"{source.name}: {note}" for some, (source, ask) in sources if ask for note in ask(some))
+        sources = [manifest.sources[index] for index in items]
+        notes = ((source, getattr(source, "notes", None)) for source in sources)
+        telling = zip(items.values(), notes, strict=True)
+        return tuple(f"{source.name}: {note}" for some, (source, ask) in telling if ask for note in ask(some))
 
     def _new_columns(self, snapshot: Snapshot) -> list[str]:
         """Columns that documents did not have when the bank was begun; null says of a row that it has no such thing.
@@ -263,11 +305,11 @@ class ReadStep:
             store["rejects"].delete_keys("input", keys)
         store["documents"].delete_keys("item", keys)
 
-    def _work(self, keys: list[str]) -> Iterator[ReadWork]:
+    def _work(self, manifest: Manifest, keys: list[str]) -> Iterator[ReadWork]:
         """Items in manifest order, cut into chunks by bytes and number."""
         chunk: list[tuple[int, str, Item]] = []
         size = 0
-        for index, key, item in self._located(keys):
+        for index, key, item in self._located(manifest, keys):
             chunk.append((index, key, item))
             size += item.size // (item.part.of if item.part else 1)
             if size >= CHUNK_BYTES or len(chunk) >= CHUNK_ITEMS:
@@ -276,21 +318,23 @@ class ReadStep:
         if chunk:
             yield ReadWork(tuple(chunk))
 
-    def _located(self, keys: list[str]) -> Iterator[tuple[int, str, Item]]:
+    def _located(self, manifest: Manifest, keys: list[str]) -> Iterator[tuple[int, str, Item]]:
         """(source, key, item) for each key; parts of a file with the places where they begin."""
-        named = ((key, *self.items_by_key[key]) for key in keys)
+        named = ((key, *manifest.by_key[key]) for key in keys)
         for (index, _, parted), group in itertools.groupby(
             named, lambda one: (one[1], one[2].locator, bool(one[2].part))
         ):
             some = list(group)
             items = [item for _, _, item in some]
-            located = self.sources[index].located(items) if parted else items  # type: ignore[attr-defined]
+            located = manifest.sources[index].located(items) if parted else items  # type: ignore[attr-defined]
             yield from ((index, key, item) for (key, _, _), item in zip(some, located, strict=True))
 
-    def _worker(self, store: Store, run: str) -> Callable[[], Callable[[ReadWork], ReadItem]]:
+    def _worker(
+        self, store: Store, run: str, sources: Sequence[Source]
+    ) -> Callable[[], Callable[[ReadWork], ReadItem]]:
         record, schema = self.record, self.schema
         dataset, rejects_dataset = store["documents"], store["rejects"]
-        sources, limit, grain, step = self.sources, self.max_document_bytes, self.fragment_characters, self.name
+        limit, grain, step = self.max_document_bytes, self.fragment_characters, self.name
         titles, masking = self.titles, self.masking
 
         def factory() -> Callable[[ReadWork], ReadItem]:
@@ -302,6 +346,7 @@ class ReadStep:
                 rows: list[dict[str, object]] = []
                 accepted: set[str] = set()
                 size = documents = 0
+                loaded: RememberedRows | None = None
 
                 def flush() -> None:
                     nonlocal rows, size
@@ -311,8 +356,11 @@ class ReadStep:
                     faults.reach(step, "after-write")
                     rows, size = [], 0
 
+                remembered = [item for index, _, item in chunk.items if isinstance(sources[index], RememberedRows)]
                 for index, key, item in chunk.items:
                     source = sources[index]
+                    if isinstance(source, RememberedRows):
+                        source = loaded = loaded or source.loaded(remembered)
                     masks = None if isinstance(source, PlantedDocuments) else masking  # nothing of a canary is cut
                     for result in rows_of_item(source, key, item, limit, masks, removed):
                         if "reason" in result:

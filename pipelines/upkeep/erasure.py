@@ -8,6 +8,7 @@ from datetime import timedelta
 import pyarrow.compute as pc
 
 from mnemic.dataset import Store
+from mnemic.inbox.vectors import forget_vectors
 from mnemic.release import releases
 from mnemic.removals import NAME, removal_rows
 from mnemic.suffixes.mapped import cache_folder
@@ -31,6 +32,7 @@ def end_affected(context: Context, run: str) -> None:
     end_releases(context, affected(store, Sought.of(store, documents).search(store)))
     for folder in cache_folder(store.root).glob("suffixes-*"):
         shutil.rmtree(folder, ignore_errors=True)
+    forget_vectors(store.root)
 
 
 def affected(store: Store, search: Search, newest: bool = False) -> list[str]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from mnemic.dataset.fence import Fence
 from mnemic.errors import BankError
 from mnemic.facts import ADVICE
+from mnemic.inbox.waiting import NAME as INBOX
 from mnemic.release import Release, find_release, releases
 from mnemic.removals import NAME as REMOVALS
 from mnemic.verify import datasets_of
 from pipelines.pins import RECORD
 from pipelines.steps.contracts import Context
+from pipelines.steps.inbox import return_rows
 from pipelines.steps.indexes import update_indexes
 from pipelines.upkeep.erasure import end_affected
 from pipelines.upkeep.intents import Intent, end, unfinished
@@ -66,6 +68,7 @@ def _roll_back(context: Context, intent: Intent) -> Release:
     store = context.store
     newest, target = releases(store)[-1], find_release(store, _name_in(intent, store.root))
     properties = context.properties(RECORD)
+    return_rows(store, store[INBOX].require(target.versions[INBOX]) if INBOX in target.versions else None)
     for spec, head in list(pinnable(store)):
         dataset = store[spec.name]
         if spec.name in target.versions:

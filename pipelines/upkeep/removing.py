@@ -10,9 +10,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic.inbox.waiting import NAME as INBOX
 from mnemic.release import Release, releases
 from mnemic.removals import NAME, removal_rows
 from pipelines.steps.contracts import Context
+from pipelines.steps.inbox import erase_remembered
 from pipelines.steps.indexes import update_indexes
 from pipelines.upkeep.cascade import delete_rows, gone_rows
 from pipelines.upkeep.pinning import pin_heads, pinnable
@@ -33,6 +35,7 @@ def take_out(context: Context, run: str, base: Release, erase: bool) -> Release:
     seeds = {"documents": rows["document"].combine_chunks()}
     if erase:
         seeds["memories"] = _memories(context, rows)
+        seeds[INBOX] = erase_remembered(store, rows["document"].to_pylist())
     heads = [(spec, head) for spec, head in pinnable(store) if spec.name in base.versions]
     delete_rows(context, gone_rows(heads, seeds), seeds)
     redo(context, base)

@@ -68,6 +68,7 @@ def test_the_flow_leaves_a_table(bank, client):
 
 def test_it_is_deployed_beside_the_build():
     deployments = yaml.safe_load(SHIPPED.read_text())["deployments"]
-    assert [one["entrypoint"] for one in deployments] == ["flows.build.build_bank", "flows.upkeep.keep_up"]
+    entrypoints = ["flows.build.build_bank", "flows.upkeep.keep_up", "flows.inbox.consolidate"]
+    assert [one["entrypoint"] for one in deployments] == entrypoints
     assert deployments[0]["parameters"]["bank"] == deployments[1]["parameters"]["bank"]
     assert set(deployments[1]["parameters"]) <= set(keep_up.parameters.properties)

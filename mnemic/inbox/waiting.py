@@ -1,0 +1,130 @@
+"""The rows that wait: remembered, and not yet in the reader's release.
+
+A release pins the rows of the dataset `inbox` that its documents were made of. What a build has taken over since stands
+in the newest version, and what no build has seen stands in files. Files are read first: a build deletes one only when
+its rows are committed, so a row is met in one place at least.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from mnemic.dataset import Snapshot
+from mnemic.expected import check_schema
+from mnemic.inbox.calls import SOURCE, RememberedCall, Row
+from mnemic.inbox.files import InboxListing, files_of_inbox, listed, read_calls, warn_of_damage
+from mnemic.view import View
+
+NAME = SOURCE
+"""Of the dataset."""
+
+COLUMNS = ("id", "call", "tenant", "turns", "digest", "remembered", "rows", "speaker", "time", "text")
+
+
+@dataclass(frozen=True)
+class WaitingCall:
+    """A call with the ``rows`` of it that wait."""
+
+    id: str
+    tenant: str
+    turns: bool
+    remembered: datetime
+    rows: tuple[Row, ...]
+
+
+class Waiting:
+    """What waits for a reader of ``view``; files that were read once are not read again."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._files = files_of_inbox(view.store)
+        self._calls: dict[str, RememberedCall] = {}
+        self._damaged = set[str]()
+        self._listing: tuple[int | None, InboxListing] = (None, InboxListing())
+        self._taken: tuple[int, list[WaitingCall]] = (0, [])
+        self._pinned: frozenset[str] | None = None
+
+    def calls(self) -> list[WaitingCall]:
+        """The calls that have rows which wait, in the order of their times."""
+        listing = self._listed()
+        new = [file for file in listing.calls if file.name not in self._calls and file.name not in self._damaged]
+        read, damaged = read_calls(self._files, new)
+        warn_of_damage(self._files, damaged)
+        self._damaged.update(damaged)
+        there = {file.name for file in listing.calls}
+        self._calls = {name: call for name, call in {**self._calls, **read}.items() if name in there}
+        newer = self._taken_over()
+        if not self._calls and not newer:
+            return []
+        pinned = self.pinned
+        waiting = {call.id: call for call in newer}
+        for call in self._calls.values():
+            rows = tuple(row for row in call.rows if row.id not in pinned)
+            if rows and call.id not in waiting:
+                waiting[call.id] = WaitingCall(call.id, call.tenant, call.turns, call.remembered, rows)
+        if listing.forgotten:
+            waiting = {name: _without(call, listing.forgotten) for name, call in waiting.items()}
+        return sorted((call for call in waiting.values() if call.rows), key=lambda call: (call.remembered, call.id))
+
+    @property
+    def pinned(self) -> frozenset[str]:
+        """Ids of the rows that the release holds documents of."""
+        if self._pinned is None:
+            ids = self._view.dataset(NAME).table(["id"])["id"].to_pylist() if NAME in self._view else ()
+            self._pinned = frozenset(ids)
+        return self._pinned
+
+    def _listed(self) -> InboxListing:
+        stamp = self._files.stamp()
+        if stamp is None or stamp != self._listing[0]:
+            self._listing = (stamp, listed(self._files))
+        return self._listing[1]
+
+    def _taken_over(self) -> list[WaitingCall]:
+        """The calls that a build has taken over and whose rows the release does not hold."""
+        head = self._view.store[NAME].snapshot()
+        if head is None or head.version == self._view.release.versions.get(NAME):
+            return []
+        if head.version != self._taken[0]:
+            self._taken = (head.version, _new_calls(head, self.pinned))
+        return self._taken[1]
+
+
+def _new_calls(head: Snapshot, pinned: frozenset[str]) -> list[WaitingCall]:
+    check_schema(NAME, head.schema, head.uri)
+    ids = head.table(["id", "forgotten"])
+    new = [
+        one
+        for one, forgotten in zip(ids["id"].to_pylist(), ids["forgotten"].to_pylist(), strict=True)
+        if one not in pinned and not forgotten
+    ]
+    if not new:
+        return []
+    table = head.table(COLUMNS, "NOT forgotten")
+    chosen = set(new)
+    rows = [row for row in table.to_pylist() if row["id"] in chosen]
+    return calls_of(rows)
+
+
+def calls_of(rows: list[dict[str, Any]]) -> list[WaitingCall]:
+    """The calls that rows of the dataset are of, each with its rows in order."""
+    by_call: dict[str, list[dict[str, Any]]] = {}
+    for row in sorted(rows, key=lambda row: row["id"]):
+        by_call.setdefault(row["call"], []).append(row)
+    return [
+        WaitingCall(
+            name,
+            some[0]["tenant"],
+            some[0]["turns"],
+            some[0]["remembered"],
+            tuple(Row(row["id"], row["text"], row["speaker"], row["time"]) for row in some),
+        )
+        for name, some in by_call.items()
+    ]
+
+
+def _without(call: WaitingCall, forgotten: frozenset[str]) -> WaitingCall:
+    rows = tuple(row for row in call.rows if row.id not in forgotten)
+    return WaitingCall(call.id, call.tenant, call.turns, call.remembered, rows)
