@@ -169,9 +169,7 @@ def _trace(bank: Bank, access: Access, arguments: TraceArguments, shared: Action
 
 def _remember(bank: Bank, access: Access, arguments: RememberArguments, shared: ActionState) -> ActionAnswer:
     if bank.pinned:
-        raise Refused(
-            409, "One release is served for ever here, and shows nothing new; ask a server without --release."
-        )
+        raise Refused(409, "One release is served for ever here and shows nothing new; ask a server without --release.")
     what: Any = arguments.text
     if arguments.turns is not None:
         what = [
