@@ -7,7 +7,7 @@ builds only where enough waits.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -49,7 +49,7 @@ def consolidate(
     waiting = len(open_bank(bank or loaded.root, storage_options=loaded.connection or None).inbox())
     if waiting < least:
         return Completed(message=f"{waiting:,} remembered texts wait, fewer than {least:,}: nothing to build")
-    built: State[None] = build_bank(
+    built: State[Any] = build_bank(
         recipe=loaded, bank=bank, engine=engine, address=address, workers=workers, device=device, return_state=True
     )
     built.result()  # raises what the build raised

@@ -7,6 +7,8 @@ its rows are committed, so a row is met in one place at least.
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,10 +17,16 @@ from mnemic.dataset import Snapshot
 from mnemic.expected import check_schema
 from mnemic.inbox.calls import SOURCE, RememberedCall, Row
 from mnemic.inbox.files import InboxListing, files_of_inbox, listed, read_calls, warn_of_damage
+from mnemic.quoting import one_of
 from mnemic.view import View
 
 NAME = SOURCE
 """Of the dataset."""
+
+LOOK_AGAIN = 0.5
+"""Seconds until the newest version of the dataset is looked at again, where no file has gone."""
+
+_AT_ONCE = 2_000
 
 COLUMNS = ("id", "call", "tenant", "turns", "digest", "remembered", "rows", "speaker", "time", "text")
 
@@ -43,7 +51,8 @@ class Waiting:
         self._calls: dict[str, RememberedCall] = {}
         self._damaged = set[str]()
         self._listing: tuple[int | None, InboxListing] = (None, InboxListing())
-        self._taken: tuple[int, list[WaitingCall]] = (0, [])
+        self._version, self._looked = 0, -math.inf
+        self._newer: list[WaitingCall] = []
         self._pinned: frozenset[str] | None = None
 
     def calls(self) -> list[WaitingCall]:
@@ -54,8 +63,9 @@ class Waiting:
         warn_of_damage(self._files, damaged)
         self._damaged.update(damaged)
         there = {file.name for file in listing.calls}
+        gone = len(read) + len(damaged) < len(new) or not self._calls.keys() <= there
         self._calls = {name: call for name, call in {**self._calls, **read}.items() if name in there}
-        newer = self._taken_over()
+        newer = self._taken_over(gone)
         if not self._calls and not newer:
             return []
         pinned = self.pinned
@@ -82,14 +92,21 @@ class Waiting:
             self._listing = (stamp, listed(self._files))
         return self._listing[1]
 
-    def _taken_over(self) -> list[WaitingCall]:
-        """The calls that a build has taken over and whose rows the release does not hold."""
+    def _taken_over(self, gone: bool) -> list[WaitingCall]:
+        """The calls that a build has taken over and whose rows the release does not hold.
+
+        The dataset is opened when files are ``gone``, and else once in `LOOK_AGAIN`: a build takes longer from the
+        first look at a file to its end, and in an object store opening a dataset takes as long as a search.
+        """
+        if not gone and time.monotonic() < self._looked + LOOK_AGAIN:
+            return self._newer
+        self._looked = time.monotonic()
         head = self._view.store[NAME].snapshot()
         if head is None or head.version == self._view.release.versions.get(NAME):
-            return []
-        if head.version != self._taken[0]:
-            self._taken = (head.version, _new_calls(head, self.pinned))
-        return self._taken[1]
+            self._version, self._newer = 0, []
+        elif head.version != self._version:
+            self._version, self._newer = head.version, _new_calls(head, self.pinned)
+        return self._newer
 
 
 def _new_calls(head: Snapshot, pinned: frozenset[str]) -> list[WaitingCall]:
@@ -100,11 +117,9 @@ def _new_calls(head: Snapshot, pinned: frozenset[str]) -> list[WaitingCall]:
         for one, forgotten in zip(ids["id"].to_pylist(), ids["forgotten"].to_pylist(), strict=True)
         if one not in pinned and not forgotten
     ]
-    if not new:
-        return []
-    table = head.table(COLUMNS, "NOT forgotten")
-    chosen = set(new)
-    rows = [row for row in table.to_pylist() if row["id"] in chosen]
+    rows: list[dict[str, Any]] = []
+    for start in range(0, len(new), _AT_ONCE):
+        rows += head.table(COLUMNS, one_of("id", new[start : start + _AT_ONCE])).to_pylist()
     return calls_of(rows)
 
 

@@ -170,9 +170,9 @@ def as_events(rows: Sequence[_Row], schema: pa.Schema) -> pa.Table:
 def _cosines(rows: Sequence[_Row], vector: Floats32) -> Floats:
     """The cosine of each row to ``vector`` [d], float64 [n]; NaN for rows without a vector."""
     cosines = np.full(len(rows), np.nan)
-    there = [number for number, row in enumerate(rows) if row.vector is not None]
+    there = {number: row.vector for number, row in enumerate(rows) if row.vector is not None}
     if there:
-        cosines[there] = np.stack([rows[number].vector for number in there]).astype(np.float64) @ _unit(vector)
+        cosines[list(there)] = np.stack(list(there.values())).astype(np.float64) @ _unit(vector)
     return cosines
 
 
@@ -231,7 +231,8 @@ def _of_documents(ranked: Ranked, cosines: Floats, words: Floats) -> Floats:
 def _along(scores: Floats, released: Floats) -> Floats:
     """``scores`` between the last of ``released``, 0, and the best, 1; above that where they are better."""
     if not len(released) or released.max() == released.min():
-        return (scores > released.max(initial=0.0)).astype(np.float64)
+        better: Floats = (scores > released.max(initial=0.0)).astype(np.float64)
+        return better
     along: Floats = np.maximum((scores - released.min()) / (released.max() - released.min()), 0.0)
     return along
 
