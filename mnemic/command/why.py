@@ -31,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     bank = open_bank(arguments.bank, arguments.release)
-    known = _removed(bank, arguments.id) or fate(bank, arguments.id)
-    if known:
-        say(json.dumps(known, default=str) if arguments.json else known["story"])
+    gone = _removed(bank, arguments.id) or fate(bank, arguments.id)
+    if gone:
+        say(json.dumps(gone, default=str) if arguments.json else gone["story"])
         return 0
     with fitting(bank.view, "The ids and locators"):
         kind, row = locate(bank.view, arguments.id)
