@@ -39,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if not 0 <= arguments.port <= 65535:
         raise RecipeError(f"There is no port {arguments.port}; give one from 1 to 65535, or 0 for a free one.")
+    # Requests are answered side by side: threads within the product of one only wait for each other.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         from mnemic.serve.running import HttpServer, bound, listen, serve_stdio
     except ImportError as error:

@@ -21,6 +21,7 @@ from mnemic.bank import Bank
 from mnemic.command.why import explanation
 from mnemic.errors import BankError
 from mnemic.find import locate
+from mnemic.inbox.fate import fate
 from mnemic.search import Hit
 from mnemic.serve.access import Access
 from mnemic.serve.arguments import (
@@ -42,7 +43,7 @@ A_MINUTE = 120
 """Calls of a tenant that remember."""
 
 _FACTS = ("id", "document", "source", "locator", "collection", "session", "level", "start", "end", "time", "speakers")
-_MORE = ("text", "words", "score", "similarity", "reason", "metadata")
+_MORE = ("text", "words", "score", "similarity", "reason", "metadata", "pending")
 
 
 @dataclass(frozen=True)
@@ -144,8 +145,10 @@ def _search(bank: Bank, access: Access, arguments: SearchArguments, _: ActionSta
 
 
 def _why(bank: Bank, access: Access, arguments: WhyArguments, _: ActionState) -> ActionAnswer:
-    kind, row = locate(bank.view, arguments.id, access.tenant)
-    facts = explanation(bank, kind, row)
+    facts, kind = fate(bank, arguments.id, access.tenant), "remembered"
+    if not facts:
+        kind, row = locate(bank.view, arguments.id, access.tenant)
+        facts = explanation(bank, kind, row)
     story = plain(facts.pop("story"))
     data = {"release": bank.release.name, "kind": kind, "story": story, **facts}
     return ActionAnswer(cast(dict[str, Any], as_json(data)), story)
@@ -165,9 +168,8 @@ def _trace(bank: Bank, access: Access, arguments: TraceArguments, shared: Action
 
 
 def _remember(bank: Bank, access: Access, arguments: RememberArguments, shared: ActionState) -> ActionAnswer:
-    remember: Callable[..., list[str]] | None = getattr(bank, "remember", None)
-    if remember is None:
-        raise Refused(501, "This version of mnemic cannot remember yet; add a source to the recipe and build the bank.")
+    if bank.pinned:
+        raise Refused(409, "One release is served for ever here and shows nothing new; ask a server without --release.")
     what: Any = arguments.text
     if arguments.turns is not None:
         what = [
@@ -175,7 +177,7 @@ def _remember(bank: Bank, access: Access, arguments: RememberArguments, shared: 
         ]
     shared.pace(access.tenant)
     try:
-        ids = remember(
+        ids = bank.remember(
             what, tenant=access.tenant or None, speaker=arguments.speaker, time=arguments.time, key=arguments.key
         )
     except BankError as error:  # as much waits as may wait

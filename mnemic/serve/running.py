@@ -39,9 +39,7 @@ def listen(port: int) -> socket.socket:
         listening.bind((HOST, port))
     except OSError as error:
         listening.close()
-        raise RecipeError(
-            f"Port {port} of {HOST} cannot be had ({error.strerror}); give another with --port."
-        ) from error
+        raise RecipeError(f"Port {port} of {HOST} is not free ({error.strerror}); give another with --port.") from error
     listening.listen(128)
     return listening
 

@@ -62,20 +62,20 @@ def test_an_answer_is_the_models_with_the_memory_attached(alone, tiny):
 
 
 def test_a_stream_is_the_same_answer_in_pieces(alone):
-    whole = answer(alone, tokens=40)
-    stream = answer(alone, tokens=40, stream=True, stream_options={"include_usage": True})
+    whole = answer(alone, tokens=24)
+    stream = answer(alone, tokens=24, stream=True, stream_options={"include_usage": True})
     chunks = list(stream)
     pieces = [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
     assert "".join(pieces) == whole.choices[0].message.content and len(pieces) > 5
     assert chunks[-2].choices[0].finish_reason == whole.choices[0].finish_reason
-    assert chunks[-1].usage == whole.usage and whole.usage.completion_tokens <= 40
+    assert chunks[-1].usage == whole.usage and whole.usage.completion_tokens <= 24
     assert len({chunk.id for chunk in chunks}) == 1
 
 
 def test_an_answer_ends_at_a_stop_and_a_seed_repeats_it(alone):
-    text = answer(alone, tokens=40).choices[0].message.content
+    text = answer(alone, tokens=24).choices[0].message.content
     stop = text[len(text) // 2 : len(text) // 2 + 3]
-    ended = answer(alone, tokens=40, stop=[stop])
+    ended = answer(alone, tokens=24, stop=[stop])
     assert ended.choices[0].message.content == text[: text.find(stop)] and ended.choices[0].finish_reason == "stop"
     drawn = [answer(alone, tokens=20, temperature=1.5, seed=seed).choices[0].message.content for seed in (5, 5, 6)]
     assert drawn[0] == drawn[1] != drawn[2]
@@ -83,13 +83,13 @@ def test_an_answer_ends_at_a_stop_and_a_seed_repeats_it(alone):
 
 def test_nothing_is_generated_for_a_client_that_has_left(alone):
     started = time.monotonic()
-    first = answer(alone, tokens=400, stream=True)
+    first = answer(alone, tokens=150, stream=True)
     next(iter(first))
     first.close()
     answer(alone, tokens=1)
     early = time.monotonic() - started
     started = time.monotonic()
-    answer(alone, tokens=400)
+    answer(alone, tokens=150)
     assert early < (time.monotonic() - started) / 2 + 1
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from mcp.client.streamable_http import streamable_http_client
 from served_bank import SECRETS, TOKENS
 
 import mnemic
+from mnemic.command import main
 
 ROOT = Path(__file__).parents[3]
 QUERY = {"query": "who nests or sleeps below the gate", "words": 80}
@@ -163,6 +165,7 @@ def test_the_sdks_client_starts_the_command_and_hostile_calls_leave_it_serving(t
     assert sum(result.is_error for result in hostile) == len(hostile) - 2
 
 
+@pytest.mark.slow
 def test_odd_lines_on_standard_input_leave_it_serving(two_tenants, tmp_path):
     """Raw lines: no JSON, a message of ten megabytes, letters that are none; and then a request that is one."""
     lines = [b"", b"{", b"null", b"[]", b"\xff\xfe\x00", b"5", b'{"jsonrpc": "2.0"}', b'{"a": ' * 5_000]
@@ -191,15 +194,29 @@ META = {
 }
 
 
-def test_the_command_says_what_it_needs(two_tenants, tmp_path, token_file):
-    environment = {name: value for name, value in ENVIRONMENT.items() if name != "MNEMIC_TOKEN"}
-
-    def run(*arguments):
-        command = [*COMMAND, two_tenants, *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-    assert "2 tenants" in (done := run("--stdio")).stderr and done.returncode == 5
-    assert "needs a token" in (done := run("--tenant", "north")).stderr and done.returncode == 2
+def test_the_command_says_what_it_needs(two_tenants, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("MNEMIC_TOKEN", raising=False)
+    assert main(["serve", two_tenants, "--stdio"]) == 5 and "2 tenants" in capsys.readouterr().err
+    assert main(["serve", two_tenants, "--tenant", "north"]) == 2 and "needs a token" in capsys.readouterr().err
+    assert main(["serve", two_tenants, "--port", "70000"]) == 2 and "no port 70000" in capsys.readouterr().err
+    assert main(["serve", two_tenants, "--new-token", "north"]) == 2 and "--tokens" in capsys.readouterr().err
+    monkeypatch.setenv("MNEMIC_TOKEN", "short")
+    assert main(["serve", two_tenants, "--tenant", "north"]) == 2 and "can be guessed" in capsys.readouterr().err
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        monkeypatch.setenv("MNEMIC_TOKEN", "s" * 30)
+        port = str(other.getsockname()[1])
+        assert main(["serve", two_tenants, "--tenant", "north", "--port", port]) == 2
+        assert "is not free" in capsys.readouterr().err
     file = tmp_path / "new.txt"
-    assert run("--tokens", str(file), "--new-token", "north").returncode == 0
+    assert main(["serve", two_tenants, "--tokens", str(file), "--new-token", "north"]) == 0
     assert file.stat().st_mode & 0o777 == 0o600 and file.read_text().endswith(" north\n")
+    assert file.read_text().split()[0] not in capsys.readouterr().out, "a token stands in its file alone"
+
+
+def test_without_the_extra_the_command_names_it(monkeypatch, capsys):
+    for name in [name for name in sys.modules if name == "mcp" or name.startswith(("mcp.", "mnemic.serve"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    assert main(["serve", "nowhere", "--stdio"]) == 11 and "mnemic[serve]" in capsys.readouterr().err
