@@ -78,8 +78,10 @@ def continued(bank: Bank, model: Any = None, tokenizer: Any = None) -> Continuat
     with bank.attached(model, memory, tokenizer=tokenizer):
         remembered = generated()
     hits = tuple(int((one == rest[: len(one)]).sum()) for one in (alone, remembered))
-    words = [tokenizer.decode(one, skip_special_tokens=True) for one in (prompt[0], rest, alone, remembered)]
-    return Continuation(locator, memory, *words, hits=(hits[0], hits[1]), tokens=CONTINUED)
+    begins, text, without, with_it = (
+        tokenizer.decode(one, skip_special_tokens=True) for one in (prompt[0], rest, alone, remembered)
+    )
+    return Continuation(locator, memory, begins, text, without, with_it, (hits[0], hits[1]), CONTINUED)
 
 
 def _surprising(bank: Bank) -> list[tuple[str, str]]:

@@ -8,8 +8,8 @@ tool, and `Bank.search` in this process.
 `serve_search_p50` is from the first byte of a request to the last one of its answer: parsing, encoding the question,
 search, the texts, and JSON.
 
-Expected on machine A of LOG.md, alone: about 20 ms, of which the question takes 10. It was measured beside other work so
-far, where all of it took twelve times as long (LOG.md).
+Expected on machine A of LOG.md, alone: about 20 ms, of which the question takes 10. It was measured beside other work
+so far, where all of it took twelve times as long (LOG.md).
 """
 
 from __future__ import annotations

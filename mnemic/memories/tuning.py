@@ -8,7 +8,7 @@ the model's passes is made again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from mnemic.errors import ModelError
 from mnemic.memories import gates
@@ -121,7 +121,7 @@ def _chosen(view: View, memories: Sequence[Memory]) -> list[float | Schedule]:
     return [best_alone(view, memories[0])] if len(memories) == 1 else [*tune(view, memories).values()]
 
 
-def _is_number(weight: Any) -> bool:
+def _is_number(weight: Any) -> TypeGuard[float]:
     return isinstance(weight, int | float) and not isinstance(weight, bool)
 
 

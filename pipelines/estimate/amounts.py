@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Mapping
@@ -142,8 +143,13 @@ def _passes(operator: Any) -> float:
 
 def model_sizes(operator: Any) -> tuple[float, float, float]:
     """(hidden width, layers, vocabulary) of an operator's model, or of a middling one where its files say nothing."""
+    return _sizes_at(str(getattr(operator, "model", None)))
+
+
+@functools.lru_cache(64)  # the header of a GGUF file takes 20 ms, and a plan asks thirty times
+def _sizes_at(address: str) -> tuple[float, float, float]:
     try:
-        sizes = describe(str(getattr(operator, "model", None)))
+        sizes = describe(address)
         return float(sizes["hidden"]), float(sizes["layers"]), float(sizes["vocabulary"])
     except MnemicError:
         return 768.0, 12.0, 30_000.0

@@ -29,6 +29,7 @@ def test_one_step_alone_is_done_and_the_next_build_carries_on(tiny: TinyBank, tm
     assert mnemic.open_bank(recipe["bank"]).digest() == before
 
 
+@pytest.mark.slow
 def test_a_step_alone_stands_on_those_that_reach_it_and_on_no_other(tiny: TinyBank, tmp_path: Path) -> None:
     """The memory does not read the vectors of events, so stale ones do not stop it; a release needs them all."""
     recipe = {**tiny.copy(tmp_path), "cluster": {"min_leaf": 6, "branching": 4}}
@@ -37,6 +38,7 @@ def test_a_step_alone_stands_on_those_that_reach_it_and_on_no_other(tiny: TinyBa
         mnemic.build(recipe, begin="datastore")
 
 
+@pytest.mark.slow
 def test_from_and_until_are_a_stretch(tiny: TinyBank, tmp_path: Path) -> None:
     recipe = tiny.copy(tmp_path)
     result = mnemic.build(recipe, begin="cluster", until="split", anew=["cluster", "split", "units"])
