@@ -25,7 +25,7 @@ class BuildOptions:
                          which win otherwise, as if all had come at once
     ``recluster``        ``anew`` for the step `cluster`: events join the tree there is otherwise
     ``until``            the last step to run; no release is written then
-    ``commit_every``     fragments in a commit (default 16)
+    ``commit_every``     fragments in a commit (default 16); more of a step with more than 256
     ``storage_options``  how the bank is opened in an object store (default: the recipe's)
     ``sinks``            called with every progress event
     """
