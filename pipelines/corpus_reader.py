@@ -137,6 +137,12 @@ def table_digest(rows: pa.Table) -> str:
 def _words(column: pa.Array) -> np.ndarray[Any, Any]:
     """Two 64-bit words per value: of the characters of a string (any length), or of an integer."""
     if pa.types.is_string(column.type):
+        blocks = _even_blocks(column)
+        if blocks is not None:
+            words = np.full((len(column), 2), blocks.shape[1] * _BLOCK, np.uint64)
+            for block in range(blocks.shape[1]):
+                words = _mix(words + blocks[:, block])
+            return words
         dictionary = column.dictionary_encode()
         sizes = pc.binary_length(dictionary.dictionary).to_numpy(zero_copy_only=False).astype(np.int64)
         width = -(-max(int(sizes.max(initial=1)), 1) // _BLOCK) * _BLOCK
@@ -150,6 +156,18 @@ def _words(column: pa.Array) -> np.ndarray[Any, Any]:
         return picked
     numbers = column.to_numpy(zero_copy_only=False).astype(np.uint64)
     return np.stack([numbers, numbers ^ GAMMA], axis=1)
+
+
+def _even_blocks(column: pa.Array) -> np.ndarray[Any, Any] | None:
+    """The bytes of strings of one length, as ids are, uint64 [rows, blocks, 2]; None for others, and for nulls."""
+    if column.null_count or len(column) == 0:
+        return None
+    offsets = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + len(column) + 1]
+    width = int(offsets[1] - offsets[0])
+    if width == 0 or width % _BLOCK or not (np.diff(offsets) == width).all():
+        return None
+    data = np.frombuffer(column.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]
+    return np.ascontiguousarray(data).view(np.uint64).reshape(len(column), width // _BLOCK, 2)
 
 
 def _mix(words: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

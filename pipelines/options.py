@@ -27,7 +27,7 @@ class BuildOptions:
     ``begin``            the first step to run; refused where one before it has work left
     ``until``            the last step to run; no release is written then
     ``only``             the one step to run; no release is written then
-    ``commit_every``     fragments in a commit (default 16)
+    ``commit_every``     fragments in a commit (default 16); more of a step with more than 256
     ``storage_options``  how the bank is opened in an object store (default: the recipe's)
     ``sinks``            called with every progress event
     """

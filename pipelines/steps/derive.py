@@ -41,6 +41,10 @@ Key = tuple[Any, ...]
 """The values of the columns that name an input; the first is a string, its id."""
 
 
+DeriveWork = tuple[int, list[Key] | None]
+"""A fragment of the origin, and the keys of its inputs that are missing; None for all of them."""
+
+
 @dataclass(frozen=True)
 class Difference:
     """The work left: inputs that are ``missing``, and keys that are ``gone`` and yet have rows or marks.
@@ -166,14 +170,17 @@ class DeriveStep:
             computed += outcome.inputs
             context.emit("fragment", fragment=outcome.fragment, done=outcome.rows, seconds=outcome.seconds)
 
-        work = self._work(origin, missing)
+        everything = len(missing) == len(inputs) and type(self)._inputs is DeriveStep._inputs
+        work = self._work(origin, missing, everything)
         job = context.job(self._worker(context, origin.version, dataset), self.operator.resources, self._item_in_words)
         total = len(missing)
         with inside.heard_by(lambda inputs: context.progress(min(computed + inputs, total), total, self.unit)):
             context.in_waves(context.engine.map(job, work), commit, seen)
 
-    def _item_in_words(self, item: tuple[int, list[Key]]) -> str:
+    def _item_in_words(self, item: DeriveWork) -> str:
         fragment, keys = item
+        if keys is None:
+            return f"fragment {fragment} of {self.origin}"
         return f"fragment {fragment} of {self.origin} ({len(keys):,} {self.unit}, the first is {keys[0][0]})"
 
     def _schema(self, origin: Snapshot) -> pa.Schema:
@@ -231,13 +238,20 @@ class DeriveStep:
                 forget_rejects(store, f"step = '{self.name}' AND input IN ({quoted})")
         dataset.delete_keys(self.target_key[0], inputs)
 
-    def _work(self, origin: Snapshot, missing: KeySet) -> Iterator[tuple[int, list[Key]]]:
-        """(fragment, keys of its inputs that are missing) for every fragment that holds one."""
+    def _work(self, origin: Snapshot, missing: KeySet, everything: bool) -> Iterator[DeriveWork]:
+        """A piece of work for every fragment that holds an input that is missing; ``everything``: all are."""
         for fragment in origin.fragments if missing else ():
+            if everything:
+                yield fragment.id, None
+                continue
             batches = (batch.select(self.key) for batch in origin.scan(self.key, self.where, fragments=[fragment.id]))
             here = list(_distinct((batch.filter(pa.array(missing.has(batch))) for batch in batches), self.key))
             if here:
                 yield fragment.id, here
+
+    def _keys_of(self, origin: Snapshot, fragment: int) -> list[Key]:
+        """The keys of all inputs that a fragment holds, in its order."""
+        return list(_distinct(origin.scan(self.key, self.where, fragments=[fragment], batch_size=65536), self.key))
 
     def _pieces(self, origin: Snapshot, fragment: int, rows_of: int, keys: list[Key]) -> Iterator[list[Key]]:
         """``keys`` of a fragment, so many at a time that they have no more than `ROWS_AT_ONCE` rows, or one of them."""
@@ -271,22 +285,25 @@ class DeriveStep:
 
     def _worker(
         self, context: Context, version: int, dataset: Dataset
-    ) -> Callable[[], Callable[[tuple[int, list[Key]]], DerivedRows]]:
+    ) -> Callable[[], Callable[[DeriveWork], DerivedRows]]:
         origin, device, store = context.store[self.origin], context.device, context.store
         lookups, key = self.lookups, self.key[0]
         schema = self.operator.output(origin.require(version).schema)  # not the dataset's: that may have grown
         carried = self._carried(origin.require(version))
         columns = list(dict.fromkeys((*self.key, *self.columns)))
 
-        def factory() -> Callable[[tuple[int, list[Key]]], DerivedRows]:
+        def factory() -> Callable[[DeriveWork], DerivedRows]:
             process = self.operator.open(self.operator.resources.device(device))
             snapshot = origin.require(version)
             looked_up = LookedUp(store, lookups)
             sizes = {one.id: one.rows for one in snapshot.fragments}
 
-            def work(item: tuple[int, list[Key]]) -> DerivedRows:
+            def work(item: DeriveWork) -> DerivedRows:
                 started = time.monotonic()
-                fragment, keys = item
+                fragment, some_keys = item
+                keys = self._keys_of(snapshot, fragment) if some_keys is None else some_keys
+                if not keys:
+                    return DerivedRows(fragment, (), REJECTED.empty_table(), frozenset(), 0, 0, 0.0)
                 written: list[WrittenFragment] = []
                 rejects, standing, count, answered_inputs = list[pa.RecordBatch](), dict[Key, None](), 0, 0
                 for some in self._pieces(snapshot, fragment, sizes[fragment], keys):

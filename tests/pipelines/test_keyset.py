@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnemic.ids import hash_parts
-from pipelines import keyset, seen
+from pipelines import corpus_reader, keyset, seen
 from pipelines.keyset import KeySet
 from pipelines.seen import SeenIds
 
@@ -40,3 +40,14 @@ def test_an_id_is_new_once(numbers: list[int], ending_in_zeros: bool) -> None:
         patch.setattr(seen, "_WAITING", 3)
         met = SeenIds()
         assert [met.add(one) for one in ids] == [one not in ids[:place] for place, one in enumerate(ids)]
+
+
+@given(st.lists(st.text(st.sampled_from("ab\0"), min_size=16, max_size=16), min_size=1, max_size=20), st.integers(1, 3))
+def test_strings_of_one_length_have_the_hashes_of_others(texts: list[str], times: int) -> None:
+    column = pa.array([text * times for text in texts], pa.string())
+    for part in (column, column.slice(len(column) // 2)):
+        batch = pa.record_batch({"id": part, "number": pa.array(range(len(part)), pa.int64())})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(corpus_reader, "_even_blocks", lambda column: None)
+            expected = corpus_reader.key_hashes(batch)
+        assert corpus_reader._even_blocks(part) is not None and (corpus_reader.key_hashes(batch) == expected).all()
