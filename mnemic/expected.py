@@ -61,7 +61,6 @@ def _same_kind(expected: pa.DataType, there: pa.DataType) -> bool:
         pa.types.is_timestamp,
         lambda one: pa.types.is_string(one) or pa.types.is_large_string(one),
         lambda one: pa.types.is_binary(one) or pa.types.is_large_binary(one),
-        pa.types.is_fixed_size_binary,
     )
     if any(kind(expected) and kind(there) for kind in kinds):
         return True

@@ -12,13 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+import pyarrow as pa
+
 from mnemic.errors import ModelError
 from mnemic.memories.shapes import Shapes, is_count
 
 PRODUCT_KEYS, EXPERTS, NGRAMS = "product-keys", "experts", "ngrams"
 LAYOUTS = (PRODUCT_KEYS, EXPERTS, NGRAMS)
 
-BYTES = {"bfloat16": 2, "float32": 4}
+BYTES = {"float16": 2, "float32": 4}
 """Types of stored values -> bytes of a number."""
 
 _LARGEST_LAYER = 1 << 16
@@ -114,6 +116,11 @@ class SlotLayout:
     def size(self) -> int:
         """Bytes of a stored slot."""
         return self.numbers * BYTES[self.type]
+
+    @property
+    def stored(self) -> pa.DataType:
+        """The type of the column `value`."""
+        return pa.list_(pa.float16() if self.type == "float16" else pa.float32(), self.numbers)
 
     @property
     def fetched(self) -> int:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mnemic.errors import ModelError
-from mnemic.slots.layout import BYTES, SlotLayout
+from mnemic.slots.layout import SlotLayout
 from mnemic.view import View, fitting
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ class SlotRows:
         with fitting(view, "The slots"):
             dataset = view.dataset("slots")
             kind = dataset.schema.field("value").type
-            if kind != pa.binary(layout.size):
+            if kind != layout.stored:
                 raise ModelError(
-                    f"The slots of {view.path} are of type {kind} where their memory says {layout.size} bytes each; "
-                    "bring the dataset slots back from a copy, or build the memory again."
+                    f"The slots of {view.path} are of type {kind} where their memory says {layout.stored}; bring the "
+                    "dataset slots back from a copy, or build the memory again."
                 )
             count = dataset.count()
             self.place: RowPlace = place or ("mapped" if count * layout.size > MAPPED_BYTES else "memory")
@@ -84,8 +84,7 @@ class SlotRows:
         import torch
 
         with torch.inference_mode(False):
-            parts = [torch.from_numpy(part) for part in self._parts]
-        return [part.view(torch.bfloat16) if part.dtype == torch.int16 else part for part in parts]
+            return [torch.from_numpy(part) for part in self._parts]
 
     def _of_device(self, device: Any) -> list[torch.Tensor]:
         if self._placed is None or self._placed[0] != device:
@@ -94,7 +93,7 @@ class SlotRows:
 
     def _room(self, rows: int, part: int) -> NDArray[Any]:
         """An array [rows, value] for a part."""
-        kind, shape = np.dtype("<i2" if BYTES[self.layout.type] == 2 else "<f4"), (rows, self.layout.value)
+        kind, shape = np.dtype(self.layout.type), (rows, self.layout.value)
         if self._file is None:
             return np.zeros(shape, kind)
         size = rows * self.layout.value * kind.itemsize
@@ -114,7 +113,7 @@ class SlotRows:
                 )
             last = int(slots[-1]) if len(slots) else last
             values = _values(batch["value"], self.layout)
-            if not _finite(values):
+            if not np.isfinite(values).all():
                 raise ModelError(f"The slots of {path} have numbers that are none; build the memory again.")
             self.slots[begin:end] = slots
             for part, room in enumerate(self._parts):
@@ -128,24 +127,24 @@ def _unnamed_file() -> Any:
 
 
 def packed(values: torch.Tensor, layout: SlotLayout) -> pa.Array:
-    """``values`` float32 [n, parts, value] as the column `value`."""
+    """``values`` float32 [n, parts, value] as the column `value`.
+
+    Raises `ModelError` for numbers that its type does not have.
+    """
+    plain = values.detach().cpu().numpy().astype(layout.type)
+    if not np.isfinite(plain).all():
+        raise ModelError(f"Slots have numbers that {layout.type} does not; store them as float32, or lower value_rate.")
+    return pa.FixedSizeListArray.from_arrays(pa.array(plain.ravel()), layout.numbers)
+
+
+def unpacked(column: pa.Array, layout: SlotLayout) -> torch.Tensor:
+    """The column `value` as float32 [n, parts, value]."""
     import torch
 
-    plain = values.detach().cpu().contiguous()
-    plain = plain.bfloat16().view(torch.int16) if layout.type == "bfloat16" else plain.float()
-    buffer = pa.py_buffer(plain.numpy().tobytes())
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(layout.size), len(values), [None, buffer])
+    return torch.from_numpy(_values(column, layout).astype(np.float32))
 
 
 def _values(column: pa.Array, layout: SlotLayout) -> NDArray[Any]:
-    """[n, parts, value] of the column `value`: int16 for bfloat16, else float32."""
-    kind = np.dtype("<i2" if BYTES[layout.type] == 2 else "<f4")
-    buffer, begin = column.buffers()[1], column.offset * layout.size
-    flat = np.frombuffer(buffer, np.uint8, len(column) * layout.size, begin)
-    return flat.view(kind).reshape(len(column), layout.parts, layout.value)
-
-
-def _finite(values: NDArray[Any]) -> bool:
-    if values.dtype == np.int16:
-        return not bool(((values & 0x7F80) == 0x7F80).any())  # an exponent of ones: infinite or no number
-    return bool(np.isfinite(values).all())
+    """[n, parts, value] of the column `value`."""
+    flat = column.flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(column), layout.parts, layout.value)

@@ -9,8 +9,9 @@ that a training resumes from its last epoch alone.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from operators.slots.student import SlotStudent, TrainedSlots
+    from operators.slots.training import SlotTraining
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,14 @@ class SlotUse:
 
     def __add__(self, other: SlotUse) -> SlotUse:
         return SlotUse(self.uses + other.uses, self.sequences + other.sequences, self.total + other.total)
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """A memory that was trained before: its ``tensors`` as `TrainedSlots.state_dict`, and the use by its text."""
+
+    tensors: Mapping[str, Tensor]
+    use: SlotUse
 
 
 def slot_use(student: SlotStudent, chosen: NDArray[np.int64] | None = None) -> SlotUse:
@@ -65,6 +75,17 @@ def fired_more(new: SlotUse, old: SlotUse, most: int) -> Tensor:
     chosen = torch.zeros(len(score), dtype=torch.bool)
     chosen[best[score[best] > 0]] = True
     return chosen
+
+
+def begin_sparse(training: SlotTraining, states: Any, learnt: Learnt) -> SlotUse:
+    """Let ``training`` on new documents go on from what was ``learnt``, with the slots that they fire far more.
+
+    ``states`` are `FrozenModel.states` of the new sequences. Returns the use by old text.
+    """
+    training.memory.load_state(learnt.tensors)
+    most = max(1, round(training.settings.update_share * training.memory.config.slots))
+    train_rows_alone(training.memory, fired_more(slot_use(training.student(states)), learnt.use, most))
+    return learnt.use
 
 
 def train_rows_alone(memory: TrainedSlots, chosen: Tensor | None) -> None:

@@ -14,6 +14,7 @@ from operators.contracts import Resources, bounds, model_field, refuse
 from operators.sections import Driven, Section, dtype_field, shared_field
 
 AUTOMATIC = "auto"
+UPDATES = ("anew", "sparse")
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,16 @@ class TrainSlots:
     vectors found by hashes of the last tokens). ``layers``: numbers from 0 on, or "auto": three in the upper half, for
     n-grams one early and one in the middle. ``heads``, 4, each fire ``top`` slots, 8; of n-grams one for each of
     ``orders``, 2 and 3 tokens. ``key``: numbers of a sub-key, 64. ``value``: numbers of a part of an n-gram's vector,
-    64; the vectors of other layouts are as wide as the model. ``stored``: type of stored values, bfloat16 or float32.
+    64; the vectors of other layouts are as wide as the model. ``stored``: type of stored values, float16 or float32.
 
     Documents are packed into sequences of ``sequence`` tokens. ``batch``: tokens of a step (None: a twentieth of all,
     from 128 to 2,048). Rows of the table learn with ``value_rate``; the rest by ``optimiser``: "adamw" with
     ``learning_rate``, or "muon" with ``matrix_rate`` for its matrices. Rates rise over ``warmup`` steps and fall
     linearly to 0. ``pass_tokens``: positions of one pass.
+
+    ``update``: where documents were added since the last release and none went, "anew" trains on all again, "sparse" on
+    the new ones, and only those slots that they fire far more than the old ones do, the share ``update_share``, 1/16,
+    of all. The finders stay then, and so do all other slots.
     """
 
     version: ClassVar[int] = 1
@@ -44,7 +49,7 @@ class TrainSlots:
     key: int = 64
     value: int = 64
     orders: tuple[int, ...] = (2, 3)
-    stored: str = "bfloat16"
+    stored: str = "float16"
     sequence: int = 512
     epochs: int = 4
     batch: int | None = None
@@ -58,6 +63,8 @@ class TrainSlots:
     dtype: str = dtype_field()
     max_document_tokens: int = shared_field(1024, said_by="split.max_document_tokens")
     pass_tokens: int = 2048
+    update: str = "anew"
+    update_share: float = 1 / 16
 
     def __post_init__(self) -> None:
         layers, side = self.layers, math.isqrt(max(0, self.slots))
@@ -88,6 +95,8 @@ class TrainSlots:
             ("seed", 0 <= self.seed < 2**64, "a number between 0 and 18446744073709551615"),
             ("max_document_tokens", self.max_document_tokens >= 1, "a number of at least 1"),
             ("pass_tokens", self.pass_tokens >= 1, "a number such as 2048"),
+            ("update", self.update in UPDATES, "anew or sparse"),
+            ("update_share", 0 < self.update_share <= 1, "a share of the slots, such as 0.06"),
         )
         refuse([*bounds(self, "The slots' {name} is {value}; give {bound}.", rules), dtype_fault(self.dtype)])
 

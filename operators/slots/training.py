@@ -57,18 +57,25 @@ class SlotTraining:
 
         from mnemic.slots.ngrams import canonical_ids
         from operators.slots.student import TrainedSlots
-        from operators.train.checkpoint import memory_tensors
 
         if not sequences.predicting.any():
             raise StepError("Slots have no text to train on; give the bank more documents of split 'store'.")
         layout = layout_of(settings, model.model)
         hashed = layout.hashed
         canonical = torch.from_numpy(canonical_ids(tokenizer, layout.vocabulary)) if hashed else None
-        self.settings, self.model, self.sequences, self.state = settings, model, sequences, state
+        self.settings, self.model, self.sequences = settings, model, sequences
+        self.state: bytes | None = None
         self.memory: TrainedSlots = TrainedSlots(layout, canonical, model.device)
         self.memory.start(model.model, settings.seed)
         if state is not None:
-            self.memory.load_state(memory_tensors(state))
+            self.resume(state)
+
+    def resume(self, state: bytes) -> None:
+        """Go on from the ``state`` of a checkpoint."""
+        from operators.train.checkpoint import memory_tensors
+
+        self.memory.load_state(memory_tensors(state))
+        self.state = state
 
     def epochs(self, states: Any, progress: Progress) -> Iterator[Checkpoint]:
         """The checkpoints of the epochs that are left; ``states`` are `FrozenModel.states` of the sequences."""
@@ -101,7 +108,7 @@ class SlotTraining:
         table = self.memory.table
         slots = table.rows()
         exact = table.values(slots)
-        table.take(slots, exact.bfloat16().float() if self.memory.config.type == "bfloat16" else exact)
+        table.take(slots, exact.half().float() if self.memory.config.type == "float16" else exact)
         after = self._loss(states, chosen)
         table.take(slots, exact)
         return after - before

@@ -8,11 +8,11 @@ the step is done.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -22,12 +22,10 @@ from mnemic.dataset.write import WrittenFragment, append, write_rows, write_whol
 from mnemic.edits import readable
 from mnemic.facts import mapping
 from mnemic.ids import hash_parts
-from mnemic.kept import KEPT, TRAINED
 from mnemic.languagemodel.windows import encode
 from mnemic.memories.slots import NAME
 from mnemic.release import releases
 from mnemic.schema import MEMORIES, METRICS
-from mnemic.splits import STORE
 from operators.blocks.packing import PackedSequences, packed
 from operators.contracts import Progress
 from operators.slots.operator import TrainSlots
@@ -36,11 +34,13 @@ from operators.train import Checkpoint
 from pipelines import faults
 from pipelines.corpus_reader import corpus_digest
 from pipelines.identity import Record
+from pipelines.steps.block_texts import TRAINING
 from pipelines.steps.contracts import Context, RecordedStep, Status
+from pipelines.steps.learnt_slots import LearntSlots, learnt_before
 from pipelines.steps.owners import owned_rows
 
-TRAINING = f"{KEPT} AND {STORE} AND {TRAINED}"
-"""The documents that slots are trained on."""
+if TYPE_CHECKING:
+    from operators.slots.continual import SlotUse
 
 _TEXTS = 512
 
@@ -49,15 +49,14 @@ _TEXTS = 512
 class WrittenEpoch:
     """Rows of `metrics` and of `memories`, and after the last epoch of `slots`; written and not committed.
 
-    ``size`` is the bytes of a slot, 0 where there are no rows of them.
+    ``form`` is the schema of `slots`, None before the last.
     """
 
     epoch: int
-    final: bool
     curve: tuple[WrittenFragment, ...]
     memory: tuple[WrittenFragment, ...]
     slots: tuple[WrittenFragment, ...] = ()
-    size: int = 0
+    form: pa.Schema | None = None
     rows: int = 0
 
 
@@ -82,9 +81,9 @@ class SlotsStep(RecordedStep):
         changes = self.record.changes_from(stored)
         if changes:
             return Status("stale", total, total, "documents", tuple(changes))
-        if stored["corpus"] != self._with_corpus(documents).corpus:
+        if stored["corpus"] != self.with_corpus(documents).corpus:
             return Status("due", total, total, "documents", ("the text that it looks at changed",))
-        mine = self._mine(memories)
+        mine = self.mine(memories)
         if not memories.count(f"{mine} AND final"):
             done = f"{self._epochs(memories)} of {self.operator.epochs} epochs done"
             return Status("pending", total, total, "documents", (done,))
@@ -94,24 +93,26 @@ class SlotsStep(RecordedStep):
         """The record of the memory's rows."""
         if memories is None or "record" not in memories.schema.names:
             return None
-        rows = memories.table(["record"], self._mine(memories))["record"].to_pylist()
+        rows = memories.table(["record"], self.mine(memories))["record"].to_pylist()
         return mapping(rows[-1], f"A record of {memories.uri}") if rows else None
 
-    def _mine(self, memories: Snapshot) -> str:
+    def mine(self, memories: Snapshot) -> str:
+        """SQL for the rows of `memories` that are this step's."""
         return owned_rows(memories, self.name, self.memory)
 
     def _epochs(self, memories: Snapshot) -> int:
         """The epochs that the last checkpoint has."""
-        epochs = memories.table(["epoch"], f"{self._mine(memories)} AND NOT final")["epoch"].to_pylist()
+        epochs = memories.table(["epoch"], f"{self.mine(memories)} AND NOT final")["epoch"].to_pylist()
         return int(max(epochs, default=0))
 
-    def _with_corpus(self, documents: Snapshot) -> Record:
+    def with_corpus(self, documents: Snapshot) -> Record:
+        """The record, with the documents that it is made of."""
         return replace(self.record, corpus=hash_parts("slots", corpus_digest(documents, ("id",), TRAINING)[0]))
 
     def run(self, context: Context) -> None:
         store = context.store
         documents = store["documents"].require()
-        record = self._with_corpus(documents)
+        record = self.with_corpus(documents)
         for name, form in (("memories", MEMORIES), ("metrics", METRICS)):
             there = store[name].snapshot()
             if there is None or there.schema.names != form.names:
@@ -119,10 +120,11 @@ class SlotsStep(RecordedStep):
         if documents.count(TRAINING) == 0:
             self.forget(context)
             return
+        learnt = learnt_before(self, store, documents) if self.operator.update == "sparse" else None
         self._clear(context, record)
-        mine = self._mine(store["memories"].require())
+        mine = self.mine(store["memories"].require())
         if not store["memories"].require().count(f"{mine} AND final"):
-            job = context.job(self._worker(context, record, documents.version), self.operator.resources)
+            job = context.job(self._worker(context, record, documents.version, learnt), self.operator.resources)
             keep = partial(self._commit, context, record)
             context.in_waves(context.engine.stream(job, context.progress), lambda wave: None, keep)
         self._forget_checkpoints(context)
@@ -134,7 +136,7 @@ class SlotsStep(RecordedStep):
         """
         store = context.store
         memories = store["memories"].require()
-        mine = self._mine(memories)
+        mine = self.mine(memories)
         _drop(context, "memories", f"{mine} AND state <> '{record.state}'")
         beyond = ""
         if not store["memories"].require().count(f"{mine} AND final"):
@@ -146,21 +148,22 @@ class SlotsStep(RecordedStep):
         store, properties = context.store, context.properties(record)
         if one.curve:
             context.commit(lambda: append(store["metrics"], one.curve, properties))
-        if one.final:
-            form = schema.slots(one.size)
+        form = one.form
+        if form is not None:
             context.commit(lambda: store["slots"].replace(form, one.slots, record.as_json(), properties))
             context.tally.rows += one.rows
         context.commit(lambda: append(store["memories"], one.memory, properties))
-        mine = self._mine(store["memories"].require())
+        mine = self.mine(store["memories"].require())
         _drop(context, "memories", f"{mine} AND NOT final AND epoch < {one.epoch}")
 
     def _worker(
-        self, context: Context, record: Record, version: int
+        self, context: Context, record: Record, version: int, learnt: LearntSlots | None
     ) -> Callable[[], Callable[[Progress], Iterator[WrittenEpoch]]]:
         step, store, wanted_device = self, context.store, context.device
 
         def factory() -> Callable[[Progress], Iterator[WrittenEpoch]]:
             from operators.blocks.frozen import FrozenModel
+            from operators.slots.continual import begin_sparse, slot_use
 
             operator = step.operator
             model, tokenizer = languagemodel.shared(
@@ -168,15 +171,24 @@ class SlotsStep(RecordedStep):
             )
 
             def train(progress: Progress) -> Iterator[WrittenEpoch]:
-                sequences = training_sequences(store["documents"].require(version), tokenizer, operator)
+                known = frozenset[str]() if learnt is None else learnt.documents(store)
+                sequences = training_sequences(store["documents"].require(version), tokenizer, operator, known)
                 frozen = FrozenModel(model, layout_of(operator, model).layers)
                 saved = step._checkpoint(store["memories"].require())
-                training = SlotTraining(operator, frozen, tokenizer, sequences, saved and saved.state)
+                training = SlotTraining(operator, frozen, tokenizer, sequences)
                 with frozen.states(sequences) as states:
+                    before = None if learnt is None else begin_sparse(training, states, learnt.read(store))
+                    if saved is not None:
+                        training.resume(saved.state)
                     for saved in training.epochs(states, progress):
                         yield step._write_epoch(store, record, saved)
                     assert saved is not None  # there is an epoch, done now or before
-                    yield step._write_final(store, record, training, states, saved, model, tokenizer)
+                    use = slot_use(training.student(states))
+                    use = use if before is None else before + use
+                    rounding = training.rounding_loss(states)
+                yield step._write_final(
+                    store, record, training, saved, use, rounding, languagemodel.lock(model, tokenizer)
+                )
 
             return train
 
@@ -186,7 +198,7 @@ class SlotsStep(RecordedStep):
         epoch = self._epochs(memories)
         if epoch == 0:
             return None
-        where = f"{self._mine(memories)} AND NOT final AND epoch = {epoch}"
+        where = f"{self.mine(memories)} AND NOT final AND epoch = {epoch}"
         row = memories.table(["metrics", "weights"], where).to_pylist()[0]
         return Checkpoint(epoch, b"", row["weights"], mapping(row["metrics"], "A checkpoint's metrics"))
 
@@ -208,31 +220,29 @@ class SlotsStep(RecordedStep):
         row = self._row(record, checkpoint, checkpoint.state)
         memory = _written(store, "memories", pa.Table.from_pylist([row], schema=MEMORIES), MEMORIES)
         faults.reach(self.name, "after-write")
-        return WrittenEpoch(checkpoint.epoch, False, curve, memory)
+        return WrittenEpoch(checkpoint.epoch, curve, memory)
 
     def _write_final(
         self,
         store: Store,
         record: Record,
         training: SlotTraining,
-        states: Any,
         checkpoint: Checkpoint,
-        model: Any,
-        tokenizer: Any,
+        use: SlotUse,
+        rounding: float,
+        lock: dict[str, str],
     ) -> WrittenEpoch:
         from mnemic.slots.finders import usage
         from mnemic.slots.rows import packed as packed_values
-        from operators.slots.continual import slot_use
         from operators.train.checkpoint import memory_tensors
 
         layout, own = training.memory.config, memory_tensors(checkpoint.state)
-        form = schema.slots(layout.size)
-        use, slots = slot_use(training.student(states)), own["slots"]
+        form = schema.slots(layout.numbers, int(layout.type == "float16"))
+        slots = own["slots"]
         counts = [column.numpy() for column in (slots, use.uses[slots], use.sequences[slots])]
         table = pa.Table.from_arrays([*map(pa.array, counts), packed_values(own["values"], layout)], schema=form)
-        lock = languagemodel.lock(model, tokenizer)
         computed = replace(record, found={"function": lock.pop("function")})  # no part of a bank's digest
-        measured = {"rounding_loss": training.rounding_loss(states), "weight": 1.0, "sequences": float(use.total)}
+        measured = {"rounding_loss": rounding, "weight": 1.0, "sequences": float(use.total)}
         whole = replace(checkpoint, metrics=checkpoint.metrics | measured | usage(use.uses))
         row = {
             **self._row(computed, whole, training.memory.to_bytes()),
@@ -245,7 +255,7 @@ class SlotsStep(RecordedStep):
         rows = tuple(write_whole(store["slots"], table))
         memory = _written(store, "memories", pa.Table.from_pylist([row], schema=MEMORIES), MEMORIES)
         faults.reach(self.name, "after-write")
-        return WrittenEpoch(checkpoint.epoch, True, (), memory, rows, layout.size, len(table))
+        return WrittenEpoch(checkpoint.epoch, (), memory, rows, form, len(table))
 
     def _row(self, record: Record, checkpoint: Checkpoint, weights: bytes) -> dict[str, Any]:
         return {
@@ -265,7 +275,7 @@ class SlotsStep(RecordedStep):
     def _forget_checkpoints(self, context: Context) -> None:
         """Delete them, and drop the versions that hold their bytes. Releases keep their own, by their tags."""
         memories = context.store["memories"]
-        _drop(context, "memories", f"{self._mine(memories.require())} AND NOT final")
+        _drop(context, "memories", f"{self.mine(memories.require())} AND NOT final")
         pinned = {release.name: release.versions for release in releases(context.store)}
         memories.retag({name: versions["memories"] for name, versions in pinned.items() if "memories" in versions})
         memories.forget_before(timedelta(0))
@@ -274,20 +284,22 @@ class SlotsStep(RecordedStep):
         """Delete the memory, its slots and its curves; the memory first, for by its row the step is done."""
         memories = context.store["memories"].snapshot()
         if memories is not None:
-            _drop(context, "memories", self._mine(memories))
+            _drop(context, "memories", self.mine(memories))
         _drop(context, "slots", "true")
         _drop(context, "metrics", f"memory = '{self.memory}'")
 
 
-def training_sequences(documents: Snapshot, tokenizer: Any, settings: TrainSlots) -> PackedSequences:
-    """The documents that train, in the order of their ids, packed."""
+def training_sequences(
+    documents: Snapshot, tokenizer: Any, settings: TrainSlots, known: Collection[str] = ()
+) -> PackedSequences:
+    """The documents that train but those ``known``, in the order of their ids, packed."""
     edits = ["edits"] if "edits" in documents.schema.names else []
     texts: dict[str, Any] = {}
     for batch in documents.scan(["id", "text", *edits], TRAINING, batch_size=_TEXTS):
         rows = readable(pa.Table.from_batches([batch]))
         tokens, _ = encode(rows["text"].to_pylist(), tokenizer, settings.max_document_tokens)
         texts.update(zip(rows["id"].to_pylist(), tokens, strict=True))
-    return packed({PATH: [texts[one] for one in sorted(texts)]}, settings.sequence)
+    return packed({PATH: [texts[one] for one in sorted(texts.keys() - set(known))]}, settings.sequence)
 
 
 def _written(store: Store, name: str, table: pa.Table, form: pa.Schema) -> tuple[WrittenFragment, ...]:

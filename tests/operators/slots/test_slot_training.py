@@ -68,7 +68,7 @@ def test_untrained_slots_leave_the_model_as_it_is_bit_for_bit(loaded, layout):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_slots_learn_their_text_and_say_how_they_are_used(loaded, layout):
-    own = settings(layout, epochs=12, learning_rate=0.02, value_rate=0.02, stored="bfloat16")
+    own = settings(layout, epochs=12, learning_rate=0.02, value_rate=0.02, stored="float16")
     training = opened(loaded, own)
     with training.model.states(training.sequences) as states:
         *checkpoints, last = list(training.epochs(states, lambda done, total: None))
