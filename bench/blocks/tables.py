@@ -5,33 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import torch
-
-from mnemic.slots.layout import NGRAMS, PRODUCT_KEYS
+from bench.blocks.text import Opened
+from mnemic.slots.layout import NGRAMS
 from operators.blocks.frozen import FrozenModel
 from operators.blocks.operator import TrainBlocks
-from operators.blocks.packing import PackedSequences
 from operators.slots.operator import TrainSlots
-from operators.slots.training import PATH, SlotTraining, layout_of
+from operators.slots.training import SlotTraining
 
 SLOTS = 128 * 128
 HEADS, TOP, KEY = 4, 8, 32
+WIDTH = 576
 
 
-def table_settings(layout: str, own: TrainBlocks, model: Any, parameters: int) -> TrainSlots:
+def table_settings(layout: str, own: TrainBlocks, layers: Sequence[int], parameters: int) -> TrainSlots:
     """A table of which a position reads about ``parameters`` with the finders, trained as the blocks of ``own`` are.
 
-    Product keys are read by as many layers as that allows, n-grams by one whose vectors are as wide as it allows.
+    Product keys are read by as many of ``layers`` as that allows; n-grams by the lowest, with vectors as wide as it
+    allows. Engram reads them in an early layer, above which all would have to be computed in every pass.
     """
-    width, count = int(model.config.hidden_size), int(model.config.num_hidden_layers)
-    query = 2 * HEADS * KEY * (width + SLOTS**0.5)
-    each = query + (2 * width * width + HEADS * TOP * width if layout == PRODUCT_KEYS else 2 * HEADS * TOP * width)
-    number = max(1, round(parameters / each))
-    first = _first(own.layers, count)
-    late = tuple(first + (count - first) * place // number for place in range(number))
-    hashed = {"layers": (count // 3,), "value": max(1, round(parameters / (2 * width * HEADS * 2)))}
+    each = 2 * HEADS * KEY * (WIDTH + int(SLOTS**0.5)) + 2 * WIDTH * WIDTH + HEADS * TOP * WIDTH
+    number = min(len(layers), max(1, round(parameters / each)))
+    hashed = {"layers": tuple(layers[:1]), "value": max(1, round(parameters / (2 * WIDTH * HEADS * 2)))}
     return TrainSlots(
         layout=layout,
         slots=SLOTS,
@@ -46,21 +40,15 @@ def table_settings(layout: str, own: TrainBlocks, model: Any, parameters: int) -
         value_rate=own.learning_rate,
         seed=own.seed,
         dtype=own.dtype,
-        **(hashed if layout == NGRAMS else {"layers": late}),
+        **(hashed if layout == NGRAMS else {"layers": tuple(layers[:number])}),
     )
 
 
-def trained_table(
-    model: Any, tokenizer: Any, sequences: PackedSequences, settings: TrainSlots, state: Any = None
-) -> SlotTraining:
-    """Trained on ``sequences`` for the epochs of ``settings``."""
-    frozen = FrozenModel(model, layout_of(settings, model).layers)
-    training = SlotTraining(settings, frozen, tokenizer, sequences)
-    if state is not None:
-        training.memory.load_state(state)
-    with frozen.states(sequences) as states:
-        for _ in training.epochs(states, lambda done, total: None):
-            pass
+def trained_table(frozen: FrozenModel, tokenizer: Any, text: Opened, settings: TrainSlots) -> SlotTraining:
+    """Trained on ``text`` for the epochs of ``settings``, beside a model whose lower layers end below its own."""
+    training = SlotTraining(settings, frozen, tokenizer, text.sequences)
+    for _ in training.epochs(text.states, lambda done, total: None):
+        pass
     return training
 
 
@@ -68,23 +56,3 @@ def read(training: SlotTraining) -> int:
     """Parameters that a position reads: the finders and the rows that fire."""
     finders = sum(weight.numel() for weight in training.memory.parameters())
     return finders + training.memory.config.fetched
-
-
-def table_losses(training: SlotTraining, tokens: npt.NDArray[np.int32], prefix: int) -> npt.NDArray[np.float64]:
-    """Loss of each token of a document from ``prefix`` on, in nats: [n - prefix]."""
-    one = PackedSequences(tokens[None], np.zeros((1, len(tokens)), np.int32), (PATH,))
-    training.sequences = one
-    with training.model.states(one) as states, torch.no_grad():
-        hidden = training.student(states).trunk(np.array([0]))[prefix - 1 :]
-        logits = hidden @ training.model.head.T
-        following = torch.from_numpy(tokens[prefix:].astype(np.int64)).to(logits.device)
-        loss = torch.nn.functional.cross_entropy(logits.float(), following, reduction="none")
-    values: npt.NDArray[np.float64] = loss.double().cpu().numpy()
-    return values
-
-
-def _first(layers: str | Sequence[int], count: int) -> int:
-    """The lowest layer that the blocks widen."""
-    if isinstance(layers, str):
-        return 0 if layers == "uniform" else count - -(-count // 3)
-    return layers[0]

@@ -95,11 +95,12 @@ class SlotTraining:
             yield replace(checkpoint, metrics=checkpoint.metrics | sizes | usage(table.uses.cpu()))
             table.uses.zero_()
 
-    def student(self, states: Any) -> SlotStudent:
-        """As the trainer reads it; ``states`` are `FrozenModel.states` of the sequences."""
+    def student(self, states: Any, sequences: PackedSequences | None = None) -> SlotStudent:
+        """The slots as the trainer reads them, on the sequences or on others; ``states`` are theirs."""
         from operators.slots.student import SlotStudent
 
-        return SlotStudent(self.settings, self.memory, self.model, self.sequences, states)
+        own = self.sequences if sequences is None else sequences
+        return SlotStudent(self.settings, self.memory, self.model, own, states)
 
     def rounding_loss(self, states: Any) -> float:
         """Nats a token that storing the values in their type adds, on some of the sequences."""
