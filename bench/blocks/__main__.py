@@ -7,7 +7,7 @@ and with the model alone. Beside them: what int8 costs, what new text takes away
 merged checkpoint, the time of a fetch, a batch of many topics against one of one, the best of a million pairs against
 all sums, and a step where the table is sixteen times larger.
 
-All widen the last tenth of the model, so what is below is computed once for all runs. `--quick` trains on 8,000 tokens
+All widen the last tenth of the model, so what is below is computed once for all runs. `--quick` trains on 5,000 tokens
 with one seed and given learning rates, so it is no claim. A whole run has 100,000 tokens and three seeds, and takes
 learning rates from validation documents.
 

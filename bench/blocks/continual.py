@@ -26,10 +26,10 @@ from operators.train.group import SingleProcess
 from operators.train.loop import train
 
 LENGTH = 256
-NEW = {True: 16, False: 64}
+NEW = {True: 8, False: 64}
 """Whether the run is quick -> sequences of new text."""
 
-EPOCHS = {True: 6, False: 6}
+EPOCHS = {True: 4, False: 6}
 SHARE = 1 / 16
 """Of the slots that are trained."""
 

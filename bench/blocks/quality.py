@@ -29,7 +29,7 @@ from pipelines.evaluate.bootstrap import bootstrap
 
 SEEDS = (0, 1, 2)
 RATES = (1e-3, 3e-3)
-DOCUMENTS = {True: 24, False: 60}
+DOCUMENTS = {True: 16, False: 60}
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,6 @@ def quality_rows(quick: bool, text: BenchText, rate: float, lora_rate: float) ->
     results: list[SeedResult] = []
     for seed in SEEDS[:1] if quick else SEEDS:
         results.append(measured(text, seed, rate, lora_rate))
-        for name, loss in results[-1].losses.items():
-            tell(f"seed {seed}, {name}: perplexity {perplexity(loss):.3f}, {len(loss):,} tokens")
         for row in compared(text, results):
             tell(f"  {row.id} {row.metric}: {row.value:.4f}")
     return compared(text, results), results[-1].table
@@ -85,23 +83,27 @@ def measured(text: BenchText, seed: int, rate: float, lora_rate: float) -> SeedR
     for name, memory in blocks.items():
         tell(f"job {name}: {memory.steps_of(next(iter(memory.config.rows)))} steps")
     rounded = {name: _rounded(text, memory) for name, memory in blocks.items()}
-    losses = {
-        "base": text.losses(lambda number: contextlib.nullcontext()),
-        "fetched": text.losses(lambda number: _hung(text, blocks, text.path(number))),
-        "int8": text.losses(lambda number: _hung(text, rounded, text.path(number))),
-        "other topic": text.losses(lambda number: _hung(text, blocks, text.other(number))),
-        "control": text.losses(lambda number: _hung(text, blocks, (CONTROL,))),
-    }
+    losses: dict[str, Losses] = {}
+
+    def read_with(name: str, hung: Callable[[int], AbstractContextManager[Any]]) -> None:
+        losses[name] = np.concatenate(text.losses(hung))
+        tell(f"seed {seed}, {name}: perplexity {perplexity(losses[name]):.3f}, {len(losses[name]):,} tokens")
+
+    read_with("base", lambda number: contextlib.nullcontext())
+    read_with("fetched", lambda number: _hung(text, blocks, text.path(number)))
+    read_with("control", lambda number: _hung(text, blocks, (CONTROL,)))
+    read_with("other topic", lambda number: _hung(text, blocks, text.other(number)))
+    read_with("int8", lambda number: _hung(text, rounded, text.path(number)))
     size = _layout(text).numbers(sum(ROWS))
     lora: LoraUpdates = trained_lora(text.frozen, control, replace(settings, learning_rate=lora_rate), size)
-    losses["lora"] = text.losses(lambda number: lora.hung())
+    read_with("lora", lambda number: lora.hung())
     tables = {
         layout: trained_table(text.frozen, text.tokenizer, control, table_settings(layout, settings, LAYERS, size))
         for layout in (PRODUCT_KEYS, NGRAMS)
     }
     for layout, table in tables.items():
-        losses[layout] = text.losses(_reading(table, text))
-    return SeedResult({name: np.concatenate(parts) for name, parts in losses.items()}, tables[PRODUCT_KEYS])
+        read_with(layout, _reading(table, text))
+    return SeedResult(losses, tables[PRODUCT_KEYS])
 
 
 def best_rates(quick: bool) -> tuple[float, float]:

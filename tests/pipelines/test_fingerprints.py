@@ -51,6 +51,7 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
         "control": "214ea2e217dc4df34312c8a748005ad4",
         "decode": "c0eee73f3dae36e460e298abab2c274d",
         "blocks": "5a47a6b260b7be75e2e96eceef454280",
+        "slots": "5db7280810a50655f22102b0aa976b25",
         "gate": "2da7173cbad8e2ac996ec7cc42e215e9",
         "times": "d1012bf5e6b32c37b1fc1ffc33dd4d5e",
         "names": "f88b426d20600e53f740fae522154dcb",
