@@ -130,7 +130,7 @@ class Finders(nn.Module):
             assert self.canonical is not None
             contexts = torch.where(contexts < 0, contexts, self.canonical[contexts.clamp(min=0)])
             contexts = contexts.reshape(-1, contexts.shape[-1])
-        added = self.finders[number](hidden.reshape(-1, hidden.shape[-1]).float(), contexts, table)
+        added: Tensor = self.finders[number](hidden.reshape(-1, hidden.shape[-1]).float(), contexts, table)
         return added.view(hidden.shape).to(hidden.dtype)
 
     def to_bytes(self) -> bytes:

@@ -153,7 +153,7 @@ def _enough(config: Mapping[str, Any]) -> bool:
     if config["layout"] == NGRAMS:
         return bool(slots // (config["heads"] * len(config["orders"])) >= 2)
     side = math.isqrt(slots)
-    return side * side == slots and config["top"] <= slots
+    return bool(side * side == slots and config["top"] <= slots)
 
 
 def _ascending(numbers: Any, least: int, below: int) -> bool:

@@ -146,5 +146,5 @@ def unpacked(column: pa.Array, layout: SlotLayout) -> torch.Tensor:
 
 def _values(column: pa.Array, layout: SlotLayout) -> NDArray[Any]:
     """[n, parts, value] of the column `value`."""
-    flat = column.flatten().to_numpy(zero_copy_only=False)
+    flat: NDArray[Any] = column.flatten().to_numpy(zero_copy_only=False)
     return flat.reshape(len(column), layout.parts, layout.value)

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mnemic.dataset import Store
+from mnemic.kept import KEPT
 from mnemic.memories.classifier import NAME as CLASSIFIER
 from mnemic.memories.trained import stored_rows
 from mnemic.release import Release
@@ -40,11 +41,20 @@ def learners(store: Store, release: Release, ids: pa.Array) -> list[LearntFrom]:
             examples = examples_of(view.dataset("memories"), info.id)
             mine = {document: 0 for document in ids.to_pylist() if document in examples}
             share = len(mine) / max(len(examples), 1)
+        elif "datastore" not in view:  # blocks and slots need none
+            mine, share = _texts(view, ids)
         else:
             mine, share = tokens, sum(tokens.values()) / max(all_tokens, 1)
         if mine:
             learnt.append(LearntFrom(info.id, info.name, mine, share))
     return learnt
+
+
+def _texts(view: View, ids: pa.Array) -> tuple[dict[str, int], float]:
+    """The documents among ``ids`` that memories are trained on, without their tokens, and their share of all."""
+    trained = view.dataset("documents").table(["id"], f"{KEPT} AND {STORE}")["id"]
+    mine = trained.filter(pc.is_in(trained, value_set=ids)).to_pylist()
+    return dict.fromkeys(mine, 0), len(mine) / max(len(trained), 1)
 
 
 def _tokens(view: View, ids: pa.Array) -> tuple[dict[str, int], int]:

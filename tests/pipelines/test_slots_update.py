@@ -103,3 +103,18 @@ def test_where_a_document_went_all_are_trained_again(built, tmp_path):
     mnemic.build(afresh, device="cpu")
     digests = [mnemic.open_bank(one["bank"]).digest() for one in (recipe, afresh)]
     assert digests[0]["slots"] == digests[1]["slots"] and digests[0]["memories"] == digests[1]["memories"]
+
+
+def test_a_removed_document_makes_the_table_stale_and_the_next_build_trains_all_again(built, tmp_path):
+    recipe, _ = built.copy_with_corpus(tmp_path)
+    rows = built.open().table("documents", ["locator"], "split = 'store'")["locator"].to_pylist()
+    gone = next(row for row in sorted(rows) if row.endswith("7.txt"))
+    mnemic.remove(recipe["bank"], f"locator = '{gone}'")
+    bank = mnemic.open_bank(recipe["bank"])
+    (stale,) = bank.stale().values()
+    assert stale.documents == 1
+    mnemic.build(recipe, device="cpu")
+    bank = mnemic.open_bank(recipe["bank"])
+    assert not bank.stale()
+    total = [table(one)[1].metrics["sequences"] for one in (built.open(), bank)]
+    assert total[1] <= total[0]
