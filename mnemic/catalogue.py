@@ -20,6 +20,7 @@ from mnemic import schema as schemas
 from mnemic.errors import BankError
 from mnemic.facts import ADVICE, check_types, mapping
 from mnemic.links.datasets import EDGES
+from mnemic.slots.datasets import slots
 
 NAME = re.compile("[a-z][a-z0-9_-]{0,99}")
 """Of a dataset. Its folder in the bank is named after it, so a name leads to no other place."""
@@ -217,7 +218,7 @@ _DATASETS = (
     ),
     DatasetSpec(
         "slots",
-        schemas.slots,
+        slots,
         key=("slot",),
         parents=(Parent("documents", "", "stale"),),
         export=False,

@@ -138,13 +138,13 @@ class SlotLayout:
         if self.hashed:
             read = self.fired * self.value
             return {"key.weight": (self.width, read), "value.weight": (self.width, read)}
-        found: Shapes = {
+        shapes: Shapes = {
             "query.weight": (self.heads * 2 * self.key, self.width),
             "keys": (self.heads, 2, self.side, self.key),
         }
         if self.layout == PRODUCT_KEYS:
-            found |= {"gate.weight": (self.value, self.width), "out.weight": (self.width, self.value)}
-        return found
+            shapes |= {"gate.weight": (self.value, self.width), "out.weight": (self.width, self.value)}
+        return shapes
 
 
 def _enough(config: Mapping[str, Any]) -> bool:

@@ -31,8 +31,8 @@ def canonical_ids(tokenizer: Any, vocabulary: int) -> NDArray[np.int64]:
     """
     ids = np.arange(vocabulary, dtype=np.int64)
     first: dict[str, int] = {}
-    known = min(vocabulary, len(tokenizer))
-    for number, text in enumerate(tokenizer.batch_decode([[one] for one in range(known)])):
+    count = min(vocabulary, len(tokenizer))
+    for number, text in enumerate(tokenizer.batch_decode([[one] for one in range(count)])):
         plain = unicodedata.normalize("NFKC", text).lower().strip()
         if plain and "\ufffd" not in plain:
             ids[number] = first.setdefault(plain, number)

@@ -76,9 +76,9 @@ class SlotRows:
     def _places(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
         """The row of each slot; that of zeros where it has none."""
         at = np.searchsorted(self.slots, slots)
-        found_at = np.minimum(at, len(self.slots) - 1) if len(self.slots) else np.zeros(len(slots), np.int64)
-        there = self.slots[found_at] == slots if len(self.slots) else np.zeros(len(slots), np.bool_)
-        return np.where(there, found_at, len(self.slots))
+        nearest = np.minimum(at, len(self.slots) - 1) if len(self.slots) else np.zeros(len(slots), np.int64)
+        there = self.slots[nearest] == slots if len(self.slots) else np.zeros(len(slots), np.bool_)
+        return np.where(there, nearest, len(self.slots))
 
     def _tensors(self) -> list[torch.Tensor]:
         import torch

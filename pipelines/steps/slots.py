@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from mnemic import languagemodel, schema
+from mnemic import languagemodel
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.write import WrittenFragment, append, write_rows, write_whole
 from mnemic.edits import readable
@@ -26,6 +26,7 @@ from mnemic.languagemodel.windows import encode
 from mnemic.memories.slots import NAME
 from mnemic.release import releases
 from mnemic.schema import MEMORIES, METRICS
+from mnemic.slots.datasets import slots as slots_of
 from operators.blocks.packing import PackedSequences, packed
 from operators.contracts import Progress
 from operators.slots.operator import TrainSlots
@@ -171,8 +172,8 @@ class SlotsStep(RecordedStep):
             )
 
             def train(progress: Progress) -> Iterator[WrittenEpoch]:
-                known = frozenset[str]() if learnt is None else learnt.documents(store)
-                sequences = training_sequences(store["documents"].require(version), tokenizer, operator, known)
+                earlier = frozenset[str]() if learnt is None else learnt.documents(store)
+                sequences = training_sequences(store["documents"].require(version), tokenizer, operator, earlier)
                 frozen = FrozenModel(model, layout_of(operator, model).layers)
                 saved = step._checkpoint(store["memories"].require())
                 training = SlotTraining(operator, frozen, tokenizer, sequences)
@@ -237,7 +238,7 @@ class SlotsStep(RecordedStep):
         from operators.train.checkpoint import memory_tensors
 
         layout, own = training.memory.config, memory_tensors(checkpoint.state)
-        form = schema.slots(layout.numbers, int(layout.type == "float16"))
+        form = slots_of(layout.numbers, int(layout.type == "float16"))
         slots = own["slots"]
         counts = [column.numpy() for column in (slots, use.uses[slots], use.sequences[slots])]
         table = pa.Table.from_arrays([*map(pa.array, counts), packed_values(own["values"], layout)], schema=form)
@@ -290,16 +291,16 @@ class SlotsStep(RecordedStep):
 
 
 def training_sequences(
-    documents: Snapshot, tokenizer: Any, settings: TrainSlots, known: Collection[str] = ()
+    documents: Snapshot, tokenizer: Any, settings: TrainSlots, earlier: Collection[str] = ()
 ) -> PackedSequences:
-    """The documents that train but those ``known``, in the order of their ids, packed."""
+    """The documents that train but those of ``earlier``, in the order of their ids, packed."""
     edits = ["edits"] if "edits" in documents.schema.names else []
     texts: dict[str, Any] = {}
     for batch in documents.scan(["id", "text", *edits], TRAINING, batch_size=_TEXTS):
         rows = readable(pa.Table.from_batches([batch]))
         tokens, _ = encode(rows["text"].to_pylist(), tokenizer, settings.max_document_tokens)
         texts.update(zip(rows["id"].to_pylist(), tokens, strict=True))
-    return packed({PATH: [texts[one] for one in sorted(texts.keys() - set(known))]}, settings.sequence)
+    return packed({PATH: [texts[one] for one in sorted(texts.keys() - set(earlier))]}, settings.sequence)
 
 
 def _written(store: Store, name: str, table: pa.Table, form: pa.Schema) -> tuple[WrittenFragment, ...]:

@@ -61,11 +61,11 @@ def root(tmp_path_factory):
 def banks(root):
     """A bank of each layout, of one corpus."""
     first = TinyBank.build(root, SECTIONS, slots={**SLOTS, "layout": PRODUCT_KEYS}, split=SPLIT, **OFF)
-    made = {PRODUCT_KEYS: first.recipe}
+    recipes = {PRODUCT_KEYS: first.recipe}
     for layout in (EXPERTS, NGRAMS):
-        made[layout] = {**first.copy(root / layout), "slots": {**SLOTS, "layout": layout}}
-        mnemic.build(made[layout], device="cpu")
-    return made
+        recipes[layout] = {**first.copy(root / layout), "slots": {**SLOTS, "layout": layout}}
+        mnemic.build(recipes[layout], device="cpu")
+    return recipes
 
 
 def opened(banks, layout):
@@ -170,14 +170,14 @@ def test_a_cache_that_the_memory_has_not_read_is_refused(banks, loaded):
 def test_values_say_the_same_wherever_they_are_and_a_copy_of_the_model_too(banks, loaded, layout):
     model, tokenizer = loaded
     ids, memory = ids_of(tokenizer, TEXT, OTHER), opened(banks, layout).memory("slots")
-    said = []
+    answers = []
     for place in ("memory", "device", "mapped"):
         own = memory.at(place)
         with own.enter(Host.of(model), 1.0):
-            said.append(logits(model, ids))
-            said.append(logits(copy.deepcopy(model), ids))
+            answers.append(logits(model, ids))
+            answers.append(logits(copy.deepcopy(model), ids))
             assert own.rows.place == place
-    assert all(torch.equal(one, said[0]) for one in said)
+    assert all(torch.equal(one, answers[0]) for one in answers)
     Host.of(model).close()
     with pytest.raises(ModelError, match="memory, device, mapped"):
         memory.at("disk")

@@ -70,7 +70,7 @@ def by_hand(context, orders, heads, slots):
     """Each address by integers of Python, with the multipliers that one n-gram of one token shows."""
     from mnemic.slots.ngrams import _multipliers
 
-    table, found, part = sizes(slots, len(orders) * heads), [], 0
+    table, slots_of, part = sizes(slots, len(orders) * heads), [], 0
     for order in orders:
         for head in range(heads):
             state = 0
@@ -78,9 +78,9 @@ def by_hand(context, orders, heads, slots):
                 state ^= ((token + 1) * factor) % (1 << 64)
             state = state - (1 << 64) if state >= 1 << 63 else state
             state = (state ^ (state >> 29)) & ((1 << 62) - 1)
-            found.append(sum(table[:part]) + state % table[part])
+            slots_of.append(sum(table[:part]) + state % table[part])
             part += 1
-    return found
+    return slots_of
 
 
 def test_addresses_are_those_of_the_definition_and_depend_on_the_last_tokens_alone():
