@@ -3,6 +3,8 @@
 A chapter is 22 sentences of WikiText-2's validation text, and among them four that say who was where on which day for
 what. Dates, places, people and occasions are drawn from small sets, so that each stands in many chapters and a pair or
 three of them in few. A question names two or three of a chapter's four; every chapter that has all of these is right.
+
+Expected on machine C of LOG.md: the search finds 68 and 89 % at 1 and 3, BM25 52 and 81, reciprocal ranks 37 and 61.
 """
 
 from __future__ import annotations

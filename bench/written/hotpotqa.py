@@ -1,4 +1,7 @@
-"""Recall of the passages of HotpotQA-100: `python -m bench.written.hotpotqa`, as `bench.written` says."""
+"""Recall of the passages of HotpotQA-100: `python -m bench.written.hotpotqa`, as `bench.written` says.
+
+Expected on machine C of LOG.md: 93.5 % among the five best with links, 82.0 without.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Recall of the passages of MuSiQue-100: `python -m bench.written.musique`, as `bench.written` says."""
+"""Recall of the passages of MuSiQue-100: `python -m bench.written.musique`, as `bench.written` says.
+
+Expected on machine C of LOG.md: 68.4 % among the five best with links, 61.8 without.
+"""
 
 from __future__ import annotations
 

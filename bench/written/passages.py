@@ -74,11 +74,12 @@ def _answered(questions: list[tuple[str, frozenset[int]]]) -> list[tuple[str, fr
 
 
 def save(passages: Passages, folder: Path) -> Path:
-    """The passages as JSON Lines, each with its number as id."""
+    """The passages as JSON Lines, each with its number as id; a file that is there already keeps its time."""
     file = folder / f"{passages.name}.jsonl"
-    with file.open("w", encoding="utf-8") as stream:
-        for number, (title, text) in enumerate(zip(passages.titles, passages.texts, strict=True)):
-            stream.write(json.dumps({"id": str(number), "title": title, "text": text}) + "\n")
+    pairs = enumerate(zip(passages.titles, passages.texts, strict=True))
+    lines = [json.dumps({"id": str(number), "title": title, "text": text}) + "\n" for number, (title, text) in pairs]
+    if not file.exists() or file.read_text(encoding="utf-8") != "".join(lines):
+        file.write_text("".join(lines), encoding="utf-8")
     return file
 
 

@@ -92,12 +92,16 @@ def measure_set(passages: Passages, quick: bool, depths: tuple[int, ...] = DEPTH
         for links, (order, one) in zip(ways, searched(after, passages, level, ways), strict=True):
             title = f"search, {name}{', links' if links else ''}"
             orders[title], times[title] = order, one
-    if not quick:
-        before = build(passages, context=False)
-        for name, level in LEVELS.items():
-            orders[f"without context, {name}"] = searched(before, passages, level, (False,))[0][0]
     shares = {name: {k: sets.recall(order, passages, k) for k in depths} for name, order in orders.items()}
     _print(passages, shares, depths, times)
+    if not quick:
+        before = build(passages, context=False)
+        bare_orders = {
+            f"without context, {name}": searched(before, passages, level, (False,))[0][0]
+            for name, level in LEVELS.items()
+        }
+        bare_shares = {name: {k: sets.recall(one, passages, k) for k in depths} for name, one in bare_orders.items()}
+        _print(passages, {BOTH: shares[BOTH], **bare_shares}, depths, {})
     rows = []
     for suffix, name, level in (("", "whole documents", "session"), ("_leaf", "smallest rows", None)):
         bare, title = f"search, {name}", f"search, {name}, links"

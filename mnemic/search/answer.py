@@ -168,7 +168,7 @@ def without_worst(results: Results, budget: Budget, count: Callable[[str], int] 
     limit = budget.tokens or budget.words
     while limit is not None and len(results) > 1 and sum(map(count or count_words, results.dated)) > limit:
         worst = min(results, key=lambda hit: (hit.score, hit.id))
-        results = Results([hit for hit in results if hit is not worst], results.scanned)
+        results = Results([hit for hit in results if hit is not worst], results.scanned, results.notes)
     return results
 
 

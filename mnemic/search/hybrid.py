@@ -83,14 +83,15 @@ def rank_events(
     pool: int = POOL,
     titles: bool = False,
     links: Links | None = None,
-    notes: RankedNotes | None = None,
+    notes: Callable[[], RankedNotes] | None = None,
 ) -> Ranked:
     """Rank the rows of ``level`` (None: the leaves) that satisfy ``where`` for ``query`` and its ``vector`` [d].
 
     The words of ``documents`` that satisfy ``within`` are heard as well (None: of none), and with ``events_heard``
     those of events, with ``titles`` those of the titles of documents. ``varying`` says that ``where`` may hold for one
     row of a document and not for another. With ``near`` only the vectors of rows that satisfy that too are compared.
-    Each signal gives its ``pool`` best. Rows that ``links`` and ``notes`` lead to are ranked with them.
+    Each signal gives its ``pool`` best. Rows that ``links`` lead to, and those of ``notes`` (asked for as late as can
+    be, since they are ranked meanwhile), are ranked with them.
     """
     rows = of_level(level, where, events.schema.names)
     names = [name for name in FACTS if name in events.schema.names]
@@ -134,7 +135,7 @@ def rank_events(
     fused = fuse([own[name] if scores is signals[name] else ranks(scores) for name, scores in raised.items()])
     why, before = dict[str, str](), len(facts)
     if notes is not None:
-        facts, fused, why = raise_sources(events, notes, facts, fused, rows)
+        facts, fused, why = raise_sources(events, notes(), facts, fused, rows)
     if links is not None and vector is not None and len(fused):
         facts, fused, linked = follow(events, links, query, vector, facts, fused, rows)
         why |= {row: f"{reason}, {why[row]}" if row in why else reason for row, reason in linked.items()}

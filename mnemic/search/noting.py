@@ -18,7 +18,7 @@ import pyarrow as pa
 from mnemic.arrays import Floats
 from mnemic.conditions import all_of
 from mnemic.dataset import Snapshot
-from mnemic.dataset.index import built, read_rows, search_text, search_vector
+from mnemic.dataset.index import built, read_rows, rows_of_ids, search_text, search_vector
 from mnemic.quoting import one_of
 from mnemic.search.fusion import RANK_CONSTANT
 from mnemic.terminal import one_line
@@ -44,11 +44,13 @@ class RankedNotes:
     """``rows`` are notes in the order of their ids, with the columns of `_COLUMNS`.
 
     ``meaning`` and ``words`` are their ranks from 1 by these signals, float64 [n], infinite where one gives none.
+    ``exact`` says that the rows of notes which met the condition on notes meet that of the search.
     """
 
     rows: list[dict[str, Any]]
     meaning: Floats
     words: Floats
+    exact: bool = False
 
     def events(self, place: int) -> list[str]:
         """Ids of the rows of `events` that state the note at ``place``."""
@@ -65,7 +67,9 @@ def can_rank(notes: Snapshot) -> bool:
     return VECTOR in notes.schema.names and notes.rows_of_manifest > 0
 
 
-def rank_notes(notes: Snapshot, query: str, vector: npt.NDArray[np.float32], where: str | None) -> RankedNotes:
+def rank_notes(
+    notes: Snapshot, query: str, vector: npt.NDArray[np.float32], where: str | None, exact: bool = False
+) -> RankedNotes:
     """The notes that satisfy ``where``, the nearest to ``vector`` [d] and those with most words of ``query``."""
     nearest = search_vector(notes, VECTOR, (), vector, POOL, where)["_rowid"].to_numpy()
     worded = nearest[:0]
@@ -75,12 +79,23 @@ def rank_notes(notes: Snapshot, query: str, vector: npt.NDArray[np.float32], whe
     rows = read_rows(notes, numbers, _COLUMNS).to_pylist()
     by_id = sorted(range(len(rows)), key=lambda row: rows[row]["id"])
     ordered = numbers[np.array(by_id, np.int64)]
-    return RankedNotes([rows[row] for row in by_id], _ranks(ordered, nearest), _ranks(ordered, worded))
+    return RankedNotes([rows[row] for row in by_id], _ranks(ordered, nearest), _ranks(ordered, worded), exact)
 
 
 def _ranks(numbers: npt.NDArray[np.uint64], ranking: npt.NDArray[np.uint64]) -> Floats:
     place = {number: rank for rank, number in enumerate(ranking.tolist(), start=1)}
     return np.array([place.get(number, np.inf) for number in numbers.tolist()], np.float64)
+
+
+def _others(events: Snapshot, ids: list[str], schema: pa.Schema, rows: str | None, exact: bool) -> pa.Table:
+    """The rows with these ``ids`` that satisfy ``rows``, by their row ids; with ``exact`` all of them do."""
+    names = [name for name in schema.names if name != "_rowid"]
+    if not exact:
+        sought = all_of(rows, one_of("id", ids))
+        return pa.Table.from_batches(list(events.scan(names, sought, row_ids=True)), schema).sort_by("_rowid")
+    numbers, there = rows_of_ids(events, "id", ids)
+    numbers = np.sort(numbers[there])
+    return read_rows(events, numbers, names).append_column("_rowid", pa.array(numbers)).select(schema.names)
 
 
 def raise_sources(
@@ -99,9 +114,7 @@ def raise_sources(
     there = facts["id"].to_pylist()
     missing = {event for event, (rank, _) in best.items() if rank <= LEADING} - {*there}
     if missing:
-        names = [name for name in facts.schema.names if name != "_rowid"]
-        sought = all_of(rows, one_of("id", sorted(missing)))
-        others = pa.Table.from_batches(list(events.scan(names, sought, row_ids=True)), facts.schema).sort_by("_rowid")
+        others = _others(events, sorted(missing), facts.schema, rows, notes.exact)
         facts = pa.concat_tables([facts, others])
         there += others["id"].to_pylist()
     shares = [NOTED / (RANK_CONSTANT + best[event][0]) if event in best else 0.0 for event in there]

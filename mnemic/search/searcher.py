@@ -24,7 +24,7 @@ from mnemic.search.buffers import cut, reading_order
 from mnemic.search.condition import of_level
 from mnemic.search.content import filled
 from mnemic.search.documents import rank_documents
-from mnemic.search.hybrid import EVENTS_HEARD, Ranked, rank_events
+from mnemic.search.hybrid import EVENTS_HEARD, Ranked, rank_events, workers
 from mnemic.search.nodes import NODE, check_nodes, search_nodes
 from mnemic.search.note_hits import NoteHit
 from mnemic.search.noting import RankedNotes, can_rank, rank_notes
@@ -131,7 +131,7 @@ class Searcher:
         near: str | None,
         pool: int,
         links: bool = False,
-        notes: RankedNotes | None = None,
+        notes: Callable[[], RankedNotes] | None = None,
     ) -> Ranked:
         """The rows of ``level`` that satisfy the conditions, from best to worst."""
         events, documents = self.view.dataset("events"), self.view.dataset("documents")
@@ -221,7 +221,7 @@ class Searcher:
         routed = None if route is None else self.tree.route(sought, route)
         with fitting(view, "The events"), readable_condition(allowed, events, "events"):
             near, follow = routed.condition if routed else None, level in (None, "session") if links is None else links
-            ranked_notes = None if share is None else self._ranked_notes(query, sought, conditions)
+            ranked_notes = None if share is None else self._ranked_notes(query, sought, conditions, level)
             by_notes = ranked_notes if share == 0 else None
             ranked = self._ranked(query, sought, conditions, level, near, budget.pool, follow, by_notes)
             waiting = [] if self._waiting is None else self._waiting.rows(level)
@@ -235,7 +235,8 @@ class Searcher:
             sizes = short_sizes(ranked, sizes, texts, count) if texts else sizes
             if share and ranked_notes is not None:
                 rows = of_level(level, allowed, events.schema.names)
-                note_list, budget = shared(view, ranked, ranked_notes, sizes, budget, share, rows, count or count_words)
+                counted = count or count_words
+                note_list, budget = shared(view, ranked, ranked_notes(), sizes, budget, share, rows, counted)
             hits = [shortened(hit, texts) for hit in filled(view, ranked, sizes, budget)]
         if budget.words is not None and len(hits) == 1 and budget.fit == "within":
             hits = [cut(hits[0], budget.words)]
@@ -258,10 +259,17 @@ class Searcher:
             hits = [cut(hits[0], budget.words)]
         return Results(hits)
 
-    def _ranked_notes(self, query: str, vector: Floats32, conditions: Conditions) -> RankedNotes:
-        """The notes that answer, of those that satisfy the conditions by name which notes can be asked."""
+    def _ranked_notes(
+        self, query: str, vector: Floats32, conditions: Conditions, level: str | None
+    ) -> Callable[[], RankedNotes]:
+        """The notes that answer, of those that satisfy the conditions by name which notes can be asked.
+
+        They are ranked in another thread while rows are.
+        """
         notes = self.view.dataset(NOTES_SPEC.name)
-        return rank_notes(notes, query, vector, conditions.of_columns(notes.schema.names))
+        names = notes.schema.names
+        exact = level is None and not conditions.vary and all(name in names for name, _ in conditions.named)
+        return workers().submit(rank_notes, notes, query, vector, conditions.of_columns(names), exact).result
 
 
 def _embedding(view: View) -> tuple[Any, Any]:

@@ -10,8 +10,10 @@ from mnemic.command import main
 from mnemic.dataset.index import search_text
 from mnemic.errors import QueryError
 from mnemic.notes.ledger import ledger
+from mnemic.search.answer import Budget, without_worst
 from mnemic.search.fusion import RANK_CONSTANT, ranks
 from mnemic.search.noting import NOTED, raise_sources, rank_notes
+from mnemic.search.results import Results
 from mnemic.vectors import vectors
 from mnemic.words import count_words
 from pipelines.evaluate.answer_words import BUDGETS, WAYS, answer_words, shown_answers
@@ -92,6 +94,15 @@ def test_notes_share_the_budget_with_rows_and_a_model_gets_both(bank):
     assert "A language model wrote the notes" in results.prompt("Where?")
     assert "Ada moved to Paris." not in [note.text for note in results.notes], "a later home ended it"
     assert bank.search("Rex", words=30, where=where, dated=True, notes=0.5).text(sources=False).count("writer") == 0
+
+
+def test_notes_stay_where_the_days_of_rows_cost_a_row_its_place(bank):
+    """The line of a day is counted for the best row of a session; where another one is taken, the worst row goes."""
+    query = "Ada Rex piston Rome sang river rains"
+    for words in range(12, 60, 6):
+        results = bank.search(query, words=words, where={"tenant": "one"}, notes=0.5, dated=True)
+        trimmed = without_worst(Results([*results], 1.0, results.notes), Budget(1, None, None, 0.0, "within"), None)
+        assert trimmed.notes == results.notes and len(trimmed) == min(len(results), 1)
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.9])
