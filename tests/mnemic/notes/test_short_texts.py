@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 
+import mnemic
 from mnemic.command import main
 from mnemic.errors import QueryError
 from mnemic.search.nodes import search_nodes
@@ -124,3 +126,24 @@ def test_the_command_shows_them(noted, capsys):
     assert main(["search", noted.path, "Ada", "--level", "session", "--json"]) == 0
     assert all("sources" not in json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert dataclasses.is_dataclass(noted.search("Ada")[0]) and search_nodes.__doc__
+
+
+@pytest.mark.parametrize("level", ["session", "event"])
+def test_what_was_remembered_stands_whole_beside_short_texts(noted, tmp_path, level):
+    bank = mnemic.open_bank(shutil.copytree(noted.path, tmp_path / "bank"))
+    text = "Zebras graze behind the observatory of Kilimanjaro."
+    (identity,) = bank.remember(text, tenant="one")
+    hits = bank.search("zebras behind the observatory", words=200, level=level, short=True)
+    assert hits[0].pending and hits[0].text == text and identity.startswith(hits[0].id)
+    before = noted.search("zebras behind the observatory", words=200, level=level, short=True)
+    assert {hit.id for hit in before} & {hit.id for hit in hits}, "rows of the release stand beside it"
+
+
+def test_notes_and_what_was_remembered_share_a_budget(noted, tmp_path):
+    bank = mnemic.open_bank(shutil.copytree(noted.path, tmp_path / "bank"))
+    bank.remember([{"speaker": "Ada", "text": "I live in Porto by now."}], tenant="one")
+    results = bank.search("Where does Ada live?", words=60, where={"tenant": "one"}, notes=0.5)
+    assert any(hit.pending for hit in results) and results.notes
+    assert count_words("\n".join([*(hit.text for hit in results), *(note.text for note in results.notes)])) <= 60
+    other = bank.search("Where does Ada live?", words=60, where={"tenant": "two"}, notes=0.5)
+    assert not any(hit.pending for hit in other)
