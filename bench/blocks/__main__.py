@@ -11,7 +11,7 @@ All widen the last tenth of the model, so what is below is computed once for all
 with one seed and given learning rates, so it is no claim. A whole run has 100,000 tokens and three seeds, and takes
 learning rates from validation documents.
 
-Expected of one seed of `--quick` on machine C of LOG.md, one thread: four minutes of processor time with the bank, and
+Expected on machine C of LOG.md of one seed of `--quick`, one thread: four minutes of processor time with the bank, and
 perplexity 12.28 alone, 12.25 with the blocks of its topic, 12.48 with another's, 12.73 with the control, 12.50 with
 LoRA, 12.27 with product keys and 12.26 with n-grams. The whole has not been run.
 """

@@ -61,8 +61,8 @@ def test_locomos_questions_are_asked_of_the_tenant_that_the_source_makes(tmp_pat
     path = write(tmp_path / "l.json", [[sample(asked("D1:1")), sample(asked("D1:2", category=2), name=None)]])
     questions, skipped = read_questions(path)
     assert questions == [
-        Question("What did Ada mend?", "conv-1", frozenset({"D1:1"}), "single-hop", "conv-1/1"),
-        Question("What did Ada mend?", "2", frozenset({"D1:2"}), "temporal", "2/1"),
+        Question("What did Ada mend?", "conv-1", frozenset({"D1:1"}), "single-hop", "conv-1/1", "A kite."),
+        Question("What did Ada mend?", "2", frozenset({"D1:2"}), "temporal", "2/1", "A kite."),
     ]
     assert not skipped
     source = Conversations(path=str(path))
