@@ -59,7 +59,9 @@ def test_a_first_plan_knows_seconds_memory_and_disk(tmp_path: Path, quiet_machin
     assert "about " in shown(planned) and "by shipped rates" in shown(planned) and "of disk" in shown(planned)
 
 
-def test_nothing_left_costs_nothing_and_a_document_its_share(tiny: TinyBank, tmp_path: Path) -> None:
+def test_nothing_left_costs_nothing_and_a_document_its_share(
+    tiny: TinyBank, tmp_path: Path, quiet_machine: None
+) -> None:
     recipe, corpus = tiny.copy_with_corpus(tmp_path)
     assert plan(recipe).cost.seconds == 0.0 and "nothing to do" in shown(plan(recipe))
     (corpus / "alpha" / "new.txt").write_text("A record of a release is written last, and a reader sees it whole.")
