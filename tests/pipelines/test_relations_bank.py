@@ -131,7 +131,7 @@ def test_relations_join_documents_in_a_search_and_other_banks_answer_as_before(m
     bare = mnemic.open_bank(plain["bank"])
     for level in ("session", None):
         with_them, without = (
-            one.search("who lives in Oslo?", words=None, k=10, level=level, where=where, links=False)
+            one.search("who lives in Oslo?", words=None, k=10, level=level, where=where, links=False, notes=False)
             for one in (bank, bare)
         )
         assert [(hit.id, hit.score, hit.reason) for hit in with_them] == [
@@ -139,7 +139,8 @@ def test_relations_join_documents_in_a_search_and_other_banks_answer_as_before(m
         ]
     first = mnemic.open_bank(moved["bank"], bank.releases()[0].name)
     hits, same = (
-        one.search("who lives in Oslo?", words=None, k=10, level="session", where=where) for one in (first, bare)
+        one.search("who lives in Oslo?", words=None, k=10, level="session", where=where, notes=False)
+        for one in (first, bare)
     )
     assert [(hit.id, hit.score, hit.reason) for hit in hits] == [(hit.id, hit.score, hit.reason) for hit in same]
 
