@@ -21,6 +21,7 @@ from mnemic.errors import MnemicError
 from mnemic.facts import consistent
 from mnemic.report import report
 from mnemic.suffixes.mapped import cache_folder
+from mnemic.whole_file import whole_file
 
 REJECTS = 100
 """Rejects that are listed; `mnemic show --failures` has them all."""
@@ -126,9 +127,8 @@ def _show_report(bank: Bank, recipe: str) -> None:
     try:
         content = report(bank)
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name("report.html.partial")
-        partial.write_text(content, encoding="utf-8")
-        partial.replace(target)
+        with whole_file(target) as partial:
+            partial.write_text(content, encoding="utf-8")
     except (MnemicError, OSError) as error:
         get_run_logger().warning("The report cannot be written: %s", error)
         return
