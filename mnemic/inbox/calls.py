@@ -98,6 +98,11 @@ class RememberedCall:
         return json.dumps(facts, ensure_ascii=False).encode()
 
 
+def row_id(call: str, number: int) -> str:
+    """The id of a row: that of its call, and its number in it."""
+    return f"{call}{number:08x}"
+
+
 def call_of(
     what: Any, tenant: str | None, speaker: str | None, time: Any, key: str | None, now: datetime | None = None
 ) -> RememberedCall:
@@ -123,7 +128,7 @@ def call_of(
             raise QueryError(
                 f"More than {CALL_BYTES:,} bytes are to be remembered at once. Give the rest in further calls."
             )
-        rows.append(Row(f"{identity}{number:08x}", text, who, stated_time or now))
+        rows.append(Row(row_id(identity, number), text, who, stated_time or now))
         facts += [text, who, "" if stated_time is None else stated_time.isoformat()]
     own = hash_parts("digest", owner, int(turns or bool(by_default)), *facts)
     return RememberedCall(identity, owner, turns or bool(by_default), own, now, tuple(rows))
@@ -137,7 +142,7 @@ def read_call(data: bytes, place: str) -> RememberedCall:
     try:
         identity = str(facts["call"])
         rows = tuple(
-            Row(f"{identity}{number:08x}", str(text), str(speaker), _stored_time(time))
+            Row(row_id(identity, number), str(text), str(speaker), _stored_time(time))
             for number, (text, speaker, time) in enumerate(facts["rows"])
         )
         remembered = _stored_time(facts["remembered"])

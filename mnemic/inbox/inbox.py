@@ -8,7 +8,7 @@ from typing import Any
 
 from mnemic.conditions.values import shown, text
 from mnemic.errors import BankError, QueryError
-from mnemic.inbox.calls import CALL, SOURCE, RememberedCall, call_of
+from mnemic.inbox.calls import CALL, SOURCE, RememberedCall, call_of, row_id
 from mnemic.inbox.files import InboxListing, files_of_inbox, listed, mark_of, name_of
 from mnemic.inbox.vectors import forget_vectors
 from mnemic.inbox.waiting import NAME, Waiting, WaitingCall
@@ -68,7 +68,7 @@ class Inbox:
         listing = listed(self._files)
         files = [file for one in names for file in listing.of_call.get(one[:CALL], ())]
         # The file of a call goes with its last row; until then the others stand in it.
-        rows = {file.name: {f"{file.call}{number:08x}" for number in range(file.rows)} for file in files}
+        rows = {file.name: {row_id(file.call, number) for number in range(file.rows)} for file in files}
         self._files.delete(name for name, own in rows.items() if own <= listing.forgotten)
         return len(set(names))
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from mnemic.dataset import Snapshot, Store
 from mnemic.ids import hash_parts
-from mnemic.inbox.calls import CALL, SOURCE
+from mnemic.inbox.calls import CALL, SOURCE, row_id
 from mnemic.inbox.files import files_of_inbox, listed
 from mnemic.inbox.pieces import lines_of
 from mnemic.inbox.waiting import COLUMNS, NAME, WaitingCall, calls_of
@@ -51,10 +51,6 @@ class RememberedRows:
             items.append(Item(call, sum(own.values()), f"{digest}{left}"))
         return sorted(items, key=lambda item: item.locator)
 
-    def known_calls(self) -> set[str]:
-        """The calls that have rows in the dataset, forgotten ones too."""
-        return set(self._taken_over())
-
     def _taken_over(self) -> dict[str, tuple[str, int, dict[str, int]]]:
         """Call -> its digest, the number of its rows, and the bytes of each that is not forgotten."""
         head, calls = self._head(), dict[str, tuple[str, int, dict[str, int]]]()
@@ -75,7 +71,7 @@ class RememberedRows:
         listing = listed(files_of_inbox(self.store))
         for file in listing.calls:
             if file.call not in rows:
-                ids = [f"{file.call}{number:08x}" for number in range(file.rows)]
+                ids = [row_id(file.call, number) for number in range(file.rows)]
                 rows[file.call] = (file.digest, file.rows, {ids[0]: file.size, **dict.fromkeys(ids[1:], 0)})
         for row in listing.forgotten:
             if row[:CALL] in rows:

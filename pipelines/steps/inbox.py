@@ -16,14 +16,14 @@ import pyarrow.compute as pc
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.write import append, append_rows, write_rows
 from mnemic.errors import RecipeError
-from mnemic.inbox.calls import RememberedCall, Row
+from mnemic.inbox.calls import SOURCE, RememberedCall, Row, row_id
 from mnemic.inbox.dataset import INBOX
-from mnemic.inbox.files import files_of_inbox, listed, mark_of, name_of, read_calls
+from mnemic.inbox.files import InboxListing, files_of_inbox, listed, mark_of, name_of, read_calls
 from mnemic.inbox.waiting import NAME
 from mnemic.quoting import one_of
 from mnemic.release import releases
 from pipelines.identity import Record
-from pipelines.sources.inbox import RememberedRows
+from pipelines.keyset import KeySet
 from pipelines.steps.contracts import Context
 
 _AT_ONCE = 500
@@ -38,9 +38,9 @@ def take_over(context: Context, record: Record) -> None:
     listing = listed(files)
     if not listing.calls and not listing.forgotten:
         return
-    ids = _ids(context.store[NAME].snapshot())
+    ids = _present(context.store[NAME].snapshot(), listing)
     _mark(context, listing.forgotten, ids)
-    missing = [file for file in listing.calls if f"{file.call}{0:08x}" not in ids]
+    missing = [file for file in listing.calls if row_id(file.call, 0) not in ids]
     rows, size = list[dict[str, Any]](), 0
     for start in range(0, len(missing), _AT_ONCE):
         calls, damaged = read_calls(files, missing[start : start + _AT_ONCE])
@@ -66,8 +66,8 @@ def clear(context: Context) -> None:
     every = releases(context.store)
     if not every or NAME not in every[-1].versions:
         return
-    pinned = _ids(context.store[NAME].require(every[-1].versions[NAME]))
-    done = [file.name for file in listing.calls if f"{file.call}{0:08x}" in pinned]
+    pinned = _present(context.store[NAME].require(every[-1].versions[NAME]), listing)
+    done = [file.name for file in listing.calls if row_id(file.call, 0) in pinned]
     done += [mark_of(one) for one in listing.forgotten if pinned.get(one)]
     if done:
         context.lease.confirm()
@@ -79,8 +79,9 @@ def return_rows(store: Store, pinned: Snapshot | None) -> None:
     head = store[NAME].snapshot()
     if head is None:
         return
-    before = _ids(pinned)
-    new = [one for one in _ids(head) if one not in before]
+    before, new = KeySet(pinned.scan(["id"], batch_size=65536) if pinned else ()), list[str]()
+    for batch in head.scan(["id"], batch_size=65536):
+        new += batch["id"].filter(pa.array(~before.has(batch))).to_pylist()
     by_call: dict[str, list[dict[str, Any]]] = {}
     for start in range(0, len(new), _AT_ONCE):
         for row in head.table(INBOX.names, one_of("id", new[start : start + _AT_ONCE])).to_pylist():
@@ -104,17 +105,17 @@ def refuse_remembered(store: Store) -> None:
         )
 
 
-def lost_items(documents: Snapshot, remembered: RememberedRows) -> set[str]:
+def lost_items(store: Store, documents: Snapshot) -> set[str]:
     """Keys of the items of remembered documents whose call the dataset does not know at all: a disk lost its rows.
 
     A row that was forgotten is known, and a document that was erased is gone: so these documents stay.
     """
-    table = documents.table(["item", "locator"], f"source = '{remembered.name}'")
-    if not len(table):
-        return set()
-    calls = remembered.known_calls()
-    rows = zip(table["item"].to_pylist(), table["locator"].to_pylist(), strict=True)
-    return {item for item, call in rows if call not in calls}
+    table = documents.table(["item", "locator"], f"source = '{SOURCE}'")
+    inbox = store[NAME].snapshot()
+    if len(table) and inbox is not None:
+        calls = inbox.table(["call"])["call"].unique()
+        table = table.filter(pc.invert(pc.is_in(table["locator"], value_set=calls)))
+    return set(table["item"].to_pylist())
 
 
 def erase_remembered(store: Store, documents: Sequence[str]) -> pa.Array:
@@ -185,9 +186,11 @@ def _append(context: Context, record: Record, rows: Sequence[dict[str, Any]]) ->
         context.commit(lambda: append(dataset, fragments, properties))
 
 
-def _ids(snapshot: Snapshot | None) -> dict[str, bool]:
-    """Id of each row -> whether it was forgotten."""
-    if snapshot is None:
-        return {}
-    table = snapshot.table(["id", "forgotten"])
-    return dict(zip(table["id"].to_pylist(), table["forgotten"].to_pylist(), strict=True))
+def _present(snapshot: Snapshot | None, listing: InboxListing) -> dict[str, bool]:
+    """Of the first rows of listed calls, and of marked rows, those that the dataset has: id -> whether forgotten."""
+    rows = dict[str, bool]()
+    sought = pa.array({*listing.forgotten, *(row_id(file.call, 0) for file in listing.calls)}, pa.string())
+    for batch in snapshot.scan(["id", "forgotten"], batch_size=65536) if snapshot else ():
+        some = batch.filter(pc.is_in(batch["id"], value_set=sought))
+        rows.update(zip(some["id"].to_pylist(), some["forgotten"].to_pylist(), strict=True))
+    return rows

@@ -16,7 +16,6 @@ from mnemic.ids import hash_parts
 from pipelines.identity import Record
 from pipelines.keyset import KeySet
 from pipelines.sources.contracts import Item, Source
-from pipelines.sources.inbox import RememberedRows
 from pipelines.sources.listing import items_of
 
 _AT_ONCE = 65_536
@@ -82,11 +81,6 @@ class Manifest:
     def bytes(self) -> int:
         """Of all items together."""
         return sum(item.size // (item.part.of if item.part else 1) for item in self.items)
-
-    @property
-    def remembered(self) -> RememberedRows | None:
-        """What was remembered; None where a source of the recipe has its name."""
-        return next((source for source in self.sources if isinstance(source, RememberedRows)), None)
 
     def source(self, place: int) -> int:
         """The number of the source of an item."""

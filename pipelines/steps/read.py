@@ -126,9 +126,14 @@ class ReadStep:
         masked = () if self.masking is None else (self.masking.identity,)
         return Manifest.of(sources, (self.record.version, self.max_document_bytes, *masked))
 
+    @property
+    def _takes_remembered(self) -> bool:
+        """Whether what was remembered is read too: it is not where a source of the recipe has its name."""
+        return all(source.name != RememberedRows.name for source in self.sources)
+
     def _with_remembered(self, store: Store, waiting: bool = False) -> Manifest:
         """`manifest`, and what was remembered; with ``waiting`` also what nobody took over yet."""
-        if any(source.name == RememberedRows.name for source in self.sources):
+        if not self._takes_remembered:
             refuse_remembered(store)
             return self.manifest
         return self.manifest + self._listed((RememberedRows(store, waiting),))
@@ -168,8 +173,8 @@ class ReadStep:
         again = KeySet([pa.RecordBatch.from_pydict({"item": pa.array(sorted(readmitted_items(store)), pa.string())})])
         missing = manifest.missing(present - again)
         vanished = self._named(store, snapshot, present - manifest.known())
-        if vanished and manifest.remembered is not None:
-            vanished -= lost_items(snapshot, manifest.remembered)
+        if vanished and self._takes_remembered:
+            vanished -= lost_items(store, snapshot)
         return missing, sorted(vanished | self._named(store, snapshot, present - (present - again)))
 
     def _named(self, store: Store, snapshot: Snapshot, keys: KeySet) -> set[str]:
@@ -189,10 +194,9 @@ class ReadStep:
         if new_columns:
             fields = pa.schema([self.schema.field(name) for name in new_columns])
             context.commit(lambda: add_fields(dataset, fields, {}))
-        manifest = self._with_remembered(context.store)
-        if manifest.remembered is not None:
+        if self._takes_remembered:
             take_over(context, self.record)
-            manifest = self._with_remembered(context.store)
+        manifest = self._with_remembered(context.store)
         missing, vanished = self._difference(context.store, manifest)
         if vanished:
             context.commit(lambda: self._forget(context.store, vanished))
