@@ -41,13 +41,16 @@ def take_over(context: Context, record: Record) -> None:
     ids = _present(context.store[NAME].snapshot(), listing)
     _mark(context, listing.forgotten, ids)
     missing = [file for file in listing.calls if row_id(file.call, 0) not in ids]
-    rows, size = list[dict[str, Any]](), 0
+    rows, size, earlier = list[dict[str, Any]](), 0, set[str]()
     for start in range(0, len(missing), _AT_ONCE):
         calls, damaged = read_calls(files, missing[start : start + _AT_ONCE])
         for name in damaged:
             message = f"  left out: {files.uri}/{name} does not hold what was remembered; bring it back from a copy"
             context.emit("reject", message=message)
         for call in calls.values():
+            if call.id in earlier:  # two processes used one key at once, and were killed before they looked
+                continue
+            earlier.add(call.id)
             rows += rows_of(call, listing.forgotten)
             size += call.size
             if size >= _COMMIT_BYTES:

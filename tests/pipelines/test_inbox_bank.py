@@ -15,7 +15,8 @@ import mnemic
 from mnemic.command import main
 from mnemic.dataset import Store
 from mnemic.errors import BankError, RecipeError
-from mnemic.inbox.files import files_of_inbox, listed
+from mnemic.inbox.calls import call_of
+from mnemic.inbox.files import files_of_inbox, listed, name_of
 from mnemic.verify import verify
 from pipelines.plan import plan
 from pipelines.recipe import load_recipe
@@ -106,6 +107,18 @@ def test_threads_remember_while_builds_run(recipe):
     bank = mnemic.open_bank(recipe["bank"])
     waits = [row.text for call in bank.inbox() for row in call.rows]
     assert sorted([*waits, *(text for _, text in remembered(bank))]) == sorted(rows), "each row once, here or there"
+
+
+def test_of_two_calls_of_a_key_that_killed_writers_left_one_is_taken_in(recipe):
+    files = files_of_inbox(Store(recipe["bank"]))
+    for what in ("Zebras graze.", TALK):
+        call = call_of(what, "zoo", None, None, "key")
+        files.write(name_of(call), call.as_bytes())
+    mnemic.build(recipe, device="cpu", until="read")
+    store = Store(recipe["bank"])
+    rows = store["inbox"].require().table(["id", "digest"])
+    assert len(set(rows["id"].to_pylist())) == len(rows) and len(set(rows["digest"].to_pylist())) == 1
+    assert store["documents"].require().count("source = 'inbox'") == 1
 
 
 @pytest.mark.slow
