@@ -8,6 +8,7 @@ its rows are committed, so a row is met in one place at least.
 from __future__ import annotations
 
 import math
+import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -54,9 +55,14 @@ class Waiting:
         self._version, self._looked = 0, -math.inf
         self._newer: list[WaitingCall] = []
         self._pinned: frozenset[str] | None = None
+        self._one = threading.Lock()
 
     def calls(self) -> list[WaitingCall]:
-        """The calls that have rows which wait, in the order of their times."""
+        """The calls that have rows which wait, in the order of their times; threads ask one after the other."""
+        with self._one:
+            return self._calls_now()
+
+    def _calls_now(self) -> list[WaitingCall]:
         listing = self._listed()
         new = [file for file in listing.calls if file.name not in self._calls and file.name not in self._damaged]
         read, damaged = read_calls(self._files, new)
