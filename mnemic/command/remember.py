@@ -89,7 +89,7 @@ def _read(place: str) -> str:
 
 
 def _turns(text: str, place: str) -> Iterator[Any]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # other separators of lines may stand in a text
         if not line.strip():
             continue
         try:

@@ -43,8 +43,8 @@ def test_a_text_is_remembered_found_explained_and_forgotten(place, capsys):
 
 
 def test_a_conversation_is_read_from_a_file_or_the_standard_input(place, tmp_path, capsys, monkeypatch):
-    lines = ['{"speaker": "Ada", "text": "I mended it."}', "", '{"text": "Good.", "time": "2026-03-02T09:30"}']
-    (tmp_path / "talk.jsonl").write_text("\n".join(lines))
+    lines = ['{"speaker": "Ada", "text": "I mended\u2028it.\x85"}', "", '{"text": "Good.", "time": "2026-03-02T09:30"}']
+    (tmp_path / "talk.jsonl").write_text("\r\n".join(lines), encoding="utf-8", newline="")
     ids = json.loads(output_of(capsys, "remember", place, "--turns", str(tmp_path / "talk.jsonl"), "--json"))["ids"]
     (call,) = mnemic.open_bank(place).inbox()
     assert [row.id for row in call.rows] == ids and call.turns and call.rows[0].speaker == "Ada"
