@@ -63,6 +63,10 @@ class BuildUnfinished(BankError):
     """A build has begun and not ended, and what was asked for needs a bank between two builds."""
 
 
+class InboxFull(BankError):
+    """As much was remembered as may wait for the next build."""
+
+
 class OtherRecipe(BankError):
     exit_code = 7
 

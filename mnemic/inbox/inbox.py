@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mnemic.conditions.values import shown, text
-from mnemic.errors import BankError, QueryError
+from mnemic.errors import BankError, InboxFull, QueryError
 from mnemic.inbox.calls import CALL, SOURCE, RememberedCall, call_of, row_id
 from mnemic.inbox.files import InboxListing, files_of_inbox, listed, mark_of, name_of
 from mnemic.inbox.vectors import forget_vectors
@@ -117,7 +117,7 @@ class Inbox:
 def _check_room(listing: InboxListing, call: RememberedCall) -> None:
     calls, size = len(listing.calls) + 1, sum(file.size for file in listing.calls) + call.size
     if calls > PENDING_CALLS or size > PENDING_BYTES:
-        raise BankError(
+        raise InboxFull(
             f"{calls - 1:,} calls with {size - call.size:,} bytes wait already, of at most {PENDING_CALLS:,} and "
             f"{PENDING_BYTES:,}. Build the bank, which takes them in, and remember this again."
         )

@@ -19,7 +19,6 @@ from anyio import CapacityLimiter, to_thread
 from mnemic import languagemodel
 from mnemic.bank import Bank
 from mnemic.command.why import explanation
-from mnemic.errors import BankError
 from mnemic.find import locate
 from mnemic.inbox.fate import fate
 from mnemic.search import Hit
@@ -176,12 +175,9 @@ def _remember(bank: Bank, access: Access, arguments: RememberArguments, shared: 
             {name: value for name, value in turn.model_dump().items() if value is not None} for turn in arguments.turns
         ]
     shared.pace(access.tenant)
-    try:
-        ids = bank.remember(
-            what, tenant=access.tenant or None, speaker=arguments.speaker, time=arguments.time, key=arguments.key
-        )
-    except BankError as error:  # as much waits as may wait
-        raise Refused(429, str(error), 60) from error
+    ids = bank.remember(
+        what, tenant=access.tenant or None, speaker=arguments.speaker, time=arguments.time, key=arguments.key
+    )
     data = {"release": bank.release.name, "ids": ids}
     return ActionAnswer(data, f"Remembered under {', '.join(data['ids'])}.")
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from mnemic.errors import BankError, BankInUse, MnemicError, ModelError, QueryError, Unreachable
+from mnemic.errors import BankError, BankInUse, InboxFull, MnemicError, ModelError, QueryError, Unreachable
 from mnemic.terminal import one_line
 
 _LONGEST = 600
@@ -18,10 +18,13 @@ _PATH = re.compile(r"(?<![\w<&./])(?:~|[A-Za-z]:)?(?:/[^\s/:'\"`,;()<>]+){2,}/?"
 _STATUS: tuple[tuple[type[MnemicError], int], ...] = (
     (QueryError, 400),
     (BankInUse, 503),
+    (InboxFull, 429),
     (BankError, 404),
     (ModelError, 409),
     (Unreachable, 503),
 )
+_RETRY = {429: 60, 503: 2}
+"""Seconds after which an error may have passed, by its status."""
 _KINDS = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
 
 
@@ -57,7 +60,7 @@ def refusal_of(error: BaseException, roots: Iterable[str] = ()) -> Refusal:
         return Refusal(error.status, without_paths(str(error), roots), error.retry)
     if isinstance(error, MnemicError):
         status = next((status for kind, status in _STATUS if isinstance(error, kind)), 400)
-        return Refusal(status, without_paths(str(error), roots), 2 if status == 503 else None)
+        return Refusal(status, without_paths(str(error), roots), _RETRY.get(status))
     number = secrets.token_hex(4)
     log(f"error {number}: {type(error).__name__}: {error}")
     return Refusal(500, f"The server could not answer this. Its log has the reason under {number}.")

@@ -2,16 +2,19 @@
 
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 from served_bank import TOKENS, served, write_tokens
 
 import mnemic
+from mnemic.errors import BankError, InboxFull
+from mnemic.inbox import inbox
 from mnemic.serve import actions
 from mnemic.serve.access import Access
 from mnemic.serve.actions import Actions, ActionState
 from mnemic.serve.current import CurrentBank
-from mnemic.serve.refusals import Refused
+from mnemic.serve.refusals import Refused, refusal_of
 
 NORTH, SOUTH = Access("north"), Access("south")
 WALRUS = "A walrus plays the zither in the orangery."
@@ -91,6 +94,17 @@ def test_nobody_fills_the_inbox_of_all(remembering, monkeypatch):
         remembering.run("remember", NORTH, {"text": "one more"})
     assert refused.value.status == 429
     remembering.run("remember", SOUTH, {"text": "of another"})
+
+
+def test_whoever_may_try_again_is_told_when(remembering, bank, monkeypatch):
+    monkeypatch.setattr(inbox, "PENDING_CALLS", 0)
+    with pytest.raises(InboxFull) as full:
+        remembering.run("remember", NORTH, {"text": WALRUS})
+    assert (refusal_of(full.value).status, refusal_of(full.value).retry) == (429, 60)
+    Path(bank, "inbox").write_text("a file")
+    with pytest.raises(BankError, match="no folder") as broken:
+        remembering.run("remember", NORTH, {"text": WALRUS})
+    assert refusal_of(broken.value).retry is None, "it does not pass by waiting"
 
 
 def test_a_release_that_is_served_for_ever_remembers_nothing(bank):
