@@ -11,12 +11,13 @@ from typing import Annotated, Any, Literal
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.states import Completed
+from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.build import build_bank
 from flows.parameters import RecipeParameter
 from mnemic.bank import open_bank
+from mnemic.errors import MnemicError
 from pipelines.recipe import load_recipe
 
 
@@ -33,7 +34,7 @@ def consolidate(
     address: str | None = None,
     workers: Annotated[int, Field(ge=1)] | None = None,
     device: str | None = None,
-) -> State[None]:
+) -> State[Any]:
     """Consolidate what a bank remembers. A bank in an object store is opened with the options of the environment.
 
     Args:
@@ -46,11 +47,14 @@ def consolidate(
         device: cpu or cuda. Default: cuda where there is one.
     """
     loaded = load_recipe(recipe)
-    waiting = len(open_bank(bank or loaded.root, storage_options=loaded.connection or None).inbox())
-    if waiting < least:
-        return Completed(message=f"{waiting:,} remembered texts wait, fewer than {least:,}: nothing to build")
-    built: State[Any] = build_bank(
-        recipe=loaded, bank=bank, engine=engine, address=address, workers=workers, device=device, return_state=True
-    )
-    built.result()  # raises what the build raised
+    try:
+        waiting = len(open_bank(bank or loaded.root, storage_options=loaded.connection or None).inbox())
+        if waiting < least:
+            return Completed(message=f"{waiting:,} remembered texts wait, fewer than {least:,}: nothing to build")
+        built: State[Any] = build_bank(
+            recipe=loaded, bank=bank, engine=engine, address=address, workers=workers, device=device, return_state=True
+        )
+        built.result()  # raises what the build raised
+    except MnemicError as error:
+        return Failed(message=str(error), data=error)
     return Completed(message=f"{waiting:,} remembered texts were taken in: {built.message}")

@@ -31,6 +31,8 @@ def test_it_builds_where_enough_waits(client, tmp_path):
         assert state.is_completed(), state.message
         return state.message
 
+    absent = str(tmp_path / "absent")
+    assert consolidate(recipe, bank=absent, return_state=True).message.startswith(f"{absent} does not exist.")
     assert "nothing to build" in run()
     mnemic.open_bank(recipe["bank"]).remember("Zebras graze beside the observatory.")
     assert "nothing to build" in run(least=2)
