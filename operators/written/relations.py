@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mnemic.ids import entity_id, hash_parts
 from mnemic.links.names import entity_name
@@ -67,9 +68,7 @@ class WrittenRelations:
         rejects: list[dict[str, str]] = []
         for row in self._of_attributes(batch):
             rows.setdefault(row["id"], row)
-        for call in batch.to_pylist():
-            if call["prompt"] != TRIPLES.name:
-                continue
+        for call in batch.filter(pc.equal(batch["prompt"], TRIPLES.name)).to_pylist():
             try:
                 triples = read_json(call["answer"], TRIPLES.schema)["relations"]
             except Malformed as error:
@@ -89,7 +88,7 @@ class WrittenRelations:
 
     def _of_attributes(self, batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
         """The relations that attributes among the facts are."""
-        facts = batch.filter(pa.array([name != TRIPLES.name for name in batch["prompt"].to_pylist()], pa.bool_()))
+        facts = batch.filter(pc.not_equal(batch["prompt"], TRIPLES.name))
         notes, _ = FactNotes(self.functional, self.grounded).notes(facts)
         for note in notes.to_pylist():
             if note["kind"] == "attribute":

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mnemic.bank import Bank
-from mnemic.notes.datasets import CALLS_SPEC, NOTES_SPEC
+from mnemic.notes.datasets import CALLS_SPEC
 from mnemic.notes.ledger import ledger
 from mnemic.search.noting import can_rank
 from mnemic.terminal import one_line
@@ -119,7 +119,7 @@ def word_shares(
 
     An answer without words that say something counts as there.
     """
-    noted = NOTES_SPEC.name in bank.view and can_rank(bank.dataset(NOTES_SPEC.name))
+    noted = can_rank(bank.view)
     ways = {way: settings for way, settings in WAYS.items() if noted or way != "rows with notes"}
     vectors = bank.encoder.encode_queries([question.text for question in questions])
     shares = {way: np.ones((len(questions), len(BUDGETS))) for way in ways}
