@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+
+AT_ONCE = 1000
+"""Values of one condition."""
 
 
 def quoted(value: object) -> str:
@@ -13,3 +16,9 @@ def quoted(value: object) -> str:
 def one_of(column: str, values: Iterable[object]) -> str:
     """The condition that ``column`` holds one of ``values``."""
     return f"{column} IN ({', '.join(map(quoted, values))})"
+
+
+def parts_of(column: str, values: Sequence[object]) -> Iterator[str]:
+    """`one_of` for `AT_ONCE` of ``values`` at a time: a condition on all of very many would be too long to read."""
+    for start in range(0, len(values), AT_ONCE):
+        yield one_of(column, values[start : start + AT_ONCE])

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from bench import data
 from mnemic.encoder import TextEncoder
+from pipelines.evaluate.bootstrap import mean_interval
 
 RANK_CONSTANT, DEPTH = 20, 200
 _WORD = re.compile(r"[a-z0-9]+")
@@ -127,12 +128,10 @@ def recall(orders: Sequence[Sequence[int]], passages: Passages, k: int) -> Score
     return np.array([len(gold & set(order[:k])) / len(gold) for order, (_, gold) in pairs])
 
 
-def interval(shares: Scores, samples: int = 2000) -> tuple[float, float]:
+def interval(shares: Scores) -> tuple[float, float]:
     """The middle 95 % of the mean under a bootstrap over questions."""
-    generator = np.random.default_rng(0)
-    means = shares[generator.integers(0, len(shares), (samples, len(shares)))].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975]).tolist()
-    return low, high
+    middle = mean_interval(shares)
+    return middle.low, middle.high
 
 
 def _words(text: str) -> list[str]:

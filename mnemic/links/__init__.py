@@ -8,6 +8,7 @@
 * ``hops``   from a question to the documents that it names, and from the best ones to those that their sentences name
 * ``mentions`` names that a text mentions, by rules
 * ``graph``  documents and the names that they mention: a walk, and a bridge by a rare name
+* ``adjacency`` lists that stand end to end, of the graph and of words
 * ``pairs``  entities that stand in relations with each other
 * ``facts``  relations by the words that they share with a question
 * ``push``   personalised PageRank by forward push

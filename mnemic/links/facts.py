@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mnemic.arrays import Integers
+from mnemic.links.adjacency import entries_of
 from mnemic.links.names import is_name, words
 from mnemic.links.titles import Titles
 
@@ -72,15 +73,12 @@ class Facts:
 
     def like(self, question: str, places: Integers) -> Integers:
         """The entities at the ends of the `BEST` relations of the documents ``places`` [n], ascending, each once."""
-        counts = self.first[places + 1] - self.first[places]
-        rows = np.arange(int(counts.sum())) + np.repeat(self.first[places] - (np.cumsum(counts) - counts), counts)
+        _, rows = entries_of(self.first, places)
         sought = self._codes([word.lower() for word in words(question)])
         if not len(rows) or not len(sought):
             return np.empty(0, np.int64)
-        lengths = self.begin[rows + 1] - self.begin[rows]
-        at = np.repeat(np.arange(len(rows)), lengths)
-        within = np.arange(int(lengths.sum())) + np.repeat(self.begin[rows] - (np.cumsum(lengths) - lengths), lengths)
-        codes = self.codes[within]
+        at, entries = entries_of(self.begin, rows)
+        codes = self.codes[entries]
         rarity = self.rarity[codes]
         shared = np.bincount(at, np.where(np.isin(codes, sought), rarity, 0.0), len(rows))
         scores = shared / np.sqrt(np.maximum(np.bincount(at, rarity, len(rows)), 1e-9))

@@ -21,6 +21,7 @@ import pyarrow as pa
 from mnemic.arrays import Flags, Floats, Integers
 from mnemic.dataset import Snapshot
 from mnemic.ids import entity_id
+from mnemic.links.adjacency import entries_of
 from mnemic.links.facts import Facts
 from mnemic.links.hops import SOURCES, TARGETS, Link
 from mnemic.links.names import LONGEST, is_name, without_function_words, words
@@ -150,9 +151,7 @@ class Graph:
 
         It restarts at these by their ``scores`` float64 [n] from 0, and as often at the names ``sought``.
         """
-        counts = self.first[places + 1] - self.first[places]
-        rows = np.repeat(np.arange(len(places)), counts)
-        edges = np.arange(int(counts.sum())) + np.repeat(self.first[places] - (np.cumsum(counts) - counts), counts)
+        rows, edges = entries_of(self.first, places)
         shared, local = np.unique(self.entities[edges], return_inverse=True)
         top = float(scores.max(initial=0.0))
         if not len(shared) or top <= 0:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mnemic.arrays import Flags, Floats, Integers
+from mnemic.links.adjacency import entries_of
 
 RELATED = 0.5
 """Weight of a relation that is stated once."""
@@ -41,9 +42,7 @@ class Pairs:
 
     def among(self, entities: Integers) -> tuple[Integers, Integers, Floats]:
         """(place, place, weight) of the pairs of which both are in ``entities`` [n], ascending; places from 0 to n."""
-        counts = self.first[entities + 1] - self.first[entities]
-        begins = np.repeat(np.arange(len(entities)), counts)
-        edges = np.arange(int(counts.sum())) + np.repeat(self.first[entities] - (np.cumsum(counts) - counts), counts)
+        begins, edges = entries_of(self.first, entities)
         places = np.searchsorted(entities, self.ends[edges])
         here = entities[np.minimum(places, len(entities) - 1)] == self.ends[edges] if len(entities) else edges[:0] > 0
         return begins[here], places[here], self.weights[edges[here]]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from mnemic.arrays import Floats, Integers
+from mnemic.links.adjacency import entries_of
 
 DAMPING = 0.5
 RESIDUAL = 1e-5
@@ -36,8 +37,7 @@ def push(
         mass = waiting[active]
         waiting[active] = 0.0
         rank[active] += (1 - damping) * mass
-        counts = first[active + 1] - first[active]
-        edges = np.arange(int(counts.sum())) + np.repeat(first[active] - (np.cumsum(counts) - counts), counts)
+        owners, edges = entries_of(first, active)
         shares = np.divide(damping * mass, degree[active], out=np.zeros(len(active)), where=degree[active] > 0)
-        waiting += np.bincount(ends[edges], np.repeat(shares, counts) * weights[edges], len(reset))
+        waiting += np.bincount(ends[edges], shares[owners] * weights[edges], len(reset))
     return rank

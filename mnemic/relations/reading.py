@@ -15,12 +15,9 @@ from mnemic.conditions import all_of
 from mnemic.conditions.values import moment
 from mnemic.errors import QueryError
 from mnemic.notes.history import Note, NoteSource, State, as_of, history
-from mnemic.quoting import one_of, quoted
+from mnemic.quoting import parts_of, quoted
 from mnemic.relations.datasets import RELATIONS, RELATIONS_SPEC
 from mnemic.view import View, fitting
-
-_AT_ONCE = 1000
-"""Subjects of one condition."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +100,8 @@ def _rows_around(view: View, name: str, columns: list[str], conditions: list[str
     ends = view.table(RELATIONS_SPEC.name, ["subject"], " AND ".join([*conditions, either]))
     subjects = sorted({subject.lower() for subject in ends["subject"].to_pylist()})
     rows: list[dict[str, Any]] = []
-    for start in range(0, len(subjects), _AT_ONCE):
-        here = all_of(*conditions, one_of("lower(subject)", subjects[start : start + _AT_ONCE]))
-        rows += view.table(RELATIONS_SPEC.name, columns, here).to_pylist()
+    for of_subjects in parts_of("lower(subject)", subjects):
+        rows += view.table(RELATIONS_SPEC.name, columns, all_of(*conditions, of_subjects)).to_pylist()
     return rows
 
 

@@ -70,7 +70,7 @@ def search_nodes(
     }
     places = {name: ranks(values) for name, values in signals.items()}
     fused = fuse(places.values())
-    order = _without_repeats(rows, np.lexsort((np.arange(len(rows)), -fused)).tolist())
+    order = _without_repeats(rows, np.argsort(-fused, kind="stable").tolist())
     texts = rows["text"].to_pylist()
     sizes = [(count or count_words)(texts[row]) for row in order]
     chosen = take(sizes, [()] * len(order), budget.tokens or budget.words, budget.k, fit=budget.fit)

@@ -92,11 +92,14 @@ def note_hits(
         events = notes.events(place)
         if note is None or note.id in taken_ids or not all(event in sources for event in events):
             continue
+        size = count(note.text)
+        if size > left:  # with its days it is no shorter, and to find these takes a pass over each of its sources
+            continue
         roots = _roots(note.text)
         if any(len(roots & text) >= REPEATED * len(roots) for text in texts):
             continue
         with_days = _with_days(note.text, [sources[event] for event in events])
-        size = count(with_days if dated else note.text)
+        size = count(with_days) if dated else size
         if size <= left:
             left -= size
             taken_ids.add(note.id)

@@ -19,9 +19,11 @@ from mnemic.arrays import Floats
 from mnemic.conditions import all_of
 from mnemic.dataset import Snapshot
 from mnemic.dataset.index import built, read_rows, rows_of_ids, search_text, search_vector
+from mnemic.notes.datasets import NOTES_SPEC
 from mnemic.quoting import one_of
 from mnemic.search.fusion import RANK_CONSTANT
 from mnemic.terminal import one_line
+from mnemic.view import View
 
 VECTOR = "vector"
 """Column of notes that the step `note_vectors` grows."""
@@ -62,8 +64,11 @@ class RankedNotes:
         return places
 
 
-def can_rank(notes: Snapshot) -> bool:
-    """Whether a search can rank by these notes: there are some, and they have vectors."""
+def can_rank(view: View) -> bool:
+    """Whether a search can rank by notes of this release: there are some, and they have vectors."""
+    if NOTES_SPEC.name not in view:
+        return False
+    notes = view.dataset(NOTES_SPEC.name)
     return VECTOR in notes.schema.names and notes.rows_of_manifest > 0
 
 

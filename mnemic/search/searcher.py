@@ -162,7 +162,7 @@ class Searcher:
 
     def _note_share(self, notes: float | None, level: str | None) -> float | None:
         """The share of the budget for notes, 0 where they only rank rows, None where they play no part."""
-        there = NOTES_SPEC.name in self.view and can_rank(self.view.dataset(NOTES_SPEC.name))
+        there = can_rank(self.view)
         if notes is None:
             return 0.0 if there and level is None else None
         if notes is False:

@@ -15,7 +15,7 @@ from typing import Any
 from mnemic.dataset.index import read_rows
 from mnemic.errors import QueryError
 from mnemic.notes.datasets import EXCERPTS_SPEC, SUMMARIES_SPEC
-from mnemic.quoting import one_of
+from mnemic.quoting import parts_of
 from mnemic.search.hybrid import Ranked
 from mnemic.search.results import Hit
 from mnemic.view import View
@@ -26,8 +26,6 @@ LEVELS = ("session", "event")
 
 COVERED = 0.8
 """Share of a session's characters that its summaries must be of, or its excerpt is taken."""
-
-_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -86,11 +84,7 @@ def _summaries(view: View, rows: Sequence[Mapping[str, Any]]) -> dict[str, Short
 
 
 def _where(view: View, dataset: str, columns: list[str], key: str, values: Sequence[str]) -> list[dict[str, Any]]:
-    return [
-        row
-        for start in range(0, len(values), _AT_ONCE)
-        for row in view.table(dataset, columns, one_of(key, values[start : start + _AT_ONCE])).to_pylist()
-    ]
+    return [row for condition in parts_of(key, values) for row in view.table(dataset, columns, condition).to_pylist()]
 
 
 def short_sizes(

@@ -9,13 +9,10 @@ from mnemic.conditions import all_of
 from mnemic.conditions.values import moment, timestamp
 from mnemic.errors import QueryError
 from mnemic.links.names import entity_name
-from mnemic.quoting import one_of, quoted
+from mnemic.quoting import parts_of, quoted
 from mnemic.timelines.datasets import MEANT, TIMELINES, TIMELINES_SPEC
 from mnemic.times.moments import Moment
 from mnemic.view import View, fitting
-
-_AT_ONCE = 1000
-"""Events of one condition."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +95,7 @@ def timeline(
 def _texts(view: View, events: list[str]) -> dict[str, tuple[str, int]]:
     """Event -> its text, and its first character in the document."""
     texts: dict[str, tuple[str, int]] = {}
-    for start in range(0, len(events), _AT_ONCE):
-        rows = view.table("events", ["id", "text", "start"], one_of("id", events[start : start + _AT_ONCE]))
+    for condition in parts_of("id", events):
+        rows = view.table("events", ["id", "text", "start"], condition)
         texts.update((row["id"], (row["text"], row["start"])) for row in rows.to_pylist())
     return texts

@@ -21,6 +21,7 @@ from operators.sections import Driven, Section
 from operators.written.grounding import Sources
 from operators.written.presets import as_preset
 from operators.written.prompts import FACTS
+from operators.written.when import validity
 
 FUNCTIONAL = [
     "address",
@@ -125,12 +126,9 @@ class FactNotes:
 
     def _note(self, call: Mapping[str, Any], fact: Mapping[str, Any]) -> dict[str, Any] | str:
         """The row of a fact, or why it is none."""
-        units = {unit["n"]: unit for unit in call["units"]}
-        strangers = [number for number in fact["n"] if number not in units]
-        if strangers:
-            return f"it cites unit {strangers[0]}, which was not asked about"
-        cited = [units[number] for number in sorted({*fact["n"]})]
-        sources = Sources(cited, {unit["speaker"] for unit in call["units"]})
+        sources = Sources.of_call(call, fact["n"])
+        if isinstance(sources, str):
+            return sources
         share, missing = sources.grounded(fact["text"], self.grounded)
         if missing:
             return missing
@@ -147,8 +145,7 @@ class FactNotes:
         if isinstance(when, str):
             return when
         kind = "attribute" if attribute else "fact"
-        events = [unit["event"] for unit in cited]
-        times = [unit["time"] for unit in cited if unit["time"] is not None]
+        events = [unit["event"] for unit in sources.units]
         folded = text.casefold()
         return {
             "id": hash_parts(
@@ -162,12 +159,10 @@ class FactNotes:
             "attribute": attribute,
             "value": value,
             "functional": bool({*attribute.split()} & {*self.functional}),
-            "sources": [{name: unit[name] for name in ("event", "start", "end")} for unit in cited],
+            "sources": sources.rows,
             "writer": call["model"],
-            "said_at": max(times, default=None),
-            "valid_from": None if when is None else when.start,
-            "valid_to": when.stop if when is not None and when.ends else None,
-            "precision": "" if when is None else when.precision,
+            "said_at": sources.said_at,
+            **validity(when),
             "grounded": share,
         }
 

@@ -44,7 +44,17 @@ _COMMON = frozenset(
 class Sources:
     """The words, numbers and times of the units that a note cites; ``speakers`` are others whose names it may use."""
 
+    @classmethod
+    def of_call(cls, call: Mapping[str, Any], numbers: Sequence[int]) -> Sources | str:
+        """The units of ``call`` with these ``numbers``; as a phrase, which of them it was not asked about."""
+        units = {unit["n"]: unit for unit in call["units"]}
+        strangers = [number for number in numbers if number not in units]
+        if strangers:
+            return f"it cites unit {strangers[0]}, which was not asked about"
+        return cls([units[number] for number in sorted({*numbers})], {unit["speaker"] for unit in call["units"]})
+
     def __init__(self, units: Sequence[Mapping[str, Any]], speakers: Iterable[str] = ()) -> None:
+        self.units = units
         self._texts = [_folded(unit["text"]) for unit in units]
         self._days = [unit["time"].astimezone(UTC).date() for unit in units if unit["time"] is not None]
         self._moments = [
@@ -56,6 +66,16 @@ class Sources:
         for text in (*_texts(units, [*self._days, *(first for first, _ in self._moments)]), *speakers):
             self.words |= _words(text)
         self._stems = {stem(word) for word in self.words} | {word[:LONG] for word in self.words if len(word) >= LONG}
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The units as a row names its sources."""
+        return [{name: unit[name] for name in ("event", "start", "end")} for unit in self.units]
+
+    @property
+    def said_at(self) -> datetime | None:
+        """The latest time of the units."""
+        return max((unit["time"] for unit in self.units if unit["time"] is not None), default=None)
 
     def _has(self, word: str) -> bool:
         return word in self.words or stem(word) in self._stems

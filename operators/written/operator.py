@@ -56,9 +56,9 @@ class WrittenMemory:
     ``timeout`` of a request in seconds, default 300; ``budget``: most that the bank may have spent in all, any of
     {calls, tokens, money}, default none; ``price``: {prompt, answer} of a million tokens, for money, default 0.
     ``form``: how the server is asked for JSON (json_schema, json_object, plain), default auto. ``preset``: settings of
-    `packs`, `notes` and `excerpts` by a published system (`operators.written.presets`), default none. ``summaries``:
-    also ask for a summary of each pack, default false. ``relations``: also ask for the relations that it states,
-    default false, and true under a preset that wants them.
+    `packs`, `notes`, `relations` and `excerpts` by a published system (`operators.written.presets`), default none.
+    ``summaries``: also ask for a summary of each pack, default false. ``relations``: also ask for the relations that it
+    states, default false, and true under a preset that wants them.
     """
 
     server: str = _aside("")

@@ -1,8 +1,8 @@
 """Presets of `written`: what published systems do, as settings of the sections of written memory.
 
-A preset is a fragment of a recipe: settings of `packs`, `notes` and `excerpts`; a recipe's own settings win. Sizes of
-packs follow the unit that a system asks about: a message, an episode, a window of turns, a passage, a session. What a
-system does beside is left out, and said in ``lacks``; nothing of it is imitated by halves.
+A preset is a fragment of a recipe: settings of `packs`, `notes`, `relations` and `excerpts`; a recipe's own settings
+win. Sizes of packs follow the unit that a system asks about: a message, an episode, a window of turns, a passage, a
+session. What a system does beside is left out, and said in ``lacks``; nothing of it is imitated by halves.
 """
 
 from __future__ import annotations

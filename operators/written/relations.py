@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mnemic.ids import entity_id, hash_parts
 from mnemic.links.names import entity_name
@@ -23,7 +24,7 @@ from operators.written.facts import FUNCTIONAL, FactNotes, distinct, reject_of, 
 from operators.written.grounding import Sources
 from operators.written.presets import as_preset
 from operators.written.triples import TRIPLES
-from operators.written.when import When
+from operators.written.when import validity
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,7 @@ class WrittenRelations:
         rejects: list[dict[str, str]] = []
         for row in self._of_attributes(batch):
             rows.setdefault(row["id"], row)
-        for call in batch.to_pylist():
-            if call["prompt"] != TRIPLES.name:
-                continue
+        for call in batch.filter(pc.equal(batch["prompt"], TRIPLES.name)).to_pylist():
             try:
                 triples = read_json(call["answer"], TRIPLES.schema)["relations"]
             except Malformed as error:
@@ -89,7 +88,7 @@ class WrittenRelations:
 
     def _of_attributes(self, batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
         """The relations that attributes among the facts are."""
-        facts = batch.filter(pa.array([name != TRIPLES.name for name in batch["prompt"].to_pylist()], pa.bool_()))
+        facts = batch.filter(pc.not_equal(batch["prompt"], TRIPLES.name))
         notes, _ = FactNotes(self.functional, self.grounded).notes(facts)
         for note in notes.to_pylist():
             if note["kind"] == "attribute":
@@ -97,12 +96,9 @@ class WrittenRelations:
 
     def _relation(self, call: Mapping[str, Any], triple: Mapping[str, Any]) -> dict[str, Any] | str:
         """The row of a triple, or why it is none."""
-        units = {unit["n"]: unit for unit in call["units"]}
-        strangers = [number for number in triple["n"] if number not in units]
-        if strangers:
-            return f"it cites unit {strangers[0]}, which was not asked about"
-        cited = [units[number] for number in sorted({*triple["n"]})]
-        sources = Sources(cited, {unit["speaker"] for unit in call["units"]})
+        sources = Sources.of_call(call, triple["n"])
+        if isinstance(sources, str):
+            return sources
         subject, label, object_ = (" ".join(triple[name].split()) for name in ("subject", "label", "object"))
         for end, name in (("subject", subject), ("object", object_)):
             if not sources.names(name):
@@ -116,24 +112,17 @@ class WrittenRelations:
         when = sources.time_of(triple["when"])
         if isinstance(when, str):
             return when
-        times = [unit["time"] for unit in cited if unit["time"] is not None]
         label = label.casefold()
         facts = {
             **{name: call[name] for name in ("call", "document", "tenant", "session", "prompt")},
             "functional": bool({*label.split()} & {*self.functional}),
-            "sources": [{name: unit[name] for name in ("event", "start", "end")} for unit in cited],
+            "sources": sources.rows,
             "writer": call["model"],
-            "said_at": max(times, default=None),
-            **_validity(when),
+            "said_at": sources.said_at,
+            **validity(when),
             "grounded": share,
         }
         return _row(facts, subject, label, object_)
-
-
-def _validity(when: When | None) -> dict[str, Any]:
-    if when is None:
-        return {"valid_from": None, "valid_to": None, "precision": ""}
-    return {"valid_from": when.start, "valid_to": when.stop if when.ends else None, "precision": when.precision}
 
 
 def _row(facts: Mapping[str, Any], subject: str, label: str, object_: str, note: str = "") -> dict[str, Any]:

@@ -66,13 +66,11 @@ class PackSummaries:
             answer = read_json(call["answer"], SUMMARY.schema)
         except Malformed as error:
             return str(error)
-        units = {unit["n"]: unit for unit in call["units"]}
-        strangers = [number for number in answer["n"] if number not in units]
-        if strangers:
-            return f"it cites unit {strangers[0]}, which was not asked about"
-        cited = [units[number] for number in sorted({*answer["n"]})]
+        sources = Sources.of_call(call, answer["n"])
+        if isinstance(sources, str):
+            return sources
         text = " ".join(answer["text"].split())
-        share, missing = Sources(cited, {unit["speaker"] for unit in call["units"]}).grounded(text, self.grounded)
+        share, missing = sources.grounded(text, self.grounded)
         if missing:
             return missing
         return {
@@ -81,7 +79,7 @@ class PackSummaries:
             "start": call["units"][0]["start"],
             "end": call["units"][-1]["end"],
             "text": text,
-            "sources": [{name: unit[name] for name in ("event", "start", "end")} for unit in cited],
+            "sources": sources.rows,
             "writer": call["model"],
             "grounded": share,
         }

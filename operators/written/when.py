@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 _TIME = re.compile(r"([12]\d{3})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d):(\d\d)(?::\d\d)?Z?)?)?)?")
 
@@ -31,6 +32,13 @@ def read_when(text: str) -> When | None:
     if len(times) != 2 or times[0] is None or times[1] is None or times[1].stop <= times[0].start:
         return None
     return When(times[0].start, times[1].stop, times[0].precision, ends=True)
+
+
+def validity(when: When | None) -> dict[str, Any]:
+    """A time as a row has it that holds from then on; None for none."""
+    if when is None:
+        return {"valid_from": None, "valid_to": None, "precision": ""}
+    return {"valid_from": when.start, "valid_to": when.stop if when.ends else None, "precision": when.precision}
 
 
 def _one(text: str) -> When | None:

@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mnemic.bank import Bank
-from mnemic.notes.datasets import CALLS_SPEC, NOTES_SPEC
+from mnemic.notes.datasets import CALLS_SPEC
 from mnemic.notes.ledger import ledger
 from mnemic.search.noting import can_rank
 from mnemic.terminal import one_line
-from pipelines.evaluate.bootstrap import Interval
-from pipelines.evaluate.questions import Question
+from pipelines.evaluate.bootstrap import Interval, mean_interval
+from pipelines.evaluate.questions import Question, by_category
 
 BUDGETS = (250, 500, 1000)
 NOTES_SHARE = 0.5
@@ -35,7 +35,6 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 """What is handed to a model, and the settings of the search for it."""
 
-_SAMPLES = 2000
 _WORD = re.compile(r"[a-z][a-z']*[a-z]|[a-z]|\d[\d,.:/-]*\d|\d")
 _ENDINGS = (("sses", "ss"), ("ies", "y"), ("ing", ""), ("edly", ""), ("ed", ""), ("ly", ""), ("s", ""))
 _FUNCTION_WORDS = frozenset(
@@ -101,13 +100,13 @@ def answer_words(
     shares = word_shares(bank, answered, progress)
     kinds = [question.category for question in answered]
     rows = [
-        AnswerShare(way, budget, interval(one[:, column]), _by_kind(one[:, column], kinds))
+        AnswerShare(way, budget, mean_interval(one[:, column]), by_category(one[:, column], kinds))
         for way, one in shares.items()
         for column, budget in enumerate(BUDGETS)
     ]
     names = list(shares)
     gains = {
-        way: tuple(interval((shares[way] - shares[before])[:, column]) for column in range(len(BUDGETS)))
+        way: tuple(mean_interval((shares[way] - shares[before])[:, column]) for column in range(len(BUDGETS)))
         for before, way in pairwise(names)
     }
     return AnswerWords(len(answered), tuple(rows), gains, writing_cost(bank))
@@ -120,7 +119,7 @@ def word_shares(
 
     An answer without words that say something counts as there.
     """
-    noted = NOTES_SPEC.name in bank.view and can_rank(bank.dataset(NOTES_SPEC.name))
+    noted = can_rank(bank.view)
     ways = {way: settings for way, settings in WAYS.items() if noted or way != "rows with notes"}
     vectors = bank.encoder.encode_queries([question.text for question in questions])
     shares = {way: np.ones((len(questions), len(BUDGETS))) for way in ways}
@@ -166,19 +165,6 @@ def _stem(word: str) -> str:
                 word = word[:-1]
             break
     return word[:-1] if len(word) > 4 and word.endswith("e") else word
-
-
-def interval(values: npt.NDArray[np.float64]) -> Interval:
-    """The mean of ``values`` [n] with the middle 95 % of a bootstrap."""
-    generator = np.random.default_rng(0)
-    means = values[generator.integers(0, len(values), (_SAMPLES, len(values)))].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975]).tolist()
-    return Interval(float(values.mean()), low, high)
-
-
-def _by_kind(shares: npt.NDArray[np.float64], kinds: Sequence[str | None]) -> dict[str, float]:
-    names = sorted({kind for kind in kinds if kind is not None})
-    return {name: float(shares[[kind == name for kind in kinds]].mean()) for name in names}
 
 
 def shown_answers(words: AnswerWords) -> str:

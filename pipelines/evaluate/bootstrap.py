@@ -70,3 +70,9 @@ def interval(value: float, draws: NDArray[Any]) -> Interval:
     """``value`` with the 2.5 % and 97.5 % points of ``draws`` [n]."""
     low, high = np.quantile(draws, [0.025, 0.975])
     return Interval(value, float(low), float(high))
+
+
+def mean_interval(values: NDArray[np.float64], samples: int = 2000) -> Interval:
+    """The mean of ``values`` [n], resampled one by one: of questions, which are independent."""
+    draws = np.random.default_rng(0).integers(0, len(values), (samples, len(values)))
+    return interval(float(values.mean()), values[draws].mean(axis=1))

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mnemic.arrays import Floats
 from mnemic.errors import SourceError
 from pipelines.sources.contracts import Reject
 from pipelines.sources.conversations import CONVERSATIONS
@@ -75,6 +76,12 @@ class Skipped:
     place: str
     reason: str
     whole: bool = True
+
+
+def by_category(shares: Floats, categories: Sequence[str | None]) -> dict[str, float]:
+    """The mean of ``shares`` float64 [questions] of each category that questions name."""
+    names = sorted({name for name in categories if name is not None})
+    return {name: float(shares[[one == name for one in categories]].mean()) for name in names}
 
 
 def read_questions(path: str | Path) -> tuple[list[Question], list[Skipped]]:

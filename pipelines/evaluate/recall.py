@@ -12,19 +12,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from mnemic.bank import Bank
 from mnemic.errors import QueryError
 from mnemic.search import Hit
 from mnemic.search.people import names_of
 from mnemic.terminal import one_line
-from pipelines.evaluate.bootstrap import Interval
-from pipelines.evaluate.questions import Question
+from pipelines.evaluate.bootstrap import Interval, mean_interval
+from pipelines.evaluate.questions import Question, by_category
 
 BUDGETS = (250, 500, 1000, 2000)
 COUNTS = (5, 10, 25)
-_SAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,10 @@ def evidence_recall(
         progress(row + 1, len(measured))
     categories = [question.category for question, _ in measured]
     names = [*(f"{budget:,} words" for budget in BUDGETS), *(f"{count} events" for count in COUNTS)]
-    recalls = tuple(_recall(name, shares[:, column], words[:, column], categories) for column, name in enumerate(names))
+    recalls = tuple(
+        Recall(name, len(one), mean_interval(one), float(words[:, column].mean()), by_category(one, categories))
+        for column, (name, one) in enumerate(zip(names, shares.T, strict=True))
+    )
     left_out = len(questions) - len(measured)
     return Recalls(
         level or "leaf", len(measured), left_out, tuple(unknown), recalls[: len(BUDGETS)], recalls[len(BUDGETS) :]
@@ -136,14 +137,3 @@ def _known_evidence(bank: Bank) -> set[tuple[str | None, str]]:
     for batch in bank.dataset("events").scan(["id"]):
         pairs.update((None, one) for one in batch["id"].to_pylist())
     return pairs
-
-
-def _recall(name: str, shares: npt.NDArray[np.float64], words: npt.NDArray[np.float64], kinds: list[Any]) -> Recall:
-    generator = np.random.default_rng(0)
-    drawn = shares[generator.integers(0, len(shares), (_SAMPLES, len(shares)))].mean(axis=1)
-    low, high = np.quantile(drawn, [0.025, 0.975]).tolist()
-    by_kind = {
-        str(kind): float(np.mean([share for share, one in zip(shares, kinds, strict=True) if one == kind]))
-        for kind in sorted({kind for kind in kinds if kind is not None})
-    }
-    return Recall(name, len(shares), Interval(float(shares.mean()), low, high), float(words.mean()), by_kind)

@@ -21,7 +21,7 @@ from mnemic.catalogue import DatasetSpec, declared
 from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.notes.datasets import ANSWER, CALLS, CALLS_SPEC
 from mnemic.notes.ledger import ledger
-from mnemic.quoting import one_of
+from mnemic.quoting import one_of, parts_of
 from operators.contracts import REJECTED
 from operators.written.operator import WrittenMemory
 from operators.written.packs import CHARACTERS_OF_A_TOKEN
@@ -157,8 +157,7 @@ class CallsStep(RecordedStep):
             finally:
                 model.close()
         # Only now: the answer about a document that came back with another id was taken over.
-        for start in range(0, len(gone := self._gone(store, dataset.require())), 1000):
-            about = one_of("document", gone[start : start + 1000])
+        for about in parts_of("document", self._gone(store, dataset.require())):
             context.commit(partial(dataset.delete, f"kind = '{ANSWER}' AND {about}"))
         self._write_rejects(context, packs)
 
@@ -188,8 +187,7 @@ class CallsStep(RecordedStep):
     def _write_rejects(self, context: Context, packs: Snapshot) -> None:
         rejects = self._rejected(packs, context.store["calls"].require())
         outdated = sorted(rejected_inputs(context.store, self.record) - rejects.keys())
-        for start in range(0, len(outdated), 1000):
-            where = f"step = '{self.name}' AND {one_of('input', outdated[start : start + 1000])}"
-            context.commit(partial(forget_rejects, context.store, where))
+        for part in parts_of("input", outdated):
+            context.commit(partial(forget_rejects, context.store, f"step = '{self.name}' AND {part}"))
         rows = list(itertools.chain.from_iterable(rejects.values()))
         context.reject(self.record, pa.Table.from_pylist(rows, schema=REJECTED))

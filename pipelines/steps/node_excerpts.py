@@ -19,7 +19,7 @@ from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.write import write_whole
 from mnemic.ids import hash_parts
 from mnemic.notes.datasets import NODE_EXCERPTS, NODE_EXCERPTS_SPEC
-from mnemic.quoting import one_of
+from mnemic.quoting import parts_of
 from operators.written.node_excerpts import NodeExcerpts
 from pipelines import faults
 from pipelines.steps.contracts import Context, RecordedStep, Status
@@ -138,9 +138,7 @@ def _digest(nodes: Sequence[dict[str, Any]], events: Snapshot) -> str:
 def _where(
     events: Snapshot, columns: list[str], key: str, values: Sequence[str] | set[str], condition: str = "true"
 ) -> Iterator[dict[str, Any]]:
-    """Rows whose ``key`` is one of ``values``, 1,000 of them at a time."""
-    ordered = sorted(values)
-    for start in range(0, len(ordered), 1000):
-        where = f"{one_of(key, ordered[start : start + 1000])} AND {condition}"
-        for batch in events.scan(columns, where):
+    """Rows whose ``key`` is one of ``values``, and that meet ``condition``."""
+    for part in parts_of(key, sorted(values)):
+        for batch in events.scan(columns, f"{part} AND {condition}"):
             yield from batch.to_pylist()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnemic.command import main
-from pipelines.evaluate.answer_words import BUDGETS, answer_words, content, interval, word_shares
+from pipelines.evaluate.answer_words import BUDGETS, answer_words, content, word_shares
 from pipelines.evaluate.questions import Question, read_questions
 
 
@@ -61,13 +61,6 @@ def test_questions_without_an_answer_are_left_out_and_categories_are_told(tiny):
     assert first.categories == {"a": 1.0, "b": 0.0}
     assert all(one.value == 0 for one in words.gains["dated rows"])
     assert answer_words(bank, questions[2:]) is None
-
-
-def test_an_interval_holds_the_mean():
-    values = np.array([0.0, 1.0, 1.0, 0.5] * 25)
-    one = interval(values)
-    assert one.value == values.mean() and one.low < one.value < one.high
-    assert interval(np.ones(9)).low == interval(np.ones(9)).high == 1.0
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mnemic.errors import StepError
 from mnemic.mixture import GRID, best_weight, mixture_nll, perplexity
-from pipelines.evaluate.bootstrap import bootstrap
+from pipelines.evaluate.bootstrap import bootstrap, mean_interval
 
 LOGPROBS = st.lists(st.tuples(st.floats(-20, -0.01), st.floats(-20, -0.01)), min_size=1, max_size=30)
 
@@ -79,3 +79,10 @@ def test_bootstrap_resamples_documents_as_brute_force_does() -> None:
 def test_bootstrap_refuses_unequal_lengths() -> None:
     with pytest.raises(StepError, match="one length"):
         bootstrap([1.0], [1.0, 2.0], ["a", "b"])
+
+
+def test_an_interval_holds_the_mean():
+    values = np.array([0.0, 1.0, 1.0, 0.5] * 25)
+    one = mean_interval(values)
+    assert one.value == values.mean() and one.low < one.value < one.high
+    assert mean_interval(np.ones(9)).low == mean_interval(np.ones(9)).high == 1.0

@@ -1,0 +1,18 @@
+"""Adjacency lists that stand end to end, as of nodes and their neighbours: the entries of some of the lists."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mnemic.arrays import Integers
+
+
+def entries_of(first: Integers, lists: Integers) -> tuple[Integers, Integers]:
+    """For each entry of ``lists`` [n] its place in ``lists`` and its own place, int64 [entries] each, in their order.
+
+    List k has the entries from ``first[k]`` to before ``first[k + 1]``.
+    """
+    counts = first[lists + 1] - first[lists]
+    owners = np.repeat(np.arange(len(lists)), counts)
+    within = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return owners, first[lists][owners] + within
