@@ -6,7 +6,6 @@ Product keys (Memory+), experts of one unit (PEER) and hashed n-grams (Engram) a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,11 +15,11 @@ from mnemic.attach.trail import Trail
 from mnemic.errors import ModelError
 from mnemic.memories.held_out import HeldOutRows
 from mnemic.memories.kinds import Memory, MemoryInfo
-from mnemic.memories.trained import stored_rows
-from mnemic.quoting import quoted
+from mnemic.memories.reopened import Reopened
+from mnemic.memories.trained import StoredKind, stored_weights
 from mnemic.slots.layout import SlotLayout
 from mnemic.slots.rows import PLACES, RowPlace, SlotRows
-from mnemic.view import View, fitting
+from mnemic.view import View
 
 if TYPE_CHECKING:
     import torch
@@ -33,26 +32,20 @@ NAME = "slots"
 """Of the kind and of its memory: a bank has one."""
 
 
-class SlotsKind:
+class SlotsKind(StoredKind):
     """A release has one such memory where its recipe has `slots`."""
 
     name, title = NAME, "table of slots"
 
-    def described(self, view: View) -> Iterable[MemoryInfo]:
-        return [info for info in stored_rows(view) if info.kind == NAME]
-
     def load(self, view: View, info: MemoryInfo) -> Memory:
         return StoredSlots(view, info)
-
-    def lock(self, view: View, info: MemoryInfo) -> Mapping[str, str]:
-        return info.lock
 
 
 SLOTS = SlotsKind()
 
 
 @dataclass(frozen=True)
-class StoredSlots:
+class StoredSlots(Reopened):
     """The slots of one release. ``place`` is where their values are; None: by their size."""
 
     view: View
@@ -62,13 +55,6 @@ class StoredSlots:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> StoredSlots:
         return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Without what is open, which a copy in another process opens itself."""
-        return {name: getattr(self, name) for name in ("view", "info", "place")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
 
     @cached_property
     def layout(self) -> SlotLayout:
@@ -81,9 +67,8 @@ class StoredSlots:
 
         from mnemic.slots.finders import Finders
 
-        with fitting(self.view, "The weights of the slots"), torch.inference_mode(False):
-            rows = self.view.dataset("memories").table(["weights"], f"id = {quoted(self.info.id)}")
-            return Finders.from_bytes(rows["weights"][0].as_py(), self.layout).requires_grad_(False)
+        with torch.inference_mode(False):
+            return Finders.from_bytes(stored_weights(self.view, self.info), self.layout).requires_grad_(False)
 
     @cached_property
     def rows(self) -> SlotRows:
