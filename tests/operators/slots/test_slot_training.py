@@ -13,11 +13,12 @@ from mnemic.slots.layout import EXPERTS, LAYOUTS, NGRAMS, PRODUCT_KEYS
 from mnemic.slots.ngrams import NO_TOKEN
 from operators.blocks.frozen import FrozenModel
 from operators.blocks.packing import packed
+from operators.blocks.sequences import mean_loss
 from operators.slots.operator import TrainSlots
 from operators.slots.row_adam import BETAS, EPSILON, RowAdam
 from operators.slots.student import contexts_of
 from operators.slots.table import TrainedTable
-from operators.slots.training import PATH, SlotTraining, layout_of, mean_loss
+from operators.slots.training import PATH, SlotTraining, layout_of
 from operators.train.group import SingleProcess
 from operators.train.loop import make_optimisers, training_step
 
