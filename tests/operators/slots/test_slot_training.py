@@ -8,9 +8,9 @@ import torch
 from tiny_models import save_tiny_model
 
 from mnemic import languagemodel
+from mnemic.attach.trail import NO_TOKEN
 from mnemic.slots.finders import usage
 from mnemic.slots.layout import EXPERTS, LAYOUTS, NGRAMS, PRODUCT_KEYS
-from mnemic.slots.ngrams import NO_TOKEN
 from operators.blocks.frozen import FrozenModel
 from operators.blocks.packing import packed
 from operators.blocks.sequences import mean_loss
@@ -76,9 +76,8 @@ def test_slots_learn_their_text_and_say_how_they_are_used(loaded, layout):
         assert abs(training.rounding_loss(states)) < 0.05
     assert last.metrics["train_loss"] < checkpoints[0].metrics["train_loss"] - 0.3
     assert 0 < last.metrics["slot_usage"] <= 1 and 0 < last.metrics["top_slot_share"] < 1
-    fired = len(training.memory.config.layers) * training.memory.config.fired
     assert last.metrics["fetched_parameters"] < last.metrics["parameters"]
-    assert last.metrics["training_flops"] > 0 and fired
+    assert last.metrics["training_flops"] > 0
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
