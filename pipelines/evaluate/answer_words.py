@@ -22,7 +22,7 @@ from mnemic.notes.datasets import CALLS_SPEC, NOTES_SPEC
 from mnemic.notes.ledger import ledger
 from mnemic.search.noting import can_rank
 from mnemic.terminal import one_line
-from pipelines.evaluate.bootstrap import Interval
+from pipelines.evaluate.bootstrap import Interval, mean_interval
 from pipelines.evaluate.questions import Question
 
 BUDGETS = (250, 500, 1000)
@@ -35,7 +35,6 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 """What is handed to a model, and the settings of the search for it."""
 
-_SAMPLES = 2000
 _WORD = re.compile(r"[a-z][a-z']*[a-z]|[a-z]|\d[\d,.:/-]*\d|\d")
 _ENDINGS = (("sses", "ss"), ("ies", "y"), ("ing", ""), ("edly", ""), ("ed", ""), ("ly", ""), ("s", ""))
 _FUNCTION_WORDS = frozenset(
@@ -101,13 +100,13 @@ def answer_words(
     shares = word_shares(bank, answered, progress)
     kinds = [question.category for question in answered]
     rows = [
-        AnswerShare(way, budget, interval(one[:, column]), _by_kind(one[:, column], kinds))
+        AnswerShare(way, budget, mean_interval(one[:, column]), _by_kind(one[:, column], kinds))
         for way, one in shares.items()
         for column, budget in enumerate(BUDGETS)
     ]
     names = list(shares)
     gains = {
-        way: tuple(interval((shares[way] - shares[before])[:, column]) for column in range(len(BUDGETS)))
+        way: tuple(mean_interval((shares[way] - shares[before])[:, column]) for column in range(len(BUDGETS)))
         for before, way in pairwise(names)
     }
     return AnswerWords(len(answered), tuple(rows), gains, writing_cost(bank))
@@ -166,14 +165,6 @@ def _stem(word: str) -> str:
                 word = word[:-1]
             break
     return word[:-1] if len(word) > 4 and word.endswith("e") else word
-
-
-def interval(values: npt.NDArray[np.float64]) -> Interval:
-    """The mean of ``values`` [n] with the middle 95 % of a bootstrap."""
-    generator = np.random.default_rng(0)
-    means = values[generator.integers(0, len(values), (_SAMPLES, len(values)))].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975]).tolist()
-    return Interval(float(values.mean()), low, high)
 
 
 def _by_kind(shares: npt.NDArray[np.float64], kinds: Sequence[str | None]) -> dict[str, float]:

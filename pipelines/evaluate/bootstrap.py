@@ -66,6 +66,12 @@ def document_sums(
     return sums.astype(np.float64), draws.astype(np.float64)
 
 
+def mean_interval(values: NDArray[np.float64], samples: int = 2000) -> Interval:
+    """The mean of ``values`` [n], by resampling them."""
+    draws = np.random.default_rng(0).integers(0, len(values), (samples, len(values)))
+    return interval(float(values.mean()), values[draws].mean(axis=1))
+
+
 def interval(value: float, draws: NDArray[Any]) -> Interval:
     """``value`` with the 2.5 % and 97.5 % points of ``draws`` [n]."""
     low, high = np.quantile(draws, [0.025, 0.975])

@@ -19,12 +19,11 @@ from mnemic.errors import QueryError
 from mnemic.search import Hit
 from mnemic.search.people import names_of
 from mnemic.terminal import one_line
-from pipelines.evaluate.bootstrap import Interval
+from pipelines.evaluate.bootstrap import Interval, mean_interval
 from pipelines.evaluate.questions import Question
 
 BUDGETS = (250, 500, 1000, 2000)
 COUNTS = (5, 10, 25)
-_SAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -139,11 +138,8 @@ def _known_evidence(bank: Bank) -> set[tuple[str | None, str]]:
 
 
 def _recall(name: str, shares: npt.NDArray[np.float64], words: npt.NDArray[np.float64], kinds: list[Any]) -> Recall:
-    generator = np.random.default_rng(0)
-    drawn = shares[generator.integers(0, len(shares), (_SAMPLES, len(shares)))].mean(axis=1)
-    low, high = np.quantile(drawn, [0.025, 0.975]).tolist()
     by_kind = {
         str(kind): float(np.mean([share for share, one in zip(shares, kinds, strict=True) if one == kind]))
         for kind in sorted({kind for kind in kinds if kind is not None})
     }
-    return Recall(name, len(shares), Interval(float(shares.mean()), low, high), float(words.mean()), by_kind)
+    return Recall(name, len(shares), mean_interval(shares), float(words.mean()), by_kind)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnemic.command import main
-from pipelines.evaluate.answer_words import BUDGETS, answer_words, content, interval, word_shares
+from pipelines.evaluate.answer_words import BUDGETS, answer_words, content, word_shares
+from pipelines.evaluate.bootstrap import mean_interval
 from pipelines.evaluate.questions import Question, read_questions
 
 
@@ -65,9 +66,9 @@ def test_questions_without_an_answer_are_left_out_and_categories_are_told(tiny):
 
 def test_an_interval_holds_the_mean():
     values = np.array([0.0, 1.0, 1.0, 0.5] * 25)
-    one = interval(values)
+    one = mean_interval(values)
     assert one.value == values.mean() and one.low < one.value < one.high
-    assert interval(np.ones(9)).low == interval(np.ones(9)).high == 1.0
+    assert mean_interval(np.ones(9)).low == mean_interval(np.ones(9)).high == 1.0
 
 
 @pytest.mark.parametrize(
