@@ -23,7 +23,7 @@ from mnemic.blocks.routes import Routes, serving
 from mnemic.blocks.shelf import BlockShelf
 from mnemic.errors import ModelError
 from mnemic.memories.held_out import HeldOutRows
-from mnemic.memories.kinds import Memory, MemoryInfo
+from mnemic.memories.kinds import Memory, MemoryInfo, inside_weight
 from mnemic.memories.reopened import Reopened
 from mnemic.memories.trained import StoredKind
 from mnemic.view import View
@@ -107,13 +107,9 @@ class StoredBlocks(Reopened):
         return serving(leaf, self.module, self.blocked)
 
     def enter(self, host: Host, weight: float | Schedule) -> Entry:
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1:
-            raise ModelError(
-                f"The memory {self.info.name} acts inside the model: its weight is one number from 0 to 1, got "
-                f"{weight!r:.40}; give schedules and gates to memories at the output."
-            )
+        share = inside_weight(self.info, weight)
         layout, stack = self.module.layout, host.blocks
-        if weight == 0:
+        if share == 0:
             return Entry()
         if layout.layers[-1] >= len(stack):
             raise ModelError(
@@ -132,7 +128,7 @@ class StoredBlocks(Reopened):
                         f"{layout.parts} parts, and the model's feed-forward layers have others; attach it to the "
                         "model that it was made for."
                     )
-                path = ChosenRows(projections, number, choose, host.prompt, float(weight))
+                path = ChosenRows(projections, number, choose, host.prompt, share)
                 entries.entries.append(host.beside(layer, path))
         except BaseException:
             entries.close()

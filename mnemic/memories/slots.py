@@ -14,7 +14,7 @@ from mnemic.attach.entry import Entries, Entry
 from mnemic.attach.trail import Trail
 from mnemic.errors import ModelError
 from mnemic.memories.held_out import HeldOutRows
-from mnemic.memories.kinds import Memory, MemoryInfo
+from mnemic.memories.kinds import Memory, MemoryInfo, inside_weight
 from mnemic.memories.reopened import Reopened
 from mnemic.memories.trained import StoredKind, stored_weights
 from mnemic.slots.layout import SlotLayout
@@ -81,12 +81,8 @@ class StoredSlots(Reopened):
         return replace(self, place=place)
 
     def enter(self, host: Host, weight: float | Schedule) -> Entry:
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1:
-            raise ModelError(
-                f"The memory {self.info.name} acts inside the model: its weight is one number from 0 to 1, got "
-                f"{weight!r:.40}; give schedules and gates to memories at the output."
-            )
-        if weight == 0:
+        share = inside_weight(self.info, weight)
+        if share == 0:
             return Entry()
         layout = self.layout
         width = int(host.model.get_output_embeddings().weight.shape[1])
@@ -99,7 +95,7 @@ class StoredSlots(Reopened):
         entries = Entries(() if trail is None else (trail,))
         try:
             for number, layer in enumerate(layout.layers):
-                path = SlotPath(self.module, self.rows, number, trail, float(weight))
+                path = SlotPath(self.module, self.rows, number, trail, share)
                 entries.entries.append(host.beside(layer, path))
         except BaseException:
             entries.close()
