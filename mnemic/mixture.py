@@ -46,6 +46,17 @@ def mixture_nll(base_logprob: ArrayLike, memory_logprob: ArrayLike, weight: floa
     return mixed
 
 
+def shares_nll(log_probs: Sequence[ArrayLike], shares: Sequence[float]) -> NDArray[np.float64]:
+    """Negative log-probability of each token, float64 [n], under any number of ``log_probs`` [n] with their ``shares``.
+
+    A share of 0 leaves its log-probabilities out.
+    """
+    columns = np.stack([np.asarray(one, dtype=np.float64) for one in log_probs])
+    with np.errstate(divide="ignore"):
+        mixed: NDArray[np.float64] = -np.logaddexp.reduce(columns + np.log(shares)[:, None], axis=0)
+    return mixed
+
+
 def perplexity(nll: ArrayLike) -> float:
     """exp of the mean of ``nll``, [n] in nats; not a number for no token."""
     losses = np.asarray(nll, dtype=np.float64)

@@ -20,8 +20,9 @@ from bench.report import Row, tell
 from mnemic.blocks.layout import CONTROL
 from mnemic.languagemodel.windows import encode
 from operators.blocks.packing import PackedSequences, packed
+from operators.blocks.sequences import mean_loss
 from operators.slots.continual import fired_more, slot_use, train_rows_alone
-from operators.slots.training import PATH, SlotTraining, mean_loss
+from operators.slots.training import PATH, SlotTraining
 from operators.train.group import SingleProcess
 from operators.train.loop import train
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mnemic.attach.host import Host
 
 NO_TOKEN = -1
-"""Where a row has no text."""
+"""Where a row has no text: before its first token, and for padding."""
 
 
 class TrailState(threading.local):

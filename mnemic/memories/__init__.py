@@ -8,6 +8,7 @@
 * ``knn``       the retriever: keys, their search, and the vote of the neighbours (kNN-LM)
 * ``student``   a network with a head over the tokens of a store, and its form as bytes (``weights``)
 * ``stored``    the memories of a release, and the model that they belong to
+* ``reopened``  their copies in other processes
 * ``held_out``  rows of held-out text; ``texts`` reads their documents again for a decoder
 * ``tuning``    weights of several memories together
 * ``entering``  memories into a model, and out of it again

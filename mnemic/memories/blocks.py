@@ -7,7 +7,7 @@ for the whole generation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,8 +23,9 @@ from mnemic.blocks.routes import Routes, serving
 from mnemic.blocks.shelf import BlockShelf
 from mnemic.errors import ModelError
 from mnemic.memories.held_out import HeldOutRows
-from mnemic.memories.kinds import Memory, MemoryInfo
-from mnemic.memories.trained import stored_rows
+from mnemic.memories.kinds import Memory, MemoryInfo, inside_weight
+from mnemic.memories.reopened import Reopened
+from mnemic.memories.trained import StoredKind
 from mnemic.view import View
 
 if TYPE_CHECKING:
@@ -39,26 +40,20 @@ NAME = "blocks"
 """Of the kind and of its memory: a bank has one."""
 
 
-class BlocksKind:
+class BlocksKind(StoredKind):
     """A release has one such memory where its recipe has `blocks`."""
 
     name, title = NAME, "hierarchical memory"
 
-    def described(self, view: View) -> Iterable[MemoryInfo]:
-        return [info for info in stored_rows(view) if info.kind == NAME]
-
     def load(self, view: View, info: MemoryInfo) -> Memory:
         return StoredBlocks(view, info)
-
-    def lock(self, view: View, info: MemoryInfo) -> Mapping[str, str]:
-        return info.lock
 
 
 BLOCKS = BlocksKind()
 
 
 @dataclass(frozen=True)
-class StoredBlocks:
+class StoredBlocks(Reopened):
     """The blocks of one release. ``leaves``: of each text of a batch, or one for all; None: as its prompt says.
 
     ``blocked``: nodes whose blocks, and those below them, no text is read with.
@@ -72,13 +67,6 @@ class StoredBlocks:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> StoredBlocks:
         return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Without what is open, which a copy in another process opens itself."""
-        return {name: getattr(self, name) for name in ("view", "info", "leaves", "blocked")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
 
     @cached_property
     def module(self) -> BlockShelf:
@@ -119,13 +107,9 @@ class StoredBlocks:
         return serving(leaf, self.module, self.blocked)
 
     def enter(self, host: Host, weight: float | Schedule) -> Entry:
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1:
-            raise ModelError(
-                f"The memory {self.info.name} acts inside the model: its weight is one number from 0 to 1, got "
-                f"{weight!r:.40}; give schedules and gates to memories at the output."
-            )
+        share = inside_weight(self.info, weight)
         layout, stack = self.module.layout, host.blocks
-        if weight == 0:
+        if share == 0:
             return Entry()
         if layout.layers[-1] >= len(stack):
             raise ModelError(
@@ -144,7 +128,7 @@ class StoredBlocks:
                         f"{layout.parts} parts, and the model's feed-forward layers have others; attach it to the "
                         "model that it was made for."
                     )
-                path = ChosenRows(projections, number, choose, host.prompt, float(weight))
+                path = ChosenRows(projections, number, choose, host.prompt, share)
                 entries.entries.append(host.beside(layer, path))
         except BaseException:
             entries.close()

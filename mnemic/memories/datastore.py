@@ -21,6 +21,7 @@ from mnemic.errors import ModelError
 from mnemic.languagemodel.head import LEAST_SURE
 from mnemic.memories.held_out import HeldOutRows
 from mnemic.memories.kinds import Memory, MemoryInfo, Scored
+from mnemic.memories.reopened import Reopened
 from mnemic.memories.shapes import is_count, is_positive
 from mnemic.memories.trained import stored_rows
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION, best_weight
@@ -68,18 +69,11 @@ KNN = DatastoreKind()
 
 
 @dataclass(frozen=True)
-class DatastoreMemory:
+class DatastoreMemory(Reopened):
     """The memory of one release. Its keys are read when they are first needed, and not for `scores`."""
 
     view: View
     info: MemoryInfo
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Without the keys, which a copy reads itself when it needs them."""
-        return {"view": self.view, "info": self.info}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
 
     @cached_property
     def module(self) -> KNNMemory:

@@ -178,6 +178,16 @@ def of_models(infos: Iterable[MemoryInfo]) -> list[MemoryInfo]:
     return [info for info in infos if not is_known(info.kind) or getattr(kind(info.kind), "in_models", True)]
 
 
+def inside_weight(info: MemoryInfo, weight: Any) -> float:
+    """The ``weight`` of a memory that acts inside the model. Raises `ModelError` for any but a number from 0 to 1."""
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1:
+        raise ModelError(
+            f"The memory {info.name} acts inside the model: its weight is one number from 0 to 1, got {weight!r:.40}; "
+            "give schedules and gates to memories at the output."
+        )
+    return float(weight)
+
+
 def _offered() -> set[str]:
     return {plugin.name for plugin in plugins(ENTRY_POINTS)}
 

@@ -6,7 +6,6 @@ Product keys (Memory+), experts of one unit (PEER) and hashed n-grams (Engram) a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,12 +14,12 @@ from mnemic.attach.entry import Entries, Entry
 from mnemic.attach.trail import Trail
 from mnemic.errors import ModelError
 from mnemic.memories.held_out import HeldOutRows
-from mnemic.memories.kinds import Memory, MemoryInfo
-from mnemic.memories.trained import stored_rows
-from mnemic.quoting import quoted
+from mnemic.memories.kinds import Memory, MemoryInfo, inside_weight
+from mnemic.memories.reopened import Reopened
+from mnemic.memories.trained import StoredKind, stored_weights
 from mnemic.slots.layout import SlotLayout
 from mnemic.slots.rows import PLACES, RowPlace, SlotRows
-from mnemic.view import View, fitting
+from mnemic.view import View
 
 if TYPE_CHECKING:
     import torch
@@ -33,26 +32,20 @@ NAME = "slots"
 """Of the kind and of its memory: a bank has one."""
 
 
-class SlotsKind:
+class SlotsKind(StoredKind):
     """A release has one such memory where its recipe has `slots`."""
 
     name, title = NAME, "table of slots"
 
-    def described(self, view: View) -> Iterable[MemoryInfo]:
-        return [info for info in stored_rows(view) if info.kind == NAME]
-
     def load(self, view: View, info: MemoryInfo) -> Memory:
         return StoredSlots(view, info)
-
-    def lock(self, view: View, info: MemoryInfo) -> Mapping[str, str]:
-        return info.lock
 
 
 SLOTS = SlotsKind()
 
 
 @dataclass(frozen=True)
-class StoredSlots:
+class StoredSlots(Reopened):
     """The slots of one release. ``place`` is where their values are; None: by their size."""
 
     view: View
@@ -62,13 +55,6 @@ class StoredSlots:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> StoredSlots:
         return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Without what is open, which a copy in another process opens itself."""
-        return {name: getattr(self, name) for name in ("view", "info", "place")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
 
     @cached_property
     def layout(self) -> SlotLayout:
@@ -81,9 +67,8 @@ class StoredSlots:
 
         from mnemic.slots.finders import Finders
 
-        with fitting(self.view, "The weights of the slots"), torch.inference_mode(False):
-            rows = self.view.dataset("memories").table(["weights"], f"id = {quoted(self.info.id)}")
-            return Finders.from_bytes(rows["weights"][0].as_py(), self.layout).requires_grad_(False)
+        with torch.inference_mode(False):
+            return Finders.from_bytes(stored_weights(self.view, self.info), self.layout).requires_grad_(False)
 
     @cached_property
     def rows(self) -> SlotRows:
@@ -96,12 +81,8 @@ class StoredSlots:
         return replace(self, place=place)
 
     def enter(self, host: Host, weight: float | Schedule) -> Entry:
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1:
-            raise ModelError(
-                f"The memory {self.info.name} acts inside the model: its weight is one number from 0 to 1, got "
-                f"{weight!r:.40}; give schedules and gates to memories at the output."
-            )
-        if weight == 0:
+        share = inside_weight(self.info, weight)
+        if share == 0:
             return Entry()
         layout = self.layout
         width = int(host.model.get_output_embeddings().weight.shape[1])
@@ -114,7 +95,7 @@ class StoredSlots:
         entries = Entries(() if trail is None else (trail,))
         try:
             for number, layer in enumerate(layout.layers):
-                path = SlotPath(self.module, self.rows, number, trail, float(weight))
+                path = SlotPath(self.module, self.rows, number, trail, share)
                 entries.entries.append(host.beside(layer, path))
         except BaseException:
             entries.close()

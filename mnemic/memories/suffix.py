@@ -19,6 +19,7 @@ from mnemic.conditions import Where
 from mnemic.errors import BankError
 from mnemic.memories.held_out import HeldOutRows
 from mnemic.memories.kinds import ORDER, Memory, MemoryInfo, Scored
+from mnemic.memories.reopened import Reopened
 from mnemic.suffixes.drafts import SuffixDrafts
 from mnemic.suffixes.evidence import Evidence, evidence
 from mnemic.suffixes.features import features, names_of
@@ -67,19 +68,12 @@ SUFFIX = SuffixKind()
 
 
 @dataclass(frozen=True)
-class StoredSuffixes:
+class StoredSuffixes(Reopened):
     """The memory of one release, of documents that satisfy all ``conditions``. The index is read when it is needed."""
 
     view: View
     info: MemoryInfo
     conditions: tuple[Where, ...] = ()
-
-    def __getstate__(self) -> dict[str, object]:
-        """Without the index, which a copy reads itself."""
-        return {"view": self.view, "info": self.info, "conditions": self.conditions}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state)
 
     def where(self, where: Where) -> StoredSuffixes:
         """The memory of documents that satisfy ``where`` too, as `mnemic.suffixes.stored.index_of` has it."""

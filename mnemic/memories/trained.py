@@ -33,24 +33,35 @@ if TYPE_CHECKING:
 _COLUMNS = ("id", "name", "kind", "epoch", "config", "lock", "metrics")
 
 
+class StoredKind:
+    """A kind whose memories are rows of `memories`, with their lock on a model."""
+
+    name: str
+
+    def described(self, view: View) -> Iterable[MemoryInfo]:
+        return [info for info in stored_rows(view) if info.kind == self.name]
+
+    def lock(self, view: View, info: MemoryInfo) -> Mapping[str, str]:
+        return info.lock
+
+
 @dataclass(frozen=True)
-class TrainedKind:
-    """A kind whose memories are rows of `memories`; ``read`` makes one of its info and its weights."""
+class TrainedKind(StoredKind):
+    """A kind whose memories are their weights; ``read`` makes one of its info and these."""
 
     name: str
     title: str
     read: Callable[[MemoryInfo, bytes], Memory]
 
-    def described(self, view: View) -> Iterable[MemoryInfo]:
-        return [info for info in stored_rows(view) if info.kind == self.name]
-
     def load(self, view: View, info: MemoryInfo) -> Memory:
-        with fitting(view, f"The rows of the memory {one_line(info.name, 40)}"):
-            weights = view.dataset("memories").table(["weights"], f"id = {quoted(info.id)}")["weights"][0].as_py()
-        return self.read(info, weights)
+        return self.read(info, stored_weights(view, info))
 
-    def lock(self, view: View, info: MemoryInfo) -> Mapping[str, str]:
-        return info.lock
+
+def stored_weights(view: View, info: MemoryInfo) -> bytes:
+    """The weights in the row of a memory."""
+    with fitting(view, f"The rows of the memory {one_line(info.name, 40)}"):
+        weights: bytes = view.dataset("memories").table(["weights"], f"id = {quoted(info.id)}")["weights"][0].as_py()
+    return weights
 
 
 def stored_rows(view: View) -> list[MemoryInfo]:

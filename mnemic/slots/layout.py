@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from mnemic.errors import ModelError
 from mnemic.memories.shapes import Shapes, is_count
+from mnemic.slots.datasets import slots
 
 PRODUCT_KEYS, EXPERTS, NGRAMS = "product-keys", "experts", "ngrams"
 LAYOUTS = (PRODUCT_KEYS, EXPERTS, NGRAMS)
@@ -118,9 +119,9 @@ class SlotLayout:
         return self.numbers * BYTES[self.type]
 
     @property
-    def stored(self) -> pa.DataType:
-        """The type of the column `value`."""
-        return pa.list_(pa.float16() if self.type == "float16" else pa.float32(), self.numbers)
+    def schema(self) -> pa.Schema:
+        """Of the dataset `slots`."""
+        return slots(self.numbers, int(self.type == "float16"))
 
     @property
     def fetched(self) -> int:

@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnemic.attach.trail import NO_TOKEN
 from mnemic.splitmix import mixed
 
 if TYPE_CHECKING:
     import torch
-
-NO_TOKEN = -1
-"""Stands before the first token of a text."""
 
 
 def canonical_ids(tokenizer: Any, vocabulary: int) -> NDArray[np.int64]:
@@ -65,7 +63,7 @@ def addresses(contexts: torch.Tensor, orders: Sequence[int], heads: int, slots: 
     starts = np.concatenate([[0], np.cumsum(table)[:-1]])
     columns = []
     for place, order in enumerate(orders):
-        last = contexts[:, -order:] + 1  # NO_TOKEN is 0
+        last = contexts[:, -order:] - NO_TOKEN  # which itself is 0
         factors = _multipliers(order, heads).to(contexts.device)
         mixture = last[:, None, 0] * factors[:, 0]
         for at in range(1, order):

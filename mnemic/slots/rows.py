@@ -6,7 +6,6 @@ table takes the room of its rows and not of its slots.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,6 +28,7 @@ MAPPED_BYTES = 4 << 30
 """Tables that are larger are mapped where nobody says otherwise."""
 
 _BATCH = 8192
+_BEYOND = np.iinfo(np.int64).max  # the slot of the row of zeros
 
 
 class SlotRows:
@@ -41,27 +41,24 @@ class SlotRows:
         self.layout = layout
         with fitting(view, "The slots"):
             dataset = view.dataset("slots")
-            kind = dataset.schema.field("value").type
-            if kind != layout.stored:
+            kind, expected = (schema.field("value").type for schema in (dataset.schema, layout.schema))
+            if kind != expected:
                 raise ModelError(
-                    f"The slots of {view.path} are of type {kind} where their memory says {layout.stored}; bring the "
+                    f"The slots of {view.path} are of type {kind} where their memory says {expected}; bring the "
                     "dataset slots back from a copy, or build the memory again."
                 )
             count = dataset.count()
             self.place: RowPlace = place or ("mapped" if count * layout.size > MAPPED_BYTES else "memory")
-            self.slots = np.empty(count, np.int64)
-            self._file: Any = _unnamed_file() if self.place == "mapped" else None
+            self.slots = np.full(count + 1, _BEYOND)
+            self._file: Any = None
+            if self.place == "mapped":
+                self._file = tempfile.TemporaryFile(prefix="mnemic-slots-")  # noqa: SIM115 - the arrays map it
             self._parts = [self._room(count + 1, part) for part in range(layout.parts)]
             self._read(dataset.scan(["slot", "value"], batch_size=_BATCH), view.path)
         self._placed: tuple[Any, list[torch.Tensor]] | None = None  # device, parts
 
     def __len__(self) -> int:
-        return len(self.slots)
-
-    @property
-    def nbytes(self) -> int:
-        """Of the rows, wherever they are."""
-        return len(self) * self.layout.size
+        return len(self.slots) - 1
 
     def fetch(self, slots: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
         """See `mnemic.slots.finders.SlotTable`."""
@@ -76,9 +73,7 @@ class SlotRows:
     def _places(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
         """The row of each slot; that of zeros where it has none."""
         at = np.searchsorted(self.slots, slots)
-        nearest = np.minimum(at, len(self.slots) - 1) if len(self.slots) else np.zeros(len(slots), np.int64)
-        there = self.slots[nearest] == slots if len(self.slots) else np.zeros(len(slots), np.bool_)
-        return np.where(there, nearest, len(self.slots))
+        return np.where(self.slots[at] == slots, at, len(self))
 
     def _tensors(self) -> list[torch.Tensor]:
         import torch
@@ -118,12 +113,6 @@ class SlotRows:
             self.slots[begin:end] = slots
             for part, room in enumerate(self._parts):
                 room[begin:end] = values[:, part]
-
-
-def _unnamed_file() -> Any:
-    """A file that goes with its last handle, and so with the table that maps it."""
-    with tempfile.NamedTemporaryFile(prefix="mnemic-slots-") as named:
-        return os.fdopen(os.dup(named.fileno()), "r+b")
 
 
 def packed(values: torch.Tensor, layout: SlotLayout) -> pa.Array:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 from mnemic.blocks.layout import BYTES
 from mnemic.catalogue import CATALOGUE
-from mnemic.hardware import dtype_fault, resolve_dtype
+from mnemic.hardware import dtype_fault
 from operators.contracts import Resources, bounds, model_field, refuse
 from operators.sections import Driven, Section, dtype_field, shared_field
+from operators.train.packed import PackedTraining, ascending
 
 PLACEMENTS = ("uniform", "late")
 
 
 @dataclass(frozen=True)
-class TrainBlocks:
+class TrainBlocks(PackedTraining):
     """Trains a block for every node of the cluster tree with at least ``min_tokens`` training tokens, 50,000.
 
     A text of a smaller node is read with the blocks above it. ``rows``: rows added to each projection, by the level of
@@ -58,45 +57,16 @@ class TrainBlocks:
 
     def __post_init__(self) -> None:
         rows, layers = self.rows, self.layers
-        listed = layers in PLACEMENTS if isinstance(layers, str) else bool(layers) and _ascending(layers)
+        listed = layers in PLACEMENTS if isinstance(layers, str) else bool(layers) and ascending(layers)
         rules = (
             ("min_tokens", self.min_tokens >= 1, "a number of tokens of at least 1"),
             ("rows", rows is None or (0 < sum(rows) <= 1 << 20 and min(rows) >= 0), "numbers of rows by level"),
             ("budget", 0 < self.budget <= 1, "a share of the model's parameters, such as 0.1"),
             ("layers", listed, "late, uniform, or a list of ascending numbers from 0 on"),
             ("stored", self.stored in BYTES, f"one of {', '.join(BYTES)}"),
-            ("sequence", 2 <= self.sequence <= 1 << 16, "a number of tokens from 2 to 65,536"),
-            ("epochs", self.epochs >= 1, "a number of at least 1"),
-            ("batch", self.batch is None or self.batch >= 1, "a number of tokens of at least 1"),
-            ("optimiser", self.optimiser in ("muon", "adamw"), "muon or adamw"),
-            ("learning_rate", 0 <= self.learning_rate < math.inf, "a number of at least 0, such as 0.001"),
-            ("matrix_rate", 0 <= self.matrix_rate < math.inf, "a number of at least 0, such as 0.02"),
-            ("warmup", self.warmup >= 0, "a number of steps of at least 0"),
-            ("weight_decay", 0 <= self.weight_decay < math.inf, "a number of at least 0"),
-            ("seed", 0 <= self.seed < 2**64, "a number between 0 and 18446744073709551615"),
-            ("max_document_tokens", self.max_document_tokens >= 1, "a number of at least 1"),
-            ("pass_tokens", self.pass_tokens >= 1, "a number such as 2048"),
+            *self.rules(),
         )
         refuse([*bounds(self, "The blocks' {name} is {value}; give {bound}.", rules), dtype_fault(self.dtype)])
-
-    @property
-    def patience(self) -> int:
-        """Epochs without a better validation: these blocks have none, and train for all epochs."""
-        return self.epochs
-
-    @property
-    def alpha(self) -> float:
-        """The teacher's weight in the loss: there is no teacher."""
-        return 0.0
-
-    def half(self, device: str) -> bool:
-        return resolve_dtype(self.dtype, device) == "bfloat16"
-
-    def identity(self) -> dict[str, Any]:
-        """Settings that a checkpoint must share."""
-        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "model"}
-        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
-        return plain | {"version": self.version}
 
 
 SECTION = Section(
@@ -110,7 +80,3 @@ SECTION = Section(
     ),
     reads=("read", "cluster"),
 )
-
-
-def _ascending(layers: tuple[int, ...]) -> bool:
-    return layers[0] >= 0 and all(one < other for one, other in itertools.pairwise(layers))

@@ -18,6 +18,7 @@ from operators.blocks.frozen import FrozenModel, LowerStates
 from operators.blocks.packing import PackedSequences, Path
 from operators.train.cost import matrix_flops
 from operators.train.labels import Labels
+from operators.train.loss import head_loss
 
 
 class PassSettings(Protocol):
@@ -113,6 +114,17 @@ class SequenceStudent(ABC):
 
     def held_out(self) -> NDArray[np.float32]:
         return self.base_logprob
+
+
+def mean_loss(student: SequenceStudent, chosen: NDArray[np.int64]) -> float:
+    """Mean loss in nats of the tokens of the sequences ``chosen`` [b] of ``student``, whose memory is evaluated."""
+    total, count = 0.0, 0
+    student.memory.train(False)
+    with torch.no_grad():
+        for inputs, labels in student.passes(chosen):
+            loss, _ = head_loss(student.trunk(inputs), student.memory.head.weight, labels.ids, labels.target)
+            total, count = total + float(loss) * len(labels.ids), count + len(labels.ids)
+    return total / max(count, 1)
 
 
 def adding(add: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:

@@ -115,16 +115,7 @@ class BlockTraining:
         return after - before
 
     def _loss(self, states: Any, chosen: Any) -> float:
-        """Mean loss in nats of the tokens of the sequences ``chosen`` [b]."""
-        import torch
-
+        from operators.blocks.sequences import mean_loss
         from operators.blocks.student import BlockStudent
-        from operators.train.loss import head_loss
 
-        student = BlockStudent(self.settings, self.memory.eval(), self.model, self.sequences, states)
-        total, count = 0.0, 0
-        with torch.no_grad():
-            for inputs, labels in student.passes(chosen):
-                loss, _ = head_loss(student.trunk(inputs), self.model.head, labels.ids, labels.target)
-                total, count = total + float(loss) * len(labels.ids), count + len(labels.ids)
-        return total / max(count, 1)
+        return mean_loss(BlockStudent(self.settings, self.memory, self.model, self.sequences, states), chosen)

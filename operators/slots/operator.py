@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 from mnemic.catalogue import CATALOGUE
-from mnemic.hardware import dtype_fault, resolve_dtype
+from mnemic.hardware import dtype_fault
 from mnemic.slots.layout import BYTES, LAYOUTS, NGRAMS, PRODUCT_KEYS, SlotLayout
 from operators.contracts import Resources, bounds, model_field, refuse
 from operators.sections import Driven, Section, dtype_field, shared_field
+from operators.train.packed import PackedTraining, ascending
 
 AUTOMATIC = "auto"
 UPDATES = ("anew", "sparse")
 
 
 @dataclass(frozen=True)
-class TrainSlots:
+class TrainSlots(PackedTraining):
     """Trains a table of ``slots`` rows (65,536) that few ``layers`` share; a position reads a few rows in each.
 
     ``layout``: "product-keys" (vectors found by two sub-keys), "experts" (hidden units found so), or "ngrams" (parts of
@@ -68,7 +68,7 @@ class TrainSlots:
 
     def __post_init__(self) -> None:
         layers, side = self.layers, math.isqrt(max(0, self.slots))
-        listed = layers == AUTOMATIC if isinstance(layers, str) else bool(layers) and _ascending(layers, 0)
+        listed = layers == AUTOMATIC if isinstance(layers, str) else bool(layers) and ascending(layers)
         if self.layout == NGRAMS:
             table, enough = self.slots // max(1, self.heads * len(self.orders)) >= 2, "at least two a head and order"
         else:
@@ -80,44 +80,15 @@ class TrainSlots:
             ("top", 1 <= self.top <= 1024, "a number from 1 to 1,024"),
             ("key", 1 <= self.key <= 4096, "a number from 1 to 4,096"),
             ("value", 1 <= self.value <= 4096, "a number from 1 to 4,096"),
-            ("orders", bool(self.orders) and _ascending(self.orders, 1) and self.orders[-1] <= 16, "ascending lengths"),
+            ("orders", bool(self.orders) and ascending(self.orders, 1) and self.orders[-1] <= 16, "ascending lengths"),
             ("slots", table and self.slots <= 1 << 28, f"{enough}, and at most {1 << 28}"),
             ("stored", self.stored in BYTES, f"one of {', '.join(BYTES)}"),
-            ("sequence", 2 <= self.sequence <= 1 << 16, "a number of tokens from 2 to 65,536"),
-            ("epochs", self.epochs >= 1, "a number of at least 1"),
-            ("batch", self.batch is None or self.batch >= 1, "a number of tokens of at least 1"),
-            ("optimiser", self.optimiser in ("muon", "adamw"), "muon or adamw"),
-            ("learning_rate", 0 <= self.learning_rate < math.inf, "a number of at least 0, such as 0.001"),
-            ("matrix_rate", 0 <= self.matrix_rate < math.inf, "a number of at least 0, such as 0.02"),
+            *self.rules(),
             ("value_rate", 0 <= self.value_rate < math.inf, "a number of at least 0, such as 0.001"),
-            ("warmup", self.warmup >= 0, "a number of steps of at least 0"),
-            ("weight_decay", 0 <= self.weight_decay < math.inf, "a number of at least 0"),
-            ("seed", 0 <= self.seed < 2**64, "a number between 0 and 18446744073709551615"),
-            ("max_document_tokens", self.max_document_tokens >= 1, "a number of at least 1"),
-            ("pass_tokens", self.pass_tokens >= 1, "a number such as 2048"),
             ("update", self.update in UPDATES, "anew or sparse"),
             ("update_share", 0 < self.update_share <= 1, "a share of the slots, such as 0.06"),
         )
         refuse([*bounds(self, "The slots' {name} is {value}; give {bound}.", rules), dtype_fault(self.dtype)])
-
-    @property
-    def patience(self) -> int:
-        """Epochs without a better validation: there is none, and all epochs run."""
-        return self.epochs
-
-    @property
-    def alpha(self) -> float:
-        """The teacher's weight in the loss: there is no teacher."""
-        return 0.0
-
-    def half(self, device: str) -> bool:
-        return resolve_dtype(self.dtype, device) == "bfloat16"
-
-    def identity(self) -> dict[str, Any]:
-        """Settings that a checkpoint must share."""
-        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "model"}
-        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
-        return plain | {"version": self.version}
 
     def layout_for(self, width: int, layers: int, vocabulary: int) -> SlotLayout:
         """The form of the table for a model of this width, number of layers and of tokens."""
@@ -161,7 +132,3 @@ SECTION = Section(
     ),
     reads=("read",),
 )
-
-
-def _ascending(numbers: tuple[int, ...], least: int) -> bool:
-    return numbers[0] >= least and all(one < other for one, other in itertools.pairwise(numbers))

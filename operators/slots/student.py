@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from mnemic import languagemodel
 from mnemic.attach.feedforward import Projections
+from mnemic.attach.trail import NO_TOKEN
 from mnemic.slots.finders import Finders
 from mnemic.slots.layout import SlotLayout
-from mnemic.slots.ngrams import NO_TOKEN
 from operators.blocks.frozen import FrozenModel, LowerStates
 from operators.blocks.packing import PackedSequences
 from operators.blocks.sequences import FrozenHead, SequenceStudent, adding

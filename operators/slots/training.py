@@ -115,19 +115,6 @@ class SlotTraining:
         return after - before
 
     def _loss(self, states: Any, chosen: Any) -> float:
+        from operators.blocks.sequences import mean_loss
+
         return mean_loss(self.student(states), chosen)
-
-
-def mean_loss(student: Any, chosen: Any) -> float:
-    """Mean loss in nats of the tokens of the sequences ``chosen`` [b] of a `SequenceStudent`."""
-    import torch
-
-    from operators.train.loss import head_loss
-
-    total, count = 0.0, 0
-    student.memory.train(False)
-    with torch.no_grad():
-        for inputs, labels in student.passes(chosen):
-            loss, _ = head_loss(student.trunk(inputs), student.memory.head.weight, labels.ids, labels.target)
-            total, count = total + float(loss) * len(labels.ids), count + len(labels.ids)
-    return total / max(count, 1)

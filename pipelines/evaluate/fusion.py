@@ -19,7 +19,7 @@ from mnemic.bank import Bank
 from mnemic.errors import BankError
 from mnemic.memories.held_out import HeldOutRows
 from mnemic.memories.kinds import Memory
-from mnemic.mixture import best_shares, perplexity
+from mnemic.mixture import best_shares, perplexity, shares_nll
 from mnemic.quoting import one_of
 from mnemic.splits import STORE, TEST, VALIDATION
 from pipelines.evaluate.bootstrap import Comparison, bootstrap
@@ -123,11 +123,7 @@ def _logs(memory: Memory, rows: HeldOutRows) -> Logs:
 
 def _mixed(rows: HeldOutRows, logs: Sequence[Logs], shares: Sequence[float]) -> Logs:
     """The loss of each row in nats, [n], under the mixture of the model with memories at these ``shares``."""
-    columns = np.stack([rows.base, *logs])
-    weights = np.array([max(0.0, 1.0 - sum(shares)), *shares])
-    with np.errstate(divide="ignore"):
-        mixed: Logs = -np.logaddexp.reduce(columns + np.log(weights)[:, None], axis=0)
-    return mixed
+    return shares_nll([rows.base, *logs], [max(0.0, 1.0 - sum(shares)), *shares])
 
 
 def shown(one: FusedMemory, path: str) -> str:

@@ -12,13 +12,18 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from mnemic.bank import Bank
 from mnemic.memories.held_out import HeldOutRows
 from mnemic.memories.kinds import Memory, of_models
+from mnemic.mixture import shares_nll
 from pipelines.evaluate.bootstrap import Comparison, bootstrap
 
 Losses = npt.NDArray[np.float64]
+
+_LEAST = 1e-12  # share of the model, so that no token is impossible
 
 
 class Scorable(Protocol):
@@ -54,7 +59,7 @@ def together(
     for names, shares in _mixtures(bank, memories):
         logs = [np.asarray(scored[name])[places[there]] for name in names]
         for inside, loss in flat.items():
-            mixed = _mixed(-loss, logs, shares)
+            mixed = shares_nll([-loss, *logs], [max(1.0 - sum(shares), _LEAST), *shares])
             name = ", ".join(names) if inside == "base" else f"{inside} + {', '.join(names)}"
             compared[name] = bootstrap(flat["base"], mixed, owner)
     return compared
@@ -76,21 +81,16 @@ def _mixtures(bank: Bank, memories: Sequence[Memory]) -> Iterator[tuple[list[str
         yield chosen, [tuned[name] for name in chosen]
 
 
-def _mixed(base: Losses, logs: Sequence[Losses], shares: Sequence[float]) -> Losses:
-    """The loss of the mixture, [n]; ``base`` and ``logs`` are log-probabilities of the true tokens."""
-    terms = [base + np.log(max(1.0 - sum(shares), 1e-12))]
-    terms += [log + np.log(share) for log, share in zip(logs, shares, strict=True) if share > 0]
-    mixed: Losses = -np.logaddexp.reduce(np.stack(terms), axis=0)
-    return mixed
-
-
 def _places(rows: HeldOutRows, documents: Sequence[Scorable], prefix: int) -> npt.NDArray[np.int64]:
     """The row of each scored token, -1 where it is none: int64 [tokens]."""
-    names = np.asarray(rows.table["document"].to_pylist())
+    owner = pc.index_in(rows.table["document"], pa.array([one.id for one in documents], rows.table["document"].type))
+    owner = pc.fill_null(owner, -1).to_numpy()
+    order = np.argsort(owner, kind="stable")
+    bounds = np.searchsorted(owner[order], np.arange(len(documents) + 1))
     position = rows.table["position"].to_numpy().astype(np.int64)
     parts = []
-    for one in documents:
-        own = np.flatnonzero(names == one.id)
+    for number, one in enumerate(documents):
+        own = order[bounds[number] : bounds[number + 1]]
         place = np.full(len(one.tokens), -1, np.int64)
         place[position[own]] = own
         parts.append(place[prefix:])

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -29,7 +28,6 @@ from mnemic.facts import mapping
 from mnemic.ids import hash_parts
 from mnemic.memories.blocks import NAME
 from mnemic.quoting import one_of, quoted
-from mnemic.release import releases
 from mnemic.schema import BLOCKS, MEMORIES, METRICS
 from operators.blocks.operator import TrainBlocks
 from operators.blocks.plan import BlockJob
@@ -41,6 +39,7 @@ from pipelines.identity import Record
 from pipelines.steps.block_jobs import EpochToTrain, block_rows, close_runners, runner_of
 from pipelines.steps.block_texts import SESSIONS, TRAINING, BlockPlan, BlockTexts
 from pipelines.steps.contracts import Context, RecordedStep, Status
+from pipelines.steps.memory_rows import checkpoint_row, curve_rows, drop, forget_versions
 from pipelines.steps.owners import owned_rows
 
 _SCHEMAS = {"blocks": BLOCKS, "memories": MEMORIES, "metrics": METRICS}
@@ -152,15 +151,15 @@ class BlocksStep(RecordedStep):
         A curve is committed before its checkpoint, so a kill between the two leaves points that the epoch makes again.
         """
         store, current = context.store, one_of("state", [*states.values(), record.state])
-        _drop(context, store, "blocks", f"NOT ({current})")
-        _drop(context, store, "memories", f"{self._mine(store['memories'].require())} AND NOT ({current})")
-        _drop(context, store, "metrics", f"memory = '{self.memory}' AND NOT ({current})")
+        drop(context, "blocks", f"NOT ({current})")
+        drop(context, "memories", f"{self._mine(store['memories'].require())} AND NOT ({current})")
+        drop(context, "metrics", f"memory = '{self.memory}' AND NOT ({current})")
         trained = self._trained(store)
         for job, state in states.items():
             if job not in trained:
                 epochs = self._epochs(store, state)
                 where = f"memory = '{self.memory}' AND state = {quoted(state)} AND epoch > {epochs}"
-                _drop(context, store, "metrics", where)
+                drop(context, "metrics", where)
 
     def _trained(self, store: Store) -> set[str]:
         """The jobs whose blocks are there, of the states that stand."""
@@ -204,7 +203,7 @@ class BlocksStep(RecordedStep):
             if fragments:
                 context.commit(partial(append, store[name], fragments, properties))
         before = "" if one.blocks else f" AND epoch < {one.epoch}"
-        _drop(context, store, "memories", f"NOT final AND state = {quoted(one.state)}{before}")
+        drop(context, "memories", f"NOT final AND state = {quoted(one.state)}{before}")
 
     def _worker(
         self, context: Context, versions: Mapping[str, int]
@@ -236,47 +235,27 @@ class BlocksStep(RecordedStep):
         return tuple(write_rows(dataset.uri, table, _SCHEMAS[name], dataset.storage_options))
 
     def _curve(self, item: EpochToTrain, checkpoint: Checkpoint) -> list[dict[str, Any]]:
-        return [
-            {
-                "memory": self.memory,
-                "state": item.state,
-                "epoch": checkpoint.epoch,
-                "step": point.step,
-                "rows": point.rows,
-                "metric": f"{point.metric}/{item.job.name}",
-                "value": point.value,
-            }
-            for point in checkpoint.curve
-        ]
+        return curve_rows(self.memory, item.state, checkpoint, item.job.name)
 
     def _checkpoint(self, item: EpochToTrain, checkpoint: Checkpoint) -> dict[str, Any]:
+        own = checkpoint_row(self.memory, self.memory, self.record, item.state, checkpoint, checkpoint.state)
         return {
+            **own,
             "id": hash_parts("checkpoint", item.state, self.memory, item.job.name, checkpoint.epoch),
-            "name": self.memory,
-            "kind": self.memory,
-            "record": json.dumps(self.record.as_json(), sort_keys=True),
-            "state": item.state,
-            "epoch": checkpoint.epoch,
-            "final": False,
             "config": json.dumps({"job": item.job.name}),
-            "lock": "{}",
-            "metrics": json.dumps(checkpoint.metrics, sort_keys=True),
-            "weights": checkpoint.state,
         }
 
     def _finish(self, context: Context, record: Record, plan: BlockPlan, states: Mapping[str, str]) -> None:
         """Write the memory, once all its blocks are there: by its row the step is done, so it comes last."""
         memories, store = context.store["memories"], context.store
         mine = self._mine(memories.require())
-        _drop(context, store, "memories", f"{mine} AND state <> {quoted(record.state)}")
+        drop(context, "memories", f"{mine} AND state <> {quoted(record.state)}")
         if (store["blocks"].require().record or {}).get("state") != record.state:
             context.commit(lambda: store["blocks"].annotate(record.as_json()))
         if not memories.require().count(f"{mine} AND final"):
             row = self._memory(context, record, plan)
             context.commit(lambda: append_rows(memories, row, MEMORIES, context.properties(record)))
-        pinned = {release.name: release.versions for release in releases(store)}
-        memories.retag({name: versions["memories"] for name, versions in pinned.items() if "memories" in versions})
-        memories.forget_before(timedelta(0))
+        forget_versions(store)
 
     def _memory(self, context: Context, record: Record, plan: BlockPlan) -> pa.Table:
         """The final row, whose lock a worker reads off the model."""
@@ -334,9 +313,9 @@ class BlocksStep(RecordedStep):
         store = context.store
         memories = store["memories"].snapshot()
         if memories is not None:
-            _drop(context, store, "memories", self._mine(memories))
-        _drop(context, store, "blocks", "true")
-        _drop(context, store, "metrics", f"memory = '{self.memory}'")
+            drop(context, "memories", self._mine(memories))
+        drop(context, "blocks", "true")
+        drop(context, "metrics", f"memory = '{self.memory}'")
 
 
 def _state(memories: Snapshot, item: EpochToTrain) -> bytes:
@@ -344,10 +323,3 @@ def _state(memories: Snapshot, item: EpochToTrain) -> bytes:
     where = f"NOT final AND state = {quoted(item.state)} AND epoch = {item.epochs}"
     state: bytes = memories.table(["weights"], where)["weights"][0].as_py()
     return state
-
-
-def _drop(context: Context, store: Store, name: str, where: str) -> None:
-    dataset = store[name]
-    there = dataset.snapshot()
-    if there is not None and there.count(where):
-        context.commit(lambda: dataset.delete(where))

@@ -6,7 +6,7 @@ All of it is read from what the release pins, so a kill while the new table is w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mnemic.dataset import Snapshot, Store
 from mnemic.facts import mapping
@@ -52,7 +52,8 @@ class LearntSlots:
         from mnemic.slots.rows import unpacked
         from operators.slots.continual import Learnt, SlotUse
 
-        row = _row(store["memories"].require(self.versions["memories"]), f"id = {quoted(self.memory)}")
+        memories = store["memories"].require(self.versions["memories"])
+        row = memories.table(["config", "metrics", "weights"], f"id = {quoted(self.memory)}").to_pylist()[0]
         layout = SlotLayout.of_config(mapping(row["config"], "The config of the slots"), "slots")
         table = store["slots"].require(self.versions["slots"]).table(["slot", "uses", "sequences", "value"])
         slots = torch.from_numpy(table["slot"].to_numpy().copy())
@@ -75,21 +76,16 @@ def learnt_before(step: Trains, store: Store, documents: Snapshot) -> LearntSlot
         if len(versions) < len(_PINNED):
             continue
         memories = store["memories"].require(versions["memories"])
-        rows = memories.table(["id"], f"{step.mine(memories)} AND final")["id"].to_pylist()
+        rows = memories.table(["id", "record"], f"{step.mine(memories)} AND final").to_pylist()
         if not rows:
             continue
-        stored = mapping(_row(memories, f"id = {quoted(rows[-1])}")["record"], "The record of the slots")
+        stored = mapping(rows[-1]["record"], "The record of the slots")
         earlier = store["documents"].require(versions["documents"])
         if step.record.changes_from(stored) or stored["corpus"] != step.with_corpus(earlier).corpus:
             return None
-        return LearntSlots(versions, rows[-1]) if _ids(earlier) < _ids(documents) else None
+        return LearntSlots(versions, rows[-1]["id"]) if _ids(earlier) < _ids(documents) else None
     return None
 
 
 def _ids(documents: Snapshot) -> frozenset[str]:
     return frozenset(documents.table(["id"], TRAINING)["id"].to_pylist())
-
-
-def _row(memories: Snapshot, where: str) -> dict[str, Any]:
-    row: dict[str, Any] = memories.table(["config", "metrics", "record", "weights"], where).to_pylist()[0]
-    return row

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +23,7 @@ from mnemic.facts import mapping
 from mnemic.ids import hash_parts
 from mnemic.languagemodel.windows import encode
 from mnemic.memories.slots import NAME
-from mnemic.release import releases
 from mnemic.schema import MEMORIES, METRICS
-from mnemic.slots.datasets import slots as slots_of
 from operators.blocks.packing import PackedSequences, packed
 from operators.contracts import Progress
 from operators.slots.operator import TrainSlots
@@ -38,6 +35,7 @@ from pipelines.identity import Record
 from pipelines.steps.block_texts import TRAINING
 from pipelines.steps.contracts import Context, RecordedStep, Status
 from pipelines.steps.learnt_slots import LearntSlots, learnt_before
+from pipelines.steps.memory_rows import checkpoint_row, curve_rows, drop, forget_versions
 from pipelines.steps.owners import owned_rows
 
 if TYPE_CHECKING:
@@ -138,11 +136,11 @@ class SlotsStep(RecordedStep):
         store = context.store
         memories = store["memories"].require()
         mine = self.mine(memories)
-        _drop(context, "memories", f"{mine} AND state <> '{record.state}'")
+        drop(context, "memories", f"{mine} AND state <> '{record.state}'")
         beyond = ""
         if not store["memories"].require().count(f"{mine} AND final"):
             beyond = f" OR epoch > {self._epochs(store['memories'].require())}"
-        _drop(context, "metrics", f"memory = '{self.memory}' AND (state <> '{record.state}'{beyond})")
+        drop(context, "metrics", f"memory = '{self.memory}' AND (state <> '{record.state}'{beyond})")
 
     def _commit(self, context: Context, record: Record, one: WrittenEpoch) -> None:
         """Commit an epoch, then drop the checkpoint before it; of the last one the table first, whole."""
@@ -155,7 +153,7 @@ class SlotsStep(RecordedStep):
             context.tally.rows += one.rows
         context.commit(lambda: append(store["memories"], one.memory, properties))
         mine = self.mine(store["memories"].require())
-        _drop(context, "memories", f"{mine} AND NOT final AND epoch < {one.epoch}")
+        drop(context, "memories", f"{mine} AND NOT final AND epoch < {one.epoch}")
 
     def _worker(
         self, context: Context, record: Record, version: int, learnt: LearntSlots | None
@@ -205,18 +203,7 @@ class SlotsStep(RecordedStep):
 
     def _write_epoch(self, store: Store, record: Record, checkpoint: Checkpoint) -> WrittenEpoch:
         faults.reach(self.name, "before-write")
-        points = [
-            {
-                "memory": self.memory,
-                "state": record.state,
-                "epoch": checkpoint.epoch,
-                "step": point.step,
-                "rows": point.rows,
-                "metric": point.metric,
-                "value": point.value,
-            }
-            for point in checkpoint.curve
-        ]
+        points = curve_rows(self.memory, record.state, checkpoint)
         curve = _written(store, "metrics", pa.Table.from_pylist(points, schema=METRICS), METRICS)
         row = self._row(record, checkpoint, checkpoint.state)
         memory = _written(store, "memories", pa.Table.from_pylist([row], schema=MEMORIES), MEMORIES)
@@ -238,7 +225,7 @@ class SlotsStep(RecordedStep):
         from operators.train.checkpoint import memory_tensors
 
         layout, own = training.memory.config, memory_tensors(checkpoint.state)
-        form = slots_of(layout.numbers, int(layout.type == "float16"))
+        form = layout.schema
         slots = own["slots"]
         counts = [column.numpy() for column in (slots, use.uses[slots], use.sequences[slots])]
         table = pa.Table.from_arrays([*map(pa.array, counts), packed_values(own["values"], layout)], schema=form)
@@ -259,35 +246,19 @@ class SlotsStep(RecordedStep):
         return WrittenEpoch(checkpoint.epoch, (), memory, rows, form, len(table))
 
     def _row(self, record: Record, checkpoint: Checkpoint, weights: bytes) -> dict[str, Any]:
-        return {
-            "id": hash_parts("checkpoint", record.state, self.memory, checkpoint.epoch),
-            "name": self.memory,
-            "kind": self.memory,
-            "record": json.dumps(record.as_json(), sort_keys=True),
-            "state": record.state,
-            "epoch": checkpoint.epoch,
-            "final": False,
-            "config": "{}",
-            "lock": "{}",
-            "metrics": json.dumps(checkpoint.metrics, sort_keys=True),
-            "weights": weights,
-        }
+        return checkpoint_row(self.memory, self.memory, record, record.state, checkpoint, weights)
 
     def _forget_checkpoints(self, context: Context) -> None:
-        """Delete them, and drop the versions that hold their bytes. Releases keep their own, by their tags."""
-        memories = context.store["memories"]
-        _drop(context, "memories", f"{self.mine(memories.require())} AND NOT final")
-        pinned = {release.name: release.versions for release in releases(context.store)}
-        memories.retag({name: versions["memories"] for name, versions in pinned.items() if "memories" in versions})
-        memories.forget_before(timedelta(0))
+        drop(context, "memories", f"{self.mine(context.store['memories'].require())} AND NOT final")
+        forget_versions(context.store)
 
     def forget(self, context: Context) -> None:
         """Delete the memory, its slots and its curves; the memory first, for by its row the step is done."""
         memories = context.store["memories"].snapshot()
         if memories is not None:
-            _drop(context, "memories", self.mine(memories))
-        _drop(context, "slots", "true")
-        _drop(context, "metrics", f"memory = '{self.memory}'")
+            drop(context, "memories", self.mine(memories))
+        drop(context, "slots", "true")
+        drop(context, "metrics", f"memory = '{self.memory}'")
 
 
 def training_sequences(
@@ -306,10 +277,3 @@ def training_sequences(
 def _written(store: Store, name: str, table: pa.Table, form: pa.Schema) -> tuple[WrittenFragment, ...]:
     dataset = store[name]
     return tuple(write_rows(dataset.uri, table, form, dataset.storage_options))
-
-
-def _drop(context: Context, name: str, where: str) -> None:
-    dataset = context.store[name]
-    there = dataset.snapshot()
-    if there is not None and there.count(where):
-        context.commit(lambda: dataset.delete(where))

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -20,13 +19,12 @@ import pyarrow as pa
 
 from mnemic import languagemodel
 from mnemic.catalogue import CATALOGUE
-from mnemic.dataset import Dataset, Snapshot, Store
+from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.write import WrittenFragment, append, write_rows
 from mnemic.facts import mapping
 from mnemic.hardware import default_device
 from mnemic.ids import hash_parts
 from mnemic.mixture import WEIGHT_WITHOUT_VALIDATION
-from mnemic.release import releases
 from mnemic.schema import MEMORIES, METRICS
 from mnemic.splits import STORE, VALIDATION
 from operators.contracts import ProcessRank, Progress
@@ -37,6 +35,7 @@ from pipelines.corpus_reader import corpus_digest
 from pipelines.engine import ResultStream
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context, RecordedStep, Status
+from pipelines.steps.memory_rows import checkpoint_row, curve_rows, drop, forget_versions
 from pipelines.steps.owners import owned_rows
 
 CHECKPOINTS_KEPT = 2
@@ -145,21 +144,19 @@ class TrainStep(RecordedStep):
             there = dataset.snapshot()
             if there is None or there.schema.names != schema.names:
                 context.commit(partial(dataset.create, schema, {}, context.properties(record)))
-        memories, metrics = (context.store[name] for name in schemas)
+        memories = context.store["memories"]
         mine = self._mine(memories.require())
-        _drop(context, memories, f"{mine} AND state <> '{record.state}'")
+        drop(context, "memories", f"{mine} AND state <> '{record.state}'")
         last = self._last_epoch(memories.require()) if not memories.require().count(f"{mine} AND final") else None
         beyond = "" if last is None else f" OR epoch > {last}"
-        _drop(context, metrics, f"memory = '{self.memory}' AND (state <> '{record.state}'{beyond})")
+        drop(context, "metrics", f"memory = '{self.memory}' AND (state <> '{record.state}'{beyond})")
 
     def forget(self, context: Context) -> None:
         """Delete the memory and its curves."""
-        memories, metrics = (context.store[name] for name in self.datasets)
-        trained, drawn = memories.snapshot(), metrics.snapshot()
-        if drawn is not None:
-            _drop(context, metrics, f"memory = '{self.memory}'")
-        if trained is not None:
-            _drop(context, memories, self._mine(trained))
+        drop(context, "metrics", f"memory = '{self.memory}'")
+        memories = context.store["memories"].snapshot()
+        if memories is not None:
+            drop(context, "memories", self._mine(memories))
 
     def _results(self, context: Context, record: Record, version: int) -> ResultStream[Trained]:
         worker, processes = self._worker(context, record, version), self.operator.processes
@@ -217,19 +214,7 @@ class TrainStep(RecordedStep):
         self, store: Store, row: dict[str, Any], checkpoint: Checkpoint | None, record: Record, count: int
     ) -> Trained:
         faults.reach(self.name, "before-write")
-        points = [
-            {
-                "memory": self.memory,
-                "state": record.state,
-                "epoch": checkpoint.epoch,
-                "step": point.step,
-                "rows": point.rows,
-                "metric": point.metric,
-                "value": point.value,
-            }
-            for point in (checkpoint.curve if checkpoint else ())
-            if checkpoint is not None
-        ]
+        points = curve_rows(self.memory, record.state, checkpoint) if checkpoint else []
         memories, metrics = (store[name] for name in self.datasets)
         table, curve = pa.Table.from_pylist([row], schema=MEMORIES), pa.Table.from_pylist(points, schema=METRICS)
         fragments = write_rows(memories.uri, table, MEMORIES, memories.storage_options)
@@ -238,28 +223,12 @@ class TrainStep(RecordedStep):
         return Trained(tuple(fragments), tuple(drawn), row["epoch"], count)
 
     def _row(self, record: Record, checkpoint: Checkpoint, weights: bytes) -> dict[str, Any]:
-        metrics = {"weight": WEIGHT_WITHOUT_VALIDATION, **checkpoint.metrics}
-        return {
-            "id": hash_parts("checkpoint", record.state, self.memory, checkpoint.epoch),
-            "name": self.memory,
-            "kind": self.kind,
-            "record": json.dumps(record.as_json(), sort_keys=True),
-            "state": record.state,
-            "epoch": checkpoint.epoch,
-            "final": False,
-            "config": "{}",
-            "lock": "{}",
-            "metrics": json.dumps(metrics, sort_keys=True),
-            "weights": weights,
-        }
+        weighed = replace(checkpoint, metrics={"weight": WEIGHT_WITHOUT_VALIDATION, **checkpoint.metrics})
+        return checkpoint_row(self.memory, self.kind, record, record.state, weighed, weights)
 
     def _forget_checkpoints(self, store: Store) -> None:
-        """Delete them, and drop the versions that hold their bytes. Releases keep their own, by their tags."""
-        memories = store["memories"]
-        memories.delete(f"{self._mine(memories.require())} AND NOT final")
-        pinned = {release.name: release.versions for release in releases(store)}
-        memories.retag({name: versions["memories"] for name, versions in pinned.items() if "memories" in versions})
-        memories.forget_before(timedelta(0))
+        store["memories"].delete(f"{self._mine(store['memories'].require())} AND NOT final")
+        forget_versions(store)
 
     def _last_epoch(self, memories: Snapshot) -> int:
         epochs = memories.table(["epoch"], f"{self._mine(memories)} AND NOT final")["epoch"].to_pylist()
@@ -290,8 +259,3 @@ def _better(one: Checkpoint, other: Checkpoint) -> bool:
     """Whether validation says that the earlier ``one`` is at least as good as ``other``; without it, no."""
     scores = [checkpoint.metrics.get("validation_perplexity") for checkpoint in (one, other)]
     return scores[0] is not None and scores[1] is not None and scores[0] <= scores[1]
-
-
-def _drop(context: Context, dataset: Dataset, where: str) -> None:
-    if dataset.require().count(where):
-        context.commit(lambda: dataset.delete(where))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mnemic.errors import StepError
-from mnemic.mixture import best_shares, best_weight, mixture_nll, perplexity
+from mnemic.mixture import best_shares, best_weight, mixture_nll, perplexity, shares_nll
 
 
 def test_shares_are_those_by_which_the_tokens_were_drawn() -> None:
@@ -40,6 +40,14 @@ def test_of_one_memory_they_are_the_best_weight() -> None:
     grid, on_grid = best_weight(base, memory)
     assert abs(weight - grid) <= 0.05 and score <= on_grid
     assert score == pytest.approx(perplexity(mixture_nll(base, memory, weight)), rel=1e-6)
+
+
+def test_the_loss_of_shares_is_that_of_probabilities_and_of_one_memory_that_of_its_weight() -> None:
+    draw = np.random.default_rng(3)
+    logs, shares = np.log(draw.beta(0.5, 1.0, size=(4, 300)).clip(1e-9)), [0.4, 0.0, 0.35, 0.25]
+    logs[2, ::5] = -np.inf
+    np.testing.assert_allclose(shares_nll([*logs], shares), -np.log(np.exp(logs.T) @ shares), rtol=1e-12)
+    np.testing.assert_allclose(shares_nll(logs[:2], [0.7, 0.3]), mixture_nll(logs[0], logs[1], 0.3), rtol=1e-12)
 
 
 def test_a_memory_that_says_nothing_has_no_share_and_what_only_the_base_knows_keeps_one() -> None:

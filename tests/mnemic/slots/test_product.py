@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnemic.slots.ngrams import NO_TOKEN, addresses, canonical_ids, sizes
+from mnemic.attach.trail import NO_TOKEN
+from mnemic.slots.ngrams import addresses, canonical_ids, sizes
 from mnemic.slots.product import best_pairs, candidates
 
 

@@ -8,8 +8,8 @@ import torch
 from test_slot_training import loaded, opened, settings, text  # noqa: F401 - a fixture of pytest
 
 from mnemic.slots.layout import LAYOUTS, NGRAMS
+from operators.blocks.sequences import mean_loss
 from operators.slots.continual import SlotUse, fired_more, ranks, slot_use, train_rows_alone
-from operators.slots.training import mean_loss
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

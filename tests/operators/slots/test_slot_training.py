@@ -8,16 +8,17 @@ import torch
 from tiny_models import save_tiny_model
 
 from mnemic import languagemodel
+from mnemic.attach.trail import NO_TOKEN
 from mnemic.slots.finders import usage
 from mnemic.slots.layout import EXPERTS, LAYOUTS, NGRAMS, PRODUCT_KEYS
-from mnemic.slots.ngrams import NO_TOKEN
 from operators.blocks.frozen import FrozenModel
 from operators.blocks.packing import packed
+from operators.blocks.sequences import mean_loss
 from operators.slots.operator import TrainSlots
 from operators.slots.row_adam import BETAS, EPSILON, RowAdam
 from operators.slots.student import contexts_of
 from operators.slots.table import TrainedTable
-from operators.slots.training import PATH, SlotTraining, layout_of, mean_loss
+from operators.slots.training import PATH, SlotTraining, layout_of
 from operators.train.group import SingleProcess
 from operators.train.loop import make_optimisers, training_step
 
@@ -75,9 +76,8 @@ def test_slots_learn_their_text_and_say_how_they_are_used(loaded, layout):
         assert abs(training.rounding_loss(states)) < 0.05
     assert last.metrics["train_loss"] < checkpoints[0].metrics["train_loss"] - 0.3
     assert 0 < last.metrics["slot_usage"] <= 1 and 0 < last.metrics["top_slot_share"] < 1
-    fired = len(training.memory.config.layers) * training.memory.config.fired
     assert last.metrics["fetched_parameters"] < last.metrics["parameters"]
-    assert last.metrics["training_flops"] > 0 and fired
+    assert last.metrics["training_flops"] > 0
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
