@@ -78,10 +78,11 @@ class HeldOutCollections:
 
     def rule(self) -> Callable[[str], bool]:
         """The rule for the names that were met; `guess` itself where that is right."""
-        if len(self._names) < self._fewest:
-            return lambda name: False
         least, name_of_least = self._least
-        return self.guess if least < self._share else lambda name: name == name_of_least
+        few = len(self._names) < self._fewest
+        if few == (least < self._share):  # it held some out that are too few, or none of many
+            return lambda name: not few and name == name_of_least
+        return self.guess
 
     def _draw(self, name: str) -> float:
         if name not in self._draws:

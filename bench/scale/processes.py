@@ -1,4 +1,7 @@
-"""What psutil does not say of a process: its peak of memory since a moment, as the kernel's /proc has it (Linux)."""
+"""CPU time of a process and the workers that it started, and its peak of memory since a moment.
+
+psutil does not say the peak; the kernel's /proc has it (Linux).
+"""
 
 from __future__ import annotations
 

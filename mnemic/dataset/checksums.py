@@ -20,7 +20,7 @@ THREADS = 4
 """Files that are read at a time: one thread hashes 830 MB/s, and an object store answers several requests at once."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Checksum:
     """The bytes of a file and their blake2b; ``release`` is the release that wrote them down."""
 
@@ -35,7 +35,8 @@ def checksums(store: Store) -> dict[str, Checksum]:
     if snapshot is None:
         return {}
     check_schema("checksums", snapshot.schema, snapshot.uri)
-    columns = (snapshot.table(CHECKSUMS.names)[name].to_pylist() for name in CHECKSUMS.names)
+    table = snapshot.table(CHECKSUMS.names)
+    columns = (table[name].to_pylist() for name in CHECKSUMS.names)
     return {path: Checksum(size, value, release) for path, size, value, release in zip(*columns, strict=True)}
 
 

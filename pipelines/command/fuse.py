@@ -5,16 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 
-from mnemic.bank import open_bank
 from mnemic.difference.banks import opened
 from mnemic.terminal import say
 from pipelines.command.plan import shown as shown_plan
 from pipelines.engine import ENGINES, choose_engine
 from pipelines.evaluate.fusion import shown
-from pipelines.fuse import common_memories, fused_recipe, measured
+from pipelines.fuse import common_memories, fuse, fused_recipe
 from pipelines.plan import plan
 from pipelines.progress import TerminalLines
-from pipelines.run import build
 
 SUMMARY = "trains one memory on the documents of several banks, and compares it with theirs"
 
@@ -38,17 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    names = common_memories([opened(bank) for bank in arguments.banks], arguments.memory)
-    recipe = fused_recipe(arguments.banks, arguments.into)
+    banks, into, memories = arguments.banks, arguments.into, arguments.memory
     if arguments.dry_run:
-        say(shown_plan(plan(recipe, device=arguments.device)))
+        common_memories([opened(bank) for bank in banks], memories)
+        say(shown_plan(plan(fused_recipe(banks, into), device=arguments.device)))
         return 0
     sinks = [] if arguments.json else [TerminalLines()]
-    result = build(recipe, engine=choose_engine(arguments.engine), device=arguments.device, sinks=sinks)
-    union = open_bank(result.bank)
-    memories = [measured(union, arguments.banks, name) for name in names]
+    engine = choose_engine(arguments.engine)
+    fusion = fuse(banks, into, memories, engine=engine, device=arguments.device, sinks=sinks)
+    bank = fusion.result.bank
     if arguments.json:
-        say(json.dumps({"bank": union.path, "memories": [one.as_json() for one in memories]}))
+        say(json.dumps({"bank": bank, "memories": [one.as_json() for one in fusion.memories]}))
     else:
-        say("\n".join(shown(one, union.path) for one in memories))
+        say("\n".join(shown(one, bank) for one in fusion.memories))
     return 0

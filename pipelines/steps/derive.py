@@ -170,7 +170,8 @@ class DeriveStep:
             computed += outcome.inputs
             context.emit("fragment", fragment=outcome.fragment, done=outcome.rows, seconds=outcome.seconds)
 
-        everything = len(missing) == len(inputs) and type(self)._inputs is DeriveStep._inputs
+        own = type(self)._inputs is DeriveStep._inputs  # else a fragment may hold keys that are no inputs
+        everything = own and len(missing) == len(inputs)
         work = self._work(origin, missing, everything)
         job = context.job(self._worker(context, origin.version, dataset), self.operator.resources, self._item_in_words)
         total = len(missing)

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mnemic.conditions import Conditions, Where
 from mnemic.dataset import Snapshot, Store
 from mnemic.errors import QueryError
 from mnemic.quoting import one_of
 from mnemic.release import Release, releases
+from pipelines.keyset import KeySet
 
 COLUMNS = ("id", "content", "source", "locator", "item")
 
@@ -82,19 +84,42 @@ def _once(tables: list[pa.Table]) -> pa.Table:
 
 def _whole_ids(snapshots: list[Snapshot], ids: Sequence[str], root: str) -> list[str]:
     """The ids that ``ids`` are, or are the beginnings of."""
-    columns = [snapshot.table(["id"])["id"].unique() for snapshot in snapshots]
-    every = pa.chunked_array(columns, pa.string()).unique().sort()
     names = []
+    every = sorted(_beginning_with([one for one in ids if _is_id(one)], snapshots))
     for one in ids:
-        if not isinstance(one, str) or not re.fullmatch("[0-9a-f]{4,64}", one):
+        if not _is_id(one):
             raise QueryError(
                 f"{str(one)[:60]!r} is no id of a document. Ids are hexadecimal; `mnemic export {root} documents` and "
                 "`mnemic search --json` show them."
             )
-        place = bisect.bisect_left(every, one, key=pa.StringScalar.as_py)
-        matches = [name for name in every[place : place + 2].to_pylist() if name.startswith(one)]
+        place = bisect.bisect_left(every, one)
+        matches = [name for name in every[place : place + 2] if name.startswith(one)]
         if len(matches) != 1:
             fault = "Several documents have ids that begin" if matches else "No document has an id that begins"
             raise QueryError(f"{fault} with {one} in {root}. Give more of it, or check the list of ids.")
         names.append(matches[0])
     return sorted(set(names))
+
+
+def _is_id(value: object) -> bool:
+    """Whether ``value`` is an id of a document, or long enough a beginning of one."""
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{4,64}", value) is not None
+
+
+def _beginning_with(ids: Sequence[str], snapshots: Sequence[Snapshot]) -> set[str]:
+    """The ids of documents that begin with one of ``ids``; a batch of documents is looked at at a time."""
+    by_length: dict[int, list[str]] = {}
+    for one in ids:
+        by_length.setdefault(len(one), []).append(one)
+    beginnings = {length: KeySet([_ids(pa.array(some, pa.string()))]) for length, some in by_length.items()}
+    names = set[str]()
+    for snapshot in snapshots if beginnings else ():
+        for batch in snapshot.scan(["id"], batch_size=65536):
+            for length, some in beginnings.items():
+                mine = some.has(_ids(pc.utf8_slice_codeunits(batch["id"], 0, length)))
+                names.update(batch["id"].filter(pa.array(mine)).to_pylist())
+    return names
+
+
+def _ids(column: pa.Array) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([column], ["id"])

@@ -128,6 +128,15 @@ def test_split_is_that_of_the_definition(
     assert any(part.endswith("collection") for part in split_of.values()) == (collections >= 5)
 
 
+@pytest.mark.parametrize("names", [(), ("b", "c"), ("a", "b")])
+def test_a_corpus_is_read_twice_only_where_the_guess_about_its_collections_is_wrong(names: tuple[str, ...]) -> None:
+    rows, passes = Rows([(i, names[int(i) % 2] if names else "", t) for i, _, t in documents_of(6, 80, 1)]), []
+    batches = rows.batches
+    rows.batches = lambda columns: passes.append(columns) or batches(columns)
+    SMALL.fit(rows, "cpu", lambda done, total: None)
+    assert len(passes) == 1 + any(unit_draw(SMALL.seed, "collection", name) < 0.2 for name in names)
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 3), st.randoms(use_true_random=False), st.integers(1, 50))
 def test_order_and_batches_do_not_matter(seed: int, random: Any, batch: int) -> None:
