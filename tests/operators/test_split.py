@@ -128,7 +128,7 @@ def test_split_is_that_of_the_definition(
     assert any(part.endswith("collection") for part in split_of.values()) == (collections >= 5)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 3), st.randoms(use_true_random=False), st.integers(1, 50))
 def test_order_and_batches_do_not_matter(seed: int, random: Any, batch: int) -> None:
     documents = documents_of(seed, 120, 8)

@@ -221,7 +221,7 @@ def sentence_or_recipe(content: str | Path | Mapping[str, Any]) -> None:
 
 
 def any_values(examples: int) -> None:
-    @settings(max_examples=examples, deadline=None, print_blob=True)
+    @settings(max_examples=examples, print_blob=True)
     @given(st.dictionaries(KEYS, VALUES, max_size=6))
     def check(content: dict[str, Any]) -> None:
         sentence_or_recipe({"name": "x", "sources": [{"kind": "folder", "path": "t"}], **content})
@@ -237,7 +237,6 @@ def any_text(path: Path, examples: int) -> None:
 
     @settings(
         max_examples=examples,
-        deadline=None,
         print_blob=True,
         suppress_health_check=[HealthCheck.function_scoped_fixture],
     )

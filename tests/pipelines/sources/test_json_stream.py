@@ -33,7 +33,7 @@ def read(data: bytes, limit: int = 10**6) -> list[Any]:
     return list(stream.elements(is_object))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     elements=st.lists(values, max_size=8),
     indent=st.sampled_from([None, 0, 3]),
