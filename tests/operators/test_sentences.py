@@ -283,6 +283,6 @@ def test_marks_of_other_scripts_end_a_sentence_and_nothing_else_does(text: str, 
 
 @pytest.mark.parametrize("hostile", ["।", "। ", "۔", "۔a", "． ", "፡", "፡፡ ", "། །", "।'", "( ।) ", "।" + " " * 1000])
 def test_marks_without_end_take_linear_time(hostile: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     split(hostile * (300_000 // len(hostile)))
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5

@@ -105,10 +105,10 @@ def test_many_stars_cost_no_more_than_a_few(tmp_path: Path) -> None:
     deep.mkdir(parents=True)
     (deep / "deep.txt").write_text("deep")
     (deep / "deep.md").write_text("deep")
-    start = time.monotonic()
+    start = time.process_time()
     for stars in ("**/" * 8, "**/d/" * 12, "*/" * 60, "**/*/" * 20):
         assert [item.locator[-8:] for item in Folder(path=f"{tmp_path}/{stars}*.md").manifest()] == ["/deep.md"], stars
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
 
 
 @settings(max_examples=200)
