@@ -1,6 +1,6 @@
 # Both commands make their own virtual environment and need nothing but Python 3.11, pip and make.
 #
-#   make demo        build the memory of this Python environment, search it, and measure it
+#   make demo        build the memory of this Python environment, measure it, search it, and write with it
 #   make test        set up and pass the tests
 #
 # TORCH        the torch to install; on another machine for example TORCH=torch==2.13.0

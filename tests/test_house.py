@@ -7,7 +7,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -211,14 +210,14 @@ def test_importing_mnemic_loads_nothing_heavy():
 
 
 def test_importing_mnemic_is_quick():
-    """The goal is half a second as a median of five warm starts; the bound leaves room for a busy machine."""
+    """The goal is half a second as a median of five warm starts; counted is the processor, whatever else runs."""
     times = []
     for _ in range(5):
-        started = time.perf_counter()
+        before = os.times()
         done = run_python("import mnemic")
-        times.append(time.perf_counter() - started)
+        times.append(sum(os.times()[2:4]) - sum(before[2:4]))
         assert done.returncode == 0, done.stderr
-    assert statistics.median(times) < 2.0
+    assert 0 < statistics.median(times) < 1.0
 
 
 def test_it_is_loaded_without_ray_and_prefect():

@@ -1,10 +1,11 @@
 """Every block of code of the pages runs: Python, commands, recipes and conversations, page by page, in their order.
 
 Each page runs in a copy of one small world (`doc_world`) with tiny models in the place of the packaged ones. A block
-without a language whose lines are no commands is a figure. What needs a cluster, a server or the network is shown only,
-and stands in `SHOWN`.
+without a language whose lines are no commands is a figure. Requests by curl are made of a server of a tiny bank. What
+needs a cluster, a server of Prefect or the network is shown only, and stands in `SHOWN`.
 """
 
+import argparse
 import io
 import json
 import os
@@ -19,11 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import yaml
 from doc_world import build_world, homes
 from scripted_server import ScriptedServer
+from served_bank import TOKENS, served
 from tiny_bank import TinyBank
 
 import mnemic
@@ -36,8 +39,11 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
-COMMANDS = {"mnemic", "pip", "make", "prefect", "export", "python"}
+COMMANDS = {"mnemic", "pip", "make", "prefect", "export", "python", "curl"}
 """First words of lines that a person types."""
+
+FIGURES = {"sources", "flows/", "read", "<passage", "#"}
+"""First words of blocks that nobody types."""
 
 SHOWN = {
     "make demo": "ten minutes",
@@ -79,9 +85,11 @@ def blocks(page: Path) -> list[Block]:
 
 
 def commands(block: Block) -> list[str]:
-    """The lines of a block without their comments; none where it is a figure."""
-    lines = [re.sub(r"\s+# .*", "", line).strip() for line in block.text.splitlines()]
-    return [line for line in lines if line] if lines[0].split(" ")[0] in COMMANDS else []
+    """The lines of a block without their comments; none where it is a figure. Others are an ``AssertionError``."""
+    lines = [re.sub(r"\s+# .*", "", line).strip() for line in block.text.replace("\\\n", "").splitlines()]
+    first = block.text.split()[0]
+    assert first in COMMANDS | FIGURES or block.language, f"`{first}` is no command and begins no figure"
+    return [line for line in lines if line] if first in COMMANDS else []
 
 
 @dataclass(frozen=True)
@@ -139,6 +147,7 @@ def place(world: DocWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.setattr(models, "_locate_in_package", located)
     monkeypatch.setenv("HOME", str(here))
     monkeypatch.setenv("MODEL_KEY", "a key")
+    monkeypatch.setenv("TOKEN", TOKENS["north"])
     monkeypatch.setenv("MNEMIC_PII_KEY", "another key, which is long enough")
     monkeypatch.setenv("MINIO_SECRET", "a secret")
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
@@ -200,10 +209,27 @@ def run(block: Block, world: DocWorld, names: dict[str, Any], place: Path) -> No
 def run_line(line: str) -> None:
     if line in SHOWN:
         return
-    command, *words = [os.path.expanduser(word) for word in shlex.split(line)]
+    command, *words = [os.path.expandvars(os.path.expanduser(word)) for word in shlex.split(line)]
+    if command == "curl":
+        return request(words)
     assert command == "mnemic", f"`{line}` is run by nobody"
     code = main(words)
     assert code == 0 or (words[0] == "diff" and code == 1), f"`{line}` ended with {code}"
+
+
+def request(words: list[str]) -> None:
+    """What curl asks with these ``words``, of a server that has what the path needs: turns, or a language model."""
+    curl = argparse.ArgumentParser()
+    curl.add_argument("address")
+    curl.add_argument("-H", action="append")
+    curl.add_argument("-d")
+    asking = curl.parse_args(words)
+    bank, tenant = ("memory/python-environment", None) if "/chat/" in asking.address else ("memory/chats", "team")
+    with served(bank, token=os.environ["TOKEN"], tenant=tenant) as server:
+        address = asking.address.replace("http://127.0.0.1:8765", server.address)
+        headers = dict(header.split(": ", 1) for header in asking.H)
+        answer = httpx.post(address, headers=headers, content=asking.d, timeout=60)
+    assert answer.status_code == 200 and ("parser" in answer.text or "data: [DONE]" in answer.text), answer.text
 
 
 def test_what_is_shown_only_is_on_a_page_and_little() -> None:
@@ -220,6 +246,8 @@ def test_a_block_that_breaks_is_told_by_page_and_line(world: DocWorld, place: Pa
         "# Page\n\n```python\nimport mnemic\n\nmnemic.open_bank('memory/nowhere')\n```\n\n```\nmnemic shwo x\n```\n"
     )
     one, other = blocks(page)
+    with pytest.raises(AssertionError, match="`wget` is no command"):
+        commands(Block(page, 1, "", "wget -r"))
     assert (one.line, one.language, commands(one), commands(other)) == (3, "python", [], ["mnemic shwo x"])
     with pytest.raises(mnemic.MnemicError, match="nowhere"):
         run(one, world, {}, place)

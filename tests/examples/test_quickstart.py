@@ -1,6 +1,6 @@
 """The notebook runs from its first cell to its last: with tiny models, and with the packaged ones where marked slow.
 
-Cells are run as a kernel runs them, one namespace for all, and what the last line of one comes to is its output.
+Cells run as statements of the interactive interpreter: one namespace for all, and an output is what it would display.
 """
 
 import ast
@@ -9,6 +9,7 @@ import io
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from tiny_encoder import save_tiny_encoder
@@ -24,17 +25,14 @@ def cells() -> list[dict[str, Any]]:
 
 
 def run(sources: list[str]) -> list[tuple[str, Any]]:
-    """(what was printed, value of the last line) of each cell."""
+    """(what was printed, value of the last expression) of each cell."""
     names: dict[str, Any] = {"__name__": "__main__"}
     outputs = []
     for number, source in enumerate(sources):
-        tree, value, printed = ast.parse(source), None, io.StringIO()
-        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
-        with contextlib.redirect_stdout(printed):
-            exec(compile(tree, f"cell {number}", "exec"), names)
-            if isinstance(last, ast.Expr):
-                value = eval(compile(ast.Expression(last.value), f"cell {number}", "eval"), names)
-        outputs.append((printed.getvalue(), value))
+        printed, values = io.StringIO(), [None]
+        with contextlib.redirect_stdout(printed), patch("sys.displayhook", values.append):
+            exec(compile(ast.Interactive(ast.parse(source).body), f"cell {number}", "single"), names)
+        outputs.append((printed.getvalue(), values[-1]))
     return outputs
 
 

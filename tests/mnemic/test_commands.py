@@ -1,10 +1,10 @@
 """The command `mnemic`: what it lists, what it refuses, and how fast it starts."""
 
 import io
+import os
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -173,7 +173,7 @@ def test_the_doctor_lists_what_joined(offered, capsys):
 
 
 def test_help_starts_at_once_and_imports_nothing_heavy():
-    """The goal is 0.3 s as a median of five warm starts; the bound leaves room for a busy machine."""
+    """The goal is 0.3 s as a median of five warm starts; counted is the processor, whatever else runs."""
     heavy = "{'torch', 'lance', 'pyarrow', 'numpy', 'yaml', 'pydantic'}"
     code = (
         "import sys; from mnemic.command import main; main([]); "
@@ -181,11 +181,11 @@ def test_help_starts_at_once_and_imports_nothing_heavy():
     )
     times = []
     for _ in range(5):
-        started = time.perf_counter()
+        before = os.times()
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-        times.append(time.perf_counter() - started)
+        times.append(sum(os.times()[2:4]) - sum(before[2:4]))
         assert done.stderr.strip() == "[]"
-    assert statistics.median(times) < 1.0
+    assert 0 < statistics.median(times) < 1.0
 
 
 def test_a_build_says_at_a_terminal_that_it_starts_before_anything_is_imported(monkeypatch):

@@ -86,7 +86,7 @@ def test_a_vector_is_bit_equal_whatever_it_is_encoded_with(
     together = encoder.encode(TEXTS)
 
     @given(st.lists(st.integers(0, len(TEXTS) - 1), min_size=1, max_size=30))
-    @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
     def check(chosen: list[int]) -> None:
         np.testing.assert_array_equal(encoder.encode([TEXTS[i] for i in chosen]), together[chosen])
 

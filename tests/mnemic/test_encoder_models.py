@@ -89,7 +89,7 @@ def test_bits_do_not_depend_on_the_neighbours(folders: dict[str, Path], kind: st
     together = encoder.encode(TEXTS)
 
     @given(st.lists(st.integers(0, len(TEXTS) - 1), min_size=1, max_size=20))
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     def check(chosen: list[int]) -> None:
         np.testing.assert_array_equal(encoder.encode([TEXTS[i] for i in chosen]), together[chosen])
 

@@ -59,7 +59,7 @@ def test_a_question_has_the_same_bits_alone_and_among_others(folder: Path) -> No
     together = encoder.encode_queries(QUESTIONS)
 
     @given(st.lists(st.integers(0, len(QUESTIONS) - 1), min_size=1, max_size=6))
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     def check(chosen: list[int]) -> None:
         np.testing.assert_array_equal(encoder.encode_queries([QUESTIONS[i] for i in chosen]), together[chosen])
 

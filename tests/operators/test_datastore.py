@@ -51,7 +51,7 @@ def documents(texts: list[str]) -> pa.RecordBatch:
 TEXTS = [SENTENCES[0], "x", " ".join(SENTENCES), "ab", SENTENCES[4], "", SENTENCES[2] * 3]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, 3000), st.integers(2, 512), st.data())
 def test_every_token_but_the_first_is_scored_once_with_its_context(
     tokens: int, window: int, data: st.DataObject
@@ -119,7 +119,7 @@ def check_batches(worker: BatchFunction, expected: list[Any], order: list[int], 
     assert sorted(rows, key=lambda row: (row["document"], row["position"])) == expected
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.permutations(range(len(TEXTS))), st.integers(1, len(TEXTS)))
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_row_is_bit_equal_in_any_batch(address: str, dtype: str, order: list[int], size: int) -> None:
@@ -142,7 +142,7 @@ def _worker(address: str, dtype: str) -> tuple[BatchFunction, list[Any]]:
     return worker, rows
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(1, 700), st.sampled_from([None, 5.0]), st.integers(0, 99))
 def test_blocked_label_log_probs_are_log_softmax(rows: int, softcap: float | None, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -50,7 +50,7 @@ def texts(draw: st.DrawFn) -> str:
     return "".join(word + draw(st.sampled_from(GAPS)) for word in words)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(texts() | st.text(max_size=40), max_size=4), st.sampled_from([0.01, 0.25, 0.5, 0.75, 0.9, 1.0]))
 def test_the_share_asked_for_stays_in_order_and_unaltered(
     compressor: PerplexityCompressor, given_texts: list[str], rate: float

@@ -79,7 +79,7 @@ LEAVES = st.lists(st.tuples(st.sampled_from(SAID), st.none() | st.integers(0, 40
 
 
 @given(st.lists(LEAVES, min_size=1, max_size=4), st.integers(0, 99), st.integers(0, 4))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_order_and_any_split_by_documents_gives_the_hull(documents, seed, cut):
     batch = rows(documents)
     order = list(range(batch.num_rows))

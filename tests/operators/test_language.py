@@ -55,7 +55,7 @@ def test_plain_texts_are_told_apart():
     assert all(row["score"] > 0.8 and row["score"] + row["second"] < 1.001 for row in rows)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(max_size=60) | st.sampled_from([*TEXTS.values(), "", "\n", "1 2", "a\rb\nc\r\n", "\0 a", "x" * 5000]))
 def test_an_answer_is_the_model_s_own(model, text):
     labels, scores = model.predict(text[:CHARACTERS].replace("\n", " ").replace("\r", " "), k=2, threshold=0.0)

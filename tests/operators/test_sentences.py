@@ -95,7 +95,7 @@ def test_rules(text: str, expected: list[str]) -> None:
 
 
 @given(TEXTS, st.integers(1, 30), st.integers(0, 30))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_units_tile_everything_but_whitespace(text: str, least: int, more: int) -> None:
     ranges = Sentences(max_characters=least + more, min_characters=least).ranges(text)
     position = 0
@@ -155,7 +155,7 @@ def test_a_turn_is_a_unit_and_a_long_one_its_sentences() -> None:
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=6), st.integers(0, 6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_split_into_batches_gives_the_same_units(texts: list[str], at: int) -> None:
     worker, batch = Sentences().open("cpu"), documents(texts)
     whole = worker(batch)
@@ -189,7 +189,7 @@ def test_impossible_lengths_are_refused() -> None:
 
 
 @given(TEXTS, st.integers(2, 12), st.integers(1, 30))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_document_of_very_many_units_has_neighbours_joined(text: str, most: int, longest: int) -> None:
     unbounded = Sentences(max_characters=longest).ranges(text)
     with pytest.MonkeyPatch.context() as patch:
@@ -283,6 +283,6 @@ def test_marks_of_other_scripts_end_a_sentence_and_nothing_else_does(text: str, 
 
 @pytest.mark.parametrize("hostile", ["।", "। ", "۔", "۔a", "． ", "፡", "፡፡ ", "། །", "।'", "( ।) ", "।" + " " * 1000])
 def test_marks_without_end_take_linear_time(hostile: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     split(hostile * (300_000 // len(hostile)))
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5

@@ -137,7 +137,7 @@ def test_a_corpus_is_read_twice_only_where_the_guess_about_its_collections_is_wr
     assert len(passes) == 1 + any(unit_draw(SMALL.seed, "collection", name) < 0.2 for name in names)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 3), st.randoms(use_true_random=False), st.integers(1, 50))
 def test_order_and_batches_do_not_matter(seed: int, random: Any, batch: int) -> None:
     documents = documents_of(seed, 120, 8)

@@ -45,7 +45,7 @@ def test_tenants_never_share_a_shard():
     ]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @example([7, 3, 1])
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=80))
 def test_a_corpus_that_grows_document_by_document_has_few_shards(sizes):

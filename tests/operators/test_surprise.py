@@ -105,7 +105,7 @@ def test_a_longer_text_gets_what_the_definitions_say_of_each_of_its_windows(load
             np.testing.assert_allclose(signals[name][part.scored : part.end], of_window, atol=1e-4, rtol=1e-5)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(2, 1100), st.sampled_from([None, 5.0]), st.sampled_from([1.0, 8.0]), st.integers(0, 99))
 def test_blocks_put_together_are_the_definitions(rows: int, softcap: float | None, spread: float, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -147,7 +147,7 @@ def check_batches(worker: BatchFunction, expected: list[Any], order: list[int], 
             assert row == expected[int(unit["document"][1:])][unit["ordinal"]]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.permutations(range(len(TEXTS))), st.integers(1, len(TEXTS)), st.randoms(use_true_random=False))
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_row_is_bit_equal_in_any_batch(address: str, dtype: str, order: list[int], size: int, random: Random) -> None:

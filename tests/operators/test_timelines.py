@@ -72,7 +72,7 @@ DRAWN = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(DRAWN, st.integers(1, 8))
 def test_a_step_for_each_time_with_the_names_of_its_sentence(drawn, size):
     leaves = [leaf(number, " ".join(one), speakers, at) for number, (one, speakers, at) in enumerate(drawn)]

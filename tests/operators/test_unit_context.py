@@ -120,7 +120,7 @@ LINES = st.lists(HEADINGS | st.sampled_from(["A sentence.", "Alpha", "It is here
 
 
 @given(st.lists(st.tuples(st.sampled_from([None, "", "Alpha", "Title"]), LINES), min_size=1, max_size=4), st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_order_of_rows_and_any_split_by_documents_gives_what_the_definition_gives(documents, data):
     batch = units([(title, "\n\n".join(lines)) for title, lines in documents])
     depth = data.draw(st.integers(1, 3))

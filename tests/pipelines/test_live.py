@@ -79,10 +79,13 @@ def test_a_terminal_sees_workers_device_rejects_and_memory(monkeypatch: pytest.M
 
 def test_a_terminal_is_drawn_on_while_nothing_is_heard() -> None:
     stream = Terminal()
+    drawn: list[str] = []
     with Working("loading the model", stream):
-        time.sleep(0.9)
-    drawn = re.findall(r"loading the model  (\d\.\d) s", stream.getvalue())
-    assert len(drawn) >= 3 and drawn == sorted(drawn) and stream.getvalue().endswith("\r\x1b[2K")
+        deadline = time.monotonic() + 60.0
+        while len(drawn) < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+            drawn = re.findall(r"loading the model  (\d+\.\d) s", stream.getvalue())
+    assert len(drawn) >= 3 and drawn == sorted(drawn, key=float) and stream.getvalue().endswith("\r\x1b[2K")
     quiet = io.StringIO()
     with Working("loading the model", quiet) as doing:
         doing("questions", 1, 2)
@@ -130,16 +133,16 @@ def test_a_terminal_moves_while_this_process_cannot() -> None:
         ticker.show("[3/9] embed  starting  0.2 s")
         time.sleep(0.2)
         written = b""
-        deadline = time.monotonic() + 10.0
+        deadline = time.monotonic() + 60.0
         while written.count(b"+") < 2 and time.monotonic() < deadline:
             select.select([ours], [], [], 1.0)
             with contextlib.suppress(BlockingIOError):
                 written += os.read(ours, 4096)
         ticker.close()
     os.close(ours)
-    shown = written.decode()
-    assert re.search(r"\r\x1b\[2K\[3/9\] embed  starting  0\.2 s  \+1 s\r", shown), shown
-    assert shown.endswith("+2 s"), "seconds since this process last wrote"
+    shown = re.findall(r"\r\x1b\[2K\[3/9\] embed  starting  0\.2 s  \+(\d+) s", written.decode())
+    seconds = [int(one) for one in shown]
+    assert len(seconds) >= 2 and seconds[0] >= 1 and seconds == sorted({*seconds}), "since this process last wrote"
 
 
 def test_a_ticker_ends_with_whoever_began_it_and_waits_for_nobody() -> None:

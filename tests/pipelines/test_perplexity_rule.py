@@ -144,7 +144,7 @@ units = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(units, st.lists(st.integers(1, 7), min_size=1, max_size=5), st.randoms())
 def test_no_order_and_division_of_units_changes_a_sum(rows, sizes, draw):
     def summed(rows, sizes):

@@ -147,7 +147,7 @@ def rows(texts, start=0):
 
 
 @given(st.lists(st.text(max_size=12), max_size=40), st.lists(st.text(max_size=12), max_size=40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_hashes_are_of_the_text_alone(some, others):
     both = pa.array(some + others, pa.large_string())
     hashes = text_hashes(both)

@@ -76,7 +76,7 @@ def test_a_config_survives_json():
 PATH = st.lists(st.integers(0, 2), min_size=1, max_size=4).map(lambda parts: ".".join(map(str, parts)))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(PATH, st.sets(PATH, max_size=8), st.sets(PATH, max_size=2), st.booleans())
 def test_a_leaf_is_served_by_the_blocks_on_its_way_that_are_not_blocked(leaf, paths, blocked, fallback):
     there = paths | ({"fallback"} if fallback else set())

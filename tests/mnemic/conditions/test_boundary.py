@@ -250,9 +250,7 @@ def check_boundary(rows, sql, tenant):
     assert ids(rows, {"tenant": sql}) == {row["id"] for row in ROWS if row["tenant"] == sql}
 
 
-FAST = settings(
-    max_examples=500, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+FAST = settings(max_examples=500, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 LONG = settings(FAST, max_examples=5_000)
 
 

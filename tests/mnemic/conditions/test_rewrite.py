@@ -215,9 +215,9 @@ def nested(count: int, around: str) -> str:
     ids=["NOT", "OR", "brackets", "long OR", "long AND", "NOTs", "long IN"],
 )
 def test_long_and_deep_conditions_are_answered(rows, sql):
-    started = time.monotonic()
+    started = time.process_time()
     assert isinstance(rows.table(["id"], rewritten(sql, rows.schema, "events")), pa.Table)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize(
@@ -237,10 +237,10 @@ def test_long_and_deep_conditions_are_answered(rows, sql):
     ],
 )
 def test_conditions_that_exhaust_are_sentences_at_once(sql):
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(QueryError):
         rewritten(sql, ROWS.schema, "events")
-    assert time.monotonic() - started < 5, "the limit is a second on an idle machine"
+    assert time.process_time() - started < 5, "the limit is a second on an idle machine"
 
 
 def test_every_column_of_every_dataset_can_be_asked():

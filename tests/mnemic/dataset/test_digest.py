@@ -52,7 +52,7 @@ def digest(folder, content: list[dict], cuts: tuple[int, ...] = ()) -> str:
     return digest_dataset(CATALOGUE["documents"], dataset.require())
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.randoms(use_true_random=False), st.integers(0, 9))
 def test_order_and_fragments_do_not_show(tmp_path_factory, random, cut):
     shuffled = rows()

@@ -29,7 +29,7 @@ def call(what, tenant=None, speaker=None, time=None, key=None) -> RememberedCall
 @example("half \ud800", None, None, None)
 @example("\u200b \u200b", None, None, None)
 @example(["a", "\r\n"], "t", "s", "k")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_call_is_stored_whole_or_refused_with_a_sentence(what, tenant, speaker, key):
     try:
         stored = call(what, tenant, speaker, None, key)
@@ -112,7 +112,7 @@ def test_a_key_makes_ids_that_come_again_and_differ_between_tenants():
 
 
 @given(st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_damaged_file_is_no_call(data):
     stored = call(["I mended it.", {"text": "Good.", "speaker": "Ada"}], "team")
     damaged = bytearray(stored.as_bytes())

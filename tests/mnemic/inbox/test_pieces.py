@@ -20,7 +20,7 @@ TEXTS = st.lists(
 @example("word " * 5_000)
 @example("Ab. " * 5_000)
 @example("\n" * 5_000)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_pieces_stand_where_they_say_and_lose_nothing(text):
     pieces = list(cut(text))
     assert all(text[start : start + len(piece)] == piece for start, piece in pieces)

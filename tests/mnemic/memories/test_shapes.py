@@ -70,10 +70,10 @@ def test_the_shapes_are_those_of_the_network(memory: Any) -> None:
 def test_a_config_that_does_not_fit_is_refused_at_once(memory: Any, values: dict[str, Any]) -> None:
     own = vars(memory.config)
     fitting = {name: value for name, value in values.items() if name in own or name == "surprise"}
-    data, started = memory.to_bytes(), time.monotonic()
+    data, started = memory.to_bytes(), time.process_time()
     with pytest.raises(ModelError, match=r"damaged|no norm called"):
         type(memory).from_bytes(changed(data, lambda config: {**config, **fitting}))
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize("whole", [None, [], 5, "x", {}, {"width": 32}], ids=str)

@@ -64,7 +64,7 @@ def test_as_many_lists_are_looked_at_as_the_recall_needs(clustered, recall_sough
     assert recall(searched.search(keys[some], document[some], 64)[1], exact) >= recall_sought - 0.02
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.permutations(range(150)), st.integers(1, 150), st.integers(1, 40))
 def test_an_answer_does_not_depend_on_what_else_is_asked(clustered, order, size, probes):
     keys, document, searched = clustered

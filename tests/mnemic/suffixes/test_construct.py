@@ -36,7 +36,7 @@ SMALL = st.integers(0, 3)
 LARGE = st.sampled_from([0, 1, 255, 256, 300, 65_534])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.lists(SMALL | LARGE, max_size=12), max_size=6), st.sampled_from(TYPES))
 def test_it_is_the_order_of_the_reversed_texts(texts, kind):
     tokens, separator = joined(texts, kind)

@@ -63,7 +63,7 @@ TEXTS = st.lists(st.lists(st.integers(0, 4), max_size=14), min_size=1, max_size=
 ASKED = st.lists(st.lists(st.integers(-1, 6), max_size=LONGEST), min_size=1, max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(TEXTS, ASKED, st.sampled_from(VOCABULARIES))
 def test_matches_continuations_and_places_are_those_of_counted_ngrams(texts, queries, vocabulary):
     contexts = Contexts.of(queries)
@@ -81,7 +81,7 @@ def test_matches_continuations_and_places_are_those_of_counted_ngrams(texts, que
         assert first[number] == sorted(place[:2] for place in (expected[0][1] if expected else []))[:10]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(TEXTS, ASKED)
 def test_any_number_of_shards_answers_as_one_with_numba_and_without(texts, queries):
     contexts = Contexts.of(queries)

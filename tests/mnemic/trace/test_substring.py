@@ -58,7 +58,7 @@ def scanned(texts, text):
 texts_of = st.lists(st.lists(st.sampled_from(ALPHABET), min_size=1, max_size=30).map("".join), min_size=1, max_size=6)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(texts=texts_of, shards=st.sampled_from([1, 2, 7]), data=st.data())
 def test_places_are_those_of_a_scan(tokenizer, texts, shards, data):
     source = data.draw(st.sampled_from(texts))
@@ -70,7 +70,7 @@ def test_places_are_those_of_a_scan(tokenizer, texts, shards, data):
     assert places(index, Pieces.of(tokenizer), text) == scanned(texts, text)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(texts=texts_of, data=st.data())
 def test_common_sequences_are_followed_as_rare_ones_are(tokenizer, texts, data):
     source = data.draw(st.sampled_from(texts))

@@ -13,7 +13,7 @@ from operators.blocks.plan import chosen_layers, in_fallback, nodes_with_blocks,
 LEAF = st.lists(st.integers(0, 3), min_size=1, max_size=3).map(lambda parts: ".".join(map(str, parts)))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.dictionaries(LEAF, st.integers(1, 100), max_size=12), st.integers(1, 120))
 def test_a_node_has_a_block_if_its_leaves_have_enough_text_together(tokens, least):
     rows = (8, 0, 2)
@@ -33,7 +33,7 @@ def test_a_node_has_a_block_if_its_leaves_have_enough_text_together(tokens, leas
         assert path_of(leaf, "control", {"control": 10}) == ("control",)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 25), max_size=20), st.integers(2, 11))
 def test_packing_keeps_every_part_of_every_document_once(sizes, length):
     documents = [np.arange(size, dtype=np.int32) + 100 * number for number, size in enumerate(sizes)]

@@ -124,7 +124,7 @@ def in_any_order(reduction: Reduction, parts: list[pa.RecordBatch], generator: n
 
 
 @given(st.integers(0, 10**6), st.integers(1, 12))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_any_division_of_the_work_draws_and_describes_the_same(seed: int, workers: int) -> None:
     generator = np.random.default_rng(seed)
     table = make_events(5, 30).append_column("number", pa.array(np.arange(150), pa.uint64()))

@@ -51,7 +51,7 @@ def random_tree(seed: int, branching: int, dimension: int) -> Tree:
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.sampled_from([1.0, 1.5, 2.0]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_cluster_holds_more_than_its_share(assignment: list[int], share: float) -> None:
     choice = np.array([[*assignment, -1]])
     balance(choice, np.array([len(assignment)]), np.array([5]), share)
@@ -173,7 +173,7 @@ def test_sums_by_product_and_by_addition_are_one() -> None:
 
 
 @given(st.integers(0, 10**6), st.integers(1, 90), st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_descent_is_greedy_and_does_not_depend_on_the_batch(seed: int, rows: int, data: st.DataObject) -> None:
     """From the root, or from the nearest node of the deepest level that is not too wide."""
     tree = random_tree(seed, 5, 11)
@@ -243,7 +243,7 @@ def test_leaves_know_the_nodes_above_them() -> None:
 
 
 @given(st.integers(0, 10**6), st.integers(1, 200), st.integers(1, 40))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_what_is_not_dropped_holds_the_floor(seed: int, rows: int, floor: int) -> None:
     generator = np.random.default_rng(seed)
     points = generator.standard_normal((rows, 5)).astype(np.float32)

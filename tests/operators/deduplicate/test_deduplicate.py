@@ -199,7 +199,7 @@ def test_every_removal_is_a_judged_pair_with_its_exact_similarity() -> None:
     assert {"distinct", "duplicate"} == set(table["verdict"].to_pylist())
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.integers(0, 5), st.randoms(use_true_random=False), st.integers(1, 40))
 def test_order_and_batches_do_not_matter(seed: int, random: Any, batch: int) -> None:
     texts = planted(seed, families=4)

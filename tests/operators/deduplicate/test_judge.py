@@ -74,7 +74,7 @@ def test_candidates_share_enough_buckets_and_components() -> None:
     assert buckets.needed(3, 4).tolist() == [0, 2, 3]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.sampled_from([60, 400, 10**6]), st.integers(1, 64))
 def test_little_memory_and_small_chunks_change_nothing(seed: int, budget: int, texts_at_once: int) -> None:
     generator = np.random.default_rng(seed)
@@ -117,7 +117,7 @@ def groups_at(level: float, document: np.ndarray, other: np.ndarray, similarity:
     return group
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.sampled_from([60, 10**6]), st.integers(1, 6))
 def test_of_many_distinct_ones_the_nearest_are_listed_and_those_that_link(seed: int, budget: int, nearest: int) -> None:
     texts = letters(np.random.default_rng(seed), 40)

@@ -62,7 +62,7 @@ def brute_force(table: pa.Table, threshold: float) -> set[str]:
     return fallen
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.sampled_from([0.8, 0.95, 0.99]), st.integers(1, 70))
 def test_the_definition_in_any_blocks_and_order(seed: int, threshold: float, block: int) -> None:
     table = events(seed)

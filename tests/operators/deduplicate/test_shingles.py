@@ -61,7 +61,7 @@ def strings(texts: list[str]) -> pa.Array:
     return pa.array(texts, pa.large_string())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(TEXTS, st.integers(1, 3), st.sampled_from(["characters", "words"]))
 def test_hashes_are_those_of_the_definition(texts: list[str], n: int, unspaced: str) -> None:
     tokenizer = Shingler(n, unspaced)
@@ -87,7 +87,7 @@ def test_the_table_says_what_python_s_characters_are() -> None:
             assert entry & 1 << 31, hex(code)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(max_size=30), st.sampled_from(["NFC", "NFD", "NFKD"]))
 def test_any_unicode_form_gives_the_same_words(text: str, form: str) -> None:
     text = unicodedata.normalize("NFKC", text)

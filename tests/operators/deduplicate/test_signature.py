@@ -59,7 +59,7 @@ def sketch_of_definition(shingles: set[int], size: int, seed: int) -> list[int]:
     return [value - (value == 0xFFFFFFFF) for value in entries]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sets(st.integers(0, M64), min_size=1, max_size=40), st.integers(1, 24), st.integers(0, 9), st.randoms())
 def test_the_sketch_is_that_of_the_paper_and_repeats_and_order_do_not_matter(shingles, size, seed, random) -> None:
     repeated = [*shingles, *list(shingles)[:3]]

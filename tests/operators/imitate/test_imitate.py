@@ -74,7 +74,7 @@ def run(operator: Imitate, rows: TrainingRows, state: bytes | None = None) -> li
     return list(operator.train(rows, state, "cpu", lambda done, total: None))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 1000), st.floats(0, 1))
 def test_loss_is_alpha_kl_plus_cross_entropy_up_to_a_constant_with_equal_gradients(seed: int, alpha: float) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -55,7 +55,7 @@ def statistics(measure, rows, batches=1):
     return [row for table in tables for row in table["statistics"].to_pylist()]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(texts, min_size=1, max_size=4))
 def test_counts_are_those_of_the_definitions(rows):
     for row, text in zip(statistics(WHITESPACE, rows), rows, strict=True):
@@ -91,7 +91,7 @@ def test_unicode_words_are_runs_of_letters_and_digits(text, words, measurers):
     assert row[RAW.index("plain_characters")] == sum(map(len, words))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(texts)
 def test_counts_of_words_follow_the_rule(text):
     words = unicode_words(text) if text.isascii() else None
@@ -196,7 +196,7 @@ CITED = [
 ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(rows=st.lists(st.lists(st.sampled_from([*PIECES, *CITED]), max_size=60).map("".join), min_size=1, max_size=4))
 @pytest.mark.parametrize("words", WORDS)
 def test_lines_with_citations_are_judged_as_if_these_were_not_there(measurers, words, rows):

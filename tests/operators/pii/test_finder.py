@@ -51,7 +51,7 @@ def test_a_labelled_sample_is_read_with_few_mistakes():
 SPECIAL = [number << 8 | 7 for number in (0xA9FE00, 0xC0A800, 0x0A0000, 0xC63364)]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.integers(0, (1 << 32) - 1) | st.sampled_from(SPECIAL))
 def test_public_addresses_of_four_bytes_are_those_of_the_standard_library(number):
     address = ipaddress.IPv4Address(number)
@@ -59,7 +59,7 @@ def test_public_addresses_of_four_bytes_are_those_of_the_standard_library(number
     assert found_in(f"from {address} on") == ([(str(address), "ip")] if public else [])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0x2000, 0x3FFF), st.integers(0, (1 << 112) - 1), st.booleans(), st.booleans())
 def test_public_addresses_of_eight_groups_are_those_of_the_standard_library(top, rest, long, zeros):
     address = ipaddress.IPv6Address(top << 112 | (rest & 0xFFFF << 96 | 1 if zeros else rest))
@@ -83,7 +83,7 @@ def luhn_of(digits):
     return str(-total % 10)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, 10**14 - 1), st.sampled_from(["4", "51", "55", "2221", "2720"]), st.sampled_from(["", " ", "-"]))
 def test_cards_are_those_whose_check_digit_is_right(number, begin, between):
     digits = (begin + f"{number:014}")[:15]
@@ -94,7 +94,7 @@ def test_cards_are_those_whose_check_digit_is_right(number, begin, between):
     assert found_in(f"card {shown[1]}.", "card") == []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(string.digits, min_size=18, max_size=18), st.booleans(), st.integers(1, 96))
 def test_accounts_are_those_whose_remainder_is_one(account, apart, shift):
     check = 98 - int(account + "131400") % 97  # D = 13, E = 14
@@ -110,7 +110,7 @@ def test_accounts_are_those_whose_remainder_is_one(account, apart, shift):
 EMAIL = re.compile(r"(?<![A-Za-z0-9._%+'-])[A-Za-z0-9][A-Za-z0-9._]{0,20}(?<!\.)@[a-z]{1,9}(?:\.[a-z]{2,6})+(?![\w.-])")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(string.ascii_lowercase + "0.@ \n,_", max_size=60))
 def test_plain_addresses_are_those_of_a_pattern(text):
     patterned = {match[0] for match in EMAIL.finditer(text)}
@@ -198,7 +198,7 @@ def test_any_division_into_batches_gives_the_same_column():
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.text(max_size=30) | st.sampled_from(["a@b.de", "+49 30 1234567", "8.8.8.8", "token=", "-----BEGIN"]))
 )

@@ -117,7 +117,7 @@ pieces = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(pieces)
 def test_turns_are_masked_as_their_texts_alone_would_be(parts):
     turns, at = [], 0

@@ -53,7 +53,7 @@ short = st.text(letters, max_size=40) | st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(short, max_size=5))
 def test_features_are_words_and_pairs(texts):
     features, ends = features_of(column(texts))
@@ -141,7 +141,7 @@ def test_few_bad_ones_count_as_much_as_many_good():
     assert np.mean((scores > 0.5) == np.array(truth)) > 0.95
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.5, math.nan]), st.booleans()), max_size=20))
 def test_separation_is_the_share_of_pairs_in_the_right_order(rows):
     scores, good = np.array([one for one, _ in rows], float), np.array([one for _, one in rows], bool)

@@ -47,7 +47,7 @@ def bounds_of(cuts: np.ndarray) -> tuple[int, ...]:
 
 
 @given(st.integers(0, 10**6), st.integers(1, 150), st.integers(1, 90))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_costs_are_squared_distances_to_weighted_means(seed: int, count: int, longest: int) -> None:
     vectors, weights = text(seed, count)
     table = costs(vectors, weights, longest)
@@ -63,7 +63,7 @@ def test_costs_are_squared_distances_to_weighted_means(seed: int, count: int, lo
 
 
 @given(st.integers(0, 10**6), st.integers(1, 10), st.integers(1, 3), st.integers(3, 10), st.floats(0.05, 2.0))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_dynamic_programming_finds_what_trying_all_finds(
     seed: int, count: int, shortest: int, longest: int, penalty: float
 ) -> None:
@@ -101,7 +101,7 @@ def test_a_number_of_segments_that_cannot_be_is_the_nearest_one() -> None:
 
 
 @given(st.integers(0, 10**6), st.integers(2, 9), st.integers(1, 2), st.integers(4, 9), st.floats(0.1, 1.5))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_posterior_is_that_of_all_segmentations(
     seed: int, count: int, shortest: int, longest: int, penalty: float
 ) -> None:
@@ -176,7 +176,7 @@ def test_texts_of_hardly_any_units(count: int) -> None:
 
 
 @given(st.integers(0, 10**6), st.integers(2, 40), st.integers(1, 4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_bisection_divides_where_the_error_falls_most(seed: int, count: int, shortest: int) -> None:
     vectors, weights = text(seed, count)
     bisection = divisions(vectors, weights, segments=6, shortest=shortest)

@@ -11,7 +11,7 @@ from operators.segment.ranges import mean_vectors, nearest_units
 
 
 @given(st.integers(0, 10**6), st.integers(1, 30), st.integers(1, 11), st.integers(1, 5))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_means_and_nearest_units_of_any_ranges(seed: int, count: int, width: int, most: int) -> None:
     generator = np.random.default_rng(seed)
     vectors = generator.standard_normal((count, width)).astype(np.float32)
@@ -35,7 +35,7 @@ def test_of_equal_units_the_first_stand_for_the_event() -> None:
 
 
 @given(st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 12), st.integers(1, 9))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_attention_received_is_that_of_the_whole_matrix(seed: int, count: int, window: int, block: int) -> None:
     generator = np.random.default_rng(seed)
     queries, keys = generator.standard_normal((2, count, 8))

@@ -96,7 +96,7 @@ def algorithm_1(
 @given(
     SEEDS, st.integers(2, 40), st.sampled_from([1, 7, 128, 130, 1024, 1100]), st.sampled_from(["float32", "float64"])
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_curves_are_their_definition(seed: int, units: int, dimension: int, dtype: str) -> None:
     window = np.abs(keys_of(seed, units, dimension)).astype(dtype)
     a, splits = matrix(window), range(1, units)
@@ -107,7 +107,7 @@ def test_curves_are_their_definition(seed: int, units: int, dimension: int, dtyp
 
 
 @given(SEEDS, st.integers(2, 40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_modularity_of_keys_of_any_sign_is_its_definition(seed: int, units: int) -> None:
     window = keys_of(seed, units)
     a = matrix(window)
@@ -124,7 +124,7 @@ def test_windows_without_a_split_and_without_weight_have_no_curve() -> None:
 @pytest.mark.parametrize("excluded", [False, True])
 @pytest.mark.parametrize("objective", ONE_SIDED)
 @given(SEEDS, st.integers(2, 60), st.integers(1, 4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_boundaries_are_those_of_algorithm_1(
     objective: str, excluded: bool, seed: int, count: int, min_units: int
 ) -> None:
@@ -139,7 +139,7 @@ def test_boundaries_are_those_of_algorithm_1(
 
 
 @given(SEEDS, st.integers(2, 60))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_conductance_with_the_published_volume(seed: int, count: int) -> None:
     vectors, cuts = keys_of(seed, count) + np.float32(1), gaps_of(seed, count, 0.15)
     ends = np.zeros(count - 1, bool)
@@ -187,7 +187,7 @@ def test_a_window_without_weight_keeps_its_candidate(objective: str) -> None:
 
 
 @given(SEEDS, st.integers(1, 80), st.sampled_from(OBJECTIVES), st.integers(1, 5), st.booleans(), st.integers(0, 9))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_boundaries_stay_as_many_within_their_documents_and_apart(
     seed: int, count: int, objective: str, min_units: int, excluded: bool, zeros: int
 ) -> None:
@@ -208,7 +208,7 @@ def test_boundaries_stay_as_many_within_their_documents_and_apart(
 
 
 @given(SEEDS, st.lists(st.integers(1, 40), min_size=1, max_size=6), st.sampled_from(OBJECTIVES), st.integers(0, 6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_grouping_of_documents_gives_the_same_boundaries(
     seed: int, lengths: list[int], objective: str, at: int
 ) -> None:
@@ -230,7 +230,7 @@ def test_any_grouping_of_documents_gives_the_same_boundaries(
 
 
 @given(SEEDS, st.integers(2, 60), st.integers(1, 4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_least_squares_never_grows_and_ends_where_no_boundary_gains(seed: int, count: int, min_units: int) -> None:
     vectors, cuts, ends = keys_of(seed, count), gaps_of(seed, count, 0.1), np.zeros(count - 1, bool)
     refined = places(refine(vectors, cuts, ends, "least_squares", min_units=min_units))
@@ -244,7 +244,7 @@ def test_least_squares_never_grows_and_ends_where_no_boundary_gains(seed: int, c
 
 
 @given(SEEDS, st.integers(2, 40), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_least_squares_finds_the_best_place_of_a_single_boundary(seed: int, count: int, data: st.DataObject) -> None:
     vectors, cuts, ends = keys_of(seed, count), np.zeros(count - 1, bool), np.zeros(count - 1, bool)
     cuts[data.draw(st.integers(0, count - 2))] = True

@@ -224,7 +224,7 @@ EVERY_METHOD = [
 @pytest.mark.parametrize("operator", EVERY_METHOD, ids=lambda operator: operator.method)
 def test_any_order_and_grouping_of_documents_gives_the_same_rows(operator: Segment) -> None:
     @given(st.integers(0, 10**6), st.lists(st.integers(1, 40), min_size=1, max_size=6), st.data())
-    @settings(max_examples=12, deadline=None)
+    @settings(max_examples=12)
     def check(seed: int, lengths: list[int], data: st.DataObject) -> None:
         tables = random_units(seed, lengths)
         whole = segment(operator, tables)

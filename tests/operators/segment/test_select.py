@@ -28,7 +28,7 @@ def test_the_cutoff_is_each_documents_own() -> None:
 
 
 @given(st.integers(0, 10**6), st.integers(1, 60), st.integers(1, 40), st.sampled_from([0.0, 0.1]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_trailing_cutoff_is_made_of_the_gaps_before(seed: int, count: int, window: int, share: float) -> None:
     generator = np.random.default_rng(seed)
     scores, ends = generator.random(count), generator.random(count) < share
@@ -45,7 +45,7 @@ def test_a_trailing_cutoff_is_made_of_the_gaps_before(seed: int, count: int, win
 
 
 @given(st.integers(0, 10**6), st.lists(st.integers(0, 25), max_size=6), st.integers(1, 40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_trailing_cutoff_in_parts_is_bit_equal(seed: int, sizes: list[int], window: int) -> None:
     generator = np.random.default_rng(seed)
     scores, ends = generator.random(sum(sizes)), generator.random(sum(sizes)) < 0.05
@@ -103,7 +103,7 @@ def test_in_passing_short_events_grow_and_full_ones_end() -> None:
     st.integers(1, 60),
     st.integers(0, 10**6),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_limits_always_hold_and_add_no_needless_cut(words: list[int], units: int, most: int, seed: int) -> None:
     generator = np.random.default_rng(seed)
     cuts = generator.random(len(words) - 1) < 0.1

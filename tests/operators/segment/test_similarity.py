@@ -22,7 +22,7 @@ def similarity_by_definition(vectors: np.ndarray, window: int) -> list[float]:
 
 
 @given(st.integers(0, 10**6), st.lists(st.integers(1, 14), min_size=1, max_size=4), st.integers(1, 5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_similarity_is_its_definition_within_each_document(seed: int, lengths: list[int], window: int) -> None:
     generator = np.random.default_rng(seed)
     parts = [generator.integers(-2, 3, (length, DIMENSION)).astype(np.float32) for length in lengths]
@@ -39,7 +39,7 @@ def test_similarity_is_its_definition_within_each_document(seed: int, lengths: l
 
 
 @given(st.lists(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), max_size=12), min_size=1, max_size=4))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_depth_climbs_plateaus_and_stops_at_documents(parts: list[list[float]]) -> None:
     expected: list[float] = []
     values: list[float] = []

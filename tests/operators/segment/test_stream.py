@@ -46,7 +46,7 @@ def test_any_split_gives_the_events_of_the_whole(chosen: SegmentSettings, monkey
     monkeypatch.setattr("operators.segment.stream.STRETCH", 48)
 
     @given(st.integers(0, 10**6), st.lists(st.integers(0, 70), max_size=7))
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     def check(seed: int, sizes: list[int]) -> None:
         count = sum(sizes)
         vectors, weights, surprise, breaks = sequence(seed, count)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from operators.subset.select import FEWEST, GRID, farthest, gridded, quotas
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     sizes=st.lists(st.integers(1, 3000), min_size=1, max_size=30),
     share=st.floats(0.01, 0.99),
@@ -52,7 +52,7 @@ def by_definition(points, count):
     return places
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(1, 14), st.integers(1, 5), st.integers(0, 10_000), st.booleans())
 def test_farthest_points_are_those_of_the_definition(rows, dimension, seed, twice):
     draw = np.random.default_rng(seed)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from operators.teacher.distribution import distribution
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 1000), st.integers(1, 40), st.integers(1, 60), st.integers(1, 12))
 def test_distribution_is_the_dense_scatter(seed: int, k: int, support: int, vocabulary: int) -> None:
     rng = np.random.default_rng(seed)

@@ -84,7 +84,7 @@ def _fitted() -> FittedNeighbours:
     return _cache[0]
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.permutations(range(90)), st.integers(10, 90))
 def test_a_row_is_bit_equal_in_any_batch(order: list[int], size: int) -> None:
     rows = _STORE.slice(0, 90)

@@ -9,7 +9,7 @@ from operators.teacher.distribution import Distribution
 from operators.teacher.targets import ZERO, probabilities, target_columns, target_fields
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(1, 70), st.integers(0, 70), st.floats(0.1, 12.0))
 def test_probabilities_come_back_within_a_step(seed: int, support: int, filled: int, spread: float) -> None:
     random = np.random.default_rng(seed)

@@ -22,7 +22,7 @@ def example(rows: int, width: int, tokens: int, support: int, seed: int = 0) -> 
     return hidden, head, torch.cat([own, others], 1), torch.cat([torch.full((rows, 1), 0.6), 0.4 * probs], 1)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 1000), st.integers(1, 40), st.integers(1, 60), st.booleans())
 def test_pieces_are_the_whole(seed: int, rows: int, cached: int, waits: bool) -> None:
     hidden, head, ids, target = example(rows, 8, 30, 5, seed)

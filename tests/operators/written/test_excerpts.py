@@ -53,7 +53,7 @@ def by_the_definition(sentences, words):
         left -= sizes[best]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(SENTENCES, st.integers(1, 30))
 def test_the_choice_is_that_of_the_definition(sentences, words):
     assert choose(sentences, words) == by_the_definition(sentences, words)
@@ -100,7 +100,7 @@ def test_an_excerpt_is_leaves_word_for_word_with_their_places():
     assert not {TEXTS[0], TEXTS[3]} <= {*session["text"].split("\n")}, "one of two that say the same"
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.permutations(range(27)))
 def test_any_order_and_any_split_gives_the_same_rows(order):
     batch = rows([TEXTS, TEXTS[::-1], TEXTS])

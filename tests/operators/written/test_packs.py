@@ -59,7 +59,7 @@ DOCUMENTS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     DOCUMENTS,
     st.integers(64, 400),
@@ -93,7 +93,7 @@ def test_packs_are_those_of_the_definition_whatever_the_order(documents, tokens,
     assert alone == rows, "a pack depends on its own document alone"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(DOCUMENTS, st.integers(64, 400), st.sampled_from([0.25, 0.5, 1]))
 def test_a_rest_saves_packs_loses_no_leaf_and_is_never_exceeded(documents, tokens, rest):
     with_rest, without = (Packs(tokens, 0, share).pack(leaves(documents))[0].to_pylist() for share in (rest, 0))

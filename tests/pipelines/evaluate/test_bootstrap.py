@@ -12,7 +12,7 @@ from pipelines.evaluate.bootstrap import bootstrap, mean_interval
 LOGPROBS = st.lists(st.tuples(st.floats(-20, -0.01), st.floats(-20, -0.01)), min_size=1, max_size=30)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(LOGPROBS, st.sampled_from(GRID[1:]))
 def test_mixture_is_the_mixture_of_probabilities(pairs: list[tuple[float, float]], weight: float) -> None:
     base, memory = np.array(pairs).T
@@ -29,7 +29,7 @@ def test_the_ends_of_the_weight_are_base_and_memory_exactly() -> None:
         mixture_nll(base, memory, 1.5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(LOGPROBS)
 def test_loss_is_convex_along_the_grid_and_best_weight_finds_its_bottom(pairs: list[tuple[float, float]]) -> None:
     base, memory = np.array(pairs).T

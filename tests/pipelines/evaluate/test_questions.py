@@ -189,7 +189,7 @@ hostile = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(hostile, max_size=3), name=st.sampled_from(["h.json", "h.jsonl"]), cut=st.integers(0, 2))
 def test_no_value_of_json_is_more_than_questions_and_a_sentence(
     tmp_path: Path, values: list[Any], name: str, cut: int

@@ -36,7 +36,7 @@ def index_of(texts, shards, tenants=("",)):
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     texts=st.lists(st.lists(st.integers(0, 2), max_size=25), min_size=1, max_size=7),
     shards=st.sampled_from([1, 2, 7]),

@@ -38,7 +38,7 @@ def moment(seconds: int | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=SLOW_FOLDER)
+@settings(max_examples=60, suppress_health_check=SLOW_FOLDER)
 @given(talk=talks)
 def test_every_layout_is_read_as_it_was_written(tmp_path: Path, talk: dict[str, dict[str, list[Any]]]) -> None:
     """Against the definition: ids, speakers, times and texts come back, at ranges that cover all but line ends."""
@@ -78,7 +78,7 @@ def test_every_layout_is_read_as_it_was_written(tmp_path: Path, talk: dict[str, 
             assert (ranges[0][0], ranges[-1][1]) == (0, len(document.text))
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=SLOW_FOLDER)
+@settings(max_examples=20, suppress_health_check=SLOW_FOLDER)
 @given(files=st.lists(st.tuples(st.sampled_from(["json", "jsonl"]), talks), min_size=1, max_size=4), seed=st.integers())
 def test_any_order_and_any_worker_gives_the_same_documents(
     tmp_path_factory: pytest.TempPathFactory, files: list[tuple[str, Any]], seed: int
@@ -120,7 +120,7 @@ hostile = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=SLOW_FOLDER)
+@settings(max_examples=300, suppress_health_check=SLOW_FOLDER)
 @given(
     values=st.lists(hostile, max_size=4),
     cut=st.sampled_from([0, 0, 1, 2, 30]),
@@ -146,7 +146,7 @@ def test_no_value_of_json_is_more_than_documents_and_sentences(
         assert reject.locator.encode().startswith(name.encode())
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=SLOW_FOLDER)
+@settings(max_examples=100, suppress_health_check=SLOW_FOLDER)
 @given(values=st.lists(hostile | turns, max_size=8))
 def test_every_turn_is_there_or_told(tmp_path: Path, values: list[Any]) -> None:
     (tmp_path / "all.json").write_text(json.dumps({"turns": values}))

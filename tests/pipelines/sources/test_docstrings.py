@@ -139,7 +139,7 @@ def write(block: object, level: int) -> str:
     return f"{indent}{head}\n{doc}" + "".join(write(child, level + 1) for child in inner)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(blocks, max_size=4))
 def test_any_nesting_gives_what_ast_walk_gives(tree: list[object]) -> None:
     code = "".join(write(block, 0) for block in tree)

@@ -105,13 +105,13 @@ def test_many_stars_cost_no_more_than_a_few(tmp_path: Path) -> None:
     deep.mkdir(parents=True)
     (deep / "deep.txt").write_text("deep")
     (deep / "deep.md").write_text("deep")
-    start = time.monotonic()
+    start = time.process_time()
     for stars in ("**/" * 8, "**/d/" * 12, "*/" * 60, "**/*/" * 20):
         assert [item.locator[-8:] for item in Folder(path=f"{tmp_path}/{stars}*.md").manifest()] == ["/deep.md"], stars
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     st.lists(st.sampled_from("ab"), min_size=1, max_size=5),
     st.lists(st.sampled_from(["**", "*", "a", "b"]), max_size=6),
@@ -293,7 +293,7 @@ def test_text_of_which_nothing_is_seen_is_empty(tree: Path, blank: str) -> None:
     assert isinstance(entry, Reject) and entry.severity == "empty"
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=60))
 def test_any_bytes_are_one_document_or_one_reject(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "any.txt"

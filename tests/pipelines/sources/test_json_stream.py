@@ -33,7 +33,7 @@ def read(data: bytes, limit: int = 10**6) -> list[Any]:
     return list(stream.elements(is_object))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     elements=st.lists(values, max_size=8),
     indent=st.sampled_from([None, 0, 3]),
@@ -92,11 +92,11 @@ def test_what_is_too_long_is_told_and_the_next_is_read() -> None:
 @pytest.mark.parametrize("piece", ['{"id":', '{"id":"', "[", '{"a":{"b":', '"', "{", '{"id":1', "\\", '{"id":["'])
 def test_hostile_text_takes_no_long_time(piece: str) -> None:
     data = ("[" + piece * (3_000_000 // len(piece))).encode()
-    started = time.monotonic()
+    started = time.process_time()
     entries = read(data)
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
     assert entries and any(isinstance(entry, Damage) for entry in entries)
-    assert isinstance(list(objects(data.decode(), is_object)), list) and time.monotonic() - started < 20
+    assert isinstance(list(objects(data.decode(), is_object)), list) and time.process_time() - started < 20
 
 
 def test_memory_is_that_of_an_element() -> None:

@@ -88,10 +88,10 @@ def test_any_front_matter_keeps_the_text(block: str) -> None:
 
 
 def test_hostile_front_matter_is_quick() -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     for block in ("[" * 60_000, "a: &a [x]\n" + "".join(f"k{n}: [*a, *a]\n" for n in range(3000)), "- " * 30_000):
         parted(f"---\n{block}\n---\ntext")
-    assert time.perf_counter() - begin < 10
+    assert time.process_time() - begin < 10
 
 
 def test_the_first_heading_is_none_of_the_code() -> None:

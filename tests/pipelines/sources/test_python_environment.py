@@ -292,7 +292,7 @@ def test_a_large_package_is_taken_where_the_others_are_too_few(many: Path) -> No
     assert [item.locator for item in only.manifest()] == ["large-1.0"]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(characters=st.integers(1, 80_000), seed=st.integers(0, 1000), order=st.randoms(use_true_random=False))
 def test_a_sample_does_not_depend_on_the_order_of_the_folder(
     many: Path, characters: int, seed: int, order: random.Random
@@ -318,7 +318,7 @@ python_files = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(code=python_files, text=st.binary(max_size=40), limit=st.integers(1, 400))
 def test_reading_an_item_is_deterministic(
     tmp_path_factory: pytest.TempPathFactory, code: list[str], text: bytes, limit: int

@@ -100,7 +100,7 @@ def test_parts_of_a_file_are_the_file(name, tmp_path, monkeypatch):
         assert again == some, "the parts that are left after a kill begin where they did"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.lists(st.lists(st.text('ab",\n', max_size=6), min_size=2, max_size=2), min_size=1, max_size=12),
     cuts=st.lists(st.integers(1, 40), max_size=6),

@@ -64,7 +64,7 @@ def heads(store):
 CHOSEN = st.sampled_from(IDS)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(CHOSEN, max_size=6),
     st.lists(st.tuples(st.lists(CHOSEN, max_size=3), CHOSEN), max_size=6),

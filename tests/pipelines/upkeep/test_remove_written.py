@@ -1,6 +1,7 @@
 """A canary goes through all of written memory: what a removal leaves of it, and what an erasure leaves in the files."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -65,11 +66,16 @@ def recipe_of(root, server):
     return {**complete, "names": {}, "times": {}, "timelines": {}, "context": {}, "notes": {"max_rejected": 1.0}}
 
 
-@pytest.fixture
-def built(tmp_path, server):
-    complete = recipe_of(tmp_path, server)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, server):
+    complete = recipe_of(tmp_path_factory.mktemp("whole"), server)
     mnemic.build(complete, device="cpu", engine="inline")
     return complete
+
+
+@pytest.fixture
+def built(whole, tmp_path):
+    return {**whole, "bank": str(shutil.copytree(whole["bank"], tmp_path / "bank"))}
 
 
 def strings(value):
