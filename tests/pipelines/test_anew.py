@@ -36,8 +36,8 @@ def passings(monkeypatch, tmp_path, step, recipe, **options):
     return {point: lines.count(f"{step}:{point}") for point in POINTS}, result
 
 
-SOME = [pytest.param(step, marks=[pytest.mark.slow] if number % 3 else []) for number, step in enumerate(STEPS)]
-"""Every third step by default and the others as slow tests, since each builds the bank twice."""
+SOME = [pytest.param(step, marks=[pytest.mark.slow] if number % 6 else []) for number, step in enumerate(STEPS)]
+"""Every sixth step by default and the others as slow tests, since each builds the bank twice."""
 
 
 @pytest.mark.parametrize("step", SOME)

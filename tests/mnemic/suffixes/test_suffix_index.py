@@ -191,6 +191,6 @@ def test_a_large_shard_is_searched_by_its_guide_and_answers_as_without_numba(voc
     expected = answers(SuffixIndex(shards(texts, 2, vocabulary), with_numba=False), contexts)
     assert answers(compiled, contexts) == expected
     if alphabet == 5:
-        assert [row[0] for row in expected[0]] == [
-            next((length for length, _ in orders(texts, context)), 0) for context in queries
+        assert [row[0] for row in expected[0][::5]] == [
+            next((length for length, _ in orders(texts, context)), 0) for context in queries[::5]
         ]

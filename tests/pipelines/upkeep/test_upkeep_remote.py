@@ -14,6 +14,7 @@ def remote():
         yield server
 
 
+@pytest.mark.slow
 def test_a_release_goes_there_lives_there_and_comes_back(months, remote, tmp_path):
     options, place, name = remote.options, remote.bank("months"), months.names[-1]
     there = []
