@@ -7,8 +7,8 @@ that of the first three that changed a document; every ten builds the bank is pr
 come to, in another bank. Everything runs in this process, with an encoder of 32 components, as far as the tree of
 clusters: 300 documents.
 
-Expected on machine C of LOG.md, beside much other work: 1.15 x bytes, and 1.06 x CPU after 107 releases beside a fresh
-bank, build by build in turn; 200 releases were not reached.
+Expected on machine C of LOG.md, beside other work, in twelve minutes: bytes_after_prune 1.15, cpu_with_upkeep
+0.93, cpu_without 3.3.
 """
 
 from __future__ import annotations
