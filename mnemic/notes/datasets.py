@@ -1,8 +1,8 @@
-"""The datasets of written memory: packs that a model is asked about, paid answers, notes, and excerpts.
+"""The datasets of written memory: packs that a model is asked about, paid answers, notes, summaries, and excerpts.
 
 They are there only in banks whose recipe has the section `written`, or `excerpts`. Everything in them names the
-document that it is of, so a removal of the document takes it along; of a paid answer the row with its cost stays, which
-names nothing.
+document that it is of, or the leaves or answers that it is made of, so a removal of the document takes it along; of a
+paid answer the row with its cost stays, which names nothing.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ NODE_CALLS = pa.schema(
 
 NODE_SUMMARIES = pa.schema(
     [
-        pa.field("id", pa.string(), nullable=False),  # hash of path, tenant, calls and text
+        pa.field("id", pa.string(), nullable=False),  # hash of path, tenant, writer, text and events
         pa.field("path", pa.string(), nullable=False),  # of a node of `clusters`
         pa.field("level", pa.int32(), nullable=False),
         pa.field("tenant", pa.string(), nullable=False),
@@ -223,5 +223,7 @@ NODE_SUMMARIES_SPEC = DatasetSpec(
     NODE_SUMMARIES,
     key=("id",),
     parents=(Parent("node_calls", "calls", "delete"), Parent("clusters", "path", "delete")),
+    bookkeeping=frozenset({"calls"}),
     index=IndexPlan(vector="", scalars={"tenant": "BITMAP"}),
 )
+"""Which of two attempts at an answer was good is no part of a bank's digest."""

@@ -210,7 +210,7 @@ def reject_of_node(pack: Mapping[str, Any], call: str, reason: str) -> dict[str,
 
 
 def _identity(row: Mapping[str, Any]) -> str:
-    return hash_parts("node summary", row["path"], row["tenant"], *row["calls"], row["text"])
+    return hash_parts("node summary", row["path"], row["tenant"], row["writer"], row["text"], *row["events"])
 
 
 def _in_turn(lists: Sequence[Sequence[str]]) -> list[str]:
@@ -221,7 +221,9 @@ def _in_turn(lists: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _beside_excerpts(settings: dict[str, Any] | None, sections: Mapping[str, Any]) -> dict[str, Any] | None:
-    """It runs where a recipe names it, and where nodes have excerpts."""
+    """It runs where a recipe names it, a model writes, and nodes have excerpts."""
+    if settings is not None and sections.get("written") is None:
+        raise ValueError("no language model writes here; add the section `written`")
     if settings is not None and sections.get("node_excerpts") is None:
         raise ValueError("nodes have no excerpts here; write `excerpts: {}`, and leave `cluster` on")
     return settings
