@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Any
 
 from mnemic.dataset import Snapshot, Store
-from mnemic.notes.datasets import ANSWER, NODE_CALLS_SPEC, NODE_EXCERPTS_SPEC
+from mnemic.notes.datasets import ANSWER, NODE_EXCERPTS_SPEC
 from mnemic.quoting import parts_of
 from operators.written.node_summaries import NodePack, NodePart, NodeSummaries, PartAnswer, reject_of_node
 from operators.written.packs import CHARACTERS_OF_A_TOKEN
@@ -145,9 +145,9 @@ class NodeAscent:
         silent = {
             part.path for parts in below.values() for of_tenant in parts.values() for part in of_tenant if not part.row
         }
-        excerpts = self.store[NODE_EXCERPTS_SPEC.name].snapshot() if silent else None
+        excerpts = self.store[NODE_EXCERPTS_SPEC.name].require()
         rows: dict[tuple[str, str], dict[str, Any]] = {}
-        for where in parts_of("path", sorted(silent)) if excerpts is not None else ():
+        for where in parts_of("path", sorted(silent)):
             for row in excerpts.table(["id", "path", "tenant", "text", "events"], where).to_pylist():
                 rows[row["path"], row["tenant"]] = row
         return rows
@@ -178,7 +178,3 @@ class NodeAscent:
             self.rows.append(row)
         if path:
             self._parts.setdefault(above(path), {}).setdefault(tenant, []).append(NodePart(path, size, row))
-
-
-def node_calls(store: Store) -> Snapshot | None:
-    return store[NODE_CALLS_SPEC.name].snapshot()

@@ -16,6 +16,7 @@ from pipelines.faults import POINTS
 from pipelines.steps import node_ascent, node_summaries
 
 FAULTS = {"429": 0.15, "500": 0.1, "dropped": 0.05, "half": 0.05, "not json": 0.1}
+BATCHES = [pytest.param(1, 1, {}, marks=pytest.mark.slow), (7, 3, FAULTS)]
 LONG = {
     f"2023-{month:02d}-01T09:00:00Z": [f"Room {month}{number} of the house is {colour}." for number in range(6)]
     for month, colour in enumerate(("red", "blue", "green", "white"), 1)
@@ -126,9 +127,7 @@ def shown(answers, answer):
     return {*answer["events"]}.union(*(shown(answers, answers[call]) for call in answer["below"]))
 
 
-@pytest.mark.parametrize(
-    ("concurrent", "at_once", "faults"), [pytest.param(1, 1, {}, marks=pytest.mark.slow), (7, 3, FAULTS)]
-)
+@pytest.mark.parametrize(("concurrent", "at_once", "faults"), BATCHES)
 def test_any_batches_and_faults_give_the_same_rows(calm, tmp_path, monkeypatch, concurrent, at_once, faults):
     recipe, _ = calm
     monkeypatch.setattr(node_ascent, "NODES_AT_ONCE", at_once)
