@@ -124,7 +124,7 @@ class NodeSummariesStep(RecordedStep):
             context.commit(partial(rows.annotate, {}))
         if calls.snapshot() is not None:
             context.commit(partial(forget_rejects, context.store, f"step = '{self.name}'"))
-            context.commit(partial(calls.delete, f"kind = '{ANSWER}' AND asked = '{self.record.fingerprint}'"))
+            context.commit(partial(calls.delete, f"kind = '{ANSWER}'"))
 
     def _ask(self, context: Context, dataset: Dataset, ascent: NodeAscent, left: int) -> None:
         """Go up the tree with a model; each level is asked about when all of it below is answered."""

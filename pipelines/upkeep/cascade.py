@@ -1,9 +1,9 @@
 """The rows that go with removed ones, by the parents that datasets declare.
 
-A dataset whose parent says "delete" loses the rows that name a removed row; those are parents in turn. So does one of
-another package whose parent says "redo": its step makes such rows again, from what is left. (What is mnemic's own and
-says so is made anew by `pipelines.upkeep.redo`.) Rows are counted first, and deleted children first: what a kill leaves
-is named by rows that are there still.
+A dataset whose parent says "delete" loses the rows that name a removed row; those are parents in turn, and where they
+are made of one another, up to the last. So does one of another package whose parent says "redo": its step makes such
+rows again, from what is left. (What is mnemic's own and says so is made anew by `pipelines.upkeep.redo`.) Rows are
+counted first, and deleted children first: what a kill leaves is named by rows that are there still.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def gone_rows(
 
 
 def _of(spec: DatasetSpec, head: Snapshot, gone: Mapping[str, pa.Array], seed: pa.Array | None) -> GoneRows:
-    columns = {column: gone[parent] for parent, column in _parents(spec, head) if parent in gone}
+    columns = _by_column(spec, head, gone)
     first = spec.key[0] if spec.key else ""
     if seed is not None:
         columns[first] = seed
@@ -68,6 +68,15 @@ def _of(spec: DatasetSpec, head: Snapshot, gone: Mapping[str, pa.Array], seed: p
         return GoneRows(rows, gone_keys)
     gone_keys = with_above(head, first, own, gone_keys)
     return GoneRows(len(gone_keys), gone_keys)
+
+
+def _by_column(spec: DatasetSpec, head: Snapshot, gone: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+    """Column -> keys of ``gone`` rows that take a row along which names one of them there, of whatever dataset."""
+    keys: dict[str, list[pa.Array]] = {}
+    for parent, column in _parents(spec, head):
+        if parent in gone:
+            keys.setdefault(column, []).append(gone[parent])
+    return {column: pa.concat_arrays(arrays) for column, arrays in keys.items()}
 
 
 def _parents(spec: DatasetSpec, head: Snapshot) -> list[tuple[str, str]]:
@@ -96,7 +105,7 @@ def delete_rows(
     for name, (spec, rows) in reversed(list(gone.items())):
         dataset = context.store[name]
         head = dataset.require()
-        chosen = {column: gone[parent][1].keys for parent, column in _parents(spec, head) if parent in gone}
+        chosen = _by_column(spec, head, {parent: one.keys for parent, (_, one) in gone.items()})
         lists = [column for column in chosen if pa.types.is_list(head.schema.field(column).type)]
         chosen = {column: keys for column, keys in chosen.items() if column not in lists}
         if lists or name in seeds or _of_itself(spec, head):
