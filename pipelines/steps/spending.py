@@ -11,8 +11,9 @@ from operators.written.operator import WrittenMemory
 
 
 def paid_by(store: Store) -> Ledger:
-    """All calls that a bank has paid, whatever they were about."""
-    return ledger(*(store[name].snapshot() for name in PAID))
+    """All calls that a bank has paid, whatever they were about, also by a recipe that asked about more."""
+    every = Store(store.root, store.storage_options)
+    return ledger(*(every[name].snapshot() for name in PAID))
 
 
 class Spending:
