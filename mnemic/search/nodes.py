@@ -56,12 +56,12 @@ def search_nodes(
     where = conditions.sql(nodes.schema, NODE_EXCERPTS_SPEC.name)
     words = _worded(nodes, query, budget.pool, where)
     summaries = view.dataset(NODE_SUMMARIES_SPEC.name) if NODE_SUMMARIES_SPEC.name in view else None
-    told = None
+    summed_up = None
     if summaries is not None:
-        told = _worded(summaries, query, budget.pool, conditions.sql(summaries.schema, NODE_SUMMARIES_SPEC.name))
+        summed_up = _worded(summaries, query, budget.pool, conditions.sql(summaries.schema, NODE_SUMMARIES_SPEC.name))
     cosines = _cosines(tree, vector)
     nearest = [tree.paths[place] for place in np.argsort(-cosines, kind="stable")[: budget.pool].tolist()]
-    sought = one_of("path", sorted({*nearest, *([] if told is None else told["path"].to_pylist())}))
+    sought = one_of("path", sorted({*nearest, *([] if summed_up is None else summed_up["path"].to_pylist())}))
     if words is not None and len(words):
         sought = f"({sought} OR {one_of('id', words['id'].to_pylist())})"
     columns = ["id", "path", "level", "tenant", "text", "events"]
@@ -73,8 +73,8 @@ def search_nodes(
         "similarity": np.array([cosines[place[row["path"]]] for row in rows], np.float64),
         "bm25": _scores(rows, words, "id"),
     }
-    if told is not None:
-        signals["summary"] = _scores(rows, told, "path", "tenant")
+    if summed_up is not None:
+        signals["summary"] = _scores(rows, summed_up, "path", "tenant")
     places = {name: ranks(values) for name, values in signals.items()}
     fused = fuse(places.values())
     order = _without_repeats(rows, np.argsort(-fused, kind="stable").tolist())

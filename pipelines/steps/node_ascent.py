@@ -131,12 +131,12 @@ class NodeAscent:
                 elif len(parts) == 1:
                     self._enter(path, tenant, sizes[path], self.operator.passed_on(path, level, parts[0]))
                 else:
-                    told = [
+                    present = [
                         part if part.row else NodePart(part.path, part.size, None, excerpts.get((part.path, tenant)))
                         for part in parts
                     ]
-                    if any(part.source for part in told):
-                        yield self.operator.of_parts(path, level, tenant, told)
+                    if any(part.source for part in present):
+                        yield self.operator.of_parts(path, level, tenant, present)
                     else:
                         self._enter(path, tenant, sizes[path], None)
 

@@ -84,13 +84,13 @@ class NodeSummariesStep(RecordedStep):
                 return Status("pending", 0, 0, "nodes", ("answers about events that are gone",))
             return Status("done", 0, rows.count() if rows else 0, "nodes")
         ascent = NodeAscent(self.operator, store, NodeAnswers.of(calls, self.record.fingerprint)).go()
-        told = (estimate(self.writer, ascent.left, ascent.tokens, ledger(calls)),) if ascent.left else ()
+        phrases = (estimate(self.writer, ascent.left, ascent.tokens, ledger(calls)),) if ascent.left else ()
         if rows is None:
-            return Status("new" if calls is None else "pending", ascent.left, ascent.total, "nodes", told)
+            return Status("new" if calls is None else "pending", ascent.left, ascent.total, "nodes", phrases)
         if not same:
             changes = tuple(self.record.changes_from(stored))
-            return Status("stale", ascent.left, ascent.total, "nodes", (*changes, *told))
-        return Status("due", ascent.left, ascent.total, "nodes", ("the tree or its events changed", *told))
+            return Status("stale", ascent.left, ascent.total, "nodes", (*changes, *phrases))
+        return Status("due", ascent.left, ascent.total, "nodes", ("the tree or its events changed", *phrases))
 
     def run(self, context: Context) -> None:
         store = context.store

@@ -194,8 +194,8 @@ def test_an_invented_summary_is_a_reject_and_the_excerpt_stands_for_it_above(cal
     silent = {node for node in excerpts if node not in rows}
     assert silent and all("red" in excerpts[node] for node in silent)
     above = [node for node in silent if (node[0].rpartition(".")[0], node[1]) in rows]
-    told = {unit["text"] for prompt in prompts for unit in prompt["units"] if "time" not in unit}
-    assert above and all(excerpts[node] in told for node in above)
+    texts_of_parts = {unit["text"] for prompt in prompts for unit in prompt["units"] if "time" not in unit}
+    assert above and all(excerpts[node] in texts_of_parts for node in above)
     rejects = Store(other["bank"])["rejects"].require().table(["step", "reason", "locator"]).to_pylist()
     mine = [row for row in rejects if row["step"] == "node_summaries"]
     assert mine and all(row["reason"].startswith("A summary of a node is left out: the ") for row in mine)

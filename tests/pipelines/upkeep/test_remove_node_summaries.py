@@ -12,10 +12,10 @@ HELD = {"node_calls", "node_summaries", "rejects"}
 def gossip(prompt):
     """All units in one; of turns of the canary something that they do not say, which is a reject."""
     texts = [unit["text"] for unit in prompt["units"]]
-    told = " ".join(text[:300] for text in texts)
-    if "Hill" in told and "time" in prompt["units"][0] and len(texts) % 2:
-        told = f"{CANARY} Castle costs 900 dollars."
-    return {"text": told[:1100], "n": [unit["n"] for unit in prompt["units"]][:40]}
+    gathered = " ".join(text[:300] for text in texts)
+    if "Hill" in gathered and "time" in prompt["units"][0] and len(texts) % 2:
+        gathered = f"{CANARY} Castle costs 900 dollars."
+    return {"text": gathered[:1100], "n": [unit["n"] for unit in prompt["units"]][:40]}
 
 
 @pytest.fixture
@@ -37,15 +37,15 @@ def test_what_was_made_of_a_removed_session_goes_at_every_level(built, erase):
     before = mnemic.open_bank(recipe["bank"])
     assert holding(before) >= HELD
     with_it = {call for call, row in answers_of(before).items() if any(CANARY in one for one in strings(row))}
-    kept = {call: row for call, row in answers_of(before).items() if not made_of(answers_of(before), call) & with_it}
+    others = {call: row for call, row in answers_of(before).items() if not made_of(answers_of(before), call) & with_it}
     paid = sum(server.paid.values())
     outcome = mnemic.remove(recipe["bank"], SECOND, erase=erase)
     assert outcome.datasets["node_calls"] >= len(with_it) > 1, "of a node, and of those above it"
     after = mnemic.open_bank(recipe["bank"])
     assert holding(after) == set()
     left = answers_of(after)
-    assert all(call in kept for call in left) and not any(set(row["below"]) - left.keys() for row in left.values())
-    assert {row["tenant"] for row in kept.values()} >= {"two"} and {**left}.items() >= of_two(kept).items()
+    assert all(call in others for call in left) and not any(set(row["below"]) - left.keys() for row in left.values())
+    assert {row["tenant"] for row in others.values()} >= {"two"} and {**left}.items() >= of_two(others).items()
     assert all(set(row["calls"]) <= left.keys() for row in after.table("node_summaries").to_pylist())
     mnemic.build(recipe, device="cpu", engine="inline")
     assert mnemic.plan(recipe, device="cpu").nothing_to_do
