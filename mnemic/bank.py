@@ -167,8 +167,8 @@ class Bank(Histories, Remembering):
         as are bytes and iterators, and ``{"tenant": []}`` finds nothing.
         ``level`` is "session", "event", "turn" or "passage"; by default the leaves are searched: turns of
         conversations, passages where an event of other text has several, and events elsewhere. "node" searches the tree
-        of clusters, by excerpts of its nodes; a condition may then name tenants. With ``short`` a session or an event
-        has its summary for a text, else its excerpt, and `Hit.sources` names the rows that it is made of.
+        of clusters, by excerpts or summaries of its nodes; a condition may then name tenants. With ``short`` a session
+        or an event has its summary for a text, else its excerpt, and `Hit.sources` names the rows that it is made of.
 
         ``route`` compares only the vectors of so many leaves of the cluster tree; the share of vectors that was looked
         at is in the results. ``vector``: the query's vector [d]; by default the query is encoded. Equal queries give

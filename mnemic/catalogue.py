@@ -244,7 +244,9 @@ _DATASETS = (
         "rejects",
         schemas.REJECTS,
         key=("step", "locator", "reason"),
-        parents=tuple(Parent(name, "input", "delete") for name in ("documents", "events", "packs", "calls")),
+        parents=tuple(
+            Parent(name, "input", "delete") for name in ("documents", "events", "packs", "calls", "node_calls")
+        ),
         bookkeeping=frozenset({"id", "run", "input"}),
         counted=f"severity <> '{NOTHING}'",
         export=False,

@@ -51,7 +51,16 @@ from operators.slots import operator as slots
 from operators.subset import operator as subset
 from operators.teacher import neighbours
 from operators.teacher import operator as teacher
-from operators.written import excerpts, facts, node_excerpts, note_vectors, packs, relations, summaries
+from operators.written import (
+    excerpts,
+    facts,
+    node_excerpts,
+    node_summaries,
+    note_vectors,
+    packs,
+    relations,
+    summaries,
+)
 from operators.written import operator as written
 from pipelines.declarations import fault, fault_among
 
@@ -85,6 +94,7 @@ BUILT_IN: tuple[Section, ...] = (
     denoise.SECTION,
     cluster.SECTION,
     node_excerpts.SECTION,
+    node_summaries.SECTION,
     semantic.SECTION,
     subset.SECTION,
     split.SECTION,

@@ -71,16 +71,17 @@ def _lines(note: Note) -> Iterator[str]:
 
 def _paid(bank: Bank) -> dict[str, Any]:
     from mnemic.notes.datasets import ANSWER, CALLS_SPEC
-    from mnemic.notes.ledger import ledger
+    from mnemic.notes.ledger import PAID, ledger
 
     if CALLS_SPEC.name not in bank.view:
         raise QueryError(
             f"Release {bank.release.name} of {bank.path} has no calls to a language model. Add the section `written` "
             "to its recipe, and build again."
         )
-    calls = bank.dataset(CALLS_SPEC.name)
-    verdicts = {name: calls.count(f"kind = '{ANSWER}' AND verdict = '{name}'") for name in ("good", "bad", "cut")}
-    return {"release": bank.release.name, **dataclasses.asdict(ledger(calls)), "answers": verdicts}
+    calls = [bank.dataset(name) for name in PAID if name in bank.view]
+    wheres = {name: f"kind = '{ANSWER}' AND verdict = '{name}'" for name in ("good", "bad", "cut")}
+    verdicts = {name: sum(one.count(where) for one in calls) for name, where in wheres.items()}
+    return {"release": bank.release.name, **dataclasses.asdict(ledger(*calls)), "answers": verdicts}
 
 
 def _ledger_lines(facts: dict[str, Any]) -> Iterator[str]:

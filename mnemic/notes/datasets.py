@@ -1,8 +1,8 @@
-"""The datasets of written memory: packs that a model is asked about, paid answers, notes, and excerpts.
+"""The datasets of written memory: packs that a model is asked about, paid answers, notes, summaries, and excerpts.
 
 They are there only in banks whose recipe has the section `written`, or `excerpts`. Everything in them names the
-document that it is of, so a removal of the document takes it along; of a paid answer the row with its cost stays, which
-names nothing.
+document that it is of, or the leaves or answers that it is made of, so a removal of the document takes it along; of a
+paid answer the row with its cost stays, which names nothing.
 """
 
 from __future__ import annotations
@@ -142,6 +142,31 @@ NODE_EXCERPTS = pa.schema(
     ]
 )
 
+NODE_CALLS = pa.schema(
+    [
+        *CALLS,
+        pa.field("events", pa.list_(pa.string()), nullable=False),  # leaves of events among the texts that were shown
+        pa.field("below", pa.list_(pa.string()), nullable=False),  # calls whose answers were shown, as texts of parts
+    ]
+)
+"""Paid answers about nodes of the tree: those of `CALLS` without a document, and what they are made of instead."""
+
+NODE_SUMMARIES = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),  # hash of path, tenant, writer, text and events
+        pa.field("path", pa.string(), nullable=False),  # of a node of `clusters`
+        pa.field("level", pa.int32(), nullable=False),
+        pa.field("tenant", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("children", pa.list_(pa.string()), nullable=False),  # nodes whose texts it is made of; none of a leaf
+        pa.field("events", pa.list_(pa.string()), nullable=False),  # leaves that it cites, also through its children
+        pa.field("calls", pa.list_(pa.string()), nullable=False),  # the rows of `node_calls` that it stands in
+        pa.field("writer", pa.string(), nullable=False),
+        pa.field("prompt", pa.string(), nullable=False),
+        pa.field("grounded", pa.float32(), nullable=False),  # least share of its long words that stand in its sources
+    ]
+)
+
 PACKS_SPEC = DatasetSpec(
     "packs", PACKS, key=("pack",), parents=(Parent("documents", "document", "delete"),), export=False
 )
@@ -181,3 +206,24 @@ SUMMARIES_SPEC = DatasetSpec(
     key=("id",),
     parents=(Parent("documents", "document", "delete"), Parent("calls", "call", "delete")),
 )
+
+NODE_CALLS_SPEC = DatasetSpec(
+    "node_calls",
+    NODE_CALLS,
+    key=("call",),
+    parents=(Parent("events", "events", "delete"), Parent("node_calls", "below", "delete")),
+    digested=False,
+    counted=f"kind = '{ANSWER}'",
+    export=False,
+)
+"""As `CALLS_SPEC`. An answer goes with each leaf that it was shown, and with each answer that it was made of."""
+
+NODE_SUMMARIES_SPEC = DatasetSpec(
+    "node_summaries",
+    NODE_SUMMARIES,
+    key=("id",),
+    parents=(Parent("node_calls", "calls", "delete"), Parent("clusters", "path", "delete")),
+    bookkeeping=frozenset({"calls"}),
+    index=IndexPlan(vector="", scalars={"tenant": "BITMAP"}),
+)
+"""Which of two attempts at an answer was good is no part of a bank's digest."""

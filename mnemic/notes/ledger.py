@@ -9,7 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mnemic.dataset import Snapshot
-from mnemic.notes.datasets import COST
+from mnemic.notes.datasets import CALLS_SPEC, COST, NODE_CALLS_SPEC
+
+PAID = (CALLS_SPEC.name, NODE_CALLS_SPEC.name)
+"""Datasets that have a row for the cost of each call."""
 
 COLUMNS = ("prompt_tokens", "answer_tokens", "price", "seconds", "counted")
 
@@ -33,11 +36,10 @@ class Ledger:
         return self.prompt_tokens + self.answer_tokens
 
 
-def ledger(calls: Snapshot | None) -> Ledger:
-    """The sums over all calls that a bank has paid, also for documents that are gone."""
-    if calls is None:
-        return Ledger()
-    return summed(calls.scan(COLUMNS, f"kind = '{COST}'", batch_size=65536))
+def ledger(*calls: Snapshot | None) -> Ledger:
+    """The sums over all calls of these datasets that a bank has paid, also for documents that are gone."""
+    there = (snapshot for snapshot in calls if snapshot is not None)
+    return summed(batch for one in there for batch in one.scan(COLUMNS, f"kind = '{COST}'", batch_size=65536))
 
 
 def summed(batches: Iterable[pa.RecordBatch]) -> Ledger:

@@ -124,6 +124,11 @@ class WrittenMemory:
     def asks_relations(self) -> bool:
         return wants_relations(self.preset) if self.relations is None else self.relations
 
+    @property
+    def itself(self) -> WrittenMemory:
+        """The settings as a whole, for another section that asks the same model."""
+        return self
+
     def open_model(self, weights: str, device: str) -> WritingModel:
         """The language model. ``weights`` is the hash of a local one's files."""
         if self.model is not None:

@@ -86,7 +86,7 @@ PRESETS: Mapping[str, WrittenPreset] = {
 
 NOT_EXPRESSED: Mapping[str, str] = {
     "graphrag": "communities and their summaries",
-    "raptor": "a tree of summaries that a model writes; `excerpts` has a level of it without a model",
+    "raptor": "leaves of 100 tokens in several clusters at once; its tree of summaries is `node_summaries`",
     "lightrag": "a graph of entities and relations, and its two levels of keywords",
     "gsw": "roles, states, places and the questions that they answer",
     "memorag": "a key-value memory of the whole text",

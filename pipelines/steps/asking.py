@@ -8,7 +8,7 @@ key the second waits for the first.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,6 @@ from mnemic.dataset.write import append_rows
 from mnemic.errors import BudgetReached
 from mnemic.ids import hash_parts
 from mnemic.notes.datasets import ANSWER, CALLS, COST
-from mnemic.notes.ledger import ledger
 from mnemic.quoting import one_of
 from mnemic.writing import Reply, WritingModel, WritingRequest
 from operators.written.operator import LONGEST_ANSWER, WrittenMemory, judge, key_of
@@ -30,7 +29,7 @@ from pipelines.identity import Record
 from pipelines.keyset import KeySet
 from pipelines.steps.asked_parts import AskedPart, follow_up
 from pipelines.steps.contracts import Context
-from pipelines.steps.spending import Spending
+from pipelines.steps.spending import Spending, paid_by
 
 _WAVE = 512
 """Rows that wait for a commit where nothing is asked, since all answers are there."""
@@ -50,7 +49,9 @@ class _Sent:
 class Asking:
     """Asks ``model`` by ``prompt`` for the step of ``record``, and adds the answers to ``dataset``, the calls.
 
-    ``total`` are the packs that are left. All but the requests runs in the thread that calls `run`.
+    ``total`` are the packs that are left, called ``unit``. ``schema`` is the dataset's: columns that it has beyond
+    those of `CALLS` are of the pack. ``each`` is called with every row of an answer. All but the requests runs in the
+    thread that calls `run`, which may be called again.
     """
 
     def __init__(
@@ -62,11 +63,17 @@ class Asking:
         dataset: Dataset,
         model: WritingModel,
         total: int,
+        schema: pa.Schema = CALLS,
+        unit: str = "packs",
+        each: Callable[[Mapping[str, Any]], None] = lambda row: None,
     ) -> None:
         self.record, self.operator, self.prompt = record, operator, prompt
         self.context, self.dataset, self.model = context, dataset, model
+        self.schema, self.unit, self.each = schema, unit, each
+        self._of_pack = ("document", "tenant", "session", "pack", *(set(schema.names) - set(CALLS.names)))
+        self._nothing = _nothing(schema)
         paid = dataset.require()
-        self._spending = Spending(operator, ledger(paid))
+        self._spending = Spending(operator, paid_by(context.store))
         self._known = KeySet(paid.scan(["key"], f"kind = '{ANSWER}' AND verdict = 'good'", batch_size=65536))
         self._fresh: dict[str, str] = {}  # key -> good answer of this run
         self._like: dict[str, list[AskedPart]] = {}  # key of a request under way -> other parts that send the same
@@ -144,7 +151,7 @@ class Asking:
         left = self._total - self._done
         return BudgetReached(
             f"The budget of {self.operator.budget[limit]:g} {limit} allows no further request; {left:,} of "
-            f"{self._total:,} packs are left. Raise `budget` in `written`; what was paid is not asked again."
+            f"{self._total:,} {self.unit} are left. Raise `budget` in `written`; what was paid is not asked again."
         )
 
     def _take_over(self, sent: _Sent, rows: list[dict[str, Any]]) -> bool:
@@ -160,6 +167,7 @@ class Asking:
         if answer is None:
             return False
         rows.append(self._answer_row(sent, "good", "", answer))
+        self.each(rows[-1])
         self._done += 1
         return True
 
@@ -176,7 +184,7 @@ class Asking:
         }
         self._spending.change(paid, 1)
         cost = {
-            **_NOTHING,
+            **self._nothing,
             "call": hash_parts("cost", answer["call"]),
             "kind": COST,
             **{name: answer[name] for name in ("asked", "model", "prompt", "attempt", "verdict", "run")},
@@ -187,6 +195,7 @@ class Asking:
             "counted": reply.counted,
         }
         rows += [answer, cost]
+        self.each(answer)
         if verdict == "good":
             self._remember(sent.key, text)
         after = follow_up(sent.part, [(sent.part.attempt, verdict, reason)])
@@ -205,14 +214,14 @@ class Asking:
     def _answer_row(self, sent: _Sent, verdict: str, reason: str, text: str) -> dict[str, Any]:
         part = sent.part
         return {
-            **_NOTHING,
+            **self._nothing,
             "call": hash_parts("answer", sent.key, part.pack["pack"], part.path, self.record.fingerprint),
             "kind": ANSWER,
             "key": sent.key,
             "asked": self.record.fingerprint,
             "model": self.model.identity,
             "prompt": self.prompt.name,
-            **{name: part.pack[name] for name in ("document", "tenant", "session", "pack")},
+            **{name: part.pack[name] for name in self._of_pack},
             "part": part.path,
             "attempt": part.attempt,
             "verdict": verdict,
@@ -230,12 +239,12 @@ class Asking:
         if stopping:
             rows[:] = self._uncommitted(rows)
         if rows:
-            table = pa.Table.from_pylist(rows, schema=CALLS)
+            table = pa.Table.from_pylist(rows, schema=self.schema)
             properties = self.context.properties(self.record)
-            self.context.commit(lambda: append_rows(self.dataset, table, CALLS, properties))
+            self.context.commit(lambda: append_rows(self.dataset, table, self.schema, properties))
             self.context.tally.rows += sum(row["kind"] == ANSWER for row in rows)
             rows.clear()
-            self.context.progress(min(self._done, self._total), self._total, "packs")
+            self.context.progress(min(self._done, self._total), self._total, self.unit)
 
     def _uncommitted(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Of ``rows`` those that are not in the dataset, each once: an interrupted line may have run twice."""
@@ -246,8 +255,7 @@ class Asking:
         return list(by_call.values())
 
 
-_NOTHING: dict[str, Any] = {
-    field.name: {pa.string(): "", pa.large_string(): "", pa.float64(): 0.0, pa.bool_(): True}.get(field.type, 0)
-    for field in CALLS
-} | {"units": []}
-"""A row of `calls` without content."""
+def _nothing(schema: pa.Schema) -> dict[str, Any]:
+    """A row of ``schema`` without content."""
+    empty: dict[Any, Any] = {pa.string(): "", pa.large_string(): "", pa.float64(): 0.0, pa.bool_(): True}
+    return {field.name: [] if pa.types.is_list(field.type) else empty.get(field.type, 0) for field in schema}

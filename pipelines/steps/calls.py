@@ -31,6 +31,7 @@ from pipelines.steps.asked_parts import AskedPart, PackVerdicts
 from pipelines.steps.asking import Asking
 from pipelines.steps.contracts import Context, RecordedStep, Status, StatusKind
 from pipelines.steps.rejects import check_rejects, forget_rejects, rejected_inputs
+from pipelines.steps.spending import estimate
 
 _AT_ONCE = 64
 """Packs that are read at a time."""
@@ -65,7 +66,8 @@ class CallsStep(RecordedStep):
         total, left = len(prompts) * packs.count(), sum(requests for requests, _ in work)
         if left:
             kind: StatusKind = "new" if calls is None else "pending"
-            return Status(kind, left, total, "packs", (self._estimate(left, sum(tokens for _, tokens in work), calls),))
+            tokens = sum(tokens for _, tokens in work)
+            return Status(kind, left, total, "packs", (estimate(self.operator, left, tokens, ledger(calls)),))
         if calls is None or (calls.record or {}).get("fingerprint") != self.record.fingerprint:
             return Status("pending", 0, total, "packs", ("every answer is there",))
         reasons = ["answers about documents that are gone"] if len(self._gone(store, calls)) else []
@@ -83,14 +85,6 @@ class CallsStep(RecordedStep):
             left += pc.sum(fresh).as_py() or 0
             tokens += pc.sum(batch["tokens"].filter(fresh)).as_py() or 0
         return left, tokens + left * len(prompt.system) // CHARACTERS_OF_A_TOKEN
-
-    def _estimate(self, left: int, prompt: int, calls: Snapshot | None) -> str:
-        """Requests, tokens and money of what is left: answers as long as those so far, or a third of the prompt."""
-        paid = ledger(calls)
-        answer = prompt // 3 if not paid.calls else left * paid.answer_tokens // paid.calls
-        money = self.operator.cost(prompt, answer)
-        priced = f", about {money:,.2f} in money" if self.operator.price else ""
-        return f"about {left:,} requests, {prompt:,} + {answer:,} tokens{priced}; paid so far: {paid.calls:,} calls"
 
     def _answered(self, calls: Snapshot | None, prompt: WrittenPrompt) -> PackVerdicts:
         mine = f"kind = '{ANSWER}' AND asked = '{self.record.fingerprint}' AND prompt = '{prompt.name}'"

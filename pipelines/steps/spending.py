@@ -1,12 +1,19 @@
-"""The budget of a bank's calls while they are made: paid, and reserved for those under way."""
+"""The budget of a bank's calls: paid, reserved for those under way, and what the rest may cost."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mnemic.notes.ledger import Ledger
+from mnemic.dataset import Store
+from mnemic.notes.ledger import PAID, Ledger, ledger
 from mnemic.writing import WritingRequest
 from operators.written.operator import WrittenMemory
+
+
+def paid_by(store: Store) -> Ledger:
+    """All calls that a bank has paid, whatever they were about, also by a recipe that asked about more."""
+    every = Store(store.root, store.storage_options)
+    return ledger(*(every[name].snapshot() for name in PAID))
 
 
 class Spending:
@@ -35,3 +42,14 @@ class Spending:
         """Reserve ``amounts`` (1), or give them back (-1)."""
         for name, amount in amounts.items():
             self._spent[name] += sign * amount
+
+
+def estimate(operator: WrittenMemory, left: int, prompt: int, paid: Ledger) -> str:
+    """Requests, tokens and money of what is ``left``, with ``prompt`` tokens, as a phrase.
+
+    Answers are as long as those that were ``paid``, or a third of the prompt.
+    """
+    answer = prompt // 3 if not paid.calls else left * paid.answer_tokens // paid.calls
+    money = operator.cost(prompt, answer)
+    priced = f", about {money:,.2f} in money" if operator.price else ""
+    return f"about {left:,} requests, {prompt:,} + {answer:,} tokens{priced}; paid so far: {paid.calls:,} calls"

@@ -1,9 +1,9 @@
 """The rows that go with removed ones, by the parents that datasets declare.
 
-A dataset whose parent says "delete" loses the rows that name a removed row; those are parents in turn. So does one of
-another package whose parent says "redo": its step makes such rows again, from what is left. (What is mnemic's own and
-says so is made anew by `pipelines.upkeep.redo`.) Rows are counted first, and deleted children first: what a kill leaves
-is named by rows that are there still.
+A dataset whose parent says "delete" loses the rows that name a removed row; those are parents in turn, and where they
+are made of one another, up to the last. So does one of another package whose parent says "redo": its step makes such
+rows again, from what is left. (What is mnemic's own and says so is made anew by `pipelines.upkeep.redo`.) Rows are
+counted first, and deleted children first: what a kill leaves is named by rows that are there still.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mnemic.catalogue import CATALOGUE, DatasetSpec, in_order
 from mnemic.dataset import Snapshot
+from pipelines.steps.ancestry import names_any, with_above
 from pipelines.steps.contracts import Context
 
 REJECTS = "rejects"
@@ -47,7 +47,7 @@ def gone_rows(
 
 
 def _of(spec: DatasetSpec, head: Snapshot, gone: Mapping[str, pa.Array], seed: pa.Array | None) -> GoneRows:
-    columns = {column: gone[parent] for parent, column in _parents(spec, head) if parent in gone}
+    columns = _by_column(spec, head, gone)
     first = spec.key[0] if spec.key else ""
     if seed is not None:
         columns[first] = seed
@@ -57,12 +57,26 @@ def _of(spec: DatasetSpec, head: Snapshot, gone: Mapping[str, pa.Array], seed: p
     for batch in head.scan(names, batch_size=65536) if columns else ():
         mask = None
         for column, values in columns.items():
-            named = _named(batch[column], values)
+            named = names_any(batch[column], values)
             mask = named if mask is None else pc.or_(mask, named)
         rows += pc.sum(mask).as_py() or 0
         if first and pa.types.is_string(batch[first].type):
             keys.append(batch[first].filter(mask))
-    return GoneRows(rows, pa.chunked_array(keys, pa.string()).unique())
+    gone_keys = pa.chunked_array(keys, pa.string()).unique()
+    own = _of_itself(spec, head)
+    if not own or not len(gone_keys):
+        return GoneRows(rows, gone_keys)
+    gone_keys = with_above(head, first, own, gone_keys)
+    return GoneRows(len(gone_keys), gone_keys)
+
+
+def _by_column(spec: DatasetSpec, head: Snapshot, gone: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+    """Column -> keys of ``gone`` rows that take a row along which names one of them there, of whatever dataset."""
+    keys: dict[str, list[pa.Array]] = {}
+    for parent, column in _parents(spec, head):
+        if parent in gone:
+            keys.setdefault(column, []).append(gone[parent])
+    return {column: pa.concat_arrays(arrays) for column, arrays in keys.items()}
 
 
 def _parents(spec: DatasetSpec, head: Snapshot) -> list[tuple[str, str]]:
@@ -75,14 +89,13 @@ def _parents(spec: DatasetSpec, head: Snapshot) -> list[tuple[str, str]]:
     ]
 
 
-def _named(column: pa.Array, values: pa.Array) -> pa.Array:
-    """Whether a row names one of ``values``, itself or in its list."""
-    if not pa.types.is_list(column.type):
-        return pc.is_in(column.cast(pa.string()), value_set=values)
-    owners = pc.list_parent_indices(column).filter(
-        pc.is_in(pc.list_flatten(column).cast(pa.string()), value_set=values)
-    )
-    return pc.is_in(pa.array(np.arange(len(column)), owners.type), value_set=owners)
+def _of_itself(spec: DatasetSpec, head: Snapshot) -> str:
+    """The list of a dataset of a section that names rows of its own, which take along what is made of them; "" none.
+
+    Rows of mnemic's own that name one another have a parent of another dataset in common.
+    """
+    own = [parent.column for parent in spec.parents if parent.dataset == spec.name and parent.rule == "delete"]
+    return own[0] if own and spec.name not in CATALOGUE and own[0] in head.schema.names else ""
 
 
 def delete_rows(
@@ -92,10 +105,10 @@ def delete_rows(
     for name, (spec, rows) in reversed(list(gone.items())):
         dataset = context.store[name]
         head = dataset.require()
-        chosen = {column: gone[parent][1].keys for parent, column in _parents(spec, head) if parent in gone}
+        chosen = _by_column(spec, head, {parent: one.keys for parent, (_, one) in gone.items()})
         lists = [column for column in chosen if pa.types.is_list(head.schema.field(column).type)]
         chosen = {column: keys for column, keys in chosen.items() if column not in lists}
-        if lists or name in seeds:
+        if lists or name in seeds or _of_itself(spec, head):
             chosen[spec.key[0]] = rows.keys
         for column, keys in chosen.items():
             values = keys.to_pylist()

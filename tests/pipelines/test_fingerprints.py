@@ -100,6 +100,7 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
         "summaries": "93450e6d07a0076614731f2686304c82",
         "excerpts": "ccd2f65565af44f80d484808d1a70370",
         "node_excerpts": "5a67d146384f0ea7a87cb463b1bf6fe6",
+        "node_summaries": "4182b9888a19db0dad5cd8daec57b88c",
     },
 }
 

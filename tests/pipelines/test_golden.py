@@ -18,7 +18,7 @@ from mnemic.canaries import CANARIES
 from mnemic.dataset import Store
 from mnemic.ids import hash_parts
 from mnemic.links.datasets import EDGES
-from mnemic.notes.datasets import EXCERPTS, NODE_EXCERPTS, NOTES, PACKS, SUMMARIES
+from mnemic.notes.datasets import EXCERPTS, NODE_EXCERPTS, NODE_SUMMARIES, NOTES, PACKS, SUMMARIES
 from mnemic.relations.datasets import RELATIONS
 from mnemic.schema import CONTAMINATION, DOCUMENTS, SUFFIXES, UNITS, events
 from mnemic.timelines.datasets import TIMELINES
@@ -62,6 +62,7 @@ EXACT = {
     "summaries": (2, "88d2e4cb211088ea3d3eea54d2d0dfe4"),
     "excerpts": (2, "4578397c6379323c87f792e6d71b5d3d"),
     "node_excerpts": (2, "30e4e3cab29a7abdf0a1186d75a9c8f0"),
+    "node_summaries": (1, "227ad258fa047040faf430c30f11314e"),
     "subset": (1, "3bb501b81dc004058d77e56f04864099"),
 }
 """Step -> version, hash of what it wrote."""
@@ -132,7 +133,7 @@ def noted(recipe, tmp_path_factory):
     with ScriptedServer(homes) as server:
         complete = written_recipe(root, server.address, cluster={"min_leaf": 4, "branching": 2})
         complete["written"]["summaries"] = True
-        complete["relations"] = {}
+        complete |= {"relations": {}, "node_summaries": {}}
         mnemic.build(complete, device="cpu")
     return complete
 
@@ -171,7 +172,10 @@ def placed(recipe, tmp_path_factory):
 CURATED = ("measure", "language", "pii", "perplexity", "quality", "contamination", "curate", "edits")
 """Steps of the bank with rules."""
 
-NOTED = ("packs", "calls", "notes", "relations", "note_vectors", "summaries", "excerpts", "node_excerpts")
+NOTED = (
+    *("packs", "calls", "notes", "relations", "note_vectors"),
+    *("summaries", "excerpts", "node_excerpts", "node_summaries"),
+)
 """Steps of the bank with a language model that writes."""
 
 
@@ -195,6 +199,7 @@ def written_by_rules(recipe, step):
         "relations": ("relations", ("id",), tuple(RELATIONS.names)),
         "summaries": ("summaries", ("id",), tuple(SUMMARIES.names)),
         "node_excerpts": ("node_excerpts", ("id",), tuple(NODE_EXCERPTS.names)),
+        "node_summaries": ("node_summaries", ("id",), tuple(NODE_SUMMARIES.names)),
         "excerpts": ("excerpts", ("id",), tuple(EXCERPTS.names)),
     }[step]
     rows = Store(recipe["bank"])[dataset].require().table(list(dict.fromkeys((*key, *columns))))

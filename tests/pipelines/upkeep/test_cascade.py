@@ -28,9 +28,12 @@ LINKS = DatasetSpec(
 )
 NOTES = DatasetSpec(
     "notes",
-    pa.schema([pa.field("note", pa.string()), pa.field("link", pa.string())]),
+    pa.schema([pa.field("note", pa.string()), pa.field("link", pa.string()), pa.field("below", pa.list_(pa.string()))]),
     ("note",),
-    (Parent("links", "link", "delete"), Parent("documents", "note", "stale")),
+    (
+        *(Parent("links", "link", "delete"), Parent("facts", "link", "delete")),
+        *(Parent("notes", "below", "delete"), Parent("documents", "note", "stale")),
+    ),
 )
 SPECS = (FACTS, LINKS, NOTES)
 DOCUMENTS = pa.schema([pa.field("id", pa.string())])
@@ -68,21 +71,24 @@ CHOSEN = st.sampled_from(IDS)
 @given(
     st.lists(CHOSEN, max_size=6),
     st.lists(st.tuples(st.lists(CHOSEN, max_size=3), CHOSEN), max_size=6),
-    st.lists(CHOSEN, max_size=6),
+    st.lists(st.tuples(CHOSEN, st.lists(CHOSEN, max_size=2)), max_size=6),
     st.lists(CHOSEN, min_size=1, max_size=3, unique=True),
 )
 def test_they_are_those_of_the_definition(tmp_path_factory, owners, links, notes, removed):
     tables = (
         [{"fact": IDS[at], "document": one} for at, one in enumerate(owners)],
         [{"link": IDS[at], "facts": some, "other": one} for at, (some, one) in enumerate(links)],
-        [{"note": IDS[at], "link": one} for at, one in enumerate(notes)],
+        [{"note": IDS[at], "link": one, "below": some} for at, (one, some) in enumerate(notes)],
     )
     facts = {row["fact"] for row in tables[0] if row["document"] in removed}
     lost = {row["link"] for row in tables[1] if row["other"] in removed or facts & {*row["facts"]}}
+    gone_notes = {row["note"] for row in tables[2] if row["link"] in lost | facts}
+    for _ in tables[2]:
+        gone_notes |= {row["note"] for row in tables[2] if gone_notes & {*row["below"]}}
     left = (
         [row for row in tables[0] if row["fact"] not in facts],
         [row for row in tables[1] if row["link"] not in lost],
-        [row for row in tables[2] if row["link"] not in lost],
+        [row for row in tables[2] if row["note"] not in gone_notes],
     )
     store = filled(tmp_path_factory.mktemp("cascade"), tables)
     seeds = {"documents": pa.array(removed)}
