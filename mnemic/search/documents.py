@@ -28,16 +28,14 @@ import pyarrow.compute as pc
 from mnemic.arrays import Floats
 from mnemic.conditions import all_of
 from mnemic.dataset import Snapshot
-from mnemic.dataset.index import read_rows, search_text, search_vector
+from mnemic.dataset.index import read_rows, rows_with, search_text, search_vector, vectors_of
 from mnemic.links.follow import Links
 from mnemic.links.hops import BRIDGE, HOP, NAMED, WALK, Link
-from mnemic.quoting import one_of
 from mnemic.schema import UNSAID
 from mnemic.search.condition import of_level
 from mnemic.search.fusion import ranks, scaled
 from mnemic.search.hybrid import FACTS, GIVEN, POOL, Ranked, pairs_of, workers
 from mnemic.search.linking import Way, raised, reasons_of, sources, unit_vector
-from mnemic.vectors import vectors
 
 LEVEL = "session"
 
@@ -166,21 +164,20 @@ def _sessions(events: Snapshot, answers: dict[str, pa.Table], owners: set[str], 
 def _with_others(events: Snapshot, facts: pa.Table, documents: Iterable[str], rows: str | None) -> pa.Table:
     """``facts``, and those of the other ``documents`` whose sessions satisfy ``rows``."""
     missing = {*documents} - {*facts["document"].to_pylist()}
-    if not missing:
+    numbers = rows_with(events, "document", missing, rows)
+    if not len(numbers):
         return facts
-    sought = all_of(rows, one_of("document", sorted(missing)))
     names = [name for name in facts.schema.names if name != "_rowid"]
-    others = pa.Table.from_batches(list(events.scan(names, sought, row_ids=True)), facts.schema)
-    return pa.concat_tables([facts, others])
+    others = read_rows(events, numbers, names).append_column("_rowid", pa.array(numbers))
+    return pa.concat_tables([facts, others.select(facts.schema.names)])
 
 
 def _cosines(events: Snapshot, facts: pa.Table, vector: npt.NDArray[np.float32]) -> Floats:
     """The cosine of each row of ``facts`` to ``vector`` [d], float64 [n]; exact, whatever an index estimates."""
     numbers = facts["_rowid"].to_numpy()
     order = np.argsort(numbers)
-    own = vectors(events.take_rows(numbers[order], ["vector"])["vector"], np.float64)
     cosines = np.empty(len(order))
-    cosines[order] = own @ unit_vector(vector)
+    cosines[order] = vectors_of(events, "vector", numbers[order]) @ unit_vector(vector)
     return cosines
 
 
