@@ -1,4 +1,4 @@
-"""A bank of passages with `context` and one without, searched for whole documents and for the smallest rows, and peers.
+"""Banks of passages with `context`, with `names` too and without, searched for documents and smallest rows, and peers.
 
 Banks are kept in `bench.places.CACHE`: a run finds those of the run before it, and builds what its code would make
 otherwise.
@@ -33,16 +33,21 @@ MILLISECONDS = 10.0
 """Of a search, at most, for its links."""
 
 PEER = "LinearRAG's rule"
+WITH_NAMES = "search, whole documents, links and names"
 
 
-def build(passages: Passages, context: bool) -> Bank:
-    """A bank of the passages, every step with its defaults."""
+SECTIONS: dict[str, tuple[str, ...]] = {"bare": (), "context": ("context",), "names": ("context", "names")}
+"""Sections of the recipe of a bank, beside those that run unnamed."""
+
+
+def build(passages: Passages, kind: str) -> Bank:
+    """A bank of the passages, every step with its defaults; ``kind`` is a key of `SECTIONS`."""
     folder = CACHE / "written"
     folder.mkdir(parents=True, exist_ok=True)
-    bank = folder / f"{passages.name}-{'context' if context else 'bare'}"
+    bank = folder / f"{passages.name}-{kind}"
     source = {"kind": "folder", "path": str(sets.save(passages, folder)), "id_field": "id"}
-    recipe = {"name": passages.name, "bank": str(bank), "sources": [source]}
-    mnemic.build({**recipe, "context": {}} if context else recipe, engine="inline")
+    sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS[kind]}
+    mnemic.build({"name": passages.name, "bank": str(bank), "sources": [source], **sections}, engine="inline")
     return mnemic.open_bank(bank)
 
 
@@ -91,7 +96,7 @@ def measure_set(passages: Passages, quick: bool, depths: tuple[int, ...] = DEPTH
     """``bound`` is the peer that the search without links must reach at the last of ``depths``."""
     questions = [question for question, _ in passages.questions]
     most, titled = depths[-1], any(passages.titles)
-    after = build(passages, context=True)
+    after = build(passages, "context")
     words = sets.bm25(passages.whole, questions)
     meaning = sets.dense(after.encoder, passages.whole, questions)
     orders: dict[str, Sequence[Sequence[int]]] = {
@@ -110,10 +115,13 @@ def measure_set(passages: Passages, quick: bool, depths: tuple[int, ...] = DEPTH
         for links, one in zip(ways, searched(after, passages, level, ways), strict=True):
             title = f"search, {name}{', links' if links else ''}"
             orders[title], searches[title] = one.orders, one
+    if titled and not quick:
+        [one] = searched(build(passages, "names"), passages, "session", (True,))
+        orders[WITH_NAMES], searches[WITH_NAMES] = one.orders, one
     shares = {name: {k: sets.recall(order, passages, k) for k in depths} for name, order in orders.items()}
     _print(passages, shares, depths, searches)
     if not quick:
-        before = build(passages, context=False)
+        before = build(passages, "bare")
         bare_orders = {
             f"without context, {name}": searched(before, passages, level, (False,))[0].orders
             for name, level in LEVELS.items()
@@ -149,7 +157,7 @@ def _print(
         last = one[depths[-1]]
         halves = f"even {100 * last[even].mean():5.1f} odd {100 * last[~even].mean():5.1f}"
         speed = _speed(searches[name]) if name in searches else ""
-        print(f"{passages.name:<10} {name:<34} {figures}   {halves}{speed}", flush=True)
+        print(f"{passages.name:<10} {name:<40} {figures}   {halves}{speed}", flush=True)
     for level in LEVELS:
         bare, links = (f"search, {level}{suffix}" for suffix in ("", ", links"))
         peers = {"none": bare} | {name: name for name in shares if name.startswith(PEER)}
@@ -158,6 +166,9 @@ def _print(
                 gain = _difference(shares[links][depths[-1]][here], shares[name][depths[-1]][here])
                 title = f"links against {peer}, {level}, {half} questions"
                 print(f"{passages.name:<10} {title}: @{depths[-1]}{gain}", flush=True)
+    for peer in (name for name in shares if name.startswith(PEER) and WITH_NAMES in shares):
+        gain = _difference(shares[WITH_NAMES][depths[-1]], shares[peer][depths[-1]])
+        print(f"{passages.name:<10} links and names against {peer}, whole documents: @{depths[-1]}{gain}", flush=True)
 
 
 def _slowest(times: Scores) -> float:
