@@ -96,9 +96,9 @@ class Links:
         best_scores = np.maximum.reduceat(scores[there], first) if len(first) else np.empty(0)
         sought = self.graph.entities_in(question, np.unique(self.titles.tenants[distinct]).tolist())
         best = distinct[np.lexsort((distinct, -best_scores))[:SOURCES]].tolist()
-        near = dict(zip(places[there].tolist(), np.nan_to_num(cosines[there]).tolist(), strict=True))
+        near = np.nan_to_num(cosines[there])
         walked = self.graph.walk(distinct, best_scores, self.graph.seeds(question, distinct, sought))
-        return self._by_id(walked), self._by_id(self.graph.bridge(best, near, sought))
+        return self._by_id(walked), self._by_id(self.graph.bridge(best, places[there], near, sought))
 
     def _by_id(self, links: Mapping[int, Link]) -> dict[str, Link]:
         return {self.titles.id(place): link for place, link in links.items()}

@@ -11,7 +11,7 @@ grow with the release, and nothing that a condition leaves out says anything.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ import pyarrow as pa
 from mnemic.arrays import Flags, Floats, Integers
 from mnemic.dataset import Snapshot
 from mnemic.ids import entity_id
-from mnemic.links.adjacency import entries_of
+from mnemic.links.adjacency import entries_of, first_of_each
 from mnemic.links.facts import Facts
 from mnemic.links.hops import SOURCES, TARGETS, Link
 from mnemic.links.names import LONGEST, is_name, without_function_words, words
@@ -175,39 +175,52 @@ class Graph:
         ranks, of_names = rank[: len(places)], rank[len(places) :]
         best = np.lexsort((places, -ranks))[:TARGETS]
         most = float(ranks[best[0]])
-        links = {}
-        for row in best[ranks[best] > LEAST * most].tolist():
-            mine = slice(*np.searchsorted(rows, (row, row + 1)).tolist())
-            arrived = of_names[local[mine]] * self.weights[edges[mine]]
-            if len(arrived):
-                name = self.names[int(shared[local[mine][int(arrived.argmax())]])].as_py()
-                links[int(places[row])] = Link(float(ranks[row]) / most, f'shares "{name}" with the best')
-        return links
+        best = best[ranks[best] > LEAST * most]
+        bounds = np.searchsorted(rows, np.arange(len(places) + 1))
+        owners, mine = entries_of(bounds, best)
+        arrived = of_names[local[mine]] * self.weights[edges[mine]]
+        at, strongest = first_of_each(owners, arrived)
+        shown = self.names.take(pa.array(shared[local[mine[strongest]]])).to_pylist()
+        reached = zip(places[best[at]].tolist(), ranks[best[at]].tolist(), shown, strict=True)
+        return {place: Link(rank / most, f'shares "{name}" with the best') for place, rank, name in reached}
 
-    def bridge(self, best: Sequence[int], cosines: Mapping[int, float], sought: Integers) -> dict[int, Link]:
+    def bridge(self, best: Sequence[int], near: Integers, cosines: Floats, sought: Integers) -> dict[int, Link]:
         """Place -> link of the documents that mention a rare name of one of the ``best`` documents, best first.
 
-        A name counts by its rarity, and a document by its cosine to the question where that is known.
+        A name counts by its rarity, and a document by its cosine to the question: those at the places ``near`` [n],
+        ascending, have ``cosines`` float64 [n], the others none.
         """
-        reached: dict[int, tuple[float, int, int]] = {}
-        left_out = set(sought.tolist())
-        total = np.log1p(len(self.titles.ids))
-        for rank, source in enumerate(best[:SOURCES], start=1):
-            for entity in self.entities[self.first[source] : self.first[source + 1]].tolist():
-                others = self.documents[self.begin[entity] : self.begin[entity + 1]]
-                if entity in left_out or len(others) > BRIDGED:
-                    continue
-                rarity = float(np.log1p(len(self.titles.ids) / len(others)) / total) / rank
-                for place in others.tolist():
-                    weight = rarity * (0.35 + 0.65 * max(cosines.get(place, 0.0), 0.0))
-                    if place != source and weight > reached.get(place, (0.0,))[0]:
-                        reached[place] = (weight, entity, source)
-        chosen = sorted(reached.items(), key=lambda one: (-one[1][0], one[0]))[:TARGETS]
-        most = chosen[0][1][0] if chosen else 1.0
+        sources = np.array(best[:SOURCES], np.int64)
+        rank, mentions = entries_of(self.first, sources)
+        entities = self.entities[mentions]
+        rare = (self.begin[entities + 1] - self.begin[entities] <= BRIDGED) & ~np.isin(entities, sought)
+        rank, entities = rank[rare], entities[rare]
+        at, others = entries_of(self.begin, entities)
+        places, rank, entities = self.documents[others], rank[at], entities[at]
+        apart = places != sources[rank]
+        places, rank, entities = places[apart], rank[apart], entities[apart]
+        rarities = np.log1p(len(self.titles.ids) / np.arange(1, BRIDGED + 1)) / np.log1p(len(self.titles.ids))
+        rarity = rarities[self.begin[entities + 1] - self.begin[entities] - 1] / (rank + 1)
+        weights = rarity * (0.35 + 0.65 * np.maximum(_values_at(places, near, cosines), 0.0))
+        distinct, strongest = first_of_each(places, weights)
+        chosen = strongest[np.lexsort((distinct, -weights[strongest]))[:TARGETS]]
+        names = self.names.take(pa.array(entities[chosen])).to_pylist()
+        most = float(weights[chosen[0]]) if len(chosen) else 1.0
+        reached = zip(
+            places[chosen].tolist(), weights[chosen].tolist(), names, sources[rank[chosen]].tolist(), strict=True
+        )
         return {
-            place: Link(weight / most, f'mentions "{self.names[entity].as_py()}", as {self.titles.called(source)} does')
-            for place, (weight, entity, source) in chosen
+            place: Link(weight / most, f'mentions "{name}", as {self.titles.called(source)} does')
+            for place, weight, name, source in reached
         }
+
+
+def _values_at(places: Integers, near: Integers, values: Floats) -> Floats:
+    """The ``values`` [n] of ``places`` [m], float64 [m]; those of the last of equal ``near`` [n], 0 for none."""
+    if not len(near):
+        return np.zeros(len(places))
+    at = np.maximum(np.searchsorted(near, places, side="right") - 1, 0)
+    return np.where(near[at] == places, values[at], 0.0)
 
 
 def _related(

@@ -79,14 +79,14 @@ def linked(titles: Titles, question: str, sources: Iterable[ReadRow]) -> dict[in
     best: dict[int, tuple[float, str]] = {}
     for source in sources:
         tenant = int(titles.tenants[source.place])
-        stated = titles.stated_links(source.place)
+        stated, called = titles.stated_links(source.place), titles.called(source.place)
         for text, cosine in zip(source.texts, source.cosines, strict=True):
             weight = source.score * cosine
             if weight <= 0:
                 continue
             for place, reason in _leads(titles, source.place, text[:CHARACTERS], sought, tenant, stated):
                 if weight > best.get(place, (0.0, ""))[0]:
-                    best[place] = (weight, reason)
+                    best[place] = (weight, reason + called)
     farthest = max((weight for weight, _ in best.values()), default=1.0)
     chosen = sorted(best.items(), key=lambda one: (-one[1][0], one[0]))[:TARGETS]
     return {place: Link(weight / farthest, reason) for place, (weight, reason) in chosen}
@@ -102,16 +102,16 @@ def _leads(
 ) -> Iterator[tuple[int, str]]:
     """(place, reason) of the documents that a ``text`` of the document at ``source`` names, and that it links to.
 
-    A ``stated`` link is in a text that has its words.
+    A ``stated`` link is in a text that has its words. The reason ends with the name of the document.
     """
     for name, written in titles.names.find(text):
         if name not in sought and name != titles.own[source]:
             for place in titles.homes_of(name, tenant).tolist():
-                yield place, f'named "{written}" in {titles.called(source)}'
+                yield place, f'named "{written}" in '
     for place in titles.linked_from(source, text):
-        yield place, f"linked from {titles.called(source)}"
+        yield place, "linked from "
     spaced = " ".join(text.split()) if stated else ""
     for anchor, places in stated:
         if anchor in spaced:
             for place in places:
-                yield place, f"linked from {titles.called(source)}"
+                yield place, "linked from "

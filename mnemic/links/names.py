@@ -110,16 +110,15 @@ class Lexicon:
         """
         written = words(text)
         folded = [word.lower() for word in written]
-        place = 0
-        while place < len(folded):
-            longest = min(self._openings.get(folded[place], 0), len(folded) - place)
-            step = 1
-            for length in range(longest, 0, -1):
+        openings, behind = self._openings, 0
+        for place in [place for place, word in enumerate(folded) if word in openings]:
+            if place < behind:
+                continue
+            for length in range(min(openings[folded[place]], len(folded) - place), 0, -1):
                 name = folded[place] if length == 1 else " ".join(folded[place : place + length])
                 number = self.numbers.get(name)
                 if number is None or (capitals and name in self._capital and written[place][0] == folded[place][0]):
                     continue
                 yield number, " ".join(written[place : place + length])
-                step = length
+                behind = place + length
                 break
-            place += step

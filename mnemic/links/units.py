@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from mnemic.arrays import Floats, Integers, RowIds
 from mnemic.dataset import Snapshot
+from mnemic.dataset.index import read_wide
 from mnemic.links.titles import Titles
 from mnemic.vectors import vectors
 
@@ -60,7 +60,7 @@ class UnitRows:
         if not len(numbers):
             return [([], []) for _ in groups]
         distinct, back = np.unique(numbers, return_inverse=True)
-        table: pa.Table = self.units.take_rows(distinct, ["text", "embedding"])
+        table = read_wide(self.units, distinct, ["text", "embedding"])
         stored = vectors(table["embedding"], np.float64)
         lengths = np.linalg.norm(stored, axis=1)
         cosines = (stored @ vector / np.where(lengths > 0, lengths, 1.0))[back]

@@ -11,7 +11,7 @@ import pyarrow as pa
 from mnemic.arrays import Floats
 from mnemic.conditions import all_of
 from mnemic.dataset import Snapshot
-from mnemic.dataset.index import read_rows, search_vector
+from mnemic.dataset.index import EXACT_ROWS, read_rows, rows_with, search_among, search_vector
 from mnemic.links.follow import UNITS, BestRow, Links
 from mnemic.links.hops import HOP, NAMED, SOURCES, Link
 from mnemic.quoting import one_of
@@ -40,7 +40,10 @@ def reasons_of(*ways: Way) -> dict[str, str]:
 
 def sources(facts: pa.Table, scores: Floats, parts: Ranges) -> list[BestRow]:
     """The best rows of ``facts`` by ``scores`` float64 [n]; of a long one its ``parts``."""
-    best = np.lexsort((facts["id"].to_numpy(), -scores))[:SOURCES]
+    least = np.partition(scores, -SOURCES)[-SOURCES] if len(scores) > SOURCES else -np.inf
+    near = np.flatnonzero(scores >= least)
+    ids = facts["id"].take(pa.array(near)).to_numpy()
+    best = near[np.lexsort((ids, -scores[near]))[:SOURCES]]
     top = float(scores[best[0]]) or 1.0
     rows = facts.select(["document", "first_unit", "end_unit"]).take(pa.array(best)).to_pylist()
     chosen = []
@@ -95,9 +98,12 @@ def _nearest_rows(
     events: Snapshot, vector: npt.NDArray[np.float32], rows: str | None, documents: Collection[str]
 ) -> dict[str, int]:
     """Document -> row id of its row nearest to ``vector`` [d], of those that satisfy ``rows``."""
-    count = ROWS_A_DOCUMENT * len(documents)
-    within = all_of(rows, one_of("document", sorted(documents)))
-    nearest = search_vector(events, "vector", "document", vector, count, within)
+    count, numbers = ROWS_A_DOCUMENT * len(documents), rows_with(events, "document", documents, rows)
+    if len(numbers) <= EXACT_ROWS:
+        nearest = search_among(events, "vector", "document", vector, count, numbers)
+    else:
+        within = all_of(rows, one_of("document", sorted(documents)))
+        nearest = search_vector(events, "vector", "document", vector, count, within)
     best: dict[str, int] = {}
     for document, number in zip(nearest["document"].to_pylist(), nearest["_rowid"].to_pylist(), strict=True):
         best.setdefault(document, number)

@@ -24,8 +24,9 @@ from mnemic.inbox.inbox import Inbox
 from mnemic.inbox.pieces import WaitingPiece, smallest, whole
 from mnemic.inbox.vectors import WaitingVectors
 from mnemic.inbox.waiting import WaitingCall
-from mnemic.search.fusion import DENSE_SHARE, RANK_CONSTANT, TEXT_SHARE, ranks, with_neighbours
-from mnemic.search.hybrid import GIVEN, Ranked
+from mnemic.search.documents import WORDS
+from mnemic.search.fusion import DENSE_SHARE, RANK_CONSTANT, TEXT_SHARE, certainty, ranks, with_neighbours
+from mnemic.search.hybrid import GIVEN, POOL, Ranked
 from mnemic.search.results import Hit
 from mnemic.search.words import word_scores
 
@@ -35,7 +36,6 @@ ENCODED = 64
 _READ = 100
 """Best rows of the index whose texts are read for the statistics of words."""
 _HEARD_ELSEWHERE = ("event_bm25", "document_bm25")
-_WORDS = 0.7
 _NO_ROW = np.iinfo(np.uint64).max
 
 
@@ -133,7 +133,10 @@ def beside(
     words = _word_scores(ranked, rows, events, query)
     meaning = with_neighbours(cosines, pairs, DENSE_SHARE)
     shared_words = with_neighbours(words, pairs, TEXT_SHARE)
-    scores = _of_documents(ranked, meaning, shared_words) if scaled else _fused(ranked, meaning, shared_words)
+    if scaled:
+        scores = _of_documents(ranked, meaning, shared_words, max(pool, POOL))
+    else:
+        scores = _fused(ranked, meaning, shared_words)
     best = np.sort(np.argsort(-scores, kind="stable")[:pool])
     own = {"similarity": cosines[best], "bm25": words[best]}
     pairs = np.searchsorted(best, pairs[np.isin(pairs, best).all(axis=1)])
@@ -220,12 +223,13 @@ def _places(ranked: Ranked, signal: str, scores: Floats) -> Floats:
     return ranks(np.concatenate([released, scores]))[len(released) :]
 
 
-def _of_documents(ranked: Ranked, cosines: Floats, words: Floats) -> Floats:
+def _of_documents(ranked: Ranked, cosines: Floats, words: Floats, pool: int) -> Floats:
     """The scores that `mnemic.search.documents` gives to sessions, of the waiting ones."""
     released = ranked.signals
     meaning = np.fmax(released["similarity"], released["part_similarity"]) + released["similarity"]
     by_words = np.nan_to_num(released["bm25"]) + np.nan_to_num(released["title_bm25"])
-    return _along(2 * np.nan_to_num(cosines), meaning) + _WORDS * _along(np.nan_to_num(words), by_words)
+    of_meaning = certainty(meaning, pool) * _along(2 * np.nan_to_num(cosines), meaning)
+    return of_meaning + WORDS * certainty(by_words, pool) * _along(np.nan_to_num(words), by_words)
 
 
 def _along(scores: Floats, released: Floats) -> Floats:

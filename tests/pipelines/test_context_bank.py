@@ -10,7 +10,7 @@ from mnemic.dataset.index import built
 from mnemic.encoder import TextEncoder
 from mnemic.errors import RecipeError
 from mnemic.search.documents import PART_SHARE, WORDS
-from mnemic.search.fusion import scaled
+from mnemic.search.fusion import AHEAD, certainty, scaled
 from mnemic.vectors import vectors
 from operators.context import with_context
 
@@ -143,7 +143,10 @@ def test_whole_documents_are_ranked_by_the_definition(bank, query):
     assert set(by_id) == set(ids)
     words = np.array([(by_id[one].bm25 or 0.0) + (by_id[one].title_bm25 or 0.0) for one in ids])
     meaning = cosines[sessions] + np.maximum(best, cosines[sessions])
-    expected = scaled(meaning, 200) + WORDS * scaled(words, 200)
+    expected = np.zeros(len(ids))
+    for scores, weight in ((meaning, 1.0), (words, WORDS)):
+        share = (scores - scores.min()) / (scores.max() - scores.min()) if scores.max() > scores.min() else 0 * scores
+        expected += weight * min((1 - share.mean()) / AHEAD, 1.0) ** 3 * share
     assert [by_id[one].score for one in ids] == pytest.approx(expected, abs=1e-5)
     assert [by_id[one].similarity for one in ids] == pytest.approx(cosines[sessions], abs=1e-5)
 
@@ -166,3 +169,17 @@ def test_scores_are_scaled_between_the_last_of_the_pool_and_the_best():
     assert scaled(scores, 3).tolist() == [1.0, 0.0, 0.0, 0.5, 0.0]
     assert scaled(scores, 200).tolist() == pytest.approx([1.0, 0.0, 0.2, 0.6, 0.0])
     assert scaled(np.array([2.0, 2.0]), 5).tolist() == [0.0, 0.0] and scaled(np.array([np.nan]), 5).tolist() == [0.0]
+
+
+def test_a_signal_counts_by_how_far_its_best_is_ahead_of_the_others():
+    alone, halves = np.array([1.0] + [0.0] * 9), np.array([1.0] + [0.5] * 8 + [0.0])
+    assert certainty(alone, 200) == 1.0 and certainty(7 + 3 * alone, 200) == 1.0
+    assert certainty(halves, 200) == pytest.approx((0.5 / AHEAD) ** 3)
+    assert certainty(halves, 2) == pytest.approx((0.5 / AHEAD) ** 3), "of the two best one has all, the other nothing"
+    assert certainty(np.append(halves, [np.nan] * 50), 200) == certainty(halves, 200)
+    assert certainty(np.array([np.nan]), 5) == certainty(np.empty(0), 5) == 1.0
+    draw = np.random.default_rng(5)
+    for _ in range(50):
+        scores = draw.standard_normal(draw.integers(1, 40))
+        assert 0.0 <= certainty(scores, 10) <= 1.0
+        assert certainty(draw.permutation(scores), 10) == pytest.approx(certainty(scores, 10), abs=1e-12)

@@ -7,6 +7,7 @@
 * ``held_vectors`` vectors in the memory of a process that answers many searches
 * ``ties``    what both do about conditions and equal scores
 * ``rows``    reading columns of hundreds of rows at once
+* ``grouped`` rows by what a column holds, such as the rows of a document
 * ``recall``  recall against exact search on a sample, and the setting that reaches it
 
 Below `plan.VECTOR_INDEX_ROWS` rows a vector query reads every vector: exact.
@@ -23,8 +24,9 @@ from mnemic.dataset.index.build import (
     drop_indexes,
     in_this_process,
 )
-from mnemic.dataset.index.held_vectors import hold_vectors
-from mnemic.dataset.index.nearest import search_exact, search_vector
+from mnemic.dataset.index.grouped import rows_with
+from mnemic.dataset.index.held_vectors import hold_vectors, vectors_of
+from mnemic.dataset.index.nearest import EXACT_ROWS, search_among, search_exact, search_vector
 from mnemic.dataset.index.plan import (
     TITLES,
     VECTOR_INDEX_ROWS,
@@ -37,9 +39,10 @@ from mnemic.dataset.index.plan import (
     write_record,
 )
 from mnemic.dataset.index.recall import exact_neighbours, measure_recall, recall_of
-from mnemic.dataset.index.rows import hold, read_rows, rows_of_ids
+from mnemic.dataset.index.rows import hold, read_rows, read_wide, rows_of_ids
 
 __all__ = [
+    "EXACT_ROWS",
     "TITLES",
     "VECTOR_INDEX_ROWS",
     "IndexWork",
@@ -58,13 +61,17 @@ __all__ = [
     "measure_recall",
     "needs_indexing",
     "read_rows",
+    "read_wide",
     "recall_of",
     "record_of_index",
     "rows_of_ids",
+    "rows_with",
+    "search_among",
     "search_exact",
     "search_settings",
     "search_text",
     "search_vector",
     "unindexed_rows",
+    "vectors_of",
     "write_record",
 ]

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mnemic.arrays import RowIds
+from mnemic.arrays import Floats, RowIds
+from mnemic.dataset.index.rows import read_wide
 from mnemic.dataset.snapshot import Snapshot
 from mnemic.vectors import vectors
 
@@ -47,13 +48,15 @@ class HeldVectors:
         some = min(len(near), count + _SPARE)
         best = np.argpartition(-near, some - 1)[:some] if 0 < some < len(near) else np.arange(len(near))
         places = best if rows is None else rows[best]
-        exact = self._vectors[places].astype(np.float64)
-        sought = query.astype(np.float64)
-        lengths = np.sqrt(np.einsum("ij,ij->i", exact, exact)) * np.sqrt(sought @ sought)
-        cosines = np.einsum("ij,j->i", exact, sought) / np.where(lengths > 0, lengths, 1.0)
-        distances = (1.0 - cosines).astype(np.float32)
+        distances = distances_of(self._vectors[places], query)
         order = np.lexsort((self._numbers[places], distances))[:count]
         return pa.table({"_distance": pa.array(distances[order]), "_rowid": pa.array(self._numbers[places][order])})
+
+    def of(self, numbers: RowIds) -> npt.NDArray[np.float32] | None:
+        """The vectors of the rows ``numbers`` [n], float32 [n, d]; None where one of them has none."""
+        places = np.minimum(np.searchsorted(self._numbers, numbers), max(len(self._numbers) - 1, 0))
+        there = len(self._numbers) > 0 and bool((self._numbers[places] == numbers).all())
+        return self._vectors[places] if there else None
 
     def _satisfying(self, where: str | None) -> npt.NDArray[np.int64] | None:
         """Places of the rows that satisfy a condition, in order; None for all."""
@@ -87,6 +90,27 @@ def hold_vectors(snapshot: Snapshot, column: str) -> None:
 def held_vectors(snapshot: Snapshot, column: str) -> HeldVectors | None:
     """The vectors that `hold_vectors` holds; None for none."""
     return _held.get(snapshot, {}).get(column)
+
+
+def distances_of(rows: npt.NDArray[np.float32], query: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The cosine distances of ``rows`` [n, d] to ``query`` [d], float32 [n], computed in float64."""
+    exact, sought = rows.astype(np.float64), query.astype(np.float64)
+    lengths = np.sqrt(np.einsum("ij,ij->i", exact, exact)) * np.sqrt(sought @ sought)
+    cosines = np.einsum("ij,j->i", exact, sought) / np.where(lengths > 0, lengths, 1.0)
+    distances: npt.NDArray[np.float32] = (1.0 - cosines).astype(np.float32)
+    return distances
+
+
+def vectors_of(snapshot: Snapshot, column: str, numbers: RowIds) -> Floats:
+    """The vectors of the rows ``numbers`` [n], ascending, float64 [n, d]: from memory where they are held.
+
+    Each of these rows has one.
+    """
+    in_memory = held_vectors(snapshot, column)
+    rows = None if in_memory is None else in_memory.of(numbers)
+    if rows is not None:
+        return rows.astype(np.float64)
+    return vectors(read_wide(snapshot, numbers, [column])[column], np.float64)
 
 
 def _read(snapshot: Snapshot, column: str) -> tuple[RowIds, npt.NDArray[np.float32]]:

@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from mnemic.arrays import RowIds
 from mnemic.dataset.failures import reading
-from mnemic.dataset.index.held_vectors import held_vectors
+from mnemic.dataset.index.held_vectors import distances_of, held_vectors
 from mnemic.dataset.index.plan import VectorSettings, search_settings
+from mnemic.dataset.index.rows import read_wide
 from mnemic.dataset.index.ties import MARGIN, best_rows, flagged, names_of
 from mnemic.dataset.snapshot import Snapshot
 from mnemic.kept import expand
@@ -54,6 +55,28 @@ def search_vector(
         return _nearest(snapshot, column, query, MARGIN * k, where, settings)
 
     candidates = ask(where) if settings is None else flagged(snapshot, where, k, "_distance", 1, ask)
+    return best_rows(snapshot, candidates, "_distance", 1.0, k, names_of(key))
+
+
+def search_among(
+    snapshot: Snapshot,
+    column: str,
+    key: str | Sequence[str],
+    query: npt.NDArray[Any],
+    k: int,
+    numbers: RowIds,
+) -> pa.Table:
+    """As `search_vector`, exactly, among the rows with the row ids ``numbers`` [n]: no other row is looked at."""
+    in_memory, numbers = held_vectors(snapshot, column), np.sort(numbers)
+    rows = None if in_memory is None else in_memory.of(numbers)
+    if rows is None:
+        column_of_rows = read_wide(snapshot, numbers, [column])[column]
+        there = column_of_rows.is_valid()
+        numbers = numbers[there.to_numpy()]
+        rows = vectors(column_of_rows.filter(there), np.float32, copy=False)
+    distances = distances_of(rows, np.asarray(query, np.float32))
+    order = np.lexsort((numbers, distances))[: MARGIN * k]
+    candidates = pa.table({"_distance": pa.array(distances[order]), "_rowid": pa.array(numbers[order])})
     return best_rows(snapshot, candidates, "_distance", 1.0, k, names_of(key))
 
 

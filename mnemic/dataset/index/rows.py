@@ -3,7 +3,7 @@
 Lance decodes a chunk of a column for every row that is taken: eight columns of 200 rows spread over a million cost
 27 ms of a core, a few times what searching costs. So small columns are held in memory from the moment when reading them
 again and again has cost about as much as loading them once: at once in a small dataset, after `PATIENCE` rows in a
-large one.
+large one. Texts and vectors are held of small datasets alone: a column that is larger than `MOST_BYTES` never is.
 """
 
 from __future__ import annotations
@@ -29,6 +29,12 @@ PATIENCE = 2_000
 MOST_ROWS = 8_000_000
 """Rows of a dataset from which its columns are never held: they would take more than a gigabyte."""
 
+MOST_BYTES = 32 << 20
+"""Of all texts and vectors that are held of a dataset."""
+
+_AT_ONCE = 1 << 12
+"""Rows of texts and vectors that are loaded at once, until they are too many bytes."""
+
 
 def read_rows(snapshot: Snapshot, row_ids: Sequence[int] | RowIds, columns: Sequence[str]) -> pa.Table:
     """``columns`` of the rows ``row_ids`` [n], in their order. Raises ``KeyError`` for an id that is not there."""
@@ -43,6 +49,17 @@ def read_rows(snapshot: Snapshot, row_ids: Sequence[int] | RowIds, columns: Sequ
     back = np.empty(len(order), np.int64)
     back[order] = np.arange(len(order))
     return table.take(pa.array(back))
+
+
+def read_wide(snapshot: Snapshot, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:
+    """As `read_rows`, for ``columns`` of texts and vectors; ``row_ids`` [n] are ascending."""
+    cached = _held(snapshot)
+    if cached.holds_wide(columns):
+        return cached.take(row_ids, columns)
+    table = snapshot.take_rows(row_ids, columns).select(list(columns))
+    if len(table) != len(row_ids):
+        raise KeyError("a row id that this version of the dataset does not hold")
+    return table
 
 
 def rows_of_ids(snapshot: Snapshot, column: str, values: Sequence[str]) -> tuple[RowIds, npt.NDArray[np.bool_]]:
@@ -75,6 +92,7 @@ class RowCache:
         self._read = 0
         self._row_ids: RowIds | None = None
         self._columns: dict[str, pa.Array] = {}
+        self._wide_bytes, self._too_wide = 0, set[str]()
         self._fields = {field.name: field for field in snapshot.schema}
         self._orders: dict[str, tuple[npt.NDArray[np.bytes_], npt.NDArray[np.int64]]] = {}
         self._lock = threading.Lock()
@@ -99,13 +117,38 @@ class RowCache:
             if not missing or snapshot is None:
                 return
             with reading(snapshot.uri):
-                table = snapshot.native.scanner(columns=missing, with_row_id=True).to_table()
-            row_ids = table["_rowid"].to_numpy()
-            order = np.argsort(row_ids, kind="stable")
-            if np.any(order[1:] < order[:-1]):
-                table = table.take(pa.array(order))
-            self._row_ids = row_ids[order]
-            for column in missing:
+                self._keep(snapshot.native.scanner(columns=missing, with_row_id=True).to_table())
+
+    def holds_wide(self, columns: Sequence[str]) -> bool:
+        """Whether the ``columns`` are held, loading them as long as all of this kind take `MOST_BYTES` at most."""
+        if all(column in self._columns for column in columns):
+            return True
+        snapshot = self._snapshot()
+        if snapshot is None or self._rows > SMALL or not self._too_wide.isdisjoint(columns):
+            return False
+        with self._lock:
+            missing = [column for column in columns if column not in self._columns]
+            batches, size = list[pa.RecordBatch](), self._wide_bytes
+            for batch in snapshot.scan(missing, row_ids=True, batch_size=_AT_ONCE) if missing else ():
+                batches.append(batch)
+                size += batch.nbytes
+                if size > MOST_BYTES:
+                    self._too_wide.update(missing)
+                    return False
+            if batches:
+                self._keep(pa.Table.from_batches(batches))
+                self._wide_bytes = size
+        return all(column in self._columns for column in columns)
+
+    def _keep(self, table: pa.Table) -> None:
+        """Hold the columns of ``table``, which has all rows and their ids."""
+        row_ids = table["_rowid"].to_numpy()
+        order = np.argsort(row_ids, kind="stable")
+        if np.any(order[1:] < order[:-1]):
+            table = table.take(pa.array(order))
+        self._row_ids = row_ids[order]
+        for column in table.column_names:
+            if column != "_rowid":
                 self._columns[column] = table[column].combine_chunks()
 
     def take(self, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:

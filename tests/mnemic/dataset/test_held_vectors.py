@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from mnemic.dataset import Store
-from mnemic.dataset.index import hold_vectors, search_vector
+from mnemic.dataset.index import hold_vectors, search_among, search_vector, vectors_of
 from mnemic.dataset.index.held_vectors import held_vectors
 from mnemic.dataset.write import append, write_rows
 
@@ -77,3 +77,43 @@ def test_they_are_held_as_long_as_the_snapshot(dataset):
     before = len(module._held)
     del snapshot, first
     assert len(module._held) == before - 1
+
+
+def test_vectors_of_rows_are_the_same_bits_from_memory_and_from_files(dataset):
+    plain, warm = dataset.require(), dataset.require()
+    hold_vectors(warm, "vector")
+    numbers = plain.native.scanner(columns=["id"], with_row_id=True).to_table()["_rowid"].to_numpy()
+    some = np.sort(np.random.default_rng(1).permutation(numbers)[:200])
+    assert np.array_equal(vectors_of(warm, "vector", some), vectors_of(plain, "vector", some))
+    assert vectors_of(warm, "vector", some[:0]).shape == vectors_of(plain, "vector", some[:0]).shape == (0, WIDTH)
+
+
+@pytest.mark.parametrize("k", [1, 30, 2_000])
+def test_the_nearest_among_some_rows_are_those_of_a_search_with_their_condition(dataset, k):
+    plain, warm = dataset.require(), dataset.require()
+    hold_vectors(warm, "vector")
+    random = np.random.default_rng(k)
+    for where in ("tenant = 'north'", "tenant <> 'north' AND leaf", "id = 'nobody'"):
+        rows = plain.native.scanner(columns=["id"], filter=where, with_row_id=True).to_table()["_rowid"].to_numpy()
+        query = random.standard_normal(WIDTH).astype(np.float32)
+        by_lance = search_vector(plain, "vector", "id", query, k, where)
+        for snapshot in (plain, warm):
+            among = search_among(snapshot, "vector", "id", query, k, random.permutation(rows))
+            assert among.schema == by_lance.schema and among["id"].to_pylist() == by_lance["id"].to_pylist()
+            assert np.allclose(among["_distance"], by_lance["_distance"], atol=1e-6)
+
+
+def test_rows_without_a_vector_are_not_among_the_nearest(tmp_path):
+    dataset = Store(tmp_path)["events"]
+    dataset.create(SCHEMA, {}, {})
+    rows = table(np.random.default_rng(2), 0, 6)
+    some = pa.array([None, *rows["vector"].to_pylist()[1:]], SCHEMA.field("vector").type)
+    append(dataset, write_rows(dataset.uri, rows.set_column(3, SCHEMA.field("vector"), some), SCHEMA), {})
+    query = np.ones(WIDTH, np.float32)
+    for snapshot in (dataset.require(), dataset.require()):
+        numbers = snapshot.native.scanner(columns=["id"], with_row_id=True).to_table()["_rowid"].to_numpy()
+        among = search_among(snapshot, "vector", "id", query, 10, numbers)
+        assert among["id"].to_pylist() == search_vector(snapshot, "vector", "id", query, 10, None)["id"].to_pylist()
+        assert len(among) == 5
+        hold_vectors(snapshot, "vector")
+        assert search_among(snapshot, "vector", "id", query, 10, numbers).equals(among)

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 from indexed_rows import SCHEMA, dataset_of, lower_thresholds, table
 
-from mnemic.dataset.index import read_rows, rows, rows_of_ids
+from mnemic.dataset.index import read_rows, read_wide, rows, rows_of_ids
 
 
 @pytest.fixture(autouse=True)
@@ -45,3 +45,23 @@ def test_columns_are_held_once_reading_rows_has_cost_as_much(dataset, monkeypatc
     assert cached.worth_loading(["id"], 20)
     monkeypatch.setattr(rows, "MOST_ROWS", 10)
     assert not rows._held(dataset.require()).worth_loading(["id"], 10_000)
+
+
+@pytest.mark.parametrize("most", [0, 150_000, 1 << 25])
+def test_texts_and_vectors_are_the_same_rows_held_or_not_and_held_within_bounds(dataset, monkeypatch, most):
+    monkeypatch.setattr(rows, "MOST_BYTES", most)
+    monkeypatch.setattr(rows, "_AT_ONCE", 64)
+    dataset.delete("tenant = 't5'")
+    snapshot = dataset.require()
+    everything = snapshot.native.scanner(columns=["text", "vector", "id"], with_row_id=True).to_table()
+    some = np.sort(np.random.default_rng(3).permutation(everything["_rowid"].to_numpy())[:50])
+    expected = everything.take(pa.array(np.searchsorted(everything["_rowid"].to_numpy(), some)))
+    for columns in (["text"], ["vector"], ["text", "vector"], ["id", "text"]):
+        for _ in range(2):
+            assert read_wide(snapshot, some, columns).to_pylist() == expected.select(columns).to_pylist()
+        assert read_wide(snapshot, some[:0], columns).num_rows == 0
+    cached = rows._held(snapshot)
+    assert cached.nbytes - 8 * snapshot.count() <= most and cached._wide_bytes <= most
+    assert ("text" in cached._columns) == (most > 0) and ("vector" in cached._columns) == (most > 150_000)
+    with pytest.raises(KeyError):
+        read_wide(snapshot, np.array([10**9], np.uint64), ["text"])

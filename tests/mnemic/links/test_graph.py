@@ -6,12 +6,13 @@ import time
 import numpy as np
 import pyarrow as pa
 import pytest
+from mentioning import release
 
-from mnemic.ids import entity_id
-from mnemic.links.graph import BRIDGED, MOST_DOCUMENTS, Graph
+from mnemic.links.graph import BRIDGED, MOST_DOCUMENTS
 from mnemic.links.mentions import mentions
 from mnemic.links.push import push
-from mnemic.links.titles import Titles
+
+NONE = np.empty(0, np.int64)
 
 
 def drawn_graph(draw, nodes, edges):
@@ -47,17 +48,6 @@ def test_push_is_pagerank_of_random_graphs():
         assert (push(first, ends, weights, reset, damping, residual=1e-3) == coarse).all()
         components = np.linalg.matrix_power(np.eye(nodes) + dense, nodes) @ reset > 0
         assert not rank[~components].any(), "what no seed reaches has nothing"
-
-
-def release(rows, mentioned):
-    """``rows`` are (id, tenant, title); ``mentioned`` are (id, name)."""
-    columns = [pa.array(one, pa.string()) for one in zip(*rows, strict=True)]
-    columns += [pa.array([value] * len(rows), pa.string()) for value in ("files", "x")]
-    titles = Titles.of_rows(pa.table(columns, ["id", "tenant", "title", "source", "locator"]))
-    tenant = {row[0]: row[1] for row in rows}
-    edges = [(one, name, entity_id(tenant[one], name)) for one, name in mentioned]
-    table = pa.table(list(zip(*edges, strict=True)) or [[], [], []], ["document", "name", "entity"])
-    return titles, Graph.of_rows(table.cast(pa.schema([(name, pa.string()) for name in table.column_names])), titles)
 
 
 def test_a_walk_is_pagerank_over_documents_and_the_names_that_they_share():
@@ -98,7 +88,7 @@ def test_tenants_share_no_name_and_any_order_of_rows_is_the_same_graph():
     titles, graph = release(rows, mentioned)
     links = graph.walk(titles.places(["a1"]), np.ones(1), np.empty(0, np.int64))
     assert {titles.id(place) for place in links} == {"a1"}
-    bridge = graph.bridge(titles.places(["a1"]).tolist(), {}, np.empty(0, np.int64))
+    bridge = graph.bridge(titles.places(["a1"]).tolist(), NONE, np.empty(0), NONE)
     [(place, link)] = bridge.items()
     assert titles.id(place) == "a2" and link.reason in {
         f'mentions "{name}", as "Rome" does' for name in ("ada", "rome")
@@ -126,7 +116,7 @@ def test_a_name_of_one_document_or_of_very_many_joins_nothing():
     start = time.process_time()
     links = graph.walk(np.arange(600), np.ones(600), graph.entities_in("everywhere once readme", [0]))
     assert len(links) == BRIDGED + 1 and all('"often"' in link.reason for link in links.values())
-    assert graph.bridge([0, 1], {}, np.empty(0, np.int64)) == {}
+    assert graph.bridge([0, 1], NONE, np.empty(0), NONE) == {}
     assert time.process_time() - start < 1.0
     empty = release([("d1", "t", None)], [])[1]
     assert empty.walk(np.zeros(1, np.int64), np.ones(1), empty.entities_in("who?", [0])) == {}
