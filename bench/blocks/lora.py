@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -84,7 +84,7 @@ class LoraUpdates(nn.Module):
             added = inputs[0]
             for part in parts:
                 added = added @ self.matrices[f"{name}/{part}"].to(added.dtype).mT
-            return cast(Tensor, output + added)
+            return output + added
 
         return hook
 

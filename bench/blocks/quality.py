@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -97,12 +98,8 @@ def _learnt(quick: bool, text: BenchText, method: Method) -> Learnt:
 
 
 def _losses(text: BenchText, part: str, trained: Trained) -> dict[str, Losses]:
-    own = text.parts[part]
-    readings = trained.readings if part == "test" else dict(list(trained.readings.items())[:1])
-    return {
-        name: text.losses(own, lambda number, reading=reading: reading(own, number))
-        for name, reading in readings.items()
-    }
+    own, names = text.parts[part], list(trained.readings)[: None if part == "test" else 1]
+    return {name: text.losses(own, partial(trained.readings[name], own)) for name in names}
 
 
 def compared(text: BenchText, alone: Losses, learnt: dict[str, Learnt]) -> list[Row]:
