@@ -1,12 +1,8 @@
 """Documents to sentences, by rules: the units that are embedded and grouped into events.
 
-A unit ends at a blank line, before a heading, list item, field or prompt line, and after a heading. It also ends where
-``.``, ``!`` or ``?`` is followed by space and a capital or an opening quote, unless the word before is an abbreviation
-or initial, and at the marks of scripts that have others, such as the danda of Hindi and the full-width stop of Chinese.
-Rules replace a learned splitter (Punkt: Kiss and Strunk 2006). They need no data, they read documentation
-(lists, prompts, tables) as well as prose, and one regular expression passes over 10 million characters a second. Units
-tile the document: they are in order, do not overlap, and leave out nothing but whitespace, so that any range of units
-is a range of characters. A conversation is divided where its turns are.
+Sentences are ranges of characters, found by rules (`mnemic.sentence_ranges`). Units tile the document: they are in
+order, do not overlap, and leave out nothing but whitespace, so that any range of units is a range of characters. A
+conversation is divided where its turns are.
 
 A document has at most `MOST_UNITS` units. Where it would have more, neighbours are joined until each has its share of
 the characters, across turns too: no prose comes near to that within the 10 MB of a document, and what does (one word a
@@ -16,7 +12,6 @@ line, "Ab. Ab. Ab.") is worth no vector for each. Below the bound nothing is joi
 from __future__ import annotations
 
 import dataclasses
-import re
 from array import array
 from collections.abc import Iterator
 from typing import ClassVar
@@ -31,66 +26,9 @@ from mnemic.edits import blanked
 from mnemic.errors import RecipeError
 from mnemic.kept import PASSING
 from mnemic.schema import UNITS
+from mnemic.sentence_ranges import LONGEST, sentence_ranges
 from operators.contracts import REJECTED, BatchFunction, Resources
 from operators.sections import Derive, Section
-
-_MARKS = (
-    "\u0964\u0965"  # danda and double danda, of Hindi, Bengali and most scripts of India
-    "\u061d-\u061f"  # Arabic
-    "\u0589"  # Armenian
-    "\u0700-\u0702"  # Syriac
-    "\u07f9\u0837\u0839\u083d\u083e"  # N'Ko, Samaritan
-    "\u0df4"  # Sinhala
-    "\u0f0d-\u0f12\u0f14"  # Tibetan
-    "\u104b"  # Burmese
-    "\u1362\u1367\u1368"  # Ethiopic, of Amharic and Tigrinya
-    "\u166e\u1735\u1736"  # Canadian syllabics, Philippine scripts
-    "\u17d4\u17d5"  # Khmer
-    "\u1803\u1809\u1944\u1945"  # Mongolian, Limbu
-    "\u1aa8-\u1aab\u1b5a\u1b5b\u1b5e\u1b5f\u1c3b\u1c3c\u1c7e\u1c7f"  # Tai Tham, Balinese, Lepcha, Ol Chiki
-    "\ua4ff\ua60e\ua60f\ua6f3\ua6f7"  # Lisu, Vai, Bamum
-    "\ua876\ua877\ua8ce\ua8cf\ua92f"  # Phags-pa, Saurashtra, Kayah Li
-    "\ua9c9\uaa5d-\uaa5f\uaaf0\uaaf1\uabeb"  # Javanese, Cham, Meetei Mayek
-    "\U00011047\U00011048\U000110be-\U000110c1"  # Brahmi, Kaithi
-    "\U00011141-\U00011143\U000111c5\U000111c6"  # Chakma, Sharada
-)
-"""Characters of scripts without capitals that end sentences and do nothing else (Unicode's Sentence_Terminal)."""
-
-_WORD_SPACE = "\u1361"
-"""Between two words of Amharic; two of them end a sentence."""
-
-# Possessive quantifiers and the look-behind keep the search linear on hostile text, such as a million full stops.
-_BREAK = re.compile(
-    r"""
-      (?P<heading>^[^\S\n]*+\#{1,6}[^\S\n][^\n]*+$)  # a unit of its own
-    | (?P<underline>^[^\S\n]*+(?P<line>[=\-~^"*+#])(?P=line){2,}+[^\S\n]*+$)  # ends the title above it
-    | (?P<block>\n[^\S\n]*+\n
-        | \n(?=[^\S\n]*+(?:  # list item, prompt, fence, table row, field
-            [-*+\u2022\u2023\u25e6]\s | \(?\d{1,3}[.)]\s | (?:>>>|\.\.\.)\s | ```|~~~ | \|\s
-            | [:@][a-z]\w*+[^\n:]*+:\s)))
-    | (?P<wide>(?:[\u3002\uff61\uff01\uff1f\ufe12\ufe15\ufe16\ufe52\ufe56\ufe57]  # no space follows these
-            | (?<![0-9\uff10-\uff19])\uff0e(?![A-Za-z\uff21-\uff3a\uff41-\uff5a]))++  # no "1." of a list, no "U.S."
-        [\u201d\u2019\u300d\u300f\uff09\uff63]*+)
-    | (?P<own>(?:(?P<mark>"""
-    + f"[{_MARKS}]|{_WORD_SPACE * 2}"
-    + r""")(?:[^\S\n]*+(?P=mark))*+)++[)\]}"'\u201d\u2019\u00bb\u203a*_`]*+)  # nothing else ends in these
-    | (?P<urdu>(?<!\u06d4)\u06d4++[)\]}"'\u201d\u2019\u00bb*_`]*+(?!\S))
-    | (?<![.!?\u2026])(?P<stop>[.!?\u2026]++)[)\]}"'\u201d\u2019\u00bb*_`]*+
-        (?=\s++(?P<opening>["'\u201c\u2018\u00ab(\[{*_`\u00bf\u00a1]*)(?P<next>\w))
-    """,
-    re.VERBOSE | re.MULTILINE,
-)
-_SPACES = re.compile(r"\s*")
-_LAST_SPACE = re.compile(r".*\s", re.DOTALL)
-_LAST_WORD = re.compile(r"[^\s(\[{\"'\u201c\u2018\u00ab]*$")
-_QUOTE = re.compile("[\"'\u201c\u2018\u00ab*_`]")
-_ABBREVIATION = re.compile(
-    r"""e\.g | i\.e | a\.m | p\.m | u\.s | u\.k | etc | cf | vs | al | viz | ibid | resp | incl | excl | approx | ca
-    | figs? | eqs? | secs? | ch | chap | vols? | pp | eds? | refs? | mr | mrs | ms | dr | prof | st | jr | sr | inc
-    | ltd | co | corp | bros | dept | gen | col | lt | sgt | capt | rev | hon""",
-    re.VERBOSE,
-)
-
 
 MOST_UNITS = 1 << 17
 """Units of a document: 10 MB, what a document may have, are so many sentences of 76 characters."""
@@ -110,7 +48,7 @@ class Sentences:
     version: ClassVar[int] = 3
     resources: ClassVar[Resources] = Resources()
 
-    max_characters: int = 1000
+    max_characters: int = LONGEST
     min_characters: int = 1
 
     def __post_init__(self) -> None:
@@ -134,10 +72,9 @@ class Sentences:
     def _pieces(self, text: str) -> tuple[Integers, Integers]:
         """Starts and ends of the sentences of one text, int64 [n] each, however many they are."""
         starts, ends = array("q"), array("q")
-        for start, end in _sentences(text):
-            for first, last in _cut_at_spaces(text, start, end, self.max_characters):
-                starts.append(first)
-                ends.append(last)
+        for first, last in sentence_ranges(text, self.max_characters):
+            starts.append(first)
+            ends.append(last)
         bounds = np.frombuffer(starts, np.int64), np.frombuffer(ends, np.int64)
         if self.min_characters == 1 or not starts:
             return bounds
@@ -309,51 +246,3 @@ def _rejects(batch: pa.RecordBatch, empty: np.ndarray[tuple[int], np.dtype[np.in
         ],
         schema=REJECTED,
     )
-
-
-def _sentences(text: str) -> Iterator[tuple[int, int]]:
-    """Ranges between the breaks of ``text``, without the whitespace around them."""
-    start = 0
-    for match in _BREAK.finditer(text):
-        if match["heading"] is not None:
-            cuts: tuple[int, ...] = (match.start(), match.end())
-        elif match["stop"] is None or _ends_sentence(text, start, match):
-            cuts = (match.end(),)
-        else:
-            continue
-        for cut in cuts:
-            yield from _stripped(text, start, cut)
-            start = cut
-    yield from _stripped(text, start, len(text))
-
-
-def _ends_sentence(text: str, start: int, match: re.Match[str]) -> bool:
-    following = match["next"]
-    if (following.islower() or not following.isalpha()) and not _QUOTE.search(match["opening"]):
-        return False
-    if match["stop"] != ".":
-        return True
-    # Bounded, so that text without spaces stays linear.
-    word = _LAST_WORD.search(text, max(start, match.start() - 24), match.start())
-    before = word.group().lower() if word else ""
-    initial = len(before) == 1 and before.isalpha() and before != "i"
-    return not initial and _ABBREVIATION.fullmatch(before) is None
-
-
-def _stripped(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    piece = text[start:end]
-    begin = start + len(piece) - len(piece.lstrip())
-    finish = start + len(piece.rstrip())
-    if begin < finish:
-        yield begin, finish
-
-
-def _cut_at_spaces(text: str, start: int, end: int, longest: int) -> Iterator[tuple[int, int]]:
-    """Ranges of at most ``longest`` characters that cover the non-whitespace of [start, end)."""
-    while end - start > longest:
-        space = _LAST_SPACE.match(text, start + 1, start + longest + 1)
-        cut = space.end() if space else start + longest
-        yield from _stripped(text, start, cut)
-        spaces = _SPACES.match(text, cut, end)
-        start = spaces.end() if spaces else cut
-    yield start, end

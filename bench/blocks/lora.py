@@ -1,7 +1,7 @@
 """LoRA (Hu et al., arXiv 2106.09685) as a peer of blocks: the same text, layers, optimiser and number of parameters.
 
 Low-rank updates of up, gate and down of the layers that blocks widen; the paper on memory banks found LoRA of the
-feed-forward layers the best of its kinds.
+feed-forward layers the best of its kinds. Of a rank of 192 on, the matrices are tuned whole.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,17 +25,23 @@ from operators.train.cost import matrix_flops
 from operators.train.group import SingleProcess
 from operators.train.loop import train
 
+WHOLE = 192
+"""The rank from which on an update is a matrix as large as the model's."""
+
 
 @dataclass(frozen=True)
 class LoraConfig:
-    """Updates of ``rank`` for the projections of ``layers``."""
+    """Updates of ``rank`` for the projections of ``layers``; from `WHOLE` on whole matrices."""
 
     rank: int
     layers: list[int]
 
 
 class LoraUpdates(nn.Module):
-    """Two matrices for each projection of each layer: down to ``rank`` and up again, the second zero at the start."""
+    """Two matrices for each projection of each layer: down to ``rank`` and up again, the second zero at the start.
+
+    Or one, zero, where they are tuned whole.
+    """
 
     format = "bench-lora-1"
 
@@ -49,9 +55,12 @@ class LoraUpdates(nn.Module):
         for layer in config.layers:
             for name, module in _projections(stack[layer]):
                 out, into = module.weight.shape
-                start = torch.randn(config.rank, into, generator=draw) / into**0.5
-                self.matrices[f"{layer}/{name}/a"] = nn.Parameter(start)
-                self.matrices[f"{layer}/{name}/b"] = nn.Parameter(torch.zeros(out, config.rank))
+                if config.rank < WHOLE:
+                    start = torch.randn(config.rank, into, generator=draw) / into**0.5
+                    self.matrices[f"{layer}/{name}/a"] = nn.Parameter(start)
+                    self.matrices[f"{layer}/{name}/b"] = nn.Parameter(torch.zeros(out, config.rank))
+                else:
+                    self.matrices[f"{layer}/{name}/whole"] = nn.Parameter(torch.zeros(out, into))
                 self.modules_of.append((f"{layer}/{name}", (module,)))
 
     @property
@@ -71,8 +80,11 @@ class LoraUpdates(nn.Module):
 
     def _adding(self, name: str) -> Any:
         def hook(_module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            low, high = (self.matrices[f"{name}/{part}"].to(inputs[0].dtype) for part in "ab")
-            return cast(Tensor, output + (inputs[0] @ low.mT) @ high.mT)
+            parts = ("a", "b") if self.config.rank < WHOLE else ("whole",)
+            added = inputs[0]
+            for part in parts:
+                added = added @ self.matrices[f"{name}/{part}"].to(added.dtype).mT
+            return output + added
 
         return hook
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container, Sequence
 from functools import cached_property
 
@@ -13,13 +12,12 @@ from mnemic.blocks.layout import FALLBACK, GENERIC, above
 from mnemic.descent import leaf_of
 from mnemic.errors import QueryError
 from mnemic.search.searcher import Searcher
+from mnemic.sentence_ranges import sentence_ranges
 from mnemic.terminal import one_line
 from mnemic.view import View
 
-CHARACTERS = 4096
+CHARACTERS = 8192
 """Of a text that are read for its topic."""
-
-_ENDS = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
 class Routes:
@@ -36,11 +34,11 @@ class Routes:
     def leaf(self, text: str) -> str:
         """The path of the leaf of ``text``, "" for a text without words.
 
-        Its vector is the mean of those of its sentences, as that of a document is, of the first 4,096 characters.
+        Its vector is the mean of those of its sentences, as that of a document is, of the first 8,192 characters.
         """
-        pieces = [piece.strip() for piece in _ENDS.split(text[:CHARACTERS])]
-        pieces = [piece for piece in pieces if any(map(str.isalnum, piece))]
-        if not pieces:
+        text = text[:CHARACTERS]
+        pieces = [text[start:end] for start, end in sentence_ranges(text)]
+        if not any(map(str.isalnum, text)):
             return ""
         encoded = self._searcher.encoder.encode(pieces).mean(axis=0, dtype=np.float64)
         return self.leaf_of_vector(encoded / max(float(np.linalg.norm(encoded)), 1e-12))

@@ -31,20 +31,20 @@ class RowAdam(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        slots, gradients = self.table.gradients()
-        if not len(slots):
-            return
         group = self.param_groups[0]
-        self._steps[slots] += 1
-        self.table.touched[slots] = True
-        steps = self._steps[slots][:, None].float()
-        for part, gradient, first, second in zip(self.table.parts, gradients, self._first, self._second, strict=True):
-            mean = first[slots].lerp_(gradient, 1.0 - BETAS[0])
-            square = second[slots].lerp_(gradient.square(), 1.0 - BETAS[1])
-            first[slots], second[slots] = mean, square
-            size = (square / (1.0 - BETAS[1] ** steps)).sqrt_().add_(EPSILON)
-            rows = part[slots].mul_(1.0 - group["lr"] * group["weight_decay"])
-            part[slots] = rows.sub_(mean / (1.0 - BETAS[0] ** steps) / size * group["lr"])
+        for slots, gradients in self.table.gradients():
+            self._steps[slots] += 1
+            self.table.touched[slots] = True
+            steps = self._steps[slots][:, None].float()
+            own = zip(self.table.parts, gradients, self._first, self._second, strict=True)
+            for part, gradient, first, second in own:
+                mean = first.index_select(0, slots).lerp_(gradient, 1.0 - BETAS[0])
+                square = second.index_select(0, slots).lerp_(gradient.square_(), 1.0 - BETAS[1])
+                first[slots], second[slots] = mean, square
+                size = square.div_(1.0 - BETAS[1] ** steps).sqrt_().add_(EPSILON)
+                moved = mean.div_(1.0 - BETAS[0] ** steps).div_(size).mul_(group["lr"])
+                rows = part.index_select(0, slots).mul_(1.0 - group["lr"] * group["weight_decay"])
+                part[slots] = rows.sub_(moved)
 
     def packed(self) -> dict[str, Tensor]:
         """Moments and steps of the rows that ever fired, in the order of their slots."""

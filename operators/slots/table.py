@@ -13,6 +13,15 @@ from torch import Tensor
 
 from mnemic.slots.layout import EXPERTS, SlotLayout
 
+_PIECE = 1 << 16
+"""Numbers of the rows that move at once on a processor."""
+
+_LARGER = 64
+"""Times as many on a GPU."""
+
+_ALIGNED = 64
+"""Rows of a piece are a multiple of this, so that vector instructions take the same numbers as they would of all."""
+
 
 class TrainedTable:
     """A table as `mnemic.slots.finders.SlotTable`; ``parts`` are its vectors, float32 [slots, value] each.
@@ -53,7 +62,7 @@ class TrainedTable:
         if self._watching is not None:
             self._watching.append(slots)
         different, places, counts = torch.unique(slots, return_inverse=True, return_counts=True)
-        rows = [part[different] for part in self.parts]
+        rows = [part.index_select(0, different) for part in self.parts]
         if torch.is_grad_enabled():
             self.uses[different] += counts
             self._fetched.append((different, [row.requires_grad_() for row in rows]))
@@ -63,26 +72,33 @@ class TrainedTable:
         """Let go of what was fetched, and of its gradients."""
         self._fetched.clear()
 
-    def gradients(self) -> tuple[Tensor, list[Tensor]]:
-        """The slots that fired since `forget` and may move, ascending int64 [u], and the gradients of their vectors.
+    def gradients(self) -> Iterator[tuple[Tensor, list[Tensor]]]:
+        """The slots that fired since `forget` and may move, ascending, and the gradients of their vectors.
 
-        Each is float32 [u, value].
+        They come in pieces of int64 [u] and float32 [u, value] each, small enough for a processor's cache.
         """
-        fetched = [(slots, rows) for slots, rows in self._fetched if rows[0].grad is not None]
-        if not fetched:
-            return torch.zeros(0, dtype=torch.int64), []
-        slots, places = torch.unique(torch.cat([slots for slots, _ in fetched]), return_inverse=True)
-        sums = []
-        for part, whole in enumerate(self.parts):
-            sums.append(whole.new_zeros((len(slots), whole.shape[1])))
-            every = [
-                torch.zeros_like(rows[part]) if rows[part].grad is None else rows[part].grad for _, rows in fetched
+        fetched = [(slots, [row.grad for row in rows]) for slots, rows in self._fetched if rows[0].grad is not None]
+        if self.open is not None:
+            fetched = [
+                (slots[free], [None if one is None else one[free] for one in gradients])
+                for (slots, gradients), free in ((one, self.open[one[0]]) for one in fetched)
             ]
-            sums[-1].index_add_(0, places, torch.cat([one for one in every if one is not None]))
-        if self.open is None:
-            return slots, sums
-        free = self.open[slots]
-        return slots[free], [one[free] for one in sums]
+        every = torch.unique(torch.cat([self.uses[:0], *(slots for slots, _ in fetched)]))
+        if not len(every):
+            return
+        numbers = _PIECE * (1 if every.device.type == "cpu" else _LARGER)
+        pieces = every.split(max(1, numbers // self.layout.value // _ALIGNED) * _ALIGNED)
+        first = torch.stack([piece[0] for piece in pieces])
+        bounds = [[*torch.searchsorted(slots, first).tolist(), len(slots)] for slots, _ in fetched]
+        for number, piece in enumerate(pieces):
+            sums = [whole.new_zeros((len(piece), whole.shape[1])) for whole in self.parts]
+            for (slots, gradients), bound in zip(fetched, bounds, strict=True):
+                some = slice(bound[number], bound[number + 1])
+                places = torch.searchsorted(piece, slots[some])
+                for added, gradient in zip(sums, gradients, strict=True):
+                    if gradient is not None:
+                        added.index_add_(0, places, gradient[some])
+            yield piece, sums
 
     def rows(self) -> Tensor:
         """The slots that ever fired, ascending: int64 [u]."""

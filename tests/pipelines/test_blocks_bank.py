@@ -18,6 +18,7 @@ from mnemic.blocks.layout import above
 from mnemic.dataset import Store
 from mnemic.errors import BankError, ModelError, QueryError
 from operators.blocks.plan import in_fallback
+from operators.sentences import Sentences
 from pipelines.evaluate.blocks import block_perplexities, routed_documents
 from pipelines.evaluate.topics import shown_topics
 from pipelines.recipe import load_recipe
@@ -92,6 +93,24 @@ def by_hand(bank, model, leaf):
             up, gate, down = block[number]
             host.widen(layer, up, gate, down)
     return host.model
+
+
+def test_a_text_leads_where_a_document_of_it_went(bank, monkeypatch):
+    """A topic is read of a document's units, not of its lines: hard line breaks stand in the middle of sentences."""
+    documents = bank.table("documents", ["id", "text"]).to_pylist()
+    sessions = bank.table("events", ["document", "cluster"], "level = 'session'").to_pylist()
+    leaves = {row["document"]: row["cluster"] for row in sessions}
+    texts = {one["id"]: one["text"] for one in documents if one["id"] in leaves}
+    assert len(texts) == len(sessions) > 20
+    routes = bank.memory("blocks").routes
+    assert {name: routes.leaf(one) for name, one in texts.items()} == leaves
+    encoder, pieces = routes._searcher.encoder, []
+    encode = encoder.encode
+    monkeypatch.setattr(encoder, "encode", lambda texts: (pieces.extend(texts), encode(texts))[1])
+    text = f"Writer of a table\n-----------------\n{TEXT[:30]}\n{TEXT[30:]}\n\n:param lease: {OTHER}"
+    routes.leaf(text)
+    assert pieces == [text[start:end] for start, end in Sentences().ranges(text)]
+    assert f"{TEXT[:30]}\n{TEXT[30:]}" in pieces
 
 
 def test_every_node_with_enough_text_has_a_block_and_a_second_build_does_nothing(built, bank):

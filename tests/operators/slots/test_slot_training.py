@@ -14,6 +14,7 @@ from mnemic.slots.layout import EXPERTS, LAYOUTS, NGRAMS, PRODUCT_KEYS
 from operators.blocks.frozen import FrozenModel
 from operators.blocks.packing import packed
 from operators.blocks.sequences import mean_loss
+from operators.slots import table as table_module
 from operators.slots.operator import TrainSlots
 from operators.slots.row_adam import BETAS, EPSILON, RowAdam
 from operators.slots.student import contexts_of
@@ -135,6 +136,29 @@ def test_a_row_moves_as_adam_moves_a_weight_in_the_steps_in_which_it_fires():
             dense[slot].step()
     assert torch.allclose(table.values(torch.arange(6)), torch.stack([row.detach() for row in rows]), atol=1e-5)
     assert int(table.uses[:6].sum()) == 9 * 24
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_rows_that_move_in_pieces_have_the_bits_of_rows_that_move_at_once(loaded, layout, monkeypatch):
+    own, values = settings(layout, slots=256, heads=4, value_rate=0.05, weight_decay=0.1), []
+    for numbers in (1 << 20, 1):
+        monkeypatch.setattr(table_module, "_PIECE", numbers)
+        training = opened(loaded, own)
+        training.memory.table.open = torch.arange(256) % 7 != 0
+        with training.model.states(training.sequences) as states:
+            list(training.epochs(states, lambda done, total: None))
+            student = training.student(states)
+            student.memory.train()
+            (inputs, _), *_ = student.passes(np.arange(4))
+            student.trunk(inputs).square().sum().backward()
+        pieces = list(training.memory.table.gradients())
+        assert max(len(slots) for slots, _ in pieces) == 64 if numbers == 1 else len(pieces) == 1
+        slots = torch.cat([slots for slots, _ in pieces])
+        assert torch.equal(slots, slots.unique()) and bool((slots % 7 != 0).all())
+        gradients = [torch.cat(parts) for parts in zip(*[parts for _, parts in pieces], strict=True)]
+        values.append([*training.memory.table.parts, slots, *gradients])
+    for one, other in zip(*values, strict=True):
+        assert torch.equal(one, other)
 
 
 def test_the_sum_of_passes_is_one_pass(loaded):

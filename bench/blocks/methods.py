@@ -1,0 +1,140 @@
+"""Everything that is trained on the bench's text, and what a held-out document is read with after it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from bench.blocks.corpus import LAYERS, ROWS
+from bench.blocks.lora import trained_lora
+from bench.blocks.tables import table_settings, trained_table
+from bench.blocks.text import BenchText, HeldOut
+from mnemic.attach.feedforward import Projections
+from mnemic.blocks.layout import CONTROL, BlockLayout, above
+from mnemic.languagemodel import blocks as layers_of
+from mnemic.slots.layout import NGRAMS, PRODUCT_KEYS
+from operators.blocks.operator import TrainBlocks
+from operators.blocks.sequences import adding
+from operators.blocks.student import TrainedBlocks
+from operators.blocks.training import BlockTraining, ModelShape
+
+FETCHED, OTHER, WHOLE, INT8 = "fetched", "another topic's", "routed by the whole document", "int8"
+LORA, LORA_OF_BANK = "LoRA", "LoRA of the bank's size"
+
+Reading = Callable[[HeldOut, int], AbstractContextManager[Any]]
+"""What hangs a memory beside its layers for a document."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A ``memory``, and how held-out documents are read with it, by name; that of its method chooses the rate."""
+
+    memory: Any
+    readings: dict[str, Reading]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to learn the text: at each of ``rates`` with the first seed, and at the best with ``seeds`` - 1 more.
+
+    Validation documents choose among the rates.
+    """
+
+    name: str
+    rates: tuple[float, ...]
+    seeds: int
+    train: Callable[[BenchText, TrainBlocks], Trained]
+
+
+def layout_of(text: BenchText) -> BlockLayout:
+    return ModelShape.of(text.model, LAYERS).layout(text.settings, ROWS)
+
+
+def fetched_parameters(text: BenchText) -> int:
+    return layout_of(text).numbers(sum(ROWS))
+
+
+def bank_parameters(text: BenchText) -> int:
+    """Of the blocks of all topics."""
+    return layout_of(text).numbers(sum(text.nodes.values()))
+
+
+def _fetched(text: BenchText, settings: TrainBlocks) -> Trained:
+    blocks = {name: _job(text, settings, name) for name in text.topics}
+    rounded = {name: _rounded(text, memory) for name, memory in blocks.items()}
+    readings: dict[str, Reading] = {
+        FETCHED: lambda part, number: _hung(text, blocks, text.path(part.leaves[number])),
+        OTHER: lambda part, number: _hung(text, blocks, text.other(part.leaves[number], number)),
+        WHOLE: lambda part, number: _hung(text, blocks, text.path(part.leaves_of_whole[number])),
+        INT8: lambda part, number: _hung(text, rounded, text.path(part.leaves[number])),
+    }
+    return Trained(blocks, readings)
+
+
+def _control(text: BenchText, settings: TrainBlocks) -> Trained:
+    blocks = {CONTROL: _job(text, settings, CONTROL)}
+    return Trained(blocks, {CONTROL: lambda part, number: _hung(text, blocks, (CONTROL,))})
+
+
+def _lora(name: str, parameters: Callable[[BenchText], int]) -> Callable[[BenchText, TrainBlocks], Trained]:
+    def train(text: BenchText, settings: TrainBlocks) -> Trained:
+        updates = trained_lora(text.frozen, text.texts[CONTROL], settings, parameters(text))
+        return Trained(updates, {name: lambda part, number: updates.hung()})
+
+    return train
+
+
+def _table(layout: str) -> Callable[[BenchText, TrainBlocks], Trained]:
+    def train(text: BenchText, settings: TrainBlocks) -> Trained:
+        own = table_settings(layout, settings, LAYERS, fetched_parameters(text))
+        table = trained_table(text.frozen, text.tokenizer, text.texts[CONTROL], own)
+
+        def reading(part: HeldOut, number: int) -> AbstractContextManager[None]:
+            return table.student(part.opened.states, part.opened.sequences).hung(np.array([number]))
+
+        return Trained(table, {layout: reading})
+
+    return train
+
+
+METHODS = (
+    Method(FETCHED, (1e-2, 2e-2), 3, _fetched),
+    Method(CONTROL, (1e-2, 2e-2), 3, _control),
+    Method(LORA, (3e-3, 1e-2), 3, _lora(LORA, fetched_parameters)),
+    Method(LORA_OF_BANK, (1e-3, 3e-3), 1, _lora(LORA_OF_BANK, bank_parameters)),
+    Method(PRODUCT_KEYS, (1e-2, 3e-2), 1, _table(PRODUCT_KEYS)),
+    Method(NGRAMS, (1e-2, 3e-2), 1, _table(NGRAMS)),
+)
+
+
+def _job(text: BenchText, settings: TrainBlocks, name: str) -> TrainedBlocks:
+    own = text.texts[name]
+    training = BlockTraining(settings, text.frozen, text.jobs[name].blocks, own.sequences)
+    for _ in training.epochs(own.states, lambda done, total: None):
+        pass
+    return training.memory
+
+
+def _rounded(text: BenchText, memory: TrainedBlocks) -> TrainedBlocks:
+    """A copy whose numbers went through int8."""
+    layout, copied = replace(layout_of(text), type="int8"), TrainedBlocks(memory.config)
+    for path, rows in memory.config.rows.items():
+        copied.take(path, layout.unpacked(layout.packed(memory.block(path)), rows, path))
+    return copied
+
+
+@contextlib.contextmanager
+def _hung(text: BenchText, blocks: dict[str, TrainedBlocks], path: tuple[str, ...]) -> Iterator[None]:
+    """The blocks of ``path`` beside their layers."""
+    stack = layers_of(text.model)
+    with contextlib.ExitStack() as hooks:
+        for layer in LAYERS if path else ():
+            memory = blocks[path[0] if path == (CONTROL,) else above(path[0])[0]]
+            add = memory.beside(layer, path, Projections.of(stack[layer]).activation)
+            hooks.callback(stack[layer].mlp.register_forward_hook(adding(add)).remove)
+        yield
