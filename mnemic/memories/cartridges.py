@@ -46,7 +46,6 @@ class CartridgesKind(StoredKind):
 
     name, title = NAME, "cartridges"
     narrows = True
-    of_rows = True
 
     def load(self, view: View, info: MemoryInfo) -> Memory:
         return StoredCartridges(view, info)

@@ -47,7 +47,6 @@ class MemoryTokensKind(StoredKind):
 
     name, title = NAME, "memory tokens"
     narrows = True
-    of_rows = True
 
     def load(self, view: View, info: MemoryInfo) -> Memory:
         return StoredMemoryTokens(view, info)

@@ -236,7 +236,7 @@ def written(bank, step):
 
 
 MEMORIES = {section.step_called: section.step.memory for section in BUILT_IN if isinstance(section.step, Learn)}
-MEMORIES |= {"blocks": "blocks", "slots": "slots"}
+MEMORIES |= {name: name for name in ("blocks", "slots", "cartridges", "memory_tokens")}
 """Step -> the memory that it trains."""
 
 
