@@ -142,7 +142,7 @@ def test_equal_scores_keep_the_first_places():
 
 
 def test_a_cartridge_learns_what_the_text_says_and_its_row_says_so(llama):
-    results = trained(llama, settings(epochs=6, sampled=24, reread=24, bound=1.0))
+    results = trained(llama, settings(epochs=6, sampled=24, reread=24, bound=1.0, top=320))
     losses = [one.checkpoint.metrics["train_kl"] for one in results]
     assert losses[-1] < 0.5 * losses[0] and all(one.row is None for one in results[:-1])
     row = results[-1].row
