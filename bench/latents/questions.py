@@ -73,7 +73,7 @@ def question_rows(quick: bool, model: Any, tokenizer: Any) -> list[Row]:
         stored = form.unpacked(row["places"], row["kv"], row["rows"], len(ids), text.of)
         variants: dict[str, KeptRows | None] = {
             "none": None,
-            "text": trainer._read(text)[0],
+            "text": trainer.whole(text),
             "untrained rows": trainer.start(text),
             "cartridge": stored,
         }
@@ -83,9 +83,8 @@ def question_rows(quick: bool, model: Any, tokenizer: Any) -> list[Row]:
         kept_rows.append(row["rows"])
         tokens.append(len(ids))
         means = ", ".join(f"{name} {part[-1].mean():.3f}" for name, part in losses.items())
-        tell(
-            f"question {number}, {len(ids)} tokens, {seconds[-1]:.0f} s, kl {row['kl']:.3f} of {row['kl_none']:.3f}: {means}"
-        )
+        divergence = f"KL {row['kl']:.3f} of {row['kl_none']:.3f}"
+        tell(f"question {number}, {len(ids)} tokens, {seconds[-1]:.0f} s, {divergence}: {means}")
     return _rows(len(asked), losses, seconds, kept_rows, tokens, refused, trainer)
 
 

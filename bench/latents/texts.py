@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from typing import Any
@@ -39,8 +40,6 @@ def article_rows(quick: bool, model: Any, tokenizer: Any) -> list[Row]:
         trained = trainer.epoch(text, state, lambda done, total: None)
         state, row = trained.checkpoint.state, trained.row
         tell(f"article, epoch {trained.checkpoint.epoch}: KL {trained.checkpoint.metrics['train_kl']:.3f}")
-    import json
-
     measured = json.loads(row["metrics"])
     ratios = {kind: measured[f"kl_trained_{kind}"] / measured[f"kl_start_{kind}"] for kind in ("sampled", "reread")}
     words = f"64 rows of {ARTICLE} tokens, KL on {{}} sequences after {steps} steps over that before"
@@ -71,7 +70,7 @@ def token_rows(quick: bool, model: Any, tokenizer: Any) -> list[Row]:
     return [
         Row(
             "token_exact",
-            f"texts of 8 tokens from one vector, {len(exact)} texts",
+            f"{len(exact)} texts of 8 tokens from one vector",
             100 * float(np.mean(exact)),
             "%",
             **bounds,

@@ -108,7 +108,11 @@ class CartridgeTrainer:
 
     def teacher(self, text: LatentText) -> Standing:
         """The sink and the whole text."""
-        return self.reader.standing(self.sink, self._read(text)[0])
+        return self.reader.standing(self.sink, self.whole(text))
+
+    def whole(self, text: LatentText) -> KeptRows:
+        """All rows of ``text``, read behind the sink."""
+        return self._read(text)[0]
 
     def standing(self, rows: KeptRows | None = None) -> Standing:
         """The sink and ``rows``."""

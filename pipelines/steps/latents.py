@@ -141,11 +141,11 @@ class LatentsStep(RecordedStep):
         self._keep(context, self.datasets[0], "true", current)
         self._keep(context, "memories", self._mine(store["memories"].require()), {*current, record.state})
         self._keep(context, "metrics", f"memory = '{self.memory}'", current)
-        trained = self._trained(store)
+        trained, epochs = self._trained(store), self._epochs(store)
         for of, state in states.items():
             if of not in trained:
-                epochs = self._epochs(store).get(state, 0)
-                where = f"memory = '{self.memory}' AND state = {quoted(state)} AND epoch > {epochs}"
+                beyond = f"epoch > {epochs.get(state, 0)}"
+                where = f"memory = '{self.memory}' AND state = {quoted(state)} AND {beyond}"
                 drop(context, "metrics", where)
         outdated = f"step = '{self.name}' AND fingerprint <> '{record.fingerprint}'"
         rejects = store["rejects"].snapshot()
