@@ -6,6 +6,7 @@ The text of a node is that of its examples, the events nearest to its centroid, 
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,6 +79,13 @@ class LatentTexts:
         return {**events, dataset_of(self.settings.level): self.rows.version}
 
     @property
+    def lacking(self) -> bool:
+        """Whether a step before has columns still to write, by which the rows are chosen."""
+        if self.settings.level == DOCUMENT:
+            return "duplicate_of" not in self.rows.schema.names
+        return self.settings.level == NODE and (self.events is None or "cluster" not in self.events.schema.names)
+
+    @property
     def where(self) -> str | None:
         """The condition on the rows. Raises ``QueryError`` where that of the recipe is none."""
         level = self.settings.level
@@ -99,7 +107,7 @@ class LatentTexts:
         tokenizer, settings = languagemodel.tokenizer(self.settings.model), self.settings
         longest: list[tuple[int, str, str]] = []  # a heap whose first is the shortest
         fitting, rejects = 0, list[dict[str, str]]()
-        for batch in self._texts():
+        for batch in filter(None, self._texts()):
             encoded = tokenizer([text for _, text, _, _ in batch], add_special_tokens=False, verbose=False)["input_ids"]
             for (of, text, _, _), ids in zip(batch, encoded, strict=True):
                 if len(ids) > settings.max_tokens:
@@ -116,8 +124,7 @@ class LatentTexts:
     def text(self, of: str) -> LatentText:
         """The text with this id, or of the node with this path."""
         column = "path" if self.settings.level == NODE else "id"
-        (batch,) = self._texts(f"{column} = {quoted(of)}")
-        ((_, text, documents, events),) = batch
+        ((_, text, documents, events),) = itertools.chain.from_iterable(self._texts(f"{column} = {quoted(of)}"))
         ids = languagemodel.tokenizer(self.settings.model)(text, add_special_tokens=False, verbose=False)["input_ids"]
         return LatentText(of, tuple(map(int, ids)), content_hash(text), documents, events)
 

@@ -54,7 +54,7 @@ class LatentsStep(RecordedStep):
 
     def state(self, store: Store) -> Status:
         texts = LatentTexts.open(store, self.operator)
-        if texts is None or self._lacks_columns(texts):
+        if texts is None or texts.lacking:
             return Status("new")
         total = texts.count()
         stored = self._stored(store["memories"].snapshot())
@@ -66,11 +66,6 @@ class LatentsStep(RecordedStep):
         if stored["corpus"] != texts.digest():
             return Status("due", total, total, "texts", ("the text that it looks at changed",))
         return Status("done", 0, total, "texts")
-
-    def _lacks_columns(self, texts: LatentTexts) -> bool:
-        """Whether a step before it has its columns still to write, by which the rows are chosen."""
-        deciding = "duplicate_of" if dataset_of(self.operator.level) == "documents" else ""
-        return bool(deciding) and deciding not in texts.rows.schema.names
 
     def _stored(self, memories: Snapshot | None) -> dict[str, Any] | None:
         """The record of the finished memory."""

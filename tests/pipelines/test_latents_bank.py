@@ -331,3 +331,10 @@ def test_the_step_says_why_it_is_to_run_again_and_what_its_level_lacks(built):
     step = {one.name: one for one in steps_of(load_recipe(wrong), "cpu")}["cartridges"]
     with pytest.raises(QueryError, match="nothing"):
         step.state(store)
+
+
+@pytest.mark.slow
+def test_any_number_of_workers_trains_the_same_latents(built, bank, tmp_path):
+    recipe = {**built.recipe, "bank": str(tmp_path / "bank")}
+    mnemic.build(recipe, device="cpu", engine="ray", workers=2)
+    assert mnemic.open_bank(recipe["bank"]).digest() == bank.digest()
