@@ -122,7 +122,7 @@ class StoredMemoryTokens(Reopened):
                 "lists all, with those that did not come back."
             )
         cell = self.view.dataset(NAME).take([row["place"]], ["embedding"])["embedding"][0].as_py()
-        width = self.info.config.get("width")
+        width: Any = self.info.config.get("width")
         if hash_bytes(cell) != row["check"] or not is_count(width) or len(cell) != 4 * row["vectors"] * width:
             raise ModelError(
                 f"The memory token of {one_line(of, 40)} is not what was written (its check differs); bring the "

@@ -86,6 +86,6 @@ def _received(attention: Any, output: torch.Tensor, keys: torch.Tensor) -> torch
     asked = query.transpose(0, 1).float().reshape(heads, -1, width)  # of a group of heads
     scale = float(getattr(attention, "scaling", width**-0.5))
     received = torch.zeros(heads, count, device=keys.device)
-    for some in asked.split(_QUERIES, dim=1):
+    for some in torch.split(asked, _QUERIES, dim=1):
         received += (some @ keys.float().transpose(1, 2) * scale).softmax(-1).sum(1)
     return received

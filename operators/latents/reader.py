@@ -107,7 +107,7 @@ class BehindRows:
 
         sums = torch.zeros(1 + len(students), 2, dtype=torch.float64)
         with torch.inference_mode():
-            for some in ids.to(self.device).split(_SCORED):
+            for some in torch.split(ids.to(self.device), _SCORED):
                 expected = self.log_probs(some, teacher)
                 weights = expected.exp()
                 for number, standing in enumerate((teacher, *students)):

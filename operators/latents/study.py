@@ -88,7 +88,7 @@ def targets(reader: BehindRows, teacher: Standing, tokens: torch.Tensor, top: in
 
     ids, probs = [], []
     with torch.inference_mode():
-        for some in tokens.split(_TOGETHER):
+        for some in torch.split(tokens, _TOGETHER):
             values, places = reader.log_probs(some, teacher).topk(min(top, reader.head.shape[0]), dim=-1)
             likely = values.exp()
             ids.append(places.cpu())

@@ -35,7 +35,7 @@ class TrainedVectors(nn.Module):
 
     def __init__(self, vectors: Tensor, tokens: int) -> None:
         super().__init__()
-        self.config = TrainedVectorsConfig(*vectors.shape, tokens)
+        self.config = TrainedVectorsConfig(int(vectors.shape[0]), int(vectors.shape[1]), tokens)
         self.vectors = nn.Parameter(vectors.detach().float().clone())
         self.frozen_head: tuple[Tensor, ...] = ()  # in a tuple: it is the model's
 

@@ -105,7 +105,7 @@ class LatentTexts:
     def chosen(self) -> ChosenTexts:
         """The texts that have the right number of tokens, of these the longest. Streams over all rows."""
         tokenizer, settings = languagemodel.tokenizer(self.settings.model), self.settings
-        longest: list[tuple[int, str, str]] = []  # a heap whose first is the shortest
+        longest: list[tuple[int, tuple[int, ...], tuple[str, str]]] = []  # a heap whose first is the shortest
         fitting, rejects = 0, list[dict[str, str]]()
         for batch in filter(None, self._texts()):
             encoded = tokenizer([text for _, text, _, _ in batch], add_special_tokens=False, verbose=False)["input_ids"]
@@ -114,12 +114,12 @@ class LatentTexts:
                     rejects.append(_too_long(of, len(ids), settings))
                 elif len(ids) >= settings.min_tokens:
                     fitting += 1
-                    heapq.heappush(longest, (len(ids), _turned(of), of + "\n" + content_hash(text)))
+                    heapq.heappush(longest, (len(ids), _turned(of), (of, content_hash(text))))
                     if len(longest) > settings.most:
                         heapq.heappop(longest)
-        ordered = [(*both.split("\n"), size) for size, _, both in sorted(longest, reverse=True)]
+        ordered = [(*named, size) for size, _, named in sorted(longest, reverse=True)]
         table = pa.Table.from_pylist(rejects, schema=REJECTED)
-        return ChosenTexts(tuple((of, text, size) for of, text, size in ordered), table, fitting - len(ordered))
+        return ChosenTexts(tuple(ordered), table, fitting - len(ordered))
 
     def text(self, of: str) -> LatentText:
         """The text with this id, or of the node with this path."""
