@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from tiny_bank import TinyBank
+from tiny_bank import TinyBank, tiny_recipe, write_corpus
 from tiny_models import save_tiny_model
 
 import mnemic
@@ -29,9 +29,10 @@ CARTRIDGES = {
     **{"learning_rate": 0.02, "stored": "float32", "dtype": "float32"},
 }
 TOKENS = {
-    **{"level": "event", "most": 3, "max_tokens": 24, "min_tokens": 4, "tokens_a_vector": 1, "steps": 40, "epochs": 6},
-    "dtype": "float32",
+    **{"level": "event", "where": "words <= 3", "most": 3, "min_tokens": 2, "max_tokens": 16, "tokens_a_vector": 1},
+    **{"steps": 60, "epochs": 8, "dtype": "float32"},
 }
+SHORT = ("Ada sings.", "Ben runs.", "We go on.")
 SECTIONS = (
     *("name", "bank", "fragment_characters", "sources", "embed", "segment", "cluster", "language_model"),
     *("split", "datastore", "cartridges", "memory_tokens"),
@@ -45,8 +46,14 @@ OTHER = "Token vector gradient of a layer. Window document sentence event bounda
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    place = tmp_path_factory.mktemp("latents")
-    return TinyBank.build(place, SECTIONS, cartridges=CARTRIDGES, memory_tokens=TOKENS, **OFF)
+    root = tmp_path_factory.mktemp("latents")
+    corpus = write_corpus(root / "corpus")
+    for number, text in enumerate(SHORT):
+        (corpus / "eta").mkdir(exist_ok=True)
+        (corpus / "eta" / f"{number}.txt").write_text(text)
+    recipe = tiny_recipe(root, corpus, cartridges=CARTRIDGES, memory_tokens=TOKENS, **OFF)
+    recipe = {name: recipe[name] for name in SECTIONS}
+    return TinyBank(recipe, mnemic.build(recipe, device="cpu"), [])
 
 
 @pytest.fixture(scope="module")
