@@ -4,6 +4,7 @@ import copy
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from tiny_bank import TinyBank, tiny_recipe, write_corpus
@@ -267,7 +268,7 @@ def test_another_model_and_changed_bytes_are_refused(bank, built, tmp_path, mode
             table = bank.view.dataset("cartridges").take(places, columns)
             cell = bytearray(table["kv"][0].as_py())
             cell[7] ^= 1
-            return table.set_column(1, table.schema.field(1), [[bytes(cell)]])
+            return table.set_column(1, table.schema.field(1), pa.array([bytes(cell)], table.schema.field(1).type))
 
     with pytest.raises(ModelError, match="its check differs"):
         Changed(bank.view, form).cartridge(attachable(bank)[0])
