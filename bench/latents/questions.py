@@ -39,7 +39,7 @@ class AskedEvent:
 
 def asked_events() -> list[AskedEvent]:
     """The questions of category 4 whose evidence the conversations have, in an order that is drawn once."""
-    asked = []
+    questions = []
     for sample in json.loads(data.path("locomo").read_text()):
         sessions = {name: turns for name, turns in sample["conversation"].items() if re.fullmatch(r"session_\d+", name)}
         places = {turn["dia_id"]: (name, at) for name, turns in sessions.items() for at, turn in enumerate(turns)}
@@ -49,19 +49,19 @@ def asked_events() -> list[AskedEvent]:
                 session, at = places[evidence[0]]
                 turns = sessions[session][max(0, at - AROUND) : at + AROUND + 1]
                 event = "".join(f"{turn['speaker']}: {turn['text']}\n" for turn in turns)
-                asked.append(AskedEvent(event, one["question"], str(one["answer"])))
-    random.Random(1).shuffle(asked)
-    return asked
+                questions.append(AskedEvent(event, one["question"], str(one["answer"])))
+    random.Random(1).shuffle(questions)
+    return questions
 
 
 def question_rows(quick: bool, model: Any, tokenizer: Any) -> list[Row]:
     """Nats a token of the answers, the share of the text's gain that is kept, bytes, and seconds of training."""
-    asked = asked_events()
+    questions = asked_events()
     settings = TrainCartridges(min_tokens=40, max_tokens=900)
     trainer = CartridgeTrainer(settings, model, tokenizer)
     losses: dict[str, list[Losses]] = {}
     seconds, kept_rows, tokens, refused = list[float](), list[int](), list[int](), 0
-    for number, one in enumerate(asked[: QUESTIONS[quick]]):
+    for number, one in enumerate(questions[: QUESTIONS[quick]]):
         ids = tokenizer(one.event, add_special_tokens=False)["input_ids"]
         text = LatentText(f"event {number}", tuple(ids), f"event {number}")
         began, state, row = time.process_time(), None, None
@@ -85,7 +85,7 @@ def question_rows(quick: bool, model: Any, tokenizer: Any) -> list[Row]:
         means = ", ".join(f"{name} {part[-1].mean():.3f}" for name, part in losses.items())
         divergence = f"KL {row['kl']:.3f} of {row['kl_none']:.3f}"
         tell(f"question {number}, {len(ids)} tokens, {seconds[-1]:.0f} s, {divergence}: {means}")
-    return _rows(len(asked), losses, seconds, kept_rows, tokens, refused, trainer)
+    return _rows(len(questions), losses, seconds, kept_rows, tokens, refused, trainer)
 
 
 def answered(trainer: CartridgeTrainer, tokenizer: Any, one: AskedEvent, rows: KeptRows | None) -> Losses:

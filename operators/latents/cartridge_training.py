@@ -15,7 +15,7 @@ from mnemic.latents.form import CartridgeForm, KeptRows, check_of
 from operators.contracts import Progress
 from operators.latents.cartridges import TrainCartridges
 from operators.latents.picking import attention_received, first_rows, picked_rows
-from operators.latents.reader import BehindRows, Standing
+from operators.latents.reader import BehindRows, RotatedRows
 from operators.latents.settings import LatentEpoch, LatentText
 from operators.latents.study import studied
 from operators.train.checkpoint import Checkpoint
@@ -106,7 +106,7 @@ class CartridgeTrainer:
             return first_rows(rows, self.settings.rows)
         return picked_rows(rows, scores, self.settings.rows)
 
-    def teacher(self, text: LatentText) -> Standing:
+    def teacher(self, text: LatentText) -> RotatedRows:
         """The sink and the whole text."""
         return self.reader.standing(self.sink, self.whole(text))
 
@@ -114,7 +114,7 @@ class CartridgeTrainer:
         """All rows of ``text``, read behind the sink."""
         return self._read(text)[0]
 
-    def standing(self, rows: KeptRows | None = None) -> Standing:
+    def standing(self, rows: KeptRows | None = None) -> RotatedRows:
         """The sink and ``rows``."""
         return self.reader.standing(self.sink, *([] if rows is None else [rows]))
 

@@ -83,9 +83,9 @@ def _received(attention: Any, output: torch.Tensor, keys: torch.Tensor) -> torch
         query = output[0].reshape(count, -1, 3 * width)[..., :width]
     else:
         query = output[0].reshape(count, -1, width)
-    asked = query.transpose(0, 1).float().reshape(heads, -1, width)  # of a group of heads
+    by_head = query.transpose(0, 1).float().reshape(heads, -1, width)  # of a group of heads
     scale = float(getattr(attention, "scaling", width**-0.5))
     received = torch.zeros(heads, count, device=keys.device)
-    for some in torch.split(asked, _QUERIES, dim=1):
+    for some in torch.split(by_head, _QUERIES, dim=1):
         received += (some @ keys.float().transpose(1, 2) * scale).softmax(-1).sum(1)
     return received

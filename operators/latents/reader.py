@@ -22,7 +22,7 @@ _SCORED = 4
 """Sequences whose distributions over the whole vocabulary exist at a time."""
 
 
-class Standing:
+class RotatedRows:
     """Rotated keys and values by layer, [1, heads, n, width]; what is read stands at ``first`` and behind."""
 
     def __init__(self, keys: list[torch.Tensor], values: list[torch.Tensor], first: int) -> None:
@@ -57,7 +57,7 @@ class BehindRows:
         places = torch.arange(len(ids)).expand(*keys.shape[:2], -1)
         return KeptRows(keys, values, places, len(ids))
 
-    def standing(self, *parts: KeptRows) -> Standing:
+    def standing(self, *parts: KeptRows) -> RotatedRows:
         """``parts`` one behind the other. Gradients go back to their keys and values."""
         import torch
 
@@ -71,9 +71,9 @@ class BehindRows:
                 keys[layer].append(self.rotation(key, places[layer][None]))
                 values[layer].append(part.values[layer][None].to(self.device, self.dtype))
             begin += part.tokens
-        return Standing([torch.cat(one, 2) for one in keys], [torch.cat(one, 2) for one in values], begin)
+        return RotatedRows([torch.cat(one, 2) for one in keys], [torch.cat(one, 2) for one in values], begin)
 
-    def hidden(self, ids: torch.Tensor, standing: Standing, own: Any | None = None) -> torch.Tensor:
+    def hidden(self, ids: torch.Tensor, standing: RotatedRows, own: Any | None = None) -> torch.Tensor:
         """The normed output of the last layer, [b, t, hidden], for ``ids`` int64 [b, t] behind ``standing``.
 
         ``own`` is a cache of what was read before, to which these are added.
@@ -92,13 +92,13 @@ class BehindRows:
         ).last_hidden_state
         return output
 
-    def log_probs(self, ids: torch.Tensor, standing: Standing) -> torch.Tensor:
+    def log_probs(self, ids: torch.Tensor, standing: RotatedRows) -> torch.Tensor:
         """Log-probabilities of what follows each token but the last, float32 [b, t - 1, vocabulary]."""
         import torch
 
         return torch.log_softmax((self.hidden(ids, standing)[:, :-1] @ self.head.T).float(), -1)
 
-    def compared(self, ids: torch.Tensor, teacher: Standing, *students: Standing) -> list[tuple[float, float]]:
+    def compared(self, ids: torch.Tensor, teacher: RotatedRows, *students: RotatedRows) -> list[tuple[float, float]]:
         """(loss, KL from the teacher), in nats a token of ``ids`` int64 [n, t]: of the teacher first, then of each.
 
         Both are over the whole vocabulary.

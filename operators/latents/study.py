@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mnemic.ids import hash_parts
 from operators.latents.cartridges import TrainCartridges
-from operators.latents.reader import BehindRows, Standing
+from operators.latents.reader import BehindRows, RotatedRows
 from operators.latents.settings import LatentText
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Study:
 
 
 def studied(
-    reader: BehindRows, text: LatentText, teacher: Standing, seeds: list[list[int]], settings: TrainCartridges
+    reader: BehindRows, text: LatentText, teacher: RotatedRows, seeds: list[list[int]], settings: TrainCartridges
 ) -> Study:
     """The study of ``text``, which ``teacher`` has in its cache; ``seeds`` are the tokens of the phrases."""
     import torch
@@ -52,7 +52,7 @@ def studied(
 
 def continued(
     reader: BehindRows,
-    teacher: Standing,
+    teacher: RotatedRows,
     seeds: list[list[int]],
     length: int,
     count: int,
@@ -82,7 +82,9 @@ def reread(text: LatentText, length: int, count: int, draw: torch.Generator) -> 
     return ids[begins + torch.arange(length)]
 
 
-def targets(reader: BehindRows, teacher: Standing, tokens: torch.Tensor, top: int) -> tuple[torch.Tensor, torch.Tensor]:
+def targets(
+    reader: BehindRows, teacher: RotatedRows, tokens: torch.Tensor, top: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The teacher's ``top`` most likely next tokens of ``tokens`` int64 [n, t], and their probabilities."""
     import torch
 
@@ -98,7 +100,7 @@ def targets(reader: BehindRows, teacher: Standing, tokens: torch.Tensor, top: in
 
 
 def _sampled(
-    reader: BehindRows, teacher: Standing, phrases: torch.Tensor, length: int, draw: torch.Generator
+    reader: BehindRows, teacher: RotatedRows, phrases: torch.Tensor, length: int, draw: torch.Generator
 ) -> torch.Tensor:
     import torch
     from transformers import DynamicCache

@@ -22,9 +22,9 @@ _LOSSES = ("loss_none", "loss_text", "loss", "kl_none", "kl_start", "kl")
 
 @dataclass(frozen=True)
 class CartridgeReport:
-    """``losses`` are nats a held-out token, by the name of their column; ``kept`` the share of the text's worth in KL.
+    """``losses`` are nats a held-out token, by the name of their column; ``worth`` is the share of the text's in KL.
 
-    ``start_kept`` is that of the rows before training. ``bytes`` are of all cartridges, ``text_tokens`` of their texts;
+    ``start_worth`` is that of the rows before training. ``bytes`` are of all cartridges, ``text_tokens`` of all texts.
     ``refused`` cartridges lose more than their bound.
     """
 
@@ -35,8 +35,8 @@ class CartridgeReport:
     trained_tokens: float
     training_flops: float
     losses: dict[str, Interval]
-    kept: Interval
-    start_kept: Interval
+    worth: Interval
+    start_worth: Interval
 
 
 @dataclass(frozen=True)
@@ -110,9 +110,10 @@ def shown_latents(cartridges: CartridgeReport | None, tokens: MemoryTokenReport 
         lines += [_line(name, own.losses[column]) for name, column in named]
         named = (("alone", "kl_none"), ("untrained rows", "kl_start"), ("cartridge", "kl"))
         lines += [_line(f"KL from the text, {name}", own.losses[column]) for name, column in named]
+        worth = own.worth
         lines.append(
-            f"  of what the text is worth kept {own.kept.value:.0%}, 95 % {own.kept.low:.0%} to {own.kept.high:.0%}; "
-            f"untrained rows {own.start_kept.value:.0%}"
+            f"  of what the text is worth kept {worth.value:.0%}, 95 % {worth.low:.0%} to {worth.high:.0%}; "
+            f"untrained rows {own.start_worth.value:.0%}"
         )
         lines.append(f"  training: {own.trained_tokens:,.0f} tokens, {own.training_flops:.3g} operations")
     if tokens is not None:

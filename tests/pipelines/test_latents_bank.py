@@ -305,7 +305,7 @@ def test_an_evaluation_says_what_they_lose(bank):
     report, tokens = cartridge_report(bank), memory_token_report(bank)
     rows = bank.table("cartridges", ["kl", "kl_none", "rows", "tokens"]).to_pylist()
     share = 1 - sum(row["kl"] for row in rows) / sum(row["kl_none"] for row in rows)
-    assert report.kept.value == pytest.approx(share, rel=1e-5) and report.kept.low <= share <= report.kept.high
+    assert report.worth.value == pytest.approx(share, rel=1e-5) and report.worth.low <= share <= report.worth.high
     assert report.bytes == 6 * 2 * 4 * 2 * 12 * 8 * 4 and report.text_tokens == sum(row["tokens"] for row in rows)
     lines = "\n".join(shown_latents(report, tokens))
     assert "with the cartridge" in lines and f"memory tokens: {tokens.exact} of 3 texts" in lines
