@@ -61,6 +61,7 @@ def question_rows(quick: bool, model: Any, tokenizer: Any) -> list[Row]:
     trainer = CartridgeTrainer(settings, model, tokenizer)
     losses: dict[str, list[Losses]] = {}
     seconds, kept_rows, tokens, refused = list[float](), list[int](), list[int](), 0
+    before: KeptRows | None = None
     for number, one in enumerate(questions[: QUESTIONS[quick]]):
         ids = tokenizer(one.event, add_special_tokens=False)["input_ids"]
         text = LatentText(f"event {number}", tuple(ids), f"event {number}")
@@ -71,15 +72,17 @@ def question_rows(quick: bool, model: Any, tokenizer: Any) -> list[Row]:
         seconds.append(time.process_time() - began)
         form = trainer.form
         stored = form.unpacked(row["places"], row["kv"], row["rows"], len(ids), text.of)
-        variants: dict[str, KeptRows | None] = {
-            "none": None,
-            "text": trainer.whole(text),
-            "untrained rows": trainer.start(text),
-            "cartridge": stored,
+        variants: dict[str, tuple[KeptRows, ...]] = {
+            "none": (),
+            "text": (trainer.whole(text),),
+            "untrained rows": (trainer.start(text),),
+            "cartridge": (stored,),
+            "another's cartridge before it": (stored if before is None else before, stored),
         }
+        before = stored
         refused += not row["ok"]
-        for name, rows in variants.items():
-            losses.setdefault(name, []).append(answered(trainer, tokenizer, one, rows))
+        for name, parts in variants.items():
+            losses.setdefault(name, []).append(answered(trainer, tokenizer, one, *parts))
         kept_rows.append(row["rows"])
         tokens.append(len(ids))
         means = ", ".join(f"{name} {part[-1].mean():.3f}" for name, part in losses.items())
@@ -88,13 +91,13 @@ def question_rows(quick: bool, model: Any, tokenizer: Any) -> list[Row]:
     return _rows(len(questions), losses, seconds, kept_rows, tokens, refused, trainer)
 
 
-def answered(trainer: CartridgeTrainer, tokenizer: Any, one: AskedEvent, rows: KeptRows | None) -> Losses:
-    """Nats of each token of the answer, [n], behind ``rows``."""
+def answered(trainer: CartridgeTrainer, tokenizer: Any, one: AskedEvent, *parts: KeptRows) -> Losses:
+    """Nats of each token of the answer, [n], behind the sink and ``parts``."""
     asking = tokenizer(f"\nQuestion: {one.question}\nAnswer:", add_special_tokens=False)["input_ids"]
     answer = tokenizer(f" {one.answer}", add_special_tokens=False)["input_ids"]
     ids = torch.tensor([[*asking, *answer]])
     with torch.inference_mode():
-        logs = trainer.reader.log_probs(ids, trainer.standing(rows))[0, len(asking) - 1 :]
+        logs = trainer.reader.log_probs(ids, trainer.reader.standing(trainer.sink, *parts))[0, len(asking) - 1 :]
         values: Losses = -logs.gather(1, torch.tensor(answer)[:, None])[:, 0].double().numpy()
     return values
 
@@ -119,7 +122,7 @@ def _rows(
         rows.append(
             Row("answers", f"{name}: nats a token, {few} (95 % {one.low:.3f} to {one.high:.3f})", one.value, "")
         )
-    for name in ("untrained rows", "cartridge"):
+    for name in ("untrained rows", "cartridge", "another's cartridge before it"):
         share = recovered(flat["none"], flat["text"], flat[name], owner)
         words = f"{name}: of the text's gain (95 % {100 * share.low:.0f} to {100 * share.high:.0f})"
         rows.append(Row("answers_kept", words, 100 * share.value, "%"))
