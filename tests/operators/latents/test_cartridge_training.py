@@ -92,7 +92,7 @@ def test_loss_and_divergence_are_those_of_the_definition(llama):
         model.float()
     expected = -(teacher.exp() * student_log).sum(1).mean()
     divergence = (teacher.exp() * (teacher - student_log)).sum(1)
-    assert float(loss) == pytest.approx(float(expected), abs=1e-4)
+    assert loss.item() == pytest.approx(float(expected), abs=1e-4)
     assert float(labels.losses(scores)[0] / len(labels.ids)) == pytest.approx(float(divergence.mean()), abs=1e-4)
     (of_text, of_rows) = trainer.reader.compared(inputs, trainer.teacher(TEXT), trainer.standing(rows))
     assert of_text[1] == 0 and of_rows[1] == pytest.approx(float(divergence.mean()), abs=1e-4)

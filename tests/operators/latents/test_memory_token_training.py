@@ -20,6 +20,11 @@ def loaded(request, tmp_path_factory):
     return languagemodel.load(save_tiny_model(tmp_path_factory.mktemp("model"), request.param), "float32")
 
 
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory):
+    return languagemodel.load(save_tiny_model(tmp_path_factory.mktemp("llama")), "float32")
+
+
 def settings(**changes):
     return TrainMemoryTokens(**{"steps": 60, "epochs": 20, "tokens_a_vector": 1, "dtype": "float32", **changes})
 
@@ -32,14 +37,14 @@ def trained(loaded, own, text=TEXT, state=None):
     return results
 
 
-def test_exact_vectors_give_the_text_back_by_generate_too(loaded):
-    model, _ = loaded
-    results = trained(loaded, settings())
+def test_exact_vectors_give_the_text_back_by_generate_too(llama):
+    model, _ = llama
+    results = trained(llama, settings())
     row = results[-1].row
     assert row["exact"] and row["right"] == len(TEXT.ids) and row["dtypes"] == ["float32"]
     assert row["ids"] == hash_of_ids(list(TEXT.ids)) and row["steps"] == 60 * len(results)
     vectors = torch.frombuffer(bytearray(row["embedding"]), dtype=torch.float32).reshape(row["vectors"], -1)
-    begin = settings().trainer(*loaded).begin
+    begin = settings().trainer(*llama).begin
     assert decoded(model, begin, vectors, len(TEXT.ids)) == list(TEXT.ids)
     inputs = entering(model, begin, vectors, torch.zeros(0, dtype=torch.int64))
     written = model.generate(
