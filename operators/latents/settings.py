@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -10,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 
 from mnemic.hardware import resolve_dtype
 from mnemic.latents.datasets import LATENT_LEVELS, LONGEST
+from mnemic.plugins import load_address
 from operators.contracts import Progress, Resources
 from operators.train.checkpoint import Checkpoint
 
@@ -46,11 +46,15 @@ class LatentTrainer(Protocol):
         """Config and weights of the memory that all latents of a bank are."""
 
 
-class LatentSettings(abc.ABC):
-    """A frozen dataclass of settings for `operators.train.loop`, of which the fields below are some."""
+class LatentSettings:
+    """A frozen dataclass of settings for `operators.train.loop`, of which the fields below are some.
+
+    ``trained_by`` is "module:class" of the trainer, which imports torch.
+    """
 
     version: ClassVar[int]
     resources: ClassVar[Resources]
+    trained_by: ClassVar[str]
     model: str
     level: str
     where: str | None
@@ -63,9 +67,10 @@ class LatentSettings(abc.ABC):
     seed: int
     dtype: str
 
-    @abc.abstractmethod
     def trainer(self, model: Any, tokenizer: Any) -> LatentTrainer:
         """What trains latents with an open model."""
+        trainer: LatentTrainer = load_address(self.trained_by)(self, model, tokenizer)
+        return trainer
 
     @property
     def patience(self) -> int:
