@@ -14,9 +14,6 @@ from mnemic.search.answer import Budget
 from mnemic.search.searcher import Searcher
 from mnemic.view import View
 
-BEST = 2
-"""Texts that serve a prompt."""
-
 _WIDER = 16
 """Results of a search among rows of which not all have a latent, for each that is taken."""
 
@@ -27,7 +24,7 @@ class LatentFinder:
     ``where`` narrows them as it does in a search.
     """
 
-    def __init__(self, view: View, level: str, ids: Sequence[str], where: Where = None, best: int = BEST) -> None:
+    def __init__(self, view: View, level: str, ids: Sequence[str], where: Where, best: int) -> None:
         self.level, self.ids, self.where, self.best = level, frozenset(ids), where, best
         self._view, self._listed = view, sorted(ids)
 

@@ -18,7 +18,7 @@ from mnemic.conditions import Where
 from mnemic.errors import ModelError, QueryError
 from mnemic.facts import ADVICE
 from mnemic.latents.datasets import LATENT_LEVELS
-from mnemic.latents.finding import BEST, LatentFinder
+from mnemic.latents.finding import LatentFinder
 from mnemic.latents.form import CartridgeForm, KeptRows, behind
 from mnemic.latents.shelf import CartridgeShelf
 from mnemic.memories.held_out import HeldOutRows
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 NAME = "cartridges"
 """Of the kind, of its memory and of its dataset: a bank has one."""
+
+BEST = 1
+"""Cartridges that a prompt is read with: each was trained alone, and several together were not measured."""
 
 TOKENS = 512
 """Of the end of a prompt that are searched for."""
@@ -102,7 +105,7 @@ class StoredCartridges(Reopened):
         return self._sharing(replace(self, conditions=conditions))
 
     def best(self, number: int) -> StoredCartridges:
-        """The memory that gives a prompt the ``number`` best cartridges, 2 by default."""
+        """The memory that gives a prompt the ``number`` best cartridges, 1 by default."""
         if not is_count(number) or number > 256:
             raise QueryError(f"A prompt is read with 1 to 256 cartridges, not with {number!r:.20}.")
         return self._sharing(replace(self, number=number))

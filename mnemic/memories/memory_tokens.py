@@ -20,7 +20,7 @@ from mnemic.errors import BankError, ModelError, QueryError
 from mnemic.facts import ADVICE
 from mnemic.ids import hash_bytes
 from mnemic.latents.datasets import LATENT_LEVELS
-from mnemic.latents.finding import BEST, LatentFinder
+from mnemic.latents.finding import LatentFinder
 from mnemic.latents.rebuild import decoded, hash_of_ids
 from mnemic.memories.held_out import HeldOutRows
 from mnemic.memories.kinds import Memory, MemoryInfo, inside_weight
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 NAME = "memory_tokens"
 """Of the kind, of its memory and of its dataset: a bank has one."""
+
+BEST = 2
+"""Texts that stand before a prompt."""
 
 _LONGEST = 1 << 16
 
