@@ -20,6 +20,7 @@ from mnemic import schema as schemas
 from mnemic.errors import BankError
 from mnemic.facts import ADVICE, check_types, mapping
 from mnemic.inbox.dataset import INBOX
+from mnemic.latents.datasets import CARTRIDGES, MEMORY_TOKENS
 from mnemic.links.datasets import EDGES
 from mnemic.slots.datasets import slots
 
@@ -223,6 +224,17 @@ _DATASETS = (
         key=("slot",),
         parents=(Parent("documents", "", "stale"),),
         export=False,
+    ),
+    *(
+        DatasetSpec(
+            name,
+            schema,
+            key=("of",),
+            parents=(Parent("documents", "documents", "delete"), Parent("events", "events", "delete")),
+            bookkeeping=frozenset({"state"}),
+            export=False,
+        )
+        for name, schema in (("cartridges", CARTRIDGES), ("memory_tokens", MEMORY_TOKENS))
     ),
     DatasetSpec(
         "metrics",

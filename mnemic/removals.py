@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 NAME = "removals"
 
+OF_ROWS = ("cartridges", "memory_tokens")
+"""Kinds of memory whose rows, of the dataset called so, are each of documents, and are deleted with them."""
+
 _WITHOUT_TRAINING = ("knn", "suffix")
 """Kinds of memory that are the rows themselves: they have a document as long as its rows are there."""
 
@@ -98,6 +101,9 @@ def training(view: View, infos: Iterable[MemoryInfo], document: str) -> dict[str
             answer = "store" if _has_tokens(view, document) else ""
         elif info.kind == "classifier":
             answer = _example(view, info, document)
+        elif info.kind in OF_ROWS:
+            mine = f"array_has(documents, {text(document)})"
+            answer = "store" if info.kind in view and view.dataset(info.kind).count(mine) else ""
         elif info.kind in _WITHOUT_TRAINING and answer == "removed":
             answer = ""
         answers[info.name] = answer

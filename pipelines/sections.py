@@ -42,6 +42,7 @@ from operators.curate import operator as curate
 from operators.deduplicate import operator as deduplicate
 from operators.deduplicate import semantic, signature
 from operators.imitate import decoder, mlp
+from operators.latents import cartridges, memory_tokens
 from operators.measure import operator as measure
 from operators.pii import operator as pii
 from operators.quality import operator as quality
@@ -109,6 +110,8 @@ BUILT_IN: tuple[Section, ...] = (
     decoder.SECTION,
     blocks.SECTION,
     slots.SECTION,
+    cartridges.SECTION,
+    memory_tokens.SECTION,
     gate.SECTION,
 )
 

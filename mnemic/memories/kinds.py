@@ -37,6 +37,8 @@ KINDS: dict[str, str] = {
     "suffix": "mnemic.memories.suffix:SUFFIX",
     "blocks": "mnemic.memories.blocks:BLOCKS",
     "slots": "mnemic.memories.slots:SLOTS",
+    "cartridges": "mnemic.memories.cartridges:CARTRIDGES",
+    "memory_tokens": "mnemic.memories.memory_tokens:MEMORY_TOKENS",
     "classifier": "mnemic.memories.classifier:CLASSIFIER",
 }
 """Name of each built-in kind -> "module:object". A bank lists its memories in this order where nothing else orders

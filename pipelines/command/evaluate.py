@@ -18,6 +18,7 @@ from pipelines.evaluate.bootstrap import Comparison
 from pipelines.evaluate.canaries import NEAREST, CanaryReport, Memorised, Seen, canary_report
 from pipelines.evaluate.forgotten import forgotten
 from pipelines.evaluate.forgotten import shown as shown_forgotten
+from pipelines.evaluate.latents import shown_latents
 from pipelines.evaluate.questions import Skipped, read_questions
 from pipelines.evaluate.recall import Recall, Recalls, evidence_recall
 from pipelines.evaluate.topics import shown_topics
@@ -175,6 +176,7 @@ def shown(evaluation: Evaluation) -> str:
             "another document has"
         )
     topics = [line for one in evaluation.blocks for line in ("", *shown_topics(one))]
+    topics += shown_latents(evaluation.cartridges, evaluation.memory_tokens)
     if not evaluation.weights and topics:
         return "\n".join(lines + topics)
     if not evaluation.weights:

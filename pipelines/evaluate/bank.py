@@ -39,6 +39,7 @@ from pipelines.evaluate.bootstrap import Comparison, Interval, bootstrap
 from pipelines.evaluate.copies import by_length, copied, match_lengths
 from pipelines.evaluate.gain import Bucket, by_frequency, recovered
 from pipelines.evaluate.held_out import HeldOut, loaded
+from pipelines.evaluate.latents import CartridgeReport, MemoryTokenReport, cartridge_report, memory_token_report
 from pipelines.evaluate.repeated import RepeatedSpans, repeated_spans
 from pipelines.evaluate.speed import Speed, speeds
 
@@ -100,6 +101,8 @@ class Evaluation:
     gates: dict[str, str] = field(default_factory=dict)  # set of memories -> why it is weighed by a gate, or is not
     blocks: tuple[BlockPerplexity, ...] = ()  # where they were asked for and the bank has blocks
     repeated: RepeatedSpans | None = None  # spans of its documents that others have, where it has an index of suffixes
+    cartridges: CartridgeReport | None = None  # where the bank has some
+    memory_tokens: MemoryTokenReport | None = None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -133,7 +136,11 @@ def evaluate(
     topical = tuple(block_perplexities(opened)) if blocks else ()
     if not infos or "datastore" not in opened.view:
         return Evaluation(
-            opened.path, opened.release.name, digest, counts, repeats, {}, {}, (), blocks=topical, repeated=repeated
+            *(opened.path, opened.release.name, digest, counts, repeats, {}, {}, ()),
+            blocks=topical,
+            repeated=repeated,
+            cartridges=cartridge_report(opened),
+            memory_tokens=memory_token_report(opened),
         )
     doing("loading the memories")
     memories = loaded(opened)
@@ -166,6 +173,8 @@ def evaluate(
         {name: weighing.reason for name, weighing in weighings.items()},
         topical,
         repeated,
+        cartridge_report(opened),
+        memory_token_report(opened),
     )
 
 

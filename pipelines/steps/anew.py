@@ -28,6 +28,7 @@ from pipelines.steps.embedding import EmbedStep
 from pipelines.steps.fit import FitStep
 from pipelines.steps.gate import GateStep
 from pipelines.steps.grow import GrowStep
+from pipelines.steps.latents import LatentsStep
 from pipelines.steps.node_excerpts import NodeExcerptsStep
 from pipelines.steps.node_summaries import NodeSummariesStep
 from pipelines.steps.perplexity import PerplexityStep
@@ -110,7 +111,7 @@ def _anew(step: Step) -> Step:
             return AnewStep(step)
         case PerplexityStep() | QualityStep() | CallsStep() | BlocksStep() | SlotsStep() | NodeExcerptsStep():
             return AnewStep(step)
-        case NodeSummariesStep():
+        case NodeSummariesStep() | LatentsStep():
             return AnewStep(step)
     if hasattr(step, "anew"):  # a step of another package that knows how
         return dataclasses.replace(step, anew=True)  # type: ignore[type-var]
@@ -132,7 +133,9 @@ def _take_away(context: Context, step: Step) -> None:
             for name in (name for name in step.datasets if name not in ("removals", "inbox")):  # which no step makes
                 if context.store[name].snapshot() is not None:
                     context.commit(partial(context.store[name].delete, "true"))
-        case TrainStep() | QualityStep() | CallsStep() | BlocksStep() | SlotsStep() | NodeSummariesStep():
+        case TrainStep() | QualityStep() | CallsStep() | BlocksStep() | SlotsStep():
+            step.forget(context)
+        case NodeSummariesStep() | LatentsStep():
             step.forget(context)
         case NodeExcerptsStep():
             if context.store[step.datasets[0]].snapshot() is not None:

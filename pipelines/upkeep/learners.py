@@ -13,7 +13,7 @@ from mnemic.kept import KEPT
 from mnemic.memories.classifier import NAME as CLASSIFIER
 from mnemic.memories.trained import stored_rows
 from mnemic.release import Release
-from mnemic.removals import examples_of
+from mnemic.removals import OF_ROWS, examples_of
 from mnemic.splits import STORE
 from mnemic.view import View
 
@@ -37,6 +37,8 @@ def learners(store: Store, release: Release, ids: pa.Array) -> list[LearntFrom]:
     tokens, all_tokens = _tokens(view, ids)
     learnt = []
     for info in infos:
+        if info.kind in OF_ROWS:
+            continue
         if info.kind == CLASSIFIER:
             examples = examples_of(view.dataset("memories"), info.id)
             mine = {document: 0 for document in ids.to_pylist() if document in examples}

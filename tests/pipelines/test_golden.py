@@ -81,6 +81,8 @@ NUMBERS = {
     "gate": (1, [567.0, -4.2371257, -0.0178034, 5.5956319, 0.0140819, 9.0, 61.4091386, 52.0682508]),
     "blocks": (1, [8, 1152, 4608, 0, 5.90369, 992, 120627200, 1]),
     "slots": (1, [7168, 8704, 0, 11, 0.243603, 1, 0.0541992, 5.901826, 0, 5.901826, 992, 156434432, 1]),
+    "cartridges": (1, [2, 0.0450401, 0.0512943, 0.0495709, 18, 6.0075, 5.98521, 5.98636, 3, 792, 149225000, 1]),
+    "memory_tokens": (1, [0, 173, 0, 3, 1648, 310510000, 1]),
     "decode": (1, [21248, 3.9325, 2.14851, 3.04051, 1008, 79463424, 369.851, 56.5334, 0.95]),
 }
 """Step -> version, numbers that sum up what it wrote."""
@@ -241,7 +243,7 @@ def written(bank, step):
 
 
 MEMORIES = {section.step_called: section.step.memory for section in BUILT_IN if isinstance(section.step, Learn)}
-MEMORIES |= {"blocks": "blocks", "slots": "slots"}
+MEMORIES |= {name: name for name in ("blocks", "slots", "cartridges", "memory_tokens")}
 """Step -> the memory that it trains."""
 
 

@@ -373,7 +373,7 @@ def test_every_dataset_of_a_whole_build_is_in_the_catalogue(tmp_path):
     """
     rules = curated(tmp_path, "cut")
     trained = {"semantic": {}, "decoder": {"epochs": 1}, "control": True}
-    inside = {name: EVERYTHING[name] for name in ("blocks", "slots")}
+    inside = {name: EVERYTHING[name] for name in ("blocks", "slots", "cartridges", "memory_tokens")}
     corpus = write_corpus(tmp_path / "corpus")
     recipe = tiny_recipe(tmp_path, corpus, suffixes={}, names={}, **inside, **rules, **trained)
     catalogue = known_datasets(steps_of(running.load_recipe(recipe), "cpu"))

@@ -1,0 +1,1 @@
+"""What latents keep of their texts, and what they cost; see `bench.latents.__main__`."""

