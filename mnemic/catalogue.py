@@ -21,6 +21,7 @@ from mnemic.errors import BankError
 from mnemic.facts import ADVICE, check_types, mapping
 from mnemic.inbox.dataset import INBOX
 from mnemic.links.datasets import EDGES
+from mnemic.pages.datasets import PAGES, RETRIEVED
 from mnemic.slots.datasets import slots
 
 NAME = re.compile("[a-z][a-z0-9_-]{0,99}")
@@ -225,6 +226,14 @@ _DATASETS = (
         export=False,
     ),
     DatasetSpec(
+        "pages",
+        PAGES,
+        key=("event", "part"),
+        parents=(Parent("documents", "document", "delete"), Parent("events", "event", "delete")),
+        index=IndexPlan(text="", vector="", scalars={"event": "BTREE"}),
+        export=False,
+    ),
+    DatasetSpec(
         "metrics",
         schemas.METRICS,
         key=("memory", "step", "metric"),
@@ -248,6 +257,16 @@ _DATASETS = (
         bookkeeping=frozenset({"id", "run", "input"}),
         counted=f"severity <> '{NOTHING}'",
         export=False,
+    ),
+    DatasetSpec(
+        "retrieved",
+        RETRIEVED,
+        key=("event",),
+        parents=(Parent("events", "event", "delete"),),
+        digested=False,
+        pinned=False,
+        export=False,
+        cleaned=False,
     ),
     DatasetSpec("removals", schemas.REMOVALS, ("document",), digested=False, export=False),
     DatasetSpec("inbox", INBOX, ("id",), digested=False, export=False),

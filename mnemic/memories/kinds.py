@@ -37,6 +37,7 @@ KINDS: dict[str, str] = {
     "suffix": "mnemic.memories.suffix:SUFFIX",
     "blocks": "mnemic.memories.blocks:BLOCKS",
     "slots": "mnemic.memories.slots:SLOTS",
+    "pages": "mnemic.memories.pages:PAGES",
     "classifier": "mnemic.memories.classifier:CLASSIFIER",
 }
 """Name of each built-in kind -> "module:object". A bank lists its memories in this order where nothing else orders
