@@ -146,9 +146,9 @@ def test_a_prompt_is_read_behind_the_pages_of_what_it_searches_each_row_its_own(
 
 def test_topics_conditions_and_memories_at_the_output_combine(bank, model, loaded):
     ids = ids_of(loaded[1], PROMPT)
-    with bank.attached(model, "pages", topic=OTHER, tokens=60) as lm:
+    with bank.attached(model, "pages", topic=OTHER, tokens=100) as lm:
         about = logits(lm, ids)
-    pages, _ = by_hand(bank, model, loaded[1](OTHER)["input_ids"], tokens=60)
+    pages, _ = by_hand(bank, model, loaded[1](OTHER)["input_ids"], tokens=100)
     prefix = standing([pages], model.dtype)
     with Host.of(model).prefix(prefix.keys, prefix.values, places=prefix.places, length=prefix.length):
         torch.testing.assert_close(about, logits(model, ids), atol=2e-4, rtol=0.0)
@@ -156,15 +156,15 @@ def test_topics_conditions_and_memories_at_the_output_combine(bank, model, loade
     narrow = bank.memory("pages").where(where)
     collections = {row["id"]: row["collection"] for row in bank.table("events", ["id", "collection"]).to_pylist()}
     assert {collections[event] for event, _ in narrow.events(PROMPT, loaded[1])} == {"alpha"}
-    with bank.attached(model, {"pages": 1, "suffix": 0.3}, tokens=60) as lm:
+    with bank.attached(model, {"pages": 1, "suffix": 0.3}, tokens=100) as lm:
         mixed = logits(lm, ids)
-    with bank.attached(model, "pages", tokens=60) as lm:
+    with bank.attached(model, "pages", tokens=100) as lm:
         inside = logits(lm, ids)
     assert not torch.equal(mixed, inside) and torch.allclose(mixed.exp().sum(-1), torch.ones(1), atol=1e-4)
     with bank.attached(model, "pages", where={"tenant": "nobody"}) as lm:
         none = logits(lm, ids)
     assert torch.equal(none, logits(model, ids))
-    with bank.attached(model, "pages", tokens=60) as lm:
+    with bank.attached(model, "pages", tokens=100) as lm:
         assert torch.equal(logits(copy.deepcopy(lm), ids), inside)
 
 
