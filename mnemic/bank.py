@@ -22,6 +22,7 @@ from mnemic.memories.blocks import NAME as BLOCKS
 from mnemic.memories.blocks import routed
 from mnemic.memories.gates import weighing
 from mnemic.memories.kinds import Memory, MemoryInfo
+from mnemic.memories.pages import within
 from mnemic.memories.stored import StoredMemories, narrowed
 from mnemic.memories.suffix import NAME as SUFFIX
 from mnemic.memories.suffix import Draft
@@ -278,6 +279,7 @@ class Bank(Histories, Remembering):
         strict: bool = False,
         topic: str | Sequence[str] | None = None,
         blocked: Sequence[str] = (),
+        tokens: int | None = None,
     ) -> PreTrainedModel:
         """Make ``model`` predict with memories: p = (1 - sum of weights) p_model + sum of weight p_memory.
 
@@ -293,9 +295,9 @@ class Bank(Histories, Remembering):
         model, with its memories, checks several tokens at a time: the output stays, and comes sooner. Without memories,
         ``memory={}``, it only drafts. Needs suffixes.
         A memory that was trained on documents removed since (`stale`) is warned of, and with ``strict`` refused.
-        ``topic`` is what the text is about, for the memory "blocks": a text, or one for each row of the batch; by
-        default the prompt says it. ``blocked`` are paths of `clusters`: no text is read with the blocks of these nodes,
-        and of those below them.
+        ``topic`` is what the text is about, for the memories "blocks" and "pages": a text, or one for each row of the
+        batch; by default the prompt says it. ``blocked`` are paths of `clusters`: no text is read with the blocks of
+        these nodes, and of those below them. ``tokens``: of the pages of a prompt, 1,024.
 
         The model is returned; `forward` and `generate` use the memories from now on. Attaching again replaces them, and
         ``mnemic.attach.detach`` takes them off; `attached` does so by itself. Raises ``ModelError`` when a memory was
@@ -304,7 +306,7 @@ class Bank(Histories, Remembering):
         from mnemic.memories.entering import enter
 
         weights = named_weights(memory, weight)
-        loaded = routed([narrowed(self.memory(name), where) for name in weights], topic, blocked)
+        loaded = within(routed([narrowed(self.memory(name), where) for name in weights], topic, blocked), tokens)
         shares = weights_for(self.view, loaded, weights) if loaded else []
         entering = [*loaded, Draft.of(narrowed(self.memory(SUFFIX), where))] if draft else loaded
         warn_of_stale(self.view, [one.info for one in loaded], strict)
@@ -326,6 +328,7 @@ class Bank(Histories, Remembering):
         strict: bool = False,
         topic: str | Sequence[str] | None = None,
         blocked: Sequence[str] = (),
+        tokens: int | None = None,
     ) -> Iterator[PreTrainedModel]:
         """`attach` for the length of a block: ``with bank.attached(model) as lm:``.
 
@@ -334,7 +337,8 @@ class Bank(Histories, Remembering):
         from mnemic.memories.entering import leave
 
         more: dict[str, Any] = {"skip": skip, "where": where, "draft": draft, "strict": strict}
-        attached = self.attach(model, memory, weight, tokenizer, **more, topic=topic, blocked=blocked)
+        more |= {"topic": topic, "blocked": blocked, "tokens": tokens}
+        attached = self.attach(model, memory, weight, tokenizer, **more)
         try:
             yield attached
         finally:

@@ -22,6 +22,7 @@ from mnemic.facts import ADVICE, check_types, mapping
 from mnemic.inbox.dataset import INBOX
 from mnemic.latents.datasets import CARTRIDGES, MEMORY_TOKENS
 from mnemic.links.datasets import EDGES
+from mnemic.pages.datasets import PAGES, RETRIEVED
 from mnemic.slots.datasets import slots
 
 NAME = re.compile("[a-z][a-z0-9_-]{0,99}")
@@ -237,6 +238,14 @@ _DATASETS = (
         for name, schema in (("cartridges", CARTRIDGES), ("memory_tokens", MEMORY_TOKENS))
     ),
     DatasetSpec(
+        "pages",
+        PAGES,
+        key=("event", "part"),
+        parents=(Parent("documents", "document", "delete"), Parent("events", "event", "delete")),
+        index=IndexPlan(text="", vector="", scalars={"event": "BTREE"}),
+        export=False,
+    ),
+    DatasetSpec(
         "metrics",
         schemas.METRICS,
         key=("memory", "step", "metric"),
@@ -262,6 +271,16 @@ _DATASETS = (
         bookkeeping=frozenset({"id", "run", "input"}),
         counted=f"severity <> '{NOTHING}'",
         export=False,
+    ),
+    DatasetSpec(
+        "retrieved",
+        RETRIEVED,
+        key=("event",),
+        parents=(Parent("events", "event", "delete"),),
+        digested=False,
+        pinned=False,
+        export=False,
+        cleaned=False,
     ),
     DatasetSpec("removals", schemas.REMOVALS, ("document",), digested=False, export=False),
     DatasetSpec("inbox", INBOX, ("id",), digested=False, export=False),

@@ -44,6 +44,7 @@ from operators.deduplicate import semantic, signature
 from operators.imitate import decoder, mlp
 from operators.latents import cartridges, memory_tokens
 from operators.measure import operator as measure
+from operators.pages import operator as pages
 from operators.pii import operator as pii
 from operators.quality import operator as quality
 from operators.sections import Learn, Section
@@ -85,6 +86,7 @@ BUILT_IN: tuple[Section, ...] = (
     segment.SECTION,
     times.SECTION,
     timelines.SECTION,
+    pages.SECTION,
     packs.SECTION,
     written.SECTION,
     facts.SECTION,

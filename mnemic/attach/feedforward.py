@@ -150,6 +150,8 @@ class Beside(Entry):
         self.hook = module.register_forward_hook(self.add)
 
     def add(self, module: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
+        if getattr(self.place, "is_aside", False):
+            return output
         return output + self.path(inputs[0]).to(output.dtype)
 
     def close(self) -> None:

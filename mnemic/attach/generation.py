@@ -82,13 +82,14 @@ class Prompt:
 class Running(threading.local):
     """The prompt of the `generate` that runs in this thread, and that of its pass; None outside of one.
 
-    ``drafting``: whether it asks for drafts.
+    ``drafting``: whether it asks for drafts. ``aside``: whether the model is read without what entered its layers.
     """
 
     def __init__(self) -> None:
         self.prompt: Prompt | None = None
         self.passing: Prompt | None = None
         self.drafting = False
+        self.aside = False
 
     def __reduce__(self) -> tuple[type[Running], tuple[()]]:
         return Running, ()  # a copy of the model has runs of its own

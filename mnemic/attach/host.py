@@ -6,8 +6,9 @@ model has a copy of them, and answers independently. Hooks are on the model only
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnemic import languagemodel
@@ -193,6 +194,19 @@ class Host:
         """
         self._open()
         return self.drafts.add(Drafting(self.drafts, drafter))
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """In the block, passes of this thread are without what entered the feed-forward layers."""
+        before, self.running.aside = self.running.aside, True
+        try:
+            yield
+        finally:
+            self.running.aside = before
+
+    @property
+    def is_aside(self) -> bool:
+        return self.running.aside
 
     def prompt(self) -> Prompt | None:
         """The prompt that the pass of this thread belongs to."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from mnemic.attach.cache import Prefix
@@ -22,6 +23,33 @@ class _Capture:
         self.captured = [part.detach().clone() for part in self.parts(output)]
 
 
+@contextlib.contextmanager
+def capturing(rotation: Rotation, queries: bool = False) -> Iterator[list[list[_Capture]]]:
+    """Capture, in the passes of the block, the keys and values of every layer before rotation.
+
+    With ``queries`` these are captured too; `captured` gives the parts.
+    """
+    hooks, captures = [], []
+    for attention in rotation.attentions:
+        layer = []
+        for name, parts in _projections(attention, queries):
+            capture = _Capture(parts)
+            hooks.append(getattr(attention, name).register_forward_hook(capture))
+            layer.append(capture)
+        captures.append(layer)
+    try:
+        yield captures
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def captured(captures: list[list[_Capture]]) -> list[list[torch.Tensor]]:
+    """By part (keys, values, and queries where they were asked for) and layer, [batch, heads, positions, width]."""
+    layers = [[part for capture in layer for part in capture.captured] for layer in captures]
+    return [list(part) for part in zip(*layers, strict=True)]
+
+
 def read_prefix(model: Any, ids: torch.Tensor, mask: torch.Tensor | None = None) -> Prefix:
     """Read ``ids`` int64 [rows, n] and take every layer's keys (before rotation) and values.
 
@@ -30,45 +58,36 @@ def read_prefix(model: Any, ids: torch.Tensor, mask: torch.Tensor | None = None)
     """
     import torch
 
-    rotation = Rotation(model)
-    hooks, captures = [], []
-    for attention in rotation.attentions:
-        layer = []
-        for name, parts in _projections(attention):
-            capture = _Capture(parts)
-            hooks.append(getattr(attention, name).register_forward_hook(capture))
-            layer.append(capture)
-        captures.append(layer)
-    try:
-        with torch.no_grad():
-            positions = None if mask is None else (mask.long().cumsum(1) - 1).clamp(min=0)
-            model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, logits_to_keep=1)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    both = [[part for capture in layer for part in capture.captured] for layer in captures]
-    return Prefix([keys for keys, _ in both], [values for _, values in both], None if mask is None else mask.bool())
+    with capturing(Rotation(model)) as captures, torch.no_grad():
+        positions = None if mask is None else (mask.long().cumsum(1) - 1).clamp(min=0)
+        model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, logits_to_keep=1)
+    keys, values = captured(captures)
+    return Prefix(keys, values, None if mask is None else mask.bool())
 
 
-def _projections(attention: Any) -> list[tuple[str, Callable[[torch.Tensor], list[torch.Tensor]]]]:
-    """Modules whose output is captured, by name, and its parts: first the keys, then the values."""
+def _projections(attention: Any, queries: bool) -> list[tuple[str, Callable[[torch.Tensor], list[torch.Tensor]]]]:
+    """Modules whose output is captured, by name, and its parts: keys, values, and, if asked for, queries."""
+    order = (1, 2, 0) if queries else (1, 2)
     if hasattr(attention, "c_attn"):  # query, key and value one behind the other
 
         def split(output: torch.Tensor) -> list[torch.Tensor]:
-            return [_heads(part, attention.head_dim) for part in output.chunk(3, dim=2)[1:]]
+            parts = output.chunk(3, dim=2)
+            return [_heads(parts[at], attention.head_dim) for at in order]
 
         return [("c_attn", split)]
     if hasattr(attention, "query_key_value"):  # query, key and value of each head one behind the other
 
         def chunk(output: torch.Tensor) -> list[torch.Tensor]:
-            return list(_heads(output, 3 * attention.head_size).chunk(3, dim=-1)[1:])
+            parts = _heads(output, 3 * attention.head_size).chunk(3, dim=-1)
+            return [parts[at] for at in order]
 
         return [("query_key_value", chunk)]
 
     def whole(output: torch.Tensor) -> list[torch.Tensor]:
         return [_heads(output, attention.head_dim)]
 
-    return [("k_norm" if hasattr(attention, "k_norm") else "k_proj", whole), ("v_proj", whole)]
+    normed = [f"{one}_norm" if hasattr(attention, f"{one}_norm") else f"{one}_proj" for one in ("k", "q")]
+    return [(normed[0], whole), ("v_proj", whole), *([(normed[1], whole)] if queries else [])]
 
 
 def _heads(output: torch.Tensor, width: int) -> torch.Tensor:

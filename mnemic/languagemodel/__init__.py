@@ -6,7 +6,7 @@ texts are read and scored, are imported from their own modules.
 
 from mnemic.languagemodel.describe import ModelDescription, describe
 from mnemic.languagemodel.function import difference
-from mnemic.languagemodel.load import load, shared, tokenizer, tokenizer_of
+from mnemic.languagemodel.load import config, load, shared, tokenizer, tokenizer_of
 from mnemic.languagemodel.lock import lock, tokenizer_hash
 from mnemic.languagemodel.taps import (
     Taps,
@@ -24,6 +24,7 @@ __all__ = [
     "Taps",
     "blocks",
     "capture",
+    "config",
     "describe",
     "difference",
     "final_norm",

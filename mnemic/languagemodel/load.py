@@ -57,6 +57,15 @@ def tokenizer_of(model: Any) -> Any | None:
     return getattr(model, "__dict__", {}).get(_TOKENIZER)
 
 
+def config(address: str) -> Any:
+    """The configuration of a model's text part alone. Raises `ModelError` where it cannot be loaded."""
+    from transformers import AutoConfig
+
+    folder, options = _files(address)
+    with _quiet(), _readable(address):
+        return AutoConfig.from_pretrained(folder, **options).get_text_config()
+
+
 def tokenizer(address: str) -> Any:
     """The tokenizer of a model alone. Raises `ModelError` where it cannot be loaded."""
     from transformers import AutoTokenizer

@@ -205,10 +205,12 @@ def routed(memories: Sequence[Memory], topic: str | Sequence[str] | None, blocke
     if topic is None and not blocked:
         return list(memories)
     if not any(hasattr(memory, "about") for memory in memories):
-        raise ModelError(f"Only the memory {NAME} has topics; leave `topic` and `blocked` out, or attach it too.")
+        raise ModelError(
+            f"Only memories such as {NAME} have topics; leave `topic` and `blocked` out, or attach one of them too."
+        )
     return [_routed(cast(StoredBlocks, one), topic, blocked) if hasattr(one, "about") else one for one in memories]
 
 
 def _routed(memory: StoredBlocks, topic: str | Sequence[str] | None, blocked: Sequence[str]) -> StoredBlocks:
     about = memory if topic is None else memory.about(topic)
-    return about.without(*blocked) if blocked else about
+    return about.without(*blocked) if blocked and isinstance(about, StoredBlocks) else about

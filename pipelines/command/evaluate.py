@@ -19,6 +19,7 @@ from pipelines.evaluate.canaries import NEAREST, CanaryReport, Memorised, Seen, 
 from pipelines.evaluate.forgotten import forgotten
 from pipelines.evaluate.forgotten import shown as shown_forgotten
 from pipelines.evaluate.latents import shown_latents
+from pipelines.evaluate.pages import page_costs, shown_pages
 from pipelines.evaluate.questions import Skipped, read_questions
 from pipelines.evaluate.recall import Recall, Recalls, evidence_recall
 from pipelines.evaluate.topics import shown_topics
@@ -28,6 +29,7 @@ SUMMARY = "the numbers: duplicates, perplexity with and without memory"
 EXAMPLES = """  mnemic eval memory/python-environment
   mnemic eval memory/python-environment --speed
   mnemic eval memory/python-environment --blocks
+  mnemic eval memory/notes --pages
   mnemic eval memory/chats --questions questions.jsonl
   mnemic eval memory/chats --questions locomo10.json --level turn --level event
   mnemic eval memory/python-environment --canaries
@@ -62,6 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--blocks", action="store_true", help="also perplexity with the blocks of a document's topic, and of another"
     )
+    parser.add_argument(
+        "--pages", action="store_true", help="what pages of keys and values lose against the text, and what they spare"
+    )
     parser.add_argument("--release", help="a release other than the newest")
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
@@ -75,6 +80,11 @@ def run(arguments: argparse.Namespace) -> int:
             outcomes = forgotten(open_bank(arguments.bank, arguments.release))
         as_json = [one.as_json() for one in outcomes]
         say(json.dumps(as_json) if arguments.json else shown_forgotten(outcomes, arguments.bank))
+        return 0
+    if arguments.pages:
+        with consistent("The rows and records", arguments.bank), Working("reading events and their pages"):
+            costs = page_costs(open_bank(arguments.bank, arguments.release))
+        say(json.dumps(costs.as_json()) if arguments.json else shown_pages(costs))
         return 0
     if arguments.questions is None:
         with consistent("The rows and records", arguments.bank), Working("opening the bank") as doing:
@@ -102,7 +112,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check_together(arguments: argparse.Namespace) -> None:
     """Raise ``QueryError`` where one option would leave out another in silence."""
-    together = [name for name in ("questions", "canaries", "forgotten", "speed", "blocks") if getattr(arguments, name)]
+    names = ("questions", "canaries", "forgotten", "speed", "blocks", "pages")
+    together = [name for name in names if getattr(arguments, name)]
     if len(together) > 1 and together != ["speed", "blocks"]:
         options = [f"--{name}" for name in together]
         raise QueryError(f"{' and '.join(options)} are evaluations of their own. Run `mnemic eval` once for each.")

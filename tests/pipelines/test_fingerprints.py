@@ -132,7 +132,7 @@ def test_all_sections_keep_them(tiny):
     assert fingerprints({**tiny, **EVERYTHING}) == FINGERPRINTS["everything"]
     of_rules = {*FINGERPRINTS["curated"], *FINGERPRINTS["judged"]} - set(FINGERPRINTS["everything"])
     every = {"read", *(section.step_called for section in BUILT_IN)}
-    apart = {"subset", "canaries", *FINGERPRINTS["placed"], *FINGERPRINTS["noted"]}
+    apart = {"subset", "canaries", "pages", *FINGERPRINTS["placed"], *FINGERPRINTS["noted"]}
     assert set(FINGERPRINTS["everything"]) | of_rules | apart == every
 
 
@@ -169,6 +169,14 @@ def test_canaries_change_no_other_step(tiny, tmp_path):
     records = fingerprints({**tiny, **planted})
     assert records.pop("canaries") == "af7a4df0063cdd48a77d7bde6cc9b2cf"
     assert records == fingerprints({**tiny, **plain})
+
+
+def test_pages_change_no_other_step_and_their_choice_changes_no_page(tiny):
+    plain, paged = fingerprints(tiny), fingerprints({**tiny, "pages": {"dtype": "float32"}})
+    assert paged.pop("pages") == "0ef1550b9df85d99b2b5c23176ca6c14"
+    assert paged == plain
+    other = {"dtype": "float32", "which": "tenant = 'team'", "max_gb": 9}
+    assert fingerprints({**tiny, "pages": other}) == {**plain, "pages": "0ef1550b9df85d99b2b5c23176ca6c14"}
 
 
 OF_THE_DATASTORE = {"datastore", "neighbours", "teacher", "imitate"}

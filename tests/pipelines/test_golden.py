@@ -68,6 +68,7 @@ EXACT = {
 """Step -> version, hash of what it wrote."""
 
 NUMBERS = {
+    "pages": (1, []),
     "embed": (2, [338, 0.152779, 0.000404555]),
     "note_vectors": (1, [6, 0.150126, 0.0212617]),
     "surprise": (1, [338, 5.89112, -0.0152836, 5.58563, -0.00835552, 0.090587, 0.000712217]),
@@ -141,10 +142,28 @@ def noted(recipe, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def elsewhere(judged, placed, halved, planted, noted):
+def paged(recipe, tmp_path_factory):
+    """Two texts, of whose events a half of the tokens has keys and values."""
+    root = tmp_path_factory.mktemp("paged")
+    for name, text in (
+        ("guide", "Read this first. Then ask for Ada. They run."),
+        ("trip", "It is a town. People sing."),
+    ):
+        (root / f"{name}.txt").write_text(text)
+    pages = {"dtype": "float32", "keep": 0.5, "tokens": 24}
+    sources = [{"kind": "folder", "path": str(root)}]
+    same = {name: recipe[name] for name in ("name", "fragment_characters", "embed", "segment", "language_model")}
+    other = {"datastore": False, "cluster": False, "pages": pages, "sources": sources, "bank": str(root / "bank")}
+    complete = {**same, **other}
+    mnemic.build(complete, device="cpu")
+    return complete
+
+
+@pytest.fixture(scope="module")
+def elsewhere(judged, placed, halved, planted, noted, paged):
     """Recipes whose banks have the output of the steps that `recipe` does not have."""
     apart = {**dict.fromkeys(CURATED, judged), **dict.fromkeys(NOTED, noted)}
-    return {**apart, "context": placed, "subset": halved, "canaries": planted}
+    return {**apart, "context": placed, "subset": halved, "canaries": planted, "pages": paged}
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +174,7 @@ def bank(recipe):
 @pytest.fixture(scope="module")
 def versions(recipe, judged):
     curate = {**judged["curate"], "canaries": {"tokens": 40}}
-    whole = load_recipe({**recipe, **judged, **CONTEXT, **WRITTEN, "curate": curate})
+    whole = load_recipe({**recipe, **judged, **CONTEXT, **WRITTEN, "curate": curate, "pages": {}})
     return {step.name: step.record.version for step in steps_of(whole, "cpu")}
 
 
@@ -266,6 +285,7 @@ def numbers(bank, step):
         "datastore": ("datastore", ("document", "position"), ("base_logprob", "key", "input")),
         "neighbours": ("datastore", ("document", "position"), ("distances",)),
         "teacher": ("datastore", ("document", "position"), ("teacher_label", "teacher_rest")),
+        "pages": ("pages", ("event", "part"), ("tokens", "rows", "loss_none", "loss_text", "loss_page")),
     }[step]
     rows = bank.table(dataset, [*key, *columns]).sort_by([(name, "ascending") for name in key])
     summary = [float(len(rows))]

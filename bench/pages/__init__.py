@@ -1,0 +1,1 @@
+"""Pages of keys and values beside the text that they stand for. `python -m bench.pages`."""

@@ -1,0 +1,41 @@
+"""Pages of SmolLM2: what answers of LoCoMo lose against the text, what pages cost, and what they spare.
+
+The questions are the 187 of category 4 with evidence of LoCoMo's three development conversations. The text is the turn
+that answers with two turns on either side, behind the sink of `pages`; beside it are its page in 8 and 4 bits, pages
+with a half and a quarter of the tokens by each selector, and two pages that were read apart against both
+texts. Losses are of the answer's tokens, in nats; shares are of the gain of the text over nothing, with intervals over
+questions. Perplexity behind two pages is on WikiText-2. `--quick` takes 20 questions and 3 articles: no claim.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+from bench.pages.answers import answer_rows
+from bench.pages.costs import cost_rows
+from bench.pages.joined import ARTICLES, joined_rows
+from bench.pages.questions import questions
+from bench.report import Row, main
+from mnemic import languagemodel
+from mnemic.pages.checked import check_positions
+from mnemic.pages.reading import PageReader, sink_ids
+from operators.pages.operator import Pages
+from pipelines.steps.declared import resolved
+
+
+def measure(quick: bool) -> list[Row]:
+    settings = resolved(Pages(), "cpu")
+    items = questions(20 if quick else None)
+    model, tokenizer = languagemodel.load(settings.model, settings.dtype)
+    sink = check_positions(PageReader(model), sink_ids(tokenizer, settings.sink))
+    rows = [
+        *cost_rows(model, tokenizer, sink),
+        *answer_rows(model, tokenizer, sink, items),
+        *joined_rows(model, tokenizer, sink, 3 if quick else ARTICLES),
+    ]
+    return [replace(row, must=None, goal=None) for row in rows] if quick else rows
+
+
+if __name__ == "__main__":
+    sys.exit(main("pages", __doc__ or "", measure))
