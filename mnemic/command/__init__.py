@@ -130,14 +130,15 @@ def _summary_of_plugin(plugin: Plugin) -> str:
 
 
 def _listing() -> str:
+    offered = [plugin for plugin in plugins(GROUP) if plugin.name not in OWN]
+    width = max(map(len, [*OWN, *(plugin.name for plugin in offered)]))
     lines = ["commands:"]
     for name, module in OWN.items():
         source = HOME.joinpath(*module.split(".")).with_suffix(".py")
-        lines.append(f"  {name:<8} {summary(source) if source.exists() else 'not installed'}")
-    offered = [plugin for plugin in plugins(GROUP) if plugin.name not in OWN]
+        lines.append(f"  {name:<{width}}  {summary(source) if source.exists() else 'not installed'}")
     if offered:
         lines.append("\ncommands of other packages:")
-        lines += [f"  {plugin.name:<8} {_summary_of_plugin(plugin)} ({plugin.package})" for plugin in offered]
+        lines += [f"  {plugin.name:<{width}}  {_summary_of_plugin(plugin)} ({plugin.package})" for plugin in offered]
     return plain("\n".join(lines))
 
 

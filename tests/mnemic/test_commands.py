@@ -73,7 +73,8 @@ def test_a_summary_is_read_wherever_it_stands(code, tmp_path):
 def test_the_list_has_every_command_with_its_summary(capsys):
     assert main([]) == 2
     output = capsys.readouterr().out
-    assert all(f"  {name:<8} {load(name).SUMMARY}" in output for name in OWN)
+    width = max(map(len, OWN))
+    assert all(f"  {name:<{width}}  {load(name).SUMMARY}" in output for name in OWN)
     assert "commands of other packages" not in output
 
 
