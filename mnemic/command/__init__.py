@@ -23,6 +23,7 @@ from pathlib import Path
 from types import ModuleType
 
 import mnemic
+from mnemic.advice import for_bank
 from mnemic.errors import MnemicError, NoSpace, PluginError, UnknownCommand
 from mnemic.floors import HOME, load_floor
 from mnemic.plugins import Plugin, find_plugin, plugins
@@ -228,7 +229,12 @@ def _run(name: str, module: ModuleType, words: Sequence[str]) -> int:
     )
     if name in OWN:
         module.add_arguments(parser)
-        return int(module.run(parser.parse_args(words)))
+        arguments = parser.parse_args(words)
+        try:
+            return int(module.run(arguments))
+        except MnemicError as error:
+            error.args = (for_bank(str(error), str(getattr(arguments, "bank", None) or "")),)
+            raise
     return _run_of_package(name, module, parser, words)
 
 

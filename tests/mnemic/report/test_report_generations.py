@@ -90,3 +90,11 @@ def test_the_commands_generate_and_draw(tiny_full, tmp_path, capsys):
     assert main(["report", path, "--evaluation", str(file), "--out", str(target)]) == 0
     text = check(target.read_text()).text
     assert written and all(one["locator"] in text for one in written) and "of 24 tokens" in text
+
+
+def test_advice_names_the_bank_as_a_shell_takes_it(tiny, tmp_path, capsys):
+    bank, file = tiny.open(), tmp_path / "eval.json"
+    file.write_text(json.dumps(evaluation(bank, {})))
+    assert main(["report", bank.path, "--evaluation", str(file), "--out", str(tmp_path / "page.html")]) == 2
+    assert f"`mnemic eval {bank.path} --generate --json`" in capsys.readouterr().err
+    assert not (tmp_path / "page.html").exists()
