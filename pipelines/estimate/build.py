@@ -15,7 +15,7 @@ from mnemic.hardware import has_bfloat16
 from pipelines.estimate.amounts import Amounts, committed, loading, measured, unread, with_rows_to_come
 from pipelines.estimate.machine import Machine, threads
 from pipelines.estimate.pace import read_pace
-from pipelines.estimate.rates import MODELS, ON_A_GPU, RATES, RAY_SECONDS, WITHOUT_BFLOAT16, Rate
+from pipelines.estimate.rates import KERNELS, MODELS, ON_A_GPU, RATES, RAY_SECONDS, WITHOUT_BFLOAT16, Rate
 from pipelines.estimate.space import Space, space
 from pipelines.live import duration
 from pipelines.steps import Status, Step
@@ -158,7 +158,7 @@ class Estimator:
         amount = amounts.events if step is None else measured(rate.measure, amounts, step, self._steps)
         share = 1.0 if rate.measure == "bytes" else part  # what is read already has no bytes here
         divided = self._ways(rate, amounts.characters * part)
-        compiling = 0.0 if is_compiled() else rate.compiling
+        compiling = 0.0 if name not in KERNELS or is_compiled(KERNELS[name]) else rate.compiling
         fixed = rate.fixed * (loading(getattr(step, "operator", None)) if rate.measure in MODELS else 1.0)
         return Work(fixed, amount * share * rate.per * self._of_model(rate) / divided, compiling)
 

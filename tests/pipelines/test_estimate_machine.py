@@ -1,16 +1,19 @@
 """The speed of a processor: of this thread alone, the best of the last weeks, and for each kind of step its own."""
 
 import json
+import os
 import time
 from pathlib import Path
 
 import pytest
 
+from mnemic.compiled import is_compiled
 from mnemic.dataset import Store
 from pipelines.estimate.amounts import Amounts
 from pipelines.estimate.build import Estimator
 from pipelines.estimate.machine import PROBES, Machine, slowness
 from pipelines.estimate.pace import PROBED_DAYS, MachinePace, read_pace, write_pace
+from pipelines.estimate.rates import KERNELS, RATES
 
 TODAY = time.time() // 86400
 
@@ -82,3 +85,27 @@ def test_a_first_estimate_scales_with_the_kind_of_the_work() -> None:
     assert other["embed"] == pytest.approx(3 * like["embed"])
     on_a_gpu = seconds(Machine("inline", "cuda", 2, 0.0, 2.0, 3.0))
     assert on_a_gpu["embed"] < like["embed"], "a processor's matrices say nothing of a GPU's"
+
+
+def test_each_step_compiles_functions_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bank without candidate pairs never compiles their judge, whatever else of deduplication it does."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    judge, segment = KERNELS["deduplicate"], KERNELS["segment"]
+    index = tmp_path / "deduplicate_3f2a" / "judge._judge-93.py311.nbi"
+    index.parent.mkdir()
+    assert not is_compiled(judge)
+    index.touch()
+    assert is_compiled(judge) and not is_compiled(segment)
+    os.utime(index, (0, 0))
+    assert not is_compiled(judge), "its file has changed since"
+    estimator = Estimator(Store("/nowhere"), [], Machine("inline", "cpu", 2, 0.0, 1.0), {})
+    assert estimator.work("deduplicate", Amounts(), 1.0).compiling == RATES["deduplicate"].compiling
+    index.touch()
+    assert estimator.work("deduplicate", Amounts(), 1.0).compiling == 0.0
+
+
+def test_every_kernel_is_a_module_that_compiles() -> None:
+    root = Path(__file__).parent.parent.parent
+    assert set(KERNELS) == {name for name, rate in RATES.items() if rate.compiling}
+    for name, module in KERNELS.items():
+        assert "@compiled" in root.joinpath(*module.split(".")).with_suffix(".py").read_text(), name
