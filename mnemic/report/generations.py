@@ -14,9 +14,12 @@ from mnemic.splits import STORED
 
 _TEXTS = 40
 _GROUPS = (
-    ("Texts that the memories hold", "of the store, the prose that the model alone expects least"),
-    ("Texts that no memory has learnt from", "held out"),
-    ("Prompts", "of which nobody knows how they go on"),
+    (
+        "Texts that the memories hold",
+        "Of the prose in the store the texts that the model alone expects least: examples, and no measure.",
+    ),
+    ("Texts that no memory has learnt from", "Held-out texts. The suffix index holds them too, and is left out here."),
+    ("Prompts", "Nobody knows how these go on."),
 )
 
 
@@ -29,13 +32,13 @@ def generations_part(evaluation: Mapping[str, Any]) -> ReportPart:
             "eval BANK --generate --json`."
         )
     html = ""
-    for (head, words), some in zip(_GROUPS, _grouped(texts[:_TEXTS]), strict=True):
+    for (head, sentence), some in zip(_GROUPS, _grouped(texts[:_TEXTS]), strict=True):
         if some:
-            html += f"<h3>{escaped(head)}</h3>{paragraph(f'{head}: {words}.', quiet=True)}{_hits(some)}"
+            html += f"<h3>{escaped(head)}</h3>{paragraph(sentence, quiet=True)}{_hits(some)}"
             html += "".join(map(_text, some))
     if html:
-        sentence = "What the language model says alone and with each memory; the likeliest token is always taken."
-        html = paragraph(sentence) + html
+        words = "What the language model says alone and with each memory; the likeliest token is always taken."
+        html = paragraph(words) + html
     return ReportPart("Generations", html)
 
 
