@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mnemic.continued import CONTINUED, MOST_MEMORIES, title
@@ -26,7 +26,7 @@ _GROUPS = (
 def generations_part(evaluation: Mapping[str, Any]) -> ReportPart:
     """Each text with its continuations. Raises `QueryError` where they are of another form than is written here."""
     texts = evaluation.get("continuations") or []
-    if not isinstance(texts, list) or not all(map(_is_text, texts)):
+    if not isinstance(texts, list | tuple) or not all(map(_is_text, texts)):
         raise QueryError(
             "The evaluation's continuations are of another form than this mnemic writes; write it anew with `mnemic "
             "eval BANK --generate --json`."
@@ -42,7 +42,7 @@ def generations_part(evaluation: Mapping[str, Any]) -> ReportPart:
     return ReportPart("Generations", html)
 
 
-def _grouped(texts: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], ...]:
+def _grouped(texts: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], ...]:
     """Of the store, held out, of somebody's prompts."""
     return (
         [one for one in texts if one["part"] == STORED],
@@ -82,7 +82,7 @@ def _is_text(one: Any) -> bool:
         isinstance(one, dict)
         and all(isinstance(one.get(name), str) for name in ("part", "locator", "prompt", "text"))
         and _is_count(one.get("tokens"))
-        and isinstance(one.get("generated"), list)
+        and isinstance(one.get("generated"), list | tuple)
         and len(one["generated"]) <= MOST_MEMORIES + 1
         and all(map(_is_output, one["generated"]))
     )
