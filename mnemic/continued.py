@@ -93,13 +93,15 @@ def continuations(
     model: Any = None,
     tokenizer: Any = None,
     *,
+    memories: Sequence[str] | None = None,
     doing: Callable[[str], None] = lambda words: None,
 ) -> list[Continuation]:
-    """``prompts`` continued with each memory; without any, `TEXTS` of the store and `TEXTS` that are held out.
+    """``prompts``, or else `TEXTS` of the store and `TEXTS` held-out ones, continued alone and with each memory.
 
+    ``memories`` are those of the bank by default, at most `MOST_MEMORIES`, each with the weight that `attach` takes.
     Greedy, so equal banks give equal texts on one machine. The suffix index holds the held-out texts as well, and does
-    not continue those. Raises ``BankError`` for a bank without a datastore, and ``QueryError`` for a
-    prompt that is empty or has more than `LONGEST_PROMPT` tokens.
+    not continue those. Raises ``BankError`` for a bank without a datastore, and ``QueryError`` for a prompt that is
+    empty or has more than `LONGEST_PROMPT` tokens.
     """
     doing("loading the language model")
     model, tokenizer = _loaded(bank, model, tokenizer)
@@ -108,8 +110,9 @@ def continuations(
     else:
         doing("choosing texts to continue")
         passages = [*_stored(bank, tokenizer, TEXTS), *_held_out(bank, tokenizer, TEXTS)]
-    names = [info.name for info in of_models(bank.memories()) if is_known(info.kind)][:MOST_MEMORIES]
-    return _continued(bank, passages, names, model, tokenizer, doing)
+    if memories is None:
+        memories = [info.name for info in of_models(bank.memories()) if is_known(info.kind)][:MOST_MEMORIES]
+    return _continued(bank, passages, memories, model, tokenizer, doing)
 
 
 def _loaded(bank: Bank, model: Any, tokenizer: Any) -> tuple[Any, Any]:
@@ -131,6 +134,8 @@ def _continued(
     """Each memory enters the model once, for all passages."""
     import torch
 
+    if not passages:
+        return []
     settings: dict[str, Any] = {"max_new_tokens": CONTINUED, "do_sample": False, "pad_token_id": 0}
     kinds = {info.name: info.kind for info in bank.memories()}
 
@@ -148,8 +153,8 @@ def _continued(
         return outputs
 
     doing("continuing texts without memories")
-    outputs = [generated("")] if passages else []
-    for memory in memories if passages else ():
+    outputs = [generated("")]
+    for memory in memories:
         doing(f"continuing texts with {memory}")
         with bank.attached(model, memory, tokenizer=tokenizer):
             outputs.append(generated(memory))

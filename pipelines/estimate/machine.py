@@ -77,10 +77,10 @@ def slowness() -> tuple[float, float]:
 
     timed = {"packing": _best(lambda: zlib.compress(text, 6), 3), "multiplying": _best(multiply, 12)}
     pace, processor = read_pace(), _processor()
-    kept = [pace.probe(f"{name} {processor}", seconds / PROBES[name]) for name, seconds in timed.items()]
+    ratios = [pace.probe(f"{name} {processor}", seconds / PROBES[name]) for name, seconds in timed.items()]
     if pace.changed:
         write_pace(pace)
-    packing, multiplying = (min(max(one, _BOUNDS[0]), _BOUNDS[1]) for one in kept)
+    packing, multiplying = (min(max(one, _BOUNDS[0]), _BOUNDS[1]) for one in ratios)
     return packing, multiplying
 
 

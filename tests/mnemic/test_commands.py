@@ -140,7 +140,7 @@ def test_the_list_imports_no_package(tmp_path, monkeypatch, capsys):
     (package / "command.py").write_text('SUMMARY = "take long"')
     monkeypatch.syspath_prepend(str(tmp_path))
     main([])
-    assert "  slow     take long (Slow)" in capsys.readouterr().out
+    assert "  slow        take long (Slow)" in capsys.readouterr().out
 
 
 def test_an_error_of_another_packages_command_is_a_sentence_with_its_place(tmp_path, monkeypatch, capsys):

@@ -29,37 +29,45 @@ def test_a_text_of_the_store_goes_on_as_it_stands_there(tiny_full: TinyBank, mod
     assert one.locator in text and f"with suffix index, {remembered.hits} of {CONTINUED}" in text
 
 
-def test_texts_that_memories_hold_and_held_out_ones_are_told_apart(tiny_full: TinyBank, model) -> None:
-    bank, stages = tiny_full.open(), list[str]()
-    texts = continuations(bank, (), *model, doing=stages.append)
-    memories = [info.name for info in of_models(bank.memories())]
-    assert len(memories) > 2 and [f"continuing texts with {name}" for name in memories] == stages[-len(memories) :]
+def test_texts_that_memories_hold_and_held_out_ones_are_told_apart(tiny_full: TinyBank, model, monkeypatch) -> None:
+    monkeypatch.setattr("mnemic.continued.CONTINUED", 6)
+    bank, stages, memories = tiny_full.open(), list[str](), ["mlp", "suffix"]
+    texts = continuations(bank, (), *model, memories=memories, doing=stages.append)
+    assert [f"continuing texts with {name}" for name in memories] == stages[-len(memories) :]
     rows = {row["locator"]: row for row in bank.table("documents", ["locator", "text", "split"]).to_pylist()}
     assert [one.part for one in texts][:TEXTS] == ["store"] * TEXTS
-    assert len(texts) > TEXTS, "a held-out text is continued too"
+    assert {one.part for one in texts[TEXTS:]} <= {"test-document", "test-collection"} and len(texts) > TEXTS
     for one in texts:
-        assert rows[one.locator]["split"] == one.part
-        known = one.part == "store"
-        assert [output.memory for output in one.generated] == ["", *(n for n in memories if known or n != "suffix")]
-        alone = model[0].generate(
-            model[1](one.prompt, return_tensors="pt")["input_ids"],
-            max_new_tokens=CONTINUED,
-            do_sample=False,
-            pad_token_id=0,
-        )[0]
-        assert model[1].decode(alone, skip_special_tokens=True).endswith(one.generated[0].text)
-    assert {one.part for one in texts[TEXTS:]} <= {"test-document", "test-collection"}
+        assert rows[one.locator]["split"] == one.part and one.tokens == 6
+        names = [output.memory for output in one.generated]
+        assert names == ["", "mlp", "suffix"] if one.part == "store" else ["", "mlp"]
+    ids = model[1](texts[0].prompt, return_tensors="pt")["input_ids"]
+    alone = model[0].generate(ids, max_new_tokens=6, do_sample=False, pad_token_id=0)[0, ids.shape[1] :]
+    assert model[1].decode(alone, skip_special_tokens=True) == texts[0].generated[0].text, "without any memory"
 
 
-def test_a_prompt_is_continued_and_nobody_knows_how_it_goes_on(tiny_full: TinyBank, model) -> None:
+def test_a_prompt_is_continued_and_nobody_knows_how_it_goes_on(tiny_full: TinyBank, model, monkeypatch) -> None:
+    monkeypatch.setattr("mnemic.continued.CONTINUED", 6)
     bank = tiny_full.open()
-    (one,) = continuations(bank, ["table index version"], *model)
+    (one,) = continuations(bank, ["table index version"], *model, memories=["suffix"])
     assert (one.part, one.locator, one.prompt, one.text, one.tokens) == ("", "", "table index version", "", 0)
+    assert [output.memory for output in one.generated] == ["", "suffix"]
     assert {output.hits for output in one.generated} == {0} and all(output.text for output in one.generated)
-    assert "goes on there" not in shown(one) and "suffix" in {output.memory for output in one.generated}
+    assert "goes on there" not in shown(one)
     for prompt in ("", "  ", "word " * 5000):
         with pytest.raises(QueryError, match="from 1 to 512 tokens"):
-            continuations(bank, [prompt], *model)
+            continuations(bank, [prompt], *model, memories=[])
+
+
+@pytest.mark.slow
+def test_every_kind_of_memory_continues(tiny_full: TinyBank, model) -> None:
+    bank = tiny_full.open()
+    memories = [info.name for info in of_models(bank.memories())]
+    assert len(memories) > 6
+    for one in continuations(bank, (), *model):
+        names = [output.memory for output in one.generated]
+        assert names == ["", *(name for name in memories if one.part == "store" or name != "suffix")]
+    assert continued(bank, *model) == continued(bank, *model)
 
 
 def test_a_bank_without_a_language_model_says_so(tmp_path, tiny: TinyBank) -> None:

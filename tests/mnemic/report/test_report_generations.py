@@ -6,6 +6,7 @@ import pytest
 from test_report_page import HOSTILE, check
 
 from mnemic.command import main
+from mnemic.continued import Continuation, Generated
 from mnemic.errors import QueryError
 from mnemic.report import report
 
@@ -77,6 +78,22 @@ def test_texts_of_another_form_are_refused(tiny, broken):
         report(bank, None, {"release": bank.release.name, "continuations": "no list"})
 
 
+def test_the_command_generates_what_it_draws(tiny, tmp_path, monkeypatch, capsys):
+    prompted = []
+
+    def continued(bank, prompts, **_):
+        prompted.append(list(prompts))
+        return [Continuation("", "", prompts[0] if prompts else "Once", "", 0, (Generated("", "upon"),))]
+
+    monkeypatch.setattr("mnemic.continued.continuations", continued)
+    target, path = tmp_path / "page.html", tiny.recipe["bank"]
+    assert main(["report", path, "--prompt", "a table", "--prompt", "an index", "--out", str(target)]) == 0
+    assert "a table" in check(target.read_text()).text
+    assert main(["report", path, "--generate", "--out", str(target)]) == 0
+    assert "upon" in check(target.read_text()).text and prompted == [["a table", "an index"], []]
+
+
+@pytest.mark.slow
 def test_the_commands_generate_and_draw(tiny_full, tmp_path, capsys):
     target, file = tmp_path / "page.html", tmp_path / "eval.json"
     path = tiny_full.recipe["bank"]
