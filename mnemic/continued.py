@@ -118,9 +118,10 @@ def continuations(
 def _loaded(bank: Bank, model: Any, tokenizer: Any) -> tuple[Any, Any]:
     from mnemic import languagemodel
 
-    if "datastore" not in bank.view:
+    address = bank.release.recipe.get("language_model")
+    if "datastore" not in bank.view or not isinstance(address, str):
         raise BankError(f"{bank.path} holds no memory for a language model; name a `language_model` in its recipe.")
-    return (model, tokenizer) if model is not None else languagemodel.load(str(bank.release.recipe["language_model"]))
+    return (model, tokenizer) if model is not None else languagemodel.load(address)
 
 
 def _continued(
