@@ -52,7 +52,7 @@ def test_a_prompt_is_continued_and_nobody_knows_how_it_goes_on(tiny_full: TinyBa
     (one,) = continuations(bank, ["table index version"], *model, memories=["suffix"])
     assert (one.part, one.locator, one.prompt, one.text, one.tokens) == ("", "", "table index version", "", 0)
     assert [output.memory for output in one.generated] == ["", "suffix"]
-    assert {output.hits for output in one.generated} == {0} and all(output.text for output in one.generated)
+    assert {output.hits for output in one.generated} == {0}
     assert "goes on there" not in shown(one)
     for prompt in ("", "  ", "word " * 5000):
         with pytest.raises(QueryError, match="from 1 to 512 tokens"):
