@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from mnemic.release import Release, find_release
 from mnemic.removals import Stale, stale, training, warn_of_stale, whole_id
 from mnemic.search import CONTIGUITY, Budget, Results, Searcher
 from mnemic.search.route import RouteTree
+from mnemic.terminal import one_line
 from mnemic.trace import AROUND, LEAST, RARE, Occurrences, Trace, Tracer
 from mnemic.view import View
 
@@ -80,6 +82,14 @@ class Bank(Histories, Remembering):
 
     def __repr__(self) -> str:
         return f"Bank({self.path!r}, release={self.release.name!r})"
+
+    def __str__(self) -> str:
+        """Path, release, and rows of what a person asks about. Nothing is read for it."""
+        return f"{one_line(self.path, 200)}, {self.release}"
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook."""
+        return f"<pre>{escape(str(self))}</pre>"
 
     @property
     def path(self) -> str:

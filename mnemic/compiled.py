@@ -26,14 +26,19 @@ def can_compile() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
-@functools.cache
-def is_compiled() -> bool:
-    """Whether functions of this house have been compiled and are cached, so that a build need not compile them."""
+def is_compiled(module: str) -> bool:
+    """Whether functions of ``module`` of this house are cached since its file changed, so that nobody compiles them."""
+    source = Path(__file__).resolve().parent.parent.joinpath(*module.split(".")).with_suffix(".py")
     named = os.environ.get("NUMBA_CACHE_DIR")
     users = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "numba")
-    beside = Path(__file__).resolve().parent.parent / "operators"
-    places = [(Path(named or users), "*/*.nbi"), *([] if named else [(beside, "deduplicate/__pycache__/*.nbi")])]
-    return any(True for place, pattern in places for _ in place.glob(pattern))
+    indexes = [*Path(named or users).glob(f"*/{source.stem}.*.nbi")]
+    if not named:
+        indexes += (source.parent / "__pycache__").glob(f"{source.stem}.*.nbi")
+    try:
+        changed = source.stat().st_mtime
+        return any(index.stat().st_mtime >= changed for index in indexes)
+    except OSError:
+        return False
 
 
 def compiled(function: FunctionT) -> FunctionT:

@@ -54,11 +54,12 @@ def count_words(text: str) -> int:
 
 
 def first_words(text: str, words: int) -> str:
-    """The first ``words`` words of ``text``, with one space in place of white space."""
-    if text.isascii() or not _letter().search(text):
-        return " ".join(text.split()[:words])
-    counted = (word.end() for word in _word().finditer(text) if any(map(str.isalnum, word[0])))
-    end = next(itertools.islice(counted, words - 1, None), len(text))
-    split = text[:end].split()
-    alone = not _letter().search(text, 0, end)  # then punctuation between spaces counts, as in any such text
-    return " ".join(split[:words] if alone else split)
+    """``text`` until the end of its word number ``words``, with its lines, without white space around it."""
+    if not text.isascii() and _letter().search(text):
+        counted = (word.end() for word in _word().finditer(text) if any(map(str.isalnum, word[0])))
+        end = next(itertools.islice(counted, words - 1, None), len(text))
+        if _letter().search(text, 0, end):
+            return text[:end].strip()
+        text = text[:end]  # its punctuation between spaces counts, as in any such text
+    ends = (word.end() for word in re.finditer(r"\S+", text))
+    return text[: next(itertools.islice(ends, words - 1, None), len(text))].strip()

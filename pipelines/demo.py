@@ -13,13 +13,13 @@ import time
 from mnemic.bank import open_bank
 from mnemic.command import main as command
 from mnemic.command.trace import shown as shown_trace
+from mnemic.continued import continued
+from mnemic.continued import shown as shown_continuation
 from mnemic.errors import MnemicError
 from mnemic.hardware import has_bfloat16
 from mnemic.suffixes.stored import has_suffixes
 from mnemic.terminal import coloured, plain
 from pipelines.command.evaluate import shown
-from pipelines.continued import continued
-from pipelines.continued import shown as shown_continuation
 from pipelines.evaluate.bank import evaluate
 from pipelines.live import Working
 from pipelines.progress import TerminalLines
@@ -31,6 +31,7 @@ SENTENCE = (
     "The licence begins: Permission is hereby granted, free of charge, to any person obtaining a copy of this software."
 )
 """Partly of a licence that most environments have several times."""
+CHOSEN = "Chosen: of the prose in the store the text that the model alone expects least."
 
 
 def main(recipe: str = "demo") -> int:
@@ -66,8 +67,8 @@ def main(recipe: str = "demo") -> int:
     with Working("loading the language model", sys.stdout):
         continuation = continued(bank)
     if continuation is not None:
-        print(f"\n{shown_continuation(continuation)}")
-    sentence = continuation.remembered if continuation is not None else SENTENCE
+        print(f"\n{shown_continuation(continuation)}\n\n{CHOSEN}")
+    sentence = continuation.generated[-1].text if continuation is not None else SENTENCE
     if has_suffixes(bank.view):
         print(f"\n$ mnemic trace {result.bank}, of what it said with the memory\n")
         print(shown_trace(bank.trace(sentence), coloured(sys.stdout)))

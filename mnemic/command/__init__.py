@@ -23,6 +23,7 @@ from pathlib import Path
 from types import ModuleType
 
 import mnemic
+from mnemic.advice import for_bank
 from mnemic.errors import MnemicError, NoSpace, PluginError, UnknownCommand
 from mnemic.floors import HOME, load_floor
 from mnemic.plugins import Plugin, find_plugin, plugins
@@ -130,14 +131,15 @@ def _summary_of_plugin(plugin: Plugin) -> str:
 
 
 def _listing() -> str:
+    offered = [plugin for plugin in plugins(GROUP) if plugin.name not in OWN]
+    width = max(map(len, [*OWN, *(plugin.name for plugin in offered)]))
     lines = ["commands:"]
     for name, module in OWN.items():
         source = HOME.joinpath(*module.split(".")).with_suffix(".py")
-        lines.append(f"  {name:<8} {summary(source) if source.exists() else 'not installed'}")
-    offered = [plugin for plugin in plugins(GROUP) if plugin.name not in OWN]
+        lines.append(f"  {name:<{width}}  {summary(source) if source.exists() else 'not installed'}")
     if offered:
         lines.append("\ncommands of other packages:")
-        lines += [f"  {plugin.name:<8} {_summary_of_plugin(plugin)} ({plugin.package})" for plugin in offered]
+        lines += [f"  {plugin.name:<{width}}  {_summary_of_plugin(plugin)} ({plugin.package})" for plugin in offered]
     return plain("\n".join(lines))
 
 
@@ -227,7 +229,12 @@ def _run(name: str, module: ModuleType, words: Sequence[str]) -> int:
     )
     if name in OWN:
         module.add_arguments(parser)
-        return int(module.run(parser.parse_args(words)))
+        arguments = parser.parse_args(words)
+        try:
+            return int(module.run(arguments))
+        except MnemicError as error:
+            error.args = (for_bank(str(error), str(getattr(arguments, "bank", None) or "")),)
+            raise
     return _run_of_package(name, module, parser, words)
 
 

@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         for call in calls:
             say("\n".join(_lines(call)))
         rows = sum(len(call.rows) for call in calls)
-        say(f"{rows:,} row{'s' * (rows != 1)} wait for a build after release {bank.release.name}")
+        say(f"{rows:,} row{'s wait' if rows != 1 else ' waits'} for a build after release {bank.release.name}")
         return 0
     if arguments.text is not None and arguments.turns is not None:
         raise QueryError("Both a text and --turns are given; remember one of them at a time.")

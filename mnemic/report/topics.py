@@ -1,21 +1,14 @@
-"""Gains of topics' blocks on held-out documents, as an evaluation measured them: a part of the report.
-
-A bank does not hold these numbers, since they need passes of the model; `mnemic eval BANK --blocks --json` writes them.
-"""
+"""Gains of topics' blocks on held-out documents, as `mnemic eval --blocks` measures them: a part of the report."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from mnemic.bank import Bank
-from mnemic.errors import BankError, QueryError
-from mnemic.facts import LONGEST, mapping
+from mnemic.errors import QueryError
 from mnemic.report.figures import differences
 from mnemic.report.page import ReportPart, in_words, paragraph, table
-from mnemic.terminal import one_line
 
 _ROWS = 40
 _TYPES: dict[str, type | tuple[type, ...]] = {
@@ -28,28 +21,8 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 }
 
 
-def read_evaluation(file: Path) -> dict[str, Any]:
-    """The object that `mnemic eval --json` wrote to ``file``. Raises `QueryError` where it is none."""
-    try:
-        with file.open("rb") as handle:
-            text = handle.read(LONGEST + 1)
-        return mapping(text, str(file))
-    except (OSError, BankError) as error:
-        raise QueryError(
-            f"{one_line(str(file), 80)} is no evaluation ({one_line(str(error), 80)}); write one with "
-            "`mnemic eval BANK --blocks --json`."
-        ) from error
-
-
-def topics_part(bank: Bank, evaluation: Mapping[str, Any] | None) -> ReportPart:
-    """The gain of each topic, largest first. Raises `QueryError` for an evaluation of another release."""
-    if evaluation is None:
-        return ReportPart("Gain by topic", "")
-    if evaluation.get("release") != bank.release.name:
-        raise QueryError(
-            f"The evaluation is of the release {one_line(str(evaluation.get('release')), 40)} and the report of "
-            f"{bank.release.name}; evaluate this release, or name the other with --release."
-        )
+def topics_part(evaluation: Mapping[str, Any]) -> ReportPart:
+    """The gain of each topic, largest first. Raises `QueryError` where the numbers are of another form."""
     html = ""
     for part, topics in _parts(evaluation.get("blocks")):
         ordered = sorted(topics, key=lambda one: (one["fetched"] - one["base"], one["node"]))[:_ROWS]

@@ -86,7 +86,9 @@ def shown(number: int, hit: Hit, style: Style, beside: Surroundings, width: int 
     """A hit as lines: its number and place, its text, and with ``style.explain`` scores and id."""
     indent = " " * 4
     lines = [f"{f'{number}.':<4}{_coloured(_place(hit, beside), BOLD, style)}"]
-    lines += [f"{indent}{one_line(f'{name}: {_listed(value)}', 200)}" for name, value in hit.metadata.items()]
+    named = hit.document in beside.titles  # in the first line
+    stated = {name: value for name, value in hit.metadata.items() if not (named and name == "title")}
+    lines += [f"{indent}{one_line(f'{name}: {_listed(value)}', 200)}" for name, value in stated.items()]
     lines += [_coloured(_wrapped(text, width, "  | "), DIM, style) for text in beside.before.get(hit.id, ())]
     text = _wrapped(hit.dated if style.dated else hit.text, width)
     if style.colour:

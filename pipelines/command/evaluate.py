@@ -7,6 +7,7 @@ import json
 from functools import partial
 
 from mnemic.bank import open_bank
+from mnemic.continued import shown as shown_continuation
 from mnemic.errors import QueryError
 from mnemic.facts import consistent
 from mnemic.memories.kinds import is_known, kind
@@ -30,11 +31,15 @@ EXAMPLES = """  mnemic eval memory/python-environment
   mnemic eval memory/python-environment --speed
   mnemic eval memory/python-environment --blocks
   mnemic eval memory/notes --pages
+  mnemic eval memory/python-environment --generate
   mnemic eval memory/chats --questions questions.jsonl
   mnemic eval memory/chats --questions locomo10.json --level turn --level event
   mnemic eval memory/python-environment --canaries
   mnemic eval memory/notes --forgotten              whether memories still know what was removed
   mnemic eval memory/python-environment --json"""
+
+_ALONE = ("questions", "canaries", "forgotten", "pages")
+_TOGETHER = ("speed", "blocks", "generate")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--blocks", action="store_true", help="also perplexity with the blocks of a document's topic, and of another"
     )
     parser.add_argument(
+        "--generate", action="store_true", help="also texts that the model continues alone and with each memory"
+    )
+    parser.add_argument(
         "--pages", action="store_true", help="what pages of keys and values lose against the text, and what they spare"
     )
     parser.add_argument("--release", help="a release other than the newest")
@@ -88,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.questions is None:
         with consistent("The rows and records", arguments.bank), Working("opening the bank") as doing:
-            more = {"speed": arguments.speed, "blocks": arguments.blocks}
+            more = {name: getattr(arguments, name) for name in _TOGETHER}
             evaluation = evaluate(arguments.bank, release=arguments.release, **more, doing=doing)
         say(json.dumps(evaluation.as_json()) if arguments.json else shown(evaluation))
         return 0
@@ -112,9 +120,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check_together(arguments: argparse.Namespace) -> None:
     """Raise ``QueryError`` where one option would leave out another in silence."""
-    names = ("questions", "canaries", "forgotten", "speed", "blocks", "pages")
-    together = [name for name in names if getattr(arguments, name)]
-    if len(together) > 1 and together != ["speed", "blocks"]:
+    together = [name for name in (*_ALONE, *_TOGETHER) if getattr(arguments, name)]
+    if len(together) > 1 and together[0] in _ALONE:
         options = [f"--{name}" for name in together]
         raise QueryError(f"{' and '.join(options)} are evaluations of their own. Run `mnemic eval` once for each.")
     if arguments.level and not arguments.questions:
@@ -220,6 +227,7 @@ def shown(evaluation: Evaluation) -> str:
             f"  {name:<22} {speed.tokens_per_second:8.1f} tokens/s, {speed.times_base:.2f} times the base's time, "
             f"{speed.bytes / 1e6:,.0f} MB"
         )
+    lines += [line for one in evaluation.continuations for line in ("", shown_continuation(one))]
     return "\n".join(lines)
 
 

@@ -110,7 +110,7 @@ def _is_plain(chosen: list[Proposal]) -> bool:
 def _with_sources(text: str, chosen: list[Proposal]) -> str:
     """A shipped recipe with these sources in the place of its own."""
     before, rest = text.split("sources:\n", 1)
-    after = rest[rest.index("\n# max_document_bytes") :]
+    after = rest[rest.index("\n\n") + 1 :]
     lines = []
     for one in chosen:
         comment = f"{one.files:,} files" if one.files > 1 else one.form.title

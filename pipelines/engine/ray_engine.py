@@ -12,6 +12,7 @@ import dataclasses
 import itertools
 import logging
 import os
+import re
 import signal
 import socket
 import threading
@@ -32,12 +33,18 @@ from pipelines.engine.dispatch import Mapped, Streamed, no_room, own_node_lives
 from pipelines.engine.inline import InlineEngine
 from pipelines.engine.pool import Pool
 from pipelines.engine.process_group import GroupStream
+from pipelines.engine.stderr import withheld
 
 LARGEST_JOB = 64 << 20
 """Bytes that may travel with a job; more belongs into a dataset."""
 
 _INLINE = 100_000  # bytes of an argument that Ray sends along with the call; more goes through the object store
 _OBJECT_STORE = 256 << 20  # no rows go through it: jobs of at most 64 MB, and results of about a kilobyte
+
+_RETRIES = re.compile(rb"\[[^\]]{1,80}\] gcs_client\.cc:\d+: ")
+"""What Ray's own part in C++ writes each second that it cannot connect."""
+
+_REFUSAL = "InvalidAuthToken"
 
 _HEALTH_CHECK = {
     "RAY_health_check_initial_delay_ms": "1000",
@@ -177,21 +184,29 @@ class RayEngine:
                 else:
                     if "RAY_AUTH_TOKEN" in os.environ:
                         os.environ.setdefault("RAY_AUTH_MODE", "token")
-                    try:
-                        ray.init(self._address, runtime_env=shipped_code(shared_packages()), **quiet)
-                    except (AuthenticationError, ConnectionError, RuntimeError, ValueError) as error:
-                        if isinstance(error, AuthenticationError) or _listens(self._address):
-                            raise Unreachable(
-                                f"The Ray cluster at {self._address} does not let this process in: it refuses the "
-                                "token of RAY_AUTH_TOKEN, or has another version of Ray. Set the token that its head "
-                                "was started with (RAY_AUTH_MODE=token there), or build without --address."
-                            ) from None
-                        raise Unreachable(
-                            f"No Ray cluster answers at {self._address} ({str(error).splitlines()[0][:200]}). Start "
-                            "one with `ray start --head`, check the address and the token, or build without --address."
-                        ) from error
+                    self._join(self._address, quiet)
             self._ours = True
         self._connected = True
+
+    def _join(self, address: str, quiet: dict[str, Any]) -> None:
+        """Connect to a cluster, or raise `Unreachable` in place of the warning that Ray writes every second."""
+        with withheld(_RETRIES) as retries:
+            try:
+                ray.init(address, runtime_env=shipped_code(shared_packages()), **quiet)
+                return
+            except (AuthenticationError, ConnectionError, RuntimeError, ValueError) as error:
+                reason = error
+        refused = isinstance(reason, AuthenticationError) or any(_REFUSAL in line for line in retries.lines)
+        if refused or _listens(address):
+            raise Unreachable(
+                f"The Ray cluster at {address} does not let this process in: it refuses the token of RAY_AUTH_TOKEN"
+                f"{'' if refused else ', or has another version of Ray'}. Set the token that its head was started with "
+                "(RAY_AUTH_MODE=token there), or build without --address."
+            )
+        raise Unreachable(
+            f"No Ray cluster answers at {address} ({str(reason).splitlines()[0][:200]}). Start one with `ray start "
+            "--head`, check the address and the token, or build without --address."
+        ) from reason
 
 
 def _listens(address: str) -> bool:

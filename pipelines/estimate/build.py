@@ -15,7 +15,7 @@ from mnemic.hardware import has_bfloat16
 from pipelines.estimate.amounts import Amounts, committed, loading, measured, unread, with_rows_to_come
 from pipelines.estimate.machine import Machine, threads
 from pipelines.estimate.pace import read_pace
-from pipelines.estimate.rates import MODELS, ON_A_GPU, RATES, RAY_SECONDS, WITHOUT_BFLOAT16, Rate
+from pipelines.estimate.rates import KERNELS, MODELS, ON_A_GPU, RATES, RAY_SECONDS, WITHOUT_BFLOAT16, Rate
 from pipelines.estimate.space import Space, space
 from pipelines.live import duration
 from pipelines.steps import Status, Step
@@ -146,8 +146,8 @@ class Estimator:
         fixed, each = (self.pace.ratio(key) for key in self.keys(name))
         if name not in RATES and fixed is None and each is None:
             return todo / self._past[name] if name in self._past else None
-        slowness = self.machine.slowness
-        seconds = work.fixed * (fixed or slowness) + work.amount * (each or slowness) + work.compiling * slowness
+        slowness, each = self.machine.slowness, each or self._slowness(name)
+        seconds = work.fixed * (fixed or slowness) + work.amount * each + work.compiling * slowness
         return seconds * self.machine.crowding
 
     def work(self, name: str, amounts: Amounts, part: float) -> Work:
@@ -158,7 +158,7 @@ class Estimator:
         amount = amounts.events if step is None else measured(rate.measure, amounts, step, self._steps)
         share = 1.0 if rate.measure == "bytes" else part  # what is read already has no bytes here
         divided = self._ways(rate, amounts.characters * part)
-        compiling = 0.0 if is_compiled() else rate.compiling
+        compiling = 0.0 if name not in KERNELS or is_compiled(KERNELS[name]) else rate.compiling
         fixed = rate.fixed * (loading(getattr(step, "operator", None)) if rate.measure in MODELS else 1.0)
         return Work(fixed, amount * share * rate.per * self._of_model(rate) / divided, compiling)
 
@@ -169,7 +169,8 @@ class Estimator:
 
     def learn(self, name: str, work: Work, seconds: float) -> None:
         """Take note of what a step took. A small one says how long beginning takes, a large one how long a row does."""
-        fixed, each = (self.pace.ratio(key) or self.machine.slowness for key in self.keys(name))
+        fixed, each = (self.pace.ratio(key) for key in self.keys(name))
+        fixed, each = fixed or self.machine.slowness, each or self._slowness(name)
         alone = seconds / self.machine.crowded
         if work.compiling or max(alone, work.fixed + work.amount) < LEAST_SECONDS:
             return
@@ -178,6 +179,11 @@ class Estimator:
             self.pace.learn(begin, work.fixed, max(alone - work.amount * each, 0.2 * alone))
         else:
             self.pace.learn(rest, work.amount, max(alone - work.fixed * fixed, 0.2 * alone))
+
+    def _slowness(self, name: str) -> float:
+        """How much slower the rows of a step are here than by the shipped rates, before anything is learnt of it."""
+        of_model = name in RATES and RATES[name].measure in MODELS and not self.machine.device.startswith("cuda")
+        return self.machine.model_slowness if of_model else self.machine.slowness
 
     def _of_model(self, rate: Rate) -> float:
         if rate.measure not in MODELS:

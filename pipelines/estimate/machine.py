@@ -1,17 +1,26 @@
-"""Where a build would run: engine, processors, how busy they are, and how fast one is."""
+"""The place where a build would run: engine, processors, how busy they are, and how fast one is."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import platform
+import re
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from mnemic.hardware import likely_device
+import numpy as np
 
-_PROBE_SECONDS = 0.0075
-"""Core seconds of the probe on the machine of the shipped rates."""
+from mnemic.hardware import likely_device
+from pipelines.estimate.pace import read_pace, write_pace
+
+PROBES = {"packing": 0.0075, "multiplying": 0.0017}
+"""Core seconds of each probe on the machine of the shipped rates."""
+
+_BOUNDS = (0.25, 4.0)
 
 
 @dataclass(frozen=True)
@@ -23,6 +32,7 @@ class Machine:
     processors: int
     load: float
     slowness: float  # core seconds here, over those of the machine of the shipped rates
+    model_slowness: float = 1.0  # the same, of products of matrices
 
     @property
     def crowding(self) -> float:
@@ -40,7 +50,8 @@ class Machine:
     def here(cls, engine: str, device: str | None) -> Machine:
         processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-        return cls(engine, device or likely_device(), processors, load, _slowness())
+        packing, multiplying = slowness()
+        return cls(engine, device or likely_device(), processors, load, packing, multiplying)
 
 
 def likely_engine() -> str:
@@ -48,17 +59,47 @@ def likely_engine() -> str:
     return os.environ.get("MNEMIC_ENGINE") or ("ray" if importlib.util.find_spec("ray") else "inline")
 
 
-def _slowness() -> float:
-    """How much slower this core is than that of the shipped rates, by packing some text: three times, the best."""
+def slowness() -> tuple[float, float]:
+    """How much slower a core is here than the shipped rates': at packing text, and at multiplying matrices.
+
+    Timed in the processor time of this thread, a few times, the best. What else runs shares caches and arithmetic with
+    it all the same, so the best of the last weeks is kept with the pace of this machine.
+    """
     text = b"".join(
         b"%d words of a text that is packed and thrown away; " % (number * number) for number in range(20_000)
     )
-    best = float("inf")
-    for _ in range(3):
+    matrix = np.full((60, 60), 1 / 60, np.float32)  # small enough for BLAS to do it in one thread
+
+    def multiply() -> None:
+        product = matrix
+        for _ in range(400):
+            product = product @ matrix
+
+    timed = {"packing": _best(lambda: zlib.compress(text, 6), 3), "multiplying": _best(multiply, 12)}
+    pace, processor = read_pace(), _processor()
+    ratios = [pace.probe(f"{name} {processor}", seconds / PROBES[name]) for name, seconds in timed.items()]
+    if pace.changed:
+        write_pace(pace)
+    packing, multiplying = (min(max(one, _BOUNDS[0]), _BOUNDS[1]) for one in ratios)
+    return packing, multiplying
+
+
+def _best(probe: Callable[[], object], times: int) -> float:
+    """Processor seconds of the quickest of ``times`` runs."""
+    seconds = []
+    for _ in range(times):
         started = time.thread_time()
-        zlib.compress(text, 6)
-        best = min(best, time.thread_time() - started)
-    return min(max(best / _PROBE_SECONDS, 0.25), 4.0)
+        probe()
+        seconds.append(time.thread_time() - started)
+    return min(seconds)
+
+
+def _processor() -> str:
+    """The processor's name, as a key: a home directory may be that of several machines."""
+    name = platform.machine()
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+        name = next((line.partition(":")[2] for line in lines if line.startswith("model name")), name)
+    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:60] or "unnamed"
 
 
 def threads() -> int:

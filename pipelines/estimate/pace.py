@@ -2,7 +2,8 @@
 
 One small file of the user's cache, `mnemic/pace.json` below `XDG_CACHE_HOME` or `~/.cache`; `MNEMIC_PACE` names another
 file, or is `off`. It holds logarithms of ratios alone, no name of a bank and no text. Anybody may have written it: it
-is read within limits, what is out of bounds is left out, and a file that is no such thing is as good as none.
+is read within limits, what is out of bounds is left out, and a file that is no such thing is as good as none. The speed
+of its processor is kept there too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import math
 import os
 import re
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +35,9 @@ STEEPEST = math.log(50.0)
 MEMORY = 3.0
 """Builds that the newest is averaged with at most: a machine changes."""
 
+PROBED_DAYS = 30.0
+"""A probe's best is believed so long: a machine changes."""
+
 _NAME = re.compile(r"[A-Za-z0-9][\w./:@ -]{0,79}")
 
 
@@ -40,10 +45,24 @@ _NAME = re.compile(r"[A-Za-z0-9][\w./:@ -]{0,79}")
 class MachinePace:
     """``ratios``: what something took, over what was expected, as (logarithm, builds behind it).
 
-    Keys of steps are "inline embed", of the text that a kind of source gives "text folder characters".
+    Keys of steps are "inline embed", of the text that a kind of source gives "text folder characters". ``probes``: how
+    much slower a processor is than that of the shipped rates, as (logarithm, day since 1970) of the best probe.
     """
 
     ratios: dict[str, tuple[float, float]] = field(default_factory=dict)
+    probes: dict[str, tuple[float, float]] = field(default_factory=dict)
+    changed: bool = False
+
+    def probe(self, key: str, ratio: float) -> float:
+        """``ratio``, or a better one of the last `PROBED_DAYS` days: work beside a probe only makes it slower."""
+        today = time.time() // 86400
+        log, day = self.probes.get(key, (math.inf, today))
+        newest = math.log(max(ratio, 1e-9))
+        if not (log <= newest and 0 <= today - day <= PROBED_DAYS) and abs(newest) <= STEEPEST and _NAME.fullmatch(key):
+            self.probes.pop(key, None)
+            self.probes[key], self.changed = (newest, today), True
+            return ratio
+        return min(math.exp(log), ratio) if log < math.inf else ratio
 
     def ratio(self, key: str) -> float | None:
         """What ``key`` took, over what was expected; None where nothing of it is known."""
@@ -78,16 +97,16 @@ def read_pace() -> MachinePace:
         value = json.loads(text) if len(text) <= LARGEST else None
     except (OSError, ValueError, RecursionError):
         return MachinePace()
-    return MachinePace(dict(_believed(value)))
+    return MachinePace(dict(_believed(value, "ratios")), dict(_believed(value, "probes")))
 
 
-def _believed(value: Any) -> list[tuple[str, tuple[float, float]]]:
-    ratios = value.get("ratios") if isinstance(value, Mapping) else None
-    if not isinstance(ratios, Mapping):
+def _believed(value: Any, name: str) -> list[tuple[str, tuple[float, float]]]:
+    pairs = value.get(name) if isinstance(value, Mapping) else None
+    if not isinstance(pairs, Mapping):
         return []
     return [
         (key, (float(pair[0]), float(pair[1])))
-        for key, pair in list(ratios.items())[-MOST:]
+        for key, pair in list(pairs.items())[-MOST:]
         if _NAME.fullmatch(key)
         and isinstance(pair, list)
         and len(pair) == 2
@@ -102,8 +121,11 @@ def write_pace(pace: MachinePace) -> None:
     place = pace_file()
     if place is None:
         return
-    newest = dict(list(pace.ratios.items())[-MOST:])
-    text = json.dumps({"ratios": {key: [round(log, 4), builds] for key, (log, builds) in newest.items()}})
+    every = {"ratios": pace.ratios, "probes": pace.probes}
+    newest = {name: list(pairs.items())[-MOST:] for name, pairs in every.items()}
+    text = json.dumps(
+        {name: {key: [round(log, 4), number] for key, (log, number) in pairs} for name, pairs in newest.items()}
+    )
     with contextlib.suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
         handle, beside = tempfile.mkstemp(prefix=".pace-", dir=place.parent)

@@ -87,6 +87,21 @@ RATES: dict[str, Rate] = {
 }
 """Step -> its rate. A step that is not here has none until it ran once in this bank, or on this machine."""
 
+KERNELS: dict[str, str] = {
+    "signature": "operators.deduplicate.minhash",
+    "contamination": "operators.contamination.table",
+    "pii": "operators.pii.finder",
+    "quality": "operators.quality.features",
+    "deduplicate": "operators.deduplicate.judge",
+    "segment": "operators.segment.posterior",
+    "cluster": "operators.cluster.kmeans",
+    "contained": "operators.deduplicate.shingle_sets",
+    "suffixes": "mnemic.suffixes.construct",
+    "teacher": "operators.teacher.distribution",
+    "gate": "mnemic.suffixes.kernel",
+}
+"""Step that compiles -> a module of the functions. Deduplication compiles its judge when two documents are alike."""
+
 WITHOUT_BFLOAT16 = 6.0
 """How many times as long a model takes on a processor without bfloat16 instructions."""
 

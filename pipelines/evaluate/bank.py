@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mnemic.bank import Bank, open_bank
+from mnemic.continued import Continuation, continuations
 from mnemic.funnel import funnel
 from mnemic.memories.blocks import NAME as BLOCKS
 from mnemic.memories.datastore import NAME as RETRIEVER
@@ -100,6 +101,7 @@ class Evaluation:
     speeds: tuple[Speed, ...] = ()  # where they were asked for
     gates: dict[str, str] = field(default_factory=dict)  # set of memories -> why it is weighed by a gate, or is not
     blocks: tuple[BlockPerplexity, ...] = ()  # where they were asked for and the bank has blocks
+    continuations: tuple[Continuation, ...] = ()  # where they were asked for
     repeated: RepeatedSpans | None = None  # spans of its documents that others have, where it has an index of suffixes
     cartridges: CartridgeReport | None = None  # where the bank has some
     memory_tokens: MemoryTokenReport | None = None
@@ -115,12 +117,14 @@ def evaluate(
     storage_options: Mapping[str, str] | None = None,
     speed: bool = False,
     blocks: bool = False,
+    generate: bool = False,
     doing: Callable[[str], None] = lambda words: None,
 ) -> Evaluation:
     """Evaluate a bank, or the one at a path. Without a language model in its recipe there is only the funnel.
 
     With ``speed`` the model generates too, alone and with each memory. With ``blocks`` it reads the held-out documents
-    with blocks of their topics and slots, where the bank has them. ``doing`` is told what comes next, in words.
+    with blocks of their topics and slots, where the bank has them. With ``generate`` the model continues some texts,
+    alone and with each memory. ``doing`` is told what comes next, in words.
     """
     doing("reading the documents")
     opened = bank if isinstance(bank, Bank) else open_bank(bank, release, storage_options)
@@ -160,6 +164,7 @@ def evaluate(
     if speed:
         doing("generating with the language model")
     measured = tuple(speeds(opened, [info.name for info in infos])) if speed else ()
+    texts = tuple(continuations(opened, doing=doing)) if generate else ()
     return Evaluation(
         opened.path,
         opened.release.name,
@@ -172,6 +177,7 @@ def evaluate(
         measured,
         {name: weighing.reason for name, weighing in weighings.items()},
         topical,
+        texts,
         repeated,
         cartridge_report(opened),
         memory_token_report(opened),

@@ -130,7 +130,9 @@ def test_the_doctor_and_the_help_list_what_joined(report):
         ("memory", "unigram", "mnemic-example", "0.1.0", None),
         ("command", "hello", "mnemic-example", "0.1.0", None),
     }
-    assert "hello    greet a bank, and tell the dates that its documents name (mnemic-example)" in report["help"]["out"]
+    assert (
+        "hello       greet a bank, and tell the dates that its documents name (mnemic-example)" in report["help"]["out"]
+    )
 
 
 def test_misspelt_settings_are_told_with_the_right_ones(report):

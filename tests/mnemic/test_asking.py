@@ -122,6 +122,13 @@ def test_a_release_is_readable(tiny) -> None:
     assert f"{release.counts['documents']:,} documents" in lines[1] and "embed" in lines[2] and len(lines) == 3
 
 
+def test_a_bank_describes_itself(tiny) -> None:
+    bank = tiny.open()
+    assert str(bank) == f"{bank.path}, {bank.release}" and repr(bank).startswith("Bank(")
+    bank.store.root = "a<b>\x1b[2J"
+    assert "a&lt;b&gt;[2J, release" in bank._repr_html_() and "\x1b" not in str(bank)
+
+
 def test_the_doctor_names_services_without_their_secrets(monkeypatch, capsys) -> None:
     monkeypatch.setenv("PREFECT_API_URL", "https://user:secret@prefect.example/api?key=secret")
     monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")

@@ -73,7 +73,8 @@ def test_a_summary_is_read_wherever_it_stands(code, tmp_path):
 def test_the_list_has_every_command_with_its_summary(capsys):
     assert main([]) == 2
     output = capsys.readouterr().out
-    assert all(f"  {name:<8} {load(name).SUMMARY}" in output for name in OWN)
+    width = max(map(len, OWN))
+    assert all(f"  {name:<{width}}  {load(name).SUMMARY}" in output for name in OWN)
     assert "commands of other packages" not in output
 
 
@@ -139,7 +140,7 @@ def test_the_list_imports_no_package(tmp_path, monkeypatch, capsys):
     (package / "command.py").write_text('SUMMARY = "take long"')
     monkeypatch.syspath_prepend(str(tmp_path))
     main([])
-    assert "  slow     take long (Slow)" in capsys.readouterr().out
+    assert "  slow        take long (Slow)" in capsys.readouterr().out
 
 
 def test_an_error_of_another_packages_command_is_a_sentence_with_its_place(tmp_path, monkeypatch, capsys):

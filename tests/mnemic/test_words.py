@@ -27,4 +27,8 @@ def test_words_of_several_scripts(text: str, words: int) -> None:
 def test_the_first_words_are_no_more_than_asked_for(text: str, words: int) -> None:
     cut = first_words(text, words)
     assert count_words(cut) == min(words, count_words(text))
-    assert " ".join(text.split()).startswith(cut)
+    assert text.strip().startswith(cut) and cut == cut.strip()
+
+
+def test_a_cut_text_keeps_its_lines() -> None:
+    assert first_words("  ```\nmnemic build\n\n| a | b |", 3) == "```\nmnemic build"

@@ -109,7 +109,7 @@ def test_a_machine_of_any_pace_is_known_after_two_builds(
     engine: str, begin: float, rest: float, pace_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each step takes ``begin`` times its fixed seconds and ``rest`` times the others; small builds and large ones."""
-    monkeypatch.setattr("pipelines.estimate.build.is_compiled", lambda: True)  # a build that compiles teaches nothing
+    monkeypatch.setattr("pipelines.estimate.build.is_compiled", lambda _: True)  # a build that compiles teaches nothing
     store, machine = Store("/nowhere"), Quiet(engine, "cpu", 2, 0.0, 1.0)
     sizes = [Amounts(0.0, 1e4, 30.0, 110.0, 60.0), Amounts(0.0, 5e8, 1.5e6, 5.5e6, 3e6)]
     for size in sizes * 2:

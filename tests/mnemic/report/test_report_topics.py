@@ -9,8 +9,8 @@ import mnemic
 from mnemic.command import main
 from mnemic.errors import QueryError
 from mnemic.report import report
+from mnemic.report.evaluation import read_evaluation
 from mnemic.report.figures import differences
-from mnemic.report.topics import read_evaluation
 
 
 def topic(node, base, fetched, label="pipes"):

@@ -45,7 +45,9 @@ def test_the_recipe_reads_all_that_can_be_read(folder, tmp_path, capsys):
     out = capsys.readouterr().out
     for line in ("3  csv", "1  parquet", "1  hf-dataset", "not read       a PNG image: pic.png", "blob.dat"):
         assert line in out
-    results = read(load_recipe(tmp_path / "r.yaml"))
+    recipe = load_recipe(tmp_path / "r.yaml")
+    assert recipe.context is not None and "# embed: {model: " in (tmp_path / "r.yaml").read_text(), "other sources only"
+    results = read(recipe)
     texts = [one.text for one in results if isinstance(one, Document)]
     assert texts.count(files.ROWS[0]["body"]) == 5  # two tables, Parquet, Arrow and a saved dataset
     for text in ("A text without an ending.", "# A note", "Ada: It works.", "A line with a body of text"):
