@@ -7,6 +7,8 @@ questions are asked, drawn once, and not all.
 Beside it one cartridge of an article for 200 steps, and texts of 8 tokens that are rebuilt from one vector.
 
 `--quick` asks 4 questions and trains the article for 20 steps, so it is no claim.
+
+Expected on machine C of LOG.md: not known, since it has not been run there yet.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-DEADLINE = 60.0
+DEADLINE = 300.0
 
 pytest.importorskip("prefect")
 HOME = Path(tempfile.mkdtemp(prefix="mnemic-prefect-"))
