@@ -35,7 +35,7 @@ test: $(TEST_ENV)/.installed
 test-all: $(TEST_ENV)/.installed
 	$(TEST_ENV)/bin/python -m pytest $(SHARED) $(PYTEST_ARGS)
 
-# More than sixty kills of builds with Ray, each told in a line.
+# Two hundred kills of builds with Ray, each told in a line.
 campaign: $(TEST_ENV)/.installed
 	$(TEST_ENV)/bin/python -m pytest tests/pipelines/test_campaign.py -s $(PYTEST_ARGS)
 

@@ -1,4 +1,4 @@
-"""More than sixty kills with Ray: of the build's process, of an actor, of a raylet; `make campaign` shows them.
+"""Two hundred kills with Ray: of the build's process, of an actor, of a raylet; `make campaign` shows them.
 
 Every step but those that ask a language model loses each of the three at least once where it hurts (before and after a
 write, before and after a commit), and then whole builds lose one of them at random moments. Each bank ends with the

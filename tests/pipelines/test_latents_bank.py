@@ -19,6 +19,7 @@ from mnemic.errors import BankError, ModelError, QueryError
 from mnemic.ids import content_hash
 from mnemic.latents.form import behind
 from mnemic.latents.shelf import CartridgeShelf
+from pipelines.engine import choose_engine
 from pipelines.evaluate.latents import cartridge_report, memory_token_report, shown_latents
 from pipelines.recipe import load_recipe
 from pipelines.steps import steps_of
@@ -345,5 +346,5 @@ def test_the_step_says_why_it_is_to_run_again_and_what_its_level_lacks(built):
 @pytest.mark.slow
 def test_any_number_of_workers_trains_the_same_latents(built, bank, tmp_path):
     recipe = {**built.recipe, "bank": str(tmp_path / "bank")}
-    mnemic.build(recipe, device="cpu", engine="ray", workers=2)
+    mnemic.build(recipe, device="cpu", engine=choose_engine("ray", workers=2))
     assert mnemic.open_bank(recipe["bank"]).digest() == bank.digest()
