@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextvars
 import io
 import threading
-import time
 from types import TracebackType
 from typing import cast
 from uuid import UUID
@@ -14,7 +13,7 @@ from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from flows.markdown import key
-from pipelines.live import duration, left, rate
+from pipelines.live import Pace, duration
 from pipelines.progress import ProgressEvent, Sink, TerminalLines
 
 EVERY_SECONDS = 2.0
@@ -45,9 +44,8 @@ class ProgressPages:
             self._close("stopped")  # what is begun again had not ended
             self._page = _Page(event.step, key(f"step-{event.step}", self._recipe), self._every)
         elif event.kind == "progress" and self._page is not None and event.total:
-            elapsed = max(event.at - self._page.started, 1e-3)
-            words = [f"{event.done:,} of {event.total:,} {event.unit}", rate(event.done, elapsed)]
-            words.append(left(event.done, event.total, elapsed))
+            words = [f"{event.done:,} of {event.total:,} {event.unit}"]
+            words += self._page.pace.words(event.done, event.total, event.at)
             self._page.latest = (round(100.0 * event.done / event.total, 1), ", ".join(filter(None, words)))
         elif event.kind == "step-end" and self._page is not None:
             self._page.latest = (100.0, self._page.latest[1])
@@ -64,7 +62,7 @@ class _Page:
     """The artifact of one step. It should show ``latest`` (percent, words)."""
 
     def __init__(self, step: str, name: str, every: float) -> None:
-        self.started = time.time()
+        self.pace = Pace()
         self.latest = (0.0, "begun")
         self._step, self._key, self._every = step, name, every
         self._closing = threading.Event()

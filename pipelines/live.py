@@ -123,8 +123,23 @@ class Working(WithLiveLine):
         parts = [self._words]
         if self._total:
             parts.append(f"{self._done:,} of {self._total:,}")
-            parts += [left(self._done, self._total, elapsed)]
+            parts += [left(self._total - self._done, self._done, elapsed)]
         return "  ".join([*filter(None, parts), duration(elapsed)])
+
+
+class Pace:
+    """How fast a step goes since it first told of something done: loading a model before that is no part of it."""
+
+    def __init__(self) -> None:
+        self._first: tuple[int, float] | None = None
+
+    def words(self, done: int, total: int, at: float) -> list[str]:
+        """The rate and the time left of ``done`` of ``total`` at the time ``at`` in seconds; "" until it is known."""
+        if self._first is None:
+            self._first = (done, at) if done > 0 else None
+            return []
+        first, since = self._first
+        return [rate(done - first, at - since), left(total - done, done - first, at - since)]
 
 
 def rate(done: float, seconds: float) -> str:
@@ -147,9 +162,9 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def left(done: int, total: int, seconds: float) -> str:
-    """The time that is left at the pace so far, "" where there is none."""
-    return f"{duration((total - done) * seconds / done)} left" if 0 < done < total and seconds > 0 else ""
+def left(remaining: int, done: int, seconds: float) -> str:
+    """The time that is left for ``remaining`` where ``done`` took ``seconds``; "" where nothing can be said."""
+    return f"{duration(remaining * seconds / done)} left" if done > 0 and remaining > 0 and seconds > 0 else ""
 
 
 def memory() -> str:

@@ -13,7 +13,7 @@ from typing import Literal, TextIO
 
 from mnemic.advice import for_bank
 from mnemic.terminal import plain
-from pipelines.live import LiveLine, WithLiveLine, duration, left, memory, rate
+from pipelines.live import LiveLine, Pace, WithLiveLine, duration, memory, rate
 
 ProgressKind = Literal[
     "run-start",
@@ -88,6 +88,7 @@ class TerminalLines(WithLiveLine):
         self._place = ""
         self._head = "starting"
         self._latest: ProgressEvent | None = None
+        self._pace = Pace()
         self._bank = ""
 
     def __call__(self, event: ProgressEvent) -> None:
@@ -96,11 +97,12 @@ class TerminalLines(WithLiveLine):
         elif event.kind in ("checking", "step-start"):
             self._place = f"[{event.done}/{event.total}] " if event.total else ""
             self._head = f"{event.step:<12}" + ("looking for what is left" if event.kind == "checking" else "starting")
-            self._latest = None
+            self._latest, self._pace = None, Pace()
             self._started = self._last = event.at
             self._rejects = 0
         if event.kind == "progress":
             self._latest = event
+            self._pace.words(event.done, event.total, event.at)
             if not self._line.live and event.at - self._last >= self._every and event.done < event.total:
                 self._last = event.at
                 self._line.line(self._text(event))
@@ -132,7 +134,7 @@ class TerminalLines(WithLiveLine):
         elif event.total:
             ended = event.done == event.total and event.kind == "step-end"
             parts.append(f"{event.done:,} {event.unit}" if ended else f"{event.done:,} / {event.total:,} {event.unit}")
-            parts += [rate(event.done, elapsed), left(event.done, event.total, elapsed)]
+            parts += [rate(event.done, elapsed)] if ended else self._pace.words(event.done, event.total, event.at)
         return "  ".join([*filter(None, parts), duration(elapsed)])
 
     def _live_text(self) -> str:

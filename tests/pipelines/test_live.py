@@ -39,7 +39,7 @@ def test_a_rate_is_never_nothing_a_second(done: int, seconds: float, words: str)
 
 def test_times_are_as_people_say_them() -> None:
     assert [duration(one) for one in (0.34, 45, 1200, 12600)] == ["0.3 s", "45 s", "20 min", "3.5 h"]
-    assert left(1, 4, 400.0) == "20 min left" and left(0, 4, 10.0) == left(4, 4, 10.0) == ""
+    assert left(3, 1, 400.0) == "20 min left" and left(4, 0, 10.0) == left(0, 4, 10.0) == ""
 
 
 def events() -> list[ProgressEvent]:
@@ -47,6 +47,7 @@ def events() -> list[ProgressEvent]:
     return [
         ProgressEvent("checking", "run", "embed", 3, 9, at=at),
         ProgressEvent("step-start", "run", "embed", 3, 9, at=at),
+        ProgressEvent("progress", "run", "embed", 10, 400, "rows", workers=2, device="cpu", at=at + 6),
         ProgressEvent("progress", "run", "embed", 100, 400, "rows", workers=2, device="cpu", at=at + 11),
         ProgressEvent("reject", "run", "embed", message="  left out: a.txt: \x1b[31mno text"),
         ProgressEvent("step-end", "run", "embed", 400, 400, "rows", seconds=40.0),
@@ -59,7 +60,7 @@ def test_elsewhere_there_are_plain_lines() -> None:
         for event in events():
             lines(event)
     assert stream.getvalue().splitlines() == [
-        "[3/9] embed         100 / 400 rows  9.1/s  33 s left  11 s",
+        "[3/9] embed         100 / 400 rows  18/s  17 s left  11 s",
         "  left out: a.txt: [31mno text",
         "[3/9] embed         400 rows  10/s  40 s",
     ]
