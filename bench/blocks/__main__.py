@@ -15,7 +15,8 @@ validation documents choose one. Blocks, control and LoRA have three seeds, the 
 
 Expected on machine C of LOG.md, one thread, three seeds: perplexity 8.75 alone, 8.25 with the blocks of its topic, 9.28
 with another's, 8.21 with the control, 8.26 with LoRA, 8.18 with LoRA of the bank's size (one seed); 345 s of processor
-time for the blocks and 285 s for the control, two rates and readings included. A whole run is estimated at 35 minutes; LOG.md says how far it has come.
+time for the blocks and 285 s for the control, two rates and readings included. A whole run is estimated at 35 minutes;
+LOG.md says how far it has come.
 """
 
 from __future__ import annotations
