@@ -197,7 +197,7 @@ def test_the_prompt_says_the_topic_and_a_caller_may(bank, model, tokenizer):
         expected = [logits(by_hand(bank, model, leaf), row[None]) for leaf, row in zip(ways, ids, strict=True)]
         with bank.attached(model, "blocks", tokenizer=tokenizer, topic=topic) as lm:
             assert torch.allclose(logits(lm, ids), torch.cat(expected), atol=1e-5)
-    with pytest.raises(ModelError, match="Only the memory blocks has topics"):
+    with pytest.raises(ModelError, match="Only memories such as blocks have topics"):
         bank.attach(model, {}, topic=OTHER)
 
 

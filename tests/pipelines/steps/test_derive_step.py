@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 import pytest
-from tiny_bank import EVERYTHING, curated, tiny_recipe, write_corpus
+from tiny_bank import EVERYTHING, PAGES, curated, tiny_recipe, write_corpus
 
 import mnemic
 from mnemic.catalogue import CATALOGUE, DECLARATION, DatasetSpec, Parent, spec_of
@@ -18,7 +18,7 @@ from mnemic.dataset import Store
 from mnemic.dataset.write import write_rows
 from mnemic.errors import StepError, TooManyRejects
 from mnemic.kept import KEPT
-from mnemic.notes.datasets import CALLS_SPEC, PACKS_SPEC
+from mnemic.notes.datasets import CALLS_SPEC, NODE_CALLS_SPEC, PACKS_SPEC
 from operators.contracts import NO_REJECTS, REJECTED, Resources
 from pipelines import faults
 from pipelines import plan as planning
@@ -374,6 +374,7 @@ def test_every_dataset_of_a_whole_build_is_in_the_catalogue(tmp_path):
     rules = curated(tmp_path, "cut")
     trained = {"semantic": {}, "decoder": {"epochs": 1}, "control": True}
     inside = {name: EVERYTHING[name] for name in ("blocks", "slots", "cartridges", "memory_tokens")}
+    inside["pages"] = PAGES
     corpus = write_corpus(tmp_path / "corpus")
     recipe = tiny_recipe(tmp_path, corpus, suffixes={}, names={}, **inside, **rules, **trained)
     catalogue = known_datasets(steps_of(running.load_recipe(recipe), "cpu"))
@@ -387,6 +388,7 @@ def test_every_dataset_of_a_whole_build_is_in_the_catalogue(tmp_path):
     for name in written:
         names, spec = store[name].require().schema.names, catalogue[name]
         assert {*spec.key, *spec.bookkeeping, *(one.column for one in spec.parents if one.column)} <= set(names), name
-        assert {one.dataset for one in spec.parents} <= catalogue.keys() | {PACKS_SPEC.name, CALLS_SPEC.name}, (
+        answered = {one.name for one in (PACKS_SPEC, CALLS_SPEC, NODE_CALLS_SPEC)}
+        assert {one.dataset for one in spec.parents} <= catalogue.keys() | answered, (
             "a reject may quote what a language model answered, in recipes that ask one"
         )
