@@ -13,7 +13,7 @@ from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from flows.markdown import key
-from pipelines.live import Pace, duration
+from pipelines.live import StepPace, duration
 from pipelines.progress import ProgressEvent, Sink, TerminalLines
 
 EVERY_SECONDS = 2.0
@@ -62,7 +62,7 @@ class _Page:
     """The artifact of one step. It should show ``latest`` (percent, words)."""
 
     def __init__(self, step: str, name: str, every: float) -> None:
-        self.pace = Pace()
+        self.pace = StepPace()
         self.latest = (0.0, "begun")
         self._step, self._key, self._every = step, name, every
         self._closing = threading.Event()

@@ -127,7 +127,7 @@ class Working(WithLiveLine):
         return "  ".join([*filter(None, parts), duration(elapsed)])
 
 
-class Pace:
+class StepPace:
     """How fast a step goes since it first told of something done: loading a model before that is no part of it."""
 
     def __init__(self) -> None:

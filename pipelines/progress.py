@@ -13,7 +13,7 @@ from typing import Literal, TextIO
 
 from mnemic.advice import for_bank
 from mnemic.terminal import plain
-from pipelines.live import LiveLine, Pace, WithLiveLine, duration, memory, rate
+from pipelines.live import LiveLine, StepPace, WithLiveLine, duration, memory, rate
 
 ProgressKind = Literal[
     "run-start",
@@ -88,7 +88,7 @@ class TerminalLines(WithLiveLine):
         self._place = ""
         self._head = "starting"
         self._latest: ProgressEvent | None = None
-        self._pace = Pace()
+        self._pace = StepPace()
         self._bank = ""
 
     def __call__(self, event: ProgressEvent) -> None:
@@ -97,7 +97,7 @@ class TerminalLines(WithLiveLine):
         elif event.kind in ("checking", "step-start"):
             self._place = f"[{event.done}/{event.total}] " if event.total else ""
             self._head = f"{event.step:<12}" + ("looking for what is left" if event.kind == "checking" else "starting")
-            self._latest, self._pace = None, Pace()
+            self._latest, self._pace = None, StepPace()
             self._started = self._last = event.at
             self._rejects = 0
         if event.kind == "progress":
