@@ -45,6 +45,7 @@ class ProgressPages:
             self._page = _Page(event.step, key(f"step-{event.step}", self._recipe), self._every)
         elif event.kind == "progress" and self._page is not None and event.total:
             words = [f"{event.done:,} of {event.total:,} {event.unit}"]
+            self._page.pace.hear(event.done, event.at)
             words += self._page.pace.words(event.done, event.total, event.at)
             self._page.latest = (round(100.0 * event.done / event.total, 1), ", ".join(filter(None, words)))
         elif event.kind == "step-end" and self._page is not None:

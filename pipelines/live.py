@@ -133,10 +133,14 @@ class StepPace:
     def __init__(self) -> None:
         self._first: tuple[int, float] | None = None
 
+    def hear(self, done: int, at: float) -> None:
+        """That so many are ``done`` at the time ``at`` in seconds."""
+        if self._first is None and done > 0:
+            self._first = (done, at)
+
     def words(self, done: int, total: int, at: float) -> list[str]:
-        """The rate and the time left of ``done`` of ``total`` at the time ``at`` in seconds; "" until it is known."""
+        """The rate and the time left of ``done`` of ``total``; nothing before more is done than was first heard."""
         if self._first is None:
-            self._first = (done, at) if done > 0 else None
             return []
         first, since = self._first
         return [rate(done - first, at - since), left(total - done, done - first, at - since)]

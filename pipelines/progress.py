@@ -102,7 +102,7 @@ class TerminalLines(WithLiveLine):
             self._rejects = 0
         if event.kind == "progress":
             self._latest = event
-            self._pace.words(event.done, event.total, event.at)
+            self._pace.hear(event.done, event.at)
             if not self._line.live and event.at - self._last >= self._every and event.done < event.total:
                 self._last = event.at
                 self._line.line(self._text(event))
