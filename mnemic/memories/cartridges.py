@@ -22,7 +22,7 @@ from mnemic.latents.finding import LatentFinder
 from mnemic.latents.form import CartridgeForm, KeptRows, behind
 from mnemic.latents.shelf import CartridgeShelf
 from mnemic.memories.held_out import HeldOutRows
-from mnemic.memories.kinds import Memory, MemoryInfo, inside_weight
+from mnemic.memories.kinds import Memory, MemoryInfo, before_prompt
 from mnemic.memories.reopened import Reopened
 from mnemic.memories.shapes import is_count
 from mnemic.memories.trained import StoredKind, stored_weights
@@ -125,13 +125,7 @@ class StoredCartridges(Reopened):
         return other
 
     def enter(self, host: Host, weight: float | Schedule) -> Entry:
-        share = inside_weight(self.info, weight)
-        if share not in (0.0, 1.0):
-            raise ModelError(
-                f"The memory {self.info.name} stands before the prompt or does not: its weight is 0 or 1, got "
-                f"{share:g}; give one of these."
-            )
-        if share == 0:
+        if not before_prompt(self.info, weight):
             return Entry()
         refuse_learnt_places(host.model)
         shape = shape_of(host.model)

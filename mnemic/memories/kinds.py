@@ -191,6 +191,17 @@ def inside_weight(info: MemoryInfo, weight: Any) -> float:
     return float(weight)
 
 
+def before_prompt(info: MemoryInfo, weight: Any) -> bool:
+    """Whether a memory of this ``weight`` stands before the prompt. Raises `ModelError` for any but 0 and 1."""
+    share = inside_weight(info, weight)
+    if share not in (0.0, 1.0):
+        raise ModelError(
+            f"The memory {info.name} stands before the prompt or does not: its weight is 0 or 1, got {share:g}; give "
+            "one of these."
+        )
+    return share == 1
+
+
 def _offered() -> set[str]:
     return {plugin.name for plugin in plugins(ENTRY_POINTS)}
 

@@ -23,7 +23,7 @@ from mnemic.latents.datasets import LATENT_LEVELS
 from mnemic.latents.finding import LatentFinder
 from mnemic.latents.rebuild import decoded, hash_of_ids
 from mnemic.memories.held_out import HeldOutRows
-from mnemic.memories.kinds import Memory, MemoryInfo, inside_weight
+from mnemic.memories.kinds import Memory, MemoryInfo, before_prompt
 from mnemic.memories.reopened import Reopened
 from mnemic.memories.shapes import is_count
 from mnemic.memories.trained import StoredKind
@@ -160,13 +160,7 @@ class StoredMemoryTokens(Reopened):
         return text
 
     def enter(self, host: Host, weight: float | Schedule) -> Entry:
-        share = inside_weight(self.info, weight)
-        if share not in (0.0, 1.0):
-            raise ModelError(
-                f"The memory {self.info.name} stands before the prompt or does not: its weight is 0 or 1, got "
-                f"{share:g}; give one of these."
-            )
-        if share == 0:
+        if not before_prompt(self.info, weight):
             return Entry()
         tokenizer = languagemodel.tokenizer_of(host.model)
         own = tokenizer or languagemodel.tokenizer(self.view.release.recipe["language_model"])

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mnemic import languagemodel
 from operators.blocks.frozen import FrozenModel, LowerStates
 from operators.blocks.packing import PackedSequences, Path
-from operators.train.cost import matrix_flops
+from operators.train.cost import frozen_flops
 from operators.train.labels import Labels
 from operators.train.loss import head_loss
 
@@ -69,10 +69,8 @@ class SequenceStudent(ABC):
 
     @property
     def frozen_flops(self) -> float:
-        """Of an epoch: four a weight of the layers above and token, which stay."""
-        stack = languagemodel.blocks(self._model.model)[self._model.first :]
-        frozen = [weight for layer in stack for weight in layer.parameters() if weight.dim() == 2]
-        return matrix_flops([*frozen, self._model.head], self.rows) * 2 / 3
+        """Operations of an epoch through the layers above, which stay."""
+        return frozen_flops(languagemodel.blocks(self._model.model)[self._model.first :], self._model.head, self.rows)
 
     def batches(self, order: NDArray[np.int64], rows: int) -> list[NDArray[np.int64]]:
         steps = min(len(order), max(1, round(self.rows / rows)))

@@ -17,7 +17,7 @@ from mnemic.memories.weights import pack
 from operators.blocks.sequences import FrozenHead
 from operators.latents.reader import BehindRows
 from operators.latents.study import Study
-from operators.train.cost import matrix_flops
+from operators.train.cost import frozen_flops
 from operators.train.labels import Labels
 
 _STUDY = ("tokens", "top", "probs", "sampled", "reread")
@@ -100,9 +100,8 @@ class CartridgeStudent:
 
     @property
     def flops(self) -> float:
-        """Of an epoch: four a weight of the model and token, which stays."""
-        frozen = [weight for layer in blocks(self._reader.model) for weight in layer.parameters() if weight.dim() == 2]
-        return matrix_flops([*frozen, self._reader.head], self.rows) * 2 / 3
+        """Operations of an epoch through the model, which stays."""
+        return frozen_flops(blocks(self._reader.model), self._reader.head, self.rows)
 
     def batches(self, order: NDArray[np.int64], rows: int) -> list[NDArray[np.int64]]:
         steps = min(len(order), max(1, round(self.rows / rows)))

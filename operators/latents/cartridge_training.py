@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -169,15 +168,12 @@ class CartridgeTrainer:
 
     def _next(self, memory: TrainedRows, text: LatentText, state: bytes | None, progress: Progress) -> Checkpoint:
         from operators.latents.cartridge_student import CartridgeStudent
-        from operators.train.group import SingleProcess
-        from operators.train.loop import train
+        from operators.train.loop import next_epoch
 
         if self.settings.epochs == 0:
             return Checkpoint(0, memory.to_bytes(), b"", {})
         student = CartridgeStudent(self.reader, self.sink, memory)
-        epochs = train(self.settings, student, state, str(self.reader.device), progress, SingleProcess())
-        (checkpoint,) = itertools.islice(epochs, 1)
-        return checkpoint
+        return next_epoch(self.settings, student, state, str(self.reader.device), progress)
 
     def _read(self, text: LatentText) -> tuple[KeptRows, torch.Tensor]:
         """The rows of ``text`` behind the sink, and the attention that each receives; of the text read last."""

@@ -22,6 +22,14 @@ _SCORED = 4
 """Sequences whose distributions over the whole vocabulary exist at a time."""
 
 
+def refuse_bounded_logits(model: Any) -> None:
+    """Raise `StepError` for a model that bounds its logits: the loss of the general trainer does not."""
+    if languagemodel.softcap(model) is not None:
+        raise StepError(
+            "Models that bound their logits, such as Gemma 2, cannot train latents; use a model of another family."
+        )
+
+
 class RotatedRows:
     """Rotated keys and values by layer, [1, heads, n, width]; what is read stands at ``first`` and behind."""
 
@@ -38,10 +46,7 @@ class BehindRows:
             refuse_learnt_places(model)
         except ModelError as error:
             raise StepError(str(error)) from error
-        if languagemodel.softcap(model) is not None:
-            raise StepError(
-                "Models that bound their logits, such as Gemma 2, cannot train latents; use a model of another family."
-            )
+        refuse_bounded_logits(model)
         self.model, self.head = model, languagemodel.output_embedding(model)
         self.device, self.dtype = self.head.device, next(model.parameters()).dtype
         self.form = CartridgeForm(*shape_of(model), "float32")

@@ -15,7 +15,7 @@ from mnemic import languagemodel
 from mnemic.latents.rebuild import entering
 from mnemic.memories.weights import pack
 from operators.blocks.sequences import FrozenHead
-from operators.train.cost import matrix_flops
+from operators.train.cost import frozen_flops
 from operators.train.labels import Labels
 
 
@@ -77,10 +77,8 @@ class TokenStudent:
 
     @property
     def flops(self) -> float:
-        """Of an epoch: four a weight of the model and token, which stays."""
-        stack = languagemodel.blocks(self._model)
-        frozen = [weight for layer in stack for weight in layer.parameters() if weight.dim() == 2]
-        return matrix_flops([*frozen, *self.memory.frozen_head], self.rows) * 2 / 3
+        """Operations of an epoch through the model, which stays."""
+        return frozen_flops(languagemodel.blocks(self._model), self.memory.head.weight, self.rows)
 
     def batches(self, order: NDArray[np.int64], rows: int) -> list[NDArray[np.int64]]:
         return [np.array([step]) for step in order.tolist()]

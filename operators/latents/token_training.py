@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
 from mnemic import languagemodel
-from mnemic.errors import StepError
 from mnemic.ids import hash_bytes, hash_parts
 from mnemic.latents.rebuild import begin_of, decoded, hash_of_ids
 from operators.contracts import Progress
 from operators.latents.memory_tokens import TrainMemoryTokens
+from operators.latents.reader import refuse_bounded_logits
 from operators.latents.settings import LatentEpoch, LatentText
 from operators.train.checkpoint import Checkpoint
 
@@ -23,10 +22,7 @@ class TokenTrainer:
     """Trains the memory tokens of ``settings`` with an open ``model``."""
 
     def __init__(self, settings: TrainMemoryTokens, model: Any, tokenizer: Any) -> None:
-        if languagemodel.softcap(model) is not None:
-            raise StepError(
-                "Models that bound their logits, such as Gemma 2, cannot train latents; use a model of another family."
-            )
+        refuse_bounded_logits(model)
         self.settings, self.model, self.begin = settings, model, begin_of(tokenizer)
         self.device = str(languagemodel.output_embedding(model).device)
 
@@ -78,11 +74,8 @@ class TokenTrainer:
         import torch
 
         from operators.latents.token_student import TokenStudent
-        from operators.train.group import SingleProcess
-        from operators.train.loop import train
+        from operators.train.loop import next_epoch
 
         ids = torch.tensor(text.ids)
         student = TokenStudent(self.model, memory, ids, self.begin, self.settings.steps)
-        epochs = train(self.settings, student, state, self.device, progress, SingleProcess())
-        (checkpoint,) = itertools.islice(epochs, 1)
-        return checkpoint
+        return next_epoch(self.settings, student, state, self.device, progress)

@@ -19,6 +19,12 @@ def matrix_flops(matrices: Iterable[torch.Tensor], rows: int) -> float:
     return 6.0 * sum(matrix.numel() for matrix in matrices) * rows
 
 
+def frozen_flops(layers: Iterable[torch.nn.Module], head: torch.Tensor, rows: int) -> float:
+    """Operations of a training through ``layers`` and ``head``, which stay: four a weight and row."""
+    frozen = [weight for layer in layers for weight in layer.parameters() if weight.dim() == 2]
+    return matrix_flops([*frozen, head], rows) * 2 / 3
+
+
 def attention_flops(width: int, lengths: Iterable[int]) -> float:
     """Operations of one causal attention layer over sequences of these lengths; ``width`` is heads times their width.
 

@@ -7,6 +7,7 @@ their rates, the measurements, when to stop, and how a checkpoint is made.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -26,7 +27,7 @@ from operators.train.checkpoint import (
     restore_moments,
     unpack_training_state,
 )
-from operators.train.group import ProcessGroup
+from operators.train.group import ProcessGroup, SingleProcess
 from operators.train.labels import Labels
 
 if TYPE_CHECKING:
@@ -202,6 +203,14 @@ def _epoch(
     if not math.isfinite(metrics["train_cross_entropy"]):
         raise StepError(f"The loss became NaN or infinite in epoch {epoch + 1}; lower matrix_rate or learning_rate.")
     return metrics, curve
+
+
+def next_epoch(
+    settings: LoopSettings, student: Learner, checkpoint: bytes | None, device: str, progress: Progress
+) -> Checkpoint:
+    """The first epoch that ``checkpoint`` does not cover, by one process."""
+    (epoch,) = itertools.islice(train(settings, student, checkpoint, device, progress, SingleProcess()), 1)
+    return epoch
 
 
 def training_step(

@@ -39,7 +39,18 @@ from pipelines.identity import Record
 from pipelines.steps.block_jobs import EpochToTrain, block_rows, close_runners, runner_of
 from pipelines.steps.block_texts import SESSIONS, TRAINING, BlockPlan, BlockTexts
 from pipelines.steps.contracts import Context, RecordedStep, Status
-from pipelines.steps.memory_rows import checkpoint_row, curve_rows, drop, forget_versions
+from pipelines.steps.memory_rows import (
+    checkpoint_row,
+    checkpoint_state,
+    create_missing,
+    curve_rows,
+    drop,
+    drop_points,
+    finished_record,
+    forget_memory,
+    forget_versions,
+    last_epochs,
+)
 from pipelines.steps.owners import owned_rows
 
 _SCHEMAS = {"blocks": BLOCKS, "memories": MEMORIES, "metrics": METRICS}
@@ -73,7 +84,7 @@ class BlocksStep(RecordedStep):
         if "cluster" not in events.schema.names:
             return Status("new")
         total = documents.count(TRAINING)
-        stored = self._stored(store["memories"].snapshot())
+        stored = finished_record(store["memories"].snapshot(), self.name, self.memory)
         if total == 0:
             return Status("due" if stored else "done", 0, 0, "documents", ("there is no text to train on",))
         if stored is None:
@@ -84,13 +95,6 @@ class BlocksStep(RecordedStep):
         if stored["corpus"] != self._with_corpus(documents, events).corpus:
             return Status("due", total, total, "documents", ("the text that it looks at changed",))
         return Status("done", 0, total, "documents")
-
-    def _stored(self, memories: Snapshot | None) -> dict[str, Any] | None:
-        """The record of the finished memory."""
-        if memories is None or "record" not in memories.schema.names:
-            return None
-        rows = memories.table(["record"], f"{self._mine(memories)} AND final")["record"].to_pylist()
-        return mapping(rows[-1], f"A record of {memories.uri}") if rows else None
 
     def _mine(self, memories: Snapshot) -> str:
         return owned_rows(memories, self.name, self.memory)
@@ -106,11 +110,7 @@ class BlocksStep(RecordedStep):
         documents, events = store["documents"].require(), store["events"].require()
         record = self._with_corpus(documents, events)
         versions = {"documents": documents.version, "events": events.version}
-        for name, schema in _SCHEMAS.items():
-            there = store[name].snapshot()
-            if there is None or there.schema.names != schema.names:
-                properties = context.properties(record)
-                context.commit(partial(store[name].create, schema, {}, properties))
+        create_missing(context, record, _SCHEMAS)
         if documents.count(TRAINING) == 0:
             self.forget(context)
             return
@@ -146,38 +146,29 @@ class BlocksStep(RecordedStep):
         return plans[-1]
 
     def _clear(self, context: Context, record: Record, states: Mapping[str, str]) -> None:
-        """Drop what no longer holds: blocks and checkpoints of other states, and points of no checkpoint.
-
-        A curve is committed before its checkpoint, so a kill between the two leaves points that the epoch makes again.
-        """
+        """Drop what no longer holds: blocks and checkpoints of other states, and points of no checkpoint."""
         store, current = context.store, one_of("state", [*states.values(), record.state])
         drop(context, "blocks", f"NOT ({current})")
         drop(context, "memories", f"{self._mine(store['memories'].require())} AND NOT ({current})")
         drop(context, "metrics", f"memory = '{self.memory}' AND NOT ({current})")
-        trained = self._trained(store)
-        for job, state in states.items():
-            if job not in trained:
-                epochs = self._epochs(store, state)
-                where = f"memory = '{self.memory}' AND state = {quoted(state)} AND epoch > {epochs}"
-                drop(context, "metrics", where)
+        trained, epochs = self._trained(store), self._epochs(store)
+        left = {state: epochs.get(state, 0) for job, state in states.items() if job not in trained}
+        drop_points(context, self.memory, left)
 
     def _trained(self, store: Store) -> set[str]:
         """The jobs whose blocks are there, of the states that stand."""
         return set(store["blocks"].require().table(["job"])["job"].to_pylist())
 
-    def _epochs(self, store: Store, state: str) -> int:
-        """The epochs that the last checkpoint of a job has."""
-        where = f"NOT final AND state = {quoted(state)}"
-        epochs = store["memories"].require().table(["epoch"], where)["epoch"].to_pylist()
-        return int(max(epochs, default=0))
+    def _epochs(self, store: Store) -> dict[str, int]:
+        return last_epochs(store["memories"].require(), self.name, self.memory)
 
     def _train(self, context: Context, versions: Mapping[str, int], plan: BlockPlan, states: Mapping[str, str]) -> None:
         """Train epoch after epoch of all jobs that are not finished, whichever worker takes which."""
         store = context.store
         nodes = tuple(path for job in plan.jobs for path in job.blocks if path not in GENERIC)
         layout = plan.shape.layout(self.operator, plan.rows)
-        total, trained = len(plan.jobs) * self.operator.epochs, self._trained(store)
-        epochs = {name: self._epochs(store, states[name]) for name in states if name not in trained}
+        total, trained, before = len(plan.jobs) * self.operator.epochs, self._trained(store), self._epochs(store)
+        epochs = {name: before.get(state, 0) for name, state in states.items() if name not in trained}
 
         def keep(wave: list[TrainedEpoch]) -> None:
             for one in wave:
@@ -216,8 +207,8 @@ class BlocksStep(RecordedStep):
             runner = runner_of(key, operator, BlockTexts.open(store, versions, operator), device)
 
             def train(item: EpochToTrain) -> TrainedEpoch:
-                saved = store["memories"].require() if item.epochs else None
-                checkpoint, blocks, rounding = runner.epoch(item, None if saved is None else _state(saved, item))
+                state = checkpoint_state(store["memories"].require(), item.state, item.epochs) if item.epochs else None
+                checkpoint, blocks, rounding = runner.epoch(item, state)
                 rows = block_rows(item, checkpoint, blocks, rounding)
                 faults.reach(step.name, "before-write")
                 curve = step._write(store, "metrics", step._curve(item, checkpoint))
@@ -309,17 +300,4 @@ class BlocksStep(RecordedStep):
         }
 
     def forget(self, context: Context) -> None:
-        """Delete the memory, its blocks and its curves; the memory first, for by its row the step is done."""
-        store = context.store
-        memories = store["memories"].snapshot()
-        if memories is not None:
-            drop(context, "memories", self._mine(memories))
-        drop(context, "blocks", "true")
-        drop(context, "metrics", f"memory = '{self.memory}'")
-
-
-def _state(memories: Snapshot, item: EpochToTrain) -> bytes:
-    """The state of the last checkpoint of a job."""
-    where = f"NOT final AND state = {quoted(item.state)} AND epoch = {item.epochs}"
-    state: bytes = memories.table(["weights"], where)["weights"][0].as_py()
-    return state
+        forget_memory(context, self.name, self.memory, "blocks")

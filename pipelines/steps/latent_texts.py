@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from mnemic.errors import StepError
 from mnemic.ids import content_hash, hash_parts
 from mnemic.kept import KEPT
 from mnemic.latents.datasets import DOCUMENT, NODE
-from mnemic.quoting import one_of, quoted
+from mnemic.quoting import parts_of, quoted
 from operators.contracts import REJECTED
 from operators.latents.settings import LatentSettings, LatentText
 from pipelines.corpus_reader import corpus_digest
@@ -142,15 +142,20 @@ class LatentTexts:
                 yield [(row["id"], row["text"], (row["document"],), (row["id"],)) for row in batch.to_pylist()]
         else:
             for batch in self.rows.scan(["path", "examples"], where, batch_size=_TEXTS):
-                yield [self._node(row["path"], row["examples"]) for row in batch.to_pylist() if row["examples"]]
+                nodes = [(row["path"], row["examples"]) for row in batch.to_pylist() if row["examples"]]
+                events = self._examples({one for _, examples in nodes for one in examples})
+                yield [_node(path, [events[one] for one in examples if one in events]) for path, examples in nodes]
 
-    def _node(self, path: str, examples: Sequence[str]) -> tuple[str, str, tuple[str, ...], tuple[str, ...]]:
+    def _examples(self, ids: set[str]) -> dict[str, dict[str, Any]]:
+        """The events with these ``ids`` that there are, by id."""
         assert self.events is not None
-        rows = self.events.table(["id", "text", "document"], one_of("id", examples)).to_pylist()
-        place = {one: number for number, one in enumerate(examples)}
-        rows.sort(key=lambda row: place[row["id"]])
-        documents = tuple(dict.fromkeys(row["document"] for row in rows))
-        return path, "\n".join(row["text"] for row in rows), documents, tuple(row["id"] for row in rows)
+        columns, parts = ["id", "text", "document"], parts_of("id", sorted(ids))
+        return {row["id"]: row for where in parts for row in self.events.table(columns, where).to_pylist()}
+
+
+def _node(path: str, events: list[dict[str, Any]]) -> tuple[str, str, tuple[str, ...], tuple[str, ...]]:
+    documents = tuple(dict.fromkeys(row["document"] for row in events))
+    return path, "\n".join(row["text"] for row in events), documents, tuple(row["id"] for row in events)
 
 
 def _turned(of: str) -> tuple[int, ...]:

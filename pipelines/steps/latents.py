@@ -37,7 +37,18 @@ from pipelines.identity import Record
 from pipelines.steps.contracts import Context, RecordedStep, Status
 from pipelines.steps.latent_jobs import LatentToTrain, TrainedLatent, close_trainers, epoch_of, trainer_of
 from pipelines.steps.latent_texts import ChosenTexts, LatentTexts, dataset_of
-from pipelines.steps.memory_rows import checkpoint_row, curve_rows, drop, forget_versions
+from pipelines.steps.memory_rows import (
+    checkpoint_row,
+    checkpoint_state,
+    create_missing,
+    curve_rows,
+    drop,
+    drop_points,
+    finished_record,
+    forget_memory,
+    forget_versions,
+    last_epochs,
+)
 from pipelines.steps.owners import owned_rows
 from pipelines.steps.rejects import forget_rejects
 
@@ -57,7 +68,7 @@ class LatentsStep(RecordedStep):
         if texts is None or texts.lacking:
             return Status("new")
         total = texts.count()
-        stored = self._stored(store["memories"].snapshot())
+        stored = finished_record(store["memories"].snapshot(), self.name, self.memory)
         if stored is None:
             return Status("new", total, total, "texts")
         changes = self.record.changes_from(stored)
@@ -66,13 +77,6 @@ class LatentsStep(RecordedStep):
         if stored["corpus"] != texts.digest():
             return Status("due", total, total, "texts", ("the text that it looks at changed",))
         return Status("done", 0, total, "texts")
-
-    def _stored(self, memories: Snapshot | None) -> dict[str, Any] | None:
-        """The record of the finished memory."""
-        if memories is None or "record" not in memories.schema.names:
-            return None
-        rows = memories.table(["record"], f"{self._mine(memories)} AND final")["record"].to_pylist()
-        return mapping(rows[-1], f"A record of {memories.uri}") if rows else None
 
     def _mine(self, memories: Snapshot) -> str:
         return owned_rows(memories, self.name, self.memory)
@@ -86,10 +90,7 @@ class LatentsStep(RecordedStep):
                 f"{dataset_of(self.operator.level)}; choose another `level`, or add the sections that make them."
             )
         record = replace(self.record, corpus=texts.digest())
-        for name, schema in self._schemas().items():
-            there = store[name].snapshot()
-            if there is None or there.schema.names != schema.names:
-                context.commit(partial(store[name].create, schema, {}, context.properties(record)))
+        create_missing(context, record, self._schemas())
         chosen = self._chosen(context, texts.versions)
         states = {of: self._state_of(of, text) for of, text, _ in chosen.texts}
         self._clear(context, record, states)
@@ -128,20 +129,14 @@ class LatentsStep(RecordedStep):
         return results[-1]
 
     def _clear(self, context: Context, record: Record, states: Mapping[str, str]) -> None:
-        """Drop what no longer holds: latents and checkpoints of other states, and points of no checkpoint.
-
-        A curve is committed before its checkpoint, so a kill between the two leaves points that the epoch makes again.
-        """
+        """Drop what no longer holds: latents and checkpoints of other states, and points of no checkpoint."""
         store, current = context.store, {*states.values()}
         self._keep(context, self.datasets[0], "true", current)
         self._keep(context, "memories", self._mine(store["memories"].require()), {*current, record.state})
         self._keep(context, "metrics", f"memory = '{self.memory}'", current)
         trained, epochs = self._trained(store), self._epochs(store)
-        for of, state in states.items():
-            if of not in trained:
-                beyond = f"epoch > {epochs.get(state, 0)}"
-                where = f"memory = '{self.memory}' AND state = {quoted(state)} AND {beyond}"
-                drop(context, "metrics", where)
+        left = {state: epochs.get(state, 0) for of, state in states.items() if of not in trained}
+        drop_points(context, self.memory, left)
         outdated = f"step = '{self.name}' AND fingerprint <> '{record.fingerprint}'"
         rejects = store["rejects"].snapshot()
         if rejects is not None and rejects.count(outdated):
@@ -158,22 +153,15 @@ class LatentsStep(RecordedStep):
         return set(store[self.datasets[0]].require().table(["of"])["of"].to_pylist())
 
     def _epochs(self, store: Store) -> dict[str, int]:
-        """The epochs that the last checkpoint of a state has."""
-        memories = store["memories"].require()
-        rows = memories.table(["state", "epoch"], f"{self._mine(memories)} AND NOT final").to_pylist()
-        epochs: dict[str, int] = {}
-        for row in rows:
-            epochs[row["state"]] = max(row["epoch"], epochs.get(row["state"], 0))
-        return epochs
+        return last_epochs(store["memories"].require(), self.name, self.memory)
 
     def _train(self, context: Context, versions: Mapping[str, int], states: Mapping[str, str]) -> None:
         """Train epoch after epoch of the texts that have no latent yet, a lot at a time."""
         store = context.store
-        trained = self._trained(store)
+        trained, before = self._trained(store), self._epochs(store)
         left = [of for of in states if of not in trained]
         factory = self._worker(context, versions)
         for start in range(0, len(left), _LOT):
-            before = self._epochs(store)
             epochs = {of: before.get(states[of], 0) for of in left[start : start + _LOT]}
 
             def keep(wave: list[TrainedLatent], epochs: dict[str, int] = epochs, start: int = start) -> None:
@@ -216,7 +204,7 @@ class LatentsStep(RecordedStep):
             assert texts is not None
 
             def train(item: LatentToTrain) -> TrainedLatent:
-                state = _state(store["memories"].require(), item) if item.epochs else None
+                state = checkpoint_state(store["memories"].require(), item.state, item.epochs) if item.epochs else None
                 trained = epoch_of(trainer, texts, item, state)
                 checkpoint = trained.checkpoint
                 rows = [] if trained.row is None else [trained.row]
@@ -297,12 +285,7 @@ class LatentsStep(RecordedStep):
         }
 
     def forget(self, context: Context) -> None:
-        """Delete the memory, its latents and its curves; the memory first, for by its row the step is done."""
-        memories = context.store["memories"].snapshot()
-        if memories is not None:
-            drop(context, "memories", self._mine(memories))
-        drop(context, self.datasets[0], "true")
-        drop(context, "metrics", f"memory = '{self.memory}'")
+        forget_memory(context, self.name, self.memory, self.datasets[0])
 
 
 def cartridges_step(record: Record, operator: LatentSettings, after: tuple[str, ...]) -> LatentsStep:
@@ -313,10 +296,3 @@ def cartridges_step(record: Record, operator: LatentSettings, after: tuple[str, 
 def memory_tokens_step(record: Record, operator: LatentSettings, after: tuple[str, ...]) -> LatentsStep:
     """The step that trains memory tokens."""
     return LatentsStep(record, operator, after, MEMORY_TOKENS, (MEMORY_TOKENS, "memories", "metrics"))
-
-
-def _state(memories: Snapshot, item: LatentToTrain) -> bytes:
-    """The state of the last checkpoint of a text."""
-    where = f"NOT final AND state = {quoted(item.state)} AND epoch = {item.epochs}"
-    state: bytes = memories.table(["weights"], where)["weights"][0].as_py()
-    return state

@@ -1,17 +1,57 @@
-"""Rows of `memories` and `metrics` that a training leaves after each epoch, and the end of its checkpoints."""
+"""Rows of `memories` and `metrics` that a training leaves after each epoch, how a step reads them, and their end."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
-from mnemic.dataset import Store
+import pyarrow as pa
+
+from mnemic.dataset import Snapshot, Store
+from mnemic.facts import mapping
 from mnemic.ids import hash_parts
+from mnemic.quoting import parts_of, quoted
 from mnemic.release import releases
 from operators.train import Checkpoint
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context
+from pipelines.steps.owners import owned_rows
+
+
+def create_missing(context: Context, record: Record, schemas: Mapping[str, pa.Schema]) -> None:
+    """Create the datasets that are not there, or have other columns."""
+    for name, schema in schemas.items():
+        dataset = context.store[name]
+        there = dataset.snapshot()
+        if there is None or there.schema.names != schema.names:
+            context.commit(partial(dataset.create, schema, {}, context.properties(record)))
+
+
+def finished_record(memories: Snapshot | None, step: str, memory: str) -> dict[str, Any] | None:
+    """The record of the finished ``memory`` of a step."""
+    if memories is None or "record" not in memories.schema.names:
+        return None
+    rows = memories.table(["record"], f"{owned_rows(memories, step, memory)} AND final")["record"].to_pylist()
+    return mapping(rows[-1], f"A record of {memories.uri}") if rows else None
+
+
+def last_epochs(memories: Snapshot, step: str, memory: str) -> dict[str, int]:
+    """By state, the epochs that the last checkpoint has; states without a checkpoint are left out."""
+    rows = memories.table(["state", "epoch"], f"{owned_rows(memories, step, memory)} AND NOT final").to_pylist()
+    epochs: dict[str, int] = {}
+    for row in rows:
+        epochs[row["state"]] = max(row["epoch"], epochs.get(row["state"], 0))
+    return epochs
+
+
+def checkpoint_state(memories: Snapshot, state: str, epoch: int) -> bytes:
+    """The bytes of the checkpoint that holds for ``state`` after ``epoch`` epochs."""
+    where = f"NOT final AND state = {quoted(state)} AND epoch = {epoch}"
+    weights: bytes = memories.table(["weights"], where)["weights"][0].as_py()
+    return weights
 
 
 def checkpoint_row(
@@ -47,6 +87,25 @@ def curve_rows(memory: str, state: str, checkpoint: Checkpoint, job: str = "") -
         }
         for point in checkpoint.curve
     ]
+
+
+def drop_points(context: Context, memory: str, epochs: Mapping[str, int]) -> None:
+    """Delete the points of ``memory`` behind the last checkpoint of their state, of which ``epochs`` has the epochs.
+
+    A curve is committed before its checkpoint, so a kill between the two leaves points that the epoch makes again.
+    """
+    for last in sorted(set(epochs.values())):
+        for states in parts_of("state", sorted(state for state, epoch in epochs.items() if epoch == last)):
+            drop(context, "metrics", f"memory = '{memory}' AND {states} AND epoch > {last}")
+
+
+def forget_memory(context: Context, step: str, memory: str, dataset: str) -> None:
+    """Delete the ``memory`` of a step, its ``dataset`` and its curves; the memory first, for its row says "done"."""
+    memories = context.store["memories"].snapshot()
+    if memories is not None:
+        drop(context, "memories", owned_rows(memories, step, memory))
+    drop(context, dataset, "true")
+    drop(context, "metrics", f"memory = '{memory}'")
 
 
 def forget_versions(store: Store) -> None:

@@ -35,7 +35,14 @@ from pipelines.identity import Record
 from pipelines.steps.block_texts import TRAINING
 from pipelines.steps.contracts import Context, RecordedStep, Status
 from pipelines.steps.learnt_slots import LearntSlots, learnt_before
-from pipelines.steps.memory_rows import checkpoint_row, curve_rows, drop, forget_versions
+from pipelines.steps.memory_rows import (
+    checkpoint_row,
+    create_missing,
+    curve_rows,
+    drop,
+    forget_memory,
+    forget_versions,
+)
 from pipelines.steps.owners import owned_rows
 
 if TYPE_CHECKING:
@@ -112,10 +119,7 @@ class SlotsStep(RecordedStep):
         store = context.store
         documents = store["documents"].require()
         record = self.with_corpus(documents)
-        for name, form in (("memories", MEMORIES), ("metrics", METRICS)):
-            there = store[name].snapshot()
-            if there is None or there.schema.names != form.names:
-                context.commit(partial(store[name].create, form, {}, context.properties(record)))
+        create_missing(context, record, {"memories": MEMORIES, "metrics": METRICS})
         if documents.count(TRAINING) == 0:
             self.forget(context)
             return
@@ -253,12 +257,7 @@ class SlotsStep(RecordedStep):
         forget_versions(context.store)
 
     def forget(self, context: Context) -> None:
-        """Delete the memory, its slots and its curves; the memory first, for by its row the step is done."""
-        memories = context.store["memories"].snapshot()
-        if memories is not None:
-            drop(context, "memories", self.mine(memories))
-        drop(context, "slots", "true")
-        drop(context, "metrics", f"memory = '{self.memory}'")
+        forget_memory(context, self.name, self.memory, "slots")
 
 
 def training_sequences(

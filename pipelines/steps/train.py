@@ -35,7 +35,7 @@ from pipelines.corpus_reader import corpus_digest
 from pipelines.engine import ResultStream
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context, RecordedStep, Status
-from pipelines.steps.memory_rows import checkpoint_row, curve_rows, drop, forget_versions
+from pipelines.steps.memory_rows import checkpoint_row, create_missing, curve_rows, drop, forget_versions
 from pipelines.steps.owners import owned_rows
 
 CHECKPOINTS_KEPT = 2
@@ -138,12 +138,7 @@ class TrainStep(RecordedStep):
 
         A curve is committed before its checkpoint, so a kill between the two leaves points that the epoch makes again.
         """
-        schemas = {"memories": MEMORIES, "metrics": METRICS}
-        for name, schema in schemas.items():
-            dataset = context.store[name]
-            there = dataset.snapshot()
-            if there is None or there.schema.names != schema.names:
-                context.commit(partial(dataset.create, schema, {}, context.properties(record)))
+        create_missing(context, record, {"memories": MEMORIES, "metrics": METRICS})
         memories = context.store["memories"]
         mine = self._mine(memories.require())
         drop(context, "memories", f"{mine} AND state <> '{record.state}'")

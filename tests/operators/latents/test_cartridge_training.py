@@ -208,10 +208,9 @@ def test_the_gate_wants_a_gain_and_a_loss_within_its_bound(none, own, bound):
 
 
 def test_models_whose_keys_have_one_place_are_refused(tmp_path):
-    for family, fault in (("gpt2", "learnt positions"),):
-        loaded = languagemodel.load(save_tiny_model(tmp_path / family, family), "float32")
-        with pytest.raises(StepError, match=fault):
-            settings().trainer(*loaded)
+    learnt = languagemodel.load(save_tiny_model(tmp_path / "learnt", "gpt2"), "float32")
+    with pytest.raises(StepError, match="learnt positions"):
+        settings().trainer(*learnt)
     long = languagemodel.load(save_tiny_model(tmp_path / "long"), "float32")
     long[0].config.max_position_embeddings = 64
     with pytest.raises(StepError, match="lower `max_tokens`"):
