@@ -63,7 +63,7 @@ class PageWriter:
         for piece in pieces:
             reading = self.reader.read(piece, [self.before, *pages], queries=self.settings.select == MEMORY3)
             page = reading.page
-            rows = self.shrink.rows(page.tokens, (len(page.keys), page.keys.shape[1], page.keys.shape[3]))
+            rows = self.shrink.rows(page.tokens, page.sizes)
             scores = None
             if rows < page.tokens:
                 scores = self._scores(event, piece, reading, pages)

@@ -18,7 +18,7 @@ import numpy as np
 from mnemic import languagemodel
 from mnemic.bank import Bank
 from mnemic.errors import QueryError
-from mnemic.memories.pages import NAME, shape_of
+from mnemic.memories.pages import NAME
 from mnemic.pages.reading import PageReader
 from mnemic.pages.shelf import PageShelf
 from pipelines.evaluate.bootstrap import Interval, document_sums, interval
@@ -113,7 +113,7 @@ def _times(bank: Bank, events: Sequence[str]) -> tuple[float, float]:
 
 
 def _fetched(reader: PageReader, shelf: PageShelf, event: str, sink: Any) -> None:
-    pages = shelf.pages([event], shape_of(sink)).get(event, [])
+    pages = shelf.pages([event], sink.sizes).get(event, [])
     reader.cache([sink, *pages])
 
 
