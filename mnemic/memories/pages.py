@@ -241,13 +241,14 @@ class PromptPages:
         """The page of an event that has none, read now."""
         from mnemic.pages.reading import page_ids
 
-        if event not in self.live:
+        pages = self.live.get(event)
+        if pages is None:
             (ids,) = page_ids(self.tokenizer, [text])
             with self.host.aside():
-                self.live[event] = [self.reader.read(ids, [self.sink]).page]
+                pages = self.live[event] = [self.reader.read(ids, [self.sink]).page]
             for oldest in list(self.live)[:-LIVE]:
-                del self.live[oldest]
-        return self.live[event]
+                self.live.pop(oldest, None)  # another thread may have taken it away
+        return pages
 
 
 LIVE = 16
