@@ -26,7 +26,7 @@ TOKENS = 512
 
 
 def cost_rows(model: object, tokenizer: object, sink: Page) -> list[Row]:
-    reader, (ids, *_) = PageReader(model), list(articles(tokenizer, TOKENS))[:1]
+    reader, ids = PageReader(model), next(articles(tokenizer, TOKENS))
     page = reader.read(ids, [sink]).page
     forms = {"int4": Shrink(4, "", 1.0), "int8": Shrink(8, "", 1.0), "whole": whole(reader)}
     with tempfile.TemporaryDirectory() as folder:
@@ -49,7 +49,7 @@ def cost_rows(model: object, tokenizer: object, sink: Page) -> list[Row]:
 
         reading = seconds(prefill)
         times = {name: seconds(fetched(name)) for name in forms}
-    size = forms["int4"].bytes_of(TOKENS, TOKENS, (len(page.keys), page.keys.shape[1], page.keys.shape[3]))
+    size = forms["int4"].bytes_of(TOKENS, TOKENS, page.sizes)
     text = len(tokenizer.decode(ids).encode())  # type: ignore[attr-defined]
     for name, own in times.items():
         tell(f"  {TOKENS} tokens: text {1000 * reading:.0f} ms, page {name} {1000 * own:.1f} ms of processor time")

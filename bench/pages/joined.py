@@ -18,7 +18,7 @@ ARTICLES = 8
 
 
 def articles(tokenizer: object, tokens: int) -> Iterator[list[int]]:
-    """The first ``tokens`` of the longest-standing articles. Raises `bench.data.MissingData`."""
+    """The first ``tokens`` tokens of each article that has so many. Raises `bench.data.MissingData`."""
     text = data.path("wikitext-2").read_text(encoding="utf-8")
     for article in re.split(r"\n(?= = [^=\n]+ = \n)", text):
         plain = re.sub(r" @([-.,])@ ", r"\1", re.sub(r"\s*\n\s*", "\n", article).strip())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +15,22 @@ if TYPE_CHECKING:
 
 
 class _Capture:
-    """A hook that captures what a projection gives, in parts of [batch, heads, positions, width]."""
+    """A hook that captures what a projection gives, in parts of [batch, heads, positions, width].
+
+    Passes of other threads, which may answer with the model meanwhile, are not captured.
+    """
 
     def __init__(self, parts: Callable[[torch.Tensor], list[torch.Tensor]]) -> None:
-        self.parts, self.captured = parts, list[Any]()
+        self.parts, self.captured, self.thread = parts, list[Any](), threading.get_ident()
 
     def __call__(self, module: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
-        self.captured = [part.detach().clone() for part in self.parts(output)]
+        if threading.get_ident() == self.thread:
+            self.captured = [part.detach().clone() for part in self.parts(output)]
 
 
 @contextlib.contextmanager
 def capturing(rotation: Rotation, queries: bool = False) -> Iterator[list[list[_Capture]]]:
-    """Capture, in the passes of the block, the keys and values of every layer before rotation.
+    """Capture, in this thread's passes of the block, the keys and values of every layer before rotation.
 
     With ``queries`` these are captured too; `captured` gives the parts.
     """

@@ -149,7 +149,7 @@ class StoredPages(Reopened):
         tokenizer = languagemodel.tokenizer_of(host.model) or languagemodel.tokenizer(self._model)
         with host.aside():
             sink = check_positions(reader, shelf.sink(tokenizer))
-            sample = shelf.sample(shape_of(sink))
+            sample = shelf.sample(sink.sizes)
             if sample is not None:
                 check_page(sample.page, sample.bits, reader.read(sample.ids, [sink]).page)
         retrieved = Retrieved(self.view.store) if of_retrieved(self.view) else None
@@ -174,12 +174,6 @@ class StoredPages(Reopened):
         budget = Budget(None, self.tokens, None, self.contiguity, "within", count, False)
         hits = self.searcher.search(query, budget, where=list(self.conditions), level="event")
         return [(hit.id, hit.text) for hit in hits]
-
-
-def shape_of(page: Page) -> tuple[int, int, int]:
-    """(layers, heads, width) of a page."""
-    layers, heads, _, width = page.keys.shape
-    return layers, heads, width
 
 
 class Noting(Entries):
@@ -233,7 +227,7 @@ class PromptPages:
         events = self.memory.events(query, self.tokenizer)
         if self.retrieved is not None:
             self.retrieved.add(event for event, _ in events)
-        stored = self.memory.module.pages([event for event, _ in events], shape_of(self.sink))
+        stored = self.memory.module.pages([event for event, _ in events], self.sink.sizes)
         pages: list[Page] = []
         left = self.memory.tokens
         for event, text in events:
@@ -247,13 +241,14 @@ class PromptPages:
         """The page of an event that has none, read now."""
         from mnemic.pages.reading import page_ids
 
-        if event not in self.live:
+        pages = self.live.get(event)
+        if pages is None:
             (ids,) = page_ids(self.tokenizer, [text])
             with self.host.aside():
-                self.live[event] = [self.reader.read(ids, [self.sink]).page]
+                pages = self.live[event] = [self.reader.read(ids, [self.sink]).page]
             for oldest in list(self.live)[:-LIVE]:
-                del self.live[oldest]
-        return self.live[event]
+                self.live.pop(oldest, None)  # another thread may have taken it away
+        return pages
 
 
 LIVE = 16

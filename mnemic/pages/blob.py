@@ -130,7 +130,7 @@ class PageForm:
     def _tensor(self, body: Codes) -> torch.Tensor:
         import torch
 
-        numbers = torch.from_numpy(np.ascontiguousarray(body).copy()).view(getattr(torch, self.numbers))
+        numbers = torch.from_numpy(body.copy()).view(getattr(torch, self.numbers))
         if not bool(torch.isfinite(numbers).all()):
             raise BankError(f"A page of the bank has numbers that are not finite. {ADVICE}")
         return numbers.reshape(self.shape)

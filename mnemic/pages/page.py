@@ -60,6 +60,12 @@ class Page:
     def rows(self) -> int:
         return int(self.keys.shape[2])
 
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """(layers, heads, width)."""
+        layers, heads, _, width = self.keys.shape
+        return layers, heads, width
+
     def prefix(self) -> Prefix:
         """The page as what stands first in a cache."""
         import torch

@@ -35,5 +35,5 @@ class Retrieved:
             return
         try:
             append_rows(self.store["retrieved"], pa.table({"event": events}, schema=RETRIEVED), RETRIEVED, {})
-        except (OSError, PermissionError):
+        except OSError:
             return

@@ -6,7 +6,6 @@ written down need not count tokens again.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -58,10 +57,7 @@ def event_bytes(settings: PageSettings, sizes: tuple[int, int, int], tokens: int
     """Bytes of the pages of an event of so many ``tokens``; ``sizes`` are layers, heads and width of the model."""
     if not 2 <= tokens <= settings.longest:
         return 0
-    count = -(-tokens // settings.tokens)
-    bounds = [tokens * number // count for number in range(count + 1)]
-    lengths = [end - begin for begin, end in itertools.pairwise(bounds)]
-    shrink = settings.shrink
+    lengths, shrink = [end - begin for begin, end in settings.spans(tokens)], settings.shrink
     return sum(shrink.bytes_of(length, shrink.rows(length, sizes), sizes) for length in lengths)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 from mnemic.memories.pages import RETRIEVED
@@ -58,6 +59,11 @@ class PageSettings:
             ("max_gb", self.max_gb > 0, "a number above 0"),
         )
         refuse(bounds(self, "The setting {name} of pages is {value!r:.60}; give {bound}.", rules))
+
+    def spans(self, tokens: int) -> list[tuple[int, int]]:
+        """Where each page of an event of so many ``tokens`` begins and ends: of nearly one length, at most `tokens`."""
+        count = -(-tokens // self.tokens)
+        return list(itertools.pairwise(tokens * number // count for number in range(count + 1)))
 
     @property
     def shrink(self) -> Shrink:

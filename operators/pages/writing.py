@@ -8,7 +8,6 @@ quarter is said behind pages of the rest.
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -40,18 +39,17 @@ class PageWriter:
         self._request = tokenizer(REPEAT, add_special_tokens=False)["input_ids"]
 
     def pieces(self, ids: Sequence[int]) -> list[list[int]]:
-        """``ids`` of an event in pages of nearly one length, at most that of the settings."""
-        count = -(-len(ids) // self.settings.tokens)
-        bounds = [len(ids) * number // count for number in range(count + 1)]
-        return [list(ids[begin:end]) for begin, end in itertools.pairwise(bounds)]
+        """``ids`` of an event, by page."""
+        return [list(ids[begin:end]) for begin, end in self.settings.spans(len(ids))]
 
     def rows(self, event: Mapping[str, Any], ids: Sequence[int], following: Sequence[int]) -> list[dict[str, Any]]:
         """The rows of an ``event`` (id, document, tenant) of tokens ``ids``, before those ``following`` it."""
-        pages, columns = self.written(event["id"], self.pieces(ids))
+        pieces = self.pieces(ids)
+        pages, columns = self.written(event["id"], pieces)
         losses = self._losses(event["id"], ids, following, pages, columns)
         passed = losses["loss_page"] - losses["loss_text"] <= self.settings.bound
         rows: list[dict[str, Any]] = []
-        for part, (piece, own) in enumerate(zip(self.pieces(ids), columns, strict=True)):
+        for part, (piece, own) in enumerate(zip(pieces, columns, strict=True)):
             name = hash_parts("page", event["id"], part, own["check"], self.lock, json.dumps(self.sink))
             same = {"event": event["id"], "document": event["document"], "tenant": event["tenant"]}
             behind = rows[-1]["id"] if rows else ""
@@ -65,7 +63,7 @@ class PageWriter:
         for piece in pieces:
             reading = self.reader.read(piece, [self.before, *pages], queries=self.settings.select == MEMORY3)
             page = reading.page
-            rows = self.shrink.rows(page.tokens, (len(page.keys), page.keys.shape[1], page.keys.shape[3]))
+            rows = self.shrink.rows(page.tokens, page.sizes)
             scores = None
             if rows < page.tokens:
                 scores = self._scores(event, piece, reading, pages)

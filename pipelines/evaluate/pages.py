@@ -14,16 +14,23 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from mnemic import languagemodel
 from mnemic.bank import Bank
 from mnemic.errors import QueryError
-from mnemic.memories.pages import NAME, shape_of
+from mnemic.memories.pages import NAME
 from mnemic.pages.reading import PageReader
 from mnemic.pages.shelf import PageShelf
+from mnemic.quoting import one_of
+from operators.pages.shrink import Shrink
 from pipelines.evaluate.bootstrap import Interval, document_sums, interval
 
 LOSSES = ("loss_none", "loss_text", "loss_page")
+
+FORM = ("tokens", "rows", "layers", "heads", "width", "bits", "numbers")
+"""Columns by which the bytes of a page are known."""
+
 TIMED = 16
 """Events whose pages are read and fetched."""
 
@@ -58,7 +65,7 @@ def page_costs(bank: Bank) -> PageCosts:
     infos = [info for info in bank.memories() if info.name == NAME and info.config["pages"]]
     if not infos:
         raise QueryError(f"{bank.path} has no pages. Add `pages: {{}}` to its recipe and build it.")
-    rows = bank.table("pages", ["event", "document", "part", "tokens", "passed", *LOSSES])
+    rows = bank.table("pages", ["event", "document", "part", "passed", *FORM, *LOSSES])
     first = rows.filter(np.array(rows["part"]) == 0)
     losses = [first[name].to_numpy().astype(np.float64) for name in LOSSES]
     sums, draws = document_sums(np.array(first["document"].to_pylist()), 1000, 0, *losses)
@@ -71,7 +78,7 @@ def page_costs(bank: Bank) -> PageCosts:
         sum(first["passed"].to_pylist()),
         infos[0].config["without"],
         sum(rows["tokens"].to_pylist()),
-        _bytes(bank),
+        _bytes(rows),
         {name.removeprefix("loss_"): float(own.mean()) for name, own in zip(LOSSES, losses, strict=True)},
         interval(float((whole[2] - whole[1]) / whole[3]), (total[:, 2] - total[:, 1]) / total[:, 3]),
         _share(total, whole),
@@ -89,11 +96,13 @@ def _share(total: Any, whole: Any) -> Interval | None:
     return interval(value, 100 * (total[:, 0] - total[:, 2]) / gains)
 
 
-def _bytes(bank: Bank) -> int:
-    """Of all pages, with the places of sparse ones."""
+def _bytes(rows: pa.Table) -> int:
+    """Of all pages, with the places of sparse ones: by their forms, for the pages themselves may be gigabytes."""
     size = 0
-    for batch in bank.dataset("pages").scan(["kv", "places"], batch_size=256):
-        size += sum(len(blob) for name in ("kv", "places") for blob in batch[name].to_pylist() if blob)
+    for form in rows.group_by(list(FORM)).aggregate([([], "count_all")]).to_pylist():
+        shrink = Shrink(form["bits"], form["numbers"], 1.0)
+        sizes = (form["layers"], form["heads"], form["width"])
+        size += form["count_all"] * shrink.bytes_of(form["tokens"], form["rows"], sizes)
     return size
 
 
@@ -105,7 +114,7 @@ def _times(bank: Bank, events: Sequence[str]) -> tuple[float, float]:
     sink = reader.read(shelf.sink(tokenizer)).page
     texts, pages = [], []
     for event in events:
-        rows = bank.table("pages", ["part", "ids"], f"event = '{event}'").sort_by("part")
+        rows = bank.table("pages", ["part", "ids"], one_of("event", [event])).sort_by("part")
         ids = [token for part in rows["ids"].to_pylist() for token in part]
         texts.append(_milliseconds(lambda ids=ids: reader.read(ids, [sink])))  # type: ignore[misc]
         pages.append(_milliseconds(lambda event=event: _fetched(reader, shelf, event, sink)))  # type: ignore[misc]
@@ -113,7 +122,7 @@ def _times(bank: Bank, events: Sequence[str]) -> tuple[float, float]:
 
 
 def _fetched(reader: PageReader, shelf: PageShelf, event: str, sink: Any) -> None:
-    pages = shelf.pages([event], shape_of(sink)).get(event, [])
+    pages = shelf.pages([event], sink.sizes).get(event, [])
     reader.cache([sink, *pages])
 
 

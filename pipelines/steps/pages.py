@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mnemic import languagemodel
 from mnemic.catalogue import CATALOGUE
@@ -77,7 +76,10 @@ class PagesStep(DeriveStep):
     def run(self, context: Context) -> None:
         store, dataset = context.store, context.store[self.target.name]
         origin, target = store[self.origin].require(), dataset.snapshot()
-        choice = self._choice(store, origin)
+        stored = {} if target is None else target.record or {}
+        unchanged = target is not None and not self.record.changes_from(stored)
+        standing = self._standing_choice(store, origin) if unchanged else None
+        choice = standing or self._choice(store, origin)
         if choice["without"]:
             context.emit(
                 "reject",
@@ -85,8 +87,7 @@ class PagesStep(DeriveStep):
                 f"{self.operator.max_gb:g}, and {choice['bytes'] / 1e9:.3g} are used; the newest events have pages.",
             )
         counted = replace(self, record=replace(self.record, found=choice))
-        stored = {} if target is None else target.record or {}
-        if target is not None and not self.record.changes_from(stored) and stored.get("found") != choice:
+        if unchanged and stored.get("found") != choice:
             context.commit(lambda: dataset.annotate(counted.record.as_json()))
         DeriveStep.run(counted, context)
 
@@ -137,9 +138,7 @@ class PagesStep(DeriveStep):
         tokenizer, sizes = languagemodel.tokenizer(settings.model), _sizes(settings.model)
 
         def texts(rows: Sequence[int]) -> Sequence[str]:
-            table = origin.take_rows(rows, ["text"])
-            order = pc.index_in(pa.array(rows, pa.uint64()), value_set=table["_rowid"].combine_chunks())
-            ordered: list[str] = table["text"].take(order).to_pylist()
+            ordered: list[str] = origin.take_rows(rows, ["text"])["text"].to_pylist()
             return ordered
 
         def count(some: Sequence[str]) -> Sequence[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from tiny_models import SENTENCES, save_tiny_model
 
 from mnemic import languagemodel
 from mnemic.attach import Host, Prefix, Prompt, attach, read_prefix
+from mnemic.attach.reading import captured, capturing
+from mnemic.attach.rotation import Rotation
 from mnemic.errors import ModelError
 from mnemic.memories.decoder import DecoderConfig, MemoryDecoder
 
@@ -71,6 +74,15 @@ def test_at_its_place_the_prefix_is_the_live_cache_bit_for_bit(
     prefix = read_prefix(model, text)
     put(host, prefix)
     assert torch.equal(logits(model, prompts[:1]), expected) and prefix.keys[0].dtype == dtype
+
+
+def test_what_another_thread_reads_meanwhile_is_no_part_of_the_prefix(host: Host, text: torch.Tensor) -> None:
+    model, expected = host.model, read_prefix(host.model, text)
+    with capturing(Rotation(model)) as captures, ThreadPoolExecutor(1) as pool:
+        logits(model, text)
+        pool.submit(logits, model, text.flip(1)).result()
+    keys, values = captured(captures)
+    assert all(map(torch.equal, keys, expected.keys)) and all(map(torch.equal, values, expected.values))
 
 
 def test_rows_with_prefixes_and_prompts_of_different_length_are_as_each_alone(

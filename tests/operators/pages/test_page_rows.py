@@ -98,7 +98,7 @@ def test_a_shrunk_page_has_the_chosen_rows_and_no_others(loaded):
     columns = shrunk(page, 9, scores, Shrink(32, "float32", 1.0))
     stored = page_of({"id": "page", **columns})
     assert len(columns["kv"]) + len(columns["places"]) == Shrink(32, "float32", 1.0).bytes_of(
-        page.tokens, 9, (page.keys.shape[0], page.keys.shape[1], page.keys.shape[3])
+        page.tokens, 9, page.sizes
     )
     for layer, head in np.ndindex(*stored.places.shape[:2]):
         at = stored.places[layer, head]
