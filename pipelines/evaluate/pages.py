@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from mnemic import languagemodel
 from mnemic.bank import Bank
@@ -21,6 +22,7 @@ from mnemic.errors import QueryError
 from mnemic.memories.pages import NAME, shape_of
 from mnemic.pages.reading import PageReader
 from mnemic.pages.shelf import PageShelf
+from mnemic.quoting import quoted
 from pipelines.evaluate.bootstrap import Interval, document_sums, interval
 
 LOSSES = ("loss_none", "loss_text", "loss_page")
@@ -33,7 +35,8 @@ class PageCosts:
     """``events`` have pages, of which ``passed`` lose no more than their bound; ``without`` events have none.
 
     Losses are means over events, in nats a token. ``share`` is that of the text's gain, in percent, None where the text
-    gains nothing. ``text_ms`` and ``page_ms`` are medians of processor time for one event.
+    gains nothing. ``text_ms`` and ``page_ms`` are medians of processor time for one event whose pages may be
+    attached, None where there is none.
     """
 
     bank: str
@@ -46,8 +49,8 @@ class PageCosts:
     losses: dict[str, float]
     difference: Interval
     share: Interval | None
-    text_ms: float
-    page_ms: float
+    text_ms: float | None
+    page_ms: float | None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -63,7 +66,7 @@ def page_costs(bank: Bank) -> PageCosts:
     losses = [first[name].to_numpy().astype(np.float64) for name in LOSSES]
     sums, draws = document_sums(np.array(first["document"].to_pylist()), 1000, 0, *losses)
     total, whole = draws @ sums, sums.sum(0)
-    text_ms, page_ms = _times(bank, first["event"].to_pylist()[:TIMED])
+    text_ms, page_ms = _times(bank, first.filter(first["passed"])["event"].to_pylist()[:TIMED])
     return PageCosts(
         bank.path,
         bank.release.name,
@@ -93,19 +96,21 @@ def _bytes(bank: Bank) -> int:
     """Of all pages, with the places of sparse ones."""
     size = 0
     for batch in bank.dataset("pages").scan(["kv", "places"], batch_size=256):
-        size += sum(len(blob) for name in ("kv", "places") for blob in batch[name].to_pylist() if blob)
+        size += sum(pc.sum(pc.binary_length(batch[name])).as_py() or 0 for name in ("kv", "places"))
     return size
 
 
-def _times(bank: Bank, events: Sequence[str]) -> tuple[float, float]:
+def _times(bank: Bank, events: Sequence[str]) -> tuple[float | None, float | None]:
     """Milliseconds of processor time of reading an event's text, and of its pages: medians over ``events``."""
+    if not events:
+        return None, None
     fields = bank.view.record("pages")["fields"]
     model, tokenizer = languagemodel.load(bank.release.recipe["language_model"], fields["dtype"])
     reader, shelf = PageReader(model), PageShelf(bank.view)
     sink = reader.read(shelf.sink(tokenizer)).page
     texts, pages = [], []
     for event in events:
-        rows = bank.table("pages", ["part", "ids"], f"event = '{event}'").sort_by("part")
+        rows = bank.table("pages", ["part", "ids"], f"event = {quoted(event)}").sort_by("part")
         ids = [token for part in rows["ids"].to_pylist() for token in part]
         texts.append(_milliseconds(lambda ids=ids: reader.read(ids, [sink])))  # type: ignore[misc]
         pages.append(_milliseconds(lambda event=event: _fetched(reader, shelf, event, sink)))  # type: ignore[misc]
@@ -141,5 +146,7 @@ def shown_pages(costs: PageCosts) -> str:
     if costs.share is not None:
         share = costs.share
         lines.append(f"  of the text's gain {share.value:.1f} %   95 % {share.low:.1f} to {share.high:.1f}")
-    times = f"text {costs.text_ms:.1f} ms, pages from the bank {costs.page_ms:.1f} ms"
-    return "\n".join([*lines, "", f"processor time for an event: {times}"])
+    if costs.text_ms is not None:
+        times = f"text {costs.text_ms:.1f} ms, pages from the bank {costs.page_ms:.1f} ms"
+        lines += ["", f"processor time for an event: {times}"]
+    return "\n".join(lines)
