@@ -99,9 +99,9 @@ def continuations(
     """``prompts``, or else `TEXTS` of the store and `TEXTS` held-out ones, continued alone and with each memory.
 
     ``memories`` are those of the bank by default, at most `MOST_MEMORIES`, each with the weight that `attach` takes.
-    Greedy, so equal banks give equal texts on one machine. The suffix index holds the held-out texts as well, and does
-    not continue those. Raises ``BankError`` for a bank without a datastore, and ``QueryError`` for a prompt that is
-    empty or has more than `LONGEST_PROMPT` tokens.
+    Greedy, so equal banks give equal texts on one machine. Memories that can be narrowed to texts, such as the suffix
+    index and pages, hold the held-out texts as well, and do not continue those. Raises ``BankError`` for a bank without
+    a datastore, and ``QueryError`` for a prompt that is empty or has more than `LONGEST_PROMPT` tokens.
     """
     doing("loading the language model")
     model, tokenizer = _loaded(bank, model, tokenizer)

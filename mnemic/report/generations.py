@@ -18,7 +18,10 @@ _GROUPS = (
         "Texts that the memories hold",
         "Of the prose in the store the texts that the model alone expects least: examples, and no measure.",
     ),
-    ("Texts that no memory has learnt from", "Held-out texts. The suffix index holds them too, and is left out here."),
+    (
+        "Texts that no memory has learnt from",
+        "Held-out texts. Memories of texts themselves, such as the suffix index and pages, hold them and are left out.",
+    ),
     ("Prompts", "Nobody knows how these go on."),
 )
 

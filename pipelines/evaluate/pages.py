@@ -40,7 +40,8 @@ class PageCosts:
     """``events`` have pages, of which ``passed`` lose no more than their bound; ``without`` events have none.
 
     Losses are means over events, in nats a token. ``share`` is that of the text's gain, in percent, None where the text
-    gains nothing. ``text_ms`` and ``page_ms`` are medians of processor time for one event.
+    gains nothing. ``text_ms`` and ``page_ms`` are medians of processor time for one event whose pages may be
+    attached, None where there is none.
     """
 
     bank: str
@@ -53,8 +54,8 @@ class PageCosts:
     losses: dict[str, float]
     difference: Interval
     share: Interval | None
-    text_ms: float
-    page_ms: float
+    text_ms: float | None
+    page_ms: float | None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -70,7 +71,7 @@ def page_costs(bank: Bank) -> PageCosts:
     losses = [first[name].to_numpy().astype(np.float64) for name in LOSSES]
     sums, draws = document_sums(np.array(first["document"].to_pylist()), 1000, 0, *losses)
     total, whole = draws @ sums, sums.sum(0)
-    text_ms, page_ms = _times(bank, first["event"].to_pylist()[:TIMED])
+    text_ms, page_ms = _times(bank, first.filter(first["passed"])["event"].to_pylist()[:TIMED])
     return PageCosts(
         bank.path,
         bank.release.name,
@@ -106,8 +107,10 @@ def _bytes(rows: pa.Table) -> int:
     return size
 
 
-def _times(bank: Bank, events: Sequence[str]) -> tuple[float, float]:
+def _times(bank: Bank, events: Sequence[str]) -> tuple[float | None, float | None]:
     """Milliseconds of processor time of reading an event's text, and of its pages: medians over ``events``."""
+    if not events:
+        return None, None
     fields = bank.view.record("pages")["fields"]
     model, tokenizer = languagemodel.load(bank.release.recipe["language_model"], fields["dtype"])
     reader, shelf = PageReader(model), PageShelf(bank.view)
@@ -150,5 +153,7 @@ def shown_pages(costs: PageCosts) -> str:
     if costs.share is not None:
         share = costs.share
         lines.append(f"  of the text's gain {share.value:.1f} %   95 % {share.low:.1f} to {share.high:.1f}")
-    times = f"text {costs.text_ms:.1f} ms, pages from the bank {costs.page_ms:.1f} ms"
-    return "\n".join([*lines, "", f"processor time for an event: {times}"])
+    if costs.text_ms is not None:
+        times = f"text {costs.text_ms:.1f} ms, pages from the bank {costs.page_ms:.1f} ms"
+        lines += ["", f"processor time for an event: {times}"]
+    return "\n".join(lines)
