@@ -104,8 +104,8 @@ def _scores(rows: Sequence[Mapping[str, Any]], words: pa.Table | None, *key: str
 def _with_summaries(view: View, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """``rows``, with text, events and writer of their summaries, where there are some."""
     columns = ["path", "tenant", "text", "events", "writer"]
-    where = one_of("path", sorted({row["path"] for row in rows}))
-    summaries = view.table(NODE_SUMMARIES_SPEC.name, columns, where).to_pylist()
+    keys = [one_of(name, sorted({row[name] for row in rows})) for name in ("path", "tenant")]
+    summaries = view.table(NODE_SUMMARIES_SPEC.name, columns, all_of(*keys)).to_pylist()
     by_node = {(row["path"], row["tenant"]): row for row in summaries}
     return [{**row, **by_node.get((row["path"], row["tenant"]), {})} for row in rows]
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from mnemic.catalogue import DatasetSpec, declared
 from mnemic.dataset import Dataset
 from mnemic.dataset.write import append_rows
 from mnemic.errors import BudgetReached
@@ -253,6 +254,16 @@ class Asking:
             there = self.dataset.require().table(["call"], one_of("call", by_call))["call"].to_pylist()
             by_call = {call: row for call, row in by_call.items() if call not in there}
         return list(by_call.values())
+
+
+def settle_calls(context: Context, record: Record, dataset: Dataset, schema: pa.Schema, spec: DatasetSpec) -> None:
+    """The ``dataset`` of calls is there, with the ``record`` of a step; rows of others stay, since they are paid."""
+    snapshot = dataset.snapshot()
+    if snapshot is None:
+        properties = context.properties(record)
+        context.commit(lambda: dataset.create(declared(schema, spec), record.as_json(), properties))
+    elif (snapshot.record or {}).get("fingerprint") != record.fingerprint:
+        context.commit(lambda: dataset.annotate(record.as_json()))
 
 
 def _nothing(schema: pa.Schema) -> dict[str, Any]:

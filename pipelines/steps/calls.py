@@ -17,8 +17,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mnemic.catalogue import DatasetSpec, declared
-from mnemic.dataset import Dataset, Snapshot, Store
+from mnemic.catalogue import DatasetSpec
+from mnemic.dataset import Snapshot, Store
 from mnemic.notes.datasets import ANSWER, CALLS, CALLS_SPEC
 from mnemic.notes.ledger import ledger
 from mnemic.quoting import one_of, parts_of
@@ -28,7 +28,7 @@ from operators.written.packs import CHARACTERS_OF_A_TOKEN
 from operators.written.prompts import WrittenPrompt
 from pipelines.keyset import KeySet
 from pipelines.steps.asked_parts import AskedPart, PackVerdicts
-from pipelines.steps.asking import Asking
+from pipelines.steps.asking import Asking, settle_calls
 from pipelines.steps.contracts import Context, RecordedStep, Status, StatusKind
 from pipelines.steps.rejects import check_rejects, forget_rejects, rejected_inputs
 from pipelines.steps.spending import estimate
@@ -138,7 +138,7 @@ class CallsStep(RecordedStep):
     def run(self, context: Context) -> None:
         store, dataset = context.store, context.store["calls"]
         packs = store["packs"].require()
-        self._settle_dataset(context, dataset)
+        settle_calls(context, self.record, dataset, CALLS, CALLS_SPEC)
         if self.state(store).todo:
             weights = str(self.record.fields.get("model") or "")
             model = self.operator.open_model(weights, self.operator.resources.device(context.device))
@@ -162,15 +162,6 @@ class CallsStep(RecordedStep):
             context.commit(partial(forget_rejects, context.store, f"step = '{self.name}'"))
             mine = f"kind = '{ANSWER}' AND asked = '{self.record.fingerprint}'"
             context.commit(partial(dataset.delete, mine))
-
-    def _settle_dataset(self, context: Context, dataset: Dataset) -> None:
-        """The dataset is there, with this step's record; rows of other records stay, since they are paid."""
-        snapshot = dataset.snapshot()
-        if snapshot is None:
-            schema, properties = declared(CALLS, CALLS_SPEC), context.properties(self.record)
-            context.commit(lambda: dataset.create(schema, self.record.as_json(), properties))
-        elif (snapshot.record or {}).get("fingerprint") != self.record.fingerprint:
-            context.commit(lambda: dataset.annotate(self.record.as_json()))
 
     def _parts(self, packs: Snapshot, answered: PackVerdicts) -> Iterator[AskedPart]:
         """What is to be asked first, in the order of the rows."""

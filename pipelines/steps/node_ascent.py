@@ -49,11 +49,11 @@ class NodeAnswers:
         parts.setdefault(row["part"], []).append(row if row["verdict"] == "good" else {**row, "answer": ""})
 
     def left(self, pack: NodePack) -> list[AskedPart]:
-        return self._verdicts([pack]).left(pack)
+        return self._verdicts(pack).left(pack)
 
     def refused(self, pack: NodePack) -> Iterator[dict[str, str]]:
         """A reject for each part of ``pack`` that gets no usable answer."""
-        for name, path, reason in self._verdicts([pack]).refused():
+        for name, path, reason in self._verdicts(pack).refused():
             last = max(self.by_pack[name][path], key=lambda row: row["attempt"])
             yield reject_of_node(pack, last["call"], f"The language model gave no usable {NODE.noun}: {reason}.")
 
@@ -67,18 +67,12 @@ class NodeAnswers:
             PartAnswer(AskedPart(pack, path).units, row["answer"], row["call"], row["model"]) for path, row in ordered
         ]
 
-    def _verdicts(self, packs: Sequence[NodePack]) -> PackVerdicts:
-        names = [pack["pack"] for pack in packs if pack["pack"] in self.by_pack]
-        return PackVerdicts(
-            KeySet(),
-            {
-                name: {
-                    path: [(row["attempt"], row["verdict"], row["reason"]) for row in rows]
-                    for path, rows in self.by_pack[name].items()
-                }
-                for name in names
-            },
-        )
+    def _verdicts(self, pack: NodePack) -> PackVerdicts:
+        verdicts = {
+            path: [(row["attempt"], row["verdict"], row["reason"]) for row in rows]
+            for path, rows in self.by_pack.get(pack["pack"], {}).items()
+        }
+        return PackVerdicts(KeySet(), {pack["pack"]: verdicts})
 
 
 @dataclass
@@ -114,8 +108,8 @@ class NodeAscent:
                     self._settle(pack, sizes[pack["path"]])
         return self
 
-    def _of_leaves(self, events: Snapshot, nodes: Sequence[Mapping[str, Any]]) -> Iterator[NodePack]:
-        lowest = [dict(node) for node in nodes if node["path"] not in self._parts]
+    def _of_leaves(self, events: Snapshot, nodes: Sequence[dict[str, Any]]) -> Iterator[NodePack]:
+        lowest = [node for node in nodes if node["path"] not in self._parts]
         for node, leaves in leaves_of_examples(events, lowest, _LEAVES):
             yield from self.operator.of_leaves(node["path"], node["level"], leaves)
 

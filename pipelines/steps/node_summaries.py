@@ -34,7 +34,7 @@ from operators.written.prompts import NODE
 from pipelines import faults
 from pipelines.keyset import KeySet
 from pipelines.steps.ancestry import names_any, with_above
-from pipelines.steps.asking import Asking
+from pipelines.steps.asking import Asking, settle_calls
 from pipelines.steps.contracts import Context, RecordedStep, Status
 from pipelines.steps.node_ascent import NodeAnswers, NodeAscent
 from pipelines.steps.rejects import ALWAYS_TOLERATED, forget_rejects
@@ -96,14 +96,13 @@ class NodeSummariesStep(RecordedStep):
         store = context.store
         nodes, events = nodes_of(store["clusters"].require()), store["events"].require()
         record = replace(self.record, corpus=tree_digest(nodes, events))
-        dataset = self._settled_calls(context)
+        dataset = store[NODE_CALLS_SPEC.name]
+        settle_calls(context, self.record, dataset, NODE_CALLS, NODE_CALLS_SPEC)
         answers = NodeAnswers.of(dataset.require(), self.record.fingerprint)
-        left = NodeAscent(self.operator, store, answers).go().left
-        ascent = NodeAscent(self.operator, store, answers)
-        if left:
+        ascent = NodeAscent(self.operator, store, answers).go()
+        if left := ascent.left:
+            ascent = NodeAscent(self.operator, store, answers)
             self._ask(context, dataset, ascent, left)
-        else:
-            ascent.go()
         # Only now: the answer about an event that came back with another id was taken over.
         self._forget_gone(context, dataset, events)
         rejects = pa.Table.from_pylist(ascent.rejects, schema=REJECTED)
@@ -140,17 +139,6 @@ class NodeSummariesStep(RecordedStep):
             ascent.go(ask)
         finally:
             model.close()
-
-    def _settled_calls(self, context: Context) -> Dataset:
-        """The dataset of calls is there, with this step's record; rows of other records stay, since they are paid."""
-        dataset = context.store[NODE_CALLS_SPEC.name]
-        snapshot = dataset.snapshot()
-        if snapshot is None:
-            schema, properties = declared(NODE_CALLS, NODE_CALLS_SPEC), context.properties(self.record)
-            context.commit(lambda: dataset.create(schema, self.record.as_json(), properties))
-        elif (snapshot.record or {}).get("fingerprint") != self.record.fingerprint:
-            context.commit(lambda: dataset.annotate(self.record.as_json()))
-        return dataset
 
     def _forget_gone(self, context: Context, dataset: Dataset, events: Snapshot) -> None:
         calls = dataset.require()

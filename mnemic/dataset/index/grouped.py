@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from mnemic.arrays import Flags, Integers, RowIds
 from mnemic.conditions import all_of
-from mnemic.dataset.index.rows import SMALL
+from mnemic.dataset.index.rows import SMALL, row_ids_where
 from mnemic.dataset.snapshot import Snapshot
 from mnemic.quoting import one_of
 
@@ -50,14 +50,7 @@ def rows_with(snapshot: Snapshot, column: str, values: Collection[str], where: s
     if rows is not None:
         return rows
     sought = all_of(where, one_of(column, sorted(values)))
-    return np.sort(_numbers(snapshot, sought))
-
-
-def _numbers(snapshot: Snapshot, where: str | None) -> RowIds:
-    """Row ids of the rows that satisfy ``where``, in storage order."""
-    return np.concatenate(
-        [np.empty(0, np.uint64), *(batch["_rowid"].to_numpy() for batch in snapshot.scan([], where, row_ids=True))]
-    )
+    return np.sort(row_ids_where(snapshot, sought))
 
 
 @dataclass(frozen=True)
@@ -148,7 +141,7 @@ class HeldGroups:
         if not self._possible:
             return
         self._groups = groups
-        self._flags[where] = None if where is None else groups.satisfying(_numbers(snapshot, where))
+        self._flags[where] = None if where is None else groups.satisfying(row_ids_where(snapshot, where))
         most = min(CONDITIONS, (MOST_BYTES - groups.nbytes) // max(len(groups.rows), 1))
         while len(self._flags) > most:
             self._flags.popitem(last=False)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mnemic.arrays import Floats, RowIds
-from mnemic.dataset.index.rows import read_wide
+from mnemic.dataset.index.rows import read_wide, row_ids_where
 from mnemic.dataset.snapshot import Snapshot
 from mnemic.vectors import vectors
 
@@ -67,9 +67,7 @@ class HeldVectors:
         if rows is None:
             snapshot = self._snapshot()
             assert snapshot is not None, "whoever searches holds the snapshot"
-            batches = [batch["_rowid"].to_numpy() for batch in snapshot.scan([], where, row_ids=True)]
-            numbers = np.concatenate([np.empty(0, np.uint64), *batches])
-            rows = np.flatnonzero(np.isin(self._numbers, numbers, assume_unique=True))
+            rows = np.flatnonzero(np.isin(self._numbers, row_ids_where(snapshot, where), assume_unique=True))
         with self._lock:
             self._rows[where] = rows
             while len(self._rows) > _CONDITIONS:

@@ -19,6 +19,7 @@ import pyarrow as pa
 from mnemic.arrays import RowIds
 from mnemic.dataset.failures import reading
 from mnemic.dataset.snapshot import Snapshot
+from mnemic.quoting import one_of
 
 SMALL = 50_000
 """Rows up to which columns are loaded when they are first read."""
@@ -43,9 +44,7 @@ def read_rows(snapshot: Snapshot, row_ids: Sequence[int] | RowIds, columns: Sequ
     if cached.worth_loading(columns, len(numbers)):
         return cached.take(numbers, columns)
     order = np.argsort(numbers, kind="stable")
-    table = snapshot.take_rows(numbers[order], columns).select(list(columns))
-    if len(table) != len(numbers):
-        raise KeyError("a row id that this version of the dataset does not hold")
+    table = _take(snapshot, numbers[order], columns)
     back = np.empty(len(order), np.int64)
     back[order] = np.arange(len(order))
     return table.take(pa.array(back))
@@ -56,10 +55,20 @@ def read_wide(snapshot: Snapshot, row_ids: RowIds, columns: Sequence[str]) -> pa
     cached = _held(snapshot)
     if cached.holds_wide(columns):
         return cached.take(row_ids, columns)
+    return _take(snapshot, row_ids, columns)
+
+
+def _take(snapshot: Snapshot, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:
     table = snapshot.take_rows(row_ids, columns).select(list(columns))
     if len(table) != len(row_ids):
         raise KeyError("a row id that this version of the dataset does not hold")
     return table
+
+
+def row_ids_where(snapshot: Snapshot, where: str | None) -> RowIds:
+    """Row ids of the rows that satisfy ``where``, in storage order."""
+    numbers = [batch["_rowid"].to_numpy() for batch in snapshot.scan([], where, row_ids=True)]
+    return np.concatenate([np.empty(0, np.uint64), *numbers])
 
 
 def rows_of_ids(snapshot: Snapshot, column: str, values: Sequence[str]) -> tuple[RowIds, npt.NDArray[np.bool_]]:
@@ -67,9 +76,8 @@ def rows_of_ids(snapshot: Snapshot, column: str, values: Sequence[str]) -> tuple
     cached = _held(snapshot)
     if cached.worth_loading([column], len(values)):
         return cached.find(column, values)
-    quoted = ",".join("'" + value.replace("'", "''") + "'" for value in values)
     with reading(snapshot.uri):
-        scanner = snapshot.native.scanner(columns=[column], filter=f"{column} IN ({quoted})", with_row_id=True)
+        scanner = snapshot.native.scanner(columns=[column], filter=one_of(column, values), with_row_id=True)
         table = scanner.to_table()
     place = dict(zip(table[column].to_pylist(), table["_rowid"].to_pylist(), strict=True))
     there = np.array([value in place for value in values], bool)
