@@ -15,7 +15,7 @@ from mnemic.arrays import Floats32
 from mnemic.pages.page import Page, page_of
 from mnemic.pages.reading import PageReader, page_ids
 from operators.pages.scores import REPEAT, drawn, latest, received, repeated
-from operators.pages.shrink import Shrink, shrunk
+from operators.pages.shrink import Shrink, shrunk, with_ends
 from pipelines.evaluate.bootstrap import Interval, document_sums, interval
 
 NOTHING, TEXT, BOTH = "nothing", "text", "both texts"
@@ -82,7 +82,8 @@ class Ways:
         forms = {"page": page, **{f"int{bits}": self.stored(page, Shrink(bits, "", 1.0)) for bits in (8, 4)}}
         for name, own in scores.items():
             for part in (2, 4) if name in ("kvzip", "memory3") else (4,):
-                forms[f"{name} 1/{part}"] = self.stored(page, self.whole, 1 / part, own)
+                ranked = own if name == "kvzip" else with_ends(own, round(page.tokens / part))
+                forms[f"{name} 1/{part}"] = self.stored(page, self.whole, 1 / part, ranked)
         forms["int4, kvzip 1/2"] = self.stored(page, Shrink(4, "", 1.0), 0.5, scores["kvzip"])
         return forms
 

@@ -12,7 +12,7 @@ from mnemic.pages.blob import PageForm
 from mnemic.pages.page import Page, check_of
 
 FIRST, LAST = 4, 16
-"""Rows at the beginning and the end of a page that always stay, as far as they are at most half of it."""
+"""Rows at the beginning and the end of a page that `with_ends` lets stay, as far as they are at most half of it."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,23 @@ class Shrink:
         return form.size + (0 if rows == tokens else 2 * layers * heads * rows)
 
 
+def with_ends(scores: Floats32, rows: int) -> Floats32:
+    """``scores``, float32 [layers, heads, n], by which the first and the last tokens are among ``rows`` that stay.
+
+    A text that goes on behind a page needs them. Answers do not, so KVzip's scores are taken as they are.
+    """
+    ranked = np.array(scores, np.float32)
+    ranked[..., : min(FIRST, rows // 4)] = np.inf
+    ranked[..., scores.shape[2] - min(LAST, rows // 4) :] = np.inf
+    return ranked
+
+
 def chosen(scores: Floats32, rows: int) -> Integers:
     """Places of the ``rows`` that stay, ascending, int64 [layers, heads, rows]; of equal ``scores`` the earlier.
 
-    ``scores`` are float32 [layers, heads, n]. The first and the last tokens stay in any case.
+    ``scores`` are float32 [layers, heads, n].
     """
-    tokens = scores.shape[2]
-    first, last = min(FIRST, rows // 4), min(LAST, rows // 4)
-    ranked = np.array(scores, np.float64)
-    ranked[..., :first] = ranked[..., tokens - last :] = np.inf
-    order = np.argsort(-ranked, axis=2, kind="stable")[..., :rows]
+    order = np.argsort(-scores, axis=2, kind="stable")[..., :rows]
     return np.sort(order, axis=2).astype(np.int64)
 
 

@@ -21,7 +21,7 @@ from mnemic.pages.page import Page, page_of
 from mnemic.pages.reading import PageReader, sink_ids
 from operators.pages.scores import KVZIP, MEMORY3, RANDOM, REPEAT, drawn, latest, received, repeated
 from operators.pages.settings import PageSettings
-from operators.pages.shrink import shrunk
+from operators.pages.shrink import shrunk, with_ends
 
 SCORED = 64
 """Tokens of the text that follows an event that are said at most."""
@@ -67,6 +67,8 @@ class PageWriter:
             scores = None
             if rows < page.tokens:
                 scores = self._scores(event, piece, reading, pages)
+                if self.settings.select != KVZIP:
+                    scores = with_ends(scores, rows)
             columns.append(shrunk(page, rows, scores, self.shrink))
             pages.append(page)
         return pages, columns
