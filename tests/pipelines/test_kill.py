@@ -9,10 +9,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from nursery import Nursery
 from scripted_server import ScriptedServer
 from tiny_bank import tiny_recipe, write_corpus
-from whole_recipe import STEPS, whole_recipe
+from whole_recipe import STEPS
 
 import mnemic
 from mnemic.catalogue import CATALOGUE
@@ -27,12 +26,6 @@ TURNS = ("before-write", "after-commit", "after-write", "before-commit")
 
 SEED = 20261121
 KILLS = 20
-
-
-@pytest.fixture(scope="module")
-def nursery():
-    with Nursery() as processes:
-        yield processes
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +48,11 @@ def undisturbed(nursery, recipe, place):
 
 
 @pytest.fixture(scope="module")
-def everything(nursery, place):
+def everything(whole):
     """A recipe of all sections, and the digest of its bank."""
     with ScriptedServer() as server:
-        whole = {**whole_recipe(place / "whole", server.address), "bank": str(place / "everything")}
-        assert nursery.build(whole)[0] == 0
-        yield whole, mnemic.open_bank(whole["bank"]).digest()
+        written = {**whole.recipe["written"], "server": server.address}
+        yield {**whole.recipe, "written": written}, whole.open().digest()
 
 
 def killed_at(nursery, everything, bank, points, steps=STEPS):

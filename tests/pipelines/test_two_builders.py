@@ -36,9 +36,9 @@ FEW = (("read", "before-commit"), ("deduplicate", "after-write"), ("cluster", "b
 
 
 @pytest.fixture(scope="module")
-def nurseries():
-    with Nursery() as first, Nursery() as second:
-        yield first, second
+def nurseries(nursery):
+    with Nursery() as second:
+        yield nursery, second
 
 
 @pytest.fixture(scope="module")
