@@ -6,17 +6,17 @@ os.environ["MNEMIC_ENGINE"] = "inline"  # where Ray is installed, builds would s
 os.environ["MNEMIC_PACE"] = "off"  # tiny builds teach this machine nothing
 os.environ["OMP_NUM_THREADS"] = "1"  # of layers this small a second thread makes more work than it does
 
-import fcntl
 import gc
-import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 from nursery import Nursery
 from scripted_server import ScriptedServer
+from shared_folder import built_once
 from tiny_bank import EVERY_SECTION, TinyBank
 from whole_recipe import whole_recipe
 
@@ -35,6 +35,16 @@ def pytest_collection() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without the slow tests a property is tried on a third of its examples, and on 20 at least."""
+    if "not slow" not in config.option.markexpr:
+        return
+    for test in {item.obj for item in items if getattr(getattr(item, "obj", None), "is_hypothesis_test", False)}:
+        own = test._hypothesis_internal_use_settings
+        fewer = min(own.max_examples, max(20, own.max_examples // 3))
+        test._hypothesis_internal_use_settings = settings(own, max_examples=fewer)
 
 
 @pytest.fixture
@@ -64,36 +74,23 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyBank]:
 @pytest.fixture(scope="session")
 def tiny_full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyBank]:
     """As `tiny`, with every section, so that every step ran and every kind of memory is there."""
-    yield from _unchanged(
-        _built_once(tmp_path_factory, "tiny-full", lambda root: TinyBank.build(root, **EVERY_SECTION))
-    )
+    recipe = built_once(tmp_path_factory, "tiny-full", lambda root: TinyBank.build(root, **EVERY_SECTION).recipe)
+    yield from _unchanged(TinyBank(recipe))
 
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyBank]:
     """The bank of `whole_recipe`, of every step that there is. Nobody answers at its server's address any more."""
-    yield from _unchanged(_built_once(tmp_path_factory, "whole", _whole))
+    yield from _unchanged(TinyBank(built_once(tmp_path_factory, "whole", _whole)))
 
 
-def _whole(root: Path) -> TinyBank:
+def _whole(root: Path) -> dict[str, Any]:
     import mnemic
 
     with ScriptedServer() as server:
         recipe = whole_recipe(root, server.address, documents=24)
-        return TinyBank(recipe, mnemic.build(recipe, device="cpu", engine="inline"))
-
-
-def _built_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], TinyBank]) -> TinyBank:
-    """The bank in a folder that the processes of a run share: the first builds it, and the others wait."""
-    base = factory.getbasetemp()
-    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
-    place.mkdir(exist_ok=True)
-    recipe = place / "built.json"
-    with open(place / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not recipe.exists():
-            recipe.write_text(json.dumps(build(place).recipe))
-    return TinyBank(json.loads(recipe.read_text()))
+        mnemic.build(recipe, device="cpu", engine="inline")
+    return recipe
 
 
 def _unchanged(bank: TinyBank) -> Iterator[TinyBank]:
