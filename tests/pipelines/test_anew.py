@@ -2,23 +2,20 @@
 
 import pytest
 from scripted_server import ScriptedServer
-from whole_recipe import STEPS, whole_recipe
+from whole_recipe import STEPS
 
 import mnemic
 from mnemic.errors import RecipeError
 from mnemic.release import releases
-from pipelines.faults import POINTS
 from pipelines.options import BuildOptions
 from pipelines.run import Building
 
 
 @pytest.fixture(scope="module")
-def recipe(tmp_path_factory):
-    root = tmp_path_factory.mktemp("anew")
+def recipe(whole, tmp_path_factory):
     with ScriptedServer() as server:
-        fields = whole_recipe(root, server.address, documents=24)
-        mnemic.build(fields, device="cpu", engine="inline")
-        yield fields
+        written = {**whole.recipe["written"], "server": server.address}
+        yield {**whole.copy(tmp_path_factory.mktemp("anew")), "written": written}
 
 
 @pytest.fixture(scope="module")
@@ -26,25 +23,20 @@ def digest(recipe):
     return mnemic.open_bank(recipe["bank"]).digest()
 
 
-def passings(monkeypatch, tmp_path, step, recipe, **options):
-    """How often a build passes each fault point of ``step``, and its result."""
-    log = tmp_path / f"{step}.log"
+SOME = [tuple(STEPS[::6]), *(pytest.param((step,), marks=pytest.mark.slow) for step in STEPS)]
+"""Every sixth step in one build by default, and each alone as slow tests, since each builds the bank twice."""
+
+
+@pytest.mark.parametrize("steps", SOME, ids=" ".join)
+def test_a_step_that_is_asked_for_writes_its_output_again(steps, recipe, digest, monkeypatch, tmp_path):
+    log = tmp_path / "passings.log"
     log.write_text("")
     monkeypatch.setenv("MNEMIC_FAULT_LOG", str(log))
-    result = mnemic.build(recipe, device="cpu", engine="inline", **options)
-    lines = log.read_text().splitlines()
-    return {point: lines.count(f"{step}:{point}") for point in POINTS}, result
-
-
-SOME = [pytest.param(step, marks=[pytest.mark.slow] if number % 6 else []) for number, step in enumerate(STEPS)]
-"""Every sixth step by default and the others as slow tests, since each builds the bank twice."""
-
-
-@pytest.mark.parametrize("step", SOME)
-def test_a_step_that_is_asked_for_writes_its_output_again(step, recipe, digest, monkeypatch, tmp_path):
-    points, result = passings(monkeypatch, tmp_path, step, recipe, anew=[step])
-    assert points["before-write"] > 0 and points["before-commit"] > 0
-    assert step in [one.step for one in result.steps]
+    result = mnemic.build(recipe, device="cpu", engine="inline", anew=steps)
+    passings = log.read_text().splitlines()
+    for step in steps:
+        assert f"{step}:before-write" in passings and f"{step}:before-commit" in passings
+    assert {*steps} <= {one.step for one in result.steps}
     assert mnemic.open_bank(recipe["bank"]).digest() == digest
     assert not mnemic.build(recipe, device="cpu", engine="inline").steps
 

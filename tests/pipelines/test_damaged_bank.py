@@ -37,11 +37,11 @@ def run(recipe, folder, seconds, *words):
 
 
 def test_damaged_banks_are_told(tiny, tmp_path):
-    run(tiny.recipe, tmp_path, 12)
+    run(tiny.recipe, tmp_path, 5)
 
 
 def test_damaged_banks_are_told_by_builds_too(tiny, tmp_path):
-    run(tiny.recipe, tmp_path, 8, "--build")
+    run(tiny.recipe, tmp_path, 4, "--build")
 
 
 @pytest.mark.slow

@@ -9,10 +9,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from nursery import Nursery
 from scripted_server import ScriptedServer
-from tiny_bank import tiny_recipe, write_corpus
-from whole_recipe import STEPS, whole_recipe
+from whole_recipe import STEPS
 
 import mnemic
 from mnemic.catalogue import CATALOGUE
@@ -30,37 +28,27 @@ KILLS = 20
 
 
 @pytest.fixture(scope="module")
-def nursery():
-    with Nursery() as processes:
-        yield processes
-
-
-@pytest.fixture(scope="module")
 def place(tmp_path_factory):
     return tmp_path_factory.mktemp("kill")
 
 
 @pytest.fixture(scope="module")
-def recipe(place):
-    return tiny_recipe(place, write_corpus(place / "corpus"))
+def recipe(tiny):
+    """Of a bank that stays as it is: every test has another."""
+    return tiny.recipe
 
 
 @pytest.fixture(scope="module")
-def undisturbed(nursery, recipe, place):
-    """(digests, seconds) of a build that nothing disturbs; the first build of all may compile."""
-    assert nursery.build(recipe)[0] == 0
-    code, seconds = nursery.build({**recipe, "bank": str(place / "again")})
-    assert code == 0
-    return mnemic.open_bank(recipe["bank"]).digest(), seconds
+def undisturbed(tiny):
+    return tiny.open().digest()
 
 
 @pytest.fixture(scope="module")
-def everything(nursery, place):
+def everything(whole):
     """A recipe of all sections, and the digest of its bank."""
     with ScriptedServer() as server:
-        whole = {**whole_recipe(place / "whole", server.address), "bank": str(place / "everything")}
-        assert nursery.build(whole)[0] == 0
-        yield whole, mnemic.open_bank(whole["bank"]).digest()
+        written = {**whole.recipe["written"], "server": server.address}
+        yield {**whole.recipe, "written": written}, whole.open().digest()
 
 
 def killed_at(nursery, everything, bank, points, steps=STEPS):
@@ -164,7 +152,7 @@ def test_killed_between_the_memory_and_its_cleaning_leaves_no_checkpoints(nurser
     assert snapshot.count("final = false") > 0, "killed too late to show anything"
     assert nursery.build(disturbed)[0] == 0
     assert store["memories"].require().count() == 1
-    assert mnemic.open_bank(disturbed["bank"]).digest() == undisturbed[0]
+    assert mnemic.open_bank(disturbed["bank"]).digest() == undisturbed
 
 
 def test_killed_between_a_curve_and_its_checkpoint_has_each_point_once(nursery, recipe, undisturbed, place):
@@ -173,7 +161,7 @@ def test_killed_between_a_curve_and_its_checkpoint_has_each_point_once(nursery, 
     store = Store(disturbed["bank"])
     assert store["metrics"].require().count() > 0 == store["memories"].require().count()
     assert nursery.build(disturbed)[0] == 0
-    assert mnemic.open_bank(disturbed["bank"]).digest() == undisturbed[0]
+    assert mnemic.open_bank(disturbed["bank"]).digest() == undisturbed
 
 
 @pytest.mark.slow
@@ -192,7 +180,8 @@ def test_killed_while_a_second_memory_is_trained(nursery, recipe, place):
 @pytest.mark.slow
 def test_killed_at_random_moments(nursery, recipe, undisturbed, place):
     """Twenty kills spread over the whole build; the seed is fixed and stands above."""
-    digests, seconds = undisturbed
+    code, seconds = nursery.build({**recipe, "bank": str(place / "again")})
+    assert code == 0
     draw = random.Random(SEED)
     kills = banks = 0
     while kills < KILLS:
@@ -207,7 +196,7 @@ def test_killed_at_random_moments(nursery, recipe, undisturbed, place):
             assert code in (0, -9)
             if code == 0:
                 break
-        assert mnemic.open_bank(disturbed["bank"]).digest() == digests
+        assert mnemic.open_bank(disturbed["bank"]).digest() == undisturbed
     assert kills == KILLS
 
 

@@ -4,7 +4,6 @@ import json
 from itertools import zip_longest
 
 import pytest
-from nursery import Nursery
 from scripted_server import ScriptedServer
 from written_bank import written_recipe
 
@@ -141,9 +140,9 @@ def test_any_batches_and_faults_give_the_same_rows(calm, tmp_path, monkeypatch, 
 
 
 @pytest.mark.slow
-def test_killed_at_every_fault_point_only_what_is_under_way_is_paid_again(calm, tmp_path):
+def test_killed_at_every_fault_point_only_what_is_under_way_is_paid_again(nursery, calm, tmp_path):
     recipe, _ = calm
-    with Nursery() as nursery, ScriptedServer() as server:
+    with ScriptedServer() as server:
         disturbed = copied(recipe, server, tmp_path, concurrent=1)
         assert nursery.build(disturbed, until="node_excerpts")[0] == 0
         before, kills = sum(server.paid.values()), 0

@@ -14,7 +14,6 @@ from pathlib import Path
 import cloudpickle
 import numpy as np
 import pytest
-from nursery import Nursery
 from ray_cluster import RayCluster
 from tiny_bank import tiny_recipe, write_corpus
 
@@ -30,12 +29,6 @@ from pipelines.run import build
 from pipelines.steps import fit as corpus_step
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
-
-
-@pytest.fixture(scope="module")
-def nursery():
-    with Nursery() as processes:
-        yield processes
 
 
 @pytest.fixture(scope="module")

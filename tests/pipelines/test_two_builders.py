@@ -16,7 +16,6 @@ import lance
 import pyarrow as pa
 import pytest
 from nursery import Nursery
-from tiny_bank import tiny_recipe, write_corpus
 from whole_recipe import OTHER_STEPS as STEPS
 from whole_recipe import whole_recipe
 
@@ -36,9 +35,9 @@ FEW = (("read", "before-commit"), ("deduplicate", "after-write"), ("cluster", "b
 
 
 @pytest.fixture(scope="module")
-def nurseries():
-    with Nursery() as first, Nursery() as second:
-        yield first, second
+def nurseries(nursery):
+    with Nursery() as second:
+        yield nursery, second
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +46,13 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def recipe(place):
-    return tiny_recipe(place, write_corpus(place / "corpus"))
+def recipe(tiny):
+    return tiny.recipe
 
 
 @pytest.fixture(scope="module")
-def undisturbed(nurseries, recipe):
-    assert nurseries[0].build(recipe)[0] == 0
-    return mnemic.open_bank(recipe["bank"]).digest()
+def undisturbed(tiny):
+    return tiny.open().digest()
 
 
 class Background:
@@ -138,7 +136,7 @@ def test_a_builder_that_sleeps_at_every_fault_point_of_every_step(nurseries, pla
 
 
 @pytest.mark.parametrize("skew", [600, pytest.param(-600, marks=pytest.mark.slow)])
-def test_a_builder_whose_clock_is_another_is_refused_while_the_first_lives(nurseries, recipe, place, undisturbed, skew):
+def test_a_builder_whose_clock_is_another_is_refused_while_the_first_lives(nursery, recipe, place, undisturbed, skew):
     """The first has written and waits, as it does for a wave, with files that no version names yet."""
     disturbed = {**recipe, "bank": str(place / f"skew{skew}")}
     waits, goes_on, codes = threading.Event(), threading.Event(), []
@@ -153,7 +151,7 @@ def test_a_builder_whose_clock_is_another_is_refused_while_the_first_lives(nurse
     try:
         first.start()
         assert waits.wait(120)
-        codes.append(nurseries[1].build(disturbed, host={"name": "second", "skew": skew, "heartbeat": 0.3})[0])
+        codes.append(nursery.build(disturbed, host={"name": "second", "skew": skew, "heartbeat": 0.3})[0])
     finally:
         goes_on.set()
         first.join()
@@ -163,7 +161,7 @@ def test_a_builder_whose_clock_is_another_is_refused_while_the_first_lives(nurse
     assert mnemic.open_bank(disturbed["bank"]).digest() == undisturbed
 
 
-def test_a_commit_that_a_slow_store_holds_up_for_longer_than_the_lease(nurseries, recipe, place, undisturbed, tmp_path):
+def test_a_commit_that_a_slow_store_holds_up_for_longer_than_the_lease(nursery, recipe, place, undisturbed, tmp_path):
     """It has been asked for in time, and comes to the store when another has built on: it is refused, and told."""
     disturbed = {**recipe, "bank": str(place / "slow")}
     real, slow, codes = lance.LanceDataset.commit, [], []
@@ -172,7 +170,7 @@ def test_a_commit_that_a_slow_store_holds_up_for_longer_than_the_lease(nurseries
         properties = getattr(transaction, "transaction_properties", None) or {}
         if properties.get("mnemic.step") == "units" and not slow:
             slow.append(properties)
-            codes.append(nurseries[1].build(disturbed, host={**SECOND, "expires": 1.0})[0])
+            codes.append(nursery.build(disturbed, host={**SECOND, "expires": 1.0})[0])
         return real(uri, transaction, *args, **kwargs)
 
     beat, expires, host = lease.HEARTBEAT, lease.EXPIRES, lease.host_identity
@@ -213,7 +211,7 @@ def test_a_dataset_that_a_builder_without_the_lease_makes_in_between_is_undone(r
     assert mnemic.open_bank(disturbed["bank"]).digest() == undisturbed
 
 
-def test_files_of_a_holder_who_may_live_stay_for_seven_days(nurseries, recipe, place, undisturbed):
+def test_files_of_a_holder_who_may_live_stay_for_seven_days(nursery, recipe, place, undisturbed):
     """By the clock of the disk; those of one that was killed on this host go at once."""
     bank = shutil.copytree(recipe["bank"], place / "old")
     young, old = (Path(bank, "documents.lance", "data", name) for name in ("young.lance", "old.lance"))
@@ -228,9 +226,9 @@ def test_files_of_a_holder_who_may_live_stay_for_seven_days(nurseries, recipe, p
         leases.require().native.update(values)
 
     left_by_a_builder_on("elsewhere/boot/pids")
-    assert nurseries[1].build({**recipe, "bank": str(bank)}, host={"expires": 0.5})[0] == 0
+    assert nursery.build({**recipe, "bank": str(bank)}, host={"expires": 0.5})[0] == 0
     assert young.exists() and not old.exists()
     left_by_a_builder_on(host_identity())
-    assert nurseries[1].build({**recipe, "bank": str(bank)})[0] == 0
+    assert nursery.build({**recipe, "bank": str(bank)})[0] == 0
     assert not young.exists() and not old.exists()
     assert mnemic.open_bank(str(bank)).digest() == undisturbed

@@ -6,7 +6,6 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from nursery import Nursery
 from scripted_server import ScriptedServer, fact, first_words
 from written_bank import STORY, homes, written_recipe
 
@@ -112,9 +111,9 @@ def test_any_number_of_requests_at_once_gives_the_same_bank(calm, tmp_path, conc
 
 
 @pytest.mark.parametrize("passings", [(1,), pytest.param((1, 2), marks=pytest.mark.slow)])
-def test_killed_at_every_fault_point_only_what_is_under_way_is_paid_again(calm, tmp_path, passings):
+def test_killed_at_every_fault_point_only_what_is_under_way_is_paid_again(nursery, calm, tmp_path, passings):
     recipe, _ = calm
-    with Nursery() as nursery, ScriptedServer() as server:
+    with ScriptedServer() as server:
         disturbed = copied(recipe, server, tmp_path, concurrent=1)
         assert nursery.build(disturbed, until="packs")[0] == 0
         kills = 0

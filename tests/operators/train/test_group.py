@@ -79,7 +79,8 @@ def member_of_a_gang(
 @pytest.fixture
 def process_group() -> Iterator[Any]:
     """Train with two processes; returns what each answered. ``dies_at`` is the step after which the second dies."""
-    context = get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # which imports torch, once for all of them
     processes: list[Any] = []
 
     def trained(operator: Training, dies_at: int | None = None, state: bytes | None = None) -> dict[int, Any]:

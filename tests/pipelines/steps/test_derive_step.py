@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 import pytest
-from tiny_bank import EVERYTHING, PAGES, curated, tiny_recipe, write_corpus
+from tiny_bank import tiny_recipe
 
 import mnemic
 from mnemic.catalogue import CATALOGUE, DECLARATION, DatasetSpec, Parent, spec_of
@@ -18,7 +18,6 @@ from mnemic.dataset import Store
 from mnemic.dataset.write import write_rows
 from mnemic.errors import StepError, TooManyRejects
 from mnemic.kept import KEPT
-from mnemic.notes.datasets import CALLS_SPEC, NODE_CALLS_SPEC, PACKS_SPEC
 from operators.contracts import NO_REJECTS, REJECTED, Resources
 from pipelines import faults
 from pipelines import plan as planning
@@ -366,29 +365,18 @@ def test_a_step_does_not_reach_what_nobody_declares(recipe, step, monkeypatch):
         build(recipe, device="cpu")
 
 
-def test_every_dataset_of_a_whole_build_is_in_the_catalogue(tmp_path):
+def test_every_dataset_of_a_whole_build_is_in_the_catalogue(whole):
     """Whatever a step of ours writes is declared, and says who its parents are by columns that it has.
 
     A step may declare a dataset of its own in its section; the catalogue has those that others read.
     """
-    rules = curated(tmp_path, "cut")
-    trained = {"semantic": {}, "decoder": {"epochs": 1}, "control": True}
-    inside = {name: EVERYTHING[name] for name in ("blocks", "slots", "cartridges", "memory_tokens")}
-    inside["pages"] = PAGES
-    corpus = write_corpus(tmp_path / "corpus")
-    recipe = tiny_recipe(tmp_path, corpus, suffixes={}, names={}, **inside, **rules, **trained)
-    catalogue = known_datasets(steps_of(running.load_recipe(recipe), "cpu"))
+    catalogue = known_datasets(steps_of(running.load_recipe(whole.recipe), "cpu"))
     assert catalogue.items() >= CATALOGUE.items()
-    recipe = {name: value for name, value in recipe.items() if name not in trained}
-    build(recipe, device="cpu")
-    written = {place.stem for place in Path(recipe["bank"]).glob("*.lance")}
+    written = {place.stem for place in Path(whole.recipe["bank"]).glob("*.lance")}
     assert written <= catalogue.keys()
-    assert written >= {name for name, spec in CATALOGUE.items() if spec.pinned and spec.digested} - {"rejects"}
-    store = Store(recipe["bank"])
+    assert written >= {name for name, spec in CATALOGUE.items() if spec.pinned and spec.digested}
+    store = Store(whole.recipe["bank"])
     for name in written:
         names, spec = store[name].require().schema.names, catalogue[name]
         assert {*spec.key, *spec.bookkeeping, *(one.column for one in spec.parents if one.column)} <= set(names), name
-        answered = {one.name for one in (PACKS_SPEC, CALLS_SPEC, NODE_CALLS_SPEC)}
-        assert {one.dataset for one in spec.parents} <= catalogue.keys() | answered, (
-            "a reject may quote what a language model answered, in recipes that ask one"
-        )
+        assert {one.dataset for one in spec.parents} <= catalogue.keys(), name

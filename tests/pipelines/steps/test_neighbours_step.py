@@ -5,7 +5,6 @@ import shutil
 import numpy as np
 import pytest
 from datastore_rows import oracle, parts
-from nursery import Nursery
 from tiny_bank import tiny_recipe, write_corpus
 
 from mnemic.catalogue import CATALOGUE
@@ -17,12 +16,6 @@ from pipelines.steps.neighbours import NearCopies
 
 ROW = 6 * 32 + 64
 """Bytes of a row of the store in memory."""
-
-
-@pytest.fixture(scope="module")
-def nursery():
-    with Nursery() as processes:
-        yield processes
 
 
 @pytest.fixture(scope="module")

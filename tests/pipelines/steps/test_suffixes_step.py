@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nursery import Nursery
 from tiny_bank import tiny_recipe
 
 import mnemic
@@ -197,12 +196,6 @@ def test_a_copied_bank_has_the_same_index_elsewhere(models, tmp_path):
 KILLS = (("before-write", 1), ("before-commit", 2))
 MORE_KILLS = [("after-write", 2)]
 MORE_KILLS += [(point, passing) for point in ("before-commit", "after-commit") for passing in range(1, 8)]
-
-
-@pytest.fixture(scope="module")
-def nursery():
-    with Nursery() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

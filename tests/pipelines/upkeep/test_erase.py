@@ -4,9 +4,6 @@ The search here is its own: all strings of all rows of all files, cut into windo
 """
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -112,19 +109,22 @@ def test_what_was_removed_can_be_erased_later(bank):
     assert not mine & pieces_in(bank.bank)
 
 
-@pytest.mark.parametrize(("point", "passing"), kill_points((7,), (1, 3, 12, 20, 30, 40)))
-def test_a_kill_is_finished_by_whoever_writes_next(bank, months, point, passing, tmp_path):
-    mine = erased_texts(bank.bank)
-    whole = months.copy(tmp_path / "whole")
+@pytest.fixture(scope="module")
+def erased(months, tmp_path_factory):
+    """The digest of the bank after an erasure that nothing disturbed."""
+    whole = months.copy(tmp_path_factory.mktemp("erased"))
     mnemic.remove(whole.bank, WHERE, erase=True)
-    command = [sys.executable, "-m", "mnemic", "remove", bank.bank, "--where", WHERE, "--erase"]
-    fault = {"MNEMIC_FAULT": f"remove:{point}:{passing}"}
-    killed = subprocess.run(command, env={**os.environ, **fault}, capture_output=True, check=False)
-    assert killed.returncode == -9, killed.stderr
+    return mnemic.open_bank(whole.bank).digest()
+
+
+@pytest.mark.parametrize(("point", "passing"), kill_points((7,), (1, 3, 12, 20, 30, 40)))
+def test_a_kill_is_finished_by_whoever_writes_next(nursery, bank, erased, point, passing):
+    mine = erased_texts(bank.bank)
+    assert nursery.command("remove", bank.bank, "--where", WHERE, "--erase", fault=f"remove:{point}:{passing}") == -9
     mnemic.compact(bank.bank)
     mnemic.remove(bank.bank, WHERE, erase=True)  # where the kill came before anything was begun
     assert not mine & pieces_in(bank.bank)
-    assert mnemic.open_bank(bank.bank).digest() == mnemic.open_bank(whole.bank).digest()
+    assert mnemic.open_bank(bank.bank).digest() == erased
     assert verify(Store(bank.bank), deep=True).whole
 
 

@@ -1,9 +1,6 @@
 """Old releases end and their files go, the others stay as they are, whatever interrupts it."""
 
 import json
-import os
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -98,11 +95,11 @@ def test_the_last_of_each_month_stays():
 
 
 @pytest.mark.parametrize(("point", "passing"), kill_points((1, 12), (2, 6, 20, 24)))
-def test_a_kill_costs_another_run(bank, point, passing):
-    command = [sys.executable, "-m", "mnemic", "prune", bank.bank, "--keep", "2", "--keep-monthly", "0"]
-    fault = {"MNEMIC_FAULT": f"prune:{point}:{passing}"}
-    killed = subprocess.run(command, env={**os.environ, **fault}, capture_output=True, check=False)
-    assert killed.returncode == -9, killed.stderr
+def test_a_kill_costs_another_run(nursery, bank, point, passing):
+    assert (
+        nursery.command("prune", bank.bank, "--keep", "2", "--keep-monthly", "0", fault=f"prune:{point}:{passing}")
+        == -9
+    )
     for name in bank.names[2:]:
         assert mnemic.open_bank(bank.bank, name).digest() == bank.digests[name], "what stays is never touched"
     mnemic.prune(bank.bank, keep=2, keep_monthly=0)

@@ -3,8 +3,6 @@
 import io
 import json
 import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pyarrow as pa
@@ -139,24 +137,29 @@ def test_a_document_of_many_in_a_file_goes_alone_and_comes_back_alone(bank):
     assert {name for name in digest if after[name] != digest[name]} <= {"bank", "clusters"}, "which counts what came"
 
 
-@pytest.mark.parametrize(("point", "passing"), kill_points((4,), (1, 2, 3, 6, 9, 12, 16)))
-def test_a_kill_is_finished_by_whoever_writes_next(bank, months, point, passing, tmp_path):
-    whole = months.copy(tmp_path / "whole")
+@pytest.fixture(scope="module")
+def removed(months, tmp_path_factory):
+    """Digests of the bank after a removal that nothing disturbed, and after the build that follows."""
+    whole = months.copy(tmp_path_factory.mktemp("removed"))
     mnemic.remove(whole.bank, WHERE)
-    command = [sys.executable, "-m", "mnemic", "remove", bank.bank, "--where", WHERE]
-    fault = {"MNEMIC_FAULT": f"remove:{point}:{passing}"}
-    killed = subprocess.run(command, env={**os.environ, **fault}, capture_output=True, check=False)
-    assert killed.returncode == -9, killed.stderr
-    both = (bank.digests[bank.names[-1]], mnemic.open_bank(whole.bank).digest())
-    assert mnemic.open_bank(bank.bank).digest() in both, "readers see all of it or none"
+    digest = mnemic.open_bank(whole.bank).digest()
+    mnemic.build(whole.recipe, device="cpu")
+    return digest, mnemic.open_bank(whole.bank).digest()
+
+
+@pytest.mark.parametrize(("point", "passing"), kill_points((4,), (1, 2, 3, 6, 9, 12, 16)))
+def test_a_kill_is_finished_by_whoever_writes_next(nursery, bank, removed, point, passing):
+    assert nursery.command("remove", bank.bank, "--where", WHERE, fault=f"remove:{point}:{passing}") == -9
+    assert mnemic.open_bank(bank.bank).digest() in (bank.digests[bank.names[-1]], removed[0]), (
+        "readers see all of it or none"
+    )
     mnemic.compact(bank.bank)
     assert unfinished(Store(bank.bank)) is None
     mnemic.remove(bank.bank, WHERE)
-    assert mnemic.open_bank(bank.bank).digest() == mnemic.open_bank(whole.bank).digest()
+    assert mnemic.open_bank(bank.bank).digest() == removed[0]
     assert verify(Store(bank.bank), deep=True).whole
-    for one in (bank, whole):
-        mnemic.build(one.recipe, device="cpu")
-    assert mnemic.open_bank(bank.bank).digest() == mnemic.open_bank(whole.bank).digest()
+    mnemic.build(bank.recipe, device="cpu")
+    assert mnemic.open_bank(bank.bank).digest() == removed[1]
 
 
 def test_ids_copies_and_conditions_say_which(bank, tmp_path, capsys):

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 from many_releases import kill_points
@@ -67,12 +65,9 @@ def test_what_a_build_had_begun_since_goes_too(bank):
 
 @pytest.mark.parametrize(("point", "passing"), kill_points((1, 5), (2, 9, 13)))
 @pytest.mark.parametrize("by", ["rollback", "build"])
-def test_a_kill_is_finished_by_whoever_writes_next(bank, point, passing, by):
+def test_a_kill_is_finished_by_whoever_writes_next(nursery, bank, point, passing, by):
     first = bank.names[0]
-    command = [sys.executable, "-m", "mnemic", "rollback", bank.bank, first]
-    fault = {"MNEMIC_FAULT": f"rollback:{point}:{passing}"}
-    killed = subprocess.run(command, env={**os.environ, **fault}, capture_output=True, check=False)
-    assert killed.returncode == -9, killed.stderr
+    assert nursery.command("rollback", bank.bank, first, fault=f"rollback:{point}:{passing}") == -9
     begun = unfinished(Store(bank.bank))
     assert (begun is None) == ((point, passing) == ("before-commit", 1))
     if by == "build":
