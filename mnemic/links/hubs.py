@@ -16,7 +16,7 @@ from mnemic.links.hops import CHARACTERS, leads
 from mnemic.links.titles import Titles
 from mnemic.links.units import UnitRows
 
-SHARE = 0.2
+SHARE = 0.5
 """Of the other documents, from which on a document to which they lead is a hub."""
 
 FEWEST = 8
