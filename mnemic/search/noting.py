@@ -3,8 +3,8 @@
 A note is written as somebody would ask for it, with names in place of "I" and "she", so a question is often nearer to
 the note than to the turn. Notes are ranked by meaning and by words, and the rows that a note names get a share of its
 reciprocal rank. Of LoCoMo's development questions with GPT's facts as notes .25 was the best of .25, .35 and .5 on the
-even ones (evidence in 250, 500 and 1,000 words, summed), and .5 where a walk over words ranks turns beside them; at 1 and
-above notes drown the turns (LOG.md).
+even ones (evidence in 250, 500 and 1,000 words, summed), and .5 where a walk over words ranks turns beside them; at 1
+and above notes drown the turns (LOG.md).
 """
 
 from __future__ import annotations

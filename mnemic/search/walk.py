@@ -27,7 +27,7 @@ from mnemic.dataset import Snapshot
 from mnemic.dataset.index import row_ids_where
 from mnemic.links.adjacency import entries_of
 from mnemic.search.fusion import RANK_CONSTANT, ranks
-from mnemic.search.row_words import Numbers, RowWords
+from mnemic.search.row_words import RowWords
 
 WALKED = 2.0
 """Weight of a row's reciprocal rank in the walk; a signal of the rows themselves has 1."""
@@ -79,7 +79,7 @@ class WordGraph:
     size: int
     nodes: Integers
     first: Integers
-    ends: Numbers
+    ends: Integers
     shares: Floats
 
     @classmethod
@@ -117,7 +117,7 @@ class WordGraph:
             size,
             begins[first],
             first,
-            ends.astype(np.int32),
+            ends,
             lengths / degree[ends],
         )
 
@@ -142,7 +142,9 @@ class WordGraph:
         here = begin
         for _ in range(STEPS if len(self.nodes) else 0):
             there = (1 - DAMPING) * begin
-            there[self.nodes] += DAMPING * np.add.reduceat(self.shares * here[self.ends], self.first)
+            flow = here[self.ends]
+            flow *= self.shares
+            there[self.nodes] += DAMPING * np.add.reduceat(flow, self.first)
             moved = float(np.abs(there - here).sum())
             here = there
             if moved < LEFT:
