@@ -11,6 +11,7 @@ from mnemic.command import main
 from mnemic.dataset.index import search_text
 from mnemic.errors import QueryError
 from mnemic.notes.ledger import ledger
+from mnemic.search import hybrid
 from mnemic.search.answer import Budget, without_worst
 from mnemic.search.fusion import RANK_CONSTANT, ranks
 from mnemic.search.noting import NOTED_BESIDE_WALK, raise_sources, rank_notes
@@ -88,7 +89,10 @@ def test_notes_lead_to_rows_that_no_signal_found_and_only_to_allowed_ones(bank):
     assert len(refused) == 0
 
 
-def test_a_search_without_notes_is_what_it_was(tiny):
+def test_a_search_without_notes_is_what_it_was(tiny, bank, monkeypatch):
+    monkeypatch.setattr(hybrid, "walked", lambda *_: pytest.fail("no notes, no walk"))
+    for settings in ({"notes": False}, {"notes": 0.5, "words": 30}, {"level": "session"}, {"level": "event"}):
+        assert bank.search("Who is Rex?", where={"tenant": "one"}, **settings)
     bank = tiny.open()
     for query in ("table index version", "lease of a bank"):
         assert bank.search(query) == bank.search(query, notes=False)
