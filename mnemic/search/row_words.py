@@ -135,5 +135,6 @@ def _pieces(texts: pa.Array) -> pa.Array:
 
 
 def _bytes(column: pa.ChunkedArray) -> npt.NDArray[np.bytes_]:
-    encoded = column.combine_chunks().cast(pa.binary())
-    return encoded.to_numpy(zero_copy_only=False).astype("S")
+    encoded = column.combine_chunks().cast(pa.binary()).to_numpy(zero_copy_only=False)
+    fixed: npt.NDArray[np.bytes_] = encoded.astype("S")
+    return fixed
