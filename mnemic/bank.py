@@ -193,9 +193,10 @@ class Bank(Histories, Remembering):
         With ``dated`` the budget is that of `Results.dated`: texts with the days of their relative times, and the day
         of each session once. By default these words come on top.
 
-        ``notes`` of a language model (the section `written`): True ranks rows by the notes that were made of them, a
-        share between 0 and 1 gives notes that much of the budget, as `Results.notes`, and False leaves them out. By
-        default a search for the smallest rows ranks by them, in banks that have some.
+        ``notes`` of a language model (the section `written`): True ranks rows by the notes that were made of them, and
+        the smallest ones by a walk over the words that they share (`mnemic.search.walk`); a share between 0 and 1 gives
+        notes that much of the budget, as `Results.notes`, and False leaves them out. By default a search for the
+        smallest rows ranks by them, in banks that have some.
         """
         budget = Budget(None if tokens else words, tokens, k, contiguity, fit, tokenizer, dated)
         more: dict[str, Any] = {"route": route, "vector": vector, "links": links, "notes": notes, "short": short}

@@ -6,7 +6,7 @@ rows of a search again only if they meet it too. Links lead from a document to o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from mnemic.arrays import Floats
 from mnemic.links import hops
 from mnemic.links.graph import MOST_EDGES, Graph
 from mnemic.links.hops import SOURCES, Link, ReadRow
+from mnemic.links.hubs import Hubs
 from mnemic.links.titles import MOST, TITLE, Titles
 from mnemic.links.units import UnitRows
 from mnemic.view import View
@@ -37,10 +38,11 @@ class BestRow:
 
 @dataclass(frozen=True)
 class Links:
-    """``graph`` is None for a release with neither `edges` nor `relations`."""
+    """``graph`` is None for a release with neither `edges` nor `relations`; nothing leads to the places ``hubs``."""
 
     titles: Titles
     units: UnitRows
+    hubs: Container[int]
     graph: Graph | None = None
 
     @classmethod
@@ -56,13 +58,14 @@ class Links:
         ]
         rows = sum(one.rows_of_manifest for one in joins if one is not None)
         graph = Graph.of(joins[0], titles, joins[1]) if joins != [None, None] and rows <= MOST_EDGES else None
-        return cls(titles, UnitRows.of(view.dataset("units"), titles), graph)
+        units = UnitRows.of(view.dataset("units"), titles)
+        return cls(titles, units, Hubs(titles, units), graph)
 
     def named(self, question: str, documents: Sequence[str]) -> dict[str, Link]:
         """Id -> link of the documents that the ``question`` names, of the tenants of some ``documents``."""
         places = self.titles.places(documents)
         tenants = np.unique(self.titles.tenants[places[places >= 0]]).tolist()
-        return self._by_id(hops.named(self.titles, question, tenants))
+        return self._by_id(hops.named(self.titles, question, tenants, self.hubs))
 
     def linked(self, question: str, vector: Floats, sources: Sequence[BestRow]) -> dict[str, Link]:
         """Id -> link of the documents that sentences of the best ``sources`` name; ``vector`` [d] has length 1."""
@@ -78,7 +81,7 @@ class Links:
             ReadRow(place, source.score, texts, cosines)
             for (source, place), (texts, cosines) in zip(pairs, read, strict=True)
         ]
-        return self._by_id(hops.linked(self.titles, question, sentences))
+        return self._by_id(hops.linked(self.titles, question, sentences, self.hubs))
 
     def around(
         self, question: str, documents: Sequence[str], scores: Floats, cosines: Floats

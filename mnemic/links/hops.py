@@ -8,7 +8,7 @@ sentence to the question.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mnemic.links.titles import Titles
@@ -57,23 +57,24 @@ class ReadRow:
     cosines: Sequence[float]
 
 
-def named(titles: Titles, question: str, tenants: Collection[int]) -> dict[int, Link]:
-    """Place -> link of the documents of ``tenants`` (numbers) that the ``question`` names."""
+def named(titles: Titles, question: str, tenants: Collection[int], hubs: Container[int] = ()) -> dict[int, Link]:
+    """Place -> link of the documents of ``tenants`` (numbers) that the ``question`` names; places ``hubs`` are none."""
     links: dict[int, Link] = {}
     for name, written in titles.names.find(question, capitals=False):
         for tenant in sorted(tenants):
             for place in titles.homes_of(name, tenant).tolist():
                 if len(links) == TARGETS:
                     return links
-                links.setdefault(place, Link(1.0, f'the question names "{written}"'))
+                if place not in hubs:
+                    links.setdefault(place, Link(1.0, f'the question names "{written}"'))
     return links
 
 
-def linked(titles: Titles, question: str, sources: Iterable[ReadRow]) -> dict[int, Link]:
+def linked(titles: Titles, question: str, sources: Iterable[ReadRow], hubs: Container[int] = ()) -> dict[int, Link]:
     """Place -> link of the documents that sentences of ``sources`` name or link to; the best has weight 1.
 
     Links lead to documents of the same tenant alone. A name that the question has too leads nowhere, nor does a
-    document's own.
+    document's own; and nothing leads to the places ``hubs``.
     """
     sought = {name for name, _ in titles.names.find(question, capitals=False)}
     best: dict[int, tuple[float, str]] = {}
@@ -84,15 +85,15 @@ def linked(titles: Titles, question: str, sources: Iterable[ReadRow]) -> dict[in
             weight = source.score * cosine
             if weight <= 0:
                 continue
-            for place, reason in _leads(titles, source.place, text[:CHARACTERS], sought, tenant, stated):
-                if weight > best.get(place, (0.0, ""))[0]:
+            for place, reason in leads(titles, source.place, text[:CHARACTERS], sought, tenant, stated):
+                if weight > best.get(place, (0.0, ""))[0] and place not in hubs:
                     best[place] = (weight, reason + called)
     farthest = max((weight for weight, _ in best.values()), default=1.0)
     chosen = sorted(best.items(), key=lambda one: (-one[1][0], one[0]))[:TARGETS]
     return {place: Link(weight / farthest, reason) for place, (weight, reason) in chosen}
 
 
-def _leads(
+def leads(
     titles: Titles,
     source: int,
     text: str,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from mnemic.arrays import Floats, Integers, RowIds
 from mnemic.dataset import Snapshot
@@ -53,6 +54,14 @@ class UnitRows:
         begin, stop = int(self.first[place]), int(self.first[place + 1])
         low, high = np.searchsorted(self.ordinals[begin:stop], (first, end))
         return self.rows[begin + low : begin + high]
+
+    def texts(self, groups: Sequence[RowIds]) -> list[list[str]]:
+        """For each group of row ids the texts."""
+        numbers = np.concatenate([*groups, np.empty(0, np.uint64)])
+        distinct, back = np.unique(numbers, return_inverse=True)
+        texts = read_wide(self.units, distinct, ["text"])["text"].take(pa.array(back)).to_pylist()
+        ends = np.cumsum([len(group) for group in groups])
+        return [texts[end - len(group) : end] for group, end in zip(groups, ends.tolist(), strict=True)]
 
     def read(self, groups: Sequence[RowIds], vector: Floats) -> list[tuple[list[str], list[float]]]:
         """For each group of row ids the texts, and their cosines to ``vector`` [d], of length 1."""

@@ -28,8 +28,9 @@ from mnemic.schema import UNSAID
 from mnemic.search.condition import of_level
 from mnemic.search.fusion import DENSE_SHARE, TEXT_SHARE, fuse, ranks, with_neighbours
 from mnemic.search.linking import follow
-from mnemic.search.noting import RankedNotes, raise_sources
+from mnemic.search.noting import NOTED, NOTED_BESIDE_WALK, RankedNotes, raise_sources
 from mnemic.search.results import Hit
+from mnemic.search.walk import walked
 
 POOL = 200
 """Rows taken from each signal before fusion, unless a search says how many."""
@@ -91,7 +92,8 @@ def rank_events(
     those of events, with ``titles`` those of the titles of documents. ``varying`` says that ``where`` may hold for one
     row of a document and not for another. With ``near`` only the vectors of rows that satisfy that too are compared.
     Each signal gives its ``pool`` best. Rows that ``links`` lead to, and those of ``notes`` (asked for as late as can
-    be, since they are ranked meanwhile), are ranked with them.
+    be, since they are ranked meanwhile), are ranked with them. Where notes rank the smallest rows, a walk over their
+    words does so too.
     """
     rows = of_level(level, where, events.schema.names)
     names = [name for name in FACTS if name in events.schema.names]
@@ -135,7 +137,11 @@ def rank_events(
     fused = fuse([own[name] if scores is signals[name] else ranks(scores) for name, scores in raised.items()])
     why, before = dict[str, str](), len(facts)
     if notes is not None:
-        facts, fused, why = raise_sources(events, notes(), facts, fused, rows)
+        walk = walked(events, facts, fused, rows) if level is None else None
+        weight = NOTED if walk is None else NOTED_BESIDE_WALK
+        facts, fused, why = raise_sources(events, notes(), facts, fused, rows, weight)
+        if walk is not None:
+            fused, why = walk.raised(facts, fused, why)
     if links is not None and vector is not None and len(fused):
         facts, fused, linked = follow(events, links, query, vector, facts, fused, rows)
         why |= {row: f"{reason}, {why[row]}" if row in why else reason for row, reason in linked.items()}

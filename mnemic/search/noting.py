@@ -3,7 +3,8 @@
 A note is written as somebody would ask for it, with names in place of "I" and "she", so a question is often nearer to
 the note than to the turn. Notes are ranked by meaning and by words, and the rows that a note names get a share of its
 reciprocal rank. Of LoCoMo's development questions with GPT's facts as notes .25 was the best of .25, .35 and .5 on the
-even ones (evidence in 250, 500 and 1,000 words, summed); at 1 and above notes drown the turns (LOG.md).
+even ones (evidence in 250, 500 and 1,000 words, summed), and .5 where a walk over words ranks turns beside them; at 1
+and above notes drown the turns (LOG.md).
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ VECTOR = "vector"
 
 NOTED = 0.25
 """Weight of a note's reciprocal rank for the rows that state it; a signal of the rows themselves has 1."""
+
+NOTED_BESIDE_WALK = 0.5
+"""The same where the search walks over words too (`mnemic.search.walk`), which puts the turns themselves first."""
 
 POOL = 200
 """Notes that each signal gives."""
@@ -104,12 +108,17 @@ def _others(events: Snapshot, ids: list[str], schema: pa.Schema, rows: str | Non
 
 
 def raise_sources(
-    events: Snapshot, notes: RankedNotes, facts: pa.Table, scores: Floats, rows: str | None
+    events: Snapshot,
+    notes: RankedNotes,
+    facts: pa.Table,
+    scores: Floats,
+    rows: str | None,
+    weight: float = NOTED,
 ) -> tuple[pa.Table, Floats, dict[str, str]]:
     """``facts`` [n] of rows of ``events`` with those that the best notes lead to; the scores of all; reasons by id.
 
-    ``scores`` float64 [n] are of the search. A row gets the share of the best note that names it, and is there only if
-    it satisfies ``rows``.
+    ``scores`` float64 [n] are of the search. A row gets a share of the best note that names it by ``weight``, and is
+    there only if it satisfies ``rows``.
     """
     fused = 1.0 / (RANK_CONSTANT + notes.meaning) + 1.0 / (RANK_CONSTANT + notes.words)
     best: dict[str, tuple[int, int]] = {}
@@ -122,7 +131,7 @@ def raise_sources(
         others = _others(events, sorted(missing), facts.schema, rows, notes.exact)
         facts = pa.concat_tables([facts, others])
         there += others["id"].to_pylist()
-    shares = [NOTED / (RANK_CONSTANT + best[event][0]) if event in best else 0.0 for event in there]
+    shares = [weight / (RANK_CONSTANT + best[event][0]) if event in best else 0.0 for event in there]
     reasons = {
         event: f'note "{one_line(notes.rows[place]["text"], _QUOTED)}": rank {rank}'
         for event, (rank, place) in best.items()

@@ -32,6 +32,25 @@ LEFT_OUT = frozenset(
 )
 """The words that Lance leaves out of a full-text index; a test asks it for each."""
 
+SAY_LITTLE = frozenset(
+    """
+    above ain also although always amazing among another any anybody anyone anything aren around away awesome became
+    because before came cannot cool could couldn didn didnt does doesn don done dont during either else ever every
+    everybody everyone everything first gave get gets getting give given glad go goes going gone gonna good got
+    great hadn hasn haven hello hey hi however im isn ive keep kind know let lets like ll lot lots made make makes
+    making many may maybe might much must need neither never nice no nobody none nor not nothing often oh ok okay
+    once one only onto others ourselves perhaps please pretty put quite rather re really right said say see seem
+    seems shall shouldn since somebody someone something soon still sure take taken thank thanks thats themselves
+    theres thing things think though till together took totally toward truly try two un unless upon us use used
+    using ve very want wanted wasn way well went weren whatever whenever whether whoever whole whose why within
+    without won would wouldn wow yeah yes yet youre yourselves
+    """.split()  # noqa: SIM905 - a table is read more easily without quotes
+)
+"""Words of English beside `LEFT_OUT` that are in any conversation; that two turns have them says nothing."""
+
+LONGEST_WORD = 40
+"""Letters of a word that says something; longer ones are addresses and noise."""
+
 _ENDINGS = re.compile(r"(?<=\w{3})(ations?|ators?|at(e[sd]?|ing)|ions?|ments?|ness|ers?|ings?|ed|e?s|ly|e)$")
 """Of English, roughly those that the stems of the index lack."""
 
@@ -48,6 +67,13 @@ def roots(text: str) -> list[str]:
 @functools.lru_cache(maxsize=1 << 14)
 def _root(word: str) -> str:
     return _TWICE.sub(r"\1", _ENDINGS.sub("", word))
+
+
+def content_root(word: str) -> str:
+    """The root of a ``word`` in small letters; "" where that two texts have it says nothing."""
+    if len(word) > LONGEST_WORD or word in LEFT_OUT or word in SAY_LITTLE:
+        return ""
+    return _root(word) if len(word) > 1 or not word.isascii() or word.isdigit() else ""
 
 
 def word_scores(query: str, texts: Sequence[str], best: Sequence[str], scores: Floats, rows: int) -> Floats:

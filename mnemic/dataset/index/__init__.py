@@ -39,7 +39,7 @@ from mnemic.dataset.index.plan import (
     write_record,
 )
 from mnemic.dataset.index.recall import exact_neighbours, measure_recall, recall_of
-from mnemic.dataset.index.rows import hold, read_rows, read_wide, rows_of_ids
+from mnemic.dataset.index.rows import hold, read_rows, read_wide, row_ids_where, rows_of_ids
 
 __all__ = [
     "EXACT_ROWS",
@@ -64,6 +64,7 @@ __all__ = [
     "read_wide",
     "recall_of",
     "record_of_index",
+    "row_ids_where",
     "rows_of_ids",
     "rows_with",
     "search_among",

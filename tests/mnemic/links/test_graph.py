@@ -9,6 +9,7 @@ import pytest
 from mentioning import release
 
 from mnemic.links.graph import BRIDGED, MOST_DOCUMENTS
+from mnemic.links.hubs import FEWEST
 from mnemic.links.mentions import mentions
 from mnemic.links.push import push
 
@@ -65,7 +66,7 @@ def test_a_walk_is_pagerank_over_documents_and_the_names_that_they_share():
         frequency = {name: len({one for one, other in mentioned if other == name}) for name in names}
         dense = np.zeros((8 + len(names), 8 + len(names)))
         for (one, name), often in count.items():
-            if one in ids and frequency[name] > 1:
+            if one in ids and 1 < frequency[name] < FEWEST:
                 row, column = ids.index(one), 8 + names.index(name)
                 dense[row, column] = dense[column, row] = (1 + np.log(often)) / np.log(2 + frequency[name])
         reset = np.zeros(len(dense))

@@ -8,6 +8,7 @@ from test_graph import pagerank, release
 
 from mnemic.ids import entity_id
 from mnemic.links.graph import Graph
+from mnemic.links.hubs import FEWEST
 from mnemic.links.names import entity_name
 from mnemic.links.pairs import ENDS, RELATED, Pairs
 
@@ -60,7 +61,7 @@ def test_a_walk_over_relations_is_pagerank_of_documents_names_and_pairs():
         ids = [titles.id(place) for place in places.tolist()]
         scores = np.array([draw.random() for _ in places])
         frequency = {name: len({one for one, other in every if other == name}) for name in NAMES}
-        here = {name for one, name in every if one in ids and frequency[name] > 1}
+        here = {name for one, name in every if one in ids and 1 < frequency[name] < FEWEST}
         dense = np.zeros((7 + len(NAMES), 7 + len(NAMES)))
         for one, name in {*every}:
             if one in ids and name in here:

@@ -5,15 +5,18 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
+from word_walk import walked_by_definition
 
 from mnemic.command import main
 from mnemic.dataset.index import search_text
 from mnemic.errors import QueryError
 from mnemic.notes.ledger import ledger
+from mnemic.search import hybrid
 from mnemic.search.answer import Budget, without_worst
 from mnemic.search.fusion import RANK_CONSTANT, ranks
-from mnemic.search.noting import NOTED, raise_sources, rank_notes
+from mnemic.search.noting import NOTED_BESIDE_WALK, raise_sources, rank_notes
 from mnemic.search.results import Results
+from mnemic.search.walk import WALKED
 from mnemic.vectors import vectors
 from mnemic.words import count_words
 from pipelines.evaluate.answer_words import BUDGETS, WAYS, answer_words, shown_answers
@@ -45,22 +48,33 @@ def by_the_definition(bank, query, where):
     shares: dict[str, float] = {}
     for rank, place in enumerate(np.argsort(-fused, kind="stable").tolist(), start=1):
         for source in notes["sources"][place].as_py():
-            shares.setdefault(source["event"], NOTED / (RANK_CONSTANT + rank))
+            shares.setdefault(source["event"], NOTED_BESIDE_WALK / (RANK_CONSTANT + rank))
     return shares
 
 
+def walked_to(bank, scores, tenant):
+    """Event -> reciprocal rank in the walk over the tenant's turns that restarts at the ``scores`` of a search."""
+    names = ["id", "tenant", "next", "text"]
+    rows = [tuple(row.values()) for row in bank.table("events", names, "leaf").to_pylist() if row["tenant"] == tenant]
+    exact = walked_by_definition(rows, scores)
+    order = ranks(np.array([np.round(value, 7) or np.nan for value in exact.values()]))
+    return dict(zip(exact, (WALKED / (RANK_CONSTANT + order)).tolist(), strict=True))
+
+
 @pytest.mark.parametrize("query", ["Who mended the piston?", "Where does Ada live?", "a dog by the river"])
-def test_a_row_gets_the_share_of_the_best_note_that_names_it(bank, query):
+def test_a_row_gets_the_share_of_the_best_note_that_names_it_and_of_the_walk(bank, query):
     where = {"tenant": "one"}
     without, ranked = (bank.search(query, words=None, k=99, where=where, notes=notes) for notes in (False, True))
     shares = by_the_definition(bank, query, where)
     before = {hit.id: hit.score for hit in without}
+    ways = walked_to(bank, before, "one")
     assert {hit.id: hit.score for hit in ranked} == pytest.approx(
-        {one: score + shares.get(one, 0.0) for one, score in before.items()}, abs=1e-9
+        {one: score + shares.get(one, 0.0) + ways[one] for one, score in before.items()}, abs=1e-9
     )
     assert bank.search(query, words=None, k=99, where=where) == ranked, "a bank with notes ranks by them"
     for hit in ranked:
         assert ('note "' in hit.reason) == (hit.id in shares)
+        assert "words of the best rows: rank " in hit.reason
 
 
 def test_notes_lead_to_rows_that_no_signal_found_and_only_to_allowed_ones(bank):
@@ -75,7 +89,10 @@ def test_notes_lead_to_rows_that_no_signal_found_and_only_to_allowed_ones(bank):
     assert len(refused) == 0
 
 
-def test_a_search_without_notes_is_what_it_was(tiny):
+def test_a_search_without_notes_is_what_it_was(tiny, bank, monkeypatch):
+    monkeypatch.setattr(hybrid, "walked", lambda *_: pytest.fail("no notes, no walk"))
+    for settings in ({"notes": False}, {"notes": 0.5, "words": 30}, {"level": "session"}, {"level": "event"}):
+        assert bank.search("Who is Rex?", where={"tenant": "one"}, **settings)
     bank = tiny.open()
     for query in ("table index version", "lease of a bank"):
         assert bank.search(query) == bank.search(query, notes=False)
