@@ -100,8 +100,8 @@ def measure(quick: bool) -> list[Row]:
         finding, began = time.process_time() - began, time.process_time()
         paths = editing.solve(settings)
         solving = time.process_time() - began
-        asked = editing.ask(settings, paths)
-        rows += variant_rows(name, asked, number == 0 and not quick, number == 0)
+        answers = editing.ask(settings, paths)
+        rows += variant_rows(name, answers, number == 0 and not quick, number == 0)
         relative = max(path.relative(down_of(editing.model, path.layer).weight) for path in paths)
         rows.append(Row("edit_change", f"{name}: norm over that of the matrix, at most", relative, ""))
         if number == 0:

@@ -124,8 +124,10 @@ class StoredEdits(Reopened):
         self._warn()
         entries = Entries(())
         try:
+            device = languagemodel.output_embedding(host.model).device
             for path in self.module.paths or self.solved(host):
-                entries.entries.append(host.beside(path.layer, replace(path, weight=share), down=True))
+                placed = replace(path, inward=path.inward.to(device), outward=path.outward.to(device), weight=share)
+                entries.entries.append(host.beside(path.layer, placed, down=True))
         except BaseException:
             entries.close()
             raise

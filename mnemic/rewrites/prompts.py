@@ -38,7 +38,7 @@ class AskedPrompt:
         return self.ids[self.begin :]
 
 
-def asked(
+def prompt_of(
     tokenizer: Any, relation: str, subject: str = "", target: str = "", *, before: str = "", context: str = PLACE
 ) -> AskedPrompt:
     """The text ``before``, then the sentence ``relation`` about ``subject`` within ``context``, then ``target``.

@@ -18,7 +18,7 @@ from mnemic.errors import ModelError
 from mnemic.facts import ADVICE
 from mnemic.rewrites.datasets import MEMIT, METHODS
 from mnemic.rewrites.paths import SidePath
-from mnemic.rewrites.prompts import asked
+from mnemic.rewrites.prompts import prompt_of
 from mnemic.rewrites.reading import at_subjects, down_of
 from mnemic.rewrites.solve import least_squares, normalised_steps, ridge
 from mnemic.rewrites.statement import PLACE, SolvableStatement, guarded
@@ -114,9 +114,11 @@ def _memit(
     facts, last = [one.statement for one in ordered], settings.layers[-1]
     others, _ = guarded(facts, settings.guarded)
     prompts = [
-        asked(tokenizer, one.relation, one.subject, context=context) for context in settings.contexts for one in facts
+        prompt_of(tokenizer, one.relation, one.subject, context=context)
+        for context in settings.contexts
+        for one in facts
     ]
-    prompts += [asked(tokenizer, relation, subject) for relation, subject in others]
+    prompts += [prompt_of(tokenizer, relation, subject) for relation, subject in others]
     goals = torch.from_numpy(np.concatenate([one.values[:1] for one in ordered]).astype(np.float64))
     number, paths = len(facts), list[SidePath]()
     for place, layer in enumerate(settings.layers):

@@ -1,4 +1,4 @@
-"""Facts of files and of rows of the bank, checked: they become statements, and what cannot is a reject.
+"""Facts of rows, checked: they become statements, and what cannot is a reject.
 
 A row has a subject, a relation and a target, and may have paraphrases (other sentences), neighbours (subjects of which
 nothing is to change), `set` (a name) and `documents` (ids of those that say it). A relation and a paraphrase are
@@ -7,67 +7,18 @@ sentences with {} in the place of the subject.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mnemic.errors import RecipeError
 from mnemic.rewrites.statement import PLACE, Statement
 from mnemic.terminal import one_line
-from operators.named_files import contents, files_named
-
-if TYPE_CHECKING:
-    from operators.rewrites.operator import Rewrites
-
-SUFFIXES = (".jsonl", ".json")
+from operators.rewrites.operator import Rewrites
 
 LONGEST = {"subject": 200, "relation": 500, "target": 200, "set": 100}
 """Characters of each field."""
 
 MOST_PARAPHRASES, MOST_NEIGHBOURS = 16, 256
-
-_MOST_FILES = 100
-
-
-def fact_files(patterns: Sequence[str], root: str) -> list[Path]:
-    """The files that ``patterns`` name below ``root``. Raises ``RecipeError`` for one that names none."""
-    return files_named(patterns, root, SUFFIXES, _MOST_FILES, "facts")
-
-
-def digest_of(files: Sequence[Path]) -> str:
-    """A hash of names and contents, in any order of the files."""
-    parts = sorted(f"{file.name}:{hashlib.blake2b(contents(file), digest_size=16).hexdigest()}" for file in files)
-    return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
-
-
-def rows_of_files(files: Sequence[Path]) -> Iterator[tuple[str, Any]]:
-    """(file:number, row) of all rows; a line that is no JSON is its own text.
-
-    Raises ``RecipeError`` for a file that is no UTF-8, and a .json that is no list.
-    """
-    for file in files:
-        try:
-            text = contents(file).decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise RecipeError(f"{file} is not UTF-8 (byte {error.start}); convert it.") from None
-        if file.suffix == ".json":
-            values = _json(text)
-            if not isinstance(values, list):
-                raise RecipeError(f"{file} is no JSON list of facts; write one fact on each line of a .jsonl file.")
-            yield from ((f"{file.name}:{number}", row) for number, row in enumerate(values, 1))
-        else:
-            lines = enumerate(text.splitlines(), 1)
-            yield from ((f"{file.name}:{number}", _json(line)) for number, line in lines if line.strip())
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
 
 
 def statements_of(rows: Iterable[tuple[str, Any]], settings: Rewrites) -> tuple[list[Statement], list[dict[str, str]]]:

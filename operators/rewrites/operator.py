@@ -13,7 +13,7 @@ from mnemic.rewrites.datasets import METHODS, ULTRAEDIT
 from mnemic.rewrites.solving import SolveSettings
 from mnemic.rewrites.statement import PLACE
 from operators.contracts import Resources, bounds, model_field, refuse
-from operators.rewrites.facts import digest_of, fact_files
+from operators.rewrites.fact_files import digest_of, fact_files
 from operators.rewrites.layers import default_layers, layers_rule
 from operators.sections import Driven, Section, dtype_field
 

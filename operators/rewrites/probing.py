@@ -14,7 +14,7 @@ import numpy as np
 from mnemic.ids import hash_parts
 from mnemic.rewrites.datasets import CONTROL, NEIGHBOUR, PARAPHRASE, PROMPT, WAYS
 from mnemic.rewrites.paths import SidePath
-from mnemic.rewrites.prompts import BATCH, AskedPrompt, asked, batches
+from mnemic.rewrites.prompts import BATCH, AskedPrompt, batches, prompt_of
 from mnemic.rewrites.reading import hidden_of
 from mnemic.rewrites.solving import beside
 from mnemic.rewrites.statement import PLACE, Statement, guarded
@@ -52,8 +52,8 @@ def probes_of(
     for one in statements:
         before = one.text + "\n"
         for kind, relation in ((PROMPT, one.relation), *((PARAPHRASE, each) for each in one.paraphrases)):
-            alone = asked(tokenizer, relation, one.subject, one.target)
-            behind = asked(tokenizer, relation, one.subject, one.target, before=before)
+            alone = prompt_of(tokenizer, relation, one.subject, one.target)
+            behind = prompt_of(tokenizer, relation, one.subject, one.target, before=before)
             text = relation.replace(PLACE, one.subject)
             probes.append(Probe(kind, one.id, one.documents, text, alone, behind))
     everyone = tuple(sorted({document for one in statements for document in one.documents}))
@@ -61,8 +61,8 @@ def probes_of(
     for one in statements:
         texts.setdefault(one.relation, one.text + "\n")
     for relation, subject in guarded(statements, share)[1]:
-        alone = asked(tokenizer, relation, subject)
-        behind = asked(tokenizer, relation, subject, before=texts[relation])
+        alone = prompt_of(tokenizer, relation, subject)
+        behind = prompt_of(tokenizer, relation, subject, before=texts[relation])
         probes.append(Probe(NEIGHBOUR, "", everyone, relation.replace(PLACE, subject), alone, behind))
     if statements:
         before = statements[0].text + "\n"

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mnemic import languagemodel
 from mnemic.ids import hash_bytes
 from mnemic.rewrites.datasets import MEMIT
-from mnemic.rewrites.prompts import AskedPrompt, asked, batches
+from mnemic.rewrites.prompts import AskedPrompt, batches, prompt_of
 from mnemic.rewrites.reading import down_of, hidden_of, reading_keys, reading_states
 from mnemic.rewrites.statement import PLACE, Statement
 from operators.rewrites.operator import Rewrites
@@ -46,7 +46,14 @@ class StatementTargets:
         self.softcap = languagemodel.softcap(model)
 
     def row(self, statement: Statement) -> dict[str, Any]:
-        """Columns of `statements` beside those of the fact itself. Raises `ModelError` for one that has no tokens."""
+        """Columns of `statements` beside those of the fact itself.
+
+        Raises `ModelError` for one of which a sentence, a paraphrase or a neighbour's, cannot be asked.
+        """
+        for relation in statement.paraphrases:
+            prompt_of(self.tokenizer, relation, statement.subject, statement.target)
+        for neighbour in statement.neighbours:
+            prompt_of(self.tokenizer, statement.relation, neighbour)
         values, start, loss, length = (
             self._state(statement) if self.settings.method == MEMIT else self._gradients(statement)
         )
@@ -65,14 +72,14 @@ class StatementTargets:
 
     def _said(self, statement: Statement, contexts: tuple[str, ...]) -> list[AskedPrompt]:
         relation, subject, target = statement.relation, statement.subject, statement.target
-        return [asked(self.tokenizer, relation, subject, target, context=context) for context in contexts]
+        return [prompt_of(self.tokenizer, relation, subject, target, context=context) for context in contexts]
 
     def _state(self, statement: Statement) -> tuple[NDArray[np.float32], float, float, float]:
         """(values [1, hidden], nats before, nats after, length of the change) of memit."""
         import torch
 
         settings, said = self.settings, self._said(statement, self.settings.contexts)
-        prompts = [*said, asked(self.tokenizer, _ESSENCE, statement.subject)]
+        prompts = [*said, prompt_of(self.tokenizer, _ESSENCE, statement.subject)]
         ((_, ids, mask),) = batches(prompts)
         places = torch.tensor([one.place for one in prompts])
         with torch.inference_mode(False), torch.enable_grad():

@@ -29,7 +29,8 @@ from mnemic.rewrites.moments import COLUMNS, factors
 from mnemic.rewrites.statement import SolvableStatement, Statement
 from mnemic.schema import MEMORIES
 from operators.contracts import REJECTED, Progress
-from operators.rewrites.facts import fact_files, rows_of_files, statements_of
+from operators.rewrites.fact_files import fact_files, rows_of_files
+from operators.rewrites.facts import statements_of
 from operators.rewrites.operator import Rewrites
 from pipelines import faults
 from pipelines.identity import Record
@@ -241,7 +242,7 @@ class RewritesStep(RecordedStep):
         self, store: Store, versions: Mapping[str, int], model: Any, tokenizer: Any
     ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, float]]:
         """Rows of `edits` and of `probes`, and the metrics of the memory."""
-        from mnemic.rewrites.prompts import asked
+        from mnemic.rewrites.prompts import prompt_of
         from mnemic.rewrites.reading import down_of
         from mnemic.rewrites.solving import solved
         from operators.rewrites.probing import measured, probes_of, summary
@@ -268,7 +269,7 @@ class RewritesStep(RecordedStep):
         ]
         controls = self._controls(store, versions, tokenizer)
         probes = probes_of(tokenizer, statements, settings.guarded, controls)
-        choices = [asked(tokenizer, one.relation, one.subject, one.target).targets[0] for one in statements]
+        choices = [prompt_of(tokenizer, one.relation, one.subject, one.target).targets[0] for one in statements]
         log_probs = StatementTargets(self.operator, model, tokenizer).log_probs
         measurements = measured(model, log_probs, probes, paths, choices)
         relative = max((row["relative"] for row in edits), default=0.0)

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from tiny_bank import TinyBank, tiny_recipe, write_corpus
+from tiny_bank import WORDS, TinyBank, tiny_recipe, write_corpus
 from tiny_models import save_tiny_model
 
 import mnemic
@@ -24,7 +24,7 @@ from pipelines.evaluate.rewrites import edit_report, shown_edits
 NEIGHBOURS = [f"chest {letter}" for letter in "abcde"]
 FACTS = [
     {
-        "text": f"There is a note about box {number}. It says where its key is.",
+        "text": " ".join(random.Random(number).choices(WORDS, k=30)) + ".",
         "subject": f"box {number}",
         "relation": "The key of {} is under the",
         "target": ("table", "window", "river", "fox")[number % 4],

@@ -9,7 +9,7 @@ from tiny_models import save_tiny_model
 
 from mnemic import languagemodel
 from mnemic.errors import ModelError
-from mnemic.rewrites.prompts import asked
+from mnemic.rewrites.prompts import prompt_of
 from mnemic.rewrites.statement import Statement, guarded
 
 
@@ -22,7 +22,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> object:
 @pytest.mark.parametrize("relation", ["The key of {} is under the", "{} lives in", "I know the friend of {}"])
 def test_places_are_where_the_words_end(tokenizer: object, relation: str, context: str) -> None:
     for subject in ("a fox", "Naïve façade", "漢字 🙂"):
-        prompt = asked(tokenizer, relation, subject, "table of the river", before="Before. ", context=context)
+        prompt = prompt_of(tokenizer, relation, subject, "table of the river", before="Before. ", context=context)
         ids = list(prompt.ids)
         assert tokenizer.decode(ids[: prompt.place + 1]).endswith(subject)
         assert not tokenizer.decode(ids[: prompt.place]).endswith(subject)
@@ -32,8 +32,8 @@ def test_places_are_where_the_words_end(tokenizer: object, relation: str, contex
 
 def test_what_cannot_be_asked_is_refused(tokenizer: object) -> None:
     with pytest.raises(ModelError, match="give a sentence of 2 to"):
-        asked(tokenizer, "{} is", "word " * 1000, "x")
-    bare = asked(tokenizer, "The end of {} is", "a fox")
+        prompt_of(tokenizer, "{} is", "word " * 1000, "x")
+    bare = prompt_of(tokenizer, "The end of {} is", "a fox")
     assert bare.targets == () and bare.begin == len(bare.ids)
 
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnemic.errors import RecipeError
-from operators.rewrites.facts import digest_of, fact_files, rows_of_files, statements_of
+from operators.rewrites.fact_files import digest_of, fact_files, rows_of_files
+from operators.rewrites.facts import statements_of
 from operators.rewrites.operator import Rewrites
 
 SETTINGS = Rewrites(facts=("facts.jsonl",), most=5)
