@@ -113,11 +113,8 @@ def _memit(
 
     facts, last = [one.statement for one in ordered], settings.layers[-1]
     others, _ = guarded(facts, settings.guarded)
-    prompts = [
-        prompt_of(tokenizer, one.relation, one.subject, context=context)
-        for context in settings.contexts
-        for one in facts
-    ]
+    pairs = [(context, one) for context in settings.contexts for one in facts]
+    prompts = [prompt_of(tokenizer, one.relation, one.subject, context=context) for context, one in pairs]
     prompts += [prompt_of(tokenizer, relation, subject) for relation, subject in others]
     goals = torch.from_numpy(np.concatenate([one.values[:1] for one in ordered]).astype(np.float64))
     number, paths = len(facts), list[SidePath]()
