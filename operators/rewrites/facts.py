@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from mnemic.errors import RecipeError
 from mnemic.rewrites.statement import PLACE, Statement
 from mnemic.terminal import one_line
 from operators.rewrites.operator import Rewrites
@@ -20,16 +21,21 @@ LONGEST = {"subject": 200, "relation": 500, "target": 200, "set": 100}
 
 MOST_PARAPHRASES, MOST_NEIGHBOURS = 16, 256
 
+MOST_ROWS = 100_000
+"""Rows that are looked at: all are there at once, to see which say the same."""
+
 
 def statements_of(rows: Iterable[tuple[str, Any]], settings: Rewrites) -> tuple[list[Statement], list[dict[str, str]]]:
     """(statements in the order of their ids, rejects) of (origin, row).
 
     Rows that say one fact are one statement. Where two give one prompt different targets, neither is taken, so the
-    order of rows decides nothing.
+    order of rows decides nothing. Raises `RecipeError` for more than `MOST_ROWS`.
     """
     facts: dict[str, Statement] = {}
     rejects = list[dict[str, str]]()
-    for origin, row in rows:
+    for number, (origin, row) in enumerate(rows):
+        if number == MOST_ROWS:
+            raise RecipeError(f"The facts are more than {MOST_ROWS:,} rows; narrow them by `where` of `rewrites`.")
         statement = _statement(origin, row, settings)
         if isinstance(statement, str):
             rejects.append(_reject(origin, statement))
