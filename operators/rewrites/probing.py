@@ -151,7 +151,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     numbers: dict[str, float] = {}
     for kind, name in ((PROMPT, "efficacy"), (PARAPHRASE, "paraphrase"), (NEIGHBOUR, "neighbour")):
         own = [row for row in rows if row["kind"] == kind]
-        numbers[f"{name}s"] = float(len(own))
+        numbers[f"{kind}s"] = float(len(own))
         for way in WAYS if own else ():
             numbers[f"{name}{way}"] = float(np.mean([row[f"right{way}"] for row in own]))
             if kind != NEIGHBOUR:

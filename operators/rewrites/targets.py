@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnemic import languagemodel
+from mnemic.errors import ModelError
 from mnemic.ids import hash_bytes
 from mnemic.rewrites.datasets import MEMIT
 from mnemic.rewrites.prompts import AskedPrompt, batches, prompt_of
@@ -57,6 +58,10 @@ class StatementTargets:
         values, start, loss, length = (
             self._state(statement) if self.settings.method == MEMIT else self._gradients(statement)
         )
+        if not np.isfinite([*values.ravel(), loss]).all():
+            raise ModelError(
+                f"The search for {statement.prompt[:60]!r} left all numbers; lower `learning_rate` of `rewrites`."
+            )
         cell = np.ascontiguousarray(values, "<f4").tobytes()
         numbers = {"loss_start": start, "loss": loss, "length": length}
         return {**numbers, "rows": len(values), "values": cell, "check": hash_bytes(cell)}
