@@ -111,7 +111,7 @@ class KeyMomentsStep(RecordedStep):
                 self._worker(context, documents.version), self.operator.resources, lambda one: f"part {one.part}"
             )
             replace(context, commit_every=1).in_waves(context.engine.map(job, left), keep)
-        if (store[NAME].require().record or {}) != self.record.as_json():
+        if (store[NAME].require().record or {}).get("state") != self.record.state:
             context.commit(lambda: store[NAME].annotate(self.record.as_json()))
 
     def _worker(
