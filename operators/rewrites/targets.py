@@ -75,7 +75,7 @@ class StatementTargets:
             logits = torch.tanh(logits / self.softcap) * self.softcap
         return torch.log_softmax(logits, -1)
 
-    def _said(self, statement: Statement, contexts: tuple[str, ...]) -> list[AskedPrompt]:
+    def _worded(self, statement: Statement, contexts: tuple[str, ...]) -> list[AskedPrompt]:
         relation, subject, target = statement.relation, statement.subject, statement.target
         return [prompt_of(self.tokenizer, relation, subject, target, context=context) for context in contexts]
 
@@ -83,8 +83,8 @@ class StatementTargets:
         """(values [1, hidden], nats before, nats after, length of the change) of memit."""
         import torch
 
-        settings, said = self.settings, self._said(statement, self.settings.contexts)
-        prompts = [*said, prompt_of(self.tokenizer, _ESSENCE, statement.subject)]
+        settings, worded = self.settings, self._worded(statement, self.settings.contexts)
+        prompts = [*worded, prompt_of(self.tokenizer, _ESSENCE, statement.subject)]
         ((_, ids, mask),) = batches(prompts)
         places = torch.tensor([one.place for one in prompts])
         with torch.inference_mode(False), torch.enable_grad():
@@ -97,12 +97,12 @@ class StatementTargets:
             for step in range(settings.steps + 1):
                 with self._changed(change, places):
                     hidden = hidden_of(self.model, ids, mask)
-                loss = self._nats(hidden, said)
+                loss = self._nats(hidden, worded)
                 nats = float(loss.detach())
                 start = nats if start is None else start
                 if step == settings.steps or nats < ENOUGH:
                     break
-                essence = self.log_probs(hidden[len(said), places[-1]][None])
+                essence = self.log_probs(hidden[len(worded), places[-1]][None])
                 expected = essence.detach() if expected is None else expected
                 loss = loss + KL_WEIGHT * (expected.exp() * (expected - essence)).sum()
                 if step:  # the norm of zeros has no gradient
@@ -134,12 +134,12 @@ class StatementTargets:
         finally:
             hook.remove()
 
-    def _nats(self, hidden: torch.Tensor, said: list[AskedPrompt]) -> torch.Tensor:
-        """Nats a token of the targets, a mean over the prompts ``said``, which are the first rows of ``hidden``."""
+    def _nats(self, hidden: torch.Tensor, worded: list[AskedPrompt]) -> torch.Tensor:
+        """Nats a token of the targets, a mean over the prompts ``worded``, which are the first rows of ``hidden``."""
         import torch
 
         losses = []
-        for row, one in enumerate(said):
+        for row, one in enumerate(worded):
             logs = self.log_probs(hidden[row, one.begin - 1 : len(one.ids) - 1])
             targets = torch.tensor(one.targets, device=logs.device)
             losses.append(-logs.gather(1, targets[:, None]).mean())
@@ -149,9 +149,9 @@ class StatementTargets:
         """(values [tokens, layers * (inner + hidden)], nats, nats, 0) of ultraedit."""
         import torch
 
-        layers, said = self.settings.layers, self._said(statement, (PLACE,))
-        ((_, ids, mask),) = batches(said)
-        at = slice(said[0].begin - 1, len(said[0].ids) - 1)
+        layers, worded = self.settings.layers, self._worded(statement, (PLACE,))
+        ((_, ids, mask),) = batches(worded)
+        at = slice(worded[0].begin - 1, len(worded[0].ids) - 1)
         zeros: dict[int, torch.Tensor] = {}
 
         def watched(layer: int) -> Any:
@@ -165,7 +165,7 @@ class StatementTargets:
             for layer in layers:
                 hooks.callback(watched(layer).remove)
             keys = hooks.enter_context(reading_keys(self.model, layers))
-            loss = self._nats(hidden_of(self.model, ids, mask), said)
+            loss = self._nats(hidden_of(self.model, ids, mask), worded)
             gradients = torch.autograd.grad(loss, [zeros[layer] for layer in layers])
             parts = [
                 part[0, at].float()
