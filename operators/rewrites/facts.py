@@ -38,7 +38,8 @@ def statements_of(rows: Iterable[tuple[str, Any]], settings: Rewrites) -> tuple[
             raise RecipeError(f"The facts are more than {MOST_ROWS:,} rows; narrow them by `where` of `rewrites`.")
         statement = _statement(origin, row, settings)
         if isinstance(statement, str):
-            rejects.append(_reject(origin, statement))
+            named = row.get("documents") if isinstance(row, Mapping) else None
+            rejects.append(_reject(origin, statement, named))
             continue
         other = facts.get(statement.id)
         facts[statement.id] = statement if other is None else _together(other, statement)
@@ -51,9 +52,10 @@ def statements_of(rows: Iterable[tuple[str, Any]], settings: Rewrites) -> tuple[
             clear.append(one)
         else:
             reason = f"other rows give {one.prompt[:60]!r} another target than {one.target[:40]!r}; leave one of them"
-            rejects.append(_reject(one.origin, reason))
+            rejects.append(_reject(one.origin, reason, one.documents))
     for one in clear[settings.most :]:
-        rejects.append(_reject(one.origin, f"there are more than {settings.most:,} facts; raise `most` of `rewrites`"))
+        reason = f"there are more than {settings.most:,} facts; raise `most` of `rewrites`"
+        rejects.append(_reject(one.origin, reason, one.documents))
     return clear[: settings.most], rejects
 
 
@@ -114,5 +116,7 @@ def _statement(origin: str, row: Any, settings: Rewrites) -> Statement | str:
     )
 
 
-def _reject(origin: str, reason: str) -> dict[str, str]:
-    return {"input": origin, "locator": origin, "reason": f"A fact is left out: {reason}.", "severity": "reject"}
+def _reject(origin: str, reason: str, documents: Any) -> dict[str, str]:
+    """Its input is the document that says the fact, with which it goes, else the place."""
+    named = documents[0] if isinstance(documents, list | tuple) and documents else origin
+    return {"input": str(named), "locator": origin, "reason": f"A fact is left out: {reason}.", "severity": "reject"}

@@ -112,10 +112,9 @@ class RewritesStep(RecordedStep):
             if (snapshot := store[name].snapshot()) is not None
         }
         facts = self._checked(context, versions)
-        outdated = f"step = '{self.name}' AND fingerprint <> '{record.fingerprint}'"
-        rejects = store["rejects"].snapshot()
-        if rejects is not None and rejects.count(outdated):
-            context.commit(lambda: forget_rejects(store, outdated))
+        mine, rejects = f"step = '{self.name}'", store["rejects"].snapshot()
+        if rejects is not None and rejects.count(mine):  # rows that were mended leave none
+            context.commit(partial(forget_rejects, store, mine))
         context.reject(record, facts.rejects)
         states = {one.id: self._state_of(one) for one in facts.statements}
         self._prepare(context, record, facts.statements, states)
@@ -194,7 +193,8 @@ class RewritesStep(RecordedStep):
                     own = targets.row(one)
                 except ModelError as error:
                     reason = f"A fact is left out: {error}"
-                    return (), {"input": one.origin, "locator": one.origin, "reason": reason, "severity": "reject"}
+                    input_of = one.documents[0] if one.documents else one.origin
+                    return (), {"input": input_of, "locator": one.origin, "reason": reason, "severity": "reject"}
                 row = {**one.columns(), **own, "state": states[one.id]}
                 faults.reach(step.name, "before-write")
                 table, dataset = pa.Table.from_pylist([row], schema=STATEMENTS), store["statements"]
