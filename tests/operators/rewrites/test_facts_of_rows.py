@@ -48,6 +48,12 @@ def test_rows_of_one_fact_are_one_statement_and_other_targets_are_none() -> None
     assert not statements and len(rejects) == 2 and all("another target" in row["reason"] for row in rejects)
 
 
+def test_a_reject_goes_with_the_document_that_says_the_fact() -> None:
+    rows = [("documents:d1", {**FACT, "target": "", "documents": ["d1"]}), ("a.jsonl:2", {**FACT, "target": ""})]
+    _, rejects = statements_of(rows, SETTINGS)
+    assert [row["input"] for row in rejects] == ["d1", "a.jsonl:2"]
+
+
 def test_a_relation_without_a_place_is_written_by_templates() -> None:
     settings = Rewrites(
         facts=("x.jsonl",), templates=("The {relation} of {subject} is", "Whose {relation}? {subject}:")
