@@ -23,6 +23,7 @@ from mnemic.inbox.dataset import INBOX
 from mnemic.latents.datasets import CARTRIDGES, MEMORY_TOKENS
 from mnemic.links.datasets import EDGES
 from mnemic.pages.datasets import PAGES, RETRIEVED
+from mnemic.rewrites.datasets import EDITS, KEY_MOMENTS, PROBES, STATEMENTS
 from mnemic.slots.datasets import slots
 
 NAME = re.compile("[a-z][a-z0-9_-]{0,99}")
@@ -244,6 +245,25 @@ _DATASETS = (
         parents=(Parent("documents", "document", "delete"), Parent("events", "event", "delete")),
         index=IndexPlan(text="", vector="", scalars={"event": "BTREE"}),
         export=False,
+    ),
+    *(
+        DatasetSpec(
+            name,
+            schema,
+            key=("id",),
+            parents=(
+                Parent("documents", "documents", "delete"),
+                *((Parent("statements", column, "delete"),) if column else ()),
+            ),
+            bookkeeping=frozenset({"state"}),
+            export=False,
+        )
+        for name, schema, column in (
+            ("key_moments", KEY_MOMENTS, ""),
+            ("statements", STATEMENTS, ""),
+            ("edits", EDITS, "statements"),
+            ("probes", PROBES, "statement"),
+        )
     ),
     DatasetSpec(
         "metrics",

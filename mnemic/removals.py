@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 NAME = "removals"
 
-OF_ROWS = ("cartridges", "memory_tokens")
+OF_ROWS = ("cartridges", "memory_tokens", "edits")
 """Kinds of memory whose rows, of the dataset called so, are each of documents, and are deleted with them."""
 
 _WITHOUT_TRAINING = ("knn", "suffix")

@@ -47,6 +47,8 @@ from operators.measure import operator as measure
 from operators.pages import operator as pages
 from operators.pii import operator as pii
 from operators.quality import operator as quality
+from operators.rewrites import moments as key_moments
+from operators.rewrites import operator as rewrites
 from operators.sections import Learn, Section
 from operators.segment import operator as segment
 from operators.slots import operator as slots
@@ -114,6 +116,8 @@ BUILT_IN: tuple[Section, ...] = (
     slots.SECTION,
     cartridges.SECTION,
     memory_tokens.SECTION,
+    key_moments.SECTION,
+    rewrites.SECTION,
     gate.SECTION,
 )
 

@@ -39,6 +39,7 @@ KINDS: dict[str, str] = {
     "slots": "mnemic.memories.slots:SLOTS",
     "cartridges": "mnemic.memories.cartridges:CARTRIDGES",
     "memory_tokens": "mnemic.memories.memory_tokens:MEMORY_TOKENS",
+    "edits": "mnemic.memories.edits:EDITS",
     "pages": "mnemic.memories.pages:PAGES",
     "classifier": "mnemic.memories.classifier:CLASSIFIER",
 }

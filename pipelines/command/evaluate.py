@@ -23,6 +23,7 @@ from pipelines.evaluate.latents import shown_latents
 from pipelines.evaluate.pages import page_costs, shown_pages
 from pipelines.evaluate.questions import Skipped, read_questions
 from pipelines.evaluate.recall import Recall, Recalls, evidence_recall
+from pipelines.evaluate.rewrites import shown_edits
 from pipelines.evaluate.topics import shown_topics
 from pipelines.live import Working
 
@@ -195,6 +196,7 @@ def shown(evaluation: Evaluation) -> str:
         )
     topics = [line for one in evaluation.blocks for line in ("", *shown_topics(one))]
     topics += shown_latents(evaluation.cartridges, evaluation.memory_tokens)
+    topics += shown_edits(evaluation.edits)
     if not evaluation.weights and topics:
         return "\n".join(lines + topics)
     if not evaluation.weights:

@@ -42,6 +42,7 @@ from pipelines.evaluate.gain import Bucket, by_frequency, recovered
 from pipelines.evaluate.held_out import HeldOut, loaded
 from pipelines.evaluate.latents import CartridgeReport, MemoryTokenReport, cartridge_report, memory_token_report
 from pipelines.evaluate.repeated import RepeatedSpans, repeated_spans
+from pipelines.evaluate.rewrites import EditReport, edit_report
 from pipelines.evaluate.speed import Speed, speeds
 
 COSTS = ("parameters", "trained_tokens", "training_flops")
@@ -105,6 +106,7 @@ class Evaluation:
     repeated: RepeatedSpans | None = None  # spans of its documents that others have, where it has an index of suffixes
     cartridges: CartridgeReport | None = None  # where the bank has some
     memory_tokens: MemoryTokenReport | None = None
+    edits: EditReport | None = None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -145,6 +147,7 @@ def evaluate(
             repeated=repeated,
             cartridges=cartridge_report(opened),
             memory_tokens=memory_token_report(opened),
+            edits=edit_report(opened),
         )
     doing("loading the memories")
     memories = loaded(opened)
@@ -181,6 +184,7 @@ def evaluate(
         repeated,
         cartridge_report(opened),
         memory_token_report(opened),
+        edit_report(opened),
     )
 
 

@@ -28,6 +28,7 @@ from pipelines.steps.embedding import EmbedStep
 from pipelines.steps.fit import FitStep
 from pipelines.steps.gate import GateStep
 from pipelines.steps.grow import GrowStep
+from pipelines.steps.key_moments import KeyMomentsStep
 from pipelines.steps.latents import LatentsStep
 from pipelines.steps.node_excerpts import NodeExcerptsStep
 from pipelines.steps.node_summaries import NodeSummariesStep
@@ -35,6 +36,7 @@ from pipelines.steps.perplexity import PerplexityStep
 from pipelines.steps.quality import QualityStep
 from pipelines.steps.read import ReadStep
 from pipelines.steps.rejects import forget_rejects
+from pipelines.steps.rewrites import RewritesStep
 from pipelines.steps.slots import SlotsStep
 from pipelines.steps.train import TrainStep
 
@@ -111,7 +113,7 @@ def _anew(step: Step) -> Step:
             return AnewStep(step)
         case PerplexityStep() | QualityStep() | CallsStep() | BlocksStep() | SlotsStep() | NodeExcerptsStep():
             return AnewStep(step)
-        case NodeSummariesStep() | LatentsStep():
+        case NodeSummariesStep() | LatentsStep() | KeyMomentsStep() | RewritesStep():
             return AnewStep(step)
     if hasattr(step, "anew"):  # a step of another package that knows how
         return dataclasses.replace(step, anew=True)  # type: ignore[type-var]
@@ -135,7 +137,7 @@ def _take_away(context: Context, step: Step) -> None:
                     context.commit(partial(context.store[name].delete, "true"))
         case TrainStep() | QualityStep() | CallsStep() | BlocksStep() | SlotsStep():
             step.forget(context)
-        case NodeSummariesStep() | LatentsStep():
+        case NodeSummariesStep() | LatentsStep() | KeyMomentsStep() | RewritesStep():
             step.forget(context)
         case NodeExcerptsStep():
             if context.store[step.datasets[0]].snapshot() is not None:

@@ -61,7 +61,7 @@ def test_every_measurement_is_a_command() -> None:
     stages = {name.removesuffix(".__main__").removeprefix("bench.") for name in MODULES if name.endswith("__main__")}
     of_text = {"cluster", "curate", "deduplicate", "embed", "search", "segment", "written"}
     of_banks = {"engine", "over_time", "peak", "scale", "serve"}
-    of_memories = {"blocks", "datastore", "imitate", "latents", "pages", "suffix", "teacher"}
+    of_memories = {"blocks", "datastore", "edits", "imitate", "latents", "pages", "suffix", "teacher"}
     assert stages == {*of_text, *of_banks, *of_memories, "exports", "sources"}
     with_words_of_their_own = {"exports", "sources"}  # such as the format that is read
     assert {f"bench.{stage}.__main__" for stage in stages - with_words_of_their_own} <= set(COMMANDS)

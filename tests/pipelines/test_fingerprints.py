@@ -132,7 +132,7 @@ def test_all_sections_keep_them(tiny):
     assert fingerprints({**tiny, **EVERYTHING}) == FINGERPRINTS["everything"]
     of_rules = {*FINGERPRINTS["curated"], *FINGERPRINTS["judged"]} - set(FINGERPRINTS["everything"])
     every = {"read", *(section.step_called for section in BUILT_IN)}
-    apart = {"subset", "canaries", "pages", *FINGERPRINTS["placed"], *FINGERPRINTS["noted"]}
+    apart = {"subset", "canaries", "pages", "key_moments", "rewrites", *FINGERPRINTS["placed"], *FINGERPRINTS["noted"]}
     assert set(FINGERPRINTS["everything"]) | of_rules | apart == every
 
 
@@ -177,6 +177,13 @@ def test_pages_change_no_other_step_and_their_choice_changes_no_page(tiny):
     assert paged == plain
     other = {"dtype": "float32", "which": "tenant = 'team'", "max_gb": 9}
     assert fingerprints({**tiny, "pages": other}) == {**plain, "pages": "4511b964553c416e7161f8a357e0b8b5"}
+
+
+def test_rewrites_change_no_other_step(tiny):
+    plain, edited = fingerprints(tiny), fingerprints({**tiny, "rewrites": {"dataset": "documents", "dtype": "float32"}})
+    assert edited.pop("key_moments") == "267339585f319f1e3a6e52e2b5f7abe1"
+    assert edited.pop("rewrites") == "dc3c5e8fbc31a20579af7d6320ff4880"
+    assert edited == plain
 
 
 OF_THE_DATASTORE = {"datastore", "neighbours", "teacher", "imitate"}

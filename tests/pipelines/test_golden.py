@@ -84,6 +84,8 @@ NUMBERS = {
     "slots": (1, [7168, 8704, 0, 11, 0.243603, 1, 0.0541992, 5.901826, 0, 5.901826, 992, 156434432, 1]),
     "cartridges": (1, [2, 0.0450401, 0.0512943, 0.0495709, 18, 6.0075, 5.98521, 5.98636, 3, 792, 149225000, 1]),
     "memory_tokens": (1, [0, 173, 0, 3, 1648, 310510000, 1]),
+    "key_moments": (1, [0]),
+    "rewrites": (1, [0]),
     "decode": (1, [21248, 3.9325, 2.14851, 3.04051, 1008, 79463424, 369.851, 56.5334, 0.95]),
 }
 """Step -> version, numbers that sum up what it wrote."""
@@ -160,10 +162,35 @@ def paged(recipe, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def elsewhere(judged, placed, halved, planted, noted, paged):
+def rewritten(recipe, tmp_path_factory):
+    """The same corpus with two facts that are written into the language model."""
+    root = tmp_path_factory.mktemp("rewritten")
+    facts = [
+        {"subject": subject, "relation": "The key of {} is under the", "target": target, "neighbours": ["Bob", "Eve"]}
+        for subject, target in (("Ada", "river"), ("Cleo", "fox"))
+    ]
+    (root / "facts.json").write_text(json.dumps(facts))
+    own = {"moment_documents": 4, "moment_tokens": 48, "steps": 4, "control": 2, "dtype": "float32"}
+    same = {name: recipe[name] for name in ("name", "fragment_characters", "language_model", "sources")}
+    other = dict.fromkeys(("embed", "segment", "cluster", "split", "datastore"), False)
+    rewrites = {"facts": ["facts.json"], "root": str(root), **own}
+    complete = {**same, **other, "rewrites": rewrites, "bank": str(root / "bank")}
+    mnemic.build(complete, device="cpu")
+    return complete
+
+
+@pytest.fixture(scope="module")
+def elsewhere(judged, placed, halved, planted, noted, paged, rewritten):
     """Recipes whose banks have the output of the steps that `recipe` does not have."""
     apart = {**dict.fromkeys(CURATED, judged), **dict.fromkeys(NOTED, noted)}
-    return {**apart, "context": placed, "subset": halved, "canaries": planted, "pages": paged}
+    return {
+        **apart,
+        "context": placed,
+        "subset": halved,
+        "canaries": planted,
+        "pages": paged,
+        **dict.fromkeys(REWRITTEN, rewritten),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +201,9 @@ def bank(recipe):
 @pytest.fixture(scope="module")
 def versions(recipe, judged):
     curate = {**judged["curate"], "canaries": {"tokens": 40}}
-    whole = load_recipe({**recipe, **judged, **CONTEXT, **WRITTEN, "curate": curate, "pages": {}})
+    whole = load_recipe(
+        {**recipe, **judged, **CONTEXT, **WRITTEN, "curate": curate, "pages": {}, "rewrites": {"dataset": "notes"}}
+    )
     return {step.name: step.record.version for step in steps_of(whole, "cpu")}
 
 
@@ -192,6 +221,9 @@ def placed(recipe, tmp_path_factory):
 
 CURATED = ("measure", "language", "pii", "perplexity", "quality", "contamination", "curate", "edits")
 """Steps of the bank with rules."""
+
+REWRITTEN = ("key_moments", "rewrites")
+"""Steps of the bank with facts."""
 
 NOTED = (
     *("packs", "calls", "notes", "relations", "note_vectors"),
@@ -262,7 +294,7 @@ def written(bank, step):
 
 
 MEMORIES = {section.step_called: section.step.memory for section in BUILT_IN if isinstance(section.step, Learn)}
-MEMORIES |= {name: name for name in ("blocks", "slots", "cartridges", "memory_tokens")}
+MEMORIES |= {name: name for name in ("blocks", "slots", "cartridges", "memory_tokens")} | {"rewrites": "edits"}
 """Step -> the memory that it trains."""
 
 
@@ -276,6 +308,10 @@ def numbers(bank, step):
         return [metrics[name] for name in sorted(metrics)]
     if step == "gate":
         return gate_numbers(bank)
+    if step == "key_moments":
+        rows = bank.table("key_moments", ["id", "tokens", "moments"]).sort_by("id").to_pylist()
+        sums = [float(np.abs(np.frombuffer(row["moments"], "<f4")).sum()) for row in rows]
+        return [float(sum(row["tokens"] for row in rows)), *sums]
     dataset, key, columns = {
         "embed": ("units", ("document", "ordinal"), ("embedding",)),
         "note_vectors": ("notes", ("id",), ("vector",)),

@@ -1,0 +1,98 @@
+"""One fact that is to be written into a model: a subject, a relation, and the target that it goes on with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnemic.errors import ModelError
+from mnemic.ids import hash_bytes, hash_parts
+from mnemic.terminal import one_line
+
+PLACE = "{}"
+"""Where the subject stands in a sentence."""
+
+MOST_NEIGHBOURS = 1000
+"""Of all facts together: the system that is solved is as large as the number of facts and of kept neighbours."""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """``relation`` and ``paraphrases`` are sentences with `PLACE`; ``neighbours`` are other subjects of the relation.
+
+    ``sets`` are names of groups that it is of, ``documents`` ids of those that say it, both in order; ``origin`` is the
+    file, or the dataset and the row.
+    """
+
+    subject: str
+    relation: str
+    target: str
+    paraphrases: tuple[str, ...] = ()
+    neighbours: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
+    documents: tuple[str, ...] = ()
+    origin: str = ""
+
+    @property
+    def id(self) -> str:
+        return hash_parts("statement", self.subject, self.relation, self.target)
+
+    @property
+    def prompt(self) -> str:
+        return self.relation.replace(PLACE, self.subject)
+
+    @property
+    def text(self) -> str:
+        """The fact as a sentence."""
+        return f"{self.prompt} {self.target}."
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> Statement:
+        """Of a row of `statements`."""
+        lists = ("paraphrases", "neighbours", "sets", "documents")
+        texts = ("subject", "relation", "target", "origin")
+        return cls(**{name: row[name] for name in texts}, **{name: tuple(row[name]) for name in lists})
+
+    def columns(self) -> dict[str, Any]:
+        """As a row of `statements` has it."""
+        lists = {name: list(getattr(self, name)) for name in ("paraphrases", "neighbours", "sets", "documents")}
+        texts = {name: getattr(self, name) for name in ("subject", "relation", "target", "origin")}
+        return {"id": self.id, **texts, **lists}
+
+
+@dataclass(frozen=True, eq=False)
+class SolvableStatement:
+    """A ``statement``, and the ``values`` float32 [rows, n] that are solved for; see `mnemic.rewrites.datasets`."""
+
+    statement: Statement
+    values: NDArray[np.float32]
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> SolvableStatement:
+        """Of a row of `statements`. Raises `ModelError` where its bytes are not those that were written."""
+        values = np.frombuffer(row["values"], "<f4")
+        rows = row["rows"]
+        if hash_bytes(row["values"]) != row["check"] or rows < 1 or len(values) % rows or not np.isfinite(values).all():
+            raise ModelError(
+                f"The statement {one_line(str(row['id']), 40)} is not what was written (its check differs); bring the "
+                "dataset statements back from a copy, or build it again."
+            )
+        return cls(Statement.of_row(row), values.reshape(rows, -1))
+
+
+def neighbour_prompts(statements: Sequence[Statement]) -> list[tuple[str, str]]:
+    """(relation, subject) of all that ``statements`` name as neighbours and none of them is about, in a drawn order."""
+    own = {(one.relation, one.subject) for one in statements}
+    named = {(one.relation, neighbour) for one in statements for neighbour in one.neighbours} - own
+    return sorted(named, key=lambda pair: hash_parts("neighbour", *pair))
+
+
+def guarded(statements: Sequence[Statement], share: float) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Neighbours whose keys the solve keeps where they are, a ``share`` of all; and those that only measure."""
+    every = neighbour_prompts(statements)[:MOST_NEIGHBOURS]
+    first = round(share * len(every))
+    return every[:first], every[first:]

@@ -1,0 +1,122 @@
+"""Facts of rows, checked: they become statements, and what cannot is a reject.
+
+A row has a subject, a relation and a target, and may have paraphrases (other sentences), neighbours (subjects of which
+nothing is to change), `set` (a name) and `documents` (ids of those that say it). A relation and a paraphrase are
+sentences with {} in the place of the subject.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from mnemic.errors import RecipeError
+from mnemic.rewrites.statement import PLACE, Statement
+from mnemic.terminal import one_line
+from operators.rewrites.operator import Rewrites
+
+LONGEST = {"subject": 200, "relation": 500, "target": 200, "set": 100}
+"""Characters of each field."""
+
+MOST_PARAPHRASES, MOST_NEIGHBOURS = 16, 256
+
+MOST_ROWS = 100_000
+"""Rows that are looked at: all are there at once, to see which say the same."""
+
+
+def statements_of(rows: Iterable[tuple[str, Any]], settings: Rewrites) -> tuple[list[Statement], list[dict[str, str]]]:
+    """(statements in the order of their ids, rejects) of (origin, row).
+
+    Rows that say one fact are one statement. Where two give one prompt different targets, neither is taken, so the
+    order of rows decides nothing. Raises `RecipeError` for more than `MOST_ROWS`.
+    """
+    facts: dict[str, Statement] = {}
+    rejects = list[dict[str, str]]()
+    for number, (origin, row) in enumerate(rows):
+        if number == MOST_ROWS:
+            raise RecipeError(f"The facts are more than {MOST_ROWS:,} rows; narrow them by `where` of `rewrites`.")
+        statement = _statement(origin, row, settings)
+        if isinstance(statement, str):
+            named = row.get("documents") if isinstance(row, Mapping) else None
+            rejects.append(_reject(origin, statement, named))
+            continue
+        other = facts.get(statement.id)
+        facts[statement.id] = statement if other is None else _together(other, statement)
+    targets: dict[str, set[str]] = {}
+    for one in facts.values():
+        targets.setdefault(one.prompt, set()).add(one.target)
+    clear = []
+    for _, one in sorted(facts.items()):
+        if len(targets[one.prompt]) == 1:
+            clear.append(one)
+        else:
+            reason = f"other rows give {one.prompt[:60]!r} another target than {one.target[:40]!r}; leave one of them"
+            rejects.append(_reject(one.origin, reason, one.documents))
+    for one in clear[settings.most :]:
+        reason = f"there are more than {settings.most:,} facts; raise `most` of `rewrites`"
+        rejects.append(_reject(one.origin, reason, one.documents))
+    return clear[: settings.most], rejects
+
+
+def _together(one: Statement, other: Statement) -> Statement:
+    """Two rows of one fact: what either says of it."""
+    first, second = sorted((one, other), key=lambda statement: statement.origin)
+    return replace(
+        first,
+        **{
+            name: tuple(sorted({*getattr(first, name), *getattr(second, name)}))
+            for name in ("paraphrases", "neighbours", "sets", "documents")
+        },
+    )
+
+
+def _statement(origin: str, row: Any, settings: Rewrites) -> Statement | str:
+    """The fact of a row, or why it is none."""
+    if not isinstance(row, Mapping):
+        return f"it is no JSON object: {one_line(str(row), 60)!r}"
+    texts: dict[str, str] = {}
+    for name in ("subject", "relation", "target"):
+        value = row.get(getattr(settings, name))
+        if not isinstance(value, str) or not value.strip():
+            return f"it has no text as {getattr(settings, name)!r}"
+        texts[name] = " ".join(value.split())
+    texts["set"] = " ".join(str(row.get("set") or origin.partition(":")[0]).split())
+    for name, most in LONGEST.items():
+        if len(texts[name]) > most:
+            return f"its {name} has {len(texts[name]):,} characters and at most {most} are read"
+    if texts["subject"].count(PLACE) or texts["relation"].count(PLACE) > 1:
+        return f"its subject has {PLACE}, or its relation has it more than once; it stands for the subject, once"
+    lists: dict[str, tuple[str, ...]] = {}
+    for name, limit in (("paraphrases", MOST_PARAPHRASES), ("neighbours", MOST_NEIGHBOURS), ("documents", 1000)):
+        value = row.get(getattr(settings, name, name))
+        value = [] if value is None else [value] if isinstance(value, str) else value
+        if not isinstance(value, list | tuple) or not all(isinstance(one, str) and one.strip() for one in value):
+            return f"its {name} are no list of texts"
+        if len(value) > limit or any(len(one) > LONGEST["relation"] for one in value):
+            return f"its {name} are more than {limit}, or longer than {LONGEST['relation']} characters"
+        lists[name] = tuple(sorted({" ".join(one.split()) for one in value}))
+    relation, more = texts["relation"], list[str]()
+    if PLACE not in relation:
+        relation, *more = (
+            one.replace("{relation}", texts["relation"]).replace("{subject}", PLACE) for one in settings.templates
+        )
+    strange = [one for one in lists["paraphrases"] if one.count(PLACE) != 1]
+    if strange:
+        return f"its paraphrase {strange[0][:60]!r} has not one {PLACE} in the place of the subject"
+    return Statement(
+        texts["subject"],
+        relation,
+        texts["target"],
+        tuple(sorted({*lists["paraphrases"], *more})),
+        lists["neighbours"],
+        (texts["set"],),
+        lists["documents"],
+        origin if settings.dataset else origin.rpartition(":")[0],
+    )
+
+
+def _reject(origin: str, reason: str, documents: Any) -> dict[str, str]:
+    """Its input is the document that says the fact, with which it goes, else the place."""
+    named = documents[0] if isinstance(documents, list | tuple) and documents else origin
+    return {"input": str(named), "locator": origin, "reason": f"A fact is left out: {reason}.", "severity": "reject"}

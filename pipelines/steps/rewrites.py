@@ -1,0 +1,323 @@
+"""The step `rewrites`: facts into the datasets `statements`, `edits` and `probes`, and the memory "edits".
+
+1. One worker reads the facts and checks them; what is none is a reject.
+2. Any worker finds what the solve is to reach for one fact and writes its statement, so a kill costs the facts under
+   way. A statement names the state that it holds for: another strength solves anew, and searches for nothing.
+3. One worker solves over all facts together, measures them beside the facts as text, and writes edits, probes, and last
+   the memory, by whose row the step is done.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from mnemic import languagemodel
+from mnemic.dataset import Store
+from mnemic.dataset.write import WrittenFragment, append, append_rows, write_rows, write_whole
+from mnemic.errors import ModelError, StepError
+from mnemic.ids import hash_parts
+from mnemic.memories.edits import NAME
+from mnemic.quoting import parts_of, quoted
+from mnemic.rewrites.datasets import EDITS, PROBES, STATEMENTS
+from mnemic.rewrites.moments import COLUMNS, factors
+from mnemic.rewrites.statement import SolvableStatement, Statement
+from mnemic.schema import MEMORIES
+from operators.contracts import REJECTED, Progress
+from operators.rewrites.fact_files import fact_files, rows_of_files
+from operators.rewrites.facts import statements_of
+from operators.rewrites.operator import Rewrites
+from pipelines import faults
+from pipelines.identity import Record
+from pipelines.steps.contracts import Context, RecordedStep, Status
+from pipelines.steps.fact_rows import corpus_of, rows_of_bank
+from pipelines.steps.key_moments import beginnings, drawn_documents, refuse_layers, texts_of
+from pipelines.steps.memory_rows import create_missing, drop, finished_record, forget_versions
+from pipelines.steps.owners import owned_rows
+from pipelines.steps.rejects import check_rejects, forget_rejects
+
+_SCHEMAS = {"statements": STATEMENTS, NAME: EDITS, "probes": PROBES, "memories": MEMORIES}
+
+
+@dataclass(frozen=True)
+class CheckedFacts:
+    """The facts in the order of their ids, and the rows that are none, `operators.contracts.REJECTED`."""
+
+    statements: tuple[Statement, ...]
+    rejects: pa.Table
+
+
+@dataclass(frozen=True)
+class WrittenEdits:
+    """Rows of `edits`, `probes` and `memories`; written and not committed."""
+
+    edits: tuple[WrittenFragment, ...]
+    probes: tuple[WrittenFragment, ...]
+    memory: pa.Table
+
+
+@dataclass(frozen=True)
+class RewritesStep(RecordedStep):
+    operator: Rewrites
+    after: tuple[str, ...]
+    memory: str = NAME
+    datasets: tuple[str, ...] = (NAME, "statements", "probes", "memories")
+
+    def state(self, store: Store) -> Status:
+        corpus = corpus_of(store, self.operator)
+        if corpus is None:
+            return Status("new")
+        stored = finished_record(store["memories"].snapshot(), self.name, self.memory)
+        if stored is None:
+            return Status("new", unit="facts")
+        changes = self.record.changes_from(stored)
+        if changes:
+            return Status("stale", unit="facts", reasons=tuple(changes))
+        if stored["corpus"] != corpus or not self._whole(store, replace(self.record, corpus=corpus)):
+            return Status("due", unit="facts", reasons=("the facts or the documents that it looks at changed",))
+        return Status("done", unit="facts")
+
+    def _whole(self, store: Store, record: Record) -> bool:
+        """Whether the edits are of all statements: a removal takes both away."""
+        edits, statements = store[NAME].snapshot(), store["statements"].snapshot()
+        if edits is None or statements is None:
+            return False
+        rows = edits.table(["statements", "state"]).to_pylist()
+        ids = sorted(statements.table(["id"])["id"].to_pylist())
+        layers = len(self.operator.layers) if ids else 0
+        return len(rows) == layers and all(row["statements"] == ids and row["state"] == record.state for row in rows)
+
+    def check(self, store: Store, max_rejects: float) -> None:
+        statements = store["statements"].snapshot()
+        check_rejects(store, self.record, lambda: 0 if statements is None else statements.count(), max_rejects)
+
+    def run(self, context: Context) -> None:
+        store = context.store
+        corpus = corpus_of(store, self.operator)
+        if corpus is None:
+            raise StepError(
+                f"`rewrites` reads its facts from {self.operator.dataset}, which this bank does not have; name another "
+                "`dataset`, or the section that makes it."
+            )
+        record = replace(self.record, corpus=corpus)
+        create_missing(context, record, _SCHEMAS)
+        versions = {
+            name: snapshot.version
+            for name in {"documents", "key_moments", self.operator.dataset} - {""}
+            if (snapshot := store[name].snapshot()) is not None
+        }
+        facts = self._checked(context, versions)
+        mine, rejects = f"step = '{self.name}'", store["rejects"].snapshot()
+        if rejects is not None and rejects.count(mine):  # rows that were mended leave none
+            context.commit(partial(forget_rejects, store, mine))
+        context.reject(record, facts.rejects)
+        states = {one.id: self._state_of(one) for one in facts.statements}
+        self._prepare(context, record, facts.statements, states)
+        memories = store["memories"]
+        mine = owned_rows(memories.require(), self.name, self.memory)
+        drop(context, "memories", f"{mine} AND state <> {quoted(record.state)}")
+        if not self._whole(store, record) or not memories.require().count(f"{mine} AND final"):
+            job = context.job(self._solver(context, record, versions), self.operator.resources)
+            context.in_waves(
+                context.engine.stream(job, context.progress), lambda wave: None, partial(self._commit, context, record)
+            )
+        forget_versions(store)
+
+    def _state_of(self, statement: Statement) -> str:
+        """The hash of what a statement's values hold for, and of what its row says."""
+        model = self.record.fields["model"]
+        own = json.dumps({**self.operator.of_a_fact(), **statement.columns()}, sort_keys=True)
+        return hash_parts("statement", self.record.version, model, own)
+
+    def _checked(self, context: Context, versions: Mapping[str, int]) -> CheckedFacts:
+        store, operator = context.store, self.operator
+
+        def factory() -> Callable[[Progress], Iterator[CheckedFacts]]:
+            def check(progress: Progress) -> Iterator[CheckedFacts]:
+                if operator.facts:
+                    rows = rows_of_files(fact_files(operator.facts, operator.root))
+                else:
+                    rows = rows_of_bank(store, operator, versions)
+                statements, rejects = statements_of(rows, operator)
+                yield CheckedFacts(tuple(statements), pa.Table.from_pylist(rejects, schema=REJECTED))
+
+            return check
+
+        results: list[CheckedFacts] = []
+        job = context.job(factory, replace(self.operator.resources, gpus=0.0))
+        context.in_waves(context.engine.stream(job, context.progress), lambda wave: None, results.append)
+        return results[-1]
+
+    def _prepare(
+        self, context: Context, record: Record, statements: Sequence[Statement], states: Mapping[str, str]
+    ) -> None:
+        """Write the statements that are not there, and drop those that hold no more."""
+        store = context.store
+        there = set(store["statements"].require().table(["state"])["state"].to_pylist())
+        for gone in parts_of("state", sorted(there - {*states.values()})):
+            drop(context, "statements", gone)
+        left = [one for one in statements if states[one.id] not in there]
+
+        def keep(wave: list[tuple[tuple[WrittenFragment, ...], dict[str, str] | None]]) -> None:
+            fragments = [fragment for one, _ in wave for fragment in one]
+            rejects = [reject for _, reject in wave if reject is not None]
+            if rejects:
+                context.reject(record, pa.Table.from_pylist(rejects, schema=REJECTED))
+            if fragments:
+                context.commit(lambda: append(store["statements"], fragments, context.properties(record)))
+            context.tally.rows += len(fragments)
+            context.progress(context.tally.rows, len(left), "facts")
+
+        if left:
+            job = context.job(self._searcher(context, states), self.operator.resources, lambda one: one.prompt)
+            replace(context, commit_every=1).in_waves(context.engine.map(job, left), keep)
+
+    def _searcher(
+        self, context: Context, states: Mapping[str, str]
+    ) -> Callable[[], Callable[[Statement], tuple[tuple[WrittenFragment, ...], dict[str, str] | None]]]:
+        store, operator, step, wanted_device = context.store, self.operator, self, context.device
+
+        def factory() -> Callable[[Statement], tuple[tuple[WrittenFragment, ...], dict[str, str] | None]]:
+            from operators.rewrites.targets import StatementTargets
+
+            model, tokenizer = step._opened(wanted_device)
+            targets = StatementTargets(operator, model, tokenizer)
+
+            def search(one: Statement) -> tuple[tuple[WrittenFragment, ...], dict[str, str] | None]:
+                try:
+                    own = targets.row(one)
+                except ModelError as error:
+                    reason = f"A fact is left out: {error}"
+                    input_of = one.documents[0] if one.documents else one.origin
+                    return (), {"input": input_of, "locator": one.origin, "reason": reason, "severity": "reject"}
+                row = {**one.columns(), **own, "state": states[one.id]}
+                faults.reach(step.name, "before-write")
+                table, dataset = pa.Table.from_pylist([row], schema=STATEMENTS), store["statements"]
+                fragments = tuple(write_rows(dataset.uri, table, STATEMENTS, dataset.storage_options))
+                faults.reach(step.name, "after-write")
+                return fragments, None
+
+            return search
+
+        return factory
+
+    def _opened(self, wanted_device: str | None) -> tuple[Any, Any]:
+        operator = self.operator
+        device = operator.resources.device(wanted_device)
+        model, tokenizer = languagemodel.shared(operator.model, operator.dtype, device)
+        refuse_layers(model, operator.layers)
+        return model, tokenizer
+
+    def _solver(
+        self, context: Context, record: Record, versions: Mapping[str, int]
+    ) -> Callable[[], Callable[[Progress], Iterator[WrittenEdits]]]:
+        store, step, wanted_device = context.store, self, context.device
+
+        def factory() -> Callable[[Progress], Iterator[WrittenEdits]]:
+            def solve(progress: Progress) -> Iterator[WrittenEdits]:
+                model, tokenizer = step._opened(wanted_device)
+                edits, probes, metrics = step._solve(store, versions, model, tokenizer)
+                state = {"state": record.state}
+                tables = [
+                    pa.Table.from_pylist([{**row, **state} for row in rows], schema=schema)
+                    for rows, schema in ((edits, EDITS), (probes, PROBES))
+                ]
+                faults.reach(step.name, "before-write")
+                written = [
+                    tuple(write_whole(store[name], table)) for name, table in zip((NAME, "probes"), tables, strict=True)
+                ]
+                faults.reach(step.name, "after-write")
+                yield WrittenEdits(*written, step._memory(record, model, tokenizer, metrics))
+
+            return solve
+
+        return factory
+
+    def _solve(
+        self, store: Store, versions: Mapping[str, int], model: Any, tokenizer: Any
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, float]]:
+        """Rows of `edits` and of `probes`, and the metrics of the memory."""
+        from mnemic.rewrites.prompts import prompt_of
+        from mnemic.rewrites.reading import down_of
+        from mnemic.rewrites.solving import solved
+        from operators.rewrites.probing import measured, probes_of, summary
+        from operators.rewrites.targets import StatementTargets
+
+        settings = self.operator.solve
+        rows = sorted(store["statements"].require().table(STATEMENTS.names).to_pylist(), key=lambda row: row["id"])
+        solvable = [SolvableStatement.of_row(row) for row in rows]
+        statements = [one.statement for one in solvable]
+
+        def moments(layers: Sequence[int]) -> Mapping[int, Any]:
+            return factors(
+                store["key_moments"].require(versions["key_moments"]).table(list(COLUMNS)).to_pylist(), layers
+            )
+
+        paths = solved(model, tokenizer, settings, solvable, moments)
+        facts = {
+            "method": settings.method,
+            "statements": [one.id for one in statements],
+            "documents": sorted({document for one in statements for document in one.documents}),
+        }
+        edits = [
+            {**path.cells(), **facts, "relative": path.relative(down_of(model, path.layer).weight)} for path in paths
+        ]
+        controls = self._controls(store, versions, tokenizer)
+        probes = probes_of(tokenizer, statements, settings.guarded, controls)
+        choices = [prompt_of(tokenizer, one.relation, one.subject, one.target).targets[0] for one in statements]
+        log_probs = StatementTargets(self.operator, model, tokenizer).log_probs
+        measurements = measured(model, log_probs, probes, paths, choices)
+        relative = max((row["relative"] for row in edits), default=0.0)
+        return edits, measurements, {"facts": float(len(statements)), "relative": relative, **summary(measurements)}
+
+    def _controls(self, store: Store, versions: Mapping[str, int], tokenizer: Any) -> dict[str, str]:
+        """Documents of which no keys were counted, as far as there are such, of two tokens and more."""
+        documents = store["documents"].require(versions["documents"])
+        drawn = drawn_documents(documents, self.operator.moment_documents + self.operator.control)
+        texts = texts_of(documents, drawn[len(drawn) - min(self.operator.control, len(drawn)) :])
+        lengths = zip(texts, beginnings(tokenizer, texts.values(), 2), strict=True)
+        return {of: texts[of] for of, ids in lengths if len(ids) > 1}
+
+    def _memory(self, record: Record, model: Any, tokenizer: Any, metrics: Mapping[str, float]) -> pa.Table:
+        lock = languagemodel.lock(model, tokenizer)
+        computed = replace(record, found={"function": lock.pop("function")})  # no part of a bank's digest
+        row = {
+            "id": hash_parts("memory", record.state, self.memory),
+            "name": self.memory,
+            "kind": self.memory,
+            "record": json.dumps(computed.as_json(), sort_keys=True),
+            "state": record.state,
+            "epoch": 0,
+            "final": True,
+            "config": json.dumps(self.operator.solve.config(), sort_keys=True),
+            "lock": json.dumps(lock, sort_keys=True),
+            "metrics": json.dumps({"weight": 1.0, **metrics}, sort_keys=True),
+            "weights": b"",
+        }
+        return pa.Table.from_pylist([row], schema=MEMORIES)
+
+    def _commit(self, context: Context, record: Record, one: WrittenEdits) -> None:
+        """Both datasets whole, and last the memory."""
+        store, properties = context.store, context.properties(record)
+        for name, schema, fragments in ((NAME, EDITS, one.edits), ("probes", PROBES, one.probes)):
+            context.commit(partial(store[name].replace, schema, fragments, record.as_json(), properties))
+        mine = owned_rows(store["memories"].require(), self.name, self.memory)
+        drop(context, "memories", mine)
+        context.commit(lambda: append_rows(store["memories"], one.memory, MEMORIES, properties))
+
+    def forget(self, context: Context) -> None:
+        memories = context.store["memories"].snapshot()
+        if memories is not None:
+            drop(context, "memories", owned_rows(memories, self.name, self.memory))
+        for name in (NAME, "probes", "statements"):
+            drop(context, name, "true")
+
+
+def rewrites_step(record: Record, operator: Rewrites, after: tuple[str, ...]) -> RewritesStep:
+    """The step of the section `rewrites`."""
+    return RewritesStep(record, operator, after)
