@@ -7,9 +7,9 @@ own (Pouransari et al., arXiv 2510.02375, section 3). Two jobs more train blocks
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mnemic.blocks.layout import CONTROL, FALLBACK, above
+from mnemic.blocks.layout import FALLBACK, GENERIC, NO_TOPICS, SHARED, above
 from mnemic.blocks.routes import serving
 from mnemic.errors import StepError
 from mnemic.ids import unit_draw
@@ -29,13 +29,20 @@ _MULTIPLE = 8
 class BlockJob:
     """Blocks that are trained together: their rows by path, on documents of ``tokens`` tokens.
 
-    ``documents`` is a digest of these and their leaves.
+    ``documents`` is a digest of these and their leaves; with shared epochs, of those of all topics too.
     """
 
     name: str
     blocks: Mapping[str, int]
     tokens: int
     documents: str
+
+
+def settings_of(job: str, settings: TrainBlocks) -> TrainBlocks:
+    """Those of a ``job``, whose epochs are all, the shared ones, or those behind them."""
+    epochs, shared = settings.epochs, settings.shared_epochs
+    own = {SHARED: shared, **dict.fromkeys(GENERIC, epochs)}.get(job, epochs - shared)
+    return replace(settings, epochs=own, shared_epochs=0)
 
 
 def chosen_layers(layers: str | Sequence[int], count: int) -> tuple[int, ...]:
@@ -90,7 +97,7 @@ def subtrees(nodes: Mapping[str, int]) -> dict[str, dict[str, int]]:
 
 def path_of(leaf: str, job: str, blocks: Iterable[str]) -> tuple[str, ...]:
     """The blocks of ``job`` that a document of ``leaf`` trains; none for one that it does not see."""
-    if job in (FALLBACK, CONTROL):
+    if job in NO_TOPICS:
         return (job,)
     return tuple(path for path in serving(leaf, set(blocks)) if path != FALLBACK)
 
