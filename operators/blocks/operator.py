@@ -28,9 +28,9 @@ class TrainBlocks(PackedTraining):
     Documents of one path are packed into sequences of ``sequence`` tokens. ``batch``: tokens of a step (None: a
     twentieth of the job's, from 128 to 2,048). ``optimiser`` is "adamw", or "muon" with ``matrix_rate``. Rates rise
     over ``warmup`` steps and fall linearly to 0. ``shared_epochs``: of the ``epochs``, the first ones, in which one
-    block of all topics is trained, with which those of level 1 begin, 0. One document in 17 trains the fallback
-    instead, the block of texts that no other one serves. ``control`` also trains one block of the fetched size on the
-    text of all topics, to compare with. ``pass_tokens``: positions of one pass.
+    block of all topics is trained, with which those of level 1 and the control begin, 0. One document in 17 trains the
+    fallback instead, the block of texts that no other one serves. ``control`` also trains one block of the fetched size
+    on the text of all topics, to compare with. ``pass_tokens``: positions of one pass.
     """
 
     version: ClassVar[int] = 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mnemic.blocks.layout import FALLBACK, GENERIC, NO_TOPICS, SHARED, above
+from mnemic.blocks.layout import FALLBACK, NO_TOPICS, SHARED, above
 from mnemic.blocks.routes import serving
 from mnemic.errors import StepError
 from mnemic.ids import unit_draw
@@ -38,10 +38,14 @@ class BlockJob:
     documents: str
 
 
+BEGINNING_ALONE = (SHARED, FALLBACK)
+"""Jobs that never begin with the shared block."""
+
+
 def settings_of(job: str, settings: TrainBlocks) -> TrainBlocks:
-    """Those of a ``job``, whose epochs are all, the shared ones, or those behind them."""
+    """Those of a ``job``, whose epochs are the shared ones, those behind them, or all: of the fallback."""
     epochs, shared = settings.epochs, settings.shared_epochs
-    own = {SHARED: shared, **dict.fromkeys(GENERIC, epochs)}.get(job, epochs - shared)
+    own = {SHARED: shared, FALLBACK: epochs}.get(job, epochs - shared)
     return replace(settings, epochs=own, shared_epochs=0)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnemic.attach.feedforward import Projections
-from mnemic.blocks.layout import SHARED, BlockLayout, level_of
+from mnemic.blocks.layout import CONTROL, SHARED, BlockLayout, level_of
 from mnemic.errors import StepError
 from mnemic.languagemodel import blocks as layers_of
 from operators.blocks.frozen import FrozenModel
@@ -81,13 +81,20 @@ class BlockTraining:
         self.memory: TrainedBlocks = memory.to(model.device)
 
     def begin_with(self, checkpoint: bytes) -> None:
-        """Let the block of level 1 begin with that of a ``checkpoint``; those below it add nothing yet."""
+        """Let the block of level 1, or the control's first rows, begin with that of a ``checkpoint``.
+
+        What is beside them adds nothing yet.
+        """
         from operators.blocks.student import TrainedBlocksConfig, blocks_of
         from operators.train.checkpoint import memory_tensors
 
-        config, first = self.memory.config, next(path for path in self.memory.config.rows if level_of(path) == 1)
-        shared = TrainedBlocksConfig({SHARED: config.rows[first]}, config.layers, config.width, config.gated)
-        self.memory.take(first, blocks_of(memory_tensors(checkpoint), shared).block(SHARED))
+        tensors, config = memory_tensors(checkpoint), self.memory.config
+        rows = len(next(value for name, value in tensors.items() if name.startswith(f"matrices.{SHARED}/")))
+        shared = TrainedBlocksConfig({SHARED: rows}, config.layers, config.width, config.gated)
+        first = next(path for path in config.rows if path == CONTROL or level_of(path) == 1)
+        block = self.memory.block(first)
+        block[:, :, :rows] = blocks_of(tensors, shared).block(SHARED)
+        self.memory.take(first, block)
 
     def cost(self, states: Any, numbers: int, epochs: int) -> dict[str, float]:
         """Tokens and operations of so many ``epochs`` on this text with one block of so many ``numbers``."""

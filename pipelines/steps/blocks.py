@@ -30,7 +30,7 @@ from mnemic.memories.blocks import NAME
 from mnemic.quoting import one_of, quoted
 from mnemic.schema import BLOCKS, MEMORIES, METRICS
 from operators.blocks.operator import TrainBlocks
-from operators.blocks.plan import BlockJob, settings_of
+from operators.blocks.plan import BEGINNING_ALONE, BlockJob, settings_of
 from operators.contracts import Progress
 from operators.train import Checkpoint
 from pipelines import faults
@@ -161,7 +161,7 @@ class BlocksStep(RecordedStep):
         trained = set(store["blocks"].require().table(["job"])["job"].to_pylist())
         epochs = last_epochs(store["memories"].require(), self.name, self.memory)
         left = {job: epochs.get(state, 0) for job, state in states.items() if job not in trained}
-        waiting = any(done == 0 for job, done in left.items() if job not in NO_TOPICS)
+        waiting = any(done == 0 for job, done in left.items() if job not in BEGINNING_ALONE)
         if not waiting or left.get(SHARED) == self.operator.shared_epochs:
             left.pop(SHARED, None)
         return left
@@ -185,9 +185,9 @@ class BlocksStep(RecordedStep):
 
         factory = self._worker(context, versions)
         jobs = {job.name: job for job in plan.jobs}
-        begins = dict.fromkeys(jobs.keys() - {*NO_TOPICS}, states.get(SHARED, ""))
+        begins = dict.fromkeys(jobs.keys() - {*BEGINNING_ALONE}, states.get(SHARED, ""))
         while epochs:
-            due = NO_TOPICS if SHARED in epochs else tuple(epochs)
+            due = BEGINNING_ALONE if SHARED in epochs else tuple(epochs)
             items = [
                 EpochToTrain(jobs[name], states[name], epochs[name], nodes, layout, begins.get(name, ""))
                 for name in sorted(epochs)

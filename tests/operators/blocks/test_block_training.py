@@ -10,7 +10,7 @@ from tiny_models import save_tiny_model
 
 from mnemic import languagemodel
 from mnemic.attach.feedforward import Projections
-from mnemic.blocks.layout import SHARED
+from mnemic.blocks.layout import CONTROL, SHARED
 from operators.blocks.frozen import FrozenModel
 from operators.blocks.operator import TrainBlocks
 from operators.blocks.packing import packed
@@ -218,6 +218,10 @@ def test_blocks_begin_with_the_block_of_all_topics_and_the_costs_of_both_add_up(
     training.begin_with(last.state)
     assert torch.equal(training.memory.block("0"), shared.memory.block(SHARED))
     assert torch.equal(training.memory.block("0.1"), fresh.memory.block("0.1"))
+    wider, drawn = (BlockTraining(own, frozen, {CONTROL: 6}, together) for _ in range(2))
+    wider.begin_with(last.state)
+    assert torch.equal(wider.memory.block(CONTROL)[:, :, :4], shared.memory.block(SHARED))
+    assert torch.equal(wider.memory.block(CONTROL)[:, :, 4:], drawn.memory.block(CONTROL)[:, :, 4:])
     with frozen.states(sequences) as states, torch.no_grad():
         begun, before = (BlockStudent(own, one.memory, frozen, sequences, states) for one in (training, fresh))
         hung = BlockStudent(own, shared.memory, frozen, replace(sequences, paths=((SHARED,),) * len(sequences)), states)
