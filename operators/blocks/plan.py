@@ -46,7 +46,10 @@ def settings_of(job: str, settings: TrainBlocks) -> TrainBlocks:
     """Those of a ``job``, whose epochs are the shared ones, those behind them, or all: of the fallback."""
     epochs, shared = settings.epochs, settings.shared_epochs
     own = {SHARED: shared, FALLBACK: epochs}.get(job, epochs - shared)
-    return replace(settings, epochs=own, shared_epochs=0)
+    factor = settings.shared_rate if job == SHARED else 1.0
+    learning_rate, matrix_rate = settings.learning_rate * factor, settings.matrix_rate * factor
+    rates = {"learning_rate": learning_rate, "matrix_rate": matrix_rate, "shared_rate": 1.0}
+    return replace(settings, epochs=own, shared_epochs=0, **rates)
 
 
 def chosen_layers(layers: str | Sequence[int], count: int) -> tuple[int, ...]:
