@@ -47,9 +47,14 @@ def settings_of(job: str, settings: TrainBlocks) -> TrainBlocks:
     epochs, shared = settings.epochs, settings.shared_epochs
     own = {SHARED: shared, FALLBACK: epochs}.get(job, epochs - shared)
     factor = settings.shared_rate if job == SHARED else 1.0
-    learning_rate, matrix_rate = settings.learning_rate * factor, settings.matrix_rate * factor
-    rates = {"learning_rate": learning_rate, "matrix_rate": matrix_rate, "shared_rate": 1.0}
-    return replace(settings, epochs=own, shared_epochs=0, **rates)
+    return replace(
+        settings,
+        epochs=own,
+        shared_epochs=0,
+        shared_rate=1.0,
+        learning_rate=settings.learning_rate * factor,
+        matrix_rate=settings.matrix_rate * factor,
+    )
 
 
 def chosen_layers(layers: str | Sequence[int], count: int) -> tuple[int, ...]:
