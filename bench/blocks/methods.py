@@ -121,8 +121,8 @@ METHODS = (
     Method(FETCHED, _two(1e-3, 2.5e-3), 3, _fetched),
     Method(CONTROL, _two(1e-3, 2.5e-3), 3, _control),
     Method(ONE_COURSE, _one((2, 1e-2), (4, 3e-3)), 3, _control),
-    Method(LORA, _one((2, 3e-3), (4, 1e-3)), 3, _lora(LORA, fetched_parameters)),
-    Method(LORA_OF_BANK, _one((2, 1e-3), (4, 3e-4)), 1, _lora(LORA_OF_BANK, bank_parameters)),
+    Method(LORA, _one((3, 3e-3), (4, 1e-3)), 3, _lora(LORA, fetched_parameters)),
+    Method(LORA_OF_BANK, _one((3, 1e-3), (4, 3e-4)), 1, _lora(LORA_OF_BANK, bank_parameters)),
     Method(PRODUCT_KEYS, _one((2, 1e-2), (4, 3e-3)), 1, _table(PRODUCT_KEYS)),
     Method(NGRAMS, _one((2, 1e-2), (4, 1e-2)), 1, _table(NGRAMS)),
 )

@@ -36,7 +36,7 @@ PREFIX = 256
 """Tokens that route a document and are not scored."""
 
 PARTS = {"validation": "validation-document", "test": "test-document"}
-DOCUMENTS = {True: {"validation": 8, "test": 16}, False: {"validation": 16, "test": 40}}
+DOCUMENTS = {True: {"validation": 8, "test": 16}, False: {"validation": 40, "test": 40}}
 """Whether the run is quick -> held-out documents at most."""
 
 Losses = npt.NDArray[np.float64]
