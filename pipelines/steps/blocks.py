@@ -7,7 +7,7 @@
 3. When all jobs have their blocks, the memory is one final row of `memories`, with its lock on the model.
 
 A row of `blocks` names the state that its job was trained for: fingerprint, blocks and documents. So new documents
-train the jobs that they are of, and the others stay.
+train the jobs that they are of, and the others stay; jobs that begin with a shared block are all trained again.
 """
 
 from __future__ import annotations
