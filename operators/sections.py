@@ -187,6 +187,16 @@ def dtype_field(default: str = "auto", **metadata: Any) -> Any:
     return dataclasses.field(default=default, metadata={**metadata, "dtype": True})
 
 
+def later_field(default: Any) -> Any:
+    """A field that came when there were banks: at its default it enters no fingerprint, so they stay done."""
+    return dataclasses.field(default=default, metadata={"later": True})
+
+
+def says_nothing(field: dataclasses.Field[Any], value: Any) -> bool:
+    """Whether a `later_field` has its default."""
+    return bool(field.metadata.get("later")) and value == field.default
+
+
 def shared_fields(operator: type) -> dict[str, str]:
     """Fields of an operator that the recipe says elsewhere: name -> place, such as "signature.ngram"."""
     return _places(operator, overridable=False)

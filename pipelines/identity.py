@@ -15,6 +15,7 @@ from typing import Any
 from mnemic.ids import hash_parts
 from mnemic.languagemodel.tokenizer_files import tokenizer_files_hash
 from mnemic.models import weights_hash
+from operators.sections import says_nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +74,8 @@ def resolved_fields(operator: Any, hash_of: Callable[[str], str] = weights_hash)
         if not field.metadata.get("identity", True):
             continue
         value = getattr(operator, field.name)
+        if says_nothing(field, value):
+            continue
         if field.metadata.get("model") and value is not None:
             value = hash_of(value)
         if field.metadata.get("tokenizer"):

@@ -1,22 +1,21 @@
 """Memories inside SmolLM2 on the documentation of three Python packages: blocks of topics, and tables of slots.
 
-Held-out documents are of the same packages. They are routed by their first 256 tokens, which are not scored. Blocks of
-their topic are compared with the control (one block of the fetched size, trained on the text of all topics for as many
-epochs and steps), with the blocks of another topic, with routes by the whole document, with LoRA of as many parameters
-as a text fetches and as all blocks have, with product keys and hashed n-grams of the fetched size on the same text and
-layers, and with the model alone. Beside them: what int8 costs, what new text takes away from old (`wikitext-2`), bits
-of the merged checkpoint, the time of a fetch, a batch of many topics against one of one, the best of a million pairs
-against all sums, and a step where the table is sixteen times larger.
+Held-out documents are of the same packages. They are routed by their first 256 tokens, which are not scored. Blocks
+begin with one block that two epochs of the text of all topics have trained, and go on for two epochs by topic. They are
+compared with the control (one block of the fetched size that begins so too, and goes on with the text of all topics),
+with one block of that size trained in one course, with the blocks of another topic, with routes by the whole document,
+with LoRA of as many parameters as a text fetches and as all blocks have, with product keys and hashed n-grams of the
+fetched size on the same text and layers, and with the model alone. Beside them: what int8 costs, what new text takes
+away from old (`wikitext-2`), bits of the merged checkpoint, the time of a fetch, a batch of many topics against one of
+one, the best of a million pairs against all sums, and a step where the table is sixteen times larger.
 
-All widen the last tenth of the model, so what is below is computed once for all runs. A whole run has 20,913 tokens in
-three epochs, 40 held-out documents with 10,076 scored tokens, and two learning rates of each method, of which 16
-validation documents choose one. Blocks, control and LoRA have three seeds, the other methods one. `--quick` trains on
-4,000 tokens with one seed and given learning rates, so it is no claim.
+All widen the last tenth of the model, so what is below is computed once for all runs. A whole run has 20,913 tokens, 40
+held-out documents with 10,076 scored tokens, and two courses of each method, of which 20 validation documents choose
+one. Blocks, controls and LoRA have three seeds, the other methods one. `--quick` trains on 4,000 tokens with one seed
+and one course, so it is no claim.
 
-Expected on machine C of LOG.md, one thread, three seeds: perplexity 8.75 alone, 8.25 with the blocks of its topic, 9.28
-with another's, 8.21 with the control, 8.26 with LoRA, 8.18 with LoRA of the bank's size (one seed); 345 s of processor
-time for the blocks and 285 s for the control, two rates and readings included. A whole run is estimated at 35 minutes;
-LOG.md says how far it has come.
+Expected on machine C of LOG.md, one thread, first seed: perplexity 8.75 alone, 8.05 with the blocks of its topic, 8.12
+with the block that they begin with. LOG.md says how far the whole run has come.
 """
 
 from __future__ import annotations

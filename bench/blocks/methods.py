@@ -15,15 +15,17 @@ from bench.blocks.lora import trained_lora
 from bench.blocks.tables import table_settings, trained_table
 from bench.blocks.text import BenchText, HeldOut
 from mnemic.attach.feedforward import Projections
-from mnemic.blocks.layout import CONTROL, BlockLayout, above
+from mnemic.blocks.layout import CONTROL, SHARED, BlockLayout, above
 from mnemic.languagemodel import blocks as layers_of
 from mnemic.slots.layout import NGRAMS, PRODUCT_KEYS
 from operators.blocks.operator import TrainBlocks
+from operators.blocks.plan import settings_of
 from operators.blocks.sequences import adding
 from operators.blocks.student import TrainedBlocks
 from operators.blocks.training import BlockTraining, ModelShape
 
 FETCHED, OTHER, WHOLE, INT8 = "fetched", "another topic's", "routed by the whole document", "int8"
+ONE_COURSE = "control in one course"
 LORA, LORA_OF_BANK = "LoRA", "LoRA of the bank's size"
 
 Reading = Callable[[HeldOut, int], AbstractContextManager[Any]]
@@ -40,13 +42,13 @@ class Trained:
 
 @dataclass(frozen=True)
 class Method:
-    """A way to learn the text: at each of ``rates`` with the first seed, and at the best with ``seeds`` - 1 more.
+    """A way to learn the text: by each of ``courses`` with the first seed, and by the best with ``seeds`` - 1 more.
 
-    Validation documents choose among the rates.
+    A course is some settings of `TrainBlocks`. Validation documents choose among them.
     """
 
     name: str
-    rates: tuple[float, ...]
+    courses: tuple[dict[str, Any], ...]
     seeds: int
     train: Callable[[BenchText, TrainBlocks], Trained]
 
@@ -65,7 +67,8 @@ def bank_parameters(text: BenchText) -> int:
 
 
 def _fetched(text: BenchText, settings: TrainBlocks) -> Trained:
-    blocks = {name: _job(text, settings, name) for name in text.topics}
+    shared = _shared(text, settings)
+    blocks = {name: _job(text, settings, name, shared).memory for name in text.topics}
     rounded = {name: _rounded(text, memory) for name, memory in blocks.items()}
     readings: dict[str, Reading] = {
         FETCHED: lambda part, number: _hung(text, blocks, text.path(part.leaves[number])),
@@ -77,8 +80,10 @@ def _fetched(text: BenchText, settings: TrainBlocks) -> Trained:
 
 
 def _control(text: BenchText, settings: TrainBlocks) -> Trained:
-    blocks = {CONTROL: _job(text, settings, CONTROL)}
-    return Trained(blocks, {CONTROL: lambda part, number: _hung(text, blocks, (CONTROL,))})
+    shared = _shared(text, settings) if settings.shared_epochs else None
+    blocks = {CONTROL: _job(text, settings, CONTROL, shared).memory}
+    name = CONTROL if shared else ONE_COURSE
+    return Trained(blocks, {name: lambda part, number: _hung(text, blocks, (CONTROL,))})
 
 
 def _lora(name: str, parameters: Callable[[BenchText], int]) -> Callable[[BenchText, TrainBlocks], Trained]:
@@ -102,22 +107,51 @@ def _table(layout: str) -> Callable[[BenchText, TrainBlocks], Trained]:
     return train
 
 
+def _two(*rates: float, shared: float = 1e-2) -> tuple[dict[str, Any], ...]:
+    """Two epochs at ``shared`` on the text of all topics, and two at each of ``rates``."""
+    return tuple({"epochs": 4, "shared_epochs": 2, "learning_rate": one, "shared_rate": shared / one} for one in rates)
+
+
+def _one(*courses: tuple[int, float]) -> tuple[dict[str, Any], ...]:
+    """Epochs and rates."""
+    return tuple({"epochs": epochs, "shared_epochs": 0, "learning_rate": rate} for epochs, rate in courses)
+
+
 METHODS = (
-    Method(FETCHED, (1e-2, 2e-2), 3, _fetched),
-    Method(CONTROL, (1e-2, 2e-2), 3, _control),
-    Method(LORA, (3e-3, 1e-2), 3, _lora(LORA, fetched_parameters)),
-    Method(LORA_OF_BANK, (1e-3, 3e-3), 1, _lora(LORA_OF_BANK, bank_parameters)),
-    Method(PRODUCT_KEYS, (1e-2, 3e-2), 1, _table(PRODUCT_KEYS)),
-    Method(NGRAMS, (1e-2, 3e-2), 1, _table(NGRAMS)),
+    Method(FETCHED, _two(1e-3, 2.5e-3), 3, _fetched),
+    Method(CONTROL, _two(1e-3, 2.5e-3), 3, _control),
+    Method(ONE_COURSE, _one((2, 1e-2), (4, 3e-3)), 3, _control),
+    Method(LORA, _one((3, 3e-3), (4, 1e-3)), 3, _lora(LORA, fetched_parameters)),
+    Method(LORA_OF_BANK, _one((3, 1e-3), (4, 3e-4)), 1, _lora(LORA_OF_BANK, bank_parameters)),
+    Method(PRODUCT_KEYS, _one((2, 1e-2), (4, 3e-3)), 1, _table(PRODUCT_KEYS)),
+    Method(NGRAMS, _one((2, 1e-2), (4, 1e-2)), 1, _table(NGRAMS)),
 )
 
 
-def _job(text: BenchText, settings: TrainBlocks, name: str) -> TrainedBlocks:
+_shared_blocks: dict[str, bytes] = {}
+"""Checkpoints by settings: blocks of topics and the control begin with the same ones."""
+
+
+def _shared(text: BenchText, settings: TrainBlocks) -> bytes:
+    key = str(settings_of(SHARED, settings).identity())
+    if key not in _shared_blocks:
+        _shared_blocks[key] = _job(text, settings, SHARED, None).state
+    return _shared_blocks[key]
+
+
+@dataclass(frozen=True)
+class _Job:
+    memory: TrainedBlocks
+    state: bytes
+
+
+def _job(text: BenchText, settings: TrainBlocks, name: str, begin: bytes | None) -> _Job:
     own = text.texts[name]
-    training = BlockTraining(settings, text.frozen, text.jobs[name].blocks, own.sequences)
-    for _ in training.epochs(own.states, lambda done, total: None):
-        pass
-    return training.memory
+    training = BlockTraining(settings_of(name, settings), text.frozen, text.jobs[name].blocks, own.sequences)
+    if begin is not None:
+        training.begin_with(begin)
+    *_, last = training.epochs(own.states, lambda done, total: None)
+    return _Job(training.memory, last.state)
 
 
 def _rounded(text: BenchText, memory: TrainedBlocks) -> TrainedBlocks:

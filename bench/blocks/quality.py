@@ -6,6 +6,7 @@ import contextlib
 import time
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from bench.blocks.methods import (
     LORA,
     LORA_OF_BANK,
     METHODS,
+    ONE_COURSE,
     OTHER,
     WHOLE,
     Method,
@@ -33,23 +35,24 @@ from pipelines.evaluate.bootstrap import bootstrap
 
 BASE = "the model alone"
 TRIED = {True: slice(1), False: slice(None)}
-"""Whether the run is quick -> the rates of a method that are tried."""
+"""Whether the run is quick -> the courses of a method that are tried."""
 
 
 @dataclass(frozen=True)
 class Learnt:
-    """Of a method: its learning rate, losses of every scored token of test documents by reading and seed, its memory.
+    """Of a method: its course, losses of every scored token of test documents by reading and seed, its memory.
 
     The memory is that of the first seed.
     """
 
-    rate: float
+    course: str
     losses: dict[str, list[Losses]]
     first: Trained
 
 
 COMPARED = (
     ("blocks_vs_generic", FETCHED, CONTROL, 1.0, 0.97),
+    ("blocks_vs_generic", FETCHED, ONE_COURSE, 1.0, 0.97),
     ("blocks_vs_base", FETCHED, BASE, 1.0, 0.97),
     ("blocks_wrong", FETCHED, OTHER, 0.99, 0.97),
     ("blocks_wrong", BASE, OTHER, 1.02, 1.0),
@@ -78,23 +81,29 @@ def quality_rows(quick: bool, text: BenchText) -> tuple[list[Row], SlotTraining]
 
 def _learnt(quick: bool, text: BenchText, method: Method) -> Learnt:
     started = time.process_time()
-    first: dict[float, Trained] = {}
-    scores: dict[float, float] = {}
-    for rate in method.rates[TRIED[quick]]:
-        first[rate] = method.train(text, replace(text.settings, learning_rate=rate))
-        scores[rate] = perplexity(_losses(text, "validation", first[rate])[method.name])
-    best = min(scores, key=scores.__getitem__)
-    listed = ", ".join(f"{rate:g} {score:.3f}" for rate, score in scores.items())
-    tell(f"{method.name}: validation perplexity by rate {listed}")
+    first: list[Trained] = []
+    scores: list[float] = []
+    courses = method.courses[TRIED[quick]]
+    for course in courses:
+        first.append(method.train(text, replace(text.settings, **course)))
+        scores.append(perplexity(_losses(text, "validation", first[-1])[method.name]))
+        tell(f"{method.name}: validation perplexity {scores[-1]:.3f}, {_words(course)}")
+    best = scores.index(min(scores))
     every: list[dict[str, Losses]] = []
     for seed in range(1 if quick else method.seeds):
-        settings = replace(text.settings, learning_rate=best, seed=seed)
+        settings = replace(text.settings, **courses[best], seed=seed)
         every.append(_losses(text, "test", method.train(text, settings) if seed else first[best]))
     losses = {name: [one[name] for one in every] for name in every[0]}
     for name, own in losses.items():
         tell(f"  {name}: perplexity {', '.join(f'{perplexity(one):.3f}' for one in own)} by seed")
     tell(f"  {time.process_time() - started:.0f} s of processor time")
-    return Learnt(best, losses, first[best])
+    return Learnt(_words(courses[best]), losses, first[best])
+
+
+def _words(course: dict[str, Any]) -> str:
+    shared, rate = course["shared_epochs"], course["learning_rate"]
+    before = f"{shared} shared epochs at {rate * course['shared_rate']:g} and " if shared else ""
+    return f"{before}{course['epochs'] - shared} epochs at {rate:g}"
 
 
 def _losses(text: BenchText, part: str, trained: Trained) -> dict[str, Losses]:
@@ -117,7 +126,6 @@ def compared(text: BenchText, alone: Losses, learnt: dict[str, Learnt]) -> list[
 
     return [
         *(Row("blocks_perplexity", name, perplexity(np.concatenate(losses)), "") for name, losses in every.items()),
-        *(Row("learning_rate", name, one.rate, "") for name, one in learnt.items()),
         *(
             ratio(row, one, against, must, goal)
             for row, one, against, must, goal in COMPARED

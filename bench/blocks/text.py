@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,7 +19,7 @@ from bench.blocks.corpus import LAYERS, LENGTH, MODEL, base, with_blocks
 from bench.report import tell
 from mnemic import languagemodel
 from mnemic.bank import Bank
-from mnemic.blocks.layout import CONTROL, GENERIC, above
+from mnemic.blocks.layout import CONTROL, NO_TOPICS, SHARED, above
 from mnemic.blocks.routes import Routes, serving
 from mnemic.edits import readable_documents
 from mnemic.ids import unit_draw
@@ -36,7 +36,7 @@ PREFIX = 256
 """Tokens that route a document and are not scored."""
 
 PARTS = {"validation": "validation-document", "test": "test-document"}
-DOCUMENTS = {True: {"validation": 8, "test": 16}, False: {"validation": 16, "test": 40}}
+DOCUMENTS = {True: {"validation": 8, "test": 16}, False: {"validation": 40, "test": 40}}
 """Whether the run is quick -> held-out documents at most."""
 
 Losses = npt.NDArray[np.float64]
@@ -103,7 +103,7 @@ class BenchText:
     @property
     def topics(self) -> list[str]:
         """The jobs of topics."""
-        return [name for name in self.jobs if name not in GENERIC]
+        return [name for name in self.jobs if name not in NO_TOPICS]
 
     def path(self, leaf: str) -> tuple[str, ...]:
         """The blocks of a document of ``leaf``."""
@@ -142,13 +142,13 @@ def opened_text(quick: bool) -> Iterator[BenchText]:
     texts = BlockTexts.open(bank.view.store, versions, settings)
     depth = max(bank.table("clusters", ["level"])["level"].to_pylist(), default=0)
     jobs = {job.name: job for job in texts.plan(depth, model).jobs if job.name != "fallback"}
-    nodes = [path for job in jobs.values() for path in job.blocks if path not in GENERIC]
+    nodes = [path for job in jobs.values() for path in job.blocks if path not in NO_TOPICS]
     with contextlib.ExitStack() as stack:
 
         def opened(sequences: PackedSequences) -> Opened:
             return Opened(sequences, stack.enter_context(frozen.states(sequences)))
 
-        own = {name: texts.sequences(name, jobs[name].blocks, nodes) for name in jobs if name not in GENERIC}
+        own = {name: texts.sequences(name, jobs[name].blocks, nodes) for name in jobs if name not in NO_TOPICS}
         together = opened(_together(list(own.values())))
         begins = np.cumsum([0, *(len(one) for one in own.values())]).tolist()
         topics = {
@@ -165,7 +165,9 @@ def opened_text(quick: bool) -> Iterator[BenchText]:
             f"{int(together.sequences.predicting.sum()):,} tokens in all; held-out documents: "
             + ", ".join(f"{len(part.leaves)} {name}, {len(part.owner):,} tokens" for name, part in parts.items())
         )
-        yield BenchText(bank, settings, model, tokenizer, frozen, jobs, topics | {CONTROL: together}, parts)
+        alike = Opened(replace(together.sequences, paths=((SHARED,),) * len(together.sequences)), together.states)
+        every = topics | {CONTROL: together, SHARED: alike}
+        yield BenchText(bank, settings, model, tokenizer, frozen, jobs, every, parts)
 
 
 def _together(topics: list[PackedSequences]) -> PackedSequences:

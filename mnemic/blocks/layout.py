@@ -29,6 +29,12 @@ FALLBACK, CONTROL = "fallback", "control"
 
 GENERIC = (FALLBACK, CONTROL)
 
+SHARED = "shared"
+"""The block that those of level 1, and the control, begin with; no text is read with it."""
+
+NO_TOPICS = (*GENERIC, SHARED)
+"""Jobs that train a block of no node."""
+
 
 @dataclass(frozen=True)
 class BlockLayout:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ from mnemic.blocks.layout import BYTES
 from mnemic.catalogue import CATALOGUE
 from mnemic.hardware import dtype_fault
 from operators.contracts import Resources, bounds, model_field, refuse
-from operators.sections import Driven, Section, dtype_field, shared_field
+from operators.sections import Driven, Section, dtype_field, later_field, shared_field
 from operators.train.packed import PackedTraining, ascending
 
 PLACEMENTS = ("uniform", "late")
@@ -27,9 +28,11 @@ class TrainBlocks(PackedTraining):
 
     Documents of one path are packed into sequences of ``sequence`` tokens. ``batch``: tokens of a step (None: a
     twentieth of the job's, from 128 to 2,048). ``optimiser`` is "adamw", or "muon" with ``matrix_rate``. Rates rise
-    over ``warmup`` steps and fall linearly to 0. One document in 17 trains the fallback instead, the block of texts
-    that no other one serves. ``control`` also trains one block of the fetched size on the text of all topics, to
-    compare with. ``pass_tokens``: positions of one pass.
+    over ``warmup`` steps and fall linearly to 0. ``shared_epochs``: of the ``epochs``, the first ones, in which one
+    block of all topics is trained, with which those of level 1 and the control begin, 0; their rates are those of
+    later epochs times ``shared_rate``, 1. One document in 17 trains the fallback instead, the block of texts that no
+    other one serves. ``control`` also trains one block of the fetched size on the text of all topics, to compare with.
+    ``pass_tokens``: positions of one pass.
     """
 
     version: ClassVar[int] = 1
@@ -44,6 +47,8 @@ class TrainBlocks(PackedTraining):
     control: bool = False
     sequence: int = 512
     epochs: int = 4
+    shared_epochs: int = later_field(0)
+    shared_rate: float = later_field(1.0)
     batch: int | None = None
     optimiser: str = "adamw"
     learning_rate: float = 1e-3
@@ -61,6 +66,9 @@ class TrainBlocks(PackedTraining):
         rules = (
             ("min_tokens", self.min_tokens >= 1, "a number of tokens of at least 1"),
             ("rows", rows is None or (0 < sum(rows) <= 1 << 20 and min(rows) >= 0), "numbers of rows by level"),
+            ("shared_epochs", 0 <= self.shared_epochs < self.epochs, "a number from 0 to fewer than epochs"),
+            ("shared_rate", 0 < self.shared_rate < math.inf, "a number above 0, such as 4"),
+            ("rows", not (self.shared_epochs and rows and rows[0] == 0), "rows for level 1 with shared_epochs"),
             ("budget", 0 < self.budget <= 1, "a share of the model's parameters, such as 0.1"),
             ("layers", listed, "late, uniform, or a list of ascending numbers from 0 on"),
             ("stored", self.stored in BYTES, f"one of {', '.join(BYTES)}"),

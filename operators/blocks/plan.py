@@ -7,9 +7,9 @@ own (Pouransari et al., arXiv 2510.02375, section 3). Two jobs more train blocks
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mnemic.blocks.layout import CONTROL, FALLBACK, above
+from mnemic.blocks.layout import FALLBACK, NO_TOPICS, SHARED, above
 from mnemic.blocks.routes import serving
 from mnemic.errors import StepError
 from mnemic.ids import unit_draw
@@ -29,13 +29,32 @@ _MULTIPLE = 8
 class BlockJob:
     """Blocks that are trained together: their rows by path, on documents of ``tokens`` tokens.
 
-    ``documents`` is a digest of these and their leaves.
+    ``documents`` is a digest of these and their leaves; with shared epochs, of those of all topics too.
     """
 
     name: str
     blocks: Mapping[str, int]
     tokens: int
     documents: str
+
+
+BEGINNING_ALONE = (SHARED, FALLBACK)
+"""Jobs that never begin with the shared block."""
+
+
+def settings_of(job: str, settings: TrainBlocks) -> TrainBlocks:
+    """Those of a ``job``, whose epochs are the shared ones, those behind them, or all: of the fallback."""
+    epochs, shared = settings.epochs, settings.shared_epochs
+    own = {SHARED: shared, FALLBACK: epochs}.get(job, epochs - shared)
+    factor = settings.shared_rate if job == SHARED else 1.0
+    return replace(
+        settings,
+        epochs=own,
+        shared_epochs=0,
+        shared_rate=1.0,
+        learning_rate=settings.learning_rate * factor,
+        matrix_rate=settings.matrix_rate * factor,
+    )
 
 
 def chosen_layers(layers: str | Sequence[int], count: int) -> tuple[int, ...]:
@@ -90,7 +109,7 @@ def subtrees(nodes: Mapping[str, int]) -> dict[str, dict[str, int]]:
 
 def path_of(leaf: str, job: str, blocks: Iterable[str]) -> tuple[str, ...]:
     """The blocks of ``job`` that a document of ``leaf`` trains; none for one that it does not see."""
-    if job in (FALLBACK, CONTROL):
+    if job in NO_TOPICS:
         return (job,)
     return tuple(path for path in serving(leaf, set(blocks)) if path != FALLBACK)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnemic.attach.feedforward import Projections
-from mnemic.blocks.layout import BlockLayout
+from mnemic.blocks.layout import CONTROL, SHARED, BlockLayout, level_of
 from mnemic.errors import StepError
 from mnemic.languagemodel import blocks as layers_of
 from operators.blocks.frozen import FrozenModel
@@ -79,6 +79,30 @@ class BlockTraining:
             memory = blocks_of(memory_tensors(state), config)
         self.settings, self.model, self.sequences, self.state = settings, model, sequences, state
         self.memory: TrainedBlocks = memory.to(model.device)
+
+    def begin_with(self, checkpoint: bytes) -> None:
+        """Let the block of level 1, or the control's first rows, begin with that of a ``checkpoint``.
+
+        What is beside them adds nothing yet.
+        """
+        from operators.blocks.student import TrainedBlocksConfig, blocks_of
+        from operators.train.checkpoint import memory_tensors
+
+        tensors, config = memory_tensors(checkpoint), self.memory.config
+        rows = len(next(value for name, value in tensors.items() if name.startswith(f"matrices.{SHARED}/")))
+        shared = TrainedBlocksConfig({SHARED: rows}, config.layers, config.width, config.gated)
+        first = next(path for path in config.rows if path == CONTROL or level_of(path) == 1)
+        block = self.memory.block(first)
+        block[:, :, :rows] = blocks_of(tensors, shared).block(SHARED)
+        self.memory.take(first, block)
+
+    def cost(self, states: Any, numbers: int, epochs: int) -> dict[str, float]:
+        """Tokens and operations of so many ``epochs`` on this text with one block of so many ``numbers``."""
+        from operators.blocks.student import BlockStudent
+
+        student = BlockStudent(self.settings, self.memory, self.model, self.sequences, states)
+        flops = student.frozen_flops + 6.0 * numbers * student.rows
+        return {"trained_tokens": float(student.rows * epochs), "training_flops": flops * epochs}
 
     def epochs(self, states: Any, progress: Progress) -> Iterator[Checkpoint]:
         """The checkpoints of the epochs that are left; ``states`` are `FrozenModel.states` of the sequences."""

@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any, ClassVar
 
 from mnemic.hardware import resolve_dtype
+from operators.sections import says_nothing
 
 
 class PackedTraining:
@@ -42,7 +43,8 @@ class PackedTraining:
 
     def identity(self) -> dict[str, Any]:
         """Settings that a checkpoint must share."""
-        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "model"}  # type: ignore[arg-type]
+        every = {field: getattr(self, field.name) for field in fields(self) if field.name != "model"}  # type: ignore[arg-type]
+        own = {field.name: value for field, value in every.items() if not says_nothing(field, value)}
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
         return plain | {"version": self.version}
 

@@ -7,15 +7,15 @@ import itertools
 import json
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mnemic import languagemodel
-from mnemic.blocks.layout import BlockLayout, level_of
+from mnemic.blocks.layout import SHARED, BlockLayout, level_of
 from operators.blocks.frozen import FrozenModel
 from operators.blocks.operator import TrainBlocks
 from operators.blocks.packing import PackedSequences
-from operators.blocks.plan import BlockJob
+from operators.blocks.plan import BlockJob, settings_of
 from operators.blocks.training import BlockTraining, ModelShape
 from operators.train import Checkpoint
 from pipelines.steps.block_texts import BlockTexts
@@ -26,13 +26,17 @@ KEPT_BYTES = 8 << 30
 
 @dataclass(frozen=True)
 class EpochToTrain:
-    """The next epoch of a job, after ``epochs`` that its checkpoint has; ``nodes`` are all that have a block."""
+    """The next epoch of a job, after ``epochs`` that its checkpoint has; ``nodes`` are all that have a block.
+
+    ``begin`` is the state of the job whose block it begins with, "" where it has a start of its own.
+    """
 
     job: BlockJob
     state: str
     epochs: int
     nodes: tuple[str, ...]
     layout: BlockLayout
+    begin: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,16 +75,25 @@ class JobRunner:
         self.settings, self.texts, self.model = settings, texts, FrozenModel(model, layers)
         self._open: OrderedDict[str, tuple[PackedSequences, Any, contextlib.ExitStack]] = OrderedDict()
 
-    def epoch(self, item: EpochToTrain, state: bytes | None) -> tuple[Checkpoint, dict[str, BlockResult], float]:
-        """The checkpoint of the next epoch of a job, from the ``state`` of that before.
+    def epoch(
+        self, item: EpochToTrain, state: bytes | None, begin: bytes | None = None
+    ) -> tuple[Checkpoint, dict[str, BlockResult], float]:
+        """The checkpoint of the next epoch of a job, from the ``state`` of that before, or from the block in ``begin``.
 
-        After the last epoch also its blocks by path, and the loss in nats a token that rounding them adds.
+        After the last epoch also its blocks by path, and the loss in nats a token that rounding them adds. The shared
+        block has none: others begin with its last checkpoint.
         """
         sequences, states = self._texts(item)
-        training = BlockTraining(self.settings, self.model, item.job.blocks, sequences, state)
+        settings = settings_of(item.job.name, self.settings)
+        training = BlockTraining(settings, self.model, item.job.blocks, sequences, state)
+        if begin is not None:
+            training.begin_with(begin)
         (checkpoint,) = itertools.islice(training.epochs(states, lambda done, total: None), 1)
-        if checkpoint.epoch < self.settings.epochs:
+        if checkpoint.epoch < settings.epochs or item.job.name == SHARED:
             return checkpoint, {}, 0.0
+        if item.begin:
+            before = training.cost(states, item.layout.numbers(item.layout.rows[0]), self.settings.shared_epochs)
+            checkpoint = replace(checkpoint, metrics=_added(checkpoint.metrics, before))
         blocks = {
             path: BlockResult(cell, training.tokens(path), training.memory.steps_of(path))
             for path, cell in training.cells(item.layout).items()
@@ -106,6 +119,10 @@ class JobRunner:
                 files.close()
         sequences, states, _ = self._open[item.state]
         return sequences, states
+
+
+def _added(metrics: Mapping[str, float], more: Mapping[str, float]) -> dict[str, float]:
+    return {name: value + more.get(name, 0.0) for name, value in metrics.items()}
 
 
 def block_rows(

@@ -6,7 +6,7 @@ A document's leaf is that of its longest session. Documents without a session ha
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mnemic import languagemodel
-from mnemic.blocks.layout import CONTROL, FALLBACK, above
+from mnemic.blocks.layout import CONTROL, FALLBACK, NO_TOPICS, SHARED, above
 from mnemic.dataset import Snapshot, Store
 from mnemic.edits import readable
 from mnemic.ids import hash_parts
@@ -66,7 +66,7 @@ class BlockTexts:
                 size = (row["words"], row["cluster"])
                 if row["cluster"] is not None and size > longest.get(row["document"], (-1, "")):
                     longest[row["document"]] = size
-        every = job in (None, FALLBACK, CONTROL)
+        every = job in (None, *NO_TOPICS)
         return {one: leaf for one, (_, leaf) in longest.items() if every or above(leaf)[:1] == (job,)}
 
     def encoded(self, ids: Sequence[str] | None = None) -> Iterator[tuple[str, NDArray[np.int32]]]:
@@ -115,7 +115,10 @@ class BlockTexts:
         others = {one: leaves[one] for one in counts if one not in topical}
         fallback = [job(FALLBACK, {FALLBACK: generic}, others)] if others else []
         control = [job(CONTROL, {CONTROL: generic}, served)] if settings.control and served else []
-        return BlockPlan((*topics, *fallback, *control), rows, shape)
+        shared = [job(SHARED, {SHARED: rows[0]}, served)] if settings.shared_epochs and served else []
+        for first in shared:
+            topics = [replace(one, documents=hash_parts("after", first.documents, one.documents)) for one in topics]
+        return BlockPlan((*topics, *fallback, *control, *shared), rows, shape)
 
     def sequences(self, name: str, blocks: Mapping[str, int], nodes: Sequence[str]) -> PackedSequences:
         """The documents of a job, packed. ``nodes`` are all that have a block, whichever job trains it."""

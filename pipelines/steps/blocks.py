@@ -1,13 +1,13 @@
 """The step `blocks`: a feed-forward block for every node of the cluster tree with enough text.
 
 1. One worker counts the tokens of each leaf and plans the jobs: one for each subtree of level 1, one for the fallback,
-   and one for the control where the recipe asks for it.
+   and, where the recipe asks for them, one for the control and one for the block that those of level 1 begin with.
 2. Any worker trains an epoch of a job and writes a checkpoint, a row of `memories` that is not final, so a kill costs
    at most an epoch of the jobs under way. After its last epoch it writes the blocks instead.
 3. When all jobs have their blocks, the memory is one final row of `memories`, with its lock on the model.
 
 A row of `blocks` names the state that its job was trained for: fingerprint, blocks and documents. So new documents
-train the jobs that they are of, and the others stay.
+train the jobs that they are of, and the others stay; jobs that begin with a shared block are all trained again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow as pa
 
 from mnemic import languagemodel
-from mnemic.blocks.layout import GENERIC, BlockLayout
+from mnemic.blocks.layout import GENERIC, NO_TOPICS, SHARED, BlockLayout
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.write import WrittenFragment, append, append_rows, write_rows
 from mnemic.facts import mapping
@@ -30,7 +30,7 @@ from mnemic.memories.blocks import NAME
 from mnemic.quoting import one_of, quoted
 from mnemic.schema import BLOCKS, MEMORIES, METRICS
 from operators.blocks.operator import TrainBlocks
-from operators.blocks.plan import BlockJob
+from operators.blocks.plan import BEGINNING_ALONE, BlockJob, settings_of
 from operators.contracts import Progress
 from operators.train import Checkpoint
 from pipelines import faults
@@ -151,38 +151,48 @@ class BlocksStep(RecordedStep):
         drop(context, "blocks", f"NOT ({current})")
         drop(context, "memories", f"{self._mine(store['memories'].require())} AND NOT ({current})")
         drop(context, "metrics", f"memory = '{self.memory}' AND NOT ({current})")
-        trained, epochs = self._trained(store), self._epochs(store)
-        left = {state: epochs.get(state, 0) for job, state in states.items() if job not in trained}
-        drop_points(context, self.memory, left)
+        drop_points(context, self.memory, {states[job]: done for job, done in self._left(store, states).items()})
 
-    def _trained(self, store: Store) -> set[str]:
-        """The jobs whose blocks are there, of the states that stand."""
-        return set(store["blocks"].require().table(["job"])["job"].to_pylist())
+    def _left(self, store: Store, states: Mapping[str, str]) -> dict[str, int]:
+        """The jobs that are not finished, and the epochs that they have.
 
-    def _epochs(self, store: Store) -> dict[str, int]:
-        return last_epochs(store["memories"].require(), self.name, self.memory)
+        The shared block is finished where no job waits for it: with its last epoch, or when all have begun.
+        """
+        trained = set(store["blocks"].require().table(["job"])["job"].to_pylist())
+        epochs = last_epochs(store["memories"].require(), self.name, self.memory)
+        left = {job: epochs.get(state, 0) for job, state in states.items() if job not in trained}
+        waiting = any(done == 0 for job, done in left.items() if job not in BEGINNING_ALONE)
+        if not waiting or left.get(SHARED) == self.operator.shared_epochs:
+            left.pop(SHARED, None)
+        return left
 
     def _train(self, context: Context, versions: Mapping[str, int], plan: BlockPlan, states: Mapping[str, str]) -> None:
         """Train epoch after epoch of all jobs that are not finished, whichever worker takes which."""
         store = context.store
-        nodes = tuple(path for job in plan.jobs for path in job.blocks if path not in GENERIC)
+        nodes = tuple(path for job in plan.jobs for path in job.blocks if path not in NO_TOPICS)
         layout = plan.shape.layout(self.operator, plan.rows)
-        total, trained, before = len(plan.jobs) * self.operator.epochs, self._trained(store), self._epochs(store)
-        epochs = {name: before.get(state, 0) for name, state in states.items() if name not in trained}
+        last = {job.name: settings_of(job.name, self.operator).epochs for job in plan.jobs}
+        total, epochs = sum(last.values()), self._left(store, states)
 
         def keep(wave: list[TrainedEpoch]) -> None:
             for one in wave:
                 self._commit(context, one)
                 epochs[one.job] = one.epoch
-                if one.blocks:
+                if one.epoch == last[one.job]:
                     del epochs[one.job]
                 context.tally.rows += one.rows
-            context.progress(total - sum(self.operator.epochs - done for done in epochs.values()), total, "epochs")
+            context.progress(total - sum(last[name] - done for name, done in epochs.items()), total, "epochs")
 
         factory = self._worker(context, versions)
         jobs = {job.name: job for job in plan.jobs}
+        begins = dict.fromkeys(jobs.keys() - {*BEGINNING_ALONE}, states.get(SHARED, ""))
         while epochs:
-            items = [EpochToTrain(jobs[name], states[name], epochs[name], nodes, layout) for name in sorted(epochs)]
+            due = BEGINNING_ALONE if SHARED in epochs else tuple(epochs)
+            items = [
+                EpochToTrain(jobs[name], states[name], epochs[name], nodes, layout, begins.get(name, ""))
+                for name in sorted(epochs)
+                if name in due
+            ]
             work = context.job(factory, self.operator.resources, lambda item: f"the blocks of {item.job.name}")
             one_by_one = replace(context, commit_every=1)
             one_by_one.in_waves(context.engine.map(work, items), keep)
@@ -207,8 +217,11 @@ class BlocksStep(RecordedStep):
             runner = runner_of(key, operator, BlockTexts.open(store, versions, operator), device)
 
             def train(item: EpochToTrain) -> TrainedEpoch:
-                state = checkpoint_state(store["memories"].require(), item.state, item.epochs) if item.epochs else None
-                checkpoint, blocks, rounding = runner.epoch(item, state)
+                memories, begin = store["memories"].require(), None
+                state = checkpoint_state(memories, item.state, item.epochs) if item.epochs else None
+                if item.begin and state is None:
+                    begin = checkpoint_state(memories, item.begin, operator.shared_epochs)
+                checkpoint, blocks, rounding = runner.epoch(item, state, begin)
                 rows = block_rows(item, checkpoint, blocks, rounding)
                 faults.reach(step.name, "before-write")
                 curve = step._write(store, "metrics", step._curve(item, checkpoint))

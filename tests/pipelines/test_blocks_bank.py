@@ -1,6 +1,8 @@
 """A bank with feed-forward blocks: what the step trains, and what a model with them says."""
 
+import contextlib
 import copy
+import json
 import random
 
 import numpy as np
@@ -17,12 +19,15 @@ from mnemic.attach.host import Host
 from mnemic.blocks.layout import above
 from mnemic.dataset import Store
 from mnemic.errors import BankError, ModelError, QueryError
+from operators.blocks.operator import TrainBlocks
 from operators.blocks.plan import in_fallback
 from operators.sentences import Sentences
 from pipelines.evaluate.blocks import block_perplexities, routed_documents
 from pipelines.evaluate.topics import shown_topics
+from pipelines.identity import resolved_fields
 from pipelines.recipe import load_recipe
-from pipelines.steps import steps_of
+from pipelines.steps import blocks, steps_of
+from pipelines.steps.block_jobs import JobRunner
 
 BLOCKS = {
     "min_tokens": 150,
@@ -136,8 +141,6 @@ def test_every_node_with_enough_text_has_a_block_and_a_second_build_does_nothing
 
 
 def test_jobs_in_another_order_make_the_same_bank(built, tmp_path, monkeypatch):
-    from pipelines.steps import blocks
-
     monkeypatch.setattr(blocks, "sorted", lambda names: sorted(names, reverse=True), raising=False)
     recipe = {**built.recipe, "bank": str(tmp_path / "bank")}
     mnemic.build(recipe, device="cpu")
@@ -170,6 +173,62 @@ def test_new_documents_train_the_jobs_that_they_are_of_and_no_other(built, tmp_p
     moved = {path for path in after if states.get(path) != after[path]}
     assert {above(path)[0] for path in moved} == expected
     assert moved < set(after)
+
+
+@pytest.fixture(scope="module")
+def begun(built, tmp_path_factory):
+    """The recipe of the bank whose blocks begin with one of all topics."""
+    recipe = built.copy(tmp_path_factory.mktemp("begun"))
+    recipe["blocks"] = {**BLOCKS, "epochs": 3, "shared_epochs": 2, "shared_rate": 2.0}
+    mnemic.build(recipe, device="cpu")
+    return recipe
+
+
+def test_blocks_begin_with_one_of_all_topics_at_the_cost_of_the_control(begun, bank):
+    after = mnemic.open_bank(begun["bank"])
+    rows = after.table("blocks", ["path", "job", "tokens", "metrics", "weights"]).to_pylist()
+    before = {row["path"]: row["weights"] for row in bank.table("blocks", ["path", "weights"]).to_pylist()}
+    assert {row["path"]: row["weights"] != before[row["path"]] for row in rows} == dict.fromkeys(before, True)
+    costs = {row["job"]: json.loads(row["metrics"])["trained_tokens"] for row in rows}
+    (control,) = (row["tokens"] for row in rows if row["path"] == "control")
+    assert costs["control"] == sum(tokens for job, tokens in costs.items() if job.isdigit()) == 3 * control > 0
+    points = after.table("metrics", ["metric", "epoch", "value"]).to_pylist()
+    epochs = {job: max(one["epoch"] for one in points if one["metric"] == f"train_loss/{job}") for job in costs}
+    assert epochs == {job: 3 if job == "fallback" else 1 for job in costs}
+    rates = [(one["epoch"], one["value"]) for one in points if one["metric"] == "learning_rate/shared"]
+    assert {epoch for epoch, _ in rates} == {1, 2} and max(rate for _, rate in rates) > 0.02
+    assert after.table("memories", ["final"])["final"].to_pylist() == [True]
+
+
+def test_shared_blocks_in_any_order_and_after_any_break_end_with_the_same_bank(begun, built, tmp_path, monkeypatch):
+    recipe = {**begun, "bank": built.copy(tmp_path)["bank"]}
+    monkeypatch.setattr(blocks, "sorted", lambda names: sorted(names, reverse=True), raising=False)
+    epoch, trained = JobRunner.epoch, []
+
+    def broken(self, item, *states):
+        trained.append(item.job.name)
+        if len(trained) % 3 == 2:
+            raise KeyboardInterrupt
+        return epoch(self, item, *states)
+
+    monkeypatch.setattr(JobRunner, "epoch", broken)
+    for _ in range(50):
+        with contextlib.suppress(KeyboardInterrupt):
+            mnemic.build(recipe, device="cpu")
+            break
+    assert trained.count("shared") > 1 and len(trained) > 9
+    assert mnemic.open_bank(recipe["bank"]).digest() == mnemic.open_bank(begun["bank"]).digest()
+
+
+@pytest.mark.slow
+def test_new_documents_train_all_that_began_with_the_shared_block(begun, built, tmp_path):
+    recipe, corpus = built.copy_with_corpus(tmp_path)
+    (corpus / "alpha" / "more.txt").write_text(f"{' '.join(random.Random(7).choices(WORDS, k=60)).capitalize()}.")
+    cells = []
+    for bank in (recipe["bank"], str(tmp_path / "anew")):
+        mnemic.build({**recipe, "blocks": begun["blocks"], "bank": bank}, device="cpu")
+        cells.append(mnemic.open_bank(bank).digest())
+    assert cells[0] == cells[1] != mnemic.open_bank(begun["bank"]).digest()
 
 
 def test_each_text_of_a_batch_has_its_own_blocks(bank, model, tokenizer):
@@ -300,6 +359,9 @@ def test_the_step_says_why_it_is_to_run_again(built):
     step = {one.name: one for one in steps_of(load_recipe(changed), "cpu")}["blocks"]
     status = step.state(store)
     assert status.kind == "stale" and status.reasons == ("blocks.learning_rate: 0.02 -> 0.01",)
+    fields = resolved_fields(TrainBlocks(), lambda address: "hash")
+    assert not {"shared_epochs", "shared_rate"} & {*fields, *TrainBlocks().identity()}, "banks of before stay done"
+    assert resolved_fields(TrainBlocks(shared_epochs=1), lambda address: "hash")["shared_epochs"] == 1
 
 
 def test_perplexity_is_of_what_stands_behind_the_prefix_that_routes(bank, model, tokenizer):

@@ -1,6 +1,7 @@
 """Training of blocks: against the model itself, against one optimiser for all, and against an undisturbed training."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from tiny_models import save_tiny_model
 
 from mnemic import languagemodel
 from mnemic.attach.feedforward import Projections
+from mnemic.blocks.layout import CONTROL, SHARED
 from operators.blocks.frozen import FrozenModel
 from operators.blocks.operator import TrainBlocks
 from operators.blocks.packing import packed
@@ -204,6 +206,30 @@ def test_a_training_that_was_broken_off_ends_with_the_same_bytes(model, optimise
     assert last.epoch == whole.epoch == 3
     assert last.state == whole.state
     assert last.weights == whole.weights
+
+
+def test_blocks_begin_with_the_block_of_all_topics_and_the_costs_of_both_add_up(model):
+    frozen, sequences, own = FrozenModel(model, LAYERS), text("0"), settings(learning_rate=0.02)
+    together = packed({(SHARED,): [sequences.tokens[sequences.part >= 0]]}, LENGTH)
+    shared = BlockTraining(own, frozen, {SHARED: 4}, together)
+    with frozen.states(together) as states:
+        *_, last = shared.epochs(states, lambda done, total: None)
+    training, fresh = (BlockTraining(own, frozen, JOBS["0"], sequences) for _ in range(2))
+    training.begin_with(last.state)
+    assert torch.equal(training.memory.block("0"), shared.memory.block(SHARED))
+    assert torch.equal(training.memory.block("0.1"), fresh.memory.block("0.1"))
+    wider, drawn = (BlockTraining(own, frozen, {CONTROL: 6}, together) for _ in range(2))
+    wider.begin_with(last.state)
+    assert torch.equal(wider.memory.block(CONTROL)[:, :, :4], shared.memory.block(SHARED))
+    assert torch.equal(wider.memory.block(CONTROL)[:, :, 4:], drawn.memory.block(CONTROL)[:, :, 4:])
+    with frozen.states(sequences) as states, torch.no_grad():
+        begun, before = (BlockStudent(own, one.memory, frozen, sequences, states) for one in (training, fresh))
+        hung = BlockStudent(own, shared.memory, frozen, replace(sequences, paths=((SHARED,),) * len(sequences)), states)
+        for number in np.arange(len(sequences))[:, None]:
+            assert torch.allclose(begun.trunk(number), hung.trunk(number), atol=1e-6)
+            assert not torch.allclose(begun.trunk(number), before.trunk(number), atol=1e-4)
+        cost = training.cost(states, 4 * ModelShape.of(model, LAYERS).row, own.epochs)
+        assert cost == {"trained_tokens": 2.0 * hung.rows, "training_flops": pytest.approx(2 * hung.flops)}
 
 
 def test_blocks_learn_the_text_of_their_topic(model):
