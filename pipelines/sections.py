@@ -26,7 +26,6 @@ from operators import (
     language,
     names,
     perplexity,
-    sentences,
     split,
     suffixes,
     surprise,
@@ -49,6 +48,7 @@ from operators.pii import operator as pii
 from operators.quality import operator as quality
 from operators.sections import Learn, Section
 from operators.segment import operator as segment
+from operators.sentences import operator as sentences
 from operators.slots import operator as slots
 from operators.subset import operator as subset
 from operators.teacher import neighbours

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from mnemic.errors import RecipeError
 from mnemic.schema import TIME, TURN, UNITS
-from operators import sentences
 from operators.contracts import REJECTED
 from operators.sentences import Sentences
+from operators.sentences import operator as sentences
 
 PIECES = [
     "e.g. ",
