@@ -47,50 +47,42 @@ def cut_texts(
             firsts, lasts = _grown(firsts, count, size), _grown(lasts, count, size)
         before = count
         start, at, on_new_line = 0, 0, True
-        while at < size:
+        while start < size:
+            first, end, heading = at, at, False
             if on_new_line:
-                on_new_line = False
                 end, heading = _whole_line(kinds, size, flags, at)
-                if end > at:
-                    if heading:
-                        count = _put(kinds, flags, start, at, longest, firsts, lasts, count)
-                        start = at
-                    count = _put(kinds, flags, start, end, longest, firsts, lasts, count)
-                    start = at = end
-                    continue
-            flag = flags[kinds[at]]
-            if not flag & _BREAK:
-                at += 1
-                continue
-            first = at
-            if kinds[at] == _NEWLINE:
-                on_new_line = True
-                at = _end_of_block(kinds, size, flags, first)
-                ended = at > first
-                at = max(at, first + 1)
-            elif flag & _STOP:
-                at = _run(kinds, size, flags, first, _STOP)
-                only = at == first + 1 and kinds[first] == _FULL_STOP
-                at = _run(kinds, size, flags, at, _CLOSER)
-                ended = _begins(kinds, size, flags, at) and not (
-                    only and _abbreviates(kinds, flags, letters, abbreviations, start, first)
-                )
-            elif flag & (_WIDE | _WIDE_STOP):
-                at = _end_of_wide(kinds, size, flags, first)
-                ended = at > first
-                at = _run(kinds, size, flags, at, _WIDE_CLOSER) if ended else first + 1
-            elif flag & _URDU_STOP:
-                at = _run(kinds, size, flags, first, _URDU_STOP)
-                at = _run(kinds, size, flags, at, _CLOSER)
-                ended = at == size or flags[kinds[at]] & _SPACE != 0
+            on_new_line = False
+            if end > at:
+                if heading and start < at:
+                    on_new_line = True  # a cut before it, and one behind it in the next round
+                else:
+                    at = end
+                ended = True
             else:
-                at = _end_of_marks(kinds, size, flags, first)
-                ended = at > first
-                at = _run(kinds, size, flags, at, _MARK_CLOSER) if ended else first + 1
+                while at < size and not flags[kinds[at]] & _BREAK:
+                    at += 1
+                first = at
+                if at == size:
+                    ended = True
+                elif kinds[at] == _NEWLINE:
+                    at = _end_of_block(kinds, size, flags, first)
+                    ended = at > first
+                    at = max(at, first + 1)
+                    on_new_line = True
+                else:
+                    flag = flags[kinds[at]]
+                    at = _end_of_marks(kinds, size, flags, first)
+                    ended = at > first
+                    at = max(at, first + 1)
+                    if ended and flag & _STOP:
+                        ended = _begins(kinds, size, flags, at) and not _abbreviates(
+                            kinds, flags, letters, abbreviations, start, first
+                        )
+                    elif ended and flag & _URDU_STOP:
+                        ended = at == size or flags[kinds[at]] & _SPACE != 0
             if ended:
                 count = _put(kinds, flags, start, at, longest, firsts, lasts, count)
                 start = at
-        count = _put(kinds, flags, start, size, longest, firsts, lasts, count)
         counts[text] = count - before
     return counts, firsts[:count], lasts[:count]
 
@@ -195,6 +187,23 @@ def _end_of_block(kinds: Any, size: int, flags: Any, newline: int) -> int:
 
 
 @compiled
+def _end_of_marks(kinds: Any, size: int, flags: Any, first: int) -> int:
+    """The end of the marks that begin at ``first`` and of what closes them; ``first`` where it is no mark."""
+    flag = flags[kinds[first]]
+    alone = flag & (_STOP | _URDU_STOP)
+    closers, at = _CLOSER, first
+    if alone:
+        at = _run(kinds, size, flags, first, alone)
+    elif flag & (_WIDE | _WIDE_STOP):
+        at = _end_of_wide(kinds, size, flags, first)
+        closers = _WIDE_CLOSER
+    else:
+        at = _end_of_own(kinds, size, flags, first)
+        closers = _MARK_CLOSER
+    return _run(kinds, size, flags, at, closers) if at > first else first
+
+
+@compiled
 def _end_of_wide(kinds: Any, size: int, flags: Any, at: int) -> int:
     """The end of the run of full-width marks that begins at ``at``; of a stop within a number or a name it is none."""
     while at < size:
@@ -211,8 +220,8 @@ def _end_of_wide(kinds: Any, size: int, flags: Any, at: int) -> int:
 
 
 @compiled
-def _end_of_marks(kinds: Any, size: int, flags: Any, at: int) -> int:
-    """The end of the marks that begin at ``at``, each as often as it stands there, with blanks between."""
+def _end_of_own(kinds: Any, size: int, flags: Any, at: int) -> int:
+    """The end of the marks of a script of its own that begin at ``at``; between equal ones there may be blanks."""
     while at < size:
         mark, width = kinds[at], 1
         if flags[mark] & _WORD_SPACE:
@@ -251,7 +260,9 @@ def _begins(kinds: Any, size: int, flags: Any, at: int) -> bool:
 
 @compiled
 def _abbreviates(kinds: Any, flags: Any, letters: Any, abbreviations: Any, start: int, stop: int) -> bool:
-    """Whether the word before ``stop`` is an initial or an abbreviation; none begins before ``start``."""
+    """Whether one full stop at ``stop``, not the last character, is of an initial or abbreviation behind ``start``."""
+    if kinds[stop] != _FULL_STOP or flags[kinds[stop + 1]] & _STOP:
+        return False
     end = stop - 1 if stop > start and kinds[stop - 1] == _NEWLINE else stop  # as `$` of a regular expression
     number, at = 0, end
     while at > start and not flags[kinds[at - 1]] & _BEFORE_WORD:

@@ -64,7 +64,7 @@ class Sentences:
         return UNITS
 
     def open(self, device: str) -> BatchFunction:
-        return functools.partial(self._split_batch, Splitter(self.max_characters))
+        return functools.partial(self.units_of, Splitter(self.max_characters))
 
     def ranges(self, text: str) -> list[tuple[int, int]]:
         """Character ranges [start, end) of the units of one text, in order."""
@@ -100,12 +100,11 @@ class Sentences:
             ends[turns] = texts.bytes_of(documents[turns], parts.ends[divided][turns])
         return begins, ends
 
-    def _split_batch(self, split: Split, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    def units_of(self, split: Split, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
         texts, turns = TextBytes.of(_texts(batch)), Turns(batch.column("turns"))
         units = self._units(split, texts, turns)
         counts = np.bincount(units.documents, minlength=len(batch))
         rows, starts = pa.array(units.documents), np.cumsum(counts) - counts
-        places = (texts.bytes_of(units.documents, bound) for bound in (units.starts, units.ends))
         columns = {
             "document": batch.column("id").take(rows),
             "ordinal": pa.array((np.arange(len(rows)) - starts[units.documents]).astype(np.int32)),
@@ -115,7 +114,7 @@ class Sentences:
             "time": turns.times(units.first, batch.column("time").take(rows)),
             "turn": turns.ids(units.first, units.last),
             **{name: batch.column(name).take(rows) for name in ("source", "collection", "tenant", "session")},
-            "text": texts.slices(*places),
+            "text": texts.slices(units.documents, units.starts, units.ends),
         }
         unit_rows = pa.RecordBatch.from_arrays([columns[name] for name in UNITS.names], schema=UNITS)
         return unit_rows, _rejects(batch, np.flatnonzero(counts == 0))

@@ -16,7 +16,7 @@ from operators.sentences.characters import characters
 
 KERNEL = "operators.sentences.breaks"
 
-WORTH_COMPILING = 16 << 20
+WORTH_COMPILING = 32 << 20
 """Bytes of text that the regular expression reads in the seconds that compiling the rules takes."""
 
 Bytes = npt.NDArray[np.uint8]

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from mnemic.arrays import Integers
 
-_AT_ONCE = 1 << 20
+_AT_ONCE = 1 << 16
 """Bytes whose characters are numbered at once; each takes eight bytes meanwhile."""
 
 
@@ -56,18 +56,22 @@ class TextBytes:
         before, done = 0, 0
         for start in range(int(self.limits[0]), int(self.limits[-1]), _AT_ONCE):
             part = self.data[start : min(start + _AT_ONCE, int(self.limits[-1]))]
-            begins = np.flatnonzero(part.view(np.int8) >= -0x40)  # all but continuation bytes
+            plain = part.max() < 0x80
+            begins = np.arange(len(part)) if plain else np.flatnonzero(part.view(np.int8) >= _CONTINUED)
             here = int(np.searchsorted(numbers, before + len(begins)))
             yield start + begins[numbers[done:here] - before]
             before, done = before + len(begins), here
         yield np.full(len(numbers) - done, self.limits[-1])
 
-    def slices(self, starts: Integers, ends: Integers) -> pa.Array:
-        """A large_string for each ``data[starts:ends]``; they ascend and do not overlap."""
-        limits = np.empty(2 * len(starts) + 1, np.int64)
-        limits[0:-1:2], limits[1::2], limits[-1] = starts, ends, ends[-1] if len(ends) else 0
-        both = pa.LargeStringArray.from_buffers(2 * len(starts), pa.py_buffer(limits), pa.py_buffer(self.data))
-        return both.take(pa.array(np.arange(0, 2 * len(starts), 2)))
+    def slices(self, texts: Integers, starts: Integers, ends: Integers) -> pa.Array:
+        """Characters ``starts`` to ``ends`` of ``texts``, a large_string each; they ascend and do not overlap."""
+        bounds = self.bytes_of(np.repeat(texts, 2), np.stack([starts, ends], axis=1).ravel())
+        limits = np.append(bounds, bounds[-1:] if len(bounds) else 0)
+        both = pa.LargeStringArray.from_buffers(len(bounds), pa.py_buffer(limits), pa.py_buffer(self.data))
+        return both.take(pa.array(np.arange(0, len(bounds), 2)))  # the others are what stands between them
 
+
+_CONTINUED = -0x40
+"""Bytes below it, as int8, go on with a character."""
 
 _ZERO = np.zeros(1, np.int64)

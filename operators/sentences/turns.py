@@ -49,8 +49,8 @@ class Turns:
         bounds = characters[documents[:, None] + np.arange(2)]  # of each part, among the characters of all texts
         if spoken.any():
             stated = np.stack([self._field[name].to_numpy(zero_copy_only=False) for name in ("start", "end")], axis=1)
-            lowest, highest = bounds[spoken, :1], bounds[spoken, 1:]
-            bounds[spoken] = np.clip(lowest + stated.astype(np.int64), lowest, highest)
+            lengths = np.diff(bounds[spoken])
+            bounds[spoken] = bounds[spoken, :1] + np.clip(stated.astype(np.int64), 0, lengths)
             bounds = np.maximum.accumulate(bounds.ravel()).reshape(-1, 2)
         starts, ends = (bounds - characters[documents, None]).T
         return Parts(documents, starts, ends, turns)

@@ -92,6 +92,7 @@ KERNELS: dict[str, str] = {
     "contamination": "operators.contamination.table",
     "pii": "operators.pii.finder",
     "quality": "operators.quality.features",
+    "units": "operators.sentences.breaks",
     "deduplicate": "operators.deduplicate.judge",
     "segment": "operators.segment.posterior",
     "cluster": "operators.cluster.kmeans",
