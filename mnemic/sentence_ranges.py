@@ -5,7 +5,8 @@ where ``.``, ``!`` or ``?`` is followed by space and a capital or an opening quo
 abbreviation or initial, and at the marks of scripts that have others, such as the danda of Hindi and the full-width
 stop of Chinese. Rules replace a learned splitter (Punkt: Kiss and Strunk 2006). They need no data, they read
 documentation (lists, prompts, tables) as well as prose, and one regular expression passes over 10 million characters a
-second. Sentences are in order, do not overlap, and leave out nothing but whitespace.
+second. It defines them; a build has the same rules compiled (`operators.sentences`). Sentences are in order, do not
+overlap, and leave out nothing but whitespace.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def units_of(text: str, turns: list[dict[str, Any]] | None, sentences: Sentences
     st.sampled_from([2, 5, 1 << 17]),
     st.data(),
 )
-@settings(max_examples=120)
+@settings(max_examples=50)
 def test_a_batch_is_its_documents_one_by_one(
     contents: list[Any], lengths: tuple[int, int], most: int, data: Any
 ) -> None:

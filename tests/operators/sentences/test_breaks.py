@@ -31,7 +31,7 @@ def by_text(result: tuple[np.ndarray, np.ndarray, np.ndarray]) -> list[list[tupl
 
 
 @given(st.lists(ANY_TEXTS, max_size=8), st.sampled_from([1, 2, 3, 7, 20, 1000]))
-@settings(max_examples=400)
+@settings(max_examples=150)
 def test_they_are_those_of_the_regular_expression(texts: list[str], longest: int) -> None:
     ranges = [list(sentence_ranges(text, longest)) for text in texts]
     assert by_text(compiled_pieces(*encoded(texts), longest)) == ranges
