@@ -5,7 +5,8 @@ where ``.``, ``!`` or ``?`` is followed by space and a capital or an opening quo
 abbreviation or initial, and at the marks of scripts that have others, such as the danda of Hindi and the full-width
 stop of Chinese. Rules replace a learned splitter (Punkt: Kiss and Strunk 2006). They need no data, they read
 documentation (lists, prompts, tables) as well as prose, and one regular expression passes over 10 million characters a
-second. Sentences are in order, do not overlap, and leave out nothing but whitespace.
+second. It defines them; a build has the same rules compiled (`operators.sentences`). Sentences are in order, do not
+overlap, and leave out nothing but whitespace.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 LONGEST = 1000
 """Characters of a sentence, by default."""
 
-_MARKS = (
+MARKS = (
     "\u0964\u0965"  # danda and double danda, of Hindi, Bengali and most scripts of India
     "\u061d-\u061f"  # Arabic
     "\u0589"  # Armenian
@@ -38,40 +39,54 @@ _MARKS = (
 )
 """Characters of scripts without capitals that end sentences and do nothing else (Unicode's Sentence_Terminal)."""
 
-_WORD_SPACE = "\u1361"
+WORD_SPACE = "\u1361"
 """Between two words of Amharic; two of them end a sentence."""
+
+# The sets of characters of the rules, as they stand between the brackets of a regular expression.
+STOPS = ".!?\u2026"
+CLOSERS = ")\\]}\"'\u201d\u2019\u00bb*_`"  # of what a sentence ends in
+OPENERS = "\"'\u201c\u2018\u00ab(\\[{*_`\u00bf\u00a1"  # of what one begins with
+QUOTES = "\"'\u201c\u2018\u00ab*_`"  # those of them that a word in lower case may follow
+BEFORE_WORDS = "\\s(\\[{\"'\u201c\u2018\u00ab"
+BULLETS = "\\-*+\u2022\u2023\u25e6"
+UNDERLINES = '=\\-~^"*+\\#'
+WIDE = "\u3002\uff61\uff01\uff1f\ufe12\ufe15\ufe16\ufe52\ufe56\ufe57"  # no space follows these
+WIDE_STOP = "\uff0e"  # the same, but after a digit, as in "1." of a list, and before a letter, as in "U.S."
+WIDE_CLOSERS = "\u201d\u2019\u300d\u300f\uff09\uff63"
+WIDE_DIGITS = "0-9\uff10-\uff19"
+WIDE_LETTERS = "A-Za-z\uff21-\uff3a\uff41-\uff5a"
+MARK_CLOSERS = CLOSERS + "\u203a"
+URDU_STOP = "\u06d4"
+
+ABBREVIATIONS = frozenset(
+    re.findall(
+        r"\S+",
+        "e.g i.e a.m p.m u.s u.k etc cf vs al viz ibid resp incl excl approx ca fig figs eq eqs sec secs ch chap vol "
+        "vols pp ed eds ref refs mr mrs ms dr prof st jr sr inc ltd co corp bros dept gen col lt sgt capt rev hon",
+    )
+)
+"""Words before a full stop that ends no sentence, in lower case; so are single letters, but for "I"."""
 
 # Possessive quantifiers and the look-behind keep the search linear on hostile text, such as a million full stops.
 _BREAK = re.compile(
-    r"""
-      (?P<heading>^[^\S\n]*+\#{1,6}[^\S\n][^\n]*+$)  # a unit of its own
-    | (?P<underline>^[^\S\n]*+(?P<line>[=\-~^"*+#])(?P=line){2,}+[^\S\n]*+$)  # ends the title above it
+    rf"""
+      (?P<heading>^[^\S\n]*+\#{{1,6}}[^\S\n][^\n]*+$)  # a unit of its own
+    | (?P<underline>^[^\S\n]*+(?P<line>[{UNDERLINES}])(?P=line){{2,}}+[^\S\n]*+$)  # ends the title above it
     | (?P<block>\n[^\S\n]*+\n
         | \n(?=[^\S\n]*+(?:  # list item, prompt, fence, table row, field
-            [-*+\u2022\u2023\u25e6]\s | \(?\d{1,3}[.)]\s | (?:>>>|\.\.\.)\s | ```|~~~ | \|\s
+            [{BULLETS}]\s | \(?\d{{1,3}}[.)]\s | (?:>>>|\.\.\.)\s | ```|~~~ | \|\s
             | [:@][a-z]\w*+[^\n:]*+:\s)))
-    | (?P<wide>(?:[\u3002\uff61\uff01\uff1f\ufe12\ufe15\ufe16\ufe52\ufe56\ufe57]  # no space follows these
-            | (?<![0-9\uff10-\uff19])\uff0e(?![A-Za-z\uff21-\uff3a\uff41-\uff5a]))++  # no "1." of a list, no "U.S."
-        [\u201d\u2019\u300d\u300f\uff09\uff63]*+)
-    | (?P<own>(?:(?P<mark>"""
-    + f"[{_MARKS}]|{_WORD_SPACE * 2}"
-    + r""")(?:[^\S\n]*+(?P=mark))*+)++[)\]}"'\u201d\u2019\u00bb\u203a*_`]*+)  # nothing else ends in these
-    | (?P<urdu>(?<!\u06d4)\u06d4++[)\]}"'\u201d\u2019\u00bb*_`]*+(?!\S))
-    | (?<![.!?\u2026])(?P<stop>[.!?\u2026]++)[)\]}"'\u201d\u2019\u00bb*_`]*+
-        (?=\s++(?P<opening>["'\u201c\u2018\u00ab(\[{*_`\u00bf\u00a1]*)(?P<next>\w))
+    | (?P<wide>(?:[{WIDE}]|(?<![{WIDE_DIGITS}]){WIDE_STOP}(?![{WIDE_LETTERS}]))++[{WIDE_CLOSERS}]*+)
+    | (?P<own>(?:(?P<mark>[{MARKS}]|{WORD_SPACE * 2})(?:[^\S\n]*+(?P=mark))*+)++[{MARK_CLOSERS}]*+)
+    | (?P<urdu>(?<!{URDU_STOP}){URDU_STOP}++[{CLOSERS}]*+(?!\S))
+    | (?<![{STOPS}])(?P<stop>[{STOPS}]++)[{CLOSERS}]*+(?=\s++(?P<opening>[{OPENERS}]*)(?P<next>\w))
     """,
     re.VERBOSE | re.MULTILINE,
 )
 _SPACES = re.compile(r"\s*")
 _LAST_SPACE = re.compile(r".*\s", re.DOTALL)
-_LAST_WORD = re.compile(r"[^\s(\[{\"'\u201c\u2018\u00ab]*$")
-_QUOTE = re.compile("[\"'\u201c\u2018\u00ab*_`]")
-_ABBREVIATION = re.compile(
-    r"""e\.g | i\.e | a\.m | p\.m | u\.s | u\.k | etc | cf | vs | al | viz | ibid | resp | incl | excl | approx | ca
-    | figs? | eqs? | secs? | ch | chap | vols? | pp | eds? | refs? | mr | mrs | ms | dr | prof | st | jr | sr | inc
-    | ltd | co | corp | bros | dept | gen | col | lt | sgt | capt | rev | hon""",
-    re.VERBOSE,
-)
+_LAST_WORD = re.compile(rf"[^{BEFORE_WORDS}]*$")
+_QUOTE = re.compile(f"[{QUOTES}]")
 
 
 def sentence_ranges(text: str, longest: int = LONGEST) -> Iterator[tuple[int, int]]:
@@ -110,7 +125,7 @@ def _ends_sentence(text: str, start: int, match: re.Match[str]) -> bool:
     word = _LAST_WORD.search(text, max(start, match.start() - 24), match.start())
     before = word.group().lower() if word else ""
     initial = len(before) == 1 and before.isalpha() and before != "i"
-    return not initial and _ABBREVIATION.fullmatch(before) is None
+    return not initial and before not in ABBREVIATIONS
 
 
 def _stripped(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:

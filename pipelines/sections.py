@@ -26,7 +26,6 @@ from operators import (
     language,
     names,
     perplexity,
-    sentences,
     split,
     suffixes,
     surprise,
@@ -51,6 +50,7 @@ from operators.rewrites import moments as key_moments
 from operators.rewrites import operator as rewrites
 from operators.sections import Learn, Section
 from operators.segment import operator as segment
+from operators.sentences import operator as sentences
 from operators.slots import operator as slots
 from operators.subset import operator as subset
 from operators.teacher import neighbours

@@ -158,7 +158,7 @@ class Estimator:
         amount = amounts.events if step is None else measured(rate.measure, amounts, step, self._steps)
         share = 1.0 if rate.measure == "bytes" else part  # what is read already has no bytes here
         divided = self._ways(rate, amounts.characters * part)
-        compiling = 0.0 if name not in KERNELS or is_compiled(KERNELS[name]) else rate.compiling
+        compiling = 0.0 if name not in KERNELS or is_compiled(KERNELS[name]) else rate.first(amount * share)
         fixed = rate.fixed * (loading(getattr(step, "operator", None)) if rate.measure in MODELS else 1.0)
         return Work(fixed, amount * share * rate.per * self._of_model(rate) / divided, compiling)
 

@@ -32,7 +32,10 @@ Measure = Literal[
 
 @dataclass(frozen=True)
 class Rate:
-    """``divided``: workers share the fragments; ``whole``: it always looks at all rows, however few are new."""
+    """``divided``: workers share the fragments; ``whole``: it always looks at all rows, however few are new.
+
+    ``uncompiled``: what a step takes more for each as long as it compiles nothing, because it has little to do.
+    """
 
     measure: Measure
     per: float
@@ -40,6 +43,11 @@ class Rate:
     compiling: float = 0.0
     divided: bool = True
     whole: bool = False
+    uncompiled: float = 0.0
+
+    def first(self, amount: float) -> float:
+        """Seconds more of a step with nothing compiled yet."""
+        return min(self.compiling, amount * self.uncompiled) if self.uncompiled else self.compiling
 
 
 RATES: dict[str, Rate] = {
@@ -53,7 +61,7 @@ RATES: dict[str, Rate] = {
     "curate": Rate("documents", 2.0e-5, fixed=0.2),
     "deduplicate": Rate("documents", 1.0e-4, fixed=0.5, compiling=13.0, whole=True),
     "edits": Rate("characters", 5.0e-7, fixed=0.2),
-    "units": Rate("characters", 3.0e-7),
+    "units": Rate("characters", 2.0e-8, fixed=0.3, compiling=4.0, uncompiled=1.2e-7),
     "context": Rate("units", 1.0e-5),
     "names": Rate("characters", 3.0e-7),
     "embed": Rate("encoding", 5.5e-12, fixed=5.0),
@@ -92,6 +100,7 @@ KERNELS: dict[str, str] = {
     "contamination": "operators.contamination.table",
     "pii": "operators.pii.finder",
     "quality": "operators.quality.features",
+    "units": "operators.sentences.breaks",
     "deduplicate": "operators.deduplicate.judge",
     "segment": "operators.segment.posterior",
     "cluster": "operators.cluster.kmeans",

@@ -16,6 +16,7 @@ import bench
 from bench import data, places, report
 
 PEERS = (
+    "blingfire",
     "chonkie",
     "datasketch",
     "faiss",
@@ -59,7 +60,7 @@ for name in {peers}:
 
 def test_every_measurement_is_a_command() -> None:
     stages = {name.removesuffix(".__main__").removeprefix("bench.") for name in MODULES if name.endswith("__main__")}
-    of_text = {"cluster", "curate", "deduplicate", "embed", "search", "segment", "written"}
+    of_text = {"cluster", "curate", "deduplicate", "embed", "search", "segment", "units", "written"}
     of_banks = {"engine", "over_time", "peak", "scale", "serve"}
     of_memories = {"blocks", "datastore", "edits", "imitate", "latents", "pages", "suffix", "teacher"}
     assert stages == {*of_text, *of_banks, *of_memories, "exports", "sources"}

@@ -109,3 +109,10 @@ def test_every_kernel_is_a_module_that_compiles() -> None:
     assert set(KERNELS) == {name for name, rate in RATES.items() if rate.compiling}
     for name, module in KERNELS.items():
         assert "@compiled" in root.joinpath(*module.split(".")).with_suffix(".py").read_text(), name
+
+
+def test_a_step_that_has_little_to_do_compiles_nothing() -> None:
+    """Units of a small corpus are cut by a regular expression, in less time than compiling its rules takes."""
+    rate = RATES["units"]
+    assert 0 < rate.first(1e6) < 0.5 < rate.compiling == rate.first(1e9)
+    assert RATES["segment"].first(1.0) == RATES["segment"].compiling > 0

@@ -6,61 +6,17 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sentence_texts import TEXTS, documents
 
 from mnemic.errors import RecipeError
-from mnemic.schema import TIME, TURN, UNITS
-from operators import sentences
+from mnemic.schema import UNITS
 from operators.contracts import REJECTED
 from operators.sentences import Sentences
-
-PIECES = [
-    "e.g. ",
-    "Dr. ",
-    "It is 3.14. ",
-    "A",
-    "b",
-    ". ",
-    "! ",
-    '"',
-    "\n",
-    "\n\n",
-    "- ",
-    ">>> ",
-    "# ",
-    "===",
-    " ",
-    "é",
-    "。",
-    "．",
-    "।",
-    "۔",
-    "།",
-    "፡",
-]
-TEXTS = st.one_of(st.text(max_size=200), st.lists(st.sampled_from(PIECES), max_size=60).map("".join))
+from operators.sentences import operator as sentences
 
 
 def split(text: str, **fields: int) -> list[str]:
     return [text[start:end] for start, end in Sentences(**fields).ranges(text)]
-
-
-OWNERS = ("source", "collection", "tenant", "session")
-
-
-def documents(texts: list[str], turns: list[list[dict[str, object]] | None] | None = None) -> pa.RecordBatch:
-    count = len(texts)
-    return pa.RecordBatch.from_arrays(
-        [
-            pa.array([f"d{i}" for i in range(count)]),
-            pa.array([f"folder/{i}.txt" for i in range(count)]),
-            pa.array([f"speaker {i % 2}" for i in range(count)]),
-            pa.array([i * 1000 if i % 2 else None for i in range(count)], TIME),
-            pa.array(texts, pa.large_string()),
-            pa.array(turns or [None] * count, pa.list_(TURN)),
-            *(pa.array([f"{name} {i}" for i in range(count)]) for name in OWNERS),
-        ],
-        names=["id", "locator", "speaker", "time", "text", "turns", *OWNERS],
-    )
 
 
 @pytest.mark.parametrize(
