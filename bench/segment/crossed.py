@@ -50,9 +50,7 @@ def crossed_rows(sets: Mapping[str, list[Encoded]], default: Scores) -> list[Row
         rows.append(Row(f"pk_left_out_{name}", metric, value, "%", others[name][0] + TOLERANCE, None, False, who))
     chosen = GRID[int(above.mean(axis=1).argmin())]
     worst = max(_mean(default["ours"][name].pk) - others[name][0] for name in names)
-    metric = (
-        f"the default's Pk above our best other method, worst of {len(names)} sets; all sets choose {_named(chosen)}"
-    )
+    metric = f"the default's Pk above our best other method, worst of {len(names)} sets; all choose {_named(chosen)}"
     return [*rows, Row("pk_default_loses", metric, worst, "points", TOLERANCE, 0.0, False)]
 
 

@@ -73,7 +73,7 @@ def test_the_window_is_half_the_event_that_costs_expect() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_short_runs_of_other_texts_are_cut_by_their_valleys(seed: int) -> None:
-    """Runs of four noisy units: the means of so few are too uncertain for least squares alone, and the text too long."""
+    """Runs of four noisy units, whose means are too uncertain for least squares alone."""
     generator = np.random.default_rng(seed)
     topics = generator.standard_normal((40, 64))
     vectors = (np.repeat(topics, 4, axis=0) + 1.5 * generator.standard_normal((160, 64))).astype(np.float32)
