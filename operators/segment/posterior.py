@@ -36,9 +36,6 @@ TYPICAL_DEPTH = 0.35
 WIDEST = 64
 """Units on either side of a gap that its depth looks at, at most."""
 
-PULL_TO_LENGTH = 2.0
-"""Weight of the squared logarithm of the expected number of events / that asked for."""
-
 
 @dataclass(frozen=True)
 class Constants:
@@ -46,7 +43,8 @@ class Constants:
 
     ``sharpness`` is the energy of a cost of 1, which is the squared distance of one average unit to a mean without
     relation to it. A cut saves ``valley`` such costs for each unit of depth above `TYPICAL_DEPTH`. The usual penalty is
-    ``usual`` + ``growth`` * units, and ``pull`` the weight of the squared logarithm of penalty / usual penalty.
+    ``usual`` + ``growth`` * units, and ``pull`` the weight of the squared logarithm of penalty / usual penalty, or of
+    the expected number of events / that asked for.
     """
 
     sharpness: float = 6.0
@@ -57,6 +55,9 @@ class Constants:
 
 
 CONSTANTS = Constants()
+
+FOR_A_LENGTH = Constants(valley=0.5, pull=2.0)
+"""Where a length is asked for: valleys help less then, and recordings lose with more."""
 
 Depths = Callable[[int], Floats]
 """The depth of each gap, float64 [n - 1], for a window of so many units."""
@@ -128,7 +129,9 @@ def at_its_own_granularity(
     return _most_sure(at, usual, lambda one: constants.pull * math.log(one.penalty / usual) ** 2)
 
 
-def near_length(table: Floats, depths: Depths, length: float, shortest: int = 1) -> Posterior:
+def near_length(
+    table: Floats, depths: Depths, length: float, shortest: int = 1, constants: Constants = FOR_A_LENGTH
+) -> Posterior:
     """The posterior of `costs` float64 [n, longest] of least doubt with about ``length`` units an event.
 
     ``depths`` gives those of the gaps for a window, here half of such an event.
@@ -136,11 +139,11 @@ def near_length(table: Floats, depths: Depths, length: float, shortest: int = 1)
     count = len(table)
     segments = min(max(count / length, 1.0 + 1e-3), count / shortest)
     valleys = depths(min(half_event(count, segments), WIDEST))
-    start = _penalty_for(table, valleys, segments, shortest)
+    start = _penalty_for(table, valleys, segments, shortest, constants)
     return _most_sure(
-        lambda penalty: at_penalty(table, penalty, valleys, shortest),
+        lambda penalty: at_penalty(table, penalty, valleys, shortest, constants),
         start,
-        lambda one: PULL_TO_LENGTH * math.log(one.segments / segments) ** 2,
+        lambda one: constants.pull * math.log(one.segments / segments) ** 2,
     )
 
 
@@ -167,12 +170,12 @@ def _log_risk(one: Posterior) -> float:
     return math.log(max(one.relative_risk, _LEAST_RISK))
 
 
-def _penalty_for(table: Floats, depths: Floats, segments: float, shortest: int) -> float:
+def _penalty_for(table: Floats, depths: Floats, segments: float, shortest: int, constants: Constants) -> float:
     """The penalty at which so many segments are expected, by bisection."""
     count = len(table)
 
     def too_many(penalty: float) -> bool:
-        return _expected(table, penalty, depths, shortest, CONSTANTS) > segments
+        return _expected(table, penalty, depths, shortest, constants) > segments
 
     low, high = 1e-3, 2.0 + count / 100
     while high < _HIGHEST and too_many(high):
