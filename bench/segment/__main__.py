@@ -1,4 +1,4 @@
-"""Segmentation: agreement with people's boundaries, speed of scores, dynamic programming, refinement and surprise.
+"""Segmentation: agreement with people's boundaries, constants chosen without a set, speed, refinement and surprise.
 
 It needs the labelled sets (`bench.segment.sets`; `python -m bench.data` says where they come from) and, for the rows
 that compare, the libraries of bench/requirements.txt. The rates are those of one core: the process is pinned to one for
@@ -25,8 +25,9 @@ import pyarrow as pa
 
 from bench import data
 from bench.report import Row, main
+from bench.segment.crossed import crossed_rows
 from bench.segment.peers import count_words, encoder
-from bench.segment.quality import quality_rows
+from bench.segment.quality import encoded_sets, quality_rows, scored
 from bench.segment.sets import NEEDED
 from bench.segment.surprise import surprise_rows
 from mnemic.models import locate
@@ -40,8 +41,11 @@ def measure(quick: bool) -> list[Row]:
     for name in NEEDED:
         data.paths(name)
     locate(Surprise().model)  # before a quarter of an hour has passed
+    sets = encoded_sets(encoder(), quick)
+    granular, default = scored(sets)
     return [
-        *quality_rows(encoder(), quick),
+        *quality_rows(sets, granular, default, encoder()),
+        *crossed_rows(sets, default),
         *_one_core_rows(quick),
         _encode_row(),
         *surprise_rows(quick),

@@ -24,7 +24,7 @@ from operators.segment.boundaries import Units, find_boundaries, weights_of
 
 RESAMPLES = 10_000
 DRAWS = 20
-QUICK = {"tiage": 40, "qmsum": 8, "tinyrec": 10, "stitched-articles": 15, "stitched-dialogues": 30}
+QUICK = {"tiage": 40, "qmsum": 8, "tinyrec": 10, **dict.fromkeys(STITCHED, 20)}
 
 
 @dataclass(frozen=True)
@@ -193,10 +193,8 @@ def margin(scores: Scores, other: str, groups: Mapping[str, Sequence[str]]) -> t
     return whole, float(low), float(high)
 
 
-def quality_rows(encoder: TextEncoder, quick: bool) -> list[Row]:
-    """The rows of both settings; the tables are printed."""
-    sets = encoded_sets(encoder, quick)
-    granular, default = scored(sets)
+def quality_rows(sets: dict[str, list[Encoded]], granular: Scores, default: Scores, encoder: TextEncoder) -> list[Row]:
+    """The rows of both settings of `scored`, libraries added; the tables are printed."""
     ratios = add_peers(default, sets, encoder)
     for who in ratios:
         granular[who] = {name: _in_halves(default[who][name], sets[name]) for name in LABELLED}

@@ -7,9 +7,15 @@ annotators began a new topic:
 * QMSum (Zhong et al., NAACL 2021): meetings of hundreds of turns, about 130 a topic; the starts of its topic spans.
 * TinyRec (Gklezakos et al., arXiv 2407.12028): recordings, each with coarse and fine segments: two references.
 
-``stitched`` texts have no annotator to disagree with: runs of 3 to 11 sentences of WikiText articles, ten to a text (as
-Choi, NAACL 2000, made his of Brown), and runs of 3 to 8 turns of TIAGE's training dialogues, three to six to a text (as
-DialSeg711 is made). They keep a constant chosen on three labelled sets from fitting those alone.
+``stitched`` texts have no annotator to disagree with; each is made of runs of other texts, one source a run:
+
+* articles: runs of 3 to 11 sentences of WikiText, ten to a text (as Choi, NAACL 2000, made his of Brown);
+* chapters: runs of 20 to 60 sentences of WikiText, four to eight to a text, so that long texts are stitched too;
+* documentation: runs of 5 to 20 sentences of the topics of Python's language reference, four to eight to a text;
+* dialogues: runs of 3 to 8 turns of TIAGE's training dialogues, three to six to a text (as DialSeg711 is made);
+* conversations: runs of 4 to 12 turns of LoCoMo's sessions, three to eight to a text.
+
+They keep a constant chosen on three labelled sets from fitting those alone.
 """
 
 from __future__ import annotations
@@ -19,6 +25,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from pydoc_data.topics import topics as REFERENCE
 
 import numpy as np
 import numpy.typing as npt
@@ -26,11 +33,17 @@ import numpy.typing as npt
 from bench import data
 from operators.sentences import Sentences
 
-NEEDED = ("tiage", "qmsum", "tinyrec", "wikitext-2")
+NEEDED = ("tiage", "qmsum", "tinyrec", "wikitext-2", "locomo")
 """Names of the sets in `bench.data`."""
 
 LABELLED = ("tiage", "qmsum", "tinyrec")
-STITCHED = ("stitched-articles", "stitched-dialogues")
+STITCHED = (
+    "stitched-articles",
+    "stitched-chapters",
+    "stitched-documentation",
+    "stitched-dialogues",
+    "stitched-conversations",
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,9 @@ def read_set(name: str, part: str = "dev") -> list[Labelled]:
         "qmsum": lambda: _qmsum(data.path("qmsum")),
         "tinyrec": lambda: _tinyrec(data.paths("tinyrec")),
         "stitched-articles": lambda: _stitched(_articles(data.path("wikitext-2")), 60, (10, 10), (3, 11), name),
+        "stitched-chapters": lambda: _stitched(_articles(data.path("wikitext-2"), 60), 20, (4, 8), (20, 60), name),
+        "stitched-documentation": lambda: _stitched(_documentation(), 40, (4, 8), (5, 20), name),
+        "stitched-conversations": lambda: _stitched(_sessions(data.path("locomo")), 100, (3, 8), (4, 12), name),
         "stitched-dialogues": lambda: _stitched(
             [list(text.units) for text in _tiage(data.path("tiage", "tiage_train.json"))], 120, (3, 6), (3, 8), name
         ),
@@ -124,8 +140,8 @@ def detokenised(line: str) -> str:
     return _SPACED.sub(r"\1", _MARKS.sub(r"\1", line.strip())).replace("( ", "(")
 
 
-def _articles(path: Path) -> list[list[str]]:
-    """Sentences of the articles of WikiText, with its token spaces taken out."""
+def _articles(path: Path, least: int = 11) -> list[list[str]]:
+    """Sentences of the articles of WikiText that have ``least``, with its token spaces taken out."""
     articles: list[list[str]] = []
     sentences = Sentences(min_characters=20)
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -134,7 +150,31 @@ def _articles(path: Path) -> list[list[str]]:
         elif articles and not line.startswith(" =") and line.strip():
             text = detokenised(line)
             articles[-1] += [text[start:end] for start, end in sentences.ranges(text)]
-    return [article for article in articles if len(article) >= 11]
+    return [article for article in articles if len(article) >= least]
+
+
+def _documentation() -> list[list[str]]:
+    """Sentences of the topics of Python's language reference, each sentence in the first topic that has it."""
+    sentences, seen, topics = Sentences(min_characters=20), set[str](), list[list[str]]()
+    for name in sorted(REFERENCE):
+        topics.append([])
+        for paragraph in re.split(r"\n\s*\n", REFERENCE[name]):
+            text = " ".join(paragraph.split())
+            topics[-1] += [text[start:end] for start, end in sentences.ranges(text) if text[start:end] not in seen]
+        seen.update(topics[-1])
+    return [topic for topic in topics if len(topic) >= 20]
+
+
+def _sessions(path: Path) -> list[list[str]]:
+    """Turns of the sessions of LoCoMo's conversations, of at least twelve."""
+    conversations = [one["conversation"] for one in json.loads(path.read_text(encoding="utf-8"))]
+    sessions = [
+        [turn["text"] for turn in conversation[name]]
+        for conversation in conversations
+        for name in sorted(conversation)
+        if re.fullmatch(r"session_\d+", name)
+    ]
+    return [session for session in sessions if len(session) >= 12]
 
 
 def _stitched(

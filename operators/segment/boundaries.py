@@ -26,6 +26,7 @@ from operators.segment.refine import refine
 from operators.segment.select import at_rank, local_maxima, over_all_gaps, over_gaps_before, percentile, spans
 from operators.segment.settings import CURVES, SegmentSettings
 from operators.segment.similarity import depth, gap_similarity
+from operators.segment.valleys import Valleys
 
 STRETCH = 2048
 """Units that an optimisation looks at together."""
@@ -188,10 +189,11 @@ def _segments(settings: SegmentSettings, units: int) -> int:
 def _posterior(vectors: Vectors, weights: Floats, settings: SegmentSettings) -> Solution:
     table = costs(vectors, _normalised(weights), settings.max_units)
     least = changepoint.possible_shortest(len(vectors), settings.min_units, settings.max_units)
+    depths = Valleys(vectors)
     if settings.mean_units is None:
-        result = posterior.at_its_own_granularity(table, least)
+        result = posterior.at_its_own_granularity(table, depths, least)
     else:
-        result = posterior.near_length(table, settings.mean_units, least)
+        result = posterior.near_length(table, depths, settings.mean_units, least)
     return result.cuts, result.probability, np.full(len(result.cuts), np.nan)
 
 

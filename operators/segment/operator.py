@@ -33,7 +33,7 @@ class Segment(SegmentSettings):
     ordinal.
     """
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     resources: ClassVar[Resources] = Resources()
 
     @property

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.segment.agreement import pk
-from operators.segment import posterior
 from operators.segment.changepoint import penalised, possible_shortest, with_count
 from operators.segment.cost import cost_blocks, costs
 from operators.segment.divisive import cuts_of, divisions
-from operators.segment.posterior import at_its_own_granularity, at_penalty, near_length
+from operators.segment.posterior import CONSTANTS, TYPICAL_DEPTH, at_its_own_granularity, at_penalty, near_length
+from operators.segment.valleys import Valleys
 
 
 def text(seed: int, count: int, width: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -109,15 +109,16 @@ def test_the_posterior_is_that_of_all_segmentations(
     possible = all_segmentations(count, shortest, longest)
     if not possible:
         return
-    segmented = at_penalty(costs(vectors, weights, longest), penalty, shortest)
-    shares = np.array(
-        [
-            math.exp(-posterior.SHARPNESS * (total(vectors, weights, bounds) + penalty * (len(bounds) - 1)))
-            for bounds in possible
-        ]
-    )
-    shares /= shares.sum()
+    depths = np.random.default_rng(seed).uniform(0.0, 1.5, count - 1)
+    segmented = at_penalty(costs(vectors, weights, longest), penalty, depths, shortest)
     flags = np.array([np.isin(np.arange(1, count), bounds) for bounds in possible])
+    saved = CONSTANTS.valley * (flags @ (depths - TYPICAL_DEPTH))
+    energies = [
+        CONSTANTS.sharpness * (total(vectors, weights, bounds) + penalty * (len(bounds) - 1) - less)
+        for bounds, less in zip(possible, saved, strict=True)
+    ]
+    shares = np.array([math.exp(-energy) for energy in energies])
+    shares /= shares.sum()
     np.testing.assert_allclose(segmented.probability, shares @ flags, atol=1e-3)
     assert segmented.segments == pytest.approx(shares @ (flags.sum(axis=1) + 1), abs=1e-2)
     window = max(2, round(count / segmented.segments / 2))
@@ -145,7 +146,7 @@ def planted(lengths: list[int], seed: int = 0, noise: float = 0.35, width: int =
 @pytest.mark.parametrize("lengths", [[7, 5, 9, 6], [3, 4, 3, 4, 3, 4, 3], [40, 25, 60]])
 def test_planted_segments_are_found_without_a_length_and_are_sure(lengths: list[int]) -> None:
     vectors, cuts = planted(lengths)
-    segmented = at_its_own_granularity(costs(vectors, np.ones(len(vectors)), 128))
+    segmented = at_its_own_granularity(costs(vectors, np.ones(len(vectors)), 128), Valleys(vectors))
     assert (segmented.cuts == cuts).all()
     assert segmented.probability[cuts].min() > 0.9 and segmented.probability[~cuts].max() < 0.1
     assert segmented.relative_risk < 0.1
@@ -154,7 +155,7 @@ def test_planted_segments_are_found_without_a_length_and_are_sure(lengths: list[
 def test_a_length_asked_for_is_about_kept() -> None:
     vectors, _ = planted([16] * 8, noise=1.5)
     table = costs(vectors, np.ones(len(vectors)), 128)
-    counts = [int(near_length(table, length).cuts.sum()) + 1 for length in (4, 8, 16, 32)]
+    counts = [int(near_length(table, Valleys(vectors), length).cuts.sum()) + 1 for length in (4, 8, 16, 32)]
     assert counts == sorted(counts, reverse=True)
     assert all(
         0.5 <= count * length / len(vectors) <= 1.5 for count, length in zip(counts, (4, 8, 16, 32), strict=True)
@@ -163,7 +164,7 @@ def test_a_length_asked_for_is_about_kept() -> None:
 
 def test_noise_is_not_cut() -> None:
     vectors, _ = planted([60])
-    assert at_its_own_granularity(costs(vectors, np.ones(60), 64)).cuts.sum() == 0
+    assert at_its_own_granularity(costs(vectors, np.ones(60), 64), Valleys(vectors)).cuts.sum() == 0
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -171,7 +172,12 @@ def test_texts_of_hardly_any_units(count: int) -> None:
     vectors, weights = text(1, count)
     table = costs(vectors, weights, 8)
     least = possible_shortest(count, 5, 8)
-    for segmented in (at_its_own_granularity(table), near_length(table, 2.0), at_its_own_granularity(table, least)):
+    depths = Valleys(vectors)
+    for segmented in (
+        at_its_own_granularity(table, depths),
+        near_length(table, depths, 2.0),
+        at_its_own_granularity(table, depths, least),
+    ):
         assert len(segmented.cuts) == len(segmented.probability) == count - 1
 
 
