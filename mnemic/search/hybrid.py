@@ -12,13 +12,12 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mnemic.arrays import Floats, Integers
+from mnemic.arrays import Floats, Floats32, Integers
 from mnemic.conditions import all_of
 from mnemic.dataset import Snapshot
 from mnemic.dataset.index import read_rows, rows_of_ids, search_text, search_vector
@@ -71,7 +70,7 @@ class Ranked:
 def rank_events(
     events: Snapshot,
     query: str,
-    vector: np.ndarray[Any, Any] | None,
+    vector: Callable[[], Floats32],
     where: str | None,
     level: str | None,
     documents: Snapshot | None,
@@ -87,6 +86,7 @@ def rank_events(
 ) -> Ranked:
     """Rank the rows of ``level`` (None: the leaves) that satisfy ``where`` for ``query`` and its ``vector`` [d].
 
+    ``vector`` gives float32, and is asked when words are being looked up already: encoding a question takes longer.
     The words of ``documents`` that satisfy ``within`` are heard as well (None: of none), and with ``events_heard``
     those of events, with ``titles`` those of the titles of documents. ``varying`` says that ``where`` may hold for one
     row of a document and not for another. With ``near`` only the vectors of rows that satisfy that too are compared.
@@ -98,8 +98,6 @@ def rank_events(
     queries: dict[str, Callable[[], pa.Table]] = {
         "bm25": functools.partial(search_text, events, "text", (), query, pool, rows)
     }
-    if vector is not None:
-        queries["similarity"] = functools.partial(search_vector, events, "vector", (), vector, pool, all_of(rows, near))
     if events_heard:
         holders = all_of(where, "level = 'event'")
         queries["event_bm25"] = functools.partial(search_text, events, "text", (), query, pool, holders)
@@ -107,9 +105,12 @@ def rank_events(
         queries["document_bm25"] = functools.partial(search_text, documents, "text", "id", query, pool, within)
         if titles:
             queries["title_bm25"] = functools.partial(search_text, documents, UNSAID, "id", query, pool, within)
-    answers = dict(zip(queries, workers().map(lambda ask: ask(), queries.values()), strict=True))
+    asked = {name: workers().submit(ask) for name, ask in queries.items()}
+    sought = vector()
+    near_rows = search_vector(events, "vector", (), sought, pool, all_of(rows, near))
+    answers = {"similarity": near_rows, **{name: one.result() for name, one in asked.items()}}
 
-    hits: dict[str, pa.Table] = {name: answers.pop(name) for name in OWN if name in answers}
+    hits: dict[str, pa.Table] = {name: answers.pop(name) for name in OWN}
     of_documents = answers.pop("document_bm25", None)
     if titles and of_documents is not None:
         of_documents = _summed(of_documents, answers.pop("title_bm25"))
@@ -136,8 +137,8 @@ def rank_events(
     why, before = dict[str, str](), len(facts)
     if notes is not None:
         facts, fused, why = raise_sources(events, notes(), facts, fused, rows)
-    if links is not None and vector is not None and len(fused):
-        facts, fused, linked = follow(events, links, query, vector, facts, fused, rows)
+    if links is not None and len(fused):
+        facts, fused, linked = follow(events, links, query, sought, facts, fused, rows)
         why |= {row: f"{reason}, {why[row]}" if row in why else reason for row, reason in linked.items()}
     if more := len(facts) - before:
         signals = {name: np.append(scores, np.full(more, np.nan)) for name, scores in signals.items()}

@@ -61,7 +61,18 @@ def test_texts_and_vectors_are_the_same_rows_held_or_not_and_held_within_bounds(
             assert read_wide(snapshot, some, columns).to_pylist() == expected.select(columns).to_pylist()
         assert read_wide(snapshot, some[:0], columns).num_rows == 0
     cached = rows._held(snapshot)
-    assert cached.nbytes - 8 * snapshot.count() <= most and cached._wide_bytes <= most
+    assert all(column.nbytes <= most for column in cached._columns.values())
     assert ("text" in cached._columns) == (most > 0) and ("vector" in cached._columns) == (most > 150_000)
     with pytest.raises(KeyError):
         read_wide(snapshot, np.array([10**9], np.uint64), ["text"])
+
+
+def test_texts_are_held_from_the_question_on_that_patience_names(dataset):
+    snapshot = dataset.require()
+    some = np.sort(snapshot.native.scanner(columns=[], with_row_id=True).to_table()["_rowid"].to_numpy())[[9, 3, 5]]
+    held = []
+    for _ in range(4):
+        texts = read_wide(snapshot, some, ["text"], 3)["text"].to_pylist()
+        assert texts == snapshot.take_rows(some, ["text"])["text"].to_pylist()
+        held.append("text" in rows._held(snapshot)._columns)
+    assert held == [False, False, True, True]
