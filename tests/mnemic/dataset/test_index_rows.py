@@ -47,7 +47,7 @@ def test_columns_are_held_once_reading_rows_has_cost_as_much(dataset, monkeypatc
     assert not rows._held(dataset.require()).worth_loading(["id"], 10_000)
 
 
-@pytest.mark.parametrize("most", [0, 150_000, 1 << 25])
+@pytest.mark.parametrize("most", [0, 120_000, 1 << 25])
 def test_texts_and_vectors_are_the_same_rows_held_or_not_and_held_within_bounds(dataset, monkeypatch, most):
     monkeypatch.setattr(rows, "MOST_BYTES", most)
     monkeypatch.setattr(rows, "_AT_ONCE", 64)
@@ -62,7 +62,7 @@ def test_texts_and_vectors_are_the_same_rows_held_or_not_and_held_within_bounds(
         assert read_wide(snapshot, some[:0], columns).num_rows == 0
     cached = rows._held(snapshot)
     assert all(column.nbytes <= most for column in cached._columns.values())
-    assert ("text" in cached._columns) == (most > 0) and ("vector" in cached._columns) == (most > 150_000)
+    assert ("text" in cached._columns) == (most > 0) and ("vector" in cached._columns) == (most > 120_000)
     with pytest.raises(KeyError):
         read_wide(snapshot, np.array([10**9], np.uint64), ["text"])
 
