@@ -63,21 +63,24 @@ _LEAST_BLOCK = 64
 
 
 def product(weight: Floats32, x: Floats32) -> Floats32:
-    """``weight`` [out, in] times ``x`` [in, n], both contiguous: float32 [out, n]."""
+    """``weight`` [out, in] times ``x`` [in, n]: float32 [out, n], contiguous as ``weight`` is."""
     rows, columns = weight.shape
     block = _block(rows, columns * x.shape[1])
-    y: Floats32 = (weight.reshape(-1, block, columns) @ x).reshape(rows, -1) if block else weight @ x
+    if block == 0:
+        return weight @ x
+    y: Floats32 = (weight.reshape(-1, block, columns) @ np.ascontiguousarray(x)).reshape(rows, -1)
     return y
 
 
 @functools.cache
 def _block(rows: int, each: int) -> int:
-    """The most rows of which a product is small, where that divides ``rows``; 0 where too few are, or all at once.
+    """The most rows of which a product is small, where that divides ``rows``; 0 where too few are, or all together.
 
     A row takes ``each`` multiplications.
     """
-    most = min(_SMALL // max(each, 1), rows - 1)
-    return next((block for block in range(most, _LEAST_BLOCK - 1, -1) if rows % block == 0), 0)
+    if rows * each <= _SMALL:
+        return 0
+    return next((block for block in range(_SMALL // each, _LEAST_BLOCK - 1, -1) if rows % block == 0), 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,22 +206,22 @@ class QuestionBert:
         x = np.zeros((-(-count // _ROUND) * _ROUND, self.dimension), np.float32)
         x[:count] = self._first.norm(self._words[ids] + self._places[:count], self._eps)
         for layer in self._layers:
-            attended = self._attended(layer["projection"].linear(np.ascontiguousarray(x.T)), count)
-            x = layer["after_attention"].norm(layer["output"].linear(attended).T + x, self._eps)
-            inner = gelu(layer["up"].linear(np.ascontiguousarray(x.T)), self._erf)
+            attended = self._attended(layer["projection"].linear(x.T), count)
+            x = layer["after_attention"].norm(layer["output"].linear(attended.T).T + x, self._eps)
+            inner = gelu(layer["up"].linear(x.T), self._erf)
             x = layer["after"].norm(layer["down"].linear(inner).T + x, self._eps)
         return x[:count]
 
     def _attended(self, projected: Floats32, count: int) -> Floats32:
-        """softmax(q k^T) v of the first ``count`` columns: float32 [dimension, columns], nothing in the others."""
+        """softmax(q k^T) v of the first ``count`` columns: float32 [columns, dimension], nothing in the others."""
         parts = projected.reshape(3, self._heads, -1, projected.shape[1])[..., :count].swapaxes(2, 3)
         q, k, v = np.ascontiguousarray(parts)
         scores = q @ k.transpose(0, 2, 1)
         scores -= scores.max(-1, keepdims=True)
         np.exp(scores, out=scores)
         scores /= scores.sum(-1, keepdims=True)
-        attended = np.zeros((self.dimension, projected.shape[1]), np.float32)
-        attended.reshape(self._heads, -1, attended.shape[1])[..., :count] = (scores @ v).swapaxes(1, 2)
+        attended = np.zeros((projected.shape[1], self.dimension), np.float32)
+        attended[:count] = (scores @ v).transpose(1, 0, 2).reshape(count, -1)
         return attended
 
 

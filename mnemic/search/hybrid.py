@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,7 @@ import pyarrow.compute as pc
 from mnemic.arrays import Floats, Floats32, Integers
 from mnemic.conditions import all_of
 from mnemic.dataset import Snapshot
-from mnemic.dataset.index import read_rows, rows_of_ids, search_text, search_vector
+from mnemic.dataset.index import held_conditions, read_rows, rows_of_ids, search_text, search_text_under, search_vector
 from mnemic.links.follow import Links
 from mnemic.quoting import one_of
 from mnemic.schema import UNSAID
@@ -45,6 +46,23 @@ the level is met by few rows of the index, so that little can be skipped. Docume
 
 FACTS = ("id", "document", "first_unit", "end_unit", "words", "previous", "next")
 GIVEN = ["id", "words", "_rowid"]
+
+
+class Asked(Protocol):
+    """A question that was asked in another thread."""
+
+    def result(self) -> pa.Table: ...
+
+
+@dataclass(frozen=True)
+class _OneCondition:
+    """The answer under the condition ``where``, of those that came ``together``."""
+
+    together: Future[dict[str, pa.Table]]
+    where: str
+
+    def result(self) -> pa.Table:
+        return self.together.result()[self.where]
 
 
 @dataclass(frozen=True)
@@ -95,17 +113,14 @@ def rank_events(
     """
     rows = of_level(level, where, events.schema.names)
     names = [name for name in FACTS if name in events.schema.names]
-    queries: dict[str, Callable[[], pa.Table]] = {
-        "bm25": functools.partial(search_text, events, "text", (), query, pool, rows)
-    }
+    conditions = {"bm25": rows}
     if events_heard:
-        holders = all_of(where, "level = 'event'")
-        queries["event_bm25"] = functools.partial(search_text, events, "text", (), query, pool, holders)
+        conditions["event_bm25"] = all_of(where, "level = 'event'")
+    asked = _ask_words(events, query, pool, conditions)
     if documents is not None:
-        queries["document_bm25"] = functools.partial(search_text, documents, "text", "id", query, pool, within)
+        asked["document_bm25"] = workers().submit(search_text, documents, "text", "id", query, pool, within)
         if titles:
-            queries["title_bm25"] = functools.partial(search_text, documents, UNSAID, "id", query, pool, within)
-    asked = {name: workers().submit(ask) for name, ask in queries.items()}
+            asked["title_bm25"] = workers().submit(search_text, documents, UNSAID, "id", query, pool, within)
     sought = vector()
     near_rows = search_vector(events, "vector", (), sought, pool, all_of(rows, near))
     answers = {"similarity": near_rows, **{name: one.result() for name, one in asked.items()}}
@@ -159,6 +174,19 @@ def rank_events(
         {name: places[order] for name, places in own.items()},
         {new: why[ids[old]] for old, new in new_place.items() if why and ids[old] in why},
     )
+
+
+def _ask_words(events: Snapshot, query: str, pool: int, conditions: Mapping[str, str | None]) -> dict[str, Asked]:
+    """The rows with most words of ``query`` under each of the ``conditions``, by name."""
+    several = [where for where in conditions.values() if where is not None]
+    held = held_conditions(events, several) if len(several) == len(conditions) > 1 else None
+    if held is None:
+        return {
+            name: workers().submit(search_text, events, "text", (), query, pool, where)
+            for name, where in conditions.items()
+        }
+    together = workers().submit(search_text_under, events, "text", query, pool, held)
+    return {name: _OneCondition(together, where) for name, where in conditions.items() if where is not None}
 
 
 def workers() -> ThreadPoolExecutor:
