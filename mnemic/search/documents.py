@@ -77,11 +77,11 @@ def rank_documents(
     }
     if documents is not None:
         queries["titles"] = functools.partial(search_text, documents, UNSAID, "id", query, pool, within)
-    asked = {name: workers().submit(ask) for name, ask in queries.items()}
+    questions = {name: workers().submit(ask) for name, ask in queries.items()}
     sought = vector()
-    asked["parts"] = workers().submit(search_vector, events, "vector", (), sought, pool, all_of(parts, near))
+    questions["parts"] = workers().submit(search_vector, events, "vector", (), sought, pool, all_of(parts, near))
     answers = {"similarity": search_vector(events, "vector", (), sought, pool, all_of(rows, near))}
-    answers |= {name: one.result() for name, one in asked.items()}
+    answers |= {name: one.result() for name, one in questions.items()}
     best_parts = read_rows(events, answers["parts"]["_rowid"].to_numpy(), ["document", "first_unit", "end_unit"])
     best_parts = best_parts.append_column("cosine", pc.subtract(1.0, answers["parts"]["_distance"].cast(pa.float64())))
     titles: dict[str, float] = {}

@@ -48,21 +48,21 @@ FACTS = ("id", "document", "first_unit", "end_unit", "words", "previous", "next"
 GIVEN = ["id", "words", "_rowid"]
 
 
-class Asked(Protocol):
-    """A question that was asked in another thread."""
+class AwaitedRows(Protocol):
+    """Rows that another thread looks up."""
 
     def result(self) -> pa.Table: ...
 
 
 @dataclass(frozen=True)
 class _OneCondition:
-    """The answer under the condition ``where``, of those that came ``together``."""
+    """The ``answer`` under the condition ``where``."""
 
-    together: Future[dict[str, pa.Table]]
+    answer: Future[dict[str, pa.Table]]
     where: str
 
     def result(self) -> pa.Table:
-        return self.together.result()[self.where]
+        return self.answer.result()[self.where]
 
 
 @dataclass(frozen=True)
@@ -116,14 +116,14 @@ def rank_events(
     conditions = {"bm25": rows}
     if events_heard:
         conditions["event_bm25"] = all_of(where, "level = 'event'")
-    asked = _ask_words(events, query, pool, conditions)
+    questions = _ask_words(events, query, pool, conditions)
     if documents is not None:
-        asked["document_bm25"] = workers().submit(search_text, documents, "text", "id", query, pool, within)
+        questions["document_bm25"] = workers().submit(search_text, documents, "text", "id", query, pool, within)
         if titles:
-            asked["title_bm25"] = workers().submit(search_text, documents, UNSAID, "id", query, pool, within)
+            questions["title_bm25"] = workers().submit(search_text, documents, UNSAID, "id", query, pool, within)
     sought = vector()
     near_rows = search_vector(events, "vector", (), sought, pool, all_of(rows, near))
-    answers = {"similarity": near_rows, **{name: one.result() for name, one in asked.items()}}
+    answers = {"similarity": near_rows, **{name: one.result() for name, one in questions.items()}}
 
     hits: dict[str, pa.Table] = {name: answers.pop(name) for name in OWN}
     of_documents = answers.pop("document_bm25", None)
@@ -176,17 +176,17 @@ def rank_events(
     )
 
 
-def _ask_words(events: Snapshot, query: str, pool: int, conditions: Mapping[str, str | None]) -> dict[str, Asked]:
+def _ask_words(events: Snapshot, query: str, pool: int, conditions: Mapping[str, str | None]) -> dict[str, AwaitedRows]:
     """The rows with most words of ``query`` under each of the ``conditions``, by name."""
     several = [where for where in conditions.values() if where is not None]
-    held = held_conditions(events, several) if len(several) == len(conditions) > 1 else None
-    if held is None:
+    together = held_conditions(events, several) if len(several) == len(conditions) > 1 else None
+    if together is None:
         return {
             name: workers().submit(search_text, events, "text", (), query, pool, where)
             for name, where in conditions.items()
         }
-    together = workers().submit(search_text_under, events, "text", query, pool, held)
-    return {name: _OneCondition(together, where) for name, where in conditions.items() if where is not None}
+    answer = workers().submit(search_text_under, events, "text", query, pool, together)
+    return {name: _OneCondition(answer, where) for name, where in conditions.items() if where is not None}
 
 
 def workers() -> ThreadPoolExecutor:

@@ -53,14 +53,16 @@ def search_text(
     return best_rows(snapshot, candidates, "_score", -1.0, k, names_of(key))
 
 
-def search_text_under(snapshot: Snapshot, column: str, query: str, k: int, held: HeldConditions) -> dict[str, pa.Table]:
-    """As `search_text` under each of the conditions that are ``held``, with one look at the index, by condition."""
-    limit = SPARE * k * held.total // held.fewest
+def search_text_under(
+    snapshot: Snapshot, column: str, query: str, k: int, conditions: HeldConditions
+) -> dict[str, pa.Table]:
+    """As `search_text` under each of the ``conditions``, with one look at the index, by condition."""
+    limit = SPARE * k * conditions.total // conditions.fewest
     candidates = _found(snapshot, column, query, limit, None)
     numbers, scores = candidates["_rowid"].to_numpy(), candidates["_score"].to_numpy()
     last = scores.min() if len(scores) >= limit else -np.inf  # rows of this score are missing where Lance ended
     tables = {}
-    for where, rows in held.rows.items():
+    for where, rows in conditions.rows.items():
         places = np.minimum(np.searchsorted(rows, numbers), len(rows) - 1)
         there = np.flatnonzero(rows[places] == numbers)
         least = np.partition(scores[there], -k)[-k] if len(there) >= k else -np.inf

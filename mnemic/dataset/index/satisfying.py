@@ -28,7 +28,10 @@ LONGEST = 10_000
 
 
 LEAST_SHARE = 8
-"""Conditions that leave an eighth of the rows each are answered together."""
+"""Conditions that leave less than an eighth of the rows are not held: whoever is given all rows finds few of them."""
+
+RARE = 1_000
+"""Conditions of which is remembered that they leave less."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,11 @@ class HeldConditions:
 
 
 def held_conditions(snapshot: Snapshot, conditions: Sequence[str]) -> HeldConditions | None:
-    """The rows of ``conditions``; None where they are not held, or where one rules out most rows."""
+    """The rows of ``conditions``; None where those of one are not held."""
     own = _held(snapshot)
     rows = {where: own.rows(snapshot, where) for where in conditions}
-    there = HeldConditions({where: one for where, one in rows.items() if one is not None}, own.count)
-    return there if len(there.rows) == len(rows) and LEAST_SHARE * there.fewest >= max(own.count, 1) else None
+    there = {where: one for where, one in rows.items() if one is not None}
+    return HeldConditions(there, own.count) if len(there) == len(rows) else None
 
 
 class SatisfyingRows:
@@ -58,25 +61,38 @@ class SatisfyingRows:
         self.count = count
         self._rows: OrderedDict[str, RowIds] = OrderedDict()
         self._questions: Counter[str] = Counter()
+        self._rare = set[str]()
         self._lock = threading.Lock()
 
     def rows(self, snapshot: Snapshot, where: str) -> RowIds | None:
-        if self.count > SMALL or len(where) > LONGEST:
+        """Row ids, ascending, of the rows of ``snapshot`` that satisfy ``where``; None where they are not held."""
+        if not 0 < self.count <= SMALL or len(where) > LONGEST:
             return None
         with self._lock:
             if where in self._rows:
                 self._rows.move_to_end(where)
                 return self._rows[where]
-            self._questions[where] += 1
-            if self._questions[where] < PATIENCE:
-                if len(self._questions) > CONDITIONS:
-                    self._questions.clear()
+            if where in self._rare or not self._asked_again(where):
                 return None
-            del self._questions[where]
-            self._rows[where] = np.sort(row_ids_where(snapshot, where))
+            rows = np.sort(row_ids_where(snapshot, where))
+            if LEAST_SHARE * len(rows) < self.count:
+                if len(self._rare) >= RARE:
+                    self._rare.clear()
+                self._rare.add(where)
+                return None
+            self._rows[where] = rows
             if len(self._rows) > CONDITIONS:
                 self._rows.popitem(last=False)
-            return self._rows[where]
+            return rows
+
+    def _asked_again(self, where: str) -> bool:
+        self._questions[where] += 1
+        if self._questions[where] >= PATIENCE:
+            del self._questions[where]
+            return True
+        if len(self._questions) > CONDITIONS:
+            self._questions.clear()
+        return False
 
 
 _of_snapshot: weakref.WeakKeyDictionary[Snapshot, SatisfyingRows] = weakref.WeakKeyDictionary()

@@ -70,9 +70,9 @@ def test_texts_and_vectors_are_the_same_rows_held_or_not_and_held_within_bounds(
 def test_texts_are_held_from_the_question_on_that_patience_names(dataset):
     snapshot = dataset.require()
     some = np.sort(snapshot.native.scanner(columns=[], with_row_id=True).to_table()["_rowid"].to_numpy())[[9, 3, 5]]
-    held = []
+    loaded = []
     for _ in range(4):
         texts = read_wide(snapshot, some, ["text"], 3)["text"].to_pylist()
         assert texts == snapshot.take_rows(some, ["text"])["text"].to_pylist()
-        held.append("text" in rows._held(snapshot)._columns)
-    assert held == [False, False, True, True]
+        loaded.append("text" in rows._held(snapshot)._columns)
+    assert loaded == [False, False, True, True]

@@ -32,17 +32,17 @@ def best(snapshot, query, k, where):
     return sorted((-row["_score"], row["id"], row["_rowid"]) for row in every)[:k]
 
 
-def asked(snapshot, conditions=CONDITIONS):
+def repeated(snapshot, conditions=CONDITIONS):
     held_conditions(snapshot, conditions)
     return held_conditions(snapshot, conditions)
 
 
 def test_each_condition_has_its_best_rows(snapshot, monkeypatch):
-    held = asked(snapshot)
+    conditions = repeated(snapshot)
     queries = ("word3 word5 word8", "word1 word2", "word1", "nothing")
     for query, k, spare in itertools.product(queries, (1, 7, 300), (1, 2)):
         monkeypatch.setattr("mnemic.dataset.index.bm25.SPARE", spare)
-        tables = search_text_under(snapshot, "text", query, k, held)
+        tables = search_text_under(snapshot, "text", query, k, conditions)
         for where in CONDITIONS:
             expected = best(snapshot, query, k, where)
             rows = tables[where].to_pydict()
@@ -53,8 +53,8 @@ def test_each_condition_has_its_best_rows(snapshot, monkeypatch):
 
 
 def test_where_too_few_are_among_those_given_a_condition_is_asked_alone(snapshot):
-    held = asked(snapshot)
-    few = replace(held, total=len(held.rows[CONDITIONS[0]]))  # as if nothing were ruled out
+    conditions = repeated(snapshot)
+    few = replace(conditions, total=len(conditions.rows[CONDITIONS[0]]))  # as if nothing were ruled out
     for k in (5, 40):
         alone = search_text(snapshot, "text", (), "word1 word2", k, CONDITIONS[0])
         assert search_text_under(snapshot, "text", "word1 word2", k, few)[CONDITIONS[0]].equals(alone)
@@ -64,15 +64,16 @@ def test_rows_are_held_from_the_second_question_on_of_small_datasets_and_conditi
     snapshot, monkeypatch
 ):
     assert held_conditions(snapshot, CONDITIONS) is None
-    held = held_conditions(snapshot, CONDITIONS)
-    assert held is not None and held.total == snapshot.count()
-    for where, rows in held.rows.items():
+    conditions = held_conditions(snapshot, CONDITIONS)
+    assert conditions is not None and conditions.total == snapshot.count()
+    for where, rows in conditions.rows.items():
         assert len(rows) == snapshot.count(where) and np.array_equal(rows, np.unique(rows))
-    assert asked(snapshot, (CONDITIONS[0], "id = 'nobody'")) is None
+    assert repeated(snapshot, (CONDITIONS[0], "id = 'nobody'")) is None
+    assert satisfying._held(snapshot)._rare == {"id = 'nobody'"}
     monkeypatch.setattr(satisfying, "LONGEST", 4)
-    assert asked(snapshot, ("tenant = 't3'",)) is None
+    assert repeated(snapshot, ("tenant = 't3'",)) is None
     monkeypatch.setattr(satisfying, "SMALL", 10)
-    assert asked(snapshot, ("level = 'turn'",)) is None
+    assert repeated(snapshot, ("level = 'turn'",)) is None
 
 
 def test_only_the_conditions_asked_last_are_held(snapshot, monkeypatch):
