@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -116,11 +116,11 @@ def rank_events(
     conditions = {"bm25": rows}
     if events_heard:
         conditions["event_bm25"] = all_of(where, "level = 'event'")
-    questions = _ask_words(events, query, pool, conditions)
+    questions = _ask_words(events, "text", (), query, pool, conditions)
     if documents is not None:
-        questions["document_bm25"] = workers().submit(search_text, documents, "text", "id", query, pool, within)
+        questions |= _ask_words(documents, "text", "id", query, pool, {"document_bm25": within})
         if titles:
-            questions["title_bm25"] = workers().submit(search_text, documents, UNSAID, "id", query, pool, within)
+            questions |= _ask_words(documents, UNSAID, "id", query, pool, {"title_bm25": within})
     sought = vector()
     near_rows = search_vector(events, "vector", (), sought, pool, all_of(rows, near))
     answers = {"similarity": near_rows, **{name: one.result() for name, one in questions.items()}}
@@ -176,16 +176,18 @@ def rank_events(
     )
 
 
-def _ask_words(events: Snapshot, query: str, pool: int, conditions: Mapping[str, str | None]) -> dict[str, AwaitedRows]:
-    """The rows with most words of ``query`` under each of the ``conditions``, by name."""
-    several = [where for where in conditions.values() if where is not None]
-    together = held_conditions(events, several) if len(several) == len(conditions) > 1 else None
+def _ask_words(
+    rows: Snapshot, column: str, key: str | Sequence[str], query: str, pool: int, conditions: Mapping[str, str | None]
+) -> dict[str, AwaitedRows]:
+    """The ``rows`` with most words of ``query`` in ``column`` under each of the ``conditions``, by name."""
+    stated = [where for where in conditions.values() if where is not None]
+    together = held_conditions(rows, stated) if len(stated) == len(conditions) else None
     if together is None:
         return {
-            name: workers().submit(search_text, events, "text", (), query, pool, where)
+            name: workers().submit(search_text, rows, column, key, query, pool, where)
             for name, where in conditions.items()
         }
-    answer = workers().submit(search_text_under, events, "text", query, pool, together)
+    answer = workers().submit(search_text_under, rows, column, key, query, pool, together)
     return {name: _OneCondition(answer, where) for name, where in conditions.items() if where is not None}
 
 

@@ -54,7 +54,7 @@ def search_text(
 
 
 def search_text_under(
-    snapshot: Snapshot, column: str, query: str, k: int, conditions: HeldConditions
+    snapshot: Snapshot, column: str, key: str | Sequence[str], query: str, k: int, conditions: HeldConditions
 ) -> dict[str, pa.Table]:
     """As `search_text` under each of the ``conditions``, with one look at the index, by condition."""
     limit = SPARE * k * conditions.total // conditions.fewest
@@ -68,9 +68,9 @@ def search_text_under(
         least = np.partition(scores[there], -k)[-k] if len(there) >= k else -np.inf
         if last == -np.inf or least > last:
             chosen = candidates.take(pa.array(there[scores[there] >= least]))
-            tables[where] = best_rows(snapshot, chosen, "_score", -1.0, k, [])
+            tables[where] = best_rows(snapshot, chosen, "_score", -1.0, k, names_of(key))
         else:
-            tables[where] = search_text(snapshot, column, (), query, k, where)
+            tables[where] = search_text(snapshot, column, key, query, k, where)
     return tables
 
 

@@ -42,7 +42,7 @@ def test_each_condition_has_its_best_rows(snapshot, monkeypatch):
     queries = ("word3 word5 word8", "word1 word2", "word1", "nothing")
     for query, k, spare in itertools.product(queries, (1, 7, 300), (1, 2)):
         monkeypatch.setattr("mnemic.dataset.index.bm25.SPARE", spare)
-        tables = search_text_under(snapshot, "text", query, k, conditions)
+        tables = search_text_under(snapshot, "text", (), query, k, conditions)
         for where in CONDITIONS:
             expected = best(snapshot, query, k, where)
             rows = tables[where].to_pydict()
@@ -57,7 +57,7 @@ def test_where_too_few_are_among_those_given_a_condition_is_asked_alone(snapshot
     few = replace(conditions, total=len(conditions.rows[CONDITIONS[0]]))  # as if nothing were ruled out
     for k in (5, 40):
         alone = search_text(snapshot, "text", (), "word1 word2", k, CONDITIONS[0])
-        assert search_text_under(snapshot, "text", "word1 word2", k, few)[CONDITIONS[0]].equals(alone)
+        assert search_text_under(snapshot, "text", (), "word1 word2", k, few)[CONDITIONS[0]].equals(alone)
 
 
 def test_rows_are_held_from_the_second_question_on_of_small_datasets_and_conditions_that_leave_enough(
