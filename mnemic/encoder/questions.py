@@ -67,8 +67,9 @@ def product(weight: Floats32, x: Floats32) -> Floats32:
     rows, columns = weight.shape
     block = _block(rows, columns * x.shape[1])
     if block == 0:
-        return weight @ x
-    y: Floats32 = (weight.reshape(-1, block, columns) @ np.ascontiguousarray(x)).reshape(rows, -1)
+        y: Floats32 = weight @ x
+    else:
+        y = (weight.reshape(-1, block, columns) @ np.ascontiguousarray(x)).reshape(rows, -1)
     return y
 
 
