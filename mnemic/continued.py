@@ -119,8 +119,15 @@ def _loaded(bank: Bank, model: Any, tokenizer: Any) -> tuple[Any, Any]:
     from mnemic import languagemodel
 
     address = bank.release.recipe.get("language_model")
-    if "datastore" not in bank.view or not isinstance(address, str):
-        raise BankError(f"{bank.path} holds no memory for a language model; name a `language_model` in its recipe.")
+    if not isinstance(address, str):
+        raise BankError(
+            f"The recipe of {bank.path} names no `language_model`, so nothing continues a text; name one and build."
+        )
+    if "datastore" not in bank.view:
+        raise BankError(
+            f"Release {bank.release.name} of {bank.path} has no datastore, so no memory continues a text with "
+            "its model; take `datastore: false` out of its recipe and build."
+        )
     return (model, tokenizer) if model is not None else languagemodel.load(address)
 
 

@@ -65,4 +65,7 @@ def _continued(bank: Bank, arguments: argparse.Namespace) -> list[dict[str, Any]
         if sys.stderr.isatty():
             print(f"{words} ...", file=sys.stderr)
 
-    return [asdict(one) for one in continuations(bank, arguments.prompt, doing=doing)]
+    texts = [asdict(one) for one in continuations(bank, arguments.prompt, doing=doing)]
+    if not texts:
+        print("No text of the bank is prose and long enough to be continued; give one with --prompt.", file=sys.stderr)
+    return texts

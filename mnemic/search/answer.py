@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from mnemic.dataset.index import read_rows, rows_of_ids
+from mnemic.dataset.index import read_rows, read_wide, rows_of_ids
 from mnemic.errors import QueryError
 from mnemic.metadata import metadata_fields
 from mnemic.search.buffers import FITS
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 _SHOWN = ("id", "document", "start", "end", "speakers", "text", "words")
 _FACTS = ("id", "document", "start", "end", "words", "level", "start_time", "end_time", "speakers")
 _TEXTS = ("text", "turns")
-"""Columns of an event in a hit: facts may stand in memory, texts are read for the hits alone."""
+"""Columns of an event in a hit."""
+TEXTS_PATIENCE = 8
+"""Searches of a small bank that read the texts of their hits alone; reading all costs as much, so then all are held."""
 _DOCUMENT = ("source", "collection", "tenant", "session")
 _SIGNALS = {
     "similarity": "meaning",
@@ -132,7 +134,7 @@ def _stored_hits(view: View, ranked: Ranked, chosen: Mapping[int, int | None]) -
     places = sorted(chosen)
     numbers = ranked.facts["_rowid"].to_numpy()[places]
     light, heavy = ([name for name in names if name in events.schema.names] for names in (_FACTS, _TEXTS))
-    texts = workers().submit(events.take_rows, numbers, heavy)
+    texts = workers().submit(read_wide, events, numbers, heavy, TEXTS_PATIENCE)
     facts = read_rows(events, numbers, light).to_pylist()
     owners, _ = rows_of_ids(documents, "id", sorted({row["document"] for row in facts}))
     own = [field.name for field in metadata_fields(documents.schema)]

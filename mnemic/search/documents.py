@@ -27,7 +27,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mnemic.arrays import Floats
+from mnemic.arrays import Floats, Floats32
 from mnemic.conditions import all_of
 from mnemic.dataset import Snapshot
 from mnemic.dataset.index import read_rows, rows_with, search_text, search_vector, vectors_of
@@ -53,7 +53,7 @@ point of HotpotQA-100's even questions at 5."""
 def rank_documents(
     events: Snapshot,
     query: str,
-    vector: npt.NDArray[np.float32],
+    vector: Callable[[], Floats32],
     where: str | None,
     documents: Snapshot | None,
     within: str | None,
@@ -62,8 +62,9 @@ def rank_documents(
     pool: int = POOL,
     links: Links | None = None,
 ) -> Ranked:
-    """Rank the sessions that satisfy ``where`` for ``query`` and its ``vector`` [d].
+    """Rank the sessions that satisfy ``where`` for ``query`` and its ``vector``, float32 [d].
 
+    ``vector`` is asked for when the words are being looked up already.
     The titles of ``documents`` that satisfy ``within`` are heard as well (None: of none). With ``near`` only vectors
     of rows that satisfy that too are compared. Each signal gives its ``pool`` best, `POOL` at least, so that scores are
     the same under any budget; each session that one of them gives is scored by all: meaning exactly, from its vector
@@ -72,13 +73,15 @@ def rank_documents(
     pool = max(pool, POOL)
     rows, parts = (of_level(level, where, events.schema.names) for level in (LEVEL, None))
     queries: dict[str, Callable[[], pa.Table]] = {
-        "similarity": functools.partial(search_vector, events, "vector", (), vector, pool, all_of(rows, near)),
-        "parts": functools.partial(search_vector, events, "vector", (), vector, pool, all_of(parts, near)),
-        "bm25": functools.partial(search_text, events, "text", (), query, pool, rows),
+        "bm25": functools.partial(search_text, events, "text", (), query, pool, rows)
     }
     if documents is not None:
         queries["titles"] = functools.partial(search_text, documents, UNSAID, "id", query, pool, within)
-    answers = dict(zip(queries, workers().map(lambda ask: ask(), queries.values()), strict=True))
+    questions = {name: workers().submit(ask) for name, ask in queries.items()}
+    sought = vector()
+    questions["parts"] = workers().submit(search_vector, events, "vector", (), sought, pool, all_of(parts, near))
+    answers = {"similarity": search_vector(events, "vector", (), sought, pool, all_of(rows, near))}
+    answers |= {name: one.result() for name, one in questions.items()}
     best_parts = read_rows(events, answers["parts"]["_rowid"].to_numpy(), ["document", "first_unit", "end_unit"])
     best_parts = best_parts.append_column("cosine", pc.subtract(1.0, answers["parts"]["_distance"].cast(pa.float64())))
     titles: dict[str, float] = {}
@@ -88,7 +91,7 @@ def rank_documents(
     named = links.named(query, facts["document"].to_pylist()) if links is not None else {}
     facts = _with_others(events, facts, named, rows)
     signals = {
-        "similarity": _cosines(events, facts, vector),
+        "similarity": _cosines(events, facts, sought),
         "part_similarity": _best_parts(facts, best_parts),
         "bm25": _scores(facts, answers["bm25"]),
         "title_bm25": np.array([titles.get(one, np.nan) for one in facts["document"].to_pylist()], np.float64),
@@ -99,7 +102,7 @@ def rank_documents(
     reasons: dict[str, str] = {}
     if links is not None and len(fused):
         facts, signals, fused, reasons = _follow(
-            events, links, query, vector, facts, signals, fused, named, best_parts, rows
+            events, links, query, sought, facts, signals, fused, named, best_parts, rows
         )
     order = np.lexsort((facts["id"].to_numpy(), -fused))
     place = {identity: number for number, identity in enumerate(facts["id"].take(pa.array(order)).to_pylist())}

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mnemic.arrays import Floats, Integers
+from mnemic.arrays import Floats, Floats32, Integers
 from mnemic.conditions import all_of
 from mnemic.dataset import Snapshot
-from mnemic.dataset.index import read_rows, rows_of_ids, search_text, search_vector
+from mnemic.dataset.index import held_conditions, read_rows, rows_of_ids, search_text, search_text_under, search_vector
 from mnemic.links.follow import Links
 from mnemic.quoting import one_of
 from mnemic.schema import UNSAID
@@ -49,6 +49,23 @@ FACTS = ("id", "document", "first_unit", "end_unit", "words", "previous", "next"
 GIVEN = ["id", "words", "_rowid"]
 
 
+class AwaitedRows(Protocol):
+    """Rows that another thread looks up."""
+
+    def result(self) -> pa.Table: ...
+
+
+@dataclass(frozen=True)
+class _OneCondition:
+    """The ``answer`` under the condition ``where``."""
+
+    answer: Future[dict[str, pa.Table]]
+    where: str
+
+    def result(self) -> pa.Table:
+        return self.answer.result()[self.where]
+
+
 @dataclass(frozen=True)
 class Ranked:
     """Rows from best to worst, and why.
@@ -72,7 +89,7 @@ class Ranked:
 def rank_events(
     events: Snapshot,
     query: str,
-    vector: np.ndarray[Any, Any] | None,
+    vector: Callable[[], Floats32],
     where: str | None,
     level: str | None,
     documents: Snapshot | None,
@@ -88,6 +105,7 @@ def rank_events(
 ) -> Ranked:
     """Rank the rows of ``level`` (None: the leaves) that satisfy ``where`` for ``query`` and its ``vector`` [d].
 
+    ``vector`` gives float32, and is asked when words are being looked up already: encoding a question takes longer.
     The words of ``documents`` that satisfy ``within`` are heard as well (None: of none), and with ``events_heard``
     those of events, with ``titles`` those of the titles of documents. ``varying`` says that ``where`` may hold for one
     row of a document and not for another. With ``near`` only the vectors of rows that satisfy that too are compared.
@@ -97,21 +115,19 @@ def rank_events(
     """
     rows = of_level(level, where, events.schema.names)
     names = [name for name in FACTS if name in events.schema.names]
-    queries: dict[str, Callable[[], pa.Table]] = {
-        "bm25": functools.partial(search_text, events, "text", (), query, pool, rows)
-    }
-    if vector is not None:
-        queries["similarity"] = functools.partial(search_vector, events, "vector", (), vector, pool, all_of(rows, near))
+    conditions = {"bm25": rows}
     if events_heard:
-        holders = all_of(where, "level = 'event'")
-        queries["event_bm25"] = functools.partial(search_text, events, "text", (), query, pool, holders)
+        conditions["event_bm25"] = all_of(where, "level = 'event'")
+    questions = _ask_words(events, "text", (), query, pool, conditions)
     if documents is not None:
-        queries["document_bm25"] = functools.partial(search_text, documents, "text", "id", query, pool, within)
+        questions |= _ask_words(documents, "text", "id", query, pool, {"document_bm25": within})
         if titles:
-            queries["title_bm25"] = functools.partial(search_text, documents, UNSAID, "id", query, pool, within)
-    answers = dict(zip(queries, workers().map(lambda ask: ask(), queries.values()), strict=True))
+            questions |= _ask_words(documents, UNSAID, "id", query, pool, {"title_bm25": within})
+    sought = vector()
+    near_rows = search_vector(events, "vector", (), sought, pool, all_of(rows, near))
+    answers = {"similarity": near_rows, **{name: one.result() for name, one in questions.items()}}
 
-    hits: dict[str, pa.Table] = {name: answers.pop(name) for name in OWN if name in answers}
+    hits: dict[str, pa.Table] = {name: answers.pop(name) for name in OWN}
     of_documents = answers.pop("document_bm25", None)
     if titles and of_documents is not None:
         of_documents = _summed(of_documents, answers.pop("title_bm25"))
@@ -142,8 +158,8 @@ def rank_events(
         facts, fused, why = raise_sources(events, notes(), facts, fused, rows, weight)
         if walk is not None:
             fused, why = walk.raised(facts, fused, why)
-    if links is not None and vector is not None and len(fused):
-        facts, fused, linked = follow(events, links, query, vector, facts, fused, rows)
+    if links is not None and len(fused):
+        facts, fused, linked = follow(events, links, query, sought, facts, fused, rows)
         why |= {row: f"{reason}, {why[row]}" if row in why else reason for row, reason in linked.items()}
     if more := len(facts) - before:
         signals = {name: np.append(scores, np.full(more, np.nan)) for name, scores in signals.items()}
@@ -164,6 +180,21 @@ def rank_events(
         {name: places[order] for name, places in own.items()},
         {new: why[ids[old]] for old, new in new_place.items() if why and ids[old] in why},
     )
+
+
+def _ask_words(
+    rows: Snapshot, column: str, key: str | Sequence[str], query: str, pool: int, conditions: Mapping[str, str | None]
+) -> dict[str, AwaitedRows]:
+    """The ``rows`` with most words of ``query`` in ``column`` under each of the ``conditions``, by name."""
+    stated = [where for where in conditions.values() if where is not None]
+    together = held_conditions(rows, stated) if len(stated) == len(conditions) else None
+    if together is None:
+        return {
+            name: workers().submit(search_text, rows, column, key, query, pool, where)
+            for name, where in conditions.items()
+        }
+    answer = workers().submit(search_text_under, rows, column, key, query, pool, together)
+    return {name: _OneCondition(answer, where) for name, where in conditions.items() if where is not None}
 
 
 def workers() -> ThreadPoolExecutor:

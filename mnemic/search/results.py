@@ -141,7 +141,8 @@ class Results(list[Hit]):
         one. Notes come after the passages. Empty where nothing was found.
         """
         texts = [plain(one.dated if dated else one.text).strip() for one in (*self, *self.notes)]
-        passage, note = (_unused_element(texts, name) for name in ("passage", "note"))
+        skeletons = [_skeleton(text) for text in texts]
+        passage, note = (_unused_element(skeletons, name) for name in ("passage", "note"))
         places = {hit.id: number for number, hit in enumerate(self, start=1)}
         origins = [
             *((passage, _origin(hit)) for hit in self),
@@ -254,15 +255,20 @@ def _origin_of_note(hit: NoteHit, places: Mapping[str, int]) -> dict[str, str]:
     }
 
 
-def _unused_element(texts: Sequence[str], name: str) -> str:
+def _unused_element(skeletons: Sequence[str], name: str) -> str:
     """``name``, with a number where a text holds it, even in capitals, wide letters, entities or invisible letters."""
     element = re.compile(_ELEMENT.format(name), re.IGNORECASE)
-    numbers = {int(number or 1) for text in texts for number in element.findall(_skeleton(text))}
+    numbers = {int(number or 1) for skeleton in skeletons for number in element.findall(skeleton)}
     if not numbers:
         return name
     return f"{name}-{next(number for number in range(2, len(numbers) + 3) if number not in numbers)}"
 
 
 def _skeleton(text: str) -> str:
+    """What a reader sees of ``text``, in plain letters where there are some."""
     visible = unicodedata.normalize("NFKC", unescape(text))
-    return "".join(letter for letter in visible if unicodedata.category(letter) != "Cf")
+    return _BEYOND_ASCII.sub(lambda one: "" if unicodedata.category(one[0]) == "Cf" else one[0], visible)
+
+
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
+"""Letters that may be invisible: in ASCII there are none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -98,6 +99,17 @@ class Searcher:
         return self.placed and UNSAID in built(self.view.dataset("documents"))
 
     @cached_property
+    def worded(self) -> bool:
+        """Whether the words of whole documents are indexed."""
+        return "text" in built(self.view.dataset("documents"))
+
+    @cached_property
+    def events_heard(self) -> bool:
+        """Whether the words of events speak for the rows inside them (`EVENTS_HEARD`)."""
+        events = self.view.dataset("events")
+        return "leaf" in events.schema.names and events.count() <= EVENTS_HEARD
+
+    @cached_property
     def links(self) -> Links | None:
         """The links between documents, of banks whose recipe has `context`; loaded by the first search with them."""
         with fitting(self.view, "The titles and units"):
@@ -109,12 +121,20 @@ class Searcher:
         with fitting(self.view, "The clusters"):
             return RouteTree.of(self.view.dataset("clusters"))
 
-    def _query_vector(self, query: str, vector: object) -> Floats32:
-        """The vector of the query, float32 [d]: ``given`` where the caller has it, else the encoder's."""
-        size = self.view.dataset("events").schema.field("vector").type.list_size
+    def _sought(self, query: str, vector: object) -> Callable[[], Floats32]:
+        """What gives the vector of the query, float32 [d]: ``vector`` where the caller has it, else the encoder's.
+
+        The encoder is there, and the query is encoded when its vector is first asked for.
+        """
         if vector is not None:
-            return query_vector(vector, size)
-        encoded: Floats32 = self.encoder.encode_queries([query])[0]
+            size = self.view.dataset("events").schema.field("vector").type.list_size
+            stated = query_vector(vector, size)
+            return lambda: stated
+        encoder = self.encoder
+        return functools.cache(lambda: self._encoded(encoder, query))
+
+    def _encoded(self, encoder: TextEncoder, query: str) -> Floats32:
+        encoded: Floats32 = encoder.encode_queries([query])[0]
         if not np.isfinite(encoded).all():
             raise ModelError(
                 "The encoder gives no finite vector for this query (NaN or infinite). Try other words, or "
@@ -125,7 +145,7 @@ class Searcher:
     def _ranked(
         self,
         query: str,
-        vector: Floats32,
+        vector: Callable[[], Floats32],
         conditions: Conditions,
         level: str | None,
         near: str | None,
@@ -140,7 +160,7 @@ class Searcher:
             titles = documents if self.titled else None
             followed = self.links if links else None
             return rank_documents(events, query, vector, where, titles, within, near=near, pool=pool, links=followed)
-        indexed = level != "session" and "text" in built(documents)
+        indexed = level != "session" and self.worded
         return rank_events(
             events,
             query,
@@ -149,9 +169,7 @@ class Searcher:
             level,
             documents if indexed else None,
             within,
-            events_heard=level not in ("session", "event")
-            and "leaf" in events.schema.names
-            and events.count() <= EVENTS_HEARD,
+            events_heard=level not in ("session", "event") and self.events_heard,
             varying=conditions.vary,
             near=near,
             pool=pool,
@@ -212,22 +230,22 @@ class Searcher:
         budget = budget if budget.words or budget.tokens or budget.k else dataclasses.replace(budget, k=10)
         count = None if budget.tokens is None else token_counter(budget.tokenizer, lambda: self.encoder)
         if level == NODE:
-            return self._nodes(query, self._query_vector(query, vector), conditions, budget, count)
+            return self._nodes(query, self._sought(query, vector)(), conditions, budget, count)
         view, events = self.view, self.view.dataset("events")
         if short:
             check_short(view, level)
         allowed = conditions.sql(events.schema, "events")
-        sought = self._query_vector(query, vector)
-        routed = None if route is None else self.tree.route(sought, route)
+        sought = self._sought(query, vector)
+        routed = None if route is None else self.tree.route(sought(), route)
         with fitting(view, "The events"), readable_condition(allowed, events, "events"):
             near, follow = routed.condition if routed else None, level in (None, "session") if links is None else links
-            ranked_notes = None if share is None else self._ranked_notes(query, sought, conditions, level)
+            ranked_notes = None if share is None else self._ranked_notes(query, sought(), conditions, level)
             by_notes = ranked_notes if share == 0 else None
             ranked = self._ranked(query, sought, conditions, level, near, budget.pool, follow, by_notes)
             waiting = [] if self._waiting is None else self._waiting.rows(level)
             if waiting:
                 whole = level == "session" and self.placed
-                ranked = beside(ranked, waiting, events, query, sought, allowed, budget.pool, whole)
+                ranked = beside(ranked, waiting, events, query, sought(), allowed, budget.pool, whole)
         sizes = sizes_with_waiting(view, ranked, count, budget.dated)
         note_list = list[NoteHit]()
         with fitting(view, "The events and documents"):

@@ -55,7 +55,7 @@ def tool_server(actions: Actions, access: Callable[[Any], Access | None]) -> Ser
         "mnemic",
         version=mnemic.__version__,
         instructions=INSTRUCTIONS,
-        get_tool_input_schema=lambda name: ACTIONS[name].schema() if name in ACTIONS else None,
+        get_tool_input_schema=_SCHEMAS.get,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
     )
@@ -77,3 +77,4 @@ _TOOLS = [
     )
     for action in ACTIONS.values()
 ]
+_SCHEMAS = {tool.name: tool.input_schema for tool in _TOOLS}

@@ -43,6 +43,8 @@ _OBJECT_STORE = 256 << 20  # no rows go through it: jobs of at most 64 MB, and r
 
 _RETRIES = re.compile(rb"\[[^\]]{1,80}\] gcs_client\.cc:\d+: ")
 """What Ray's own part in C++ writes each second that it cannot connect."""
+_DATED = re.compile(rb"\[(\d|$)")
+"""How every line of that part begins."""
 
 _REFUSAL = "InvalidAuthToken"
 
@@ -190,7 +192,7 @@ class RayEngine:
 
     def _join(self, address: str, quiet: dict[str, Any]) -> None:
         """Connect to a cluster, or raise `Unreachable` in place of the warning that Ray writes every second."""
-        with withheld(_RETRIES) as retries:
+        with withheld(_RETRIES, _DATED) as retries:
             try:
                 ray.init(address, runtime_env=shipped_code(shared_packages()), **quiet)
                 return

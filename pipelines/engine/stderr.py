@@ -1,7 +1,8 @@
 """Standard error without the lines that a library in C++ writes there, which no logger of Python hears.
 
 All that is written to the file descriptor passes through a pipe while the block runs. Lines that match stay here, for
-whoever reports the failure; the rest goes on at once, a live line without its newline too.
+whoever reports the failure; the rest goes on at once, a live line without its newline too: only what begins as such a
+line does is waited for, to its end.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from collections.abc import Iterator
 _STDERR = 2
 MOST = 100
 """Lines that are remembered."""
+LONGEST = 4096
+"""Bytes of a line that is waited for."""
 
 
 class WithheldLines:
     """``lines`` are those that matched so far."""
 
-    def __init__(self, pattern: re.Pattern[bytes], target: int) -> None:
-        self._pattern, self._target = pattern, target
+    def __init__(self, pattern: re.Pattern[bytes], beginning: re.Pattern[bytes], target: int) -> None:
+        self._pattern, self._beginning, self._target = pattern, beginning, target
         self.lines: list[str] = []
 
     def read(self, source: int) -> None:
@@ -44,9 +47,9 @@ class WithheldLines:
             self.lines.append(line[:1000].decode("utf-8", "replace"))
         return True
 
-    def _may_match(self, beginning: bytes) -> bool:
-        """Whether a line that begins so is waited for: Ray's begin with a bracket and a digit."""
-        return re.match(rb"\[(\d|$)", beginning) is not None and len(beginning) < 4096
+    def _may_match(self, part: bytes) -> bool:
+        """Whether the rest of a line is waited for of which this ``part`` is there."""
+        return len(part) < LONGEST and self._beginning.match(part) is not None
 
     def _write(self, data: bytes) -> None:
         while data:
@@ -57,17 +60,20 @@ class WithheldLines:
 
 
 @contextlib.contextmanager
-def withheld(pattern: re.Pattern[bytes]) -> Iterator[WithheldLines]:
-    """Withhold lines of standard error that match ``pattern`` for the length of the block."""
+def withheld(pattern: re.Pattern[bytes], beginning: re.Pattern[bytes]) -> Iterator[WithheldLines]:
+    """Withhold lines of standard error that match ``pattern`` for the length of the block.
+
+    ``beginning`` matches what may become such a line, however little of it is there.
+    """
     try:
         before = os.dup(_STDERR)
     except OSError:  # it is closed: nothing is written there
-        yield WithheldLines(pattern, _STDERR)
+        yield WithheldLines(pattern, beginning, _STDERR)
         return
     source, sink = os.pipe()
     os.dup2(sink, _STDERR)
     os.close(sink)
-    passing = WithheldLines(pattern, before)
+    passing = WithheldLines(pattern, beginning, before)
     reader = threading.Thread(target=passing.read, args=(source,), name="mnemic-stderr", daemon=True)
     reader.start()
     try:

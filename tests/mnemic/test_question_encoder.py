@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from tiny_encoder import save_tiny_encoder
 
 from mnemic.encoder import TextEncoder
-from mnemic.encoder.questions import QuestionBert, gelu
+from mnemic.encoder.questions import QuestionBert, gelu, product
 
 WORDS = ["who", "owns", "the", "parser", "of", "7", "banks", ",", "and", "when", "was", "it", "searched", "?"]
 QUESTIONS = [" ".join(WORDS[(i * j + 1) % len(WORDS)] for j in range(1 + i % 13)) for i in range(30)] + ["", "schön 猫"]
@@ -41,6 +41,15 @@ def test_gelu_is_its_definition(exact: bool) -> None:
     else:
         expected = list(0.5 * wide * (1 + np.tanh(math.sqrt(2 / math.pi) * (wide + 0.044715 * wide**3))))
     np.testing.assert_allclose(gelu(x, exact), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("rows", "columns", "count"), [(1152, 384, 16), (1536, 384, 16), (384, 1536, 16), (7, 5, 3)])
+def test_a_product_in_blocks_is_the_product(rows: int, columns: int, count: int) -> None:
+    drawn = np.random.default_rng(rows)
+    weight, x = (drawn.standard_normal(shape).astype(np.float32) for shape in ((rows, columns), (columns, count)))
+    y = product(weight, x)
+    exact = weight.astype(np.float64) @ x.astype(np.float64)
+    assert y.dtype == np.float32 and np.abs(y - exact).max() <= 1e-6 * columns**0.5 * np.abs(exact).max()
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 1e-2)])

@@ -6,6 +6,7 @@
 * ``nearest`` vector search, by an index and exactly
 * ``held_vectors`` vectors in the memory of a process that answers many searches
 * ``ties``    what both do about conditions and equal scores
+* ``satisfying`` rows that satisfy a condition, held of small datasets
 * ``rows``    reading columns of hundreds of rows at once
 * ``grouped`` rows by what a column holds, such as the rows of a document
 * ``recall``  recall against exact search on a sample, and the setting that reaches it
@@ -13,7 +14,7 @@
 Below `plan.VECTOR_INDEX_ROWS` rows a vector query reads every vector: exact.
 """
 
-from mnemic.dataset.index.bm25 import search_text
+from mnemic.dataset.index.bm25 import search_text, search_text_under
 from mnemic.dataset.index.build import (
     IndexWork,
     Merge,
@@ -40,6 +41,7 @@ from mnemic.dataset.index.plan import (
 )
 from mnemic.dataset.index.recall import exact_neighbours, measure_recall, recall_of
 from mnemic.dataset.index.rows import hold, read_rows, read_wide, row_ids_where, rows_of_ids
+from mnemic.dataset.index.satisfying import held_conditions
 
 __all__ = [
     "EXACT_ROWS",
@@ -55,6 +57,7 @@ __all__ = [
     "built",
     "drop_indexes",
     "exact_neighbours",
+    "held_conditions",
     "hold",
     "hold_vectors",
     "in_this_process",
@@ -71,6 +74,7 @@ __all__ = [
     "search_exact",
     "search_settings",
     "search_text",
+    "search_text_under",
     "search_vector",
     "unindexed_rows",
     "vectors_of",

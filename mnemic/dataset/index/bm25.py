@@ -11,17 +11,23 @@ A condition is applied before the search (`mnemic.dataset.index.ties`).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 
 from mnemic.dataset.failures import reading
+from mnemic.dataset.index.satisfying import HeldConditions
 from mnemic.dataset.index.ties import MARGIN, best_rows, flagged, names_of
 from mnemic.dataset.snapshot import Snapshot
 from mnemic.kept import expand
 
 SPACED, UNSPACED = "simple", "icu/split"
 """Lance's names of the tokenizers: for columns of spaced text alone, and for the others."""
+
+SPARE = 2
+"""Rows that one look at the index gives for several conditions, for each one that is likely to be wanted."""
 
 _WITHOUT_SPACES = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
 
@@ -42,17 +48,39 @@ def search_text(
     one that they share is enough. Numbers of documents and words are those of the whole column, whatever ``where``
     leaves of it.
     """
-
-    def ask(where: str | None) -> pa.Table:
-        with reading(snapshot.uri, where):
-            return snapshot.native.scanner(
-                columns=["_score"],
-                with_row_id=True,
-                full_text_query={"columns": [column], "query": query},
-                filter=expand(where, snapshot.schema.names),
-                prefilter=True,
-                limit=MARGIN * k,
-            ).to_table()
-
+    ask = functools.partial(_found, snapshot, column, query, MARGIN * k)
     candidates = flagged(snapshot, where, k, "_score", -1, ask)
     return best_rows(snapshot, candidates, "_score", -1.0, k, names_of(key))
+
+
+def search_text_under(
+    snapshot: Snapshot, column: str, key: str | Sequence[str], query: str, k: int, conditions: HeldConditions
+) -> dict[str, pa.Table]:
+    """As `search_text` under each of the ``conditions``, with one look at the index, by condition."""
+    limit = SPARE * k * conditions.total // conditions.fewest
+    candidates = _found(snapshot, column, query, limit, None)
+    numbers, scores = candidates["_rowid"].to_numpy(), candidates["_score"].to_numpy()
+    last = scores.min() if len(scores) >= limit else -np.inf  # rows of this score are missing where Lance ended
+    tables = {}
+    for where, rows in conditions.rows.items():
+        places = np.minimum(np.searchsorted(rows, numbers), len(rows) - 1)
+        there = np.flatnonzero(rows[places] == numbers)
+        least = np.partition(scores[there], -k)[-k] if len(there) >= k else -np.inf
+        if last == -np.inf or least > last:
+            chosen = candidates.take(pa.array(there[scores[there] >= least]))
+            tables[where] = best_rows(snapshot, chosen, "_score", -1.0, k, names_of(key))
+        else:
+            tables[where] = search_text(snapshot, column, key, query, k, where)
+    return tables
+
+
+def _found(snapshot: Snapshot, column: str, query: str, limit: int, where: str | None) -> pa.Table:
+    with reading(snapshot.uri, where):
+        return snapshot.native.scanner(
+            columns=["_score"],
+            with_row_id=True,
+            full_text_query={"columns": [column], "query": query},
+            filter=expand(where, snapshot.schema.names),
+            prefilter=True,
+            limit=limit,
+        ).to_table()

@@ -22,6 +22,8 @@ from mnemic.vectors import vectors
 
 _SPARE = 64
 """Candidates beside those that are wanted, for what float32 rounds."""
+_FEW = 4
+"""A condition that leaves a quarter of the rows or less has these copied together and compared alone."""
 _CONDITIONS = 64
 """Conditions whose rows are remembered: tenants, mostly."""
 
@@ -43,8 +45,11 @@ class HeldVectors:
         Columns `_distance` float32 and `_rowid`. Equal distances are in the order of row ids.
         """
         rows = self._satisfying(where)
-        near = (self._vectors @ query) * self._inverse
-        near = near if rows is None else near[rows]
+        if rows is None or _FEW * len(rows) > len(self._numbers):
+            near = (self._vectors @ query) * self._inverse
+            near = near if rows is None else near[rows]
+        else:
+            near = (self._vectors[rows] @ query) * self._inverse[rows]
         some = min(len(near), count + _SPARE)
         best = np.argpartition(-near, some - 1)[:some] if 0 < some < len(near) else np.arange(len(near))
         places = best if rows is None else rows[best]

@@ -46,8 +46,9 @@ def search_vector(
     More partitions are looked at as long as ``where`` leaves fewer than ``k`` rows of them. Distances of an index are
     estimated from codes of 8 bits a component.
     """
-    settings = settings or search_settings(snapshot, column)
     in_memory = held_vectors(snapshot, column) if settings is None else None
+    if in_memory is None:
+        settings = settings or search_settings(snapshot, column)
 
     def ask(where: str | None) -> pa.Table:
         if in_memory is not None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import lance
@@ -91,8 +93,18 @@ def planned(snapshot: Snapshot, plan: IndexPlan = EVENT_INDEXES) -> dict[str, st
     return kinds
 
 
-def built(snapshot: Snapshot) -> dict[str, Built]:
-    """The indexes on single columns, by column."""
+def built(snapshot: Snapshot) -> Mapping[str, Built]:
+    """The indexes on single columns, by column; a version has the same for ever, so they are described once."""
+    indexes = _built.get(snapshot)
+    if indexes is None:
+        indexes = _built[snapshot] = MappingProxyType(_described(snapshot))
+    return indexes
+
+
+_built: weakref.WeakKeyDictionary[Snapshot, Mapping[str, Built]] = weakref.WeakKeyDictionary()
+
+
+def _described(snapshot: Snapshot) -> dict[str, Built]:
     with reading(snapshot.uri):
         return {
             index.field_names[0]: Built(

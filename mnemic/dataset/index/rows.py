@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,7 +32,7 @@ MOST_ROWS = 8_000_000
 """Rows of a dataset from which its columns are never held: they would take more than a gigabyte."""
 
 MOST_BYTES = 32 << 20
-"""Of all texts and vectors that are held of a dataset."""
+"""Of the texts and vectors that are held of a dataset for one kind of question: those of its columns together."""
 
 _AT_ONCE = 1 << 12
 """Rows of texts and vectors that are loaded at once, until they are too many bytes."""
@@ -50,10 +51,13 @@ def read_rows(snapshot: Snapshot, row_ids: Sequence[int] | RowIds, columns: Sequ
     return table.take(pa.array(back))
 
 
-def read_wide(snapshot: Snapshot, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:
-    """As `read_rows`, for ``columns`` of texts and vectors; ``row_ids`` [n] are ascending."""
+def read_wide(snapshot: Snapshot, row_ids: RowIds, columns: Sequence[str], patience: int = 1) -> pa.Table:
+    """As `read_rows`, for ``columns`` of texts and vectors, which are held from the ``patience``-th question on.
+
+    As long as they are not, ascending ``row_ids`` [n] are read faster.
+    """
     cached = _held(snapshot)
-    if cached.holds_wide(columns):
+    if cached.holds_wide(columns, patience):
         return cached.take(row_ids, columns)
     return _take(snapshot, row_ids, columns)
 
@@ -100,7 +104,7 @@ class RowCache:
         self._read = 0
         self._row_ids: RowIds | None = None
         self._columns: dict[str, pa.Array] = {}
-        self._wide_bytes, self._too_wide = 0, set[str]()
+        self._too_wide, self._questions = set[str](), Counter[str]()
         self._fields = {field.name: field for field in snapshot.schema}
         self._orders: dict[str, tuple[npt.NDArray[np.bytes_], npt.NDArray[np.int64]]] = {}
         self._lock = threading.Lock()
@@ -127,16 +131,19 @@ class RowCache:
             with reading(snapshot.uri):
                 self._keep(snapshot.native.scanner(columns=missing, with_row_id=True).to_table())
 
-    def holds_wide(self, columns: Sequence[str]) -> bool:
-        """Whether the ``columns`` are held, loading them as long as all of this kind take `MOST_BYTES` at most."""
+    def holds_wide(self, columns: Sequence[str], patience: int = 1) -> bool:
+        """Whether the ``columns`` are held; from the ``patience``-th question on those of `MOST_BYTES` at most are."""
         if all(column in self._columns for column in columns):
             return True
         snapshot = self._snapshot()
         if snapshot is None or self._rows > SMALL or not self._too_wide.isdisjoint(columns):
             return False
         with self._lock:
+            self._questions.update(columns)
             missing = [column for column in columns if column not in self._columns]
-            batches, size = list[pa.RecordBatch](), self._wide_bytes
+            if any(self._questions[column] < patience for column in missing):
+                return False
+            batches, size = list[pa.RecordBatch](), 0
             for batch in snapshot.scan(missing, row_ids=True, batch_size=_AT_ONCE) if missing else ():
                 batches.append(batch)
                 size += batch.nbytes
@@ -145,7 +152,6 @@ class RowCache:
                     return False
             if batches:
                 self._keep(pa.Table.from_batches(batches))
-                self._wide_bytes = size
         return all(column in self._columns for column in columns)
 
     def _keep(self, table: pa.Table) -> None:

@@ -6,8 +6,8 @@ import pytest
 from test_report_page import HOSTILE, check
 
 from mnemic.command import main
-from mnemic.continued import Continuation, Generated
-from mnemic.errors import QueryError
+from mnemic.continued import Continuation, Generated, continuations
+from mnemic.errors import BankError, QueryError
 from mnemic.report import report
 
 
@@ -91,6 +91,20 @@ def test_the_command_generates_what_it_draws(tiny, tmp_path, monkeypatch, capsys
     assert "a table" in check(target.read_text()).text
     assert main(["report", path, "--generate", "--out", str(target)]) == 0
     assert "upon" in check(target.read_text()).text and prompted == [["a table", "an index"], []]
+
+
+def test_a_bank_that_continues_nothing_says_so(tiny, tmp_path, monkeypatch, capsys):
+    bank, target = tiny.open(), tmp_path / "page.html"
+    monkeypatch.setattr("mnemic.continued.continuations", lambda *_, **__: [])
+    assert main(["report", bank.path, "--generate", "--out", str(target)]) == 0
+    assert "No text of the bank is prose and long enough" in capsys.readouterr().err
+    monkeypatch.setitem(bank.release.recipe, "language_model", "a-model")
+    bank.release.versions.pop("datastore", None)
+    with pytest.raises(BankError, match="has no datastore"):
+        continuations(bank)
+    monkeypatch.delitem(bank.release.recipe, "language_model")
+    with pytest.raises(BankError, match="names no `language_model`"):
+        continuations(bank)
 
 
 @pytest.mark.slow
