@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from mnemic.conditions import Conditions, Where
 from mnemic.dataset import Snapshot, Store
+from mnemic.descendants import Descendants, descendants
 from mnemic.errors import BankError
 from mnemic.find import find
 from mnemic.histories import Histories
@@ -263,6 +264,13 @@ class Bank(Histories, Remembering):
         Raises `BankError` where neither the bank nor what was removed from it has the document.
         """
         return training(self.view, self._memories.infos, whole_id(self.view, document))
+
+    def descendants(self, prefix: str) -> Descendants:
+        """The pages, cartridges and memory tokens of the document or event whose id begins with ``prefix``.
+
+        `trained_on` says which parameters learnt a document. Raises as `find` does.
+        """
+        return descendants(self.view, *self.find(prefix))
 
     def tune(self, memories: Sequence[str]) -> dict[str, float]:
         """Fixed weights of these memories together, best on the bank's validation rows; they sum to at most 1."""

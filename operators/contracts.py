@@ -101,6 +101,11 @@ def refuse(problems: Iterable[str]) -> None:
         raise RecipeError(sentences)
 
 
+def later_field(default: Any) -> Any:
+    """A dataclass field that came after banks were built without it: at its default it enters no fingerprint."""
+    return dataclasses.field(default=default, metadata={"later": True})
+
+
 def bounds(settings: Any, sentence: str, rules: Iterable[tuple[str, bool, str]]) -> list[str]:
     """Sentences about the fields of ``settings`` that are out of bounds.
 

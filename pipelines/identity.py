@@ -66,6 +66,8 @@ class Record:
 def resolved_fields(operator: Any, hash_of: Callable[[str], str] = weights_hash) -> dict[str, Any]:
     """The fields of an operator as they enter its fingerprint; those marked otherwise are left out.
 
+    So are those that came later, while they have their defaults.
+
     ``hash_of`` gives the hash of the model at an address.
     """
     fields: dict[str, Any] = {}
@@ -73,6 +75,8 @@ def resolved_fields(operator: Any, hash_of: Callable[[str], str] = weights_hash)
         if not field.metadata.get("identity", True):
             continue
         value = getattr(operator, field.name)
+        if field.metadata.get("later") and value == field.default:
+            continue  # it was not there when banks of before were built
         if field.metadata.get("model") and value is not None:
             value = hash_of(value)
         if field.metadata.get("tokenizer"):

@@ -40,6 +40,10 @@ class KeptRows:
     def size(self) -> int:
         return int(self.keys.shape[2])
 
+    def to(self, device: torch.device) -> KeptRows:
+        """The same with keys and values on ``device``."""
+        return KeptRows(self.keys.to(device), self.values.to(device), self.places, self.tokens)
+
 
 @dataclass(frozen=True)
 class CartridgeForm:

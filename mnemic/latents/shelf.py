@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
 
 from mnemic.errors import BankError, ModelError
 from mnemic.latents.form import CartridgeForm, KeptRows, check_of
@@ -19,8 +21,8 @@ class CartridgeShelf:
     def __init__(self, view: View, form: CartridgeForm, *, cache_bytes: int = CACHE_BYTES) -> None:
         self.view, self.form, self.cache_bytes = view, form, cache_bytes
         with fitting(view, "The cartridges"):
-            rows = view.dataset("cartridges").table(["of", "ok", "rows", "tokens"]).to_pylist()
-        self._place = {row["of"]: (place, row["rows"], row["tokens"]) for place, row in enumerate(rows) if row["ok"]}
+            rows = view.dataset("cartridges").table(["of", "ok", "rows", "tokens", "start"]).to_pylist()
+        self._place = {row["of"]: (place, row["rows"], _positions(row)) for place, row in enumerate(rows) if row["ok"]}
         self._refused = frozenset(row["of"] for row in rows if not row["ok"])
         self._open: OrderedDict[str, KeptRows] = OrderedDict()
         self._lock = threading.Lock()
@@ -67,3 +69,8 @@ class CartridgeShelf:
             )
         with torch.inference_mode(False):  # whoever asks first, a later pass may need gradients
             return self.form.unpacked(row["places"], row["kv"], rows, tokens, one_line(of, 40))
+
+
+def _positions(row: Mapping[str, Any]) -> int:
+    """What a cartridge takes up before a prompt: the first rows of a text were trained as a text of their own."""
+    return int(row["rows"] if row["start"] == "first" else row["tokens"])

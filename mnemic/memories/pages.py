@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from mnemic.attach.generation import Prompt
     from mnemic.attach.host import Host
     from mnemic.attach.output.schedules import Schedule
+    from mnemic.pages.beginning import Beginnings
     from mnemic.pages.page import Page
     from mnemic.pages.reading import PageReader
     from mnemic.pages.retrieved import Retrieved
-    from mnemic.pages.shelf import PageShelf
+    from mnemic.pages.shelf import EventPages, PageShelf
 
 NAME = "pages"
 """Of the kind and of its memory: a bank has one."""
@@ -141,20 +142,45 @@ class StoredPages(Reopened):
             raise ModelError(
                 f"A page is read or it is not: the weight of the memory {self.info.name} is 1 or 0, got {share:g}."
             )
-        from mnemic.pages.checked import check_page, check_positions
-        from mnemic.pages.reading import PageReader
         from mnemic.pages.retrieved import Retrieved
 
-        reader, shelf = PageReader(host.model), self.module
         tokenizer = languagemodel.tokenizer_of(host.model) or languagemodel.tokenizer(self._model)
         with host.aside():
-            sink = check_positions(reader, shelf.sink(tokenizer))
-            sample = shelf.sample(sink.sizes)
-            if sample is not None:
-                check_page(sample.page, sample.bits, reader.read(sample.ids, [sink]).page)
+            reader, _, sink = self._checked(host.model, tokenizer)
         retrieved = Retrieved(self.view.store) if of_retrieved(self.view) else None
         entry = host.prefix_of(PromptPages(self, host, reader, sink, tokenizer, retrieved))
         return entry if retrieved is None else Noting(entry, retrieved)
+
+    def _checked(self, model: Any, tokenizer: Any) -> tuple[PageReader, list[int], Page]:
+        """A reader of ``model``, and the sink as tokens and as a page; once it is sure that pages are of the model."""
+        from mnemic.pages.checked import check_page, check_positions
+        from mnemic.pages.reading import PageReader
+
+        reader, ids = PageReader(model), self.module.sink(tokenizer)
+        sink = check_positions(reader, ids)
+        sample = self.module.sample(sink.sizes)
+        if sample is not None:
+            check_page(sample.page, sample.bits, reader.read(sample.ids, [sink]).page)
+        return reader, ids, sink
+
+    def beginnings(self, model: Any) -> Beginnings:
+        """Caches for prompts of ``model`` that begin with the sink and texts of the bank: what need not be read again.
+
+        Raises `ModelError` for another model than the one that the pages were written with.
+        """
+        from mnemic.attach.attachment import verify
+        from mnemic.attach.host import Host
+        from mnemic.pages.beginning import Beginnings
+
+        tokenizer = languagemodel.tokenizer_of(model) or languagemodel.tokenizer(self._model)
+        verify(self.info.lock, languagemodel.lock(model, tokenizer))
+        host = Host.of(model)
+        try:
+            with host.aside():
+                return Beginnings(self.view, *self._checked(model, tokenizer), self.conditions)
+        finally:
+            if host.idle:
+                host.close()
 
     @property
     def _model(self) -> str:
@@ -198,7 +224,7 @@ class PromptPages:
     sink: Page
     tokenizer: Any
     retrieved: Retrieved | None = None
-    live: dict[str, list[Page]] = field(default_factory=dict)
+    live: dict[str, EventPages] = field(default_factory=dict)
     """Events that were read from their text, the last few."""
 
     def __call__(self, prompt: Prompt) -> Prefix | None:
@@ -228,24 +254,24 @@ class PromptPages:
         if self.retrieved is not None:
             self.retrieved.add(event for event, _ in events)
         stored = self.memory.module.pages([event for event, _ in events], self.sink.sizes)
-        pages: list[Page] = []
+        standing: list[EventPages] = []
         left = self.memory.tokens
         for event, text in events:
             own = stored.get(event) or self._live(event, text)
-            size = sum(page.tokens for page in own)
-            if size <= left:
-                pages, left = [*pages, *own], left - size
-        return pages
+            if own.tokens <= left:
+                standing, left = [*standing, own], left - own.tokens
+        return [page for own in chained_first(standing) for page in own.pages]
 
-    def _live(self, event: str, text: str) -> list[Page]:
+    def _live(self, event: str, text: str) -> EventPages:
         """The page of an event that has none, read now."""
         from mnemic.pages.reading import page_ids
+        from mnemic.pages.shelf import EventPages
 
         pages = self.live.get(event)
         if pages is None:
             (ids,) = page_ids(self.tokenizer, [text])
             with self.host.aside():
-                pages = self.live[event] = [self.reader.read(ids, [self.sink]).page]
+                pages = self.live[event] = EventPages([self.reader.read(ids, [self.sink]).page])
             for oldest in list(self.live)[:-LIVE]:
                 self.live.pop(oldest, None)  # another thread may have taken it away
         return pages
@@ -253,6 +279,25 @@ class PromptPages:
 
 LIVE = 16
 """Events read from their text that stay in memory."""
+
+
+def chained_first(standing: Sequence[EventPages]) -> list[EventPages]:
+    """``standing`` with the longest exact chain first, by tokens: pages that were read behind each other and the sink.
+
+    Directly behind the sink it is what the model has of these texts one behind the other. The others stay in order.
+    """
+    after = {own.behind: own for own in standing if own.behind}
+    chains = []
+    for own in standing:
+        chain = [] if own.behind else [own]
+        while chain and (chain[-1].last in after):
+            chain.append(after[chain[-1].last])
+        chains.append(chain)
+    longest = max(chains, key=lambda chain: (len(chain) > 1) * sum(own.tokens for own in chain), default=[])
+    if len(longest) < 2:
+        return list(standing)
+    rest = [own for own in standing if not any(own is one for one in longest)]
+    return [*longest, *rest]
 
 
 def within(memories: Sequence[Memory], tokens: int | None) -> list[Memory]:

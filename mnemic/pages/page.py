@@ -22,6 +22,7 @@ COLUMNS = (
     "id",
     "event",
     "part",
+    "behind",
     "tokens",
     "rows",
     "layers",

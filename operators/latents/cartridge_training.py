@@ -12,8 +12,8 @@ from mnemic.errors import StepError
 from mnemic.ids import hash_parts
 from mnemic.latents.form import CartridgeForm, KeptRows, check_of
 from operators.contracts import Progress
-from operators.latents.cartridges import TrainCartridges
-from operators.latents.picking import attention_received, first_rows, picked_rows
+from operators.latents.cartridges import FIRST, PICKED, TrainCartridges
+from operators.latents.picking import attention_received, first_rows, picked_rows, rows_of_pages
 from operators.latents.reader import BehindRows, RotatedRows
 from operators.latents.settings import LatentEpoch, LatentText
 from operators.latents.study import studied
@@ -100,8 +100,11 @@ class CartridgeTrainer:
 
     def start(self, text: LatentText) -> KeptRows:
         """The rows that the cartridge of ``text`` starts from."""
+        if text.stored:
+            rows = rows_of_pages(text.stored).to(self.reader.device)
+            return picked_rows(rows, self._received(text, rows.keys), self.settings.rows)
         rows, scores = self._read(text)
-        if self.settings.start == "first":
+        if self.settings.start == FIRST:
             return first_rows(rows, self.settings.rows)
         return picked_rows(rows, scores, self.settings.rows)
 
@@ -152,7 +155,8 @@ class CartridgeTrainer:
         return {
             "steps": steps if better else 0,
             "rows": rows.size,
-            "start": self.settings.start,
+            "start": PICKED if self.settings.from_pages and not text.stored else self.settings.start,
+            **({"pages": list(text.pages)} if self.settings.from_pages else {}),
             "loss_none": none.mean_loss,
             "loss_text": of_text.mean_loss,
             "loss": own.mean_loss,
@@ -189,5 +193,13 @@ class CartridgeTrainer:
             self._text = (key, rows, scores)
         return self._text[1:]
 
+    def _received(self, text: LatentText, keys: torch.Tensor) -> torch.Tensor:
+        """The attention that rows with these ``keys`` receive from the sink and ``text``, beside the sink's."""
+        import torch
+
+        own = self.sink.keys.to(keys.device)
+        ids = torch.tensor([*self.sink_ids, *text.ids])
+        return attention_received(self.reader.model, ids, torch.cat([own, keys], 2))[..., own.shape[2] :]
+
     def _length(self, text: LatentText) -> int:
-        return min(len(text.ids), self.settings.rows) if self.settings.start == "first" else len(text.ids)
+        return min(len(text.ids), self.settings.rows) if self.settings.start == FIRST else len(text.ids)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnemic.attach.rotation import attention_of
@@ -14,6 +15,8 @@ from mnemic.latents.form import KeptRows
 
 if TYPE_CHECKING:
     import torch
+
+    from mnemic.pages.page import Page
 
 LAST = 4
 """Rows at the end of a text that always stay."""
@@ -26,6 +29,19 @@ def first_rows(text: KeptRows, number: int) -> KeptRows:
     """The first ``number`` rows; what is read behind them stands behind their own places."""
     part = text.places[..., :number]
     return KeptRows(text.keys[..., :number, :], text.values[..., :number, :], part, min(number, text.tokens))
+
+
+def rows_of_pages(pages: Sequence[Page]) -> KeptRows:
+    """The rows of ``pages`` at consecutive places, float32; of a sparse page those that it has."""
+    import torch
+
+    places, begin = [], 0
+    for page in pages:
+        own = torch.arange(page.rows).expand(page.keys.shape[:3]) if page.places is None else page.places
+        places.append(own + begin)
+        begin += page.tokens
+    keys, values = (torch.cat([getattr(page, part).float() for page in pages], 2) for part in ("keys", "values"))
+    return KeptRows(keys, values, torch.cat(places, 2), begin)
 
 
 def picked_rows(text: KeptRows, scores: torch.Tensor, number: int) -> KeptRows:
@@ -46,7 +62,7 @@ def picked_rows(text: KeptRows, scores: torch.Tensor, number: int) -> KeptRows:
 def attention_received(model: Any, ids: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
     """The attention that each row of a text receives, float32 [layers, heads, n], without mask and positions.
 
-    ``ids`` int64 [n] are the tokens that ask, ``keys`` [layers, heads, n, width] the rows before rotation.
+    ``ids`` int64 [m] are the tokens that ask, ``keys`` [layers, heads, n, width] the rows before rotation.
     """
     import torch
 
@@ -80,9 +96,9 @@ def _received(attention: Any, output: torch.Tensor, keys: torch.Tensor) -> torch
 
     heads, count, width = keys.shape
     if hasattr(attention, "query_key_value"):
-        query = output[0].reshape(count, -1, 3 * width)[..., :width]
+        query = output[0].reshape(output.shape[1], -1, 3 * width)[..., :width]
     else:
-        query = output[0].reshape(count, -1, width)
+        query = output[0].reshape(output.shape[1], -1, width)
     by_head = query.transpose(0, 1).float().reshape(heads, -1, width)  # of a group of heads
     scale = float(getattr(attention, "scaling", width**-0.5))
     received = torch.zeros(heads, count, device=keys.device)
