@@ -124,7 +124,9 @@ class StoredPages(Reopened):
         return self._sharing(replace(self, queries=(topic,) if isinstance(topic, str) else tuple(topic)))
 
     def within(self, tokens: int, contiguity: float = CONTIGUITY) -> StoredPages:
-        """The memory with so many ``tokens`` of pages. Raises `ModelError` for a number below 1."""
+        """The memory with so many ``tokens`` of pages. Raises `ModelError` for a number below 1, or a share of 1 or more."""
+        if isinstance(contiguity, bool) or not isinstance(contiguity, int | float) or not 0 <= contiguity < 1:
+            raise ModelError(f"A share of the pages' tokens is from 0 to below 1, got {contiguity!r:.40}.")
         if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1:
             raise ModelError(f"Pages take up a number of tokens, got {tokens!r:.40}; give one from 1.")
         return self._sharing(replace(self, tokens=tokens, contiguity=contiguity))
@@ -300,10 +302,21 @@ def chained_first(standing: Sequence[EventPages]) -> list[EventPages]:
     return [*longest, *rest]
 
 
-def within(memories: Sequence[Memory], tokens: int | None) -> list[Memory]:
-    """``memories``, of which pages have so many ``tokens``. Raises `ModelError` where there are no pages."""
-    if tokens is None:
+def within(memories: Sequence[Memory], tokens: int | None, contiguity: float | None = None) -> list[Memory]:
+    """``memories``, of which pages have so many ``tokens``, and a share ``contiguity`` of them for neighbours.
+
+    None leaves either as it is. Raises `ModelError` where there are no pages.
+    """
+    if tokens is None and contiguity is None:
         return list(memories)
     if not any(isinstance(memory, StoredPages) for memory in memories):
-        raise ModelError(f"Only the memory {NAME} has a budget of tokens; leave `tokens` out, or attach it too.")
-    return [memory.within(tokens) if isinstance(memory, StoredPages) else memory for memory in memories]
+        name = "contiguity" if tokens is None else "tokens"
+        raise ModelError(f"Only the memory {NAME} has a budget of tokens; leave `{name}` out, or attach it too.")
+    return [
+        memory.within(
+            memory.tokens if tokens is None else tokens, memory.contiguity if contiguity is None else contiguity
+        )
+        if isinstance(memory, StoredPages)
+        else memory
+        for memory in memories
+    ]
