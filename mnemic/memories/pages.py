@@ -124,7 +124,7 @@ class StoredPages(Reopened):
         return self._sharing(replace(self, queries=(topic,) if isinstance(topic, str) else tuple(topic)))
 
     def within(self, tokens: int, contiguity: float = CONTIGUITY) -> StoredPages:
-        """The memory with so many ``tokens`` of pages. Raises `ModelError` for a number below 1, or a share of 1 or more."""
+        """The memory with so many ``tokens`` of pages. Raises `ModelError` for numbers out of bounds."""
         if isinstance(contiguity, bool) or not isinstance(contiguity, int | float) or not 0 <= contiguity < 1:
             raise ModelError(f"A share of the pages' tokens is from 0 to below 1, got {contiguity!r:.40}.")
         if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1:

@@ -19,8 +19,19 @@ from pipelines.recipe import load_recipe
 from pipelines.steps import steps_of
 
 PAGES = {"dtype": "float32", "bits": 32, "tokens": 40}
+WHERE = "text LIKE '%uokka%' OR (collection = 'beta' AND ordinal < 2)"
+"""A handful of events: each cartridge is some commits."""
+
 CARTRIDGES = {
-    **{"level": "event", "start": "page", "most": 400, "min_tokens": 12, "max_tokens": 420, "rows": 6, "sequence": 8},
+    **{
+        "level": "event",
+        "start": "page",
+        "where": WHERE,
+        "min_tokens": 12,
+        "max_tokens": 420,
+        "rows": 6,
+        "sequence": 8,
+    },
     **{"sampled": 1, "reread": 1, "held_out": 1, "bound": 1.0, "epochs": 0, "stored": "float32", "dtype": "float32"},
 }
 CANARY = "Quokka lanterns drift over marble harbours while patient otters count amber pebbles in silence. "
@@ -115,7 +126,7 @@ def test_a_removed_source_leaves_nothing_of_itself_and_marks_what_learnt_it(buil
     run = page_ids(tokenizer, [first["text"]])[0][:10]
     words = ("Quokka", document["id"], *(row["id"] for row in events))
     before = holding(store, words, run)
-    assert {"documents", "units", "events", "datastore", "tokens", "pages", "cartridges", "retrieved"} <= before
+    assert {"documents", "units", "events", "datastore", "pages", "cartridges", "retrieved"} <= before
     outcome = mnemic.remove(recipe["bank"], "locator = 'alpha/canary.txt'")
     assert outcome.datasets["pages"] > 1 and outcome.datasets["cartridges"] > 0 and set(outcome.memories) == {"mlp"}
     assert holding(store, words, run) <= {"removals", "runs"}, "which name the id alone"

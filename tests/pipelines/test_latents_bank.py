@@ -173,6 +173,25 @@ def test_a_cartridge_says_what_its_row_says(bank, model, built):
 
 
 @pytest.mark.slow
+def test_the_first_rows_stand_as_a_text_of_their_own(built, model, tmp_path):
+    """The prompt comes right behind them, where it was in training."""
+    recipe = built.copy(tmp_path)
+    mnemic.build({**recipe, "cartridges": {**CARTRIDGES, "start": "first", "most": 1, "epochs": 0}}, device="cpu")
+    memory = mnemic.open_bank(recipe["bank"]).memory("cartridges")
+    (of,) = memory.module.ids
+    rows = memory.module.cartridge(of)
+    assert rows.tokens == rows.size == 12
+    prefix, ids = behind(memory.sink, [[rows]]), torch.arange(40, 60)[None]
+    assert prefix.length.tolist() == [memory.sink.tokens + 12]
+    with memory.of(of).enter(Host.of(model), 1.0):
+        attached = logits(model, ids)
+    text = mnemic.open_bank(recipe["bank"]).table("documents", ["text"], f"id = '{of}'")["text"][0].as_py()
+    read = [*memory.info.config["sink"], *languagemodel.tokenizer(recipe["language_model"])(text)["input_ids"][:12]]
+    whole = logits(model, torch.cat([torch.tensor([read]), ids], 1))[:, len(read) :]
+    assert torch.allclose(attached, whole, atol=1e-4)
+
+
+@pytest.mark.slow
 def test_one_that_loses_more_than_its_bound_is_never_attached(built, model, tmp_path):
     recipe = built.copy(tmp_path)
     strict = {**recipe, "cartridges": {**CARTRIDGES, "bound": 1e-6, "most": 2, "epochs": 0}}

@@ -14,11 +14,15 @@ from mnemic import languagemodel
 from mnemic.attach import Host
 from mnemic.errors import RecipeError, StepError
 from mnemic.latents.form import KeptRows, behind
+from mnemic.pages.page import page_of
+from mnemic.pages.reading import PageReader
 from operators.latents.cartridge_student import CartridgeStudent
 from operators.latents.cartridge_training import passes_gate
 from operators.latents.cartridges import TrainCartridges
-from operators.latents.picking import LAST, attention_received, first_rows, picked_rows
+from operators.latents.picking import LAST, attention_received, first_rows, picked_rows, rows_of_pages
 from operators.latents.settings import LatentText
+from operators.pages.scores import drawn
+from operators.pages.shrink import Shrink, shrunk
 from operators.train.loss import head_loss
 
 TEXT = LatentText("text", tuple(range(20, 80)), "hash of the text")
@@ -131,6 +135,46 @@ def test_rows_are_picked_by_the_attention_of_the_whole_text(loaded):
         assert picked.places[layer, one].tolist() == expected
         assert torch.equal(picked.keys[layer, one], rows.keys[layer, one, expected])
     assert picked.tokens == count and first_rows(rows, 10).tokens == 10
+
+
+def paged(loaded, trainer, text, rows=None):
+    """``text`` with two pages of it that were read behind the sink of ``trainer``; of each ``rows`` by chance."""
+    reader = PageReader(loaded[0])
+    sink = reader.read(trainer.sink_ids).page
+    pages, stored = [], []
+    for part in (text.ids[:25], text.ids[25:]):
+        pages.append(reader.read(part, [sink, *pages]).page)
+        scores = None if rows is None else drawn(f"{len(part):032x}", pages[-1].keys.shape[:3])
+        columns = shrunk(pages[-1], rows or len(part), scores, Shrink(32, "float32", 1.0))
+        stored.append(page_of({"id": "page", **columns}))
+    return replace(text, pages=("one", "two"), stored=tuple(stored))
+
+
+def test_pages_of_a_whole_text_are_where_its_rows_are_picked_from(loaded):
+    own = settings(start="page")
+    trainer = own.trainer(*loaded)
+    text = paged(loaded, trainer, TEXT)
+    start, picked = trainer.start(text), trainer.start(TEXT)
+    assert torch.equal(start.places, picked.places) and start.tokens == picked.tokens
+    torch.testing.assert_close(start.keys, picked.keys, atol=1e-4, rtol=0.0)
+    torch.testing.assert_close(start.values, picked.values, atol=1e-4, rtol=0.0)
+
+
+def test_a_cartridge_starts_from_the_rows_that_a_sparse_page_has(llama):
+    own = settings(start="page", epochs=1)
+    trainer = own.trainer(*llama)
+    text = paged(llama, trainer, TEXT, rows=7)
+    whole, start = rows_of_pages(text.stored), trainer.start(text)
+    assert whole.size == 14 and whole.tokens == len(TEXT.ids) and int(whole.places[..., 7:].min()) >= 25
+    scores = attention_received(
+        llama[0], torch.tensor([*trainer.sink_ids, *TEXT.ids]), torch.cat([trainer.sink.keys, whole.keys], 2)
+    )[..., len(trainer.sink_ids) :]
+    assert torch.equal(start.places, picked_rows(whole, scores, 8).places)
+    (result,) = trained(llama, own, text)
+    assert (result.row["start"], result.row["pages"], result.row["rows"]) == ("page", ["one", "two"], 8)
+    (without,) = trained(llama, own, TEXT)
+    assert (without.row["start"], without.row["pages"]) == ("picked", [])
+    assert "pages" not in trained(llama, settings(epochs=1))[0].row
 
 
 def test_equal_scores_keep_the_first_places():
