@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 
 from bench import data
+from bench.latents.training import trained
 from bench.report import Row, tell
 from mnemic.latents.form import KeptRows
 from operators.latents.cartridge_training import CartridgeTrainer
@@ -65,11 +65,8 @@ def question_rows(quick: bool, model: Any, tokenizer: Any) -> list[Row]:
     for number, one in enumerate(questions[: QUESTIONS[quick]]):
         ids = tokenizer(one.event, add_special_tokens=False)["input_ids"]
         text = LatentText(f"event {number}", tuple(ids), f"event {number}")
-        began, state, row = time.process_time(), None, None
-        while row is None:
-            trained = trainer.epoch(text, state, lambda done, total: None)
-            state, row = trained.checkpoint.state, trained.row
-        seconds.append(time.process_time() - began)
+        row, cost = trained(trainer, text)
+        seconds.append(cost)
         form = trainer.form
         stored = form.unpacked(row["places"], row["kv"], row["rows"], len(ids), text.of)
         variants: dict[str, tuple[KeptRows, ...]] = {

@@ -6,12 +6,12 @@ starts from the page of 4 bits, as `start: page` of a recipe does.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from bench.latents.training import trained
 from bench.pages.answers import NOTHING, TEXT, Losses, Ways, answer_loss
 from bench.pages.questions import Asked
 from bench.report import Row, tell
@@ -34,15 +34,15 @@ def trained_rows(model: Any, tokenizer: Any, sink: Page, items: Sequence[Asked])
         (ids,) = page_ids(tokenizer, [item.evidence])
         forms = ways.forms(ids)
         text = LatentText(item.question, tuple(ids), item.evidence, pages=("page",), stored=(forms["int4"],))
-        began = time.process_time()
-        untrained, cartridge = trainer.start(text), _trained(trainer, text)
-        seconds.append(time.process_time() - began)
+        row, cost = trained(trainer, text)
+        cartridge = trainer.form.unpacked(row["places"], row["kv"], row["rows"], len(ids), "the evidence")
+        seconds.append(cost)
         pages: dict[str, tuple[Page, ...]] = {
             NOTHING: (),
             TEXT: (forms["page"],),
             "int4": (forms["int4"],),
             SHRUNK: (forms[SHRUNK],),
-            "untrained rows of the page": (_page(untrained),),
+            "untrained rows of the page": (_page(trainer.start(text)),),
             "cartridge": (_page(cartridge),),
         }
         for way, own in pages.items():
@@ -61,14 +61,6 @@ def _kept(losses: Losses, way: str, few: str) -> Row:
     share = losses.share(way)
     words = f"{way}: of the text's gain ({share.low:.0f} to {share.high:.0f}, {few})"
     return Row("page_answers_kept", words, share.value, "%")
-
-
-def _trained(trainer: CartridgeTrainer, text: LatentText) -> KeptRows:
-    state, row = None, None
-    while row is None:
-        epoch = trainer.epoch(text, state, lambda done, total: None)
-        state, row = epoch.checkpoint.state, epoch.row
-    return trainer.form.unpacked(row["places"], row["kv"], row["rows"], len(text.ids), "the evidence")
 
 
 def _page(rows: KeptRows) -> Page:

@@ -7,7 +7,7 @@ of the few tokens that each was trained behind; every text of a batch has its ow
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,7 @@ class StoredCartridges(Reopened):
     conditions: Where = None
     number: int = BEST
     inside = True
+    shared = ("module", "sink")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> StoredCartridges:
         return self
@@ -102,13 +103,13 @@ class StoredCartridges(Reopened):
 
     def where(self, conditions: Where) -> StoredCartridges:
         """The memory of texts that satisfy ``conditions``, as a search has them."""
-        return self._sharing(replace(self, conditions=conditions))
+        return self.with_settings(conditions=conditions)
 
     def best(self, number: int) -> StoredCartridges:
         """The memory that gives a prompt the ``number`` best cartridges, 1 by default."""
         if not is_count(number) or number > 256:
             raise QueryError(f"A prompt is read with 1 to 256 cartridges, not with {number!r:.20}.")
-        return self._sharing(replace(self, number=number))
+        return self.with_settings(number=number)
 
     def of(self, *ids: str | Sequence[str]) -> StoredCartridges:
         """The memory that reads each text of a batch with the cartridges of one of ``ids``, one for all texts.
@@ -118,11 +119,7 @@ class StoredCartridges(Reopened):
         chosen = tuple((one,) if isinstance(one, str) else tuple(one) for one in ids)
         for one in (each for row in chosen for each in row):
             self.module.cartridge(one)  # raises where there is none
-        return self._sharing(replace(self, chosen=chosen))
-
-    def _sharing(self, other: StoredCartridges) -> StoredCartridges:
-        other.__dict__.update({"module": self.module, "sink": self.sink})
-        return other
+        return self.with_settings(chosen=chosen)
 
     def enter(self, host: Host, weight: float | Schedule) -> Entry:
         if not before_prompt(self.info, weight):

@@ -8,7 +8,7 @@ event that has no page, or whose page loses more than its bound, is read from it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +101,7 @@ class StoredPages(Reopened):
     queries: tuple[str, ...] | None = None
     contiguity: float = CONTIGUITY
     inside = True
+    shared = ("searcher", "module")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> StoredPages:
         return self
@@ -117,11 +118,11 @@ class StoredPages(Reopened):
 
     def where(self, where: Where) -> StoredPages:
         """The memory of events that satisfy ``where`` too, as `mnemic.Bank.search` has it."""
-        return self._sharing(replace(self, conditions=(*self.conditions, where)))
+        return self.with_settings(conditions=(*self.conditions, where))
 
     def about(self, topic: str | Sequence[str]) -> StoredPages:
         """The memory for texts about ``topic``, by which the bank is searched: one for all, or one for each row."""
-        return self._sharing(replace(self, queries=(topic,) if isinstance(topic, str) else tuple(topic)))
+        return self.with_settings(queries=(topic,) if isinstance(topic, str) else tuple(topic))
 
     def within(self, tokens: int, contiguity: float = CONTIGUITY) -> StoredPages:
         """The memory with so many ``tokens`` of pages. Raises `ModelError` for numbers out of bounds."""
@@ -129,12 +130,7 @@ class StoredPages(Reopened):
             raise ModelError(f"A share of the pages' tokens is from 0 to below 1, got {contiguity!r:.40}.")
         if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1:
             raise ModelError(f"Pages take up a number of tokens, got {tokens!r:.40}; give one from 1.")
-        return self._sharing(replace(self, tokens=tokens, contiguity=contiguity))
-
-    def _sharing(self, other: StoredPages) -> StoredPages:
-        """``other`` with the searcher that this one has loaded."""
-        other.__dict__.update({name: one for name, one in vars(self).items() if name in ("searcher", "module")})
-        return other
+        return self.with_settings(tokens=tokens, contiguity=contiguity)
 
     def enter(self, host: Host, weight: float | Schedule) -> Entry:
         share = inside_weight(self.info, weight)
