@@ -71,11 +71,12 @@ def beginning_of(
     behind, left = "", list(ids)
     with fitting(view, "The pages"):
         while left:
-            common, name = max(_candidates(view, behind, left, allowed), default=(0, ""))
+            ordered = sorted(_candidates(view, behind, left), reverse=True)
+            common, name = next(((size, one) for size, one, event in ordered if allowed(event)), (0, ""))
             if not common:
                 break
-            row = view.table("pages", [*COLUMNS], f"id = {quoted(name)}").to_pylist()[0]
-            page = page_of(row, shape)
+            page = page_of(view.table("pages", COLUMNS, f"id = {quoted(name)}").to_pylist()[0], shape)
+            common = min(common, page.tokens)
             pages.append(Page(page.keys[:, :, :common], page.values[:, :, :common], common))
             if common < page.tokens:
                 break
@@ -83,17 +84,14 @@ def beginning_of(
     return pages
 
 
-def _candidates(
-    view: View, behind: str, ids: Sequence[int], allowed: Callable[[str], bool]
-) -> Iterator[tuple[int, str]]:
-    """(tokens in common with the beginning of ``ids``, id) of pages that were read behind the page ``behind``."""
+def _candidates(view: View, behind: str, ids: Sequence[int]) -> Iterator[tuple[int, str, str]]:
+    """(tokens in common with the beginning of ``ids``, id, event) of pages that were read behind that page."""
     where = f"{_DENSE} AND behind = {quoted(behind)}"
     for batch in view.dataset("pages").scan(["id", "event", "ids"], where, batch_size=65536):
         some = batch.filter(pc.greater(pc.list_value_length(batch["ids"]), 0))
         some = some.filter(pc.equal(pc.list_element(some["ids"], 0), ids[0]))
         for row in pa.Table.from_batches([some]).to_pylist():
-            if allowed(row["event"]):
-                yield common_tokens(row["ids"], ids), row["id"]
+            yield common_tokens(row["ids"], ids), row["id"], row["event"]
 
 
 def common_tokens(one: Sequence[Any], other: Sequence[Any]) -> int:
