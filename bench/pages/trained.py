@@ -15,7 +15,6 @@ from bench.latents.training import trained
 from bench.pages.answers import NOTHING, TEXT, Losses, Ways, answer_loss
 from bench.pages.questions import Asked
 from bench.report import Row, tell
-from mnemic.latents.form import KeptRows
 from mnemic.pages.page import Page
 from mnemic.pages.reading import PageReader, page_ids
 from operators.latents.cartridge_training import CartridgeTrainer
@@ -42,8 +41,8 @@ def trained_rows(model: Any, tokenizer: Any, sink: Page, items: Sequence[Asked])
             TEXT: (forms["page"],),
             "int4": (forms["int4"],),
             SHRUNK: (forms[SHRUNK],),
-            "untrained rows of the page": (_page(trainer.start(text)),),
-            "cartridge": (_page(cartridge),),
+            "untrained rows of the page": (trainer.start(text),),
+            "cartridge": (cartridge,),
         }
         for way, own in pages.items():
             losses.add(way, answer_loss(ways.reader, tokenizer, item, [sink, *own] if own else []))
@@ -61,7 +60,3 @@ def _kept(losses: Losses, way: str, few: str) -> Row:
     share = losses.share(way)
     words = f"{way}: of the text's gain ({share.low:.0f} to {share.high:.0f}, {few})"
     return Row("page_answers_kept", words, share.value, "%")
-
-
-def _page(rows: KeptRows) -> Page:
-    return Page(rows.keys, rows.values, rows.tokens, rows.places)

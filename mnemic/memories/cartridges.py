@@ -19,13 +19,15 @@ from mnemic.errors import ModelError, QueryError
 from mnemic.facts import ADVICE
 from mnemic.latents.datasets import LATENT_LEVELS
 from mnemic.latents.finding import LatentFinder
-from mnemic.latents.form import CartridgeForm, KeptRows, behind
+from mnemic.latents.form import CartridgeForm
 from mnemic.latents.shelf import CartridgeShelf
 from mnemic.memories.held_out import HeldOutRows
 from mnemic.memories.kinds import Memory, MemoryInfo, before_prompt
 from mnemic.memories.reopened import Reopened
 from mnemic.memories.shapes import is_count
 from mnemic.memories.trained import StoredKind, stored_weights
+from mnemic.pages.page import Page
+from mnemic.pages.standing import standing
 from mnemic.view import View
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ class StoredCartridges(Reopened):
         return CartridgeShelf(self.view, self.form)
 
     @cached_property
-    def sink(self) -> KeptRows:
+    def sink(self) -> Page:
         """What stands before all cartridges, and before what each was trained behind."""
         import numpy as np
 
@@ -148,7 +150,8 @@ class Before:
     def __call__(self, prompt: Prompt) -> Prefix | None:
         memory = self.memory
         batch = [[memory.module.cartridge(of) for of in row] for row in self._chosen(prompt)]
-        return behind(memory.sink, batch) if any(batch) else None
+        rows = [[memory.sink, *pages] for pages in batch]
+        return standing(rows, memory.sink.keys.dtype) if any(batch) else None
 
     def _chosen(self, prompt: Prompt) -> Sequence[Sequence[str]]:
         if self.memory.chosen is not None:

@@ -17,8 +17,8 @@ from mnemic.attach.host import Host
 from mnemic.dataset import Store
 from mnemic.errors import BankError, ModelError, QueryError
 from mnemic.ids import content_hash
-from mnemic.latents.form import behind
 from mnemic.latents.shelf import CartridgeShelf
+from mnemic.pages.standing import standing
 from pipelines.engine import choose_engine
 from pipelines.evaluate.latents import cartridge_report, memory_token_report, shown_latents
 from pipelines.recipe import load_recipe
@@ -130,7 +130,7 @@ def test_a_prompt_is_read_with_the_cartridges_that_a_search_finds(bank, model, t
     assert torch.equal(logits(model, ids), plain)
     host = Host.of(model)
     for row, way, expected in zip(ids, ways, attached, strict=True):
-        prefix = behind(memory.sink, [[memory.module.cartridge(of) for of in way]])
+        prefix = standing([[memory.sink, *(memory.module.cartridge(of) for of in way)]], memory.sink.keys.dtype)
         with host.prefix(prefix.keys, prefix.values, places=prefix.places, length=prefix.length):
             assert torch.allclose(logits(model, row[None])[0], expected, atol=1e-5)
     host.close()
@@ -180,8 +180,8 @@ def test_the_first_rows_stand_as_a_text_of_their_own(built, model, tmp_path):
     memory = mnemic.open_bank(recipe["bank"]).memory("cartridges")
     (of,) = memory.module.ids
     rows = memory.module.cartridge(of)
-    assert rows.tokens == rows.size == 12
-    prefix, ids = behind(memory.sink, [[rows]]), torch.arange(40, 60)[None]
+    assert rows.tokens == rows.rows == 12
+    prefix, ids = standing([[memory.sink, rows]], memory.sink.keys.dtype), torch.arange(40, 60)[None]
     assert prefix.length.tolist() == [memory.sink.tokens + 12]
     with memory.of(of).enter(Host.of(model), 1.0):
         attached = logits(model, ids)

@@ -13,8 +13,7 @@ from tiny_models import save_tiny_model
 from mnemic import languagemodel
 from mnemic.attach import Host
 from mnemic.errors import RecipeError, StepError
-from mnemic.latents.form import KeptRows, behind
-from mnemic.pages.page import page_of
+from mnemic.pages.page import Page, page_of
 from mnemic.pages.reading import PageReader
 from operators.latents.cartridge_student import CartridgeStudent
 from operators.latents.cartridge_training import passes_gate
@@ -65,7 +64,7 @@ def live(model, before, ids):
 def test_all_rows_of_a_text_untrained_are_the_model_that_has_the_text(loaded):
     trainer = settings(rows=200, epochs=0).trainer(*loaded)
     rows = trainer.start(TEXT)
-    assert rows.size == len(TEXT.ids) and torch.equal(rows.places[0, 0], torch.arange(rows.size))
+    assert rows.rows == len(TEXT.ids) and torch.equal(rows.stood()[0, 0], torch.arange(rows.rows))
     with torch.inference_mode():
         hidden = trainer.reader.hidden(IDS, trainer.standing(trainer.rounded(rows)))
         logits = hidden @ trainer.reader.head.T
@@ -88,7 +87,7 @@ def test_loss_and_divergence_are_those_of_the_definition(llama):
         teacher = torch.log_softmax(live(double, whole, inputs)[:, :-1], -1).flatten(0, 1)
         reader = own.trainer(double, tokenizer)
         rows = trainer.start(TEXT)
-        doubled = KeptRows(rows.keys.double(), rows.values.double(), rows.places, rows.tokens)
+        doubled = Page(rows.keys.double(), rows.values.double(), rows.tokens, rows.places)
         with torch.inference_mode():
             logits = reader.reader.hidden(inputs, reader.standing(doubled)) @ reader.reader.head.T
         student_log = torch.log_softmax(logits[:, :-1], -1).flatten(0, 1)
@@ -165,7 +164,7 @@ def test_a_cartridge_starts_from_the_rows_that_a_sparse_page_has(llama):
     trainer = own.trainer(*llama)
     text = paged(llama, trainer, TEXT, rows=7)
     whole, start = rows_of_pages(text.stored), trainer.start(text)
-    assert whole.size == 14 and whole.tokens == len(TEXT.ids) and int(whole.places[..., 7:].min()) >= 25
+    assert whole.rows == 14 and whole.tokens == len(TEXT.ids) and int(whole.places[..., 7:].min()) >= 25
     scores = attention_received(
         llama[0], torch.tensor([*trainer.sink_ids, *TEXT.ids]), torch.cat([trainer.sink.keys, whole.keys], 2)
     )[..., len(trainer.sink_ids) :]
@@ -179,7 +178,7 @@ def test_a_cartridge_starts_from_the_rows_that_a_sparse_page_has(llama):
 
 def test_equal_scores_keep_the_first_places():
     keys = torch.arange(24.0).reshape(1, 1, 12, 2)
-    rows = KeptRows(keys, keys, torch.arange(12).expand(1, 1, -1), 12)
+    rows = Page(keys, keys, 12)
     assert picked_rows(rows, torch.ones(1, 1, 12), 6).places[0, 0].tolist() == [0, 1, 8, 9, 10, 11]
     assert picked_rows(rows, torch.ones(1, 1, 12), 2).places[0, 0].tolist() == [10, 11]
     assert picked_rows(rows, torch.ones(1, 1, 12), 99) is rows
@@ -228,7 +227,7 @@ def test_cartridges_stand_one_behind_the_other_and_a_batch_says_what_its_rows_sa
     places = short.places[0][None] + begin + len(TEXT.ids)
     expected = trainer.reader.rotation(short.keys[0][None], places)
     assert torch.equal(standing.keys[0][:, :, -8:], expected)
-    batch = behind(trainer.sink, [[first, short], [], [short]])
+    batch = standing([[trainer.sink, *row] for row in ([first, short], [], [short])], trainer.sink.keys.dtype)
     assert batch.rows == 3 and batch.length.tolist() == [standing.first, begin, begin + len(OTHER.ids)]
     assert batch.mask.sum(1).tolist() == [begin + len(TEXT.ids) + 8, begin, begin + 8]
     host = Host.of(loaded[0])
