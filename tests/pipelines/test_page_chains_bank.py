@@ -23,7 +23,7 @@ from mnemic.pages.standing import standing
 from pipelines.steps.declared import resolved
 from pipelines.steps.pages import Following
 
-SETTINGS = {"dtype": "float32", "bits": 32, "tokens": 40, "longest": 160, "chain": True}
+SETTINGS = {"dtype": "float32", "bits": 32, "tokens": 40, "longest": 200, "chain": True}
 SECTIONS = ("name", "bank", "fragment_characters", "sources", "embed", "segment", "language_model", "pages")
 PROMPT = "Release cluster query vector window memory."
 GREEDY = {"do_sample": False, "eos_token_id": None, "pad_token_id": 0, "max_new_tokens": 6}
@@ -129,7 +129,7 @@ def test_any_split_and_order_of_events_writes_the_same_pages(built, bank):
 
 def test_the_exact_chain_stands_first_and_says_what_its_texts_say(bank, model, loaded, monkeypatch):
     tokenizer = loaded[1]
-    (first, second), other = longest_of(bank)[:2], sorted(chains(bank).values(), key=len)[0][1]
+    (first, second), other = longest_of(bank)[:2], sorted(chains(bank).values(), key=len)[0][0]
     events = [(one[0], one[1]) for one in (other, first, second)]
     monkeypatch.setattr(StoredPages, "events", lambda self, query, tokenizer: events)
     ids = torch.tensor([tokenizer(PROMPT)["input_ids"][:20]])
