@@ -40,7 +40,7 @@ CANARY = "Quokka lanterns drift over marble harbours while patient otters count 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     root = tmp_path_factory.mktemp("line")
-    corpus = write_corpus(root / "corpus", documents=12)
+    corpus = write_corpus(root / "corpus", documents=6)
     (corpus / "alpha" / "canary.txt").write_text(CANARY * 2 + "The lease of a bank is held by one writer. It expires.")
     split = {"tokens": 3000, "held_out_tokens": 100, "min_characters": 100, "max_document_tokens": 64}
     imitate = {"epochs": 1, "batch": 256, "blocks": 1, "dtype": "float32"}

@@ -23,7 +23,7 @@ from mnemic.pages.standing import standing
 from pipelines.steps.declared import resolved
 from pipelines.steps.pages import Following
 
-SETTINGS = {"dtype": "float32", "bits": 32, "tokens": 40, "longest": 200, "chain": True}
+SETTINGS = {"dtype": "float32", "bits": 32, "tokens": 40, "longest": 320, "chain": True}
 SECTIONS = ("name", "bank", "fragment_characters", "sources", "embed", "segment", "language_model", "pages")
 PROMPT = "Release cluster query vector window memory."
 GREEDY = {"do_sample": False, "eos_token_id": None, "pad_token_id": 0, "max_new_tokens": 6}
@@ -32,7 +32,7 @@ GREEDY = {"do_sample": False, "eos_token_id": None, "pad_token_id": 0, "max_new_
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     root = tmp_path_factory.mktemp("chains")
-    recipe = recipe_of(root, write_corpus(root / "corpus", documents=8), pages=SETTINGS)
+    recipe = recipe_of(root, write_corpus(root / "corpus", documents=7), pages=SETTINGS)
     recipe = {**{name: recipe[name] for name in SECTIONS}, "datastore": False, "cluster": False}
     return TinyBank(recipe, mnemic.build(recipe, device="cpu"), [])
 
@@ -90,7 +90,7 @@ def test_an_event_is_read_behind_those_before_it_bit_for_bit(bank, loaded):
                 assert torch.equal(stored.keys, read.keys) and torch.equal(stored.values, read.values)
                 pages.append(read)
             links, last, size = links + (last != ""), rows[-1]["id"], size + len(ids)
-    assert links > 5 and starts > 2
+    assert links > 5 and starts > 0
 
 
 def test_losses_are_of_the_page_behind_the_sink_alone(bank, loaded):

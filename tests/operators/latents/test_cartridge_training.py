@@ -220,15 +220,15 @@ def test_cartridges_stand_one_behind_the_other_and_a_batch_says_what_its_rows_sa
     first, second = trainer.start(TEXT), trainer.start(OTHER)
     short = picked_rows(second, attention_received(loaded[0], torch.tensor(OTHER.ids), second.keys), 8)
     with torch.inference_mode():
-        standing = trainer.reader.standing(trainer.sink, first, short)
-        hidden = trainer.reader.hidden(IDS[:1], standing)
+        rotated = trainer.reader.standing(trainer.sink, first, short)
+        hidden = trainer.reader.hidden(IDS[:1], rotated)
     begin = len(trainer.sink_ids)
-    assert standing.first == begin + len(TEXT.ids) + len(OTHER.ids)
+    assert rotated.first == begin + len(TEXT.ids) + len(OTHER.ids)
     places = short.places[0][None] + begin + len(TEXT.ids)
     expected = trainer.reader.rotation(short.keys[0][None], places)
-    assert torch.equal(standing.keys[0][:, :, -8:], expected)
+    assert torch.equal(rotated.keys[0][:, :, -8:], expected)
     batch = standing([[trainer.sink, *row] for row in ([first, short], [], [short])], trainer.sink.keys.dtype)
-    assert batch.rows == 3 and batch.length.tolist() == [standing.first, begin, begin + len(OTHER.ids)]
+    assert batch.rows == 3 and batch.length.tolist() == [rotated.first, begin, begin + len(OTHER.ids)]
     assert batch.mask.sum(1).tolist() == [begin + len(TEXT.ids) + 8, begin, begin + 8]
     host = Host.of(loaded[0])
     ids = IDS[:1].expand(3, -1)
