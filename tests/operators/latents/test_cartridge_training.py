@@ -15,6 +15,7 @@ from mnemic.attach import Host
 from mnemic.errors import RecipeError, StepError
 from mnemic.pages.page import Page, page_of
 from mnemic.pages.reading import PageReader
+from mnemic.pages.standing import standing
 from operators.latents.cartridge_student import CartridgeStudent
 from operators.latents.cartridge_training import passes_gate
 from operators.latents.cartridges import TrainCartridges
