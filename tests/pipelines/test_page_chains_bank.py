@@ -174,15 +174,15 @@ def test_a_prompt_that_begins_with_texts_of_the_bank_need_not_read_them(bank, mo
     tokenizer = loaded[1]
     events = longest_of(bank)
     sink = events[0][2][0]["sink"]
-    known = [token for _, _, rows in events[:2] for row in rows for token in row["ids"]]
+    begun = [token for _, _, rows in events[:2] for row in rows for token in row["ids"]]
     third = [token for row in events[2][2] for token in row["ids"]]
     rest = tokenizer(PROMPT)["input_ids"][:12]
     begin = bank.memory("pages").beginnings(model)
     for cut, tail in ((len(third) // 2, rest), (0, rest), (0, [])):
-        ids = torch.tensor([[*sink, *known, *third[:cut], *tail]])
+        ids = torch.tensor([[*sink, *begun, *third[:cut], *tail]])
         cache, covered = begin(ids)
         common = common_tokens([*third, -1], [*third[:cut], *tail])
-        assert covered == cache.get_seq_length() == min(len(sink) + len(known) + common, ids.shape[1] - 1)
+        assert covered == cache.get_seq_length() == min(len(sink) + len(begun) + common, ids.shape[1] - 1)
         reader = PageReader(model)
         pages = [reader.read(sink).page]
         for _, _, rows in events[:3]:
