@@ -11,6 +11,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +69,12 @@ def _measured(bank: Bank, model: Any, tokenizer: Any, sink: Page, questions: Seq
     keys = np.stack(readings).reshape(len(names), -1)
     tell(f"{len(names)} events, {sum(tokens.values())} tokens, read in {time.process_time() - began:.0f} s")
 
+    @cache
     def by_text(question: str) -> list[str]:
         hits = bank.search(question, words=None, k=len(names), level="event")
         return [hit.id for hit in sorted(hits, key=lambda hit: -hit.score)]
 
+    @cache
     def by_keys(question: str) -> list[str]:
         reading = reader.read(page_ids(tokenizer, [question])[0], [sink], queries=True)
         scores = keys @ asking(reading, layers).reshape(-1)
