@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from mnemic.conditions import Conditions, Where
 from mnemic.dataset import Snapshot, Store
+from mnemic.descendants import Descendants, descendants
 from mnemic.errors import BankError
 from mnemic.find import find
 from mnemic.histories import Histories
@@ -265,6 +266,13 @@ class Bank(Histories, Remembering):
         """
         return training(self.view, self._memories.infos, whole_id(self.view, document))
 
+    def descendants(self, prefix: str) -> Descendants:
+        """The pages, cartridges and memory tokens of the document or event whose id begins with ``prefix``.
+
+        `trained_on` says which parameters learnt a document. Raises as `find` does.
+        """
+        return descendants(self.view, *self.find(prefix))
+
     def tune(self, memories: Sequence[str]) -> dict[str, float]:
         """Fixed weights of these memories together, best on the bank's validation rows; they sum to at most 1."""
         return tune(self.view, [self.memory(name) for name in memories])
@@ -291,6 +299,7 @@ class Bank(Histories, Remembering):
         topic: str | Sequence[str] | None = None,
         blocked: Sequence[str] = (),
         tokens: int | None = None,
+        contiguity: float | None = None,
     ) -> PreTrainedModel:
         """Make ``model`` predict with memories: p = (1 - sum of weights) p_model + sum of weight p_memory.
 
@@ -308,7 +317,8 @@ class Bank(Histories, Remembering):
         A memory that was trained on documents removed since (`stale`) is warned of, and with ``strict`` refused.
         ``topic`` is what the text is about, for the memories "blocks" and "pages": a text, or one for each row of the
         batch; by default the prompt says it. ``blocked`` are paths of `clusters`: no text is read with the blocks of
-        these nodes, and of those below them. ``tokens``: of the pages of a prompt, 1,024.
+        these nodes, and of those below them. ``tokens``: of the pages of a prompt, 1,024; ``contiguity``: the share of
+        them for events next to those that were found, 0.
 
         The model is returned; `forward` and `generate` use the memories from now on. Attaching again replaces them, and
         ``mnemic.attach.detach`` takes them off; `attached` does so by itself. Raises ``ModelError`` when a memory was
@@ -317,7 +327,8 @@ class Bank(Histories, Remembering):
         from mnemic.memories.entering import enter
 
         weights = named_weights(memory, weight)
-        loaded = within(routed([narrowed(self.memory(name), where) for name in weights], topic, blocked), tokens)
+        loaded = routed([narrowed(self.memory(name), where) for name in weights], topic, blocked)
+        loaded = within(loaded, tokens, contiguity)
         shares = weights_for(self.view, loaded, weights) if loaded else []
         entering = [*loaded, Draft.of(narrowed(self.memory(SUFFIX), where))] if draft else loaded
         warn_of_stale(self.view, [one.info for one in loaded], strict)
@@ -340,6 +351,7 @@ class Bank(Histories, Remembering):
         topic: str | Sequence[str] | None = None,
         blocked: Sequence[str] = (),
         tokens: int | None = None,
+        contiguity: float | None = None,
     ) -> Iterator[PreTrainedModel]:
         """`attach` for the length of a block: ``with bank.attached(model) as lm:``.
 
@@ -348,7 +360,7 @@ class Bank(Histories, Remembering):
         from mnemic.memories.entering import leave
 
         more: dict[str, Any] = {"skip": skip, "where": where, "draft": draft, "strict": strict}
-        more |= {"topic": topic, "blocked": blocked, "tokens": tokens}
+        more |= {"topic": topic, "blocked": blocked, "tokens": tokens, "contiguity": contiguity}
         attached = self.attach(model, memory, weight, tokenizer, **more)
         try:
             yield attached

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 NAME = "removals"
 
-OF_ROWS = ("cartridges", "memory_tokens", "edits")
+OF_ROWS = ("cartridges", "memory_tokens", "pages", "edits")
 """Kinds of memory whose rows, of the dataset called so, are each of documents, and are deleted with them."""
 
 _WITHOUT_TRAINING = ("knn", "suffix")
@@ -102,7 +102,8 @@ def training(view: View, infos: Iterable[MemoryInfo], document: str) -> dict[str
         elif info.kind == "classifier":
             answer = _example(view, info, document)
         elif info.kind in OF_ROWS:
-            mine = f"array_has(documents, {text(document)})"
+            many = info.kind != "pages"
+            mine = f"array_has(documents, {text(document)})" if many else f"document = {text(document)}"
             answer = "store" if info.kind in view and view.dataset(info.kind).count(mine) else ""
         elif info.kind in _WITHOUT_TRAINING and answer == "removed":
             answer = ""

@@ -67,6 +67,8 @@ class Record:
 def resolved_fields(operator: Any, hash_of: Callable[[str], str] = weights_hash) -> dict[str, Any]:
     """The fields of an operator as they enter its fingerprint; those marked otherwise are left out.
 
+    So are those that came later, while they have their defaults.
+
     ``hash_of`` gives the hash of the model at an address.
     """
     fields: dict[str, Any] = {}

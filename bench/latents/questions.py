@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +12,9 @@ import numpy as np
 import torch
 
 from bench import data
+from bench.latents.training import trained
 from bench.report import Row, tell
-from mnemic.latents.form import KeptRows
+from mnemic.pages.page import Page
 from operators.latents.cartridge_training import CartridgeTrainer
 from operators.latents.cartridges import TrainCartridges
 from operators.latents.settings import LatentText
@@ -61,18 +61,15 @@ def question_rows(quick: bool, model: Any, tokenizer: Any) -> list[Row]:
     trainer = CartridgeTrainer(settings, model, tokenizer)
     losses: dict[str, list[Losses]] = {}
     seconds, kept_rows, tokens, refused = list[float](), list[int](), list[int](), 0
-    before: KeptRows | None = None
+    before: Page | None = None
     for number, one in enumerate(questions[: QUESTIONS[quick]]):
         ids = tokenizer(one.event, add_special_tokens=False)["input_ids"]
         text = LatentText(f"event {number}", tuple(ids), f"event {number}")
-        began, state, row = time.process_time(), None, None
-        while row is None:
-            trained = trainer.epoch(text, state, lambda done, total: None)
-            state, row = trained.checkpoint.state, trained.row
-        seconds.append(time.process_time() - began)
+        row, cost = trained(trainer, text)
+        seconds.append(cost)
         form = trainer.form
         stored = form.unpacked(row["places"], row["kv"], row["rows"], len(ids), text.of)
-        variants: dict[str, tuple[KeptRows, ...]] = {
+        variants: dict[str, tuple[Page, ...]] = {
             "none": (),
             "text": (trainer.whole(text),),
             "untrained rows": (trainer.start(text),),
@@ -91,7 +88,7 @@ def question_rows(quick: bool, model: Any, tokenizer: Any) -> list[Row]:
     return _rows(len(questions), losses, seconds, kept_rows, tokens, refused, trainer)
 
 
-def answered(trainer: CartridgeTrainer, tokenizer: Any, one: AskedEvent, *parts: KeptRows) -> Losses:
+def answered(trainer: CartridgeTrainer, tokenizer: Any, one: AskedEvent, *parts: Page) -> Losses:
     """Nats of each token of the answer, [n], behind the sink and ``parts``."""
     asking = tokenizer(f"\nQuestion: {one.question}\nAnswer:", add_special_tokens=False)["input_ids"]
     answer = tokenizer(f" {one.answer}", add_special_tokens=False)["input_ids"]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from typing import Any
 
 import numpy as np
 
 from bench import data
+from bench.latents.training import trained
 from bench.report import Row, tell
 from operators.latents.cartridge_training import CartridgeTrainer
 from operators.latents.cartridges import TrainCartridges
 from operators.latents.memory_tokens import TrainMemoryTokens
-from operators.latents.settings import LatentText
+from operators.latents.settings import LatentEpoch, LatentText
 
 ARTICLE = 768
 """Tokens of the article."""
@@ -35,11 +35,11 @@ def article_rows(quick: bool, model: Any, tokenizer: Any) -> list[Row]:
     settings = TrainCartridges(sampled=16, reread=24, epochs=steps // 10, batch=156, most=1)
     trainer = CartridgeTrainer(settings, model, tokenizer)
     text = LatentText("article", tuple(articles(tokenizer, ARTICLE)[3]), "article")
-    began, state, row = time.process_time(), None, None
-    while row is None:
-        trained = trainer.epoch(text, state, lambda done, total: None)
-        state, row = trained.checkpoint.state, trained.row
-        tell(f"article, epoch {trained.checkpoint.epoch}: KL {trained.checkpoint.metrics['train_kl']:.3f}")
+
+    def each(epoch: LatentEpoch) -> None:
+        tell(f"article, epoch {epoch.checkpoint.epoch}: KL {epoch.checkpoint.metrics['train_kl']:.3f}")
+
+    row, seconds = trained(trainer, text, each)
     measured = json.loads(row["metrics"])
     ratios = {kind: measured[f"kl_trained_{kind}"] / measured[f"kl_start_{kind}"] for kind in ("sampled", "reread")}
     words = f"64 rows of {ARTICLE} tokens, KL on {{}} sequences after {steps} steps over that before"
@@ -48,7 +48,7 @@ def article_rows(quick: bool, model: Any, tokenizer: Any) -> list[Row]:
         Row("cartridge_64", words.format("sampled"), ratios["sampled"], "x", must, goal, higher_is_better=False),
         Row("cartridge_64", words.format("re-read"), ratios["reread"], "x", higher_is_better=False),
         Row("cartridge_64", "KL sampled / re-read before training", measured["kl_start_sampled"], "nats"),
-        Row("cartridge_64", "seconds of a processor", time.process_time() - began, "s"),
+        Row("cartridge_64", "seconds of a processor", seconds, "s"),
     ]
 
 
@@ -59,12 +59,9 @@ def token_rows(quick: bool, model: Any, tokenizer: Any) -> list[Row]:
     exact, seconds = list[bool](), list[float]()
     for number, ids in enumerate(articles(tokenizer, 48)[: 2 if quick else 10]):
         text = LatentText(f"text {number}", tuple(ids[40:48]), f"text {number}")
-        began, state, row = time.process_time(), None, None
-        while row is None:
-            trained = trainer.epoch(text, state, lambda done, total: None)
-            state, row = trained.checkpoint.state, trained.row
+        row, cost = trained(trainer, text)
         exact.append(row["exact"])
-        seconds.append(time.process_time() - began)
+        seconds.append(cost)
         tell(f"text {number}: {row['right']} of 8 tokens after {row['steps']} steps, {seconds[-1]:.0f} s")
     must, goal = (None, None) if quick else (90.0, 100.0)
     return [

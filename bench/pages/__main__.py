@@ -4,7 +4,9 @@ The questions are the 187 of category 4 with evidence of LoCoMo's three developm
 that answers with two turns on either side, behind the sink of `pages`; beside it are its page in 8 and 4 bits, pages
 with a half and a quarter of the tokens by each selector, and two pages that were read apart against both
 texts. Losses are of the answer's tokens, in nats; shares are of the gain of the text over nothing, with intervals over
-questions. Perplexity behind two pages is on WikiText-2. `--quick` takes 20 questions and 3 articles: no claim.
+questions. Perplexity behind two pages is on WikiText-2. Six questions are also answered with a cartridge that starts
+from the page. Events are looked for in one conversation by our search, with EM-LLM's contiguity buffer, and by InfLLM's
+representative keys. `--quick` takes 20 questions, 3 articles and one cartridge: no claim.
 
 Expected on machine C of LOG.md of the first 20 questions, beside other work: nothing 5.21 nats a token, text 2.77, int8
 2.77, int4 2.78, two pages 2.89, half of the tokens by KVzip 2.92, a quarter 3.47; prefill_saved 9.3.
@@ -19,12 +21,17 @@ from bench.pages.answers import answer_rows
 from bench.pages.costs import cost_rows
 from bench.pages.joined import ARTICLES, joined_rows
 from bench.pages.questions import questions
+from bench.pages.recall import recall_rows
+from bench.pages.trained import trained_rows
 from bench.report import Row, main
 from mnemic import languagemodel
 from mnemic.pages.checked import check_positions
 from mnemic.pages.reading import PageReader, sink_ids
 from operators.pages.operator import Pages
 from pipelines.steps.declared import resolved
+
+TRAINED = 6
+"""Questions of which each has a cartridge of its own."""
 
 
 def measure(quick: bool) -> list[Row]:
@@ -36,6 +43,8 @@ def measure(quick: bool) -> list[Row]:
         *cost_rows(model, tokenizer, sink),
         *answer_rows(model, tokenizer, sink, items),
         *joined_rows(model, tokenizer, sink, 3 if quick else ARTICLES),
+        *recall_rows(model, tokenizer, sink, 20 if quick else None),
+        *trained_rows(model, tokenizer, sink, items[: 1 if quick else TRAINED]),
     ]
     return [replace(row, must=None, goal=None) for row in rows] if quick else rows
 

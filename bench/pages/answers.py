@@ -92,11 +92,9 @@ def answer_losses(ways: Ways, tokenizer: object, items: Sequence[Asked]) -> tupl
     """The losses of all answers, and how many tokens their evidence has."""
     losses, tokens, sink, reader = Losses(), 0, ways.sink, ways.reader
     for number, item in enumerate(items, start=1):
-        question = f"\nQuestion: {item.question}\nAnswer:"
-        question_ids, answer_ids = tokenizer([question, f" {item.answer}"])["input_ids"]  # type: ignore[operator]
         evidence, other = page_ids(tokenizer, [item.evidence, item.other])
         tokens += len(evidence)
-        losses_of = partial(_answer_losses, reader, question_ids, answer_ids)
+        losses_of = partial(_behind, reader, tokenizer, item)
         forms = ways.forms(evidence)
         page, before = forms["page"], reader.read(other, [sink]).page
         losses.add(NOTHING, losses_of())
@@ -113,12 +111,16 @@ def answer_losses(ways: Ways, tokenizer: object, items: Sequence[Asked]) -> tupl
     return losses, tokens
 
 
-def _answer_losses(
-    reader: PageReader, question_ids: list[int], answer: list[int], *behind: Page
-) -> npt.NDArray[np.float64]:
-    """Losses of the tokens of an ``answer`` to a question, behind pages."""
-    values: npt.NDArray[np.float64] = reader.losses([*question_ids, *answer], behind).numpy()[len(question_ids) - 1 :]
+def answer_loss(reader: PageReader, tokenizer: object, item: Asked, behind: Sequence[Page]) -> npt.NDArray[np.float64]:
+    """Losses of the tokens of the answer to a question, behind pages."""
+    question = f"\nQuestion: {item.question}\nAnswer:"
+    asking, answer = tokenizer([question, f" {item.answer}"])["input_ids"]  # type: ignore[operator]
+    values: npt.NDArray[np.float64] = reader.losses([*asking, *answer], behind).numpy()[len(asking) - 1 :]
     return values
+
+
+def _behind(reader: PageReader, tokenizer: object, item: Asked, *behind: Page) -> npt.NDArray[np.float64]:
+    return answer_loss(reader, tokenizer, item, behind)
 
 
 def answer_rows(model: object, tokenizer: object, sink: Page, items: Sequence[Asked]) -> list[Row]:

@@ -9,10 +9,11 @@ from typing import Any
 from mnemic.bank import Bank, open_bank
 from mnemic.conditions.values import text
 from mnemic.decisions import chosen, explained
+from mnemic.descendants import descendants
 from mnemic.find import locate
 from mnemic.inbox.fate import fate
 from mnemic.quoting import one_of
-from mnemic.removals import rows_of
+from mnemic.removals import OF_ROWS, rows_of
 from mnemic.terminal import one_line, plain, say
 from mnemic.view import fitting
 
@@ -86,10 +87,20 @@ def _document(bank: Bank, row: dict[str, Any]) -> dict[str, Any]:
             f"({pair['rule']}, {pair['bands']} bands shared) "
             f"to the {rank}-ranked {names[other]}"
         )
-    trained = bank.trained_on(row["id"])
-    lines += [f"  memory {name}: {_TRAINED[answer]}" for name, answer in trained.items()]
+    rows, trained = descendants(bank.view, "document", row), bank.trained_on(row["id"])
+    lines += [*rows.story(), *_of_memories(trained)]
     facts = {key: value for key, value in row.items() if key != "text"}
-    return {"document": facts, **judged, "pairs": pairs, "memories": trained, "story": "\n".join(lines)}
+    more = {**rows.facts(), "memories": trained}
+    return {"document": facts, **judged, "pairs": pairs, **more, "story": "\n".join(lines)}
+
+
+def _of_memories(trained: dict[str, str]) -> list[str]:
+    """How each memory knows a document; rows of it that are no trained network have lines of their own."""
+    return [
+        f"  memory {name}: {'has none of it' if name in OF_ROWS else _TRAINED[answer]}"
+        for name, answer in trained.items()
+        if name not in OF_ROWS or not answer
+    ]
 
 
 _TRAINED = {
@@ -112,7 +123,7 @@ def _removed(bank: Bank, beginning: str) -> dict[str, Any]:
         f"  {'erased' if row['erased'] else 'removed'} at {row['time']:%Y-%m-%d %H:%M} UTC by the removal "
         f"{row['removal']}",
         "  the next build reads it again" if row["readmitted"] else "  it is not read again",
-        *(f"  memory {name}: {_TRAINED[answer]}" for name, answer in trained.items()),
+        *_of_memories(trained),
     ]
     return {"removed": row, "memories": trained, "story": "\n".join(lines)}
 
@@ -153,7 +164,9 @@ def _event(bank: Bank, row: dict[str, Any]) -> dict[str, Any]:
     for event in near:
         mark = ">" if event["id"] == row["id"] else " "
         lines.append(f"  {mark} {event['id'][:12]}  {one_line(event['text'], 96)}")
-    return {"event": row, "neighbours": near, "segmenter": settings, "story": "\n".join(lines)}
+    rows = descendants(bank.view, "event", row)
+    lines += rows.story()
+    return {"event": row, "neighbours": near, "segmenter": settings, **rows.facts(), "story": "\n".join(lines)}
 
 
 _SHOWN = ("id", "level", "ordinal", "first_unit", "cause", "score", "threshold", "parent", "text", "words")

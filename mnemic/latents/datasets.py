@@ -33,7 +33,7 @@ CARTRIDGES = pa.schema(
     [
         *_OF_A_TEXT,
         pa.field("rows", pa.int32(), nullable=False),  # keys of each layer and head
-        pa.field("start", pa.string(), nullable=False),  # "picked" or "first": the rows that it was trained from
+        pa.field("start", pa.string(), nullable=False),  # "picked", "first" or "page": what it was trained from
         pa.field("loss_none", pa.float32(), nullable=False),  # nats a held-out token of the model alone
         pa.field("loss_text", pa.float32(), nullable=False),  # of the model that has the text in its cache
         pa.field("loss", pa.float32(), nullable=False),  # of the model that has the cartridge
@@ -49,6 +49,9 @@ CARTRIDGES = pa.schema(
     ]
 )
 """One row is the trained prefix of one text."""
+
+FROM_PAGES = pa.field("pages", pa.list_(pa.string()), nullable=False)
+"""Of `cartridges` in banks where they start from pages: ids of those that it started from, in the order of the text."""
 
 MEMORY_TOKENS = pa.schema(
     [

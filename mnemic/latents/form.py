@@ -8,37 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from mnemic.attach.cache import Prefix
 from mnemic.errors import ModelError
-from mnemic.ids import hash_bytes
 from mnemic.latents.datasets import STORED
 from mnemic.memories.shapes import is_count
-
-if TYPE_CHECKING:
-    import torch
+from mnemic.pages.page import Page
 
 _NUMPY = {"bfloat16": "<i2", "float16": "<f2", "float32": "<f4"}
-
-
-@dataclass(frozen=True, eq=False)
-class KeptRows:
-    """Rows of a text: ``keys`` and ``values`` [layers, heads, n, width], ``places`` int64 [layers, heads, n].
-
-    ``tokens`` are the positions that the text takes up. ``where`` they stood counts from its first token.
-    """
-
-    keys: torch.Tensor
-    values: torch.Tensor
-    places: torch.Tensor
-    tokens: int
-
-    @property
-    def size(self) -> int:
-        return int(self.keys.shape[2])
 
 
 @dataclass(frozen=True)
@@ -68,16 +47,16 @@ class CartridgeForm:
         """Bytes of a cell of so many ``rows``."""
         return 2 * self.layers * self.heads * rows * self.width * STORED[self.type]
 
-    def packed(self, rows: KeptRows) -> tuple[bytes, bytes]:
+    def packed(self, rows: Page) -> tuple[bytes, bytes]:
         """(places, keys and values) as bytes."""
         import torch
 
         both = torch.stack([rows.keys, rows.values], dim=1).detach().cpu().to(getattr(torch, self.type)).contiguous()
         plain = both.view(torch.int16) if self.type == "bfloat16" else both
-        places = rows.places.cpu().numpy().astype("<u2")
+        places = rows.stood().cpu().numpy().astype("<u2")
         return places.tobytes(), plain.numpy().tobytes()
 
-    def unpacked(self, places: bytes, cell: bytes, rows: int, tokens: int, name: str) -> KeptRows:
+    def unpacked(self, places: bytes, cell: bytes, rows: int, tokens: int, name: str) -> Page:
         """The rows of two cells, in their stored type. Raises `ModelError` where they are not of this form."""
         import torch
 
@@ -96,36 +75,7 @@ class CartridgeForm:
             raise ModelError(
                 f"The cartridge of {name} has numbers that are none, or places behind its text; build it again."
             )
-        return KeptRows(both[:, 0], both[:, 1], torch.from_numpy(at), tokens)
-
-
-def check_of(places: bytes, cell: bytes) -> str:
-    """The hash by which a changed cell is told."""
-    return hash_bytes(places + cell)
-
-
-def behind(sink: KeptRows, batch: list[list[KeptRows]]) -> Prefix:
-    """What stands before each row of a ``batch``: the ``sink``, then its cartridges at consecutive places.
-
-    Rows with fewer keys begin with some that are masked.
-    """
-    import torch
-
-    most = max(sink.size + sum(one.size for one in row) for row in batch)
-    keys, values, places, masks, lengths = [], [], [], [], []
-    for row in batch:
-        parts = [sink, *row]
-        begins = np.cumsum([0, *(part.tokens for part in parts)]).tolist()
-        empty = most - sum(part.size for part in parts)
-        blank = sink.keys.new_zeros(*sink.keys.shape[:2], empty, sink.keys.shape[3])
-        keys.append(torch.cat([blank, *(part.keys.to(blank) for part in parts)], dim=2))
-        values.append(torch.cat([blank, *(part.values.to(blank) for part in parts)], dim=2))
-        stood = [part.places + begin for part, begin in zip(parts, begins, strict=False)]
-        places.append(torch.cat([stood[0].new_zeros(*stood[0].shape[:2], empty), *stood], dim=2))
-        masks.append(torch.arange(most) >= empty)
-        lengths.append(begins[-1])
-    by_layer = [torch.stack(parts, dim=1) for parts in (keys, values, places)]  # [layers, rows, heads, n, ...]
-    return Prefix(list(by_layer[0]), list(by_layer[1]), torch.stack(masks), by_layer[2], torch.tensor(lengths))
+        return Page(both[:, 0], both[:, 1], tokens, torch.from_numpy(at))
 
 
 def _strange(name: str, field: str, value: object) -> ModelError:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
 
 from mnemic.errors import BankError, ModelError
-from mnemic.latents.form import CartridgeForm, KeptRows, check_of
+from mnemic.latents.form import CartridgeForm
+from mnemic.pages.page import Page, check_of
 from mnemic.terminal import one_line
 from mnemic.view import View, fitting
 
@@ -19,10 +22,10 @@ class CartridgeShelf:
     def __init__(self, view: View, form: CartridgeForm, *, cache_bytes: int = CACHE_BYTES) -> None:
         self.view, self.form, self.cache_bytes = view, form, cache_bytes
         with fitting(view, "The cartridges"):
-            rows = view.dataset("cartridges").table(["of", "ok", "rows", "tokens"]).to_pylist()
-        self._place = {row["of"]: (place, row["rows"], row["tokens"]) for place, row in enumerate(rows) if row["ok"]}
+            rows = view.dataset("cartridges").table(["of", "ok", "rows", "tokens", "start"]).to_pylist()
+        self._place = {row["of"]: (place, row["rows"], _positions(row)) for place, row in enumerate(rows) if row["ok"]}
         self._refused = frozenset(row["of"] for row in rows if not row["ok"])
-        self._open: OrderedDict[str, KeptRows] = OrderedDict()
+        self._open: OrderedDict[str, Page] = OrderedDict()
         self._lock = threading.Lock()
 
     def __contains__(self, of: object) -> bool:
@@ -33,7 +36,7 @@ class CartridgeShelf:
         """What those are of that passed: ids of documents or events, or paths of nodes, in order."""
         return sorted(self._place)
 
-    def cartridge(self, of: str) -> KeptRows:
+    def cartridge(self, of: str) -> Page:
         """The cartridge of a text. Raises `BankError` where there is none that passed its gate."""
         with self._lock:
             if of in self._open:
@@ -50,12 +53,12 @@ class CartridgeShelf:
         rows = self._read(of)
         with self._lock:
             self._open[of] = rows
-            used = sum(self.form.size(one.size) for one in self._open.values())
+            used = sum(self.form.size(one.rows) for one in self._open.values())
             while len(self._open) > 1 and used > self.cache_bytes:
-                used -= self.form.size(self._open.popitem(last=False)[1].size)
+                used -= self.form.size(self._open.popitem(last=False)[1].rows)
         return rows
 
-    def _read(self, of: str) -> KeptRows:
+    def _read(self, of: str) -> Page:
         import torch
 
         place, rows, tokens = self._place[of]
@@ -67,3 +70,8 @@ class CartridgeShelf:
             )
         with torch.inference_mode(False):  # whoever asks first, a later pass may need gradients
             return self.form.unpacked(row["places"], row["kv"], rows, tokens, one_line(of, 40))
+
+
+def _positions(row: Mapping[str, Any]) -> int:
+    """What a cartridge takes up before a prompt: the first rows of a text were trained as a text of their own."""
+    return int(row["rows"] if row["start"] == "first" else row["tokens"])

@@ -8,7 +8,7 @@ for the whole generation.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -64,6 +64,7 @@ class StoredBlocks(Reopened):
     leaves: tuple[str, ...] | None = None
     blocked: tuple[str, ...] = ()
     inside = True
+    shared = ("module", "routes")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> StoredBlocks:
         return self
@@ -91,16 +92,11 @@ class StoredBlocks(Reopened):
 
         A leaf is a path of `clusters`, "fallback" or "control". Raises `QueryError` for another.
         """
-        return self._sharing(replace(self, leaves=tuple(self.routes.checked(leaf) for leaf in leaves)))
+        return self.with_settings(leaves=tuple(self.routes.checked(leaf) for leaf in leaves))
 
     def without(self, *nodes: str) -> StoredBlocks:
         """The memory without the blocks of these ``nodes``, paths of `clusters`, and of those below them."""
-        return self._sharing(replace(self, blocked=(*self.blocked, *(self.routes.checked(node) for node in nodes))))
-
-    def _sharing(self, other: StoredBlocks) -> StoredBlocks:
-        """``other`` with what this one has open."""
-        other.__dict__.update({"module": self.module, "routes": self.routes})
-        return other
+        return self.with_settings(blocked=(*self.blocked, *(self.routes.checked(node) for node in nodes)))
 
     def path(self, leaf: str) -> tuple[str, ...]:
         """The blocks that a text of ``leaf`` is read with, coarse first."""

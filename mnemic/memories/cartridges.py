@@ -7,7 +7,7 @@ of the few tokens that each was trained behind; every text of a batch has its ow
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +19,15 @@ from mnemic.errors import ModelError, QueryError
 from mnemic.facts import ADVICE
 from mnemic.latents.datasets import LATENT_LEVELS
 from mnemic.latents.finding import LatentFinder
-from mnemic.latents.form import CartridgeForm, KeptRows, behind
+from mnemic.latents.form import CartridgeForm
 from mnemic.latents.shelf import CartridgeShelf
 from mnemic.memories.held_out import HeldOutRows
 from mnemic.memories.kinds import Memory, MemoryInfo, before_prompt
 from mnemic.memories.reopened import Reopened
 from mnemic.memories.shapes import is_count
 from mnemic.memories.trained import StoredKind, stored_weights
+from mnemic.pages.page import Page
+from mnemic.pages.standing import standing
 from mnemic.view import View
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ class StoredCartridges(Reopened):
     conditions: Where = None
     number: int = BEST
     inside = True
+    shared = ("module", "sink")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> StoredCartridges:
         return self
@@ -83,7 +86,7 @@ class StoredCartridges(Reopened):
         return CartridgeShelf(self.view, self.form)
 
     @cached_property
-    def sink(self) -> KeptRows:
+    def sink(self) -> Page:
         """What stands before all cartridges, and before what each was trained behind."""
         import numpy as np
 
@@ -102,13 +105,13 @@ class StoredCartridges(Reopened):
 
     def where(self, conditions: Where) -> StoredCartridges:
         """The memory of texts that satisfy ``conditions``, as a search has them."""
-        return self._sharing(replace(self, conditions=conditions))
+        return self.with_settings(conditions=conditions)
 
     def best(self, number: int) -> StoredCartridges:
         """The memory that gives a prompt the ``number`` best cartridges, 1 by default."""
         if not is_count(number) or number > 256:
             raise QueryError(f"A prompt is read with 1 to 256 cartridges, not with {number!r:.20}.")
-        return self._sharing(replace(self, number=number))
+        return self.with_settings(number=number)
 
     def of(self, *ids: str | Sequence[str]) -> StoredCartridges:
         """The memory that reads each text of a batch with the cartridges of one of ``ids``, one for all texts.
@@ -118,11 +121,7 @@ class StoredCartridges(Reopened):
         chosen = tuple((one,) if isinstance(one, str) else tuple(one) for one in ids)
         for one in (each for row in chosen for each in row):
             self.module.cartridge(one)  # raises where there is none
-        return self._sharing(replace(self, chosen=chosen))
-
-    def _sharing(self, other: StoredCartridges) -> StoredCartridges:
-        other.__dict__.update({"module": self.module, "sink": self.sink})
-        return other
+        return self.with_settings(chosen=chosen)
 
     def enter(self, host: Host, weight: float | Schedule) -> Entry:
         if not before_prompt(self.info, weight):
@@ -151,7 +150,8 @@ class Before:
     def __call__(self, prompt: Prompt) -> Prefix | None:
         memory = self.memory
         batch = [[memory.module.cartridge(of) for of in row] for row in self._chosen(prompt)]
-        return behind(memory.sink, batch) if any(batch) else None
+        rows = [[memory.sink, *pages] for pages in batch]
+        return standing(rows, memory.sink.keys.dtype) if any(batch) else None
 
     def _chosen(self, prompt: Prompt) -> Sequence[Sequence[str]]:
         if self.memory.chosen is not None:

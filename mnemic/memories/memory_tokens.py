@@ -7,7 +7,7 @@ hash, and stand before the prompt in `generate` (Kuratov et al., arXiv 2502.1306
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +67,7 @@ class StoredMemoryTokens(Reopened):
     conditions: Where = None
     number: int = BEST
     inside = True
+    shared = ("module",)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> StoredMemoryTokens:
         return self
@@ -99,17 +100,13 @@ class StoredMemoryTokens(Reopened):
 
     def where(self, conditions: Where) -> StoredMemoryTokens:
         """The memory of texts that satisfy ``conditions``, as a search has them."""
-        return self._sharing(replace(self, conditions=conditions))
+        return self.with_settings(conditions=conditions)
 
     def best(self, number: int) -> StoredMemoryTokens:
         """The memory that gives a prompt the ``number`` best texts, 2 by default."""
         if not is_count(number) or number > 256:
             raise QueryError(f"A prompt gets 1 to 256 texts, not {number!r:.20}.")
-        return self._sharing(replace(self, number=number))
-
-    def _sharing(self, other: StoredMemoryTokens) -> StoredMemoryTokens:
-        other.__dict__["module"] = self.module
-        return other
+        return self.with_settings(number=number)
 
     def vectors(self, of: str) -> torch.Tensor:
         """The vectors of a text, float32 [v, hidden], to stand behind the token `begin` as input embeddings.

@@ -8,7 +8,7 @@ event that has no page, or whose page loses more than its bound, is read from it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from mnemic.attach.generation import Prompt
     from mnemic.attach.host import Host
     from mnemic.attach.output.schedules import Schedule
+    from mnemic.pages.beginning import Beginnings
     from mnemic.pages.page import Page
     from mnemic.pages.reading import PageReader
     from mnemic.pages.retrieved import Retrieved
-    from mnemic.pages.shelf import PageShelf
+    from mnemic.pages.shelf import EventPages, PageShelf
 
 NAME = "pages"
 """Of the kind and of its memory: a bank has one."""
@@ -100,6 +101,7 @@ class StoredPages(Reopened):
     queries: tuple[str, ...] | None = None
     contiguity: float = CONTIGUITY
     inside = True
+    shared = ("searcher", "module")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> StoredPages:
         return self
@@ -116,22 +118,19 @@ class StoredPages(Reopened):
 
     def where(self, where: Where) -> StoredPages:
         """The memory of events that satisfy ``where`` too, as `mnemic.Bank.search` has it."""
-        return self._sharing(replace(self, conditions=(*self.conditions, where)))
+        return self.with_settings(conditions=(*self.conditions, where))
 
     def about(self, topic: str | Sequence[str]) -> StoredPages:
         """The memory for texts about ``topic``, by which the bank is searched: one for all, or one for each row."""
-        return self._sharing(replace(self, queries=(topic,) if isinstance(topic, str) else tuple(topic)))
+        return self.with_settings(queries=(topic,) if isinstance(topic, str) else tuple(topic))
 
     def within(self, tokens: int, contiguity: float = CONTIGUITY) -> StoredPages:
-        """The memory with so many ``tokens`` of pages. Raises `ModelError` for a number below 1."""
+        """The memory with so many ``tokens`` of pages. Raises `ModelError` for numbers out of bounds."""
+        if isinstance(contiguity, bool) or not isinstance(contiguity, int | float) or not 0 <= contiguity < 1:
+            raise ModelError(f"A share of the pages' tokens is from 0 to below 1, got {contiguity!r:.40}.")
         if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1:
             raise ModelError(f"Pages take up a number of tokens, got {tokens!r:.40}; give one from 1.")
-        return self._sharing(replace(self, tokens=tokens, contiguity=contiguity))
-
-    def _sharing(self, other: StoredPages) -> StoredPages:
-        """``other`` with the searcher that this one has loaded."""
-        other.__dict__.update({name: one for name, one in vars(self).items() if name in ("searcher", "module")})
-        return other
+        return self.with_settings(tokens=tokens, contiguity=contiguity)
 
     def enter(self, host: Host, weight: float | Schedule) -> Entry:
         share = inside_weight(self.info, weight)
@@ -141,20 +140,45 @@ class StoredPages(Reopened):
             raise ModelError(
                 f"A page is read or it is not: the weight of the memory {self.info.name} is 1 or 0, got {share:g}."
             )
-        from mnemic.pages.checked import check_page, check_positions
-        from mnemic.pages.reading import PageReader
         from mnemic.pages.retrieved import Retrieved
 
-        reader, shelf = PageReader(host.model), self.module
         tokenizer = languagemodel.tokenizer_of(host.model) or languagemodel.tokenizer(self._model)
         with host.aside():
-            sink = check_positions(reader, shelf.sink(tokenizer))
-            sample = shelf.sample(sink.sizes)
-            if sample is not None:
-                check_page(sample.page, sample.bits, reader.read(sample.ids, [sink]).page)
+            reader, _, sink = self._checked(host.model, tokenizer)
         retrieved = Retrieved(self.view.store) if of_retrieved(self.view) else None
         entry = host.prefix_of(PromptPages(self, host, reader, sink, tokenizer, retrieved))
         return entry if retrieved is None else Noting(entry, retrieved)
+
+    def _checked(self, model: Any, tokenizer: Any) -> tuple[PageReader, list[int], Page]:
+        """A reader of ``model``, and the sink as tokens and as a page; once it is sure that pages are of the model."""
+        from mnemic.pages.checked import check_page, check_positions
+        from mnemic.pages.reading import PageReader
+
+        reader, ids = PageReader(model), self.module.sink(tokenizer)
+        sink = check_positions(reader, ids)
+        sample = self.module.sample(sink.sizes)
+        if sample is not None:
+            check_page(sample.page, sample.bits, reader.read(sample.ids, [sink]).page)
+        return reader, ids, sink
+
+    def beginnings(self, model: Any) -> Beginnings:
+        """Caches for prompts of ``model`` that begin with the sink and texts of the bank: what need not be read again.
+
+        Raises `ModelError` for another model than the one that the pages were written with.
+        """
+        from mnemic.attach.attachment import verify
+        from mnemic.attach.host import Host
+        from mnemic.pages.beginning import Beginnings
+
+        tokenizer = languagemodel.tokenizer_of(model) or languagemodel.tokenizer(self._model)
+        verify(self.info.lock, languagemodel.lock(model, tokenizer))
+        host = Host.of(model)
+        try:
+            with host.aside():
+                return Beginnings(self.view, *self._checked(model, tokenizer), self.conditions)
+        finally:
+            if host.idle:
+                host.close()
 
     @property
     def _model(self) -> str:
@@ -198,7 +222,7 @@ class PromptPages:
     sink: Page
     tokenizer: Any
     retrieved: Retrieved | None = None
-    live: dict[str, list[Page]] = field(default_factory=dict)
+    live: dict[str, EventPages] = field(default_factory=dict)
     """Events that were read from their text, the last few."""
 
     def __call__(self, prompt: Prompt) -> Prefix | None:
@@ -228,24 +252,24 @@ class PromptPages:
         if self.retrieved is not None:
             self.retrieved.add(event for event, _ in events)
         stored = self.memory.module.pages([event for event, _ in events], self.sink.sizes)
-        pages: list[Page] = []
+        standing: list[EventPages] = []
         left = self.memory.tokens
         for event, text in events:
             own = stored.get(event) or self._live(event, text)
-            size = sum(page.tokens for page in own)
-            if size <= left:
-                pages, left = [*pages, *own], left - size
-        return pages
+            if own.tokens <= left:
+                standing, left = [*standing, own], left - own.tokens
+        return [page for own in chained_first(standing) for page in own.pages]
 
-    def _live(self, event: str, text: str) -> list[Page]:
+    def _live(self, event: str, text: str) -> EventPages:
         """The page of an event that has none, read now."""
         from mnemic.pages.reading import page_ids
+        from mnemic.pages.shelf import EventPages
 
         pages = self.live.get(event)
         if pages is None:
             (ids,) = page_ids(self.tokenizer, [text])
             with self.host.aside():
-                pages = self.live[event] = [self.reader.read(ids, [self.sink]).page]
+                pages = self.live[event] = EventPages([self.reader.read(ids, [self.sink]).page])
             for oldest in list(self.live)[:-LIVE]:
                 self.live.pop(oldest, None)  # another thread may have taken it away
         return pages
@@ -255,10 +279,40 @@ LIVE = 16
 """Events read from their text that stay in memory."""
 
 
-def within(memories: Sequence[Memory], tokens: int | None) -> list[Memory]:
-    """``memories``, of which pages have so many ``tokens``. Raises `ModelError` where there are no pages."""
-    if tokens is None:
+def chained_first(standing: Sequence[EventPages]) -> list[EventPages]:
+    """``standing`` with the longest exact chain first, by tokens: pages that were read behind each other and the sink.
+
+    Directly behind the sink it is what the model has of these texts one behind the other. The others stay in order.
+    """
+    after = {own.behind: own for own in standing if own.behind}
+    chains = []
+    for own in standing:
+        chain = [] if own.behind else [own]
+        while chain and (chain[-1].last in after):
+            chain.append(after[chain[-1].last])
+        chains.append(chain)
+    longest = max(chains, key=lambda chain: (len(chain) > 1) * sum(own.tokens for own in chain), default=[])
+    if len(longest) < 2:
+        return list(standing)
+    rest = [own for own in standing if not any(own is one for one in longest)]
+    return [*longest, *rest]
+
+
+def within(memories: Sequence[Memory], tokens: int | None, contiguity: float | None = None) -> list[Memory]:
+    """``memories``, of which pages have so many ``tokens``, and a share ``contiguity`` of them for neighbours.
+
+    None leaves either as it is. Raises `ModelError` where there are no pages.
+    """
+    if tokens is None and contiguity is None:
         return list(memories)
     if not any(isinstance(memory, StoredPages) for memory in memories):
-        raise ModelError(f"Only the memory {NAME} has a budget of tokens; leave `tokens` out, or attach it too.")
-    return [memory.within(tokens) if isinstance(memory, StoredPages) else memory for memory in memories]
+        name = "contiguity" if tokens is None else "tokens"
+        raise ModelError(f"Only the memory {NAME} has a budget of tokens; leave `{name}` out, or attach it too.")
+    return [
+        memory.within(
+            memory.tokens if tokens is None else tokens, memory.contiguity if contiguity is None else contiguity
+        )
+        if isinstance(memory, StoredPages)
+        else memory
+        for memory in memories
+    ]

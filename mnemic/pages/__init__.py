@@ -8,5 +8,6 @@
 * ``checked``   whether a model's keys stand where they are put
 * ``standing``  pages one behind the other, for the rows of a batch
 * ``shelf``     the pages of a release, by event
+* ``beginning`` the pages of a prompt's longest beginning
 * ``retrieved`` which events prompts have retrieved
 """

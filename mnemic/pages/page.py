@@ -22,6 +22,7 @@ COLUMNS = (
     "id",
     "event",
     "part",
+    "behind",
     "tokens",
     "rows",
     "layers",
@@ -65,6 +66,16 @@ class Page:
         """(layers, heads, width)."""
         layers, heads, _, width = self.keys.shape
         return layers, heads, width
+
+    def stood(self) -> torch.Tensor:
+        """Places of its rows in the text, int64 [layers, heads, rows]."""
+        import torch
+
+        return torch.arange(self.rows).expand(self.keys.shape[:3]) if self.places is None else self.places
+
+    def to(self, device: torch.device) -> Page:
+        """The same with keys and values on ``device``."""
+        return Page(self.keys.to(device), self.values.to(device), self.tokens, self.places)
 
     def prefix(self) -> Prefix:
         """The page as what stands first in a cache."""

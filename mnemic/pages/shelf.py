@@ -18,6 +18,22 @@ _TRIED = 64
 
 
 @dataclass(frozen=True, eq=False)
+class EventPages:
+    """The ``pages`` of an event, one behind the other; ``last`` is the id of the last one.
+
+    The first was read behind the page of the id ``behind``, "": behind the sink alone.
+    """
+
+    pages: list[Page]
+    behind: str = ""
+    last: str = ""
+
+    @property
+    def tokens(self) -> int:
+        return sum(page.tokens for page in self.pages)
+
+
+@dataclass(frozen=True, eq=False)
 class PageSample:
     """A page, the ``bits`` of its numbers, and its tokens."""
 
@@ -41,7 +57,7 @@ class PageShelf:
             ids: list[int] = dataset.take([0], ["sink"])["sink"][0].as_py()
         return _ids(ids, "The sink of the pages")
 
-    def pages(self, events: Sequence[str], shape: tuple[int, int, int]) -> dict[str, list[Page]]:
+    def pages(self, events: Sequence[str], shape: tuple[int, int, int]) -> dict[str, EventPages]:
         """The pages of ``events`` that may be attached, in the order of their parts; others are left out.
 
         ``shape`` is (layers, heads, width) of the model. Raises `BankError` for rows that are no pages of it.
@@ -57,19 +73,23 @@ class PageShelf:
             own.sort(key=lambda row: row["part"])
             if [row["part"] for row in own] != list(range(len(own))):
                 raise BankError(f"Parts of the pages of the event {event[:40]!r} are missing. {ADVICE}")
-            pages[event] = [page_of(row, shape) for row in own]
+            stored = [page_of(row, shape) for row in own]
+            pages[event] = EventPages(stored, own[0]["behind"], own[-1]["id"])
         return pages
 
     def sample(self, shape: tuple[int, int, int]) -> PageSample | None:
-        """A short page that was read behind the sink alone; None where there is no page."""
+        """A short page that was read behind the sink alone; None where there is none."""
         with fitting(self.view, "The pages"):
             dataset = self.view.dataset("pages")
             if not dataset.count():
                 return None
-            some = dataset.take(range(min(_TRIED, dataset.count())), ["part", "tokens"]).to_pylist()
-            sizes = [(row["tokens"] < 16, row["tokens"], at) for at, row in enumerate(some) if row["part"] == 0]
+            columns = ["behind", "tokens"]
+            some = dataset.take(range(min(_TRIED, dataset.count())), columns).to_pylist()
+            if all(row["behind"] for row in some):  # of chains that begin elsewhere
+                some = dataset.table(columns).to_pylist()
+            sizes = [(row["tokens"] < 16, row["tokens"], at) for at, row in enumerate(some) if not row["behind"]]
             if not sizes:
-                raise BankError(f"None of the first pages of {self.view.path} begins an event. {ADVICE}")
+                return None
             row = dataset.take([min(sizes)[2]], [*COLUMNS, "ids"]).to_pylist()[0]
         return PageSample(page_of(row, shape), row["bits"], _ids(row["ids"], "A page of the bank", row["tokens"]))
 

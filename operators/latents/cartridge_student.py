@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mnemic.languagemodel import blocks
-from mnemic.latents.form import KeptRows
 from mnemic.memories.weights import pack
+from mnemic.pages.page import Page
 from operators.blocks.sequences import FrozenHead
 from operators.latents.reader import BehindRows
 from operators.latents.study import Study
@@ -39,13 +39,13 @@ class TrainedRows(nn.Module):
 
     format: ClassVar[str] = "mnemic-cartridge-1"
 
-    def __init__(self, rows: KeptRows, study: Study) -> None:
+    def __init__(self, rows: Page, study: Study) -> None:
         super().__init__()
         layers, heads, count, width = rows.keys.shape
         self.config = TrainedRowsConfig(layers, heads, count, width, rows.tokens)
         self.keys = nn.Parameter(rows.keys.detach().float().clone())
         self.values = nn.Parameter(rows.values.detach().float().clone())
-        self.places: Tensor = nn.Buffer(rows.places.to(rows.keys.device, torch.int64).contiguous())
+        self.places: Tensor = nn.Buffer(rows.stood().to(rows.keys.device, torch.int64).contiguous())
         for name in _STUDY:
             self.register_buffer(f"study_{name}", getattr(study, name).to(rows.keys.device))
         self.frozen_head: tuple[Tensor, ...] = ()  # in a tuple: it is the model's
@@ -55,7 +55,7 @@ class TrainedRows(nn.Module):
         """From `state_dict`, of a text of ``tokens`` tokens."""
         own = {name: value.to(device) for name, value in tensors.items()}
         study = Study(*(own[f"study_{name}"] for name in _STUDY))
-        return cls(KeptRows(own["keys"], own["values"], own["places"], tokens), study)
+        return cls(Page(own["keys"], own["values"], tokens, own["places"]), study)
 
     @property
     def head(self) -> Any:
@@ -65,9 +65,9 @@ class TrainedRows(nn.Module):
     def study(self) -> Study:
         return Study(*(getattr(self, f"study_{name}") for name in _STUDY))
 
-    def rows(self) -> KeptRows:
+    def rows(self) -> Page:
         """As they are, with their gradients."""
-        return KeptRows(self.keys, self.values, self.places, self.config.tokens)
+        return Page(self.keys, self.values, self.config.tokens, self.places)
 
     def to_bytes(self) -> bytes:
         """The rows as one safetensors file."""
@@ -78,7 +78,7 @@ class TrainedRows(nn.Module):
 class CartridgeStudent:
     """The rows of one text, which a model reads behind the ``sink``, and the sequences that train them."""
 
-    def __init__(self, reader: BehindRows, sink: KeptRows, memory: TrainedRows) -> None:
+    def __init__(self, reader: BehindRows, sink: Page, memory: TrainedRows) -> None:
         self.memory, self._reader, self._sink = memory, reader, sink
         study = memory.study
         self._tokens, self._top, self._probs = study.tokens, study.top, study.probs

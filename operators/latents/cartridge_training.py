@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from mnemic.errors import StepError
 from mnemic.ids import hash_parts
-from mnemic.latents.form import CartridgeForm, KeptRows, check_of
+from mnemic.latents.form import CartridgeForm
+from mnemic.pages.page import Page, check_of
 from operators.contracts import Progress
-from operators.latents.cartridges import TrainCartridges
-from operators.latents.picking import attention_received, first_rows, picked_rows
+from operators.latents.cartridges import FIRST, PICKED, TrainCartridges
+from operators.latents.picking import attention_received, first_rows, picked_rows, rows_of_pages
 from operators.latents.reader import BehindRows, RotatedRows
 from operators.latents.settings import LatentEpoch, LatentText
 from operators.latents.study import studied
@@ -67,10 +68,10 @@ class CartridgeTrainer:
         phrases = (tokenizer(one, add_special_tokens=False)["input_ids"] for one in settings.seeds)
         self.seeds = [[int(token) for token in one[: settings.sequence - 1]] for one in phrases]
         self.form: CartridgeForm = replace(self.reader.form, type=settings.stored)
-        self._text: tuple[str, KeptRows, torch.Tensor] | None = None
+        self._text: tuple[str, Page, torch.Tensor] | None = None
 
     @cached_property
-    def sink(self) -> KeptRows:
+    def sink(self) -> Page:
         """The rows of the sink as they are stored, so that a cartridge is trained behind what it will stand behind."""
         import torch
 
@@ -98,10 +99,13 @@ class CartridgeTrainer:
         study = studied(self.reader, text, self.teacher(text), self.seeds, self.settings)
         return TrainedRows(self.start(text), study)
 
-    def start(self, text: LatentText) -> KeptRows:
+    def start(self, text: LatentText) -> Page:
         """The rows that the cartridge of ``text`` starts from."""
+        if text.stored:
+            rows = rows_of_pages(text.stored).to(self.reader.device)
+            return picked_rows(rows, self._received(text, rows.keys), self.settings.rows)
         rows, scores = self._read(text)
-        if self.settings.start == "first":
+        if self.settings.start == FIRST:
             return first_rows(rows, self.settings.rows)
         return picked_rows(rows, scores, self.settings.rows)
 
@@ -109,23 +113,23 @@ class CartridgeTrainer:
         """The sink and the whole text."""
         return self.reader.standing(self.sink, self.whole(text))
 
-    def whole(self, text: LatentText) -> KeptRows:
+    def whole(self, text: LatentText) -> Page:
         """All rows of ``text``, read behind the sink."""
         return self._read(text)[0]
 
-    def standing(self, rows: KeptRows | None = None) -> RotatedRows:
+    def standing(self, rows: Page | None = None) -> RotatedRows:
         """The sink and ``rows``."""
         return self.reader.standing(self.sink, *([] if rows is None else [rows]))
 
-    def rounded(self, rows: KeptRows) -> KeptRows:
+    def rounded(self, rows: Page) -> Page:
         """``rows`` as they are stored, in float32."""
         import torch
 
         kind = getattr(torch, self.form.type)
         keys, values = (part.detach().to(kind).float() for part in (rows.keys, rows.values))
-        return KeptRows(keys, values, rows.places, rows.tokens)
+        return Page(keys, values, rows.tokens, rows.places)
 
-    def losses(self, text: LatentText, memory: TrainedRows, *variants: KeptRows | None) -> list[Losses]:
+    def losses(self, text: LatentText, memory: TrainedRows, *variants: Page | None) -> list[Losses]:
         """Of the text first, then of each of ``variants`` (None: the model alone, behind the sink)."""
         teacher, study = self.teacher(text), memory.study
         standing = [self.standing(one) for one in variants]
@@ -151,8 +155,9 @@ class CartridgeTrainer:
         steps = max((point.step for point in checkpoint.curve), default=0)
         return {
             "steps": steps if better else 0,
-            "rows": rows.size,
-            "start": self.settings.start,
+            "rows": rows.rows,
+            "start": PICKED if self.settings.from_pages and not text.stored else self.settings.start,
+            **({"pages": list(text.pages)} if self.settings.from_pages else {}),
             "loss_none": none.mean_loss,
             "loss_text": of_text.mean_loss,
             "loss": own.mean_loss,
@@ -175,7 +180,7 @@ class CartridgeTrainer:
         student = CartridgeStudent(self.reader, self.sink, memory)
         return next_epoch(self.settings, student, state, str(self.reader.device), progress)
 
-    def _read(self, text: LatentText) -> tuple[KeptRows, torch.Tensor]:
+    def _read(self, text: LatentText) -> tuple[Page, torch.Tensor]:
         """The rows of ``text`` behind the sink, and the attention that each receives; of the text read last."""
         import torch
 
@@ -184,10 +189,18 @@ class CartridgeTrainer:
             size, ids = len(self.sink_ids), torch.tensor([*self.sink_ids, *text.ids])
             whole = self.reader.rows_of(ids)
             keys, values = whole.keys[:, :, size:], whole.values[:, :, size:]
-            rows = KeptRows(keys, values, whole.places[..., size:] - size, len(text.ids))
+            rows = Page(keys, values, len(text.ids))
             scores = attention_received(self.reader.model, ids, whole.keys)[..., size:]
             self._text = (key, rows, scores)
         return self._text[1:]
 
+    def _received(self, text: LatentText, keys: torch.Tensor) -> torch.Tensor:
+        """The attention that rows with these ``keys`` receive from the sink and ``text``, beside the sink's."""
+        import torch
+
+        own = self.sink.keys.to(keys.device)
+        ids = torch.tensor([*self.sink_ids, *text.ids])
+        return attention_received(self.reader.model, ids, torch.cat([own, keys], 2))[..., own.shape[2] :]
+
     def _length(self, text: LatentText) -> int:
-        return min(len(text.ids), self.settings.rows) if self.settings.start == "first" else len(text.ids)
+        return min(len(text.ids), self.settings.rows) if self.settings.start == FIRST else len(text.ids)

@@ -5,14 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import pyarrow as pa
+
 from mnemic.catalogue import CATALOGUE
 from mnemic.hardware import dtype_fault
-from mnemic.latents.datasets import STORED
+from mnemic.latents.datasets import DOCUMENT, FROM_PAGES, NODE, STORED
 from operators.contracts import Resources, bounds, model_field, refuse
 from operators.latents.settings import LatentSettings
 from operators.sections import Driven, Section, dtype_field
 
-STARTS = ("picked", "first")
+PICKED, FIRST, PAGE = "picked", "first", "page"
+STARTS = (PICKED, FIRST, PAGE)
+
+PAGED = (DOCUMENT, "event", NODE)
+"""Levels whose texts are made of events that may have pages."""
 
 SEEDS = (
     *("\n\nIn short,", "\n\nTo sum up,", "\n\nThe first thing", "\n\nIt is said", "\n\nQuestion: What"),
@@ -29,8 +35,9 @@ class TrainCartridges(LatentSettings):
     a reject. All stand behind ``sink``, which is read once and kept.
 
     The model that has the text goes on from ``seeds``, ``sampled`` times, and reads ``reread`` pieces of the text
-    again, each of ``sequence`` tokens. The rows start from those of the text that get the most attention ("picked") or
-    from its first ones, and learn its distributions of next tokens, the ``top`` most likely of each. As many as
+    again, each of ``sequence`` tokens. The rows start from those of the text that get the most attention ("picked"),
+    from its first ones ("first"), or from those of the bank's pages of it that get the most ("page"; a text without
+    pages as "picked"), and learn its distributions of next tokens, the ``top`` most likely of each. As many as
     ``held_out`` of either kind only measure. ``bound``: the largest share of the nats that the text is worth there (KL
     of the model without it) that a cartridge may lose; one that loses more is kept and never attached. ``batch``: in
     tokens. ``stored``: type of its numbers, bfloat16, float16 or float32.
@@ -69,6 +76,14 @@ class TrainCartridges(LatentSettings):
         """The teacher's weight in the loss: the true tokens have none."""
         return 1.0
 
+    @property
+    def from_pages(self) -> bool:
+        return self.start == PAGE
+
+    @property
+    def own_columns(self) -> tuple[pa.Field, ...]:
+        return (FROM_PAGES,) if self.from_pages else ()
+
     def __post_init__(self) -> None:
         texts = isinstance(self.seeds, tuple) and all(isinstance(one, str) and one.strip() for one in self.seeds)
         rules = (
@@ -76,6 +91,11 @@ class TrainCartridges(LatentSettings):
             ("min_tokens", self.min_tokens >= self.sequence, "a number of tokens of at least `sequence`"),
             ("rows", 1 <= self.rows <= self.max_tokens, "a number from 1 to max_tokens"),
             ("start", self.start in STARTS, f"one of {', '.join(STARTS)}"),
+            (
+                "level",
+                not self.from_pages or self.level in PAGED,
+                f"one of {', '.join(PAGED)} where it starts from pages",
+            ),
             ("sink", 0 < len(self.sink.strip()) <= 200, "a text of 1 to 200 characters"),
             ("seeds", texts and 0 < len(self.seeds) <= 64, "a list of 1 to 64 texts that a continuation begins with"),
             ("sampled", 0 <= self.sampled <= 1 << 16, "a number of sequences of at least 0"),

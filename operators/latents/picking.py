@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnemic.attach.rotation import attention_of
 from mnemic.languagemodel import blocks
-from mnemic.latents.form import KeptRows
+from mnemic.pages.page import Page
 
 if TYPE_CHECKING:
     import torch
@@ -22,31 +23,44 @@ _QUERIES = 256
 """Queries that are compared at a time."""
 
 
-def first_rows(text: KeptRows, number: int) -> KeptRows:
+def first_rows(text: Page, number: int) -> Page:
     """The first ``number`` rows; what is read behind them stands behind their own places."""
-    part = text.places[..., :number]
-    return KeptRows(text.keys[..., :number, :], text.values[..., :number, :], part, min(number, text.tokens))
+    part = text.stood()[..., :number]
+    return Page(text.keys[..., :number, :], text.values[..., :number, :], min(number, text.tokens), part)
 
 
-def picked_rows(text: KeptRows, scores: torch.Tensor, number: int) -> KeptRows:
+def rows_of_pages(pages: Sequence[Page]) -> Page:
+    """The rows of ``pages`` at consecutive places, float32; of a sparse page those that it has."""
+    import torch
+
+    places, begin = [], 0
+    for page in pages:
+        places.append(page.stood() + begin)
+        begin += page.tokens
+    keys, values = (torch.cat([getattr(page, part).float() for page in pages], 2) for part in ("keys", "values"))
+    return Page(keys, values, begin, torch.cat(places, 2))
+
+
+def picked_rows(text: Page, scores: torch.Tensor, number: int) -> Page:
     """The ``number`` rows of each layer and head with the largest of ``scores`` [layers, heads, n], in their order.
 
     Of equal ones the first. They stay at their places, and the text takes up as many positions as before.
     """
-    if number >= text.size:
+    if number >= text.rows:
         return text
     ranked = scores.clone()
     ranked[..., -min(LAST, number) :] = float("inf")
     order = ranked.sort(dim=-1, descending=True, stable=True).indices[..., :number].sort(dim=-1).values
     wide = order[..., None].expand(*order.shape, text.keys.shape[3]).to(text.keys.device)
-    places = text.places.gather(2, order.to(text.places.device))
-    return KeptRows(text.keys.gather(2, wide), text.values.gather(2, wide), places, text.tokens)
+    stood = text.stood()
+    places = stood.gather(2, order.to(stood.device))
+    return Page(text.keys.gather(2, wide), text.values.gather(2, wide), text.tokens, places)
 
 
 def attention_received(model: Any, ids: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
     """The attention that each row of a text receives, float32 [layers, heads, n], without mask and positions.
 
-    ``ids`` int64 [n] are the tokens that ask, ``keys`` [layers, heads, n, width] the rows before rotation.
+    ``ids`` int64 [m] are the tokens that ask, ``keys`` [layers, heads, n, width] the rows before rotation.
     """
     import torch
 
@@ -80,9 +94,9 @@ def _received(attention: Any, output: torch.Tensor, keys: torch.Tensor) -> torch
 
     heads, count, width = keys.shape
     if hasattr(attention, "query_key_value"):
-        query = output[0].reshape(count, -1, 3 * width)[..., :width]
+        query = output[0].reshape(output.shape[1], -1, 3 * width)[..., :width]
     else:
-        query = output[0].reshape(count, -1, width)
+        query = output[0].reshape(output.shape[1], -1, width)
     by_head = query.transpose(0, 1).float().reshape(heads, -1, width)  # of a group of heads
     scale = float(getattr(attention, "scaling", width**-0.5))
     received = torch.zeros(heads, count, device=keys.device)

@@ -10,8 +10,9 @@ from mnemic.attach.prefixed import PrefixedCache
 from mnemic.attach.reading import read_prefix
 from mnemic.attach.rotation import Rotation
 from mnemic.errors import ModelError, StepError
-from mnemic.latents.form import CartridgeForm, KeptRows
+from mnemic.latents.form import CartridgeForm
 from mnemic.memories.cartridges import refuse_learnt_places, shape_of
+from mnemic.pages.page import Page
 
 if TYPE_CHECKING:
     import torch
@@ -53,16 +54,15 @@ class BehindRows:
         text = model.config.get_text_config()
         self.longest = int(getattr(text, "max_position_embeddings", None) or 1 << 30)
 
-    def rows_of(self, ids: torch.Tensor) -> KeptRows:
+    def rows_of(self, ids: torch.Tensor) -> Page:
         """All rows of a text, whose ids are int64 [n]: in the model's type, on its device."""
         import torch
 
         prefix = read_prefix(self.model, ids[None].to(self.device))
         keys, values = (torch.cat(list(part)) for part in (prefix.keys, prefix.values))
-        places = torch.arange(len(ids)).expand(*keys.shape[:2], -1)
-        return KeptRows(keys, values, places, len(ids))
+        return Page(keys, values, len(ids))
 
-    def standing(self, *parts: KeptRows) -> RotatedRows:
+    def standing(self, *parts: Page) -> RotatedRows:
         """``parts`` one behind the other. Gradients go back to their keys and values."""
         import torch
 
@@ -70,7 +70,7 @@ class BehindRows:
         values: list[list[torch.Tensor]] = [[] for _ in range(self.form.layers)]
         begin = 0
         for part in parts:
-            places = part.places.to(self.device) + begin
+            places = part.stood().to(self.device) + begin
             for layer in range(self.form.layers):
                 key = part.keys[layer][None].to(self.device, self.dtype)
                 keys[layer].append(self.rotation(key, places[layer][None]))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import pyarrow as pa
 
 from mnemic.hardware import resolve_dtype
 from mnemic.latents.datasets import LATENT_LEVELS, LONGEST
@@ -13,12 +15,17 @@ from mnemic.plugins import load_address
 from operators.contracts import Progress, Resources
 from operators.train.checkpoint import Checkpoint
 
+if TYPE_CHECKING:
+    from mnemic.pages.page import Page
+
 
 @dataclass(frozen=True)
 class LatentText:
     """A text that has a latent: ``ids`` are its tokens, ``hash`` that of its characters.
 
     ``of`` is the id of a document or event, or the path of a node; ``documents`` and ``events`` are what it is made of.
+    Where the bank has ``pages`` of all of it and the latent starts from them, these are their ids and ``stored`` the
+    pages, one behind the other; ``ids`` are then those that the pages were read from.
     """
 
     of: str
@@ -26,6 +33,8 @@ class LatentText:
     hash: str
     documents: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
+    pages: tuple[str, ...] = ()
+    stored: tuple[Page, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,16 @@ class LatentSettings:
     seed: int
     dtype: str
 
+    @property
+    def from_pages(self) -> bool:
+        """Whether a latent starts from the bank's pages of its text, where there are some."""
+        return False
+
+    @property
+    def own_columns(self) -> tuple[pa.Field, ...]:
+        """Columns that the rows have beside those of their dataset in all banks."""
+        return ()
+
     def trainer(self, model: Any, tokenizer: Any) -> LatentTrainer:
         """What trains latents with an open model."""
         trainer: LatentTrainer = load_address(self.trained_by)(self, model, tokenizer)
@@ -96,7 +115,7 @@ class LatentSettings:
     def identity(self) -> dict[str, Any]:
         """Settings that a checkpoint must share: not the model's address, nor which texts there are."""
         apart = ("model", "level", "where", "most")
-        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in apart}  # type: ignore[arg-type]
+        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in apart}  # type: ignore[arg-type]
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
         return plain | {"version": self.version}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -17,7 +17,11 @@ from operators.sections import Driven, Section
 
 @dataclass(frozen=True)
 class Pages(PageSettings):
-    """Row operator that makes `pages` of events; a batch has the text that follows each, "" where nothing does."""
+    """Row operator that makes `pages` of events; a batch has the text that follows each, "" where nothing does.
+
+    With ``chain`` it also has the ids and texts of the events that each is read behind, ``earlier`` and
+    ``earlier_texts``.
+    """
 
     version: ClassVar[int] = 2  # KVzip's rows are its own alone, without the ends of the page
     resources: ClassVar[Resources] = Resources(gpus=1.0, memory=2 << 30)
@@ -35,8 +39,9 @@ class Pages(PageSettings):
         def write(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
             events = batch.select(["id", "document", "tenant"]).to_pylist()
             ids, following = (page_ids(writer.tokenizer, batch[name].to_pylist()) for name in ("text", "following"))
+            earlier = self._earlier(batch, writer.tokenizer)
             rows, rejects = [], []
-            for event, own, after in zip(events, ids, following, strict=True):
+            for event, own, after, before in zip(events, ids, following, earlier, strict=True):
                 if len(own) < 2:
                     continue
                 try:
@@ -45,7 +50,7 @@ class Pages(PageSettings):
                             f"The event has {len(own):,} tokens, and pages are made of {self.longest:,} at most; raise "
                             "`longest`, or let `segment` make smaller events."
                         )
-                    rows += writer.rows(event, own, after)
+                    rows += writer.rows(event, own, after, before)
                 except ModelError as error:
                     reject = {"input": event["id"], "locator": event["document"], "reason": str(error)}
                     rejects.append({**reject, "severity": "reject"})
@@ -55,6 +60,15 @@ class Pages(PageSettings):
             )
 
         return write
+
+    def _earlier(self, batch: pa.RecordBatch, tokenizer: Any) -> list[list[tuple[str, list[int]]]]:
+        """Of each event the (id, tokens) of those that it is read behind."""
+        from mnemic.pages.reading import page_ids
+
+        if not self.chain:
+            return [[] for _ in range(batch.num_rows)]
+        names, texts = batch["earlier"].to_pylist(), batch["earlier_texts"].to_pylist()
+        return [list(zip(ids, page_ids(tokenizer, own), strict=True)) for ids, own in zip(names, texts, strict=True)]
 
 
 SECTION = Section(

@@ -30,7 +30,7 @@ def received(model: Any, reading: ReadPage) -> Floats32:
 
     scores = []
     for block, queries, keys in zip(blocks(model), reading.queries, reading.page.keys, strict=True):
-        weights = _products(block, queries, keys).softmax(-1)
+        weights = products(block, queries, keys).softmax(-1)
         scores.append(weights.unflatten(0, (len(keys), -1)).sum((1, 2)))
     return torch.stack(scores).cpu().numpy()
 
@@ -51,7 +51,7 @@ def repeated(
     future = torch.ones(again.page.tokens, again.page.tokens, dtype=torch.bool, device=reader.model.device).triu(1)
     scores = []
     for block, queries, keys in zip(blocks(reader.model), again.queries, again.cached, strict=True):
-        weights = _products(block, reader.rotation(queries[None], places)[0], keys[0])
+        weights = products(block, reader.rotation(queries[None], places)[0], keys[0])
         own = weights.shape[2] - again.page.tokens
         weights[:, :, own:].masked_fill_(future, -torch.inf)
         weights = weights.softmax(-1)[:, :, own - page.tokens : own]
@@ -69,7 +69,7 @@ def latest(shape: tuple[int, int, int]) -> Floats32:
     return np.broadcast_to(np.arange(shape[2], dtype=np.float32), shape)
 
 
-def _products(block: Any, queries: Any, keys: Any) -> Any:
+def products(block: Any, queries: Any, keys: Any) -> Any:
     """Scaled products of queries [heads, m, width] with keys of as many or fewer heads, float32 [heads, m, n]."""
     attention = attention_of(block)
     shared = keys.repeat_interleave(queries.shape[0] // keys.shape[0], 0)

@@ -11,7 +11,7 @@ from mnemic.pages.reading import SINK
 from operators.contracts import bounds, model_field, refuse
 from operators.pages.scores import KVZIP, SELECTORS
 from operators.pages.shrink import Shrink
-from operators.sections import dtype_field
+from operators.sections import dtype_field, later_field
 
 ALL = "all"
 
@@ -22,6 +22,8 @@ class PageSettings:
 
     * ``sink``: text that every page is read behind
     * ``tokens``: of a page at most, 256; ``longest``: tokens of an event at most, 2,048; longer ones are rejected
+    * ``chain``: whether an event is read behind those before it in its document, up to `longest` tokens of them and
+      itself, false: each behind the sink alone
     * ``bits`` of a number: 4, 8, 16 or 32
     * ``keep``: share of the tokens that have rows, 1; ``largest``: bytes of a page at most, 0 for any number
     * ``select``: which tokens have rows, where not all do: kvzip, memory3, random, or ends
@@ -42,6 +44,7 @@ class PageSettings:
     largest: int = 0
     select: str = KVZIP
     bound: float = 0.2
+    chain: bool = later_field(False)
     which: str = field(default=ALL, compare=False, metadata={"identity": False})
     max_gb: float = field(default=2.0, compare=False, metadata={"identity": False})
 
@@ -54,6 +57,7 @@ class PageSettings:
             ("keep", 0 < self.keep <= 1, "a share above 0, at most 1"),
             ("largest", self.largest >= 0, "a number of bytes, or 0"),
             ("select", self.select in SELECTORS, f"one of {', '.join(SELECTORS)}"),
+            ("chain", isinstance(self.chain, bool), "true or false"),
             ("bound", self.bound >= 0, "a number of nats from 0"),
             ("which", isinstance(self.which, str) and bool(self.which.strip()), f"{ALL}, {RETRIEVED} or SQL"),
             ("max_gb", self.max_gb > 0, "a number above 0"),

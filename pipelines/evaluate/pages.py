@@ -125,8 +125,8 @@ def _times(bank: Bank, events: Sequence[str]) -> tuple[float | None, float | Non
 
 
 def _fetched(reader: PageReader, shelf: PageShelf, event: str, sink: Any) -> None:
-    pages = shelf.pages([event], sink.sizes).get(event, [])
-    reader.cache([sink, *pages])
+    stored = shelf.pages([event], sink.sizes).get(event)
+    reader.cache([sink, *(stored.pages if stored else ())])
 
 
 def _milliseconds(action: Callable[[], object]) -> float:

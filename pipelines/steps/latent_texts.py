@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from mnemic.errors import StepError
 from mnemic.ids import content_hash, hash_parts
 from mnemic.kept import KEPT
 from mnemic.latents.datasets import DOCUMENT, NODE
+from mnemic.pages.page import COLUMNS, page_of
 from mnemic.quoting import parts_of, quoted
 from operators.contracts import REJECTED
 from operators.latents.settings import LatentSettings, LatentText
@@ -31,7 +32,10 @@ _TEXTS = 256
 
 @dataclass(frozen=True)
 class ChosenTexts:
-    """Of each chosen text its id, hash and number of tokens, the longest first; and ``rejects`` of too long ones."""
+    """Of each chosen text its id, hash and number of tokens, the longest first; and ``rejects`` of too long ones.
+
+    The hash is that of the text, and of its pages where a latent starts from them.
+    """
 
     texts: tuple[tuple[str, str, int], ...]
     rejects: pa.Table
@@ -50,6 +54,7 @@ class LatentTexts:
     rows: Snapshot
     events: Snapshot | None
     settings: LatentSettings
+    pages: Snapshot | None = None  # where latents start from them
 
     @classmethod
     def open(
@@ -63,7 +68,8 @@ class LatentTexts:
             return store[name].require(versions[name]) if name in versions else None
 
         name = dataset_of(settings.level)
-        rows, events = snapshot(name), snapshot("events") if name != "documents" else None
+        paged = settings.from_pages
+        rows, events = snapshot(name), snapshot("events") if paged or name != "documents" else None
         if rows is None or (name == "clusters" and events is None):
             return None
         if name == "clusters" and "examples" not in rows.schema.names:
@@ -71,16 +77,19 @@ class LatentTexts:
                 "The cluster tree of this bank does not name examples of its nodes: it is of an older mnemic. Build "
                 "the bank again, or choose another level."
             )
-        return cls(rows, events, settings)
+        return cls(rows, events, settings, snapshot("pages") if paged else None)
 
     @property
     def versions(self) -> dict[str, int]:
-        events = {} if self.events is None else {"events": self.events.version}
-        return {**events, dataset_of(self.settings.level): self.rows.version}
+        beside = {"events": self.events, "pages": self.pages}
+        versions = {name: one.version for name, one in beside.items() if one is not None}
+        return {**versions, dataset_of(self.settings.level): self.rows.version}
 
     @property
     def lacking(self) -> bool:
-        """Whether a step before has columns still to write, by which the rows are chosen."""
+        """Whether a step before has rows or columns still to write, by which the texts are chosen."""
+        if self.settings.from_pages and self.pages is None:
+            return True
         if self.settings.level == DOCUMENT:
             return "duplicate_of" not in self.rows.schema.names
         return self.settings.level == NODE and (self.events is None or "cluster" not in self.events.schema.names)
@@ -93,7 +102,12 @@ class LatentTexts:
         return all_of({DOCUMENT: KEPT, NODE: None}.get(level, f"level = {quoted(level)}"), own)
 
     def digest(self) -> str:
-        """Of the rows that are chosen among."""
+        """Of the rows that are chosen among, and of the pages that latents start from."""
+        if self.pages is None:
+            return self._digest()
+        return hash_parts("from pages", self._digest(), corpus_digest(self.pages, ("id",), "passed")[0])
+
+    def _digest(self) -> str:
         if self.settings.level != NODE or self.events is None:
             return corpus_digest(self.rows, ("id",), self.where)[0]
         leaves = corpus_digest(self.events, ("document", "id", "cluster"), "cluster IS NOT NULL")[0]
@@ -105,19 +119,22 @@ class LatentTexts:
     def chosen(self) -> ChosenTexts:
         """The texts that have the right number of tokens, of these the longest. Streams over all rows."""
         tokenizer, settings = languagemodel.tokenizer(self.settings.model), self.settings
-        longest: list[tuple[int, tuple[int, ...], tuple[str, str]]] = []  # a heap whose first is the shortest
+        longest: list[tuple[int, tuple[int, ...], tuple[str, str, tuple[str, ...]]]] = []  # the shortest comes first
         fitting, rejects = 0, list[dict[str, str]]()
         for batch in filter(None, self._texts()):
             encoded = tokenizer([text for _, text, _, _ in batch], add_special_tokens=False, verbose=False)["input_ids"]
-            for (of, text, _, _), ids in zip(batch, encoded, strict=True):
+            for (of, text, _, events), ids in zip(batch, encoded, strict=True):
                 if len(ids) > settings.max_tokens:
                     rejects.append(_too_long(of, len(ids), settings))
                 elif len(ids) >= settings.min_tokens:
                     fitting += 1
-                    heapq.heappush(longest, (len(ids), _turned(of), (of, content_hash(text))))
+                    heapq.heappush(longest, (len(ids), _turned(of), (of, content_hash(text), events)))
                     if len(longest) > settings.most:
                         heapq.heappop(longest)
-        ordered = [(*named, size) for size, _, named in sorted(longest, reverse=True)]
+        ordered = [
+            (of, self._standing(of, text, events), size)
+            for size, _, (of, text, events) in sorted(longest, reverse=True)
+        ]
         table = pa.Table.from_pylist(rejects, schema=REJECTED)
         return ChosenTexts(tuple(ordered), table, fitting - len(ordered))
 
@@ -125,8 +142,32 @@ class LatentTexts:
         """The text with this id, or of the node with this path."""
         column = "path" if self.settings.level == NODE else "id"
         ((_, text, documents, events),) = itertools.chain.from_iterable(self._texts(f"{column} = {quoted(of)}"))
+        stored = self._page_rows(of, events, (*COLUMNS, "ids", "passed"))
+        if stored:
+            read = tuple(token for row in stored for token in row["ids"])
+            names, pages = tuple(row["id"] for row in stored), tuple(map(page_of, stored))
+            return LatentText(of, read, content_hash(text), documents, events, names, pages)
         ids = languagemodel.tokenizer(self.settings.model)(text, add_special_tokens=False, verbose=False)["input_ids"]
         return LatentText(of, tuple(map(int, ids)), content_hash(text), documents, events)
+
+    def _standing(self, of: str, text: str, events: Sequence[str]) -> str:
+        """The hash of a text, given that of its characters, and of the pages that a latent of it starts from."""
+        pages = [row["id"] for row in self._page_rows(of, events, ("id", "event", "part", "passed"))]
+        return hash_parts("with pages", text, *pages) if pages else text
+
+    def _page_rows(self, of: str, events: Sequence[str], columns: Sequence[str]) -> list[dict[str, Any]]:
+        """The pages of a text in its order; none where one of its events has no page that may be attached."""
+        if self.pages is None or self.events is None:
+            return []
+        if self.settings.level == DOCUMENT:
+            inside = self.events.table(["id", "ordinal"], f"level = 'event' AND document = {quoted(of)}")
+            events = inside.sort_by("ordinal")["id"].to_pylist()
+        by_event: dict[str, list[dict[str, Any]]] = {}
+        for where in parts_of("event", list(events)):
+            for row in self.pages.table(columns, where).to_pylist():
+                by_event.setdefault(row["event"], []).append(row)
+        rows = [row for event in events for row in sorted(by_event.get(event, []), key=lambda row: row["part"])]
+        return rows if set(by_event) == set(events) and all(row["passed"] for row in rows) else []
 
     def _texts(self, alone: str | None = None) -> Iterator[list[tuple[str, str, tuple[str, ...], tuple[str, ...]]]]:
         """(id, text, documents, events) of the rows, some at a time."""

@@ -89,6 +89,8 @@ class LatentsStep(RecordedStep):
                 f"The section `{self.name}` is for texts of the level {self.operator.level}, and this bank has no "
                 f"{dataset_of(self.operator.level)}; choose another `level`, or add the sections that make them."
             )
+        if self.operator.from_pages:
+            self._refuse_pages(texts.pages)
         record = replace(self.record, corpus=texts.digest())
         create_missing(context, record, self._schemas())
         chosen = self._chosen(context, texts.versions)
@@ -101,9 +103,20 @@ class LatentsStep(RecordedStep):
             close_trainers()
         self._finish(context, record, chosen)
 
+    def _refuse_pages(self, pages: Snapshot | None) -> None:
+        """Raise `StepError` where latents cannot start from ``pages``."""
+        fields = {} if pages is None else (pages.record or {}).get("fields") or {}
+        if fields.get("model") != self.record.fields["model"]:
+            fault = "this bank has none" if pages is None else "those of this bank are of another model"
+            raise StepError(
+                f"The section `{self.name}` starts from pages, and {fault}; add the section `pages` to the recipe, of "
+                "the same language model, or leave `start` out."
+            )
+
     def _schemas(self) -> dict[str, pa.Schema]:
         own = CATALOGUE[self.datasets[0]].schema
         assert isinstance(own, pa.Schema)
+        own = pa.schema([*own, *self.operator.own_columns])
         return {self.datasets[0]: own, "memories": MEMORIES, "metrics": METRICS}
 
     def _state_of(self, of: str, text: str) -> str:

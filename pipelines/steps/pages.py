@@ -19,7 +19,7 @@ from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.ids import hash_parts
 from mnemic.memories.pages import RETRIEVED
 from mnemic.pages.reading import page_ids
-from mnemic.quoting import parts_of
+from mnemic.quoting import parts_of, quoted
 from operators.contracts import BatchFunction, Resources
 from operators.pages.budget import Cut, choose
 from operators.pages.operator import Pages
@@ -36,7 +36,10 @@ LEVEL = "level = 'event'"
 
 @dataclass(frozen=True)
 class Following:
-    """``operator``, with the text that follows each event beside it: that of its next in ``version`` of ``events``."""
+    """``operator``, with texts of ``version`` of ``events`` beside each event: that of its next, which follows it.
+
+    In a chain there are also the events that it is read behind.
+    """
 
     operator: Pages
     events: Dataset
@@ -57,9 +60,38 @@ class Following:
             tables = [snapshot.table(["id", "text"], where) for where in parts_of("id", names)]
             texts = {row["id"]: row["text"] for table in tables for row in table.to_pylist()}
             following = pa.array([texts.get(name, "") for name in batch["next"].to_pylist()], pa.large_string())
-            return write(batch.append_column("following", following))
+            batch = batch.append_column("following", following)
+            return write(self._chained(snapshot, batch) if self.operator.chain else batch)
 
         return beside
+
+    def _chained(self, snapshot: Snapshot, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """``batch`` with ids and texts of the events that each is read behind, of the documents in it alone."""
+        earlier: dict[str, list[tuple[str, str]]] = {}
+        for document in batch["document"].unique().to_pylist():
+            rows = snapshot.table(["id", "text", "ordinal"], f"{LEVEL} AND document = {quoted(document)}")
+            earlier |= self._before(rows.sort_by("ordinal").select(["id", "text"]).to_pylist())
+        behind = [earlier.get(name, []) for name in batch["id"].to_pylist()]
+        names = pa.array([[name for name, _ in one] for one in behind], pa.list_(pa.string()))
+        texts = pa.array([[text for _, text in one] for one in behind], pa.list_(pa.large_string()))
+        return batch.append_column("earlier", names).append_column("earlier_texts", texts)
+
+    def _before(self, events: Sequence[dict[str, str]]) -> dict[str, list[tuple[str, str]]]:
+        """By event of a document, the (id, text) of those before it with which it has at most `longest` tokens.
+
+        One that does not fit begins a chain of its own; one that has no page is in none.
+        """
+        counts = map(len, page_ids(languagemodel.tokenizer(self.operator.model), [one["text"] for one in events]))
+        before: dict[str, list[tuple[str, str]]] = {}
+        chain, size = list[tuple[str, str]](), 0
+        for event, tokens in zip(events, counts, strict=True):
+            if not 2 <= tokens <= self.operator.longest:
+                continue
+            if size + tokens > self.operator.longest:
+                chain, size = [], 0
+            before[event["id"]] = chain
+            chain, size = [*chain, (event["id"], event["text"])], size + tokens
+        return before
 
 
 @dataclass(frozen=True)

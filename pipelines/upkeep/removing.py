@@ -10,7 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemic.catalogue import CATALOGUE
 from mnemic.inbox.waiting import NAME as INBOX
+from mnemic.memories.pages import RETRIEVED
 from mnemic.release import Release, releases
 from mnemic.removals import NAME, removal_rows
 from pipelines.steps.contracts import Context
@@ -38,6 +40,9 @@ def take_out(context: Context, run: str, base: Release, erase: bool) -> Release:
         seeds["memories"] = _memories(context, rows)
         seeds[INBOX] = erase_remembered(store, rows["document"].to_pylist())
     heads = [(spec, head) for spec, head in pinnable(store) if spec.name in base.versions]
+    retrieved = store[RETRIEVED].snapshot()
+    if retrieved is not None:  # no release pins it, and it names events
+        heads.append((CATALOGUE[RETRIEVED], retrieved))
     delete_rows(context, gone_rows(heads, seeds), seeds)
     redo(context, base)
     forget_words(context)

@@ -17,8 +17,8 @@ from mnemic.attach.host import Host
 from mnemic.dataset import Store
 from mnemic.errors import BankError, ModelError, QueryError
 from mnemic.ids import content_hash
-from mnemic.latents.form import behind
 from mnemic.latents.shelf import CartridgeShelf
+from mnemic.pages.standing import standing
 from pipelines.engine import choose_engine
 from pipelines.evaluate.latents import cartridge_report, memory_token_report, shown_latents
 from pipelines.recipe import load_recipe
@@ -130,7 +130,7 @@ def test_a_prompt_is_read_with_the_cartridges_that_a_search_finds(bank, model, t
     assert torch.equal(logits(model, ids), plain)
     host = Host.of(model)
     for row, way, expected in zip(ids, ways, attached, strict=True):
-        prefix = behind(memory.sink, [[memory.module.cartridge(of) for of in way]])
+        prefix = standing([[memory.sink, *(memory.module.cartridge(of) for of in way)]], memory.sink.keys.dtype)
         with host.prefix(prefix.keys, prefix.values, places=prefix.places, length=prefix.length):
             assert torch.allclose(logits(model, row[None])[0], expected, atol=1e-5)
     host.close()
@@ -170,6 +170,25 @@ def test_a_cartridge_says_what_its_row_says(bank, model, built):
     _, none, own = trainer.losses(text, trainer.opened(text), None, stored)
     assert own.mean_kl == pytest.approx(row["kl"], abs=1e-5) and none.mean_loss == pytest.approx(row["loss_none"])
     assert own.mean_loss == pytest.approx(row["loss"], abs=1e-5)
+
+
+@pytest.mark.slow
+def test_the_first_rows_stand_as_a_text_of_their_own(built, model, tmp_path):
+    """The prompt comes right behind them, where it was in training."""
+    recipe = built.copy(tmp_path)
+    mnemic.build({**recipe, "cartridges": {**CARTRIDGES, "start": "first", "most": 1, "epochs": 0}}, device="cpu")
+    memory = mnemic.open_bank(recipe["bank"]).memory("cartridges")
+    (of,) = memory.module.ids
+    rows = memory.module.cartridge(of)
+    assert rows.tokens == rows.rows == 12
+    prefix, ids = standing([[memory.sink, rows]], memory.sink.keys.dtype), torch.arange(40, 60)[None]
+    assert prefix.length.tolist() == [memory.sink.tokens + 12]
+    with memory.of(of).enter(Host.of(model), 1.0):
+        attached = logits(model, ids)
+    text = mnemic.open_bank(recipe["bank"]).table("documents", ["text"], f"id = '{of}'")["text"][0].as_py()
+    read = [*memory.info.config["sink"], *languagemodel.tokenizer(recipe["language_model"])(text)["input_ids"][:12]]
+    whole = logits(model, torch.cat([torch.tensor([read]), ids], 1))[:, len(read) :]
+    assert torch.allclose(attached, whole, atol=1e-4)
 
 
 @pytest.mark.slow

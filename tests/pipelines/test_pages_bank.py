@@ -161,6 +161,11 @@ def test_topics_conditions_and_memories_at_the_output_combine(bank, model, loade
     with bank.attached(model, "pages", tokens=100) as lm:
         inside = logits(lm, ids)
     assert not torch.equal(mixed, inside) and torch.allclose(mixed.exp().sum(-1), torch.ones(1), atol=1e-4)
+    apart = bank.memory("pages").about(OTHER).within(100, 0.5)
+    with bank.attached(model, "pages", topic=OTHER, tokens=100, contiguity=0.5) as lm:
+        neighbours = logits(lm, ids)
+    with apart.enter(Host.of(model), 1.0):
+        assert torch.equal(logits(model, ids), neighbours)
     with bank.attached(model, "pages", where={"tenant": "nobody"}) as lm:
         none = logits(lm, ids)
     assert torch.equal(none, logits(model, ids))
@@ -337,6 +342,11 @@ def test_other_models_weights_and_budgets_are_refused(tiny_pages, bank, model, t
         bank.attach(model, {"pages": 0.5})
     with pytest.raises(ModelError, match="has a budget of tokens"):
         bank.attach(model, "suffix", tokens=5)
+    with pytest.raises(ModelError, match="leave `contiguity` out"):
+        bank.attach(model, "suffix", contiguity=0.3)
+    for share in (1, True, "some"):
+        with pytest.raises(ModelError, match="from 0 to below 1"):
+            bank.attach(model, "pages", contiguity=share)
     for tokens in (0, True, "many"):
         with pytest.raises(ModelError, match="a number of tokens"):
             bank.attach(model, "pages", tokens=tokens)

@@ -119,19 +119,47 @@ def test_rows_of_a_batch_have_their_own_pages_as_each_alone(model, texts):
     before = reader.read(sink).page
     pages = [reader.read(text, [before]).page for text in (first, second)]
     rows = [[before, pages[0]], [before, *pages], []]
+    beams = {"num_beams": 2, "num_return_sequences": 2, **GREEDY}
     alone = []
     prompts = torch.tensor([prompt])
     for row in rows[:2]:
         with entered(model, row):
-            alone.append((logits(model, prompt), model.generate(prompts, num_beams=2, **GREEDY)))
-    alone.append((logits(model, prompt), model.generate(prompts, num_beams=2, **GREEDY)))
+            alone.append((logits(model, prompt), model.generate(prompts, **beams)))
+    alone.append((logits(model, prompt), model.generate(prompts, **beams)))
     batch = torch.tensor([prompt] * 3)
     with entered(model, *rows), torch.no_grad():
         together = model(input_ids=batch).logits
-        generated = model.generate(batch, attention_mask=torch.ones_like(batch), num_beams=2, **GREEDY)
+        mask = torch.ones_like(batch)
+        generated = model.generate(batch, attention_mask=mask, **beams)
+        left, none = torch.full((3, 2), 5), torch.zeros(3, 2, dtype=torch.int64)
+        padded = model.generate(torch.cat([left, batch], 1), attention_mask=torch.cat([none, mask], 1), **beams)
     for row, (expected, continued) in enumerate(alone):
         torch.testing.assert_close(together[row], expected, atol=1e-4, rtol=0.0)
-        assert torch.equal(generated[row], continued[0])
+        own = slice(2 * row, 2 * row + 2)
+        assert torch.equal(generated[own], continued) and torch.equal(padded[own, 2:], continued)
+
+
+def test_generation_behind_a_sparse_page_is_a_loop_at_the_true_places(model, texts):
+    sink, text, second, prompt = texts
+    reader = PageReader(model)
+    before = reader.read(sink).page
+    whole, behind = reader.read(text, [before]).page, reader.read(second, [before]).page
+    scores = torch.rand(whole.keys.shape[:3], generator=torch.Generator().manual_seed(2)).numpy()
+    pages = [before, stored(whole, 32, "float32", 10, scores), behind]
+    with entered(model, pages), torch.no_grad():
+        generated = model.generate(
+            torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt), dtype=torch.int64), **GREEDY
+        )
+    cache, place = reader.cache(pages)
+    assert place == sum(page.tokens for page in pages) > cache.get_seq_length()
+    written, step = list(prompt), list(prompt)
+    for _ in range(GREEDY["max_new_tokens"]):
+        places = torch.arange(place, place + len(step))[None]
+        with torch.no_grad():
+            output = model.forward(input_ids=torch.tensor([step]), past_key_values=cache, position_ids=places)
+        place, step = place + len(step), [int(output.logits[0, -1].argmax())]
+        written += step
+    assert generated[0].tolist() == written
 
 
 def test_a_sparse_page_is_the_whole_one_with_the_other_rows_masked(model, texts):

@@ -13,12 +13,16 @@ from tiny_models import save_tiny_model
 from mnemic import languagemodel
 from mnemic.attach import Host
 from mnemic.errors import RecipeError, StepError
-from mnemic.latents.form import KeptRows, behind
+from mnemic.pages.page import Page, page_of
+from mnemic.pages.reading import PageReader
+from mnemic.pages.standing import standing
 from operators.latents.cartridge_student import CartridgeStudent
 from operators.latents.cartridge_training import passes_gate
 from operators.latents.cartridges import TrainCartridges
-from operators.latents.picking import LAST, attention_received, first_rows, picked_rows
+from operators.latents.picking import LAST, attention_received, first_rows, picked_rows, rows_of_pages
 from operators.latents.settings import LatentText
+from operators.pages.scores import drawn
+from operators.pages.shrink import Shrink, shrunk
 from operators.train.loss import head_loss
 
 TEXT = LatentText("text", tuple(range(20, 80)), "hash of the text")
@@ -61,7 +65,7 @@ def live(model, before, ids):
 def test_all_rows_of_a_text_untrained_are_the_model_that_has_the_text(loaded):
     trainer = settings(rows=200, epochs=0).trainer(*loaded)
     rows = trainer.start(TEXT)
-    assert rows.size == len(TEXT.ids) and torch.equal(rows.places[0, 0], torch.arange(rows.size))
+    assert rows.rows == len(TEXT.ids) and torch.equal(rows.stood()[0, 0], torch.arange(rows.rows))
     with torch.inference_mode():
         hidden = trainer.reader.hidden(IDS, trainer.standing(trainer.rounded(rows)))
         logits = hidden @ trainer.reader.head.T
@@ -84,7 +88,7 @@ def test_loss_and_divergence_are_those_of_the_definition(llama):
         teacher = torch.log_softmax(live(double, whole, inputs)[:, :-1], -1).flatten(0, 1)
         reader = own.trainer(double, tokenizer)
         rows = trainer.start(TEXT)
-        doubled = KeptRows(rows.keys.double(), rows.values.double(), rows.places, rows.tokens)
+        doubled = Page(rows.keys.double(), rows.values.double(), rows.tokens, rows.places)
         with torch.inference_mode():
             logits = reader.reader.hidden(inputs, reader.standing(doubled)) @ reader.reader.head.T
         student_log = torch.log_softmax(logits[:, :-1], -1).flatten(0, 1)
@@ -133,9 +137,49 @@ def test_rows_are_picked_by_the_attention_of_the_whole_text(loaded):
     assert picked.tokens == count and first_rows(rows, 10).tokens == 10
 
 
+def paged(loaded, trainer, text, rows=None):
+    """``text`` with two pages of it that were read behind the sink of ``trainer``; of each ``rows`` by chance."""
+    reader = PageReader(loaded[0])
+    sink = reader.read(trainer.sink_ids).page
+    pages, stored = [], []
+    for part in (text.ids[:25], text.ids[25:]):
+        pages.append(reader.read(part, [sink, *pages]).page)
+        scores = None if rows is None else drawn(f"{len(part):032x}", pages[-1].keys.shape[:3])
+        columns = shrunk(pages[-1], rows or len(part), scores, Shrink(32, "float32", 1.0))
+        stored.append(page_of({"id": "page", **columns}))
+    return replace(text, pages=("one", "two"), stored=tuple(stored))
+
+
+def test_pages_of_a_whole_text_are_where_its_rows_are_picked_from(loaded):
+    own = settings(start="page")
+    trainer = own.trainer(*loaded)
+    text = paged(loaded, trainer, TEXT)
+    start, picked = trainer.start(text), trainer.start(TEXT)
+    assert torch.equal(start.places, picked.places) and start.tokens == picked.tokens
+    torch.testing.assert_close(start.keys, picked.keys, atol=1e-4, rtol=0.0)
+    torch.testing.assert_close(start.values, picked.values, atol=1e-4, rtol=0.0)
+
+
+def test_a_cartridge_starts_from_the_rows_that_a_sparse_page_has(llama):
+    own = settings(start="page", epochs=1)
+    trainer = own.trainer(*llama)
+    text = paged(llama, trainer, TEXT, rows=7)
+    whole, start = rows_of_pages(text.stored), trainer.start(text)
+    assert whole.rows == 14 and whole.tokens == len(TEXT.ids) and int(whole.places[..., 7:].min()) >= 25
+    scores = attention_received(
+        llama[0], torch.tensor([*trainer.sink_ids, *TEXT.ids]), torch.cat([trainer.sink.keys, whole.keys], 2)
+    )[..., len(trainer.sink_ids) :]
+    assert torch.equal(start.places, picked_rows(whole, scores, 8).places)
+    (result,) = trained(llama, own, text)
+    assert (result.row["start"], result.row["pages"], result.row["rows"]) == ("page", ["one", "two"], 8)
+    (without,) = trained(llama, own, TEXT)
+    assert (without.row["start"], without.row["pages"]) == ("picked", [])
+    assert "pages" not in trained(llama, settings(epochs=1))[0].row
+
+
 def test_equal_scores_keep_the_first_places():
     keys = torch.arange(24.0).reshape(1, 1, 12, 2)
-    rows = KeptRows(keys, keys, torch.arange(12).expand(1, 1, -1), 12)
+    rows = Page(keys, keys, 12)
     assert picked_rows(rows, torch.ones(1, 1, 12), 6).places[0, 0].tolist() == [0, 1, 8, 9, 10, 11]
     assert picked_rows(rows, torch.ones(1, 1, 12), 2).places[0, 0].tolist() == [10, 11]
     assert picked_rows(rows, torch.ones(1, 1, 12), 99) is rows
@@ -177,15 +221,15 @@ def test_cartridges_stand_one_behind_the_other_and_a_batch_says_what_its_rows_sa
     first, second = trainer.start(TEXT), trainer.start(OTHER)
     short = picked_rows(second, attention_received(loaded[0], torch.tensor(OTHER.ids), second.keys), 8)
     with torch.inference_mode():
-        standing = trainer.reader.standing(trainer.sink, first, short)
-        hidden = trainer.reader.hidden(IDS[:1], standing)
+        rotated = trainer.reader.standing(trainer.sink, first, short)
+        hidden = trainer.reader.hidden(IDS[:1], rotated)
     begin = len(trainer.sink_ids)
-    assert standing.first == begin + len(TEXT.ids) + len(OTHER.ids)
+    assert rotated.first == begin + len(TEXT.ids) + len(OTHER.ids)
     places = short.places[0][None] + begin + len(TEXT.ids)
     expected = trainer.reader.rotation(short.keys[0][None], places)
-    assert torch.equal(standing.keys[0][:, :, -8:], expected)
-    batch = behind(trainer.sink, [[first, short], [], [short]])
-    assert batch.rows == 3 and batch.length.tolist() == [standing.first, begin, begin + len(OTHER.ids)]
+    assert torch.equal(rotated.keys[0][:, :, -8:], expected)
+    batch = standing([[trainer.sink, *row] for row in ([first, short], [], [short])], trainer.sink.keys.dtype)
+    assert batch.rows == 3 and batch.length.tolist() == [rotated.first, begin, begin + len(OTHER.ids)]
     assert batch.mask.sum(1).tolist() == [begin + len(TEXT.ids) + 8, begin, begin + 8]
     host = Host.of(loaded[0])
     ids = IDS[:1].expand(3, -1)
