@@ -6,8 +6,9 @@ with a half and a quarter of the tokens by each selector, and two pages that wer
 texts. Losses are of the answer's tokens, in nats; shares are of the gain of the text over nothing, with intervals over
 questions. Perplexity behind two pages is on WikiText-2. `--quick` takes 20 questions and 3 articles: no claim.
 
-Expected on machine C of LOG.md of the first 20 questions, beside other work: nothing 5.21 nats a token, text 2.77, int8
-2.77, int4 2.78, two pages 2.89, half of the tokens by KVzip 2.92, a quarter 3.47; prefill_saved 9.3.
+Expected on machine C of LOG.md, beside other work, in an hour: nothing 4.68 nats a token, text 2.77; page_gain_int4
+99.7 %, page_gain_int8 100.1, page_two_gain 95.2, page_keep_half 99.2, page_keep_quarter 90.3; page_two_ppl 1.023,
+page_bytes 6,480, prefill_saved 10.5.
 """
 
 from __future__ import annotations
