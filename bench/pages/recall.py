@@ -19,11 +19,11 @@ import numpy as np
 
 import mnemic
 from bench import data
+from bench.pages.representatives import asking, layers_between, representative
 from bench.report import Row, tell
 from mnemic.bank import Bank
 from mnemic.pages.page import Page
 from mnemic.pages.reading import PageReader, page_ids
-from operators.pages.representatives import asking, layers_between, representative
 from pipelines.evaluate.questions import CATEGORIES, read_questions
 
 BUDGET = 1024
