@@ -19,11 +19,11 @@ import numpy as np
 
 import mnemic
 from bench import data
+from bench.pages.representatives import asking, layers_between, representative
 from bench.report import Row, tell
 from mnemic.bank import Bank
 from mnemic.pages.page import Page
 from mnemic.pages.reading import PageReader, page_ids
-from operators.pages.representatives import asking, layers_between, representative
 from pipelines.evaluate.questions import CATEGORIES, read_questions
 
 BUDGET = 1024
@@ -55,7 +55,8 @@ def recall_rows(model: Any, tokenizer: Any, sink: Page, most: int | None) -> lis
         place = Path(folder)
         (place / "conversation.json").write_text(json.dumps(samples))
         sources = [{"kind": "conversations", "path": str(place / "conversation.json")}]
-        mnemic.build({"name": "one", "bank": str(place / "bank"), "sources": sources, "language_model": None})
+        recipe = {"name": "one", "bank": str(place / "bank"), "sources": sources, "cluster": False}
+        mnemic.build(recipe)
         return _measured(mnemic.open_bank(place / "bank"), model, tokenizer, sink, questions[:most])
 
 
@@ -94,6 +95,7 @@ def _measured(bank: Bank, model: Any, tokenizer: Any, sink: Page, questions: Seq
         shares = [float(np.mean([place < k for place in places])) for k in (1, 5)]
         rows += [_row(f"{way}: the best event", shares[0], questions), _row(f"{way}: the best 5", shares[1], questions)]
         rows.append(_row(f"{way}: {BUDGET:,} tokens of the best", float(np.mean(budgets)), questions))
+        tell(f"{way}: " + ", ".join(f"{row.value:.0f} %" for row in rows[-3:]))
     for share in (0.0, 0.3):
         found_in = []
         for question, turn in questions:

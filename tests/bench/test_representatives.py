@@ -4,9 +4,9 @@ import pytest
 import torch
 from tiny_models import SENTENCES, save_tiny_model
 
+from bench.pages.representatives import TOKENS, asking, layers_between, representative
 from mnemic import languagemodel
 from mnemic.pages.reading import PageReader, page_ids, sink_ids
-from operators.pages.representatives import TOKENS, asking, layers_between, representative
 
 
 @pytest.fixture(scope="module", params=["llama", "gpt_neox"])
