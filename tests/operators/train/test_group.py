@@ -80,7 +80,7 @@ def member_of_a_gang(
 def process_group() -> Iterator[Any]:
     """Train with two processes; returns what each answered. ``dies_at`` is the step after which the second dies."""
     context = get_context("forkserver")
-    context.set_forkserver_preload([__name__])  # which imports torch, once for all of them
+    context.set_forkserver_preload(["torch", "torch.distributed", "operators.imitate"])  # once for all processes
     processes: list[Any] = []
 
     def trained(operator: Training, dies_at: int | None = None, state: bytes | None = None) -> dict[int, Any]:
