@@ -156,7 +156,8 @@ def cost_rows(editing: Editing, paths: list[SidePath], finding: float, solving: 
 
     def logits() -> torch.Tensor:
         with torch.inference_mode():
-            return model(input_ids=ids).logits
+            output: torch.Tensor = model(input_ids=ids).logits
+        return output
 
     before, host = logits(), Host.of(model)
     entries = [host.beside(path.layer, path, down=True) for path in paths]
