@@ -128,16 +128,11 @@ def variant_rows(name: str, rows: list[dict[str, Any]], claims: bool, first: boo
     ways = {f"{name}": ""} | ({"the model alone": "_none", "the facts as text": "_text"} if first else {})
     result = [
         Row("edit_efficacy", f"{name}: of {facts} facts", share(PROMPT, "right"), "", **musts),
-        Row(
-            "edit_neighbour",
-            f"{name}: KL, {near} others",
-            share(NEIGHBOUR, "kl"),
-            "nats",
-            higher_is_better=False,
-            **bounds,
-        ),
-        Row("edit_neighbour_top", f"{name}: most likely city as before, {near} others", share(NEIGHBOUR, "right"), ""),
+        Row("edit_neighbour", f"{name}: KL, {near} others", share(NEIGHBOUR, "kl"), "nats", **bounds),
+        Row("edit_neighbour_top", f"{name}: most likely token as before, {near} others", share(NEIGHBOUR, "right"), ""),
     ]
+    if first:
+        result.append(Row("edit_neighbour", f"a fact as text: KL, {near} others", share(NEIGHBOUR, "kl_text"), "nats"))
     for words, way in ways.items():
         result += [
             Row("edit_paraphrase", f"{words}: among {len(CITIES)} cities", share(PARAPHRASE, f"choice{way}"), ""),
@@ -156,7 +151,8 @@ def cost_rows(editing: Editing, paths: list[SidePath], finding: float, solving: 
 
     def logits() -> torch.Tensor:
         with torch.inference_mode():
-            return model(input_ids=ids).logits
+            output: torch.Tensor = model(input_ids=ids).logits
+        return output
 
     before, host = logits(), Host.of(model)
     entries = [host.beside(path.layer, path, down=True) for path in paths]

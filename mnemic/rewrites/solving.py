@@ -51,7 +51,7 @@ class SolveSettings:
     def of_config(cls, config: Mapping[str, Any], name: str) -> SolveSettings:
         """From the config of the memory called ``name``. Raises `ModelError` for values that cannot be."""
         layers, contexts = config.get("layers"), config.get("contexts")
-        numbers = {one: config.get(one) for one in ("strength", "guard", "guarded", "rate")}
+        numbers = {one: config.get(one, -1.0) for one in ("strength", "guard", "guarded", "rate")}
         if (
             config.get("method") not in METHODS
             or not isinstance(layers, list)
@@ -63,7 +63,7 @@ class SolveSettings:
             or not all(type(one) in (int, float) and 0 <= one < 1e12 for one in numbers.values())
         ):
             raise ModelError(f"The memory {name} does not say how its facts are solved. {ADVICE}")
-        values = {one: float(value) for one, value in numbers.items() if value is not None}
+        values = {one: float(value) for one, value in numbers.items()}
         return cls(config["method"], tuple(layers), contexts=tuple(contexts), **values)
 
 

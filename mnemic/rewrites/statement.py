@@ -53,9 +53,8 @@ class Statement:
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Statement:
         """Of a row of `statements`."""
-        lists = ("paraphrases", "neighbours", "sets", "documents")
-        texts = ("subject", "relation", "target", "origin")
-        return cls(**{name: row[name] for name in texts}, **{name: tuple(row[name]) for name in lists})
+        lists = {name: tuple(row[name]) for name in ("paraphrases", "neighbours", "sets", "documents")}
+        return cls(row["subject"], row["relation"], row["target"], **lists, origin=row["origin"])
 
     def columns(self) -> dict[str, Any]:
         """As a row of `statements` has it."""

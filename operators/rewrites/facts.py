@@ -64,10 +64,10 @@ def _together(one: Statement, other: Statement) -> Statement:
     first, second = sorted((one, other), key=lambda statement: statement.origin)
     return replace(
         first,
-        **{
-            name: tuple(sorted({*getattr(first, name), *getattr(second, name)}))
-            for name in ("paraphrases", "neighbours", "sets", "documents")
-        },
+        paraphrases=tuple(sorted({*first.paraphrases, *second.paraphrases})),
+        neighbours=tuple(sorted({*first.neighbours, *second.neighbours})),
+        sets=tuple(sorted({*first.sets, *second.sets})),
+        documents=tuple(sorted({*first.documents, *second.documents})),
     )
 
 

@@ -82,8 +82,9 @@ class KeyMomentsStep(RecordedStep):
     def _parts(self, documents: Snapshot) -> list[MomentPart]:
         ids = drawn_documents(documents, self.operator.documents)
         lots = [tuple(sorted(ids[part::PARTS])) for part in range(PARTS)]
-        record = (self.record.version, json.dumps(dict(self.record.fields), sort_keys=True), *self._reads())
-        return [MomentPart(part, lot, hash_parts(NAME, *record, part, *lot)) for part, lot in enumerate(lots) if lot]
+        fields, version = json.dumps(dict(self.record.fields), sort_keys=True), self.record.version
+        own = hash_parts(NAME, version, fields, *self._reads())
+        return [MomentPart(part, lot, hash_parts(own, part, *lot)) for part, lot in enumerate(lots) if lot]
 
     def _reads(self) -> tuple[str, ...]:
         """Spans that are cut out of texts change what is read."""

@@ -232,7 +232,7 @@ class RewritesStep(RecordedStep):
                     tuple(write_whole(store[name], table)) for name, table in zip((NAME, "probes"), tables, strict=True)
                 ]
                 faults.reach(step.name, "after-write")
-                yield WrittenEdits(*written, step._memory(record, model, tokenizer, metrics))
+                yield WrittenEdits(written[0], written[1], step._memory(record, model, tokenizer, metrics))
 
             return solve
 
