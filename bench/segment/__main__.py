@@ -4,7 +4,7 @@ It needs the labelled sets (`bench.segment.sets`; `python -m bench.data` says wh
 that compare, the libraries of bench/requirements.txt. The rates are those of one core: the process is pinned to one for
 them. With --quick fewer texts are read, and the language model reads fewer tokens.
 
-Expected on machine A of LOG.md (2 cores of an AMD EPYC; 21 minutes): pk_granular 38.0 %, pk_default 38.2 %,
+Expected on machine A of LOG.md (2 cores of an AMD EPYC; 21 minutes): pk_granular 38.0 %, pk_default 37.9 %,
 pk_oracle_count 35.9 %, threshold_rate 1.75 M units/s, dp_rate 564,300, posterior_rate 43,660, refine_speedup 268,
 refine_published 2,317, refine_difference 1.9e-12, encode_ratio 1.0, surprise_efficiency 1.01.
 """

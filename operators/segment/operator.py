@@ -33,8 +33,12 @@ class Segment(SegmentSettings):
     ordinal.
     """
 
-    version: ClassVar[int] = 4
     resources: ClassVar[Resources] = Resources()
+
+    @property
+    def version(self) -> int:
+        """4 where the text decides how much is cut, which valleys changed; 3 for all settings that cut as before."""
+        return 4 if self.method == "posterior" and self.mean_units is None else 3
 
     @property
     def fingerprint(self) -> str:

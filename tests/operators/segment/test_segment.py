@@ -265,6 +265,17 @@ def test_the_fields_are_part_of_the_ids() -> None:
     assert len({Segment(**{name: 3}).fingerprint for name in changed}) == len(changed)
 
 
+def test_only_settings_that_cut_otherwise_than_before_have_a_new_version() -> None:
+    before = [
+        Segment(mean_units=8),
+        Segment(method="changepoint"),
+        Segment(method="texttiling"),
+        Segment(method="unit"),
+    ]
+    assert Segment().version == Segment(max_units=64).version == 4
+    assert {segmenter.version for segmenter in before} == {3}
+
+
 def test_a_document_of_one_unit_and_a_batch_of_none() -> None:
     session, row = segment(Segment(), random_units(0, [1])).to_pylist()
     assert (row["score"], row["threshold"], row["end_unit"], row["parent"]) == (None, None, 1, session["id"])
