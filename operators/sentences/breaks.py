@@ -19,10 +19,10 @@ _BULLET, _UNDERLINE, _CAPITAL, _INITIAL = (FLAGS[name] for name in ("BULLET", "U
 _WIDE, _WIDE_STOP, _WIDE_CLOSER = (FLAGS[name] for name in ("WIDE", "WIDE_STOP", "WIDE_CLOSER"))
 _WIDE_DIGIT, _WIDE_LETTER = (FLAGS[name] for name in ("WIDE_DIGIT", "WIDE_LETTER"))
 _MARK, _MARK_CLOSER, _WORD_SPACE = (FLAGS[name] for name in ("MARK", "MARK_CLOSER", "WORD_SPACE"))
+_PROMPT, _FENCE, _FIELD = (FLAGS[name] for name in ("PROMPT", "FENCE", "FIELD"))
 _URDU_STOP, _BREAK = FLAGS["URDU_STOP"], FLAGS["BREAK"]
-_NEWLINE, _HASH, _LEFT, _RIGHT, _PLUS = (ord(character) for character in "\n#()+")
-_FULL_STOP, _GREATER, _BACKTICK, _TILDE, _BAR = (ord(character) for character in ".>`~|")
-_COLON, _AT, _A, _Z, _LOW_LINE = (ord(character) for character in ":@az_")
+_NEWLINE, _HASH, _LEFT, _RIGHT, _FULL_STOP = (ord(character) for character in "\n#().")
+_BAR, _COLON, _A, _Z, _LOW_LINE = (ord(character) for character in "|:az_")
 _LONGEST_WORD = 6  # of the abbreviations
 
 
@@ -32,8 +32,8 @@ def cut_texts(
 ) -> tuple[Any, Any, Any]:
     """How many sentences each text ``data[begins:ends]`` of UTF-8 has, and the characters of each: int64 each.
 
-    ``table``, ``flags``, ``letters`` and ``abbreviations`` are those of `Characters`. One function, since another level
-    of calls would double the seconds that compiling takes.
+    ``table``, ``flags``, ``letters`` and ``abbreviations`` are those of `Characters`. One function, and without slices
+    that are written to, `min` or `max`: with them compiling takes twice as long.
     """
     largest = 0
     for text in range(len(begins)):
@@ -67,13 +67,11 @@ def cut_texts(
                 elif kinds[at] == _NEWLINE:
                     at = _end_of_block(kinds, size, flags, first)
                     ended = at > first
-                    at = max(at, first + 1)
                     on_new_line = True
                 else:
                     flag = flags[kinds[at]]
                     at = _end_of_marks(kinds, size, flags, first)
                     ended = at > first
-                    at = max(at, first + 1)
                     if ended and flag & _STOP:
                         ended = _begins(kinds, size, flags, at) and not _abbreviates(
                             kinds, flags, letters, abbreviations, start, first
@@ -83,6 +81,8 @@ def cut_texts(
             if ended:
                 count = _put(kinds, flags, start, at, longest, firsts, lasts, count)
                 start = at
+            elif at == first:
+                at += 1
         counts[text] = count - before
     return counts, firsts[:count], lasts[:count]
 
@@ -99,10 +99,11 @@ def _kinds_of(data: Any, begin: int, end: int, table: Any, kinds: Any) -> int:
         else:
             width = 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
             code = lead & (0x3F >> (width - 1))
-            for place in range(at + 1, min(at + width, end)):
-                code = code << 6 | int(data[place]) & 0x3F
-            kinds[count] = table[min(code, LAST)]
-            at += width
+            behind, at = at + width, at + 1
+            while at < behind and at < end:
+                code = code << 6 | int(data[at]) & 0x3F
+                at += 1
+            kinds[count] = table[code if code < LAST else LAST]
         count += 1
     return count
 
@@ -111,7 +112,8 @@ def _kinds_of(data: Any, begin: int, end: int, table: Any, kinds: Any) -> int:
 def _grown(column: Any, count: int, more: int) -> Any:
     """A copy of ``column[:count]`` with room for as many again and ``more``; pages never written cost nothing."""
     room = np.empty(2 * count + more, np.int64)
-    room[:count] = column[:count]
+    for place in range(count):
+        room[place] = column[place]
     return room
 
 
@@ -167,15 +169,15 @@ def _end_of_block(kinds: Any, size: int, flags: Any, newline: int) -> int:
         spaced = True
     elif kind == _LEFT or flags[kind] & _DIGIT:
         first = after if kind == _LEFT else at
-        after = _run(kinds, min(size, first + 4), flags, first, _DIGIT)
+        after = _run(kinds, size if size < first + 4 else first + 4, flags, first, _DIGIT)
         spaced = first < after <= first + 3 and after < size and (kinds[after] == _FULL_STOP or kinds[after] == _RIGHT)
         after += 1
-    elif kind in (_GREATER, _FULL_STOP, _BACKTICK, _TILDE):
+    elif flags[kind] & (_PROMPT | _FENCE):
         thrice = at + 2 < size and kinds[at + 1] == kind and kinds[at + 2] == kind
-        if thrice and kind in (_BACKTICK, _TILDE):
+        if thrice and flags[kind] & _FENCE:
             return newline + 1
         spaced, after = thrice, at + 3
-    elif kind in (_COLON, _AT):
+    elif flags[kind] & _FIELD:
         spaced = after < size and _A <= kinds[after] <= _Z
         while spaced and after < size and kinds[after] != _COLON and kinds[after] != _NEWLINE:
             after += 1
