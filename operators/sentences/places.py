@@ -29,18 +29,14 @@ class TextBytes:
 
     @classmethod
     def of(cls, texts: pa.Array) -> TextBytes:
-        """Of a column of strings without nulls."""
+        """Of a column of strings without nulls. Raises ``pa.ArrowInvalid`` where its bytes are no UTF-8."""
         texts = texts.cast(pa.large_string())
+        texts.validate(full=True)
         _, limits, data = texts.buffers()
         offsets = np.frombuffer(limits, np.int64)[texts.offset : texts.offset + len(texts) + 1] if len(texts) else _ZERO
         lengths = pc.utf8_length(texts).to_numpy(zero_copy_only=False)
         characters = np.concatenate([_ZERO, np.cumsum(lengths, dtype=np.int64)])
         return cls(np.frombuffer(data or b"", np.uint8), offsets, characters)
-
-    @property
-    def places(self) -> tuple[Integers, Integers]:
-        """Where each text begins and ends in ``data``."""
-        return self.limits[:-1], self.limits[1:]
 
     def bytes_of(self, texts: Integers, places: Integers) -> Integers:
         """Where characters ``places`` of ``texts`` stand in ``data``, int64 [n]; both in the order of the texts."""

@@ -146,3 +146,12 @@ def test_a_column_of_turns_that_are_all_null_is_a_batch_without_conversations() 
     place = batch.schema.get_field_index("turns")
     batch = batch.set_column(place, "turns", pa.nulls(1, pa.list_(TURN)))
     assert Sentences().open("cpu")(batch)[0].column("turn").to_pylist() == ["", ""]
+
+
+@pytest.mark.parametrize("damaged", [b"A. \xff. B", b"A. \xe3\x80", b"\xed\xa0\x80", b"\x80A"])
+def test_bytes_that_are_no_text_are_refused(damaged: bytes) -> None:
+    batch = documents(["One.", "Two."])
+    limits = pa.py_buffer(np.array([0, len(damaged), len(damaged) + 4], np.int64))
+    texts = pa.LargeStringArray.from_buffers(2, limits, pa.py_buffer(damaged + b"Two."))
+    with pytest.raises(pa.ArrowInvalid, match="UTF8"):
+        Sentences().open("cpu")(batch.set_column(batch.schema.get_field_index("text"), "text", texts))
