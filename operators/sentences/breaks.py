@@ -118,9 +118,9 @@ def _grown(column: Any, count: int, more: int) -> Any:
 
 
 @compiled
-def _run(kinds: Any, size: int, flags: Any, at: int, wanted: Any) -> int:
+def _run(kinds: Any, size: int, flags: Any, at: int, flag: Any) -> int:
     """The end of the run of characters of a flag that begins at ``at``."""
-    while at < size and flags[kinds[at]] & wanted:
+    while at < size and flags[kinds[at]] & flag:
         at += 1
     return at
 

@@ -23,9 +23,9 @@ WAYS = (compiled_pieces, matched_pieces)
 
 def conversation(spoken: list[tuple[str, str]]) -> tuple[str, list[dict[str, Any]]]:
     text, turns = "", []
-    for number, (gap, said) in enumerate(spoken):
+    for number, (gap, words) in enumerate(spoken):
         start = len(text) + len(gap)
-        text += gap + said
+        text += gap + words
         speaker = "ABB"[number % 3]
         turns.append({"id": f"t{number}", "start": start, "end": len(text), "speaker": speaker, "time": None})
     return text, turns
