@@ -74,7 +74,7 @@ class Sentences:
         units = self._units(matched, texts, Turns(pa.nulls(1, pa.list_(TURN))))
         return list(zip(units.starts.tolist(), units.ends.tolist(), strict=True))
 
-    def _units(self, split: Split, texts: TextBytes, turns: Turns) -> _Units:
+    def _units(self, split: Split, texts: TextBytes, turns: Turns) -> _UnitRanges:
         """The units of all ``texts``: turns, sentences of longer ones, and those of other documents."""
         parts = turns.parts(texts.characters)
         divided = (parts.turns < 0) | (parts.ends - parts.starts > self.max_characters)
@@ -88,7 +88,7 @@ class Sentences:
         starts, ends, inside = parts.starts[part], parts.ends[part], divided[part]
         ends[inside] = starts[inside] + lasts
         starts[inside] += firsts
-        units = _Units(parts.documents[part], starts, ends, parts.turns[part], parts.turns[part])
+        units = _UnitRanges(parts.documents[part], starts, ends, parts.turns[part], parts.turns[part])
         return units.bounded(len(texts.limits) - 1, self.max_characters)
 
     def _divided_bytes(self, texts: TextBytes, parts: Parts, divided: Flags) -> tuple[Integers, Integers]:
@@ -140,7 +140,7 @@ SECTION = Section(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Units:
+class _UnitRanges:
     """Units in order, int64 [n] each: their ``documents``, characters of these, and ``first`` and ``last`` turns."""
 
     documents: Integers
@@ -149,7 +149,7 @@ class _Units:
     first: Integers
     last: Integers
 
-    def bounded(self, documents: int, longest: int) -> _Units:
+    def bounded(self, documents: int, longest: int) -> _UnitRanges:
         """At most `MOST_UNITS` of each document, so far as ``longest`` leaves room for it."""
         counts = np.bincount(self.documents, minlength=documents)
         many = np.flatnonzero(counts > MOST_UNITS)
@@ -160,7 +160,7 @@ class _Units:
         shortest[many] = (self.ends[behind - 1] - self.starts[behind - counts[many]]) // (MOST_UNITS - 1) + 1
         units = Joined.of(self.starts, self.ends, counts, shortest, longest)
         firsts, lasts = units.firsts, units.lasts
-        return _Units(
+        return _UnitRanges(
             self.documents[firsts], self.starts[firsts], self.ends[lasts], self.first[firsts], self.last[lasts]
         )
 
