@@ -8,6 +8,9 @@ ranges of characters.
 * `units_unequal`: units that the compiled rules cut elsewhere than the regular expression.
 * nltk's Punkt (Kiss and Strunk 2006) has no parameters of a language here, so it has no abbreviations to look up.
 * blingfire is a finite automaton in C++.
+
+Expected on machine C of LOG.md (2 busy cores of an Intel Xeon; `--quick`, 1 MB of text): units_rate 123 MB/s,
+units_rate_expression 5.2, units_speedup 24, units_unequal 0, units_rate_punkt 4.4, units_rate_blingfire 5.4.
 """
 
 from __future__ import annotations
