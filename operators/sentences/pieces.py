@@ -48,7 +48,7 @@ def compiled_pieces(data: Bytes, begins: Integers, ends: Integers, longest: int)
     """By the compiled rules."""
     tables = characters()
     own = tables.kinds, tables.flags, tables.letters, tables.abbreviations
-    return cut_texts(data, begins, ends, longest, *own)  # type: ignore[no-any-return]
+    return cut_texts(data, begins, ends, longest, *own)
 
 
 def matched_pieces(data: Bytes, begins: Integers, ends: Integers, longest: int) -> Pieces:
