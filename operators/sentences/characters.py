@@ -96,10 +96,10 @@ def characters() -> Characters:
     _, firsts, numbers = np.unique(alike[_ASCII:], return_index=True, return_inverse=True)
     firsts = np.concatenate([np.arange(_ASCII), firsts + _ASCII])
     kinds = np.concatenate([np.arange(_ASCII), numbers + _ASCII])
-    of_kinds = np.zeros(256, np.uint32), np.zeros(256, np.int64)
-    for column, values in zip(of_kinds, (flags, letters), strict=True):
-        column[: len(firsts)] = values[firsts]
-    return Characters(kinds.astype(np.uint8), *of_kinds, _abbreviations())
+    rest = (0, 256 - len(firsts))
+    return Characters(
+        kinds.astype(np.uint8), np.pad(flags[firsts], rest), np.pad(letters[firsts], rest), _abbreviations()
+    )
 
 
 def _abbreviations() -> Integers:

@@ -56,7 +56,7 @@ def matched_pieces(data: Bytes, begins: Integers, ends: Integers, longest: int) 
     counts, firsts, lasts = array("q"), array("q"), array("q")
     for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
         before = len(firsts)
-        for first, last in sentence_ranges(str(data[begin:end], "utf-8", "surrogatepass"), longest):
+        for first, last in sentence_ranges(data[begin:end].tobytes().decode("utf-8", "surrogatepass"), longest):
             firsts.append(first)
             lasts.append(last)
         counts.append(len(firsts) - before)
