@@ -24,6 +24,7 @@ from mnemic.memories.trained import StoredKind
 from mnemic.quoting import parts_of
 from mnemic.rewrites.moments import COLUMNS, factors
 from mnemic.rewrites.paths import EditPaths, SidePath
+from mnemic.rewrites.reading import shape_of
 from mnemic.rewrites.solving import SolveSettings, solved
 from mnemic.rewrites.statement import SolvableStatement
 from mnemic.terminal import one_line
@@ -82,7 +83,9 @@ class StoredEdits(Reopened):
             rows = sorted(dataset.table(dataset.schema.names).to_pylist(), key=lambda row: int(row["layer"]))
             if [row["layer"] for row in rows] != list(self.settings.layers):
                 return EditPaths()
-            return EditPaths(tuple(SidePath.of_row(row) for row in rows if row["statements"] == self.ids))
+            if any(row["statements"] != self.ids for row in rows):
+                return EditPaths()
+            return EditPaths(tuple(SidePath.of_row(row) for row in rows))
 
     def of(self, *names: str) -> StoredEdits:
         """The memory of the facts of these sets together, or of facts with these ids: one solve over all of them.
@@ -126,6 +129,8 @@ class StoredEdits(Reopened):
         try:
             device = languagemodel.output_embedding(host.model).device
             for path in self.module.paths or self.solved(host):
+                if (len(path.inward), path.outward.shape[1]) != shape_of(host.model, path.layer):
+                    raise ModelError(f"The edit of layer {path.layer} is of another model; attach it to its own.")
                 placed = replace(path, inward=path.inward.to(device), outward=path.outward.to(device), weight=share)
                 entries.entries.append(host.beside(path.layer, placed, down=True))
         except BaseException:

@@ -288,8 +288,10 @@ def chained_first(standing: Sequence[EventPages]) -> list[EventPages]:
     chains = []
     for own in standing:
         chain = [] if own.behind else [own]
-        while chain and (chain[-1].last in after):
-            chain.append(after[chain[-1].last])
+        while (
+            chain and (following := after.get(chain[-1].last)) and following not in chain
+        ):  # damaged rows may go round
+            chain.append(following)
         chains.append(chain)
     longest = max(chains, key=lambda chain: (len(chain) > 1) * sum(own.tokens for own in chain), default=[])
     if len(longest) < 2:

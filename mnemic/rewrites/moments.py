@@ -28,7 +28,7 @@ def packed(whole: NDArray[np.float64]) -> bytes:
 def unpacked(cell: bytes, width: int) -> NDArray[np.float64]:
     """The matrix [width, width] of `packed`. Raises `ModelError` for another number of bytes."""
     triangle = np.frombuffer(cell, "<f4")
-    if len(triangle) != width * (width + 1) // 2 or not np.isfinite(triangle).all():
+    if width < 1 or len(triangle) != width * (width + 1) // 2 or not np.isfinite(triangle).all():
         raise ModelError(
             f"The moments of a layer are no {width:,} x {width:,} matrix of numbers; bring the dataset key_moments "
             "back from a copy, or build it again."
@@ -56,6 +56,8 @@ def factors(rows: Iterable[Mapping[str, Any]], layers: Sequence[int]) -> dict[in
                 "back from a copy, or build it again."
             )
         layer, own = row["layer"], unpacked(row["moments"], row["width"])
+        if row["tokens"] < 0 or own.shape != sums.get(layer, own).shape:
+            raise ModelError(f"The moments of the keys of layer {layer} do not fit together; build the bank again.")
         sums[layer] = sums[layer] + own if layer in sums else own
         tokens[layer] = tokens.get(layer, 0) + row["tokens"]
     lacking = [layer for layer in layers if not tokens.get(layer)]
@@ -68,5 +70,7 @@ def factors(rows: Iterable[Mapping[str, Any]], layers: Sequence[int]) -> dict[in
     for layer in layers:
         mean = torch.from_numpy(sums[layer] / tokens[layer])
         mean += torch.eye(len(mean), dtype=mean.dtype) * (RIDGE * float(mean.diagonal().mean()) + 1e-12)
-        result[layer] = torch.linalg.cholesky(mean)
+        result[layer], fault = torch.linalg.cholesky_ex(mean)
+        if fault:
+            raise ModelError(f"The moments of the keys of layer {layer} are none of any keys; build the bank again.")
     return result

@@ -60,13 +60,17 @@ class SidePath:
 
         width, rank, hidden = row["width"], row["rank"], row["hidden"]
         whole = hash_bytes(row["inward"] + row["outward"]) == row["check"]
-        if not whole or len(row["inward"]) != 4 * width * rank or len(row["outward"]) != 4 * rank * hidden:
+        sizes = min(width, rank, hidden) > 0
+        sizes = sizes and (len(row["inward"]), len(row["outward"])) == (4 * width * rank, 4 * rank * hidden)
+        if not whole or not sizes:
             raise ModelError(
                 f"The edit of layer {row['layer']} is not what was written (its check differs); bring the dataset "
                 "edits back from a copy, or build it again."
             )
         inward = np.frombuffer(row["inward"], "<f4").reshape(width, rank).copy()
         outward = np.frombuffer(row["outward"], "<f4").reshape(rank, hidden).copy()
+        if not np.isfinite(inward).all() or not np.isfinite(outward).all():
+            raise ModelError(f"The edit of layer {row['layer']} has numbers that are none; build the bank again.")
         return cls(row["layer"], torch.from_numpy(inward), torch.from_numpy(outward))
 
 

@@ -19,6 +19,12 @@ def down_of(model: Any, layer: int) -> Any:
     return Projections.of(languagemodel.blocks(model)[layer]).down
 
 
+def shape_of(model: Any, layer: int) -> tuple[int, int]:
+    """(inner, hidden): the numbers that the last projection of a layer reads and gives."""
+    inner, hidden = Projections.of(languagemodel.blocks(model)[layer]).rows()[2].shape
+    return int(inner), int(hidden)
+
+
 @contextlib.contextmanager
 def reading_keys(model: Any, layers: Sequence[int]) -> Iterator[dict[int, torch.Tensor]]:
     """Within the block, every pass leaves what the last projections of ``layers`` read, [batch, positions, inner]."""

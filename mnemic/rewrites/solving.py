@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnemic import languagemodel
 from mnemic.errors import ModelError
 from mnemic.facts import ADVICE
 from mnemic.rewrites.datasets import MEMIT, METHODS
 from mnemic.rewrites.paths import SidePath
 from mnemic.rewrites.prompts import prompt_of
-from mnemic.rewrites.reading import at_subjects, down_of
+from mnemic.rewrites.reading import at_subjects, down_of, shape_of
 from mnemic.rewrites.solve import least_squares, normalised_steps, ridge
 from mnemic.rewrites.statement import PLACE, SolvableStatement, guarded
 
@@ -57,10 +56,12 @@ class SolveSettings:
             or not isinstance(layers, list)
             or not layers
             or not all(type(one) is int and 0 <= one < 1 << 16 for one in layers)
+            or layers != sorted({*layers})
             or not isinstance(contexts, list)
             or not contexts
             or not all(isinstance(one, str) and PLACE in one for one in contexts)
             or not all(type(one) in (int, float) and 0 <= one < 1e12 for one in numbers.values())
+            or not numbers["strength"]
         ):
             raise ModelError(f"The memory {name} does not say how its facts are solved. {ADVICE}")
         values = {one: float(value) for one, value in numbers.items()}
@@ -96,10 +97,18 @@ def solved(
     ordered = sorted(statements, key=lambda one: one.statement.id)
     if not ordered:
         return []
+    shapes = [shape_of(model, layer) for layer in settings.layers]
+    memit = settings.method == MEMIT
+    width = shapes[-1][1] if memit else sum(inner + hidden for inner, hidden in shapes)
+    if any(one.values.shape[1] != width for one in ordered):
+        raise ModelError("The statements were solved for another model; attach them to the one that they are of.")
     with torch.inference_mode(False), torch.no_grad():
-        if settings.method == MEMIT:
-            return _memit(model, tokenizer, settings, ordered, factors(settings.layers))
-        return _ultraedit(settings, ordered, int(languagemodel.output_embedding(model).shape[1]))
+        if not memit:
+            return _ultraedit(settings, ordered, shapes)
+        moments = factors(settings.layers)
+        if any(len(moments[layer]) != inner for layer, (inner, _) in zip(settings.layers, shapes, strict=True)):
+            raise ModelError("The moments of keys are of another model; attach the facts to the one that they are of.")
+        return _memit(model, tokenizer, settings, ordered, moments)
 
 
 def _memit(
@@ -129,16 +138,16 @@ def _memit(
     return paths
 
 
-def _ultraedit(settings: SolveSettings, ordered: Sequence[SolvableStatement], hidden: int) -> list[SidePath]:
+def _ultraedit(
+    settings: SolveSettings, ordered: Sequence[SolvableStatement], shapes: Sequence[tuple[int, int]]
+) -> list[SidePath]:
     """Without a pass of the model: what layers read, and gradients, are stored with the statements."""
     import torch
 
     rows = torch.from_numpy(np.concatenate([one.values for one in ordered]).astype(np.float64))
-    width = rows.shape[1] // len(settings.layers)
     paths = []
-    for place, layer in enumerate(settings.layers):
-        own = rows[:, place * width : (place + 1) * width]
-        inputs, gradients = own[:, : width - hidden], own[:, width - hidden :]
+    parts = rows.split([size for shape in shapes for size in shape], 1)
+    for layer, inputs, gradients in zip(settings.layers, parts[::2], parts[1::2], strict=True):
         inward, outward = ridge(inputs, normalised_steps(inputs, gradients, settings.rate))
         paths.append(SidePath(layer, inward.float(), outward.float()))
     return paths

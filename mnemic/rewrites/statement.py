@@ -50,6 +50,11 @@ class Statement:
         """The fact as a sentence."""
         return f"{self.prompt} {self.target}."
 
+    @property
+    def before(self) -> str:
+        """The fact as it stands before a prompt."""
+        return self.text + "\n"
+
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Statement:
         """Of a row of `statements`."""

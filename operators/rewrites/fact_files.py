@@ -43,7 +43,7 @@ def rows_of_files(files: Sequence[Path]) -> Iterator[tuple[str, Any]]:
                 raise RecipeError(f"{file} is no JSON list of facts; write one fact on each line of a .jsonl file.")
             yield from ((f"{file.name}:{number}", row) for number, row in enumerate(values, 1))
         else:
-            lines = enumerate(text.splitlines(), 1)
+            lines = enumerate(text.split("\n"), 1)  # a text of JSON may hold U+2028 and other ends of lines
             yield from ((f"{file.name}:{number}", _json(line)) for number, line in lines if line.strip())
 
 

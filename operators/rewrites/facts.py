@@ -7,13 +7,13 @@ sentences with {} in the place of the subject.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 from typing import Any
 
 from mnemic.errors import RecipeError
 from mnemic.rewrites.statement import PLACE, Statement
-from mnemic.terminal import one_line
+from mnemic.terminal import one_line, plain
 from operators.rewrites.operator import Rewrites
 
 LONGEST = {"subject": 200, "relation": 500, "target": 200, "set": 100}
@@ -25,8 +25,12 @@ MOST_ROWS = 100_000
 """Rows that are looked at: all are there at once, to see which say the same."""
 
 
-def statements_of(rows: Iterable[tuple[str, Any]], settings: Rewrites) -> tuple[list[Statement], list[dict[str, str]]]:
+def statements_of(
+    rows: Iterable[tuple[str, Any]], settings: Rewrites, removed: Set[str] = frozenset()
+) -> tuple[list[Statement], list[dict[str, str]]]:
     """(statements in the order of their ids, rejects) of (origin, row).
+
+    A fact that only documents say which were ``removed`` is a reject: a file may still have it.
 
     Rows that say one fact are one statement. Where two give one prompt different targets, neither is taken, so the
     order of rows decides nothing. Raises `RecipeError` for more than `MOST_ROWS`.
@@ -37,6 +41,9 @@ def statements_of(rows: Iterable[tuple[str, Any]], settings: Rewrites) -> tuple[
         if number == MOST_ROWS:
             raise RecipeError(f"The facts are more than {MOST_ROWS:,} rows; narrow them by `where` of `rewrites`.")
         statement = _statement(origin, row, settings)
+        if isinstance(statement, Statement) and not removed.isdisjoint(statement.documents):
+            left = tuple(one for one in statement.documents if one not in removed)
+            statement = replace(statement, documents=left) if left else "its documents were removed from the bank"
         if isinstance(statement, str):
             named = row.get("documents") if isinstance(row, Mapping) else None
             rejects.append(_reject(origin, statement, named))
@@ -81,7 +88,10 @@ def _statement(origin: str, row: Any, settings: Rewrites) -> Statement | str:
         if not isinstance(value, str) or not value.strip():
             return f"it has no text as {getattr(settings, name)!r}"
         texts[name] = " ".join(value.split())
-    texts["set"] = " ".join(str(row.get("set") or origin.partition(":")[0]).split())
+    group = row.get("set") or origin.partition(":")[0]
+    if not isinstance(group, str | int | float):
+        return "its set is no name"
+    texts["set"] = " ".join(str(group).split())
     for name, most in LONGEST.items():
         if len(texts[name]) > most:
             return f"its {name} has {len(texts[name]):,} characters and at most {most} are read"
@@ -99,8 +109,10 @@ def _statement(origin: str, row: Any, settings: Rewrites) -> Statement | str:
     relation, more = texts["relation"], list[str]()
     if PLACE not in relation:
         relation, *more = (
-            one.replace("{relation}", texts["relation"]).replace("{subject}", PLACE) for one in settings.templates
+            one.replace("{subject}", PLACE).replace("{relation}", texts["relation"]) for one in settings.templates
         )
+    if any(_is_broken(one) for one in (*texts.values(), *(one for some in lists.values() for one in some))):
+        return "it has half a character (a lone surrogate), which no text has"
     strange = [one for one in lists["paraphrases"] if one.count(PLACE) != 1]
     if strange:
         return f"its paraphrase {strange[0][:60]!r} has not one {PLACE} in the place of the subject"
@@ -116,7 +128,12 @@ def _statement(origin: str, row: Any, settings: Rewrites) -> Statement | str:
     )
 
 
+def _is_broken(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _reject(origin: str, reason: str, documents: Any) -> dict[str, str]:
     """Its input is the document that says the fact, with which it goes, else the place."""
     named = documents[0] if isinstance(documents, list | tuple) and documents else origin
-    return {"input": str(named), "locator": origin, "reason": f"A fact is left out: {reason}.", "severity": "reject"}
+    named, place = one_line(str(named), LONGEST["relation"]), plain(origin)
+    return {"input": named or place, "locator": place, "reason": f"A fact is left out: {reason}.", "severity": "reject"}

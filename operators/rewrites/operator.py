@@ -75,7 +75,9 @@ class Rewrites:
     def __post_init__(self) -> None:
         for name in ("facts", "templates", "layers", "contexts"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        sentences = all("{subject}" in one and "{relation}" in one for one in self.templates)
+        sentences = all(
+            one.count("{subject}") == 1 and "{relation}" in one and PLACE not in one for one in self.templates
+        )
         contexts = all(isinstance(one, str) and one.count(PLACE) == 1 for one in self.contexts)
         positive = ("strength", "learning_rate", "longest", "rate")
         rules = (
@@ -83,7 +85,7 @@ class Rewrites:
             (
                 "templates",
                 bool(self.templates) and sentences,
-                "sentences with {subject} and {relation}",
+                "sentences with {relation}, and with {subject} once",
             ),
             ("most", 1 <= self.most <= MOST, f"a number of facts from 1 to {MOST:,}"),
             ("method", self.method in METHODS, f"one of {', '.join(METHODS)}"),

@@ -50,22 +50,23 @@ def probes_of(
     """Prompts and paraphrases of ``statements``, neighbours that are not guarded, and ``controls`` (id -> text)."""
     probes = []
     for one in statements:
-        before = one.text + "\n"
+        before = one.before
         for kind, relation in ((PROMPT, one.relation), *((PARAPHRASE, each) for each in one.paraphrases)):
             alone = prompt_of(tokenizer, relation, one.subject, one.target)
             behind = prompt_of(tokenizer, relation, one.subject, one.target, before=before)
             text = relation.replace(PLACE, one.subject)
             probes.append(Probe(kind, one.id, one.documents, text, alone, behind))
     everyone = tuple(sorted({document for one in statements for document in one.documents}))
-    texts: dict[str, str] = {}
+    texts: dict[tuple[str, str], str] = {}
     for one in statements:
-        texts.setdefault(one.relation, one.text + "\n")
+        for neighbour in one.neighbours:
+            texts.setdefault((one.relation, neighbour), one.before)
     for relation, subject in guarded(statements, share)[1]:
         alone = prompt_of(tokenizer, relation, subject)
-        behind = prompt_of(tokenizer, relation, subject, before=texts[relation])
+        behind = prompt_of(tokenizer, relation, subject, before=texts[relation, subject])
         probes.append(Probe(NEIGHBOUR, "", everyone, relation.replace(PLACE, subject), alone, behind))
     if statements:
-        before = statements[0].text + "\n"
+        before = statements[0].before
         probes += [
             Probe(CONTROL, "", (*everyone, of), of, *(_beginning(tokenizer, head, text) for head in ("", before)))
             for of, text in sorted(controls.items())

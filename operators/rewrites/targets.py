@@ -51,10 +51,11 @@ class StatementTargets:
 
         Raises `ModelError` for one of which a sentence, a paraphrase or a neighbour's, cannot be asked.
         """
-        for relation in statement.paraphrases:
-            prompt_of(self.tokenizer, relation, statement.subject, statement.target)
+        before = statement.before
+        for relation in (statement.relation, *statement.paraphrases):
+            prompt_of(self.tokenizer, relation, statement.subject, statement.target, before=before)
         for neighbour in statement.neighbours:
-            prompt_of(self.tokenizer, statement.relation, neighbour)
+            prompt_of(self.tokenizer, statement.relation, neighbour, before=before)
         values, start, loss, length = (
             self._state(statement) if self.settings.method == MEMIT else self._gradients(statement)
         )

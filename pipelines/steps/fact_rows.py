@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mnemic.catalogue import spec_of
 from mnemic.conditions import Conditions, all_of
@@ -13,6 +14,8 @@ from mnemic.dataset import Snapshot, Store
 from mnemic.errors import StepError
 from mnemic.ids import hash_parts
 from mnemic.kept import KEPT
+from mnemic.removals import NAME as REMOVALS
+from mnemic.removals import removal_rows
 from operators.rewrites.operator import Rewrites
 from pipelines.corpus_reader import corpus_digest
 from pipelines.steps.key_moments import drawn_documents
@@ -52,12 +55,20 @@ def rows_of_bank(store: Store, operator: Rewrites, versions: Mapping[str, int]) 
             yield origin, {**row, "documents": [row[one] for one in own if row[one]], "set": name}
 
 
+def removed_documents(store: Store) -> frozenset[str]:
+    """Ids of documents that were removed from the bank, and are not to be read again."""
+    rows = removal_rows(store[REMOVALS].snapshot())
+    return frozenset(rows.filter(pc.invert(rows["readmitted"]))["document"].to_pylist())
+
+
 def corpus_of(store: Store, operator: Rewrites) -> str | None:
     """The hash of all rows that edits depend on, beside files; None where a step before has rows to make."""
     documents = store[DOCUMENTS].snapshot()
     if documents is None or "duplicate_of" not in documents.schema.names:
         return None
     parts = drawn_documents(documents, operator.moment_documents + operator.control)
+    if operator.facts:
+        parts += sorted(removed_documents(store))
     if operator.dataset:
         snapshot = store[operator.dataset].snapshot()
         if snapshot is None:

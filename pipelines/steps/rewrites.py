@@ -35,7 +35,7 @@ from operators.rewrites.operator import Rewrites
 from pipelines import faults
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context, RecordedStep, Status
-from pipelines.steps.fact_rows import corpus_of, rows_of_bank
+from pipelines.steps.fact_rows import corpus_of, removed_documents, rows_of_bank
 from pipelines.steps.key_moments import beginnings, drawn_documents, refuse_layers, texts_of
 from pipelines.steps.memory_rows import create_missing, drop, finished_record, forget_versions
 from pipelines.steps.owners import owned_rows
@@ -143,7 +143,7 @@ class RewritesStep(RecordedStep):
                     rows = rows_of_files(fact_files(operator.facts, operator.root))
                 else:
                     rows = rows_of_bank(store, operator, versions)
-                statements, rejects = statements_of(rows, operator)
+                statements, rejects = statements_of(rows, operator, removed_documents(store))
                 yield CheckedFacts(tuple(statements), pa.Table.from_pylist(rejects, schema=REJECTED))
 
             return check

@@ -170,6 +170,11 @@ def test_the_longest_whole_chain_comes_first_and_the_rest_stays_in_order(order, 
         assert [id(one) for one in ordered] == [id(one) for one in there]
 
 
+def test_damaged_pages_that_go_round_have_an_end():
+    events = numbered(("", "a", 1), ("a", "b", 1), ("b", "a", 1))
+    assert chained_first(events) == events
+
+
 def test_a_prompt_that_begins_with_texts_of_the_bank_need_not_read_them(bank, model, loaded):
     tokenizer = loaded[1]
     events = longest_of(bank)
