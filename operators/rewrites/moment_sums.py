@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mnemic.ids import hash_bytes
 from mnemic.rewrites.moments import packed
-from mnemic.rewrites.reading import hidden_of, reading_keys
+from mnemic.rewrites.reading import hidden_of, reading_keys, shape_of
 
 WINDOW = 512
 """Tokens of one pass."""
@@ -46,9 +46,12 @@ class MomentSums:
             self.add(ids)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Columns of `key_moments`, a row a layer; none before a token was added."""
+        """Columns of `key_moments`, a row a layer; zeros where no token was added."""
         rows = []
-        for layer, whole in sorted(self.sums.items()):
+        for layer in sorted(self.layers):
+            whole = self.sums.get(layer)
+            if whole is None:
+                whole = np.zeros((shape_of(self.model, layer)[0],) * 2)
             cell = packed(whole)
             rows.append(
                 {
