@@ -1,8 +1,8 @@
 """The step `key_moments`: sums of k k^T over a draw of documents, in a few parts that add up.
 
 A part has its own documents, and is counted by one job in their order, so neither workers nor kills change a sum. It
-names the documents and the state that it holds for. A document that joins or leaves the draw moves those behind it in the
-draw's order to other parts, and parts with other documents are counted again.
+names the documents and the state that it holds for. A document that joins or leaves the draw moves those behind it in
+the draw's order to other parts, and parts with other documents are counted again.
 """
 
 from __future__ import annotations
