@@ -14,6 +14,7 @@ from mnemic.attach.host import Host
 from mnemic.errors import ModelError
 from mnemic.ids import hash_bytes
 from mnemic.memories.edits import StoredEdits
+from mnemic.memories.kinds import MemoryInfo
 from mnemic.rewrites.moments import factors, packed
 from mnemic.rewrites.paths import EditPaths, SidePath
 from mnemic.rewrites.solving import SolveSettings, solved
@@ -58,8 +59,6 @@ class Paths(StoredEdits):
 
 
 def test_a_path_of_another_model_does_not_enter(model: Any) -> None:
-    from mnemic.memories.kinds import MemoryInfo
-
     fields = dict.fromkeys(MemoryInfo.__dataclass_fields__)
     memory = Paths(None, MemoryInfo(**{**fields, "name": "edits", "metrics": {}}))  # type: ignore[arg-type]
     host = Host.of(model)
