@@ -35,6 +35,7 @@ from mnemic.search.sharing import shared
 from mnemic.search.short import check_short, short_sizes, short_texts, shortened
 from mnemic.search.vector import query_vector
 from mnemic.search.waiting import WaitingRows, beside
+from mnemic.terminal import one_line
 from mnemic.view import View, fitting, readable_condition
 from mnemic.words import count_words
 
@@ -134,7 +135,14 @@ class Searcher:
         return functools.cache(lambda: self._encoded(encoder, query))
 
     def _encoded(self, encoder: TextEncoder, query: str) -> Floats32:
-        encoded: Floats32 = encoder.encode_queries([query])[0]
+        try:
+            encoded: Floats32 = encoder.encode_queries([query])[0]
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            # It is asked amid the search, where such an error would be taken for one of the bank or the condition.
+            raise ModelError(
+                f"The encoder cannot encode this query ({type(error).__name__}: {one_line(str(error), 100)}). "
+                "Try other words; if it encodes none, install its files anew."
+            ) from error
         if not np.isfinite(encoded).all():
             raise ModelError(
                 "The encoder gives no finite vector for this query (NaN or infinite). Try other words, or "

@@ -56,7 +56,7 @@ LONGEST = 10_000
 MOST_BYTES = 32 << 20
 """Of all graphs that are held of a release."""
 
-TOLD = 20
+EXPLAINED = 20
 """Best rows of a walk whose reason names it."""
 
 STEPS = 40
@@ -201,7 +201,7 @@ class Walked:
         ranked = np.where(places >= 0, self.ranks[places], np.inf)
         reasons = dict(why)
         for identity, rank in zip(facts["id"].to_pylist(), ranked.tolist(), strict=True):
-            if rank <= TOLD:
+            if rank <= EXPLAINED:
                 reason = f"words of the best rows: rank {int(rank)}"
                 reasons[identity] = f"{why[identity]}, {reason}" if identity in why else reason
         return scores + WALKED / (RANK_CONSTANT + ranked), reasons

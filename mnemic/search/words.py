@@ -54,7 +54,6 @@ LONGEST_WORD = 40
 _ENDINGS = re.compile(r"(?<=\w{3})(ations?|ators?|at(e[sd]?|ing)|ions?|ments?|ness|ers?|ings?|ed|e?s|ly|e)$")
 """Of English, roughly those that the stems of the index lack."""
 
-
 _TWICE = re.compile(r"(?<=\w)([bdfgmnprt])\1$")
 """A letter that stands twice before an ending: dropped, running."""
 

@@ -36,7 +36,9 @@ class TextBytes:
         offsets = np.frombuffer(limits, np.int64)[texts.offset : texts.offset + len(texts) + 1] if len(texts) else _ZERO
         lengths = pc.utf8_length(texts).to_numpy(zero_copy_only=False)
         characters = np.concatenate([_ZERO, np.cumsum(lengths, dtype=np.int64)])
-        return cls(np.frombuffer(data or b"", np.uint8), offsets, characters)
+        raw = np.frombuffer(data or b"", np.uint8)
+        raw.flags.writeable = False  # a batch that was read is; one type of array is compiled once
+        return cls(raw, offsets, characters)
 
     def bytes_of(self, texts: Integers, places: Integers) -> Integers:
         """Where characters ``places`` of ``texts`` stand in ``data``, int64 [n]; both in the order of the texts."""

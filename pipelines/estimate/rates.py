@@ -61,7 +61,7 @@ RATES: dict[str, Rate] = {
     "curate": Rate("documents", 2.0e-5, fixed=0.2),
     "deduplicate": Rate("documents", 1.0e-4, fixed=0.5, compiling=13.0, whole=True),
     "edits": Rate("characters", 5.0e-7, fixed=0.2),
-    "units": Rate("characters", 2.0e-8, fixed=0.3, compiling=4.0, uncompiled=1.2e-7),
+    "units": Rate("characters", 2.0e-8, fixed=0.3, compiling=8.0, uncompiled=1.2e-7),
     "context": Rate("units", 1.0e-5),
     "names": Rate("characters", 3.0e-7),
     "embed": Rate("encoding", 5.5e-12, fixed=5.0),

@@ -14,6 +14,7 @@ import mnemic
 from mnemic.command import main
 from mnemic.dataset import commit
 from mnemic.errors import BankError, ModelError, QueryError
+from mnemic.search.searcher import Searcher
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,17 @@ def test_searching_by_words_and_by_meaning(bank):
     assert best.similarity == pytest.approx(1.0, abs=0.01)
     assert best.bm25 > 0 and best.reason.startswith("meaning: rank 1, words: rank 1")
     assert sum(one.words for one in hits) <= 400
+
+
+@pytest.mark.parametrize("error", [IndexError("index 9 is out of bounds"), ValueError("no such shape")])
+def test_an_encoder_that_fails_is_no_fault_of_the_bank_or_of_the_condition(error):
+    class Encoder:
+        def encode_queries(self, texts):
+            raise error
+
+    searcher = Searcher.__new__(Searcher)
+    with pytest.raises(ModelError, match=r"encoder cannot encode this query.*Try other words"):
+        searcher._encoded(Encoder(), "table index version")
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))], ids=["copy", "pickle"])

@@ -22,10 +22,10 @@ PATIENCE = 2
 """Questions with the same condition of which the last one reads its rows."""
 
 CONDITIONS = 64
+"""Conditions whose rows are held, the last ones: of 50,000 rows they take 25 MB."""
 
 LONGEST = 10_000
 """Characters of a condition that is remembered."""
-
 
 LEAST_SHARE = 8
 """Conditions that leave less than an eighth of the rows are not held: whoever is given all rows finds few of them."""

@@ -12,7 +12,7 @@ from mnemic.dataset import Store
 from mnemic.dataset.write import append, write_rows
 from mnemic.search import row_words, walk
 from mnemic.search.row_words import RowWords
-from mnemic.search.walk import TOLD, WALKED, WordGraph, walked
+from mnemic.search.walk import EXPLAINED, WALKED, WordGraph, walked
 
 WORDS = [
     "piston",
@@ -138,7 +138,7 @@ def test_a_walk_is_that_of_a_dense_matrix_over_the_rows_that_meet_the_condition(
         assert dict(zip(facts["id"].to_pylist(), raised.tolist(), strict=True)) == pytest.approx(
             {row[0]: shares.get(row[0], 0.0) for row in rows}
         )
-        assert set(why) == {row for row in exact if order[number[row]] <= TOLD}
+        assert set(why) == {row for row in exact if order[number[row]] <= EXPLAINED}
 
 
 def test_how_often_a_walk_is_at_a_row_is_that_of_the_definition():
