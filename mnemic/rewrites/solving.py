@@ -144,9 +144,10 @@ def _ultraedit(
     """Without a pass of the model: what layers read, and gradients, are stored with the statements."""
     import torch
 
-    rows = torch.from_numpy(np.concatenate([one.values for one in ordered]).astype(np.float64))
+    rows = np.concatenate([one.values for one in ordered]).astype(np.float64)
     paths = []
-    parts = rows.split([size for shape in shapes for size in shape], 1)
+    ends = np.cumsum([size for shape in shapes for size in shape])
+    parts = [torch.from_numpy(part) for part in np.split(rows, ends[:-1], 1)]
     for layer, inputs, gradients in zip(settings.layers, parts[::2], parts[1::2], strict=True):
         inward, outward = ridge(inputs, normalised_steps(inputs, gradients, settings.rate))
         paths.append(SidePath(layer, inward.float(), outward.float()))

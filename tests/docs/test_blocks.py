@@ -33,6 +33,8 @@ import mnemic
 from mnemic import models
 from mnemic.command import main
 from mnemic.plugins import GROUPS
+from operators.rewrites.facts import statements_of
+from operators.rewrites.operator import Rewrites
 from pipelines.recipe import load_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -193,6 +195,10 @@ def run(block: Block, world: DocWorld, names: dict[str, Any], place: Path) -> No
             if "mcpServers" in value:
                 (server,) = value["mcpServers"].values()
                 assert "url" in server or shlex.join([server["command"], *server["args"]]) in SHOWN
+                return
+            if "relation" in value:
+                statements, rejects = statements_of([("page", value)], Rewrites(facts=("facts.jsonl",)))
+                assert (len(statements), rejects) == (1, [])
                 return
             (place / "chats" / "page.jsonl").write_text(json.dumps(value))
             result = mnemic.build("chats.yaml", until="read")
