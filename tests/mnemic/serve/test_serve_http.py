@@ -1,7 +1,9 @@
 """The HTTP API of a served bank: what it answers, to whom, and how it is described."""
 
+import asyncio
 import json
 import re
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +15,7 @@ from served_bank import SECRETS, TOKENS, served, served_recipe, write_tokens
 import mnemic
 from mnemic.serve.access import AccessError, TokenTable, add_token
 from mnemic.serve.callers import Callers
+from mnemic.serve.running import HOST, listen
 
 
 def test_a_search_is_that_of_the_bank_for_the_tenant(callers, two_tenants):
@@ -190,3 +193,22 @@ def test_the_commands_of_the_page_are_requests_that_are_answered(callers):
         )
     for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL):
         assert "memory" in json.loads(block)["mcpServers"]
+
+
+def test_no_part_of_an_answer_waits_for_the_client_to_acknowledge_another():
+    async def sends_at_once():
+        answered = asyncio.get_running_loop().create_future()
+
+        def connected(_, writer):
+            options = writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            answered.set_result(bool(options))
+            writer.close()
+
+        with listen(0) as listening:
+            async with await asyncio.start_server(connected, sock=listening):
+                _, client = await asyncio.open_connection(HOST, listening.getsockname()[1])
+                at_once = await answered
+                client.close()
+        return at_once
+
+    assert asyncio.run(sends_at_once())
