@@ -32,7 +32,12 @@ def test_a_pattern_of_many_double_stars_names_each_file_once(root: Path) -> None
 
 @pytest.mark.parametrize(
     ("pattern", "sentence"),
-    [("nothing.jsonl", "name no file"), ("a", "name no file"), ("**/*", "is no file of facts"), ("pipe.jsonl", "no file")],
+    [
+        ("nothing.jsonl", "name no file"),
+        ("a", "name no file"),
+        ("**/*", "is no file of facts"),
+        ("pipe.jsonl", "no file"),
+    ],
 )
 def test_what_is_no_file_of_its_kind_is_refused(root: Path, pattern: str, sentence: str) -> None:
     os.mkfifo(root / "pipe.jsonl")

@@ -15,7 +15,7 @@ from mnemic import languagemodel
 from mnemic.attach import detach
 from mnemic.attach.host import Host
 from mnemic.dataset import Store
-from mnemic.errors import BankError, ModelError
+from mnemic.errors import BankError, ModelError, StepError
 from mnemic.memories.edits import StoredEdits
 from mnemic.rewrites.paths import SidePath
 from pipelines import faults
@@ -247,6 +247,22 @@ def test_no_division_into_fragments_and_no_kill_change_a_byte(built, bank, tmp_p
     mnemic.build(recipe, device="cpu")
     digest, expected = mnemic.open_bank(recipe["bank"]).digest(), bank.digest()
     assert {name: digest[name] for name in DATASETS} == {name: expected[name] for name in DATASETS}
+
+
+def test_documents_that_state_no_fact_are_none(built, tmp_path):
+    recipe = built.copy(tmp_path)
+    unconditional = {name: value for name, value in REWRITES.items() if name != "where"}
+    assert "rewrites" in {step.step for step in mnemic.build({**recipe, "rewrites": unconditional}, device="cpu").steps}
+    bank = mnemic.open_bank(recipe["bank"])
+    assert len(bank.memory("edits").ids) == 5
+    assert "rewrites" not in bank.table("rejects", ["step"])["step"].to_pylist()
+
+
+@pytest.mark.parametrize("dataset", ["statements", "edits", "memories", "rejects", "../facts", "/tmp/facts"])
+def test_no_fact_stands_in_what_edits_make(built, dataset):
+    rewrites = {**REWRITES, "dataset": dataset, "where": None}
+    with pytest.raises(StepError, match="name `documents`"):
+        mnemic.plan({**built.recipe, "rewrites": rewrites})
 
 
 def test_ultraedit_needs_no_moments(built, tmp_path, model, quiet):
