@@ -117,6 +117,11 @@ def test_a_value_that_cannot_work_is_refused_before_anything_runs(section, setti
     assert sentence in sentences
 
 
+def test_a_value_that_is_no_list_says_how_to_write_one():
+    for facts, named in (("facts.jsonl", "a text"), (3, "3"), ({"a": 1}, "a mapping of keys")):
+        assert f"`rewrites.facts` is {named}, not a list; write it in brackets" in problems(rewrites={"facts": facts})
+
+
 def test_a_section_without_settings_says_how_to_write_them():
     assert "`segment` is None, not settings; write them below it as `setting: value`" in problems(segment=None)
 
