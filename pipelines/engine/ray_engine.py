@@ -191,7 +191,7 @@ class RayEngine:
             ray.init("local", num_cpus=cores, include_dashboard=False, object_store_memory=_OBJECT_STORE, **quiet)
         except Exception as error:  # Ray raises a bare one where its own processes do not answer
             raise Unreachable(
-                f"Ray does not start on this machine ({one_line(str(error) or type(error).__name__, 200)}). Where much else runs here, "
+                f"Ray does not start on this machine ({_words_of(error)}). Where much else runs here, "
                 "run the same build again later; or build in this process (--engine inline)."
             ) from error
 
@@ -211,9 +211,13 @@ class RayEngine:
                 "(RAY_AUTH_MODE=token there), or build without --address."
             )
         raise Unreachable(
-            f"No Ray cluster answers at {address} ({one_line(str(reason) or type(reason).__name__, 200)}). Start one with `ray start "
+            f"No Ray cluster answers at {address} ({_words_of(reason)}). Start one with `ray start "
             "--head`, check the address and the token, or build without --address."
         ) from reason
+
+
+def _words_of(error: Exception) -> str:
+    return one_line(str(error) or type(error).__name__, 200)
 
 
 def _listens(address: str) -> bool:
