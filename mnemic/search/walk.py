@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -24,7 +23,7 @@ import pyarrow as pa
 
 from mnemic.arrays import Floats, Integers, RowIds
 from mnemic.dataset import Snapshot
-from mnemic.dataset.index import row_ids_where
+from mnemic.dataset.index import Recent, remembered, row_ids_where
 from mnemic.links.adjacency import entries_of
 from mnemic.search.fusion import RANK_CONSTANT, ranks
 from mnemic.search.row_words import RowWords
@@ -47,14 +46,8 @@ BESIDE = 0.5
 MOST_WALKED = 5_000
 """Rows of a condition that are walked over."""
 
-CONDITIONS = 64
-"""Conditions whose graphs are held, the last ones: tenants, mostly."""
-
-LONGEST = 10_000
-"""Characters of a condition whose graph is held."""
-
 MOST_BYTES = 32 << 20
-"""Of all graphs that are held of a release."""
+"""Of all graphs that are held of a release, for the conditions that were asked last."""
 
 EXPLAINED = 20
 """Best rows of a walk whose reason names it."""
@@ -158,14 +151,13 @@ class HeldGraphs:
     def __init__(self) -> None:
         self._rows: RowWords | None = None
         self._read = False
-        self._graphs: OrderedDict[str | None, WordGraph | None] = OrderedDict()
+        self._graphs: Recent[WordGraph | None] = Recent(MOST_BYTES, lambda graph: 0 if graph is None else graph.nbytes)
         self._lock = threading.Lock()
 
     def graph(self, events: Snapshot, where: str | None) -> WordGraph | None:
         """Of the smallest rows that satisfy ``where``; None where they are too many."""
         with self._lock:
             if where in self._graphs:
-                self._graphs.move_to_end(where)
                 return self._graphs[where]
             if not self._read:
                 self._rows, self._read = RowWords.read(events), True
@@ -173,16 +165,9 @@ class HeldGraphs:
                 return None
             places = self._rows.among(row_ids_where(events, where))
             graph = WordGraph.of(self._rows, places) if 1 < len(places) <= MOST_WALKED else None
-            if len(where or "") <= LONGEST:
-                self._keep(where, graph)
+            if remembered(where):
+                self._graphs[where] = graph
             return graph
-
-    def _keep(self, where: str | None, graph: WordGraph | None) -> None:
-        self._graphs[where] = graph
-        size = sum(one.nbytes for one in self._graphs.values() if one is not None)
-        while self._graphs and (len(self._graphs) > CONDITIONS or size > MOST_BYTES):
-            _, one = self._graphs.popitem(last=False)
-            size -= 0 if one is None else one.nbytes
 
 
 @dataclass(frozen=True)
