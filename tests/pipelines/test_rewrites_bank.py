@@ -279,6 +279,13 @@ def test_ultraedit_needs_no_moments(built, tmp_path, model, quiet):
     host.close()
 
 
+def test_a_solve_that_leaves_all_numbers_is_a_sentence(built, tmp_path):
+    recipe = built.copy(tmp_path)
+    with pytest.raises(StepError, match="lower `rate`"):
+        mnemic.build({**recipe, "rewrites": {**REWRITES, "method": "ultraedit", "rate": 1e300}}, device="cpu")
+    assert mnemic.open_bank(recipe["bank"]).memory("edits").ids, "the release before stands"
+
+
 def test_files_of_facts_and_their_faults(built, tmp_path, quiet):
     recipe = {**built.copy(tmp_path)}
     rows = [{**FACTS[0], "set": "one"}, {"subject": 3}, {**FACTS[1], "set": "two"}]
