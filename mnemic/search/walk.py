@@ -4,7 +4,8 @@ A question of several steps names one turn, and the next shares a rare word with
 that the search has ranked, goes from a row to its content words and to the rows that have them, and to the rows beside;
 each ranked row gets a share of the reciprocal of its rank there. It goes over all rows that meet the condition of the
 search and over no other, of each tenant apart, and a word counts by how rare it is among these: so nothing that a
-condition leaves out says anything. Over the rows that a search has ranked alone it would gain nothing.
+condition leaves out says anything. A walk over the ranked rows alone would gain nothing. (`mnemic.links.push` is such a
+walk for a graph of which it meets a small part; here every node is met.)
 
 Constants were chosen on the even questions of LoCoMo's three development conversations with GPT's facts as notes, and
 judged on the odd ones (LOG.md). A release with more rows than `mnemic.search.row_words.MOST_ROWS`, and a condition that
@@ -35,7 +36,7 @@ DAMPING = 0.6
 """Share of the walk that goes on; the rest restarts."""
 
 POWER = 2
-"""Of the scores at which the walk restarts, between the least and the best: the best rows count most."""
+"""Of a score, from 0 for the least to 1 for the best: the walk restarts at the best rows most."""
 
 COMMON = 0.2
 """Share of a tenant's rows that have a word, above which it joins none."""
@@ -53,10 +54,10 @@ EXPLAINED = 20
 """Best rows of a walk whose reason names it."""
 
 STEPS = 40
-"""Of a walk, at most."""
+"""Steps of a walk, at most."""
 
 LEFT = 1e-6
-"""Of the walk, moved by a step, below which no more are taken."""
+"""Share of the walk that a step moves, below which no more steps are taken."""
 
 
 @dataclass(frozen=True)
@@ -126,9 +127,9 @@ class WordGraph:
         return np.where(self.numbers[places] == numbers, places, -1)
 
     def walk(self, restart: Floats) -> Floats:
-        """How often a walk is at each row that restarts by ``restart`` float64 [n], float64 [n].
+        """How often a walk that restarts by ``restart``, float64 [n], is at each row: float64 [n].
 
-        Of a row and a word without ways what arrives is lost, which leaves the order of all others as it is.
+        What arrives at a row or word without ways is lost, and the order of the others stays.
         """
         begin = np.zeros(self.size)
         begin[: len(restart)] = restart / restart.sum()

@@ -20,13 +20,13 @@ from mnemic.dataset.index.rows import SMALL, row_ids_where
 from mnemic.dataset.snapshot import Snapshot
 
 PATIENCE = 2
-"""Questions with the same condition of which the last one reads its rows."""
+"""Questions with the same condition; the last of them reads its rows."""
 
 LEAST_SHARE = 8
 """Conditions that leave less than an eighth of the rows are not held: whoever is given all rows finds few of them."""
 
 RARE = 1_000
-"""Conditions of which is remembered that they leave less."""
+"""Conditions that are remembered to leave less."""
 
 
 @dataclass(frozen=True)
