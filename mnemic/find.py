@@ -20,20 +20,20 @@ def find(view: View, prefix: str, tenant: str | None = None) -> tuple[str, dict[
 
     With ``tenant`` only its rows are looked at: an id of another one is an id of nothing.
     """
-    if not isinstance(prefix, str) or not re.fullmatch("[0-9a-f]+", prefix):
-        raise BankError(
-            f"{shown(prefix)} is no id. Ids are hexadecimal; `mnemic search --json` and `mnemic export` show them."
-        )
+    check_prefix(prefix)
     matches: list[tuple[str, str]] = []
     for kind in ("document", "event"):
         if f"{kind}s" in view:
             ids = view.dataset(f"{kind}s").table(["id"], _begins(prefix, tenant))["id"].to_pylist()
             matches += [(kind, identity) for identity in sorted(filter(None, ids))[:3]]
     if not matches:
-        raise BankError(f"No document or event of {view.path} has an id that begins with {prefix}.")
+        raise BankError(
+            f"No document or event of {view.path} has an id that begins with {one_line(prefix, 64)}. `mnemic search "
+            "--json` and `mnemic export` show them."
+        )
     if len(matches) > 1:
         several = ", ".join(one_line(identity, 64) for _, identity in matches[:3])
-        raise BankError(f"Several ids begin with {prefix}: {several}. Give more of it.")
+        raise BankError(f"Several ids begin with {one_line(prefix, 64)}: {several}. Give more of it.")
     kind, identity = matches[0]
     rows = view.dataset(f"{kind}s")
     columns = [name for name in rows.schema.names if name not in ("signature", "vector")]
@@ -78,6 +78,14 @@ def locate(view: View, words: str, tenant: str | None = None) -> tuple[str, dict
         f"{shown(words)} is no id of {view.path}, and no document or reject there has such a file or locator. "
         "`mnemic search --explain` and `mnemic export` show ids, `mnemic show --failures` lists what was left out."
     )
+
+
+def check_prefix(prefix: object) -> None:
+    """Raise ``BankError`` where no id can begin with ``prefix``."""
+    if not isinstance(prefix, str) or not re.fullmatch("[0-9a-f]+", prefix):
+        raise BankError(
+            f"{shown(prefix)} is no id. Ids are hexadecimal; `mnemic search --json` and `mnemic export` show them."
+        )
 
 
 def _is_id(view: View, prefix: str, tenant: str | None) -> bool:

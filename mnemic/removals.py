@@ -7,7 +7,6 @@ trained on it are named there, so they can be asked although its rows are gone.
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mnemic.conditions.values import shown, text
+from mnemic.conditions.values import text
 from mnemic.dataset import Snapshot
 from mnemic.errors import BankError, ModelError
 from mnemic.expected import check_schema
 from mnemic.facts import mapping
+from mnemic.find import check_prefix
 from mnemic.ids import hash_parts
 from mnemic.schema import REMOVALS
 from mnemic.splits import STORE, VALIDATION
+from mnemic.terminal import one_line
 from mnemic.view import View
 
 if TYPE_CHECKING:
@@ -113,15 +114,14 @@ def training(view: View, infos: Iterable[MemoryInfo], document: str) -> dict[str
 
 def whole_id(view: View, beginning: str) -> str:
     """The id of the one document, of the release or removed from the bank, whose id begins so."""
-    if not isinstance(beginning, str) or not re.fullmatch("[0-9a-f]+", beginning):
-        raise BankError(
-            f"{shown(beginning)} is no id. Ids are hexadecimal; `mnemic search --json` and `mnemic export` show them."
-        )
+    check_prefix(beginning)
     ids = set(view.table("documents", ["id"], f"id LIKE '{beginning}%'")["id"].to_pylist())
     ids |= {one for one in rows_of(view)["document"].to_pylist() if one.startswith(beginning)}
     if len(ids) != 1:
         fault = "Several documents have ids that begin" if ids else "No document has an id that begins"
-        raise BankError(f"{fault} with {beginning} in {view.path}, nor was one removed. Give more of it, or another.")
+        raise BankError(
+            f"{fault} with {one_line(beginning, 64)} in {view.path}, nor was one removed. Give more of it, or another."
+        )
     return str(ids.pop())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from mnemic.opening import open_regular
 
 LARGEST = 256 << 20
 """Bytes of a file."""
+
+_FOLDERS = re.compile(r"(?<![^/])(?:\*\*/+){2,}")
+"""Several "**/" name what one does, but are walked once for each way of sharing the folders of a path."""
 
 
 def files_named(patterns: Sequence[str], root: str, suffixes: Sequence[str], most: int, called: str) -> list[Path]:
@@ -22,7 +26,7 @@ def files_named(patterns: Sequence[str], root: str, suffixes: Sequence[str], mos
     """
     files: dict[Path, None] = {}
     for pattern in patterns:
-        whole = os.path.join(root, os.path.expanduser(pattern))
+        whole = _FOLDERS.sub("**/", os.path.join(root, os.path.expanduser(pattern)))
         matches = sorted(Path(one) for one in glob.iglob(whole, recursive=True) if os.path.isfile(one))
         if not matches:
             raise RecipeError(

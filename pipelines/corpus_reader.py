@@ -135,7 +135,11 @@ def table_digest(rows: pa.Table) -> str:
 
 
 def _words(column: pa.Array) -> np.ndarray[Any, Any]:
-    """Two 64-bit words per value: of the characters of a string (any length), or of an integer."""
+    """Two 64-bit words per value: of the characters of a string (any length), of an integer, or of null."""
+    if column.null_count:
+        words = _words(column.fill_null(pa.scalar("" if pa.types.is_string(column.type) else 0, column.type)))
+        words[column.is_null().to_numpy(zero_copy_only=False)] = GAMMA
+        return words
     if pa.types.is_string(column.type):
         blocks = _even_blocks(column)
         if blocks is not None:

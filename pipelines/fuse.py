@@ -36,15 +36,17 @@ class Fusion:
 
 
 def fuse(
-    banks: Sequence[str | Path], into: str | Path, memories: Sequence[str] | None = None, **options: Any
+    banks: Sequence[str | Path], into: str | Path, memories: str | Sequence[str] | None = None, **options: Any
 ) -> Fusion:
     """Build the bank ``into`` of the documents of ``banks``, and measure its ``memories`` beside theirs.
 
     By default all that the banks have in common are measured. ``options`` are those of `build`. Called again it carries
     on. Raises ``RecipeError`` where the banks have no memory of one model in common.
     """
-    names = common_memories([opened(str(bank)) for bank in banks], memories)
-    result = build(fused_recipe(banks, into), **options)
+    recipe = fused_recipe(banks, into)
+    chosen = [memories] if isinstance(memories, str) else memories
+    names = common_memories([opened(str(bank)) for bank in banks], chosen)
+    result = build(recipe, **options)
     union = open_bank(result.bank, storage_options=options.get("storage_options"))
     return Fusion(result, tuple(measured(union, banks, name) for name in names))
 
@@ -53,7 +55,8 @@ def fused_recipe(banks: Sequence[str | Path], into: str | Path) -> dict[str, Any
     """The recipe of the union: as `compose` writes it, with room in its split for the stores of all banks."""
     recipe = composition(banks, into)
     splits = [opened(str(bank)).release.recipe.get("split") for bank in banks]
-    room = {name: sum(int(split[name]) for split in splits if isinstance(split, Mapping)) for name in _BUDGETS}
+    stated = [split for split in splits if isinstance(split, Mapping)]
+    room = {name: sum(split[name] for split in stated if type(split.get(name)) is int) for name in _BUDGETS}
     return {**recipe, "split": {**recipe.get("split", {}), **room}}
 
 

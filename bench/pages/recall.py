@@ -97,7 +97,7 @@ def _measured(bank: Bank, model: Any, tokenizer: Any, sink: Page, questions: Seq
         rows.append(_row(f"{way}: {BUDGET:,} tokens of the best", float(np.mean(budgets)), questions))
         tell(f"{way}: " + ", ".join(f"{row.value:.0f} %" for row in rows[-3:]))
     for share in (0.0, 0.3):
-        found_in = []
+        answered = []
         for question, turn in questions:
             hits = bank.search(
                 question,
@@ -106,9 +106,9 @@ def _measured(bank: Bank, model: Any, tokenizer: Any, sink: Page, questions: Seq
                 level="event",
                 tokenizer=lambda text: len(page_ids(tokenizer, [text])[0]),
             )
-            found_in.append(any(turn in hit.text for hit in hits))
+            answered.append(any(turn in hit.text for hit in hits))
         words = f"{BUDGET:,} tokens of a search with a contiguity buffer of {share:g}"
-        rows.append(_row(words, float(np.mean(found_in)), questions))
+        rows.append(_row(words, float(np.mean(answered)), questions))
     return rows
 
 

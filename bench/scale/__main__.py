@@ -35,16 +35,13 @@ def measure(quick: bool) -> Sequence[Row]:
         small = [watched_build(folder / "small", SMALL, engine, models).seconds for engine in ("ray", "inline")]
         costs = [watched_build(folder, count, "ray", models) for count in (QUICK if quick else SIZES)]
     tell_steps(costs)
-    last, of = costs[-1], f"of {costs[-1].documents:,} documents"
-    steps = list(last.steps.values())
-    driver_peak = max(step.driver_peak for step in steps) / 2**20
-    worker_peak = max(step.worker_peak for step in steps) / 2**20
-    driver = [sum(step.driver_seconds for step in cost.steps.values()) for cost in costs[-2:]]
-    disk = max(step.bytes_after for step in steps) / last.documents
+    before, last = costs[-2:]
+    of, growth = f"of {last.documents:,} documents", last.driver_cpu / before.driver_cpu
+    disk = max(step.bytes_after for step in last.steps.values()) / last.documents
     rows: list[tuple[str, str, float, str, float | None, float | None]] = [
-        ("driver_memory", f"peak of the driver {of}", driver_peak, "MiB", 1024, 300),
-        ("worker_memory", f"peak of a worker {of}", worker_peak, "MiB", None, None),
-        ("driver_cpu", f"CPU of the driver {of}, by that of a tenth", driver[1] / driver[0], "x", 12, 10),
+        ("driver_memory", f"peak of the driver {of}", last.driver_memory, "MiB", 1024, 300),
+        ("worker_memory", f"peak of a worker {of}", last.worker_memory, "MiB", None, None),
+        ("driver_cpu", f"CPU of the driver {of}, by that of a tenth", growth, "x", 12, 10),
         ("disk", f"the bank {of}, by their number", disk, "B", None, None),
         ("small_bank_with_ray", f"{SMALL:,} documents with Ray, by one process", small[0] / small[1], "x", 4, 2),
     ]

@@ -29,6 +29,26 @@ class BuildCost:
     steps: dict[str, StepCost]
     seconds: float
 
+    @property
+    def driver_memory(self) -> float:
+        """The largest resident set of the process that runs the build, in MiB."""
+        return max(step.driver_peak for step in self.steps.values()) / 2**20
+
+    @property
+    def worker_memory(self) -> float:
+        """The largest resident set of a worker, in MiB."""
+        return max(step.worker_peak for step in self.steps.values()) / 2**20
+
+    @property
+    def driver_cpu(self) -> float:
+        """CPU seconds of the process that runs the build."""
+        return sum(step.driver_seconds for step in self.steps.values())
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds of all processes."""
+        return sum(step.seconds for step in self.steps.values())
+
 
 def watched_build(
     folder: Path, documents: int, engine: str, models: tuple[str, str], until: str | None = None

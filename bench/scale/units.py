@@ -33,18 +33,14 @@ def measure(quick: bool) -> Sequence[Row]:
         models = save_encoder(folder / "encoder", width=32), save_language_model(folder / "language-model")
         costs = [watched_build(folder, count, "ray", models, "units") for count in (QUICK if quick else SIZES)]
     tell_steps(costs)
-    last, of = costs[-1], f"of {costs[-1].documents:,} documents"
-    steps = list(last.steps.values())
-    driver_peak = max(step.driver_peak for step in steps) / 2**20
-    worker_peak = max(step.worker_peak for step in steps) / 2**20
-    driver = [sum(step.driver_seconds for step in cost.steps.values()) for cost in costs]
-    everyone = [sum(step.seconds for step in cost.steps.values()) for cost in costs]
-    disk = steps[-1].bytes_after / last.documents
+    before, last = costs
+    of, tenth = f"of {last.documents:,} documents", "by that of a tenth"
+    disk = list(last.steps.values())[-1].bytes_after / last.documents
     rows: list[tuple[str, str, float, str, float | None, float | None]] = [
-        ("units_driver_memory", f"peak of the driver {of}", driver_peak, "MiB", None, None),
-        ("units_worker_memory", f"peak of a worker {of}", worker_peak, "MiB", None, None),
-        ("units_driver_cpu", f"CPU of the driver {of}, by that of a tenth", driver[1] / driver[0], "x", None, None),
-        ("units_cpu", f"CPU of all processes {of}, by that of a tenth", everyone[1] / everyone[0], "x", None, None),
+        ("units_driver_memory", f"peak of the driver {of}", last.driver_memory, "MiB", None, None),
+        ("units_worker_memory", f"peak of a worker {of}", last.worker_memory, "MiB", None, None),
+        ("units_driver_cpu", f"CPU of the driver {of}, {tenth}", last.driver_cpu / before.driver_cpu, "x", None, None),
+        ("units_cpu", f"CPU of all processes {of}, {tenth}", last.cpu / before.cpu, "x", None, None),
         ("units_disk", f"the bank {of}, by their number", disk, "B", None, None),
     ]
     return [Row(*row, higher_is_better=False) for row in rows]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import lance
 import pyarrow as pa
@@ -32,6 +33,14 @@ def write_rows(
     The rows of one input (a document's units) stay in one fragment: readers of whole documents rely on it.
     """
     return _written(uri, rows, schema, "append", storage_options)
+
+
+def write_records(
+    dataset: Dataset, records: Sequence[Mapping[str, Any]], schema: pa.Schema
+) -> tuple[WrittenFragment, ...]:
+    """As `write_rows`, of a few rows that are dictionaries."""
+    table = pa.Table.from_pylist(list(records), schema=schema)
+    return tuple(write_rows(dataset.uri, table, schema, dataset.storage_options))
 
 
 def write_ahead(dataset: Dataset, rows: pa.Table, schema: pa.Schema) -> list[WrittenFragment]:

@@ -17,7 +17,7 @@ from mnemic.links.titles import Titles
 from mnemic.links.units import UnitRows
 
 SHARE = 0.5
-"""Of the other documents, from which on a document to which they lead is a hub."""
+"""Share of the other documents that lead to a hub, at least."""
 
 FEWEST = 8
 """Documents that lead to a hub, at least: of a few pages most may well name one that answers."""

@@ -124,12 +124,19 @@ class StoredPages(Reopened):
         """The memory for texts about ``topic``, by which the bank is searched: one for all, or one for each row."""
         return self.with_settings(queries=(topic,) if isinstance(topic, str) else tuple(topic))
 
-    def within(self, tokens: int, contiguity: float = CONTIGUITY) -> StoredPages:
-        """The memory with so many ``tokens`` of pages. Raises `ModelError` for numbers out of bounds."""
-        if isinstance(contiguity, bool) or not isinstance(contiguity, int | float) or not 0 <= contiguity < 1:
-            raise ModelError(f"A share of the pages' tokens is from 0 to below 1, got {contiguity!r:.40}.")
+    def within(self, tokens: int | None = None, contiguity: float | None = None) -> StoredPages:
+        """The memory with so many ``tokens`` of pages, and a share ``contiguity`` of them for neighbours.
+
+        None leaves either as it is. Raises `ModelError` for numbers out of bounds.
+        """
+        tokens = self.tokens if tokens is None else tokens
+        contiguity = self.contiguity if contiguity is None else contiguity
         if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1:
             raise ModelError(f"Pages take up a number of tokens, got {tokens!r:.40}; give one from 1.")
+        if isinstance(contiguity, bool) or not isinstance(contiguity, int | float) or not 0 <= contiguity < 1:
+            raise ModelError(
+                f"`contiguity` is a share of the pages' tokens, got {contiguity!r:.40}; give 0 to below 1."
+            )
         return self.with_settings(tokens=tokens, contiguity=contiguity)
 
     def enter(self, host: Host, weight: float | Schedule) -> Entry:
@@ -285,19 +292,20 @@ def chained_first(standing: Sequence[EventPages]) -> list[EventPages]:
     Directly behind the sink it is what the model has of these texts one behind the other. The others stay in order.
     """
     after = {own.behind: own for own in standing if own.behind}
-    chains = []
-    for own in standing:
-        chain = [] if own.behind else [own]
-        while (
-            chain and (following := after.get(chain[-1].last)) and following not in chain
-        ):  # damaged rows may go round
-            chain.append(following)
-        chains.append(chain)
-    longest = max(chains, key=lambda chain: (len(chain) > 1) * sum(own.tokens for own in chain), default=[])
-    if len(longest) < 2:
-        return list(standing)
-    rest = [own for own in standing if not any(own is one for one in longest)]
-    return [*longest, *rest]
+    chains = [_chain(own, after) for own in standing if own.last in after and not own.behind]
+    longest = max(chains, key=lambda chain: sum(own.tokens for own in chain), default=[])
+    return [*longest, *(own for own in standing if own not in longest)]
+
+
+def _chain(first: EventPages, after: Mapping[str, EventPages]) -> list[EventPages]:
+    """The pages from ``first`` on, each read behind the one before it; ``after`` has them by the id of that one.
+
+    Damaged rows may go round: the chain ends there.
+    """
+    chain = [first]
+    while (following := after.get(chain[-1].last)) is not None and following not in chain:
+        chain.append(following)
+    return chain
 
 
 def within(memories: Sequence[Memory], tokens: int | None, contiguity: float | None = None) -> list[Memory]:
@@ -310,11 +318,4 @@ def within(memories: Sequence[Memory], tokens: int | None, contiguity: float | N
     if not any(isinstance(memory, StoredPages) for memory in memories):
         name = "contiguity" if tokens is None else "tokens"
         raise ModelError(f"Only the memory {NAME} has a budget of tokens; leave `{name}` out, or attach it too.")
-    return [
-        memory.within(
-            memory.tokens if tokens is None else tokens, memory.contiguity if contiguity is None else contiguity
-        )
-        if isinstance(memory, StoredPages)
-        else memory
-        for memory in memories
-    ]
+    return [memory.within(tokens, contiguity) if isinstance(memory, StoredPages) else memory for memory in memories]

@@ -8,6 +8,7 @@ too. Sparse pages, and those that lose more than their bound, take no part.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from numbers import Integral
 from typing import Any
 
 import pyarrow as pa
@@ -41,13 +42,19 @@ class Beginnings:
 
         The cache is the caller's, for `generate(..., past_key_values=cache)` with the whole prompt or for one
         forward pass of the rest; at least one token is left to read. A prompt that does not begin with the sink has an
-        empty one. Raises `ModelError` for a batch of several prompts.
+        empty one. Raises `ModelError` for a batch of several prompts, and for what is no prompt.
         """
-        row = ids.tolist() if hasattr(ids, "tolist") else list(ids)
-        if row and isinstance(row[0], list):
+        row = ids.tolist() if hasattr(ids, "tolist") else ids
+        if isinstance(row, list | tuple) and row and isinstance(row[0], list | tuple):
             if len(row) != 1:
                 raise ModelError(f"A cache is of one prompt, got a batch of {len(row)}; ask for each alone.")
             (row,) = row
+        if not isinstance(row, list | tuple) or not all(isinstance(token, Integral) for token in row):
+            raise ModelError(
+                f"A prompt is a list of token ids, not this {type(ids).__name__}; give what the tokenizer returns as "
+                "`input_ids`."
+            )
+        row = list(row)
         if row[: len(self.sink)] != self.sink or len(row) <= len(self.sink):
             return self.reader.cache([])
         pages = beginning_of(self.view, row[len(self.sink) : -1], self.page.sizes, self._allowed)

@@ -123,9 +123,9 @@ class Searcher:
             return RouteTree.of(self.view.dataset("clusters"))
 
     def _sought(self, query: str, vector: object) -> Callable[[], Floats32]:
-        """What gives the vector of the query, float32 [d]: ``vector`` where the caller has it, else the encoder's.
+        """A function that gives the query's vector, float32 [d]: ``vector`` where there is one, else the encoder's.
 
-        The encoder is there, and the query is encoded when its vector is first asked for.
+        The encoder is loaded now. The query is encoded when its vector is first asked for.
         """
         if vector is not None:
             size = self.view.dataset("events").schema.field("vector").type.list_size

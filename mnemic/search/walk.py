@@ -4,7 +4,8 @@ A question of several steps names one turn, and the next shares a rare word with
 that the search has ranked, goes from a row to its content words and to the rows that have them, and to the rows beside;
 each ranked row gets a share of the reciprocal of its rank there. It goes over all rows that meet the condition of the
 search and over no other, of each tenant apart, and a word counts by how rare it is among these: so nothing that a
-condition leaves out says anything. Over the rows that a search has ranked alone it would gain nothing.
+condition leaves out says anything. A walk over the ranked rows alone would gain nothing. (`mnemic.links.push` is such a
+walk for a graph of which it meets a small part; here every node is met.)
 
 Constants were chosen on the even questions of LoCoMo's three development conversations with GPT's facts as notes, and
 judged on the odd ones (LOG.md). A release with more rows than `mnemic.search.row_words.MOST_ROWS`, and a condition that
@@ -15,7 +16,6 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from mnemic.arrays import Floats, Integers, RowIds
 from mnemic.dataset import Snapshot
-from mnemic.dataset.index import row_ids_where
+from mnemic.dataset.index import Recent, remembered, row_ids_where
 from mnemic.links.adjacency import entries_of
 from mnemic.search.fusion import RANK_CONSTANT, ranks
 from mnemic.search.row_words import RowWords
@@ -36,7 +36,7 @@ DAMPING = 0.6
 """Share of the walk that goes on; the rest restarts."""
 
 POWER = 2
-"""Of the scores at which the walk restarts, between the least and the best: the best rows count most."""
+"""Of a score, from 0 for the least to 1 for the best: the walk restarts at the best rows most."""
 
 COMMON = 0.2
 """Share of a tenant's rows that have a word, above which it joins none."""
@@ -47,23 +47,17 @@ BESIDE = 0.5
 MOST_WALKED = 5_000
 """Rows of a condition that are walked over."""
 
-CONDITIONS = 64
-"""Conditions whose graphs are held, the last ones: tenants, mostly."""
-
-LONGEST = 10_000
-"""Characters of a condition whose graph is held."""
-
 MOST_BYTES = 32 << 20
-"""Of all graphs that are held of a release."""
+"""Of all graphs that are held of a release, for the conditions that were asked last."""
 
 EXPLAINED = 20
 """Best rows of a walk whose reason names it."""
 
 STEPS = 40
-"""Of a walk, at most."""
+"""Steps of a walk, at most."""
 
 LEFT = 1e-6
-"""Of the walk, moved by a step, below which no more are taken."""
+"""Share of the walk that a step moves, below which no more steps are taken."""
 
 
 @dataclass(frozen=True)
@@ -133,9 +127,9 @@ class WordGraph:
         return np.where(self.numbers[places] == numbers, places, -1)
 
     def walk(self, restart: Floats) -> Floats:
-        """How often a walk is at each row that restarts by ``restart`` float64 [n], float64 [n].
+        """How often a walk that restarts by ``restart``, float64 [n], is at each row: float64 [n].
 
-        Of a row and a word without ways what arrives is lost, which leaves the order of all others as it is.
+        What arrives at a row or word without ways is lost, and the order of the others stays.
         """
         begin = np.zeros(self.size)
         begin[: len(restart)] = restart / restart.sum()
@@ -158,14 +152,13 @@ class HeldGraphs:
     def __init__(self) -> None:
         self._rows: RowWords | None = None
         self._read = False
-        self._graphs: OrderedDict[str | None, WordGraph | None] = OrderedDict()
+        self._graphs: Recent[WordGraph | None] = Recent(MOST_BYTES, lambda graph: 0 if graph is None else graph.nbytes)
         self._lock = threading.Lock()
 
     def graph(self, events: Snapshot, where: str | None) -> WordGraph | None:
         """Of the smallest rows that satisfy ``where``; None where they are too many."""
         with self._lock:
             if where in self._graphs:
-                self._graphs.move_to_end(where)
                 return self._graphs[where]
             if not self._read:
                 self._rows, self._read = RowWords.read(events), True
@@ -173,16 +166,9 @@ class HeldGraphs:
                 return None
             places = self._rows.among(row_ids_where(events, where))
             graph = WordGraph.of(self._rows, places) if 1 < len(places) <= MOST_WALKED else None
-            if len(where or "") <= LONGEST:
-                self._keep(where, graph)
+            if remembered(where):
+                self._graphs[where] = graph
             return graph
-
-    def _keep(self, where: str | None, graph: WordGraph | None) -> None:
-        self._graphs[where] = graph
-        size = sum(one.nbytes for one in self._graphs.values() if one is not None)
-        while self._graphs and (len(self._graphs) > CONDITIONS or size > MOST_BYTES):
-            _, one = self._graphs.popitem(last=False)
-            size -= 0 if one is None else one.nbytes
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ import ray
 from ray.exceptions import AuthenticationError
 
 from mnemic.errors import StepError, Unreachable
+from mnemic.terminal import one_line
 from operators.contracts import ProcessRank, Progress, Resources
 from pipelines.engine.code import shared_packages, shipped_code
 from pipelines.engine.contracts import ItemT, Job, ResultStream, ResultT
@@ -173,22 +174,26 @@ class RayEngine:
             quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
             with _undisturbed():
                 if self._address is None:
-                    for name, milliseconds in _HEALTH_CHECK.items():
-                        os.environ.setdefault(name, milliseconds)
-                    cores = max(os.cpu_count() or 1, self._workers or 1)
-                    ray.init(
-                        "local",
-                        num_cpus=cores,
-                        include_dashboard=False,
-                        object_store_memory=_OBJECT_STORE,
-                        **quiet,
-                    )
+                    self._start(quiet)
                 else:
                     if "RAY_AUTH_TOKEN" in os.environ:
                         os.environ.setdefault("RAY_AUTH_MODE", "token")
                     self._join(self._address, quiet)
             self._ours = True
         self._connected = True
+
+    def _start(self, quiet: dict[str, Any]) -> None:
+        """Start Ray on this machine, or raise `Unreachable`: a busy machine may not start it in time."""
+        for name, milliseconds in _HEALTH_CHECK.items():
+            os.environ.setdefault(name, milliseconds)
+        cores = max(os.cpu_count() or 1, self._workers or 1)
+        try:
+            ray.init("local", num_cpus=cores, include_dashboard=False, object_store_memory=_OBJECT_STORE, **quiet)
+        except Exception as error:  # Ray raises a bare one where its own processes do not answer
+            raise Unreachable(
+                f"Ray does not start on this machine ({_words_of(error)}). Where much else runs here, "
+                "run the same build again later; or build in this process (--engine inline)."
+            ) from error
 
     def _join(self, address: str, quiet: dict[str, Any]) -> None:
         """Connect to a cluster, or raise `Unreachable` in place of the warning that Ray writes every second."""
@@ -206,9 +211,13 @@ class RayEngine:
                 "(RAY_AUTH_MODE=token there), or build without --address."
             )
         raise Unreachable(
-            f"No Ray cluster answers at {address} ({str(reason).splitlines()[0][:200]}). Start one with `ray start "
+            f"No Ray cluster answers at {address} ({_words_of(reason)}). Start one with `ray start "
             "--head`, check the address and the token, or build without --address."
         ) from reason
+
+
+def _words_of(error: Exception) -> str:
+    return one_line(str(error) or type(error).__name__, 200)
 
 
 def _listens(address: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pipelines.recipe.limits import MOST_BYTES, fault
 from pipelines.recipe.model import Recipe, SectionedRecipe
 from pipelines.recipe.problems import sentences
 from pipelines.recipe.yaml_text import NotYaml, read_yaml
+from pipelines.sections import sections
 from pipelines.sources.kinds import find_source
 
 SHIPPED = Path(__file__).parent.parent / "recipes"
@@ -58,10 +60,10 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
     for entry in sources if isinstance(sources, list) else ():
         if isinstance(entry, dict) and _has_root(entry.get("kind")):
             entry.setdefault("root", str(path.parent))
-    curate = content.get("curate")
-    for name, section in curate.items() if isinstance(curate, dict) else ():
-        if name in ("contamination", "quality") and isinstance(section, dict):
-            section.setdefault("root", str(path.parent))
+    for settings in (content, content.get("curate")):
+        for name in _rooted_sections() if isinstance(settings, dict) else ():
+            if isinstance(settings.get(name), dict):
+                settings[name].setdefault("root", str(path.parent))
     return _checked(content, str(path))
 
 
@@ -80,6 +82,11 @@ def _text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise NotYaml(f" (byte {error.start} is not UTF-8)") from None
+
+
+def _rooted_sections() -> list[str]:
+    """The sections that read files of relative paths from a ``root``, by name."""
+    return [one.name for one in sections() if "root" in {field.name for field in fields(one.operator)}]
 
 
 def _has_root(kind: Any) -> bool:

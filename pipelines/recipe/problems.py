@@ -17,6 +17,9 @@ from pipelines.sources.kinds import SOURCES, find_source
 _WORDS = 60
 """Characters of a key that a sentence shows."""
 
+_LISTS = frozenset({"list_type", "tuple_type", "set_type", "frozen_set_type"})
+"""What pydantic calls a value that is no list of YAML."""
+
 MOST = 20
 """Mistakes that one error names."""
 
@@ -47,6 +50,8 @@ def sentence(problem: Any, content: Mapping[str, Any], listed: set[str]) -> str:
     if problem["type"] == "dataclass_type":
         value = kind(problem["input"])
         return f"`{place}` is {value}, not settings; write them below it as `setting: value`, or leave it out."
+    if problem["type"] in _LISTS:
+        return f"`{place}` is {kind(problem['input'])}, not a list; write it in brackets, as `[a, b]`."
     if problem["type"] == "value_error":  # a sentence of ours: it says itself what was given
         phrase = problem["msg"].removeprefix("Value error, ")
         return f"`{place}`: {phrase}" + ("" if phrase.endswith((".", "?")) else ".")

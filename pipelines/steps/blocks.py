@@ -13,7 +13,7 @@ train the jobs that they are of, and the others stay; jobs that begin with a sha
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -23,7 +23,7 @@ import pyarrow as pa
 from mnemic import languagemodel
 from mnemic.blocks.layout import GENERIC, NO_TOPICS, SHARED, BlockLayout
 from mnemic.dataset import Snapshot, Store
-from mnemic.dataset.write import WrittenFragment, append, append_rows, write_rows
+from mnemic.dataset.write import WrittenFragment, append, append_rows, write_records
 from mnemic.facts import mapping
 from mnemic.ids import hash_parts
 from mnemic.memories.blocks import NAME
@@ -31,7 +31,6 @@ from mnemic.quoting import one_of, quoted
 from mnemic.schema import BLOCKS, MEMORIES, METRICS
 from operators.blocks.operator import TrainBlocks
 from operators.blocks.plan import BEGINNING_ALONE, BlockJob, settings_of
-from operators.contracts import Progress
 from operators.train import Checkpoint
 from pipelines import faults
 from pipelines.corpus_reader import corpus_digest
@@ -46,6 +45,7 @@ from pipelines.steps.memory_rows import (
     curve_rows,
     drop,
     drop_points,
+    final_row,
     finished_record,
     forget_memory,
     forget_versions,
@@ -131,19 +131,13 @@ class BlocksStep(RecordedStep):
     def _plan(self, context: Context, versions: Mapping[str, int]) -> BlockPlan:
         store, operator, wanted_device = context.store, self.operator, context.device
 
-        def factory() -> Callable[[Progress], Iterator[BlockPlan]]:
-            def plan(progress: Progress) -> Iterator[BlockPlan]:
-                device = operator.resources.device(wanted_device)
-                model, _ = languagemodel.shared(operator.model, operator.dtype, device)
-                levels = store["clusters"].require().table(["level"])["level"].to_pylist()
-                yield BlockTexts.open(store, versions, operator).plan(max(levels, default=0), model)
+        def plan() -> BlockPlan:
+            device = operator.resources.device(wanted_device)
+            model, _ = languagemodel.shared(operator.model, operator.dtype, device)
+            levels = store["clusters"].require().table(["level"])["level"].to_pylist()
+            return BlockTexts.open(store, versions, operator).plan(max(levels, default=0), model)
 
-            return plan
-
-        plans: list[BlockPlan] = []
-        job = context.job(factory, operator.resources)
-        context.in_waves(context.engine.stream(job, context.progress), lambda wave: None, plans.append)
-        return plans[-1]
+        return context.computed(plan, operator.resources)
 
     def _clear(self, context: Context, record: Record, states: Mapping[str, str]) -> None:
         """Drop what no longer holds: blocks and checkpoints of other states, and points of no checkpoint."""
@@ -235,8 +229,7 @@ class BlocksStep(RecordedStep):
         return factory
 
     def _write(self, store: Store, name: str, rows: list[dict[str, Any]]) -> tuple[WrittenFragment, ...]:
-        table, dataset = pa.Table.from_pylist(rows, schema=_SCHEMAS[name]), store[name]
-        return tuple(write_rows(dataset.uri, table, _SCHEMAS[name], dataset.storage_options))
+        return write_records(store[name], rows, _SCHEMAS[name])
 
     def _curve(self, item: EpochToTrain, checkpoint: Checkpoint) -> list[dict[str, Any]]:
         return curve_rows(self.memory, item.state, checkpoint, item.job.name)
@@ -265,34 +258,14 @@ class BlocksStep(RecordedStep):
         """The final row, whose lock a worker reads off the model."""
         operator, wanted_device = self.operator, context.device
 
-        def factory() -> Callable[[Progress], Iterator[dict[str, str]]]:
-            def lock(progress: Progress) -> Iterator[dict[str, str]]:
-                device = operator.resources.device(wanted_device)
-                model, tokenizer = languagemodel.shared(operator.model, operator.dtype, device)
-                yield languagemodel.lock(model, tokenizer)
+        def lock() -> dict[str, str]:
+            device = operator.resources.device(wanted_device)
+            return languagemodel.lock(*languagemodel.shared(operator.model, operator.dtype, device))
 
-            return lock
-
-        locks: list[dict[str, str]] = []
-        job = context.job(factory, operator.resources)
-        context.in_waves(context.engine.stream(job, context.progress), lambda wave: None, locks.append)
-        lock = dict(locks[-1])
-        computed = replace(record, found={"function": lock.pop("function")})  # no part of a bank's digest
         layout = plan.shape.layout(operator, plan.rows)
-        row = {
-            "id": hash_parts("memory", record.state, self.memory),
-            "name": self.memory,
-            "kind": self.memory,
-            "record": json.dumps(computed.as_json(), sort_keys=True),
-            "state": record.state,
-            "epoch": operator.epochs,
-            "final": True,
-            "config": json.dumps(layout.config() | {"sequence": operator.sequence}, sort_keys=True),
-            "lock": json.dumps(lock, sort_keys=True),
-            "metrics": json.dumps(self._metrics(context.store, layout), sort_keys=True),
-            "weights": b"",
-        }
-        return pa.Table.from_pylist([row], schema=MEMORIES)
+        config, metrics = layout.config() | {"sequence": operator.sequence}, self._metrics(context.store, layout)
+        lock_of_model = context.computed(lock, operator.resources)
+        return final_row(self.memory, record, operator.epochs, lock_of_model, config, metrics)
 
     def _metrics(self, store: Store, layout: BlockLayout) -> dict[str, float]:
         """Of all jobs together; rounding weighs them by their tokens."""

@@ -7,7 +7,7 @@ but in the committed datasets themselves.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
@@ -20,7 +20,7 @@ from mnemic.dataset.commit import Conflict
 from mnemic.dataset.write import append, append_rows
 from mnemic.errors import BankError, MnemicError, StepError
 from mnemic.schema import REJECTS
-from operators.contracts import Resources
+from operators.contracts import Progress, Resources
 from pipelines import faults
 from pipelines.engine import Engine, Job, ResultStream
 from pipelines.identity import Record
@@ -143,6 +143,21 @@ class Context:
             return factory()
 
         return Job(self.step, in_sight, resources, describe)
+
+    def computed(self, compute: Callable[[], ResultT], resources: Resources) -> ResultT:
+        """What ``compute`` returns in a worker with these ``resources``; nothing of it is committed."""
+
+        def factory() -> Callable[[Progress], Iterator[ResultT]]:
+            def run(progress: Progress) -> Iterator[ResultT]:
+                yield compute()
+
+            return run
+
+        results: list[ResultT] = []
+        self.in_waves(
+            self.engine.stream(self.job(factory, resources), self.progress), lambda wave: None, results.append
+        )
+        return results[-1]
 
     def in_waves(
         self,

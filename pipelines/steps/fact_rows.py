@@ -8,25 +8,44 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mnemic.catalogue import spec_of
+from mnemic.catalogue import NAME, spec_of
 from mnemic.conditions import Conditions, all_of
-from mnemic.dataset import Snapshot, Store
+from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.errors import StepError
 from mnemic.ids import hash_parts
 from mnemic.kept import KEPT
 from mnemic.removals import NAME as REMOVALS
 from mnemic.removals import removal_rows
+from mnemic.terminal import one_line
+from operators.rewrites import moments
+from operators.rewrites import operator as edits
 from operators.rewrites.operator import Rewrites
 from pipelines.corpus_reader import corpus_digest
 from pipelines.steps.key_moments import drawn_documents
 
 DOCUMENTS = "documents"
 
+_MADE = {"memories", "rejects", *(spec.name for one in (moments, edits) for spec in one.SECTION.datasets)}
+"""Datasets that change with the edits, so no fact stands in them."""
+
+
+def dataset_of(store: Store, operator: Rewrites) -> Dataset:
+    """The dataset whose rows are facts. Raises `StepError` for a name that no such dataset has."""
+    if not NAME.fullmatch(operator.dataset) or operator.dataset in _MADE:
+        raise StepError(
+            f"`rewrites` reads no facts from {one_line(operator.dataset, 40)!r}; name `documents`, `notes`, "
+            "`relations`, or another dataset that a section before it makes."
+        )
+    return store[operator.dataset]
+
 
 def condition_of(snapshot: Snapshot, operator: Rewrites) -> str | None:
-    """The rows that are facts. Raises ``QueryError`` where that of the recipe is none."""
+    """The rows that are facts: those that say something of one. Raises ``QueryError`` where the recipe's is none."""
     own = Conditions.of(operator.where).sql(snapshot.schema, operator.dataset)
-    return all_of(KEPT if operator.dataset == DOCUMENTS else None, own)
+    names = dict.fromkeys((operator.subject, operator.relation, operator.target))
+    stated = [f"`{name}` IS NOT NULL" for name in names if snapshot.schema.field(name).nullable]
+    some = " OR ".join(stated) if len(stated) == len(names) else None
+    return all_of(KEPT if operator.dataset == DOCUMENTS else None, some, own)
 
 
 def fields_of(snapshot: Snapshot, operator: Rewrites) -> list[str]:
@@ -45,7 +64,7 @@ def fields_of(snapshot: Snapshot, operator: Rewrites) -> list[str]:
 def rows_of_bank(store: Store, operator: Rewrites, versions: Mapping[str, int]) -> Iterator[tuple[str, dict[str, Any]]]:
     """(dataset:key, row) of the rows that are facts; `documents` of a row are those that it names or is."""
     name = operator.dataset
-    snapshot = store[name].require(versions[name])
+    snapshot = dataset_of(store, operator).require(versions[name])
     key = spec_of(name, snapshot.schema).key
     own = ["id"] if name == DOCUMENTS else [one for one in ("document",) if one in snapshot.schema.names]
     columns = list(dict.fromkeys((*key, *fields_of(snapshot, operator), *own)))
@@ -70,7 +89,7 @@ def corpus_of(store: Store, operator: Rewrites) -> str | None:
     if operator.facts:
         parts += sorted(removed_documents(store))
     if operator.dataset:
-        snapshot = store[operator.dataset].snapshot()
+        snapshot = dataset_of(store, operator).snapshot()
         if snapshot is None:
             return None
         key = spec_of(operator.dataset, snapshot.schema).key

@@ -13,11 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pyarrow as pa
-
 from mnemic import languagemodel
 from mnemic.dataset import Snapshot, Store
-from mnemic.dataset.write import WrittenFragment, append, write_rows
+from mnemic.dataset.write import WrittenFragment, append, write_records
 from mnemic.edits import readable
 from mnemic.errors import StepError
 from mnemic.ids import hash_parts
@@ -28,7 +26,7 @@ from operators.rewrites.moments import PARTS, KeyMoments
 from pipelines import faults
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context, RecordedStep, Status
-from pipelines.steps.memory_rows import create_missing, drop
+from pipelines.steps.memory_rows import create_missing, drop, drop_other_states
 
 NAME = "key_moments"
 
@@ -96,9 +94,7 @@ class KeyMomentsStep(RecordedStep):
         documents = store["documents"].require()
         parts = self._parts(documents)
         create_missing(context, self.record, {NAME: KEY_MOMENTS})
-        outdated = self._states(store[NAME].require()) - {part.state for part in parts}
-        if outdated:
-            drop(context, NAME, one_of("state", sorted(outdated)))
+        drop_other_states(context, NAME, {part.state for part in parts})
         states = self._states(store[NAME].require())
         left = [part for part in parts if part.state not in states]
 
@@ -135,9 +131,7 @@ class KeyMomentsStep(RecordedStep):
                 of = {"part": part.part, "documents": list(part.documents), "state": part.state}
                 rows = [{"id": f"{row['layer']}/{part.part}", **row, **of} for row in sums.rows()]
                 faults.reach(step.name, "before-write")
-                table = pa.Table.from_pylist(rows, schema=KEY_MOMENTS)
-                dataset = store[NAME]
-                fragments = tuple(write_rows(dataset.uri, table, KEY_MOMENTS, dataset.storage_options))
+                fragments = write_records(store[NAME], rows, KEY_MOMENTS)
                 faults.reach(step.name, "after-write")
                 return fragments
 

@@ -12,7 +12,7 @@ one its own again, and the others stay.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -22,15 +22,14 @@ import pyarrow as pa
 from mnemic import languagemodel
 from mnemic.catalogue import CATALOGUE
 from mnemic.dataset import Snapshot, Store
-from mnemic.dataset.write import WrittenFragment, append, append_rows, write_rows
+from mnemic.dataset.write import WrittenFragment, append, append_rows, write_records
 from mnemic.errors import StepError
 from mnemic.facts import mapping
 from mnemic.ids import hash_parts
 from mnemic.memories.cartridges import NAME as CARTRIDGES
 from mnemic.memories.memory_tokens import NAME as MEMORY_TOKENS
-from mnemic.quoting import parts_of, quoted
+from mnemic.quoting import quoted
 from mnemic.schema import MEMORIES, METRICS
-from operators.contracts import Progress
 from operators.latents.settings import LatentSettings
 from pipelines import faults
 from pipelines.identity import Record
@@ -43,7 +42,9 @@ from pipelines.steps.memory_rows import (
     create_missing,
     curve_rows,
     drop,
+    drop_other_states,
     drop_points,
+    final_row,
     finished_record,
     forget_memory,
     forget_versions,
@@ -128,25 +129,20 @@ class LatentsStep(RecordedStep):
     def _chosen(self, context: Context, versions: Mapping[str, int]) -> ChosenTexts:
         store, operator = context.store, self.operator
 
-        def factory() -> Callable[[Progress], Iterator[ChosenTexts]]:
-            def choose(progress: Progress) -> Iterator[ChosenTexts]:
-                texts = LatentTexts.open(store, operator, versions)
-                assert texts is not None
-                yield texts.chosen()
+        def choose() -> ChosenTexts:
+            texts = LatentTexts.open(store, operator, versions)
+            assert texts is not None
+            return texts.chosen()
 
-            return choose
-
-        results: list[ChosenTexts] = []
-        job = context.job(factory, operator.resources)
-        context.in_waves(context.engine.stream(job, context.progress), lambda wave: None, results.append)
-        return results[-1]
+        return context.computed(choose, operator.resources)
 
     def _clear(self, context: Context, record: Record, states: Mapping[str, str]) -> None:
         """Drop what no longer holds: latents and checkpoints of other states, and points of no checkpoint."""
         store, current = context.store, {*states.values()}
-        self._keep(context, self.datasets[0], "true", current)
-        self._keep(context, "memories", self._mine(store["memories"].require()), {*current, record.state})
-        self._keep(context, "metrics", f"memory = '{self.memory}'", current)
+        drop_other_states(context, self.datasets[0], current)
+        mine = self._mine(store["memories"].require())
+        drop_other_states(context, "memories", {*current, record.state}, mine)
+        drop_other_states(context, "metrics", current, f"memory = '{self.memory}'")
         trained, epochs = self._trained(store), self._epochs(store)
         left = {state: epochs.get(state, 0) for of, state in states.items() if of not in trained}
         drop_points(context, self.memory, left)
@@ -154,12 +150,6 @@ class LatentsStep(RecordedStep):
         rejects = store["rejects"].snapshot()
         if rejects is not None and rejects.count(outdated):
             context.commit(lambda: forget_rejects(store, outdated))
-
-    def _keep(self, context: Context, name: str, mine: str, states: set[str]) -> None:
-        """Drop the rows ``mine`` of a dataset whose state is none of ``states``."""
-        there = set(context.store[name].require().table(["state"], mine)["state"].to_pylist())
-        for gone in parts_of("state", sorted(there - states)):
-            drop(context, name, f"({mine}) AND {gone}")
 
     def _trained(self, store: Store) -> set[str]:
         """The texts whose latents are there, of the states that stand."""
@@ -235,9 +225,7 @@ class LatentsStep(RecordedStep):
         return factory
 
     def _write(self, store: Store, name: str, rows: list[dict[str, Any]]) -> tuple[WrittenFragment, ...]:
-        schema = self._schemas()[name]
-        table, dataset = pa.Table.from_pylist(rows, schema=schema), store[name]
-        return tuple(write_rows(dataset.uri, table, schema, dataset.storage_options))
+        return write_records(store[name], rows, self._schemas()[name])
 
     def _finish(self, context: Context, record: Record, chosen: ChosenTexts) -> None:
         """Write the memory, once all its latents are there: by its row the step is done, so it comes last."""
@@ -255,32 +243,13 @@ class LatentsStep(RecordedStep):
         """The final row; a worker reads the lock off the model, and what stands before all latents."""
         operator, wanted_device, resources = self.operator, context.device, self.operator.resources
 
-        def factory() -> Callable[[Progress], Iterator[tuple[dict[str, str], dict[str, Any], bytes]]]:
-            def finish(progress: Progress) -> Iterator[tuple[dict[str, str], dict[str, Any], bytes]]:
-                model, tokenizer = languagemodel.shared(operator.model, operator.dtype, resources.device(wanted_device))
-                yield (languagemodel.lock(model, tokenizer), *operator.trainer(model, tokenizer).config())
+        def finish() -> tuple[dict[str, str], dict[str, Any], bytes]:
+            model, tokenizer = languagemodel.shared(operator.model, operator.dtype, resources.device(wanted_device))
+            return (languagemodel.lock(model, tokenizer), *operator.trainer(model, tokenizer).config())
 
-            return finish
-
-        results: list[tuple[dict[str, str], dict[str, Any], bytes]] = []
-        job = context.job(factory, resources)
-        context.in_waves(context.engine.stream(job, context.progress), lambda wave: None, results.append)
-        lock, config, weights = results[-1]
-        computed = replace(record, found={"function": lock.pop("function")})  # no part of a bank's digest
-        row = {
-            "id": hash_parts("memory", record.state, self.memory),
-            "name": self.memory,
-            "kind": self.memory,
-            "record": json.dumps(computed.as_json(), sort_keys=True),
-            "state": record.state,
-            "epoch": operator.epochs,
-            "final": True,
-            "config": json.dumps(config, sort_keys=True),
-            "lock": json.dumps(lock, sort_keys=True),
-            "metrics": json.dumps(self._metrics(context.store, chosen), sort_keys=True),
-            "weights": weights,
-        }
-        return pa.Table.from_pylist([row], schema=MEMORIES)
+        lock, config, weights = context.computed(finish, resources)
+        metrics = self._metrics(context.store, chosen)
+        return final_row(self.memory, record, operator.epochs, lock, config, metrics, weights)
 
     def _metrics(self, store: Store, chosen: ChosenTexts) -> dict[str, float]:
         """Of all latents together: means over them, and the costs of their trainings."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ from mnemic.facts import mapping
 from mnemic.ids import hash_parts
 from mnemic.quoting import parts_of, quoted
 from mnemic.release import releases
+from mnemic.schema import MEMORIES
 from operators.train import Checkpoint
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context
@@ -73,6 +75,34 @@ def checkpoint_row(
     }
 
 
+def final_row(
+    memory: str,
+    record: Record,
+    epoch: int,
+    lock: Mapping[str, str],
+    config: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    weights: bytes = b"",
+) -> pa.Table:
+    """Of `memories`: the finished ``memory``, of the kind that is called so, for the model of ``lock``."""
+    named = dict(lock)
+    computed = replace(record, found={"function": named.pop("function")})  # no part of a bank's digest
+    row = {
+        "id": hash_parts("memory", record.state, memory),
+        "name": memory,
+        "kind": memory,
+        "record": json.dumps(computed.as_json(), sort_keys=True),
+        "state": record.state,
+        "epoch": epoch,
+        "final": True,
+        "config": json.dumps(config, sort_keys=True),
+        "lock": json.dumps(named, sort_keys=True),
+        "metrics": json.dumps(metrics, sort_keys=True),
+        "weights": weights,
+    }
+    return pa.Table.from_pylist([row], schema=MEMORIES)
+
+
 def curve_rows(memory: str, state: str, checkpoint: Checkpoint, job: str = "") -> list[dict[str, Any]]:
     """Of `metrics`: the points of an epoch; with a ``job`` the metrics are called "metric/job"."""
     return [
@@ -114,6 +144,13 @@ def forget_versions(store: Store) -> None:
     pinned = {release.name: release.versions for release in releases(store)}
     memories.retag({name: versions["memories"] for name, versions in pinned.items() if "memories" in versions})
     memories.forget_before(timedelta(0))
+
+
+def drop_other_states(context: Context, name: str, states: Collection[str], mine: str = "true") -> None:
+    """Delete the rows ``mine`` of a dataset whose `state` is none of ``states``."""
+    there = set(context.store[name].require().table(["state"], mine)["state"].to_pylist())
+    for gone in parts_of("state", sorted(there.difference(states))):
+        drop(context, name, f"({mine}) AND {gone}")
 
 
 def drop(context: Context, name: str, where: str) -> None:

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -19,16 +19,16 @@ import pyarrow as pa
 
 from mnemic import languagemodel
 from mnemic.dataset import Store
-from mnemic.dataset.write import WrittenFragment, append, append_rows, write_rows, write_whole
+from mnemic.dataset.write import WrittenFragment, append, append_rows, write_records, write_whole
 from mnemic.errors import ModelError, StepError
 from mnemic.ids import hash_parts
 from mnemic.memories.edits import NAME
-from mnemic.quoting import parts_of, quoted
+from mnemic.quoting import quoted
 from mnemic.rewrites.datasets import EDITS, PROBES, STATEMENTS
 from mnemic.rewrites.moments import COLUMNS, factors
 from mnemic.rewrites.statement import SolvableStatement, Statement
 from mnemic.schema import MEMORIES
-from operators.contracts import REJECTED, Progress
+from operators.contracts import REJECTED
 from operators.rewrites.fact_files import fact_files, rows_of_files
 from operators.rewrites.facts import statements_of
 from operators.rewrites.operator import Rewrites
@@ -37,7 +37,14 @@ from pipelines.identity import Record
 from pipelines.steps.contracts import Context, RecordedStep, Status
 from pipelines.steps.fact_rows import corpus_of, removed_documents, rows_of_bank
 from pipelines.steps.key_moments import beginnings, drawn_documents, refuse_layers, texts_of
-from pipelines.steps.memory_rows import create_missing, drop, finished_record, forget_versions
+from pipelines.steps.memory_rows import (
+    create_missing,
+    drop,
+    drop_other_states,
+    final_row,
+    finished_record,
+    forget_versions,
+)
 from pipelines.steps.owners import owned_rows
 from pipelines.steps.rejects import check_rejects, forget_rejects
 
@@ -122,10 +129,8 @@ class RewritesStep(RecordedStep):
         mine = owned_rows(memories.require(), self.name, self.memory)
         drop(context, "memories", f"{mine} AND state <> {quoted(record.state)}")
         if not self._whole(store, record) or not memories.require().count(f"{mine} AND final"):
-            job = context.job(self._solver(context, record, versions), self.operator.resources)
-            context.in_waves(
-                context.engine.stream(job, context.progress), lambda wave: None, partial(self._commit, context, record)
-            )
+            solve = self._solver(store, record, versions, context.device)
+            self._commit(context, record, context.computed(solve, self.operator.resources))
         forget_versions(store)
 
     def _state_of(self, statement: Statement) -> str:
@@ -137,30 +142,23 @@ class RewritesStep(RecordedStep):
     def _checked(self, context: Context, versions: Mapping[str, int]) -> CheckedFacts:
         store, operator = context.store, self.operator
 
-        def factory() -> Callable[[Progress], Iterator[CheckedFacts]]:
-            def check(progress: Progress) -> Iterator[CheckedFacts]:
-                if operator.facts:
-                    rows = rows_of_files(fact_files(operator.facts, operator.root))
-                else:
-                    rows = rows_of_bank(store, operator, versions)
-                statements, rejects = statements_of(rows, operator, removed_documents(store))
-                yield CheckedFacts(tuple(statements), pa.Table.from_pylist(rejects, schema=REJECTED))
+        def check() -> CheckedFacts:
+            if operator.facts:
+                rows = rows_of_files(fact_files(operator.facts, operator.root))
+            else:
+                rows = rows_of_bank(store, operator, versions)
+            statements, rejects = statements_of(rows, operator, removed_documents(store))
+            return CheckedFacts(tuple(statements), pa.Table.from_pylist(rejects, schema=REJECTED))
 
-            return check
-
-        results: list[CheckedFacts] = []
-        job = context.job(factory, replace(self.operator.resources, gpus=0.0))
-        context.in_waves(context.engine.stream(job, context.progress), lambda wave: None, results.append)
-        return results[-1]
+        return context.computed(check, replace(operator.resources, gpus=0.0))
 
     def _prepare(
         self, context: Context, record: Record, statements: Sequence[Statement], states: Mapping[str, str]
     ) -> None:
         """Write the statements that are not there, and drop those that hold no more."""
         store = context.store
+        drop_other_states(context, "statements", states.values())
         there = set(store["statements"].require().table(["state"])["state"].to_pylist())
-        for gone in parts_of("state", sorted(there - {*states.values()})):
-            drop(context, "statements", gone)
         left = [one for one in statements if states[one.id] not in there]
 
         def keep(wave: list[tuple[tuple[WrittenFragment, ...], dict[str, str] | None]]) -> None:
@@ -197,8 +195,7 @@ class RewritesStep(RecordedStep):
                     return (), {"input": input_of, "locator": one.origin, "reason": reason, "severity": "reject"}
                 row = {**one.columns(), **own, "state": states[one.id]}
                 faults.reach(step.name, "before-write")
-                table, dataset = pa.Table.from_pylist([row], schema=STATEMENTS), store["statements"]
-                fragments = tuple(write_rows(dataset.uri, table, STATEMENTS, dataset.storage_options))
+                fragments = write_records(store["statements"], [row], STATEMENTS)
                 faults.reach(step.name, "after-write")
                 return fragments, None
 
@@ -214,29 +211,24 @@ class RewritesStep(RecordedStep):
         return model, tokenizer
 
     def _solver(
-        self, context: Context, record: Record, versions: Mapping[str, int]
-    ) -> Callable[[], Callable[[Progress], Iterator[WrittenEdits]]]:
-        store, step, wanted_device = context.store, self, context.device
+        self, store: Store, record: Record, versions: Mapping[str, int], wanted_device: str | None
+    ) -> Callable[[], WrittenEdits]:
+        def solve() -> WrittenEdits:
+            model, tokenizer = self._opened(wanted_device)
+            edits, probes, metrics = self._solve(store, versions, model, tokenizer)
+            state = {"state": record.state}
+            tables = [
+                pa.Table.from_pylist([{**row, **state} for row in rows], schema=schema)
+                for rows, schema in ((edits, EDITS), (probes, PROBES))
+            ]
+            faults.reach(self.name, "before-write")
+            written = [
+                tuple(write_whole(store[name], table)) for name, table in zip((NAME, "probes"), tables, strict=True)
+            ]
+            faults.reach(self.name, "after-write")
+            return WrittenEdits(written[0], written[1], self._memory(record, model, tokenizer, metrics))
 
-        def factory() -> Callable[[Progress], Iterator[WrittenEdits]]:
-            def solve(progress: Progress) -> Iterator[WrittenEdits]:
-                model, tokenizer = step._opened(wanted_device)
-                edits, probes, metrics = step._solve(store, versions, model, tokenizer)
-                state = {"state": record.state}
-                tables = [
-                    pa.Table.from_pylist([{**row, **state} for row in rows], schema=schema)
-                    for rows, schema in ((edits, EDITS), (probes, PROBES))
-                ]
-                faults.reach(step.name, "before-write")
-                written = [
-                    tuple(write_whole(store[name], table)) for name, table in zip((NAME, "probes"), tables, strict=True)
-                ]
-                faults.reach(step.name, "after-write")
-                yield WrittenEdits(written[0], written[1], step._memory(record, model, tokenizer, metrics))
-
-            return solve
-
-        return factory
+        return solve
 
     def _solve(
         self, store: Store, versions: Mapping[str, int], model: Any, tokenizer: Any
@@ -259,6 +251,12 @@ class RewritesStep(RecordedStep):
             )
 
         paths = solved(model, tokenizer, settings, solvable, moments)
+        for path in paths:
+            if not (path.inward.isfinite().all() and path.outward.isfinite().all()):
+                raise StepError(
+                    f"The solve of `rewrites` has numbers that are none in block {path.layer}; lower `rate`, or raise "
+                    "`strength`."
+                )
         facts = {
             "method": settings.method,
             "statements": [one.id for one in statements],
@@ -284,22 +282,8 @@ class RewritesStep(RecordedStep):
         return {of: texts[of] for of, ids in lengths if len(ids) > 1}
 
     def _memory(self, record: Record, model: Any, tokenizer: Any, metrics: Mapping[str, float]) -> pa.Table:
-        lock = languagemodel.lock(model, tokenizer)
-        computed = replace(record, found={"function": lock.pop("function")})  # no part of a bank's digest
-        row = {
-            "id": hash_parts("memory", record.state, self.memory),
-            "name": self.memory,
-            "kind": self.memory,
-            "record": json.dumps(computed.as_json(), sort_keys=True),
-            "state": record.state,
-            "epoch": 0,
-            "final": True,
-            "config": json.dumps(self.operator.solve.config(), sort_keys=True),
-            "lock": json.dumps(lock, sort_keys=True),
-            "metrics": json.dumps({"weight": 1.0, **metrics}, sort_keys=True),
-            "weights": b"",
-        }
-        return pa.Table.from_pylist([row], schema=MEMORIES)
+        lock, config = languagemodel.lock(model, tokenizer), self.operator.solve.config()
+        return final_row(self.memory, record, 0, lock, config, {"weight": 1.0, **metrics})
 
     def _commit(self, context: Context, record: Record, one: WrittenEdits) -> None:
         """Both datasets whole, and last the memory."""

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from mnemic import languagemodel
 from mnemic.dataset import Snapshot, Store
-from mnemic.dataset.write import WrittenFragment, append, write_rows, write_whole
+from mnemic.dataset.write import WrittenFragment, append, write_records, write_whole
 from mnemic.edits import readable
 from mnemic.facts import mapping
 from mnemic.ids import hash_parts
@@ -208,9 +208,8 @@ class SlotsStep(RecordedStep):
     def _write_epoch(self, store: Store, record: Record, checkpoint: Checkpoint) -> WrittenEpoch:
         faults.reach(self.name, "before-write")
         points = curve_rows(self.memory, record.state, checkpoint)
-        curve = _written(store, "metrics", pa.Table.from_pylist(points, schema=METRICS), METRICS)
-        row = self._row(record, checkpoint, checkpoint.state)
-        memory = _written(store, "memories", pa.Table.from_pylist([row], schema=MEMORIES), MEMORIES)
+        curve = write_records(store["metrics"], points, METRICS)
+        memory = write_records(store["memories"], [self._row(record, checkpoint, checkpoint.state)], MEMORIES)
         faults.reach(self.name, "after-write")
         return WrittenEpoch(checkpoint.epoch, curve, memory)
 
@@ -245,7 +244,7 @@ class SlotsStep(RecordedStep):
         }
         faults.reach(self.name, "before-write")
         rows = tuple(write_whole(store["slots"], table))
-        memory = _written(store, "memories", pa.Table.from_pylist([row], schema=MEMORIES), MEMORIES)
+        memory = write_records(store["memories"], [row], MEMORIES)
         faults.reach(self.name, "after-write")
         return WrittenEpoch(checkpoint.epoch, (), memory, rows, form, len(table))
 
@@ -271,8 +270,3 @@ def training_sequences(
         tokens, _ = encode(rows["text"].to_pylist(), tokenizer, settings.max_document_tokens)
         texts.update(zip(rows["id"].to_pylist(), tokens, strict=True))
     return packed({PATH: [texts[one] for one in sorted(texts.keys() - set(earlier))]}, settings.sequence)
-
-
-def _written(store: Store, name: str, table: pa.Table, form: pa.Schema) -> tuple[WrittenFragment, ...]:
-    dataset = store[name]
-    return tuple(write_rows(dataset.uri, table, form, dataset.storage_options))

@@ -15,12 +15,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import pyarrow as pa
-
 from mnemic import languagemodel
 from mnemic.catalogue import CATALOGUE
 from mnemic.dataset import Snapshot, Store
-from mnemic.dataset.write import WrittenFragment, append, write_rows
+from mnemic.dataset.write import WrittenFragment, append, write_records
 from mnemic.facts import mapping
 from mnemic.hardware import default_device
 from mnemic.ids import hash_parts
@@ -211,11 +209,9 @@ class TrainStep(RecordedStep):
         faults.reach(self.name, "before-write")
         points = curve_rows(self.memory, record.state, checkpoint) if checkpoint else []
         memories, metrics = (store[name] for name in self.datasets)
-        table, curve = pa.Table.from_pylist([row], schema=MEMORIES), pa.Table.from_pylist(points, schema=METRICS)
-        fragments = write_rows(memories.uri, table, MEMORIES, memories.storage_options)
-        drawn = write_rows(metrics.uri, curve, METRICS, metrics.storage_options)
+        fragments, curve = write_records(memories, [row], MEMORIES), write_records(metrics, points, METRICS)
         faults.reach(self.name, "after-write")
-        return Trained(tuple(fragments), tuple(drawn), row["epoch"], count)
+        return Trained(fragments, curve, row["epoch"], count)
 
     def _row(self, record: Record, checkpoint: Checkpoint, weights: bytes) -> dict[str, Any]:
         weighed = replace(checkpoint, metrics={"weight": WEIGHT_WITHOUT_VALIDATION, **checkpoint.metrics})

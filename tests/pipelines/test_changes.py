@@ -11,7 +11,7 @@ import mnemic
 from mnemic.dataset import Store
 from mnemic.dataset.write import append, write_rows
 from mnemic.errors import SourceError, TooManyRejects
-from pipelines.corpus_reader import corpus_digest
+from pipelines.corpus_reader import corpus_digest, key_hashes
 from pipelines.plan import plan
 from pipelines.run import build
 
@@ -123,7 +123,7 @@ def test_lineage_knows_what_a_corpus_step_found(tiny):
 
 
 def test_the_digest_of_a_corpus_depends_on_its_rows_alone(tmp_path):
-    rows = [("a", "store"), ("b", "validation-document"), ("a long key that takes three blocks", "store"), ("c", "")]
+    rows = [("a", "store"), ("b", None), ("a long key that takes three blocks", "store"), ("c", "")]
     digests = set()
     for name, order, size in (("one", [0, 1, 2, 3], 4), ("two", [3, 2, 1, 0], 1), ("three", [1, 3, 0, 2], 2)):
         dataset = Store(tmp_path)[name]
@@ -135,3 +135,14 @@ def test_the_digest_of_a_corpus_depends_on_its_rows_alone(tmp_path):
         digests.add(corpus_digest(dataset.require(), ("key", "split")))
     assert len(digests) == 1
     assert digests.pop()[1] == 4
+
+
+def test_null_is_neither_an_empty_text_nor_zero():
+    texts, numbers = pa.array(["", None, "a"], pa.string()), pa.array([0, None, 1], pa.int64())
+    for column in (texts, numbers):
+        batch = pa.record_batch({"key": pa.array(["k"] * 3), "column": column})
+        assert len({tuple(row) for row in key_hashes(batch).tolist()}) == 3
+    assert (
+        key_hashes(pa.record_batch({"a": texts}))[[0, 2]]
+        == key_hashes(pa.record_batch({"a": texts.fill_null("")}))[[0, 2]]
+    ).all()

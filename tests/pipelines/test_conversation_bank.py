@@ -201,6 +201,8 @@ def test_rows_of_a_table_are_asked_for_as_a_search_is(bank):
     for prefix in ("", "' OR '1'='1", "%", ["a"], b"aa", None):
         with pytest.raises(BankError, match="is no id"):
             bank.find(prefix)
+    with pytest.raises(BankError, match=r"begins with a{61}\.{4} "):
+        bank.find("a" * 5000)
 
 
 @pytest.mark.parametrize("vector", [np.full(32, np.nan), np.full(32, np.inf), np.ones(31), np.ones((1, 32))])

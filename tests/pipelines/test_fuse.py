@@ -74,8 +74,12 @@ def test_the_union_has_room_for_both_and_is_built_once(union, banks, capsys):
 
 
 def test_what_cannot_be_fused_is_told(banks, tmp_path):
-    with pytest.raises(RecipeError, match="no memory 'decoder' in common"):
-        mnemic.fuse(banks, tmp_path / "both", ["decoder"])
+    for memories in (["decoder"], "decoder"):
+        with pytest.raises(RecipeError, match="no memory 'decoder' in common"):
+            mnemic.fuse(banks, tmp_path / "both", memories)
+    for few in ([], banks[:1]):
+        with pytest.raises(RecipeError, match="two or more"):
+            mnemic.fuse(few, tmp_path / "both")
     assert not (tmp_path / "both").exists()
 
 

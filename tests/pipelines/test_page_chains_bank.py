@@ -175,6 +175,17 @@ def test_damaged_pages_that_go_round_have_an_end():
     assert chained_first(events) == events
 
 
+def test_what_is_no_prompt_has_no_beginning(bank, model):
+    begin = bank.memory("pages").beginnings(model)
+    for prompt in (None, "Release", [1.5, 2.5], torch.tensor([0.5]), [[[1]]], {"input_ids": [1]}, 7):
+        with pytest.raises(ModelError, match="list of token ids"):
+            begin(prompt)
+    with pytest.raises(ModelError, match="of one prompt"):
+        begin([[1], [2]])
+    for short in ([], torch.zeros(1, 0, dtype=torch.int64), begin.sink):
+        assert begin(short)[1] == 0
+
+
 def test_a_prompt_that_begins_with_texts_of_the_bank_need_not_read_them(bank, model, loaded):
     tokenizer = loaded[1]
     events = longest_of(bank)

@@ -5,6 +5,7 @@ import pytest
 from mnemic.errors import RecipeError
 from operators.deduplicate import Deduplicate
 from pipelines.recipe import SHIPPED, Recipe, load_recipe
+from pipelines.sections import sections
 from pipelines.steps import steps_of
 
 FOLDER = {"kind": "folder", "path": "texts"}
@@ -115,6 +116,28 @@ def test_a_value_that_cannot_work_is_refused_before_anything_runs(section, setti
     sentences = problems(**{section: settings})
     assert f"  `{section}`: " in sentences
     assert sentence in sentences
+
+
+def test_files_that_sections_name_are_looked_for_beside_the_recipe(tmp_path, monkeypatch):
+    (tmp_path / "place").mkdir()
+    for name in ("facts.jsonl", "questions.txt", "good.txt", "bad.txt"):
+        (tmp_path / "place" / name).write_text("A text of some words.\n")
+    curate = "{contamination: {sets: [questions.txt]}, quality: {positives: [good.txt], negatives: [bad.txt]}}"
+    (tmp_path / "place" / "recipe.yaml").write_text(
+        "name: x\nsources: [{kind: folder, path: texts}]\nlanguage_model: m\n"
+        f"rewrites: {{facts: [facts.jsonl], layers: [0]}}\ncurate: {curate}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    recipe = load_recipe("place/recipe.yaml")
+    rooted = {one.name: getattr(recipe, one.name) for one in sections() if hasattr(one.operator, "root")}
+    assert {name: one.root for name, one in rooted.items()} == dict.fromkeys(rooted, "place")
+    assert {"rewrites", "contamination", "quality"} <= rooted.keys()
+    assert recipe.rewrites.resolved().digest
+
+
+def test_a_value_that_is_no_list_says_how_to_write_one():
+    for facts, named in (("facts.jsonl", "a text"), (3, "3"), ({"a": 1}, "a mapping of keys")):
+        assert f"`rewrites.facts` is {named}, not a list; write it in brackets" in problems(rewrites={"facts": facts})
 
 
 def test_a_section_without_settings_says_how_to_write_them():

@@ -15,7 +15,7 @@ from mnemic import languagemodel
 from mnemic.attach import detach
 from mnemic.attach.host import Host
 from mnemic.dataset import Store
-from mnemic.errors import BankError, ModelError
+from mnemic.errors import BankError, ModelError, StepError
 from mnemic.memories.edits import StoredEdits
 from mnemic.rewrites.paths import SidePath
 from pipelines import faults
@@ -249,6 +249,22 @@ def test_no_division_into_fragments_and_no_kill_change_a_byte(built, bank, tmp_p
     assert {name: digest[name] for name in DATASETS} == {name: expected[name] for name in DATASETS}
 
 
+def test_documents_that_state_no_fact_are_none(built, tmp_path):
+    recipe = built.copy(tmp_path)
+    unconditional = {name: value for name, value in REWRITES.items() if name != "where"}
+    assert "rewrites" in {step.step for step in mnemic.build({**recipe, "rewrites": unconditional}, device="cpu").steps}
+    bank = mnemic.open_bank(recipe["bank"])
+    assert len(bank.memory("edits").ids) == 5
+    assert "rewrites" not in bank.table("rejects", ["step"])["step"].to_pylist()
+
+
+@pytest.mark.parametrize("dataset", ["statements", "edits", "memories", "rejects", "../facts", "/tmp/facts"])
+def test_no_fact_stands_in_what_edits_make(built, dataset):
+    rewrites = {**REWRITES, "dataset": dataset, "where": None}
+    with pytest.raises(StepError, match="name `documents`"):
+        mnemic.plan({**built.recipe, "rewrites": rewrites})
+
+
 def test_ultraedit_needs_no_moments(built, tmp_path, model, quiet):
     recipe = built.copy(tmp_path)
     rewrites = {**REWRITES, "method": "ultraedit", "layers": [1, 2], "rate": 0.01}
@@ -261,6 +277,13 @@ def test_ultraedit_needs_no_moments(built, tmp_path, model, quiet):
     alone = memory.of(memory.ids[0]).solved(host)
     assert all(bool(torch.isfinite(path.outward).all()) for path in alone), "one fact has no variance"
     host.close()
+
+
+def test_a_solve_that_leaves_all_numbers_is_a_sentence(built, tmp_path):
+    recipe = built.copy(tmp_path)
+    with pytest.raises(StepError, match="lower `rate`"):
+        mnemic.build({**recipe, "rewrites": {**REWRITES, "method": "ultraedit", "rate": 1e300}}, device="cpu")
+    assert mnemic.open_bank(recipe["bank"]).memory("edits").ids, "the release before stands"
 
 
 def test_files_of_facts_and_their_faults(built, tmp_path, quiet):

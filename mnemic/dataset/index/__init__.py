@@ -6,6 +6,7 @@
 * ``nearest`` vector search, by an index and exactly
 * ``held_vectors`` vectors in the memory of a process that answers many searches
 * ``ties``    what both do about conditions and equal scores
+* ``recent``  what is held for the conditions that were asked last
 * ``satisfying`` rows that satisfy a condition, held of small datasets
 * ``rows``    reading columns of hundreds of rows at once
 * ``grouped`` rows by what a column holds, such as the rows of a document
@@ -40,6 +41,7 @@ from mnemic.dataset.index.plan import (
     write_record,
 )
 from mnemic.dataset.index.recall import exact_neighbours, measure_recall, recall_of
+from mnemic.dataset.index.recent import Recent, remembered
 from mnemic.dataset.index.rows import hold, read_rows, read_wide, row_ids_where, rows_of_ids
 from mnemic.dataset.index.satisfying import held_conditions
 
@@ -49,6 +51,7 @@ __all__ = [
     "VECTOR_INDEX_ROWS",
     "IndexWork",
     "Merge",
+    "Recent",
     "TrainCentroids",
     "VectorSettings",
     "Workers",
@@ -67,6 +70,7 @@ __all__ = [
     "read_wide",
     "recall_of",
     "record_of_index",
+    "remembered",
     "row_ids_where",
     "rows_of_ids",
     "rows_with",

@@ -27,7 +27,7 @@ SPACED, UNSPACED = "simple", "icu/split"
 """Lance's names of the tokenizers: for columns of spaced text alone, and for the others."""
 
 SPARE = 2
-"""Rows that one look at the index gives for several conditions, for each one that is likely to be wanted."""
+"""One look at the index for several conditions gives so many times the rows that are likely to be needed."""
 
 _WITHOUT_SPACES = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
 

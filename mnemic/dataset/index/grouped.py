@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections import Counter, OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -19,18 +18,13 @@ import pyarrow as pa
 
 from mnemic.arrays import Flags, Integers, RowIds
 from mnemic.conditions import all_of
+from mnemic.dataset.index.recent import Questions, Recent
 from mnemic.dataset.index.rows import SMALL, row_ids_where
 from mnemic.dataset.snapshot import Snapshot
 from mnemic.quoting import one_of
 
 PATIENCE = 16
 """Questions with the same condition that Lance answers before anything of a larger dataset is held for it."""
-
-CONDITIONS = 64
-"""Conditions whose rows are held: tenants, mostly."""
-
-LONGEST = 10_000
-"""Characters of a condition that is remembered."""
 
 MOST_BYTES = 128 << 20
 """Of all that is held of one column of a snapshot."""
@@ -105,46 +99,29 @@ class HeldGroups:
     """What is held of ``column`` of a snapshot of ``rows`` rows, and for which conditions: those asked for last."""
 
     def __init__(self, column: str, rows: int) -> None:
-        self._column, self._patience = column, 1 if rows <= SMALL else PATIENCE
+        self._column, self._questions = column, Questions(1 if rows <= SMALL else PATIENCE)
         self._possible = rows * _BYTES_A_ROW <= MOST_BYTES
-        self._questions: Counter[str | None] = Counter()
         self._groups: RowsByValue | None = None
-        self._flags: OrderedDict[str | None, Flags | None] = OrderedDict()
+        self._flags: Recent[Flags | None] = Recent(MOST_BYTES, lambda flags: 0 if flags is None else flags.nbytes)
         self._lock = threading.Lock()
 
     def rows(self, snapshot: Snapshot, values: Collection[str], where: str | None) -> RowIds | None:
         """The rows of ``snapshot`` that satisfy ``where`` and hold one of ``values``; None where that is not held."""
         with self._lock:
-            if where in self._flags:
-                self._flags.move_to_end(where)
-            elif not self._worth_reading(where):
-                return None
-            else:
+            if where not in self._flags and self._possible and self._questions.worth(where):
                 self._read(snapshot, where)
-            groups, flags = self._groups, self._flags.get(where)
-        return groups.of(values, flags) if groups is not None else None
-
-    def _worth_reading(self, where: str | None) -> bool:
-        if not self._possible or len(where or "") > LONGEST:
-            return False
-        self._questions[where] += 1
-        if self._questions[where] >= self._patience:
-            del self._questions[where]
-            return True
-        if len(self._questions) > CONDITIONS:
-            self._questions.clear()
-        return False
+            if self._groups is None or where not in self._flags:
+                return None
+            groups, flags = self._groups, self._flags[where]
+        return groups.of(values, flags)
 
     def _read(self, snapshot: Snapshot, where: str | None) -> None:
         groups = self._groups or RowsByValue.read(snapshot, self._column)
         self._possible = groups.nbytes + len(groups.rows) <= MOST_BYTES
         if not self._possible:
             return
-        self._groups = groups
+        self._groups, self._flags.most_bytes = groups, MOST_BYTES - groups.nbytes
         self._flags[where] = None if where is None else groups.satisfying(row_ids_where(snapshot, where))
-        most = min(CONDITIONS, (MOST_BYTES - groups.nbytes) // max(len(groups.rows), 1))
-        while len(self._flags) > most:
-            self._flags.popitem(last=False)
 
 
 _of_snapshot: weakref.WeakKeyDictionary[Snapshot, dict[str, HeldGroups]] = weakref.WeakKeyDictionary()

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections import OrderedDict
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mnemic.arrays import Floats, RowIds
+from mnemic.arrays import Floats, Integers, RowIds
+from mnemic.dataset.index.recent import Recent, remembered
 from mnemic.dataset.index.rows import read_wide, row_ids_where
 from mnemic.dataset.snapshot import Snapshot
 from mnemic.vectors import vectors
@@ -24,8 +24,6 @@ _SPARE = 64
 """Candidates beside those that are wanted, for what float32 rounds."""
 _FEW = 4
 """A condition that leaves a quarter of the rows or less has these copied together and compared alone."""
-_CONDITIONS = 64
-"""Conditions whose rows are remembered: tenants, mostly."""
 
 
 class HeldVectors:
@@ -36,7 +34,7 @@ class HeldVectors:
         self._numbers, self._vectors = _read(snapshot, column)
         lengths = np.linalg.norm(self._vectors, axis=1)
         self._inverse = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-        self._rows: OrderedDict[str, npt.NDArray[np.int64]] = OrderedDict()
+        self._rows: Recent[Integers] = Recent()
         self._lock = threading.Lock()
 
     def nearest(self, query: npt.NDArray[np.float32], count: int, where: str | None) -> pa.Table:
@@ -63,20 +61,19 @@ class HeldVectors:
         there = len(self._numbers) > 0 and bool((self._numbers[places] == numbers).all())
         return self._vectors[places] if there else None
 
-    def _satisfying(self, where: str | None) -> npt.NDArray[np.int64] | None:
+    def _satisfying(self, where: str | None) -> Integers | None:
         """Places of the rows that satisfy a condition, in order; None for all."""
         if where is None:
             return None
         with self._lock:
-            rows = self._rows.pop(where, None)
-        if rows is None:
-            snapshot = self._snapshot()
-            assert snapshot is not None, "whoever searches holds the snapshot"
-            rows = np.flatnonzero(np.isin(self._numbers, row_ids_where(snapshot, where), assume_unique=True))
-        with self._lock:
-            self._rows[where] = rows
-            while len(self._rows) > _CONDITIONS:
-                self._rows.popitem(last=False)
+            if where in self._rows:
+                return self._rows[where]
+        snapshot = self._snapshot()
+        assert snapshot is not None, "whoever searches holds the snapshot"
+        rows = np.flatnonzero(np.isin(self._numbers, row_ids_where(snapshot, where), assume_unique=True))
+        if remembered(where):
+            with self._lock:
+                self._rows[where] = rows
         return rows
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from indexed_rows import dataset_of, table
 
-from mnemic.dataset.index import grouped, rows_with
+from mnemic.dataset.index import grouped, recent, rows_with
 
 CONDITIONS = [None, "level = 'event'", "level = 'turn' AND start_time IS NOT NULL", "id = 'nobody'"]
 NOTHING = "nothing"
@@ -59,13 +59,13 @@ def test_nothing_is_held_before_it_is_worth_it_nor_more_than_its_bounds(dataset,
     assert [count("level = 'turn'") for _ in range(5)] == [1, 1, 1, 0, 0]
     groups = grouped._held(snapshot, "tenant")
     most = 4
-    monkeypatch.setattr(grouped, "CONDITIONS", most)
+    monkeypatch.setattr(recent, "CONDITIONS", most)
     for number in range(30):
         for _ in range(3):
             count(f"start_time > TIMESTAMP '1970-01-01 00:00:{number:02}'")
-        assert len(groups._flags) <= most and len(groups._questions) <= most
+        assert len(groups._flags) <= most and len(groups._questions._counts) <= most
     assert count("level = 'turn'") == 1, "what was asked for long ago is read again"
-    long = f"id <> '{'x' * grouped.LONGEST}'"
+    long = f"id <> '{'x' * recent.LONGEST}'"
     assert [count(long) for _ in range(5)] == [1] * 5
     monkeypatch.setattr(grouped, "MOST_BYTES", 100)
     other = dataset.require()

@@ -9,7 +9,14 @@ import pyarrow as pa
 import pytest
 from indexed_rows import dataset_of, lower_thresholds, table
 
-from mnemic.dataset.index import build_indexes, held_conditions, satisfying, search_text, search_text_under
+from mnemic.dataset.index import (
+    build_indexes,
+    held_conditions,
+    recent,
+    satisfying,
+    search_text,
+    search_text_under,
+)
 
 CONDITIONS = ("level = 'turn'", "level = 'event'", "tenant <> 't3'")
 
@@ -70,17 +77,17 @@ def test_rows_are_held_from_the_second_question_on_of_small_datasets_and_conditi
         assert len(rows) == snapshot.count(where) and np.array_equal(rows, np.unique(rows))
     assert repeated(snapshot, (CONDITIONS[0], "id = 'nobody'")) is None
     assert satisfying._held(snapshot)._rare == {"id = 'nobody'"}
-    monkeypatch.setattr(satisfying, "LONGEST", 4)
+    monkeypatch.setattr(recent, "LONGEST", 4)
     assert repeated(snapshot, ("tenant = 't3'",)) is None
     monkeypatch.setattr(satisfying, "SMALL", 10)
     assert repeated(snapshot, ("level = 'turn'",)) is None
 
 
 def test_only_the_conditions_asked_last_are_held(snapshot, monkeypatch):
-    monkeypatch.setattr(satisfying, "CONDITIONS", 2)
+    monkeypatch.setattr(recent, "CONDITIONS", 2)
     ask = functools.partial(satisfying._held(snapshot).rows, snapshot)
     for where in (*CONDITIONS, *CONDITIONS):
         ask(where)
         ask(where)
-    assert len(satisfying._held(snapshot)._rows) == 2 and len(satisfying._held(snapshot)._questions) <= 3
+    assert len(satisfying._held(snapshot)._rows) == 2 and len(satisfying._held(snapshot)._questions._counts) <= 3
     assert ask(CONDITIONS[0]) is None and ask(CONDITIONS[2]) is not None

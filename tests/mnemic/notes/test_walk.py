@@ -9,6 +9,7 @@ import pytest
 from word_walk import walked_by_definition, word_counts
 
 from mnemic.dataset import Store
+from mnemic.dataset.index import recent
 from mnemic.dataset.write import append, write_rows
 from mnemic.search import row_words, walk
 from mnemic.search.row_words import RowWords
@@ -187,10 +188,14 @@ def test_a_release_and_a_condition_with_too_many_rows_have_no_walk(events, monke
 def test_held_graphs_are_the_last_ones_and_few(events, monkeypatch):
     snapshot = events(drawn_rows(random.Random(2), 60))
     graphs = walk._of(snapshot)
-    monkeypatch.setattr(walk, "CONDITIONS", 2)
-    for bound in ("1", "2", "3"):
-        assert graphs.graph(snapshot, f"leaf AND id > '{bound}'") is None, "no row is there"
-        assert graphs.graph(snapshot, f"leaf AND id < '{bound}'") is not None
-    assert list(graphs._graphs) == ["leaf AND id > '3'", "leaf AND id < '3'"]
-    monkeypatch.setattr(walk, "MOST_BYTES", 10)
-    assert graphs.graph(snapshot, "leaf") is not None and not graphs._graphs
+    conditions = [
+        condition for bound in "123" for condition in (f"leaf AND id > '{bound}'", f"leaf AND id < '{bound}'")
+    ]
+    monkeypatch.setattr(recent, "CONDITIONS", 2)
+    for condition in conditions:
+        assert (graphs.graph(snapshot, condition) is None) == (">" in condition), "no row is there"
+    assert [condition in graphs._graphs for condition in conditions] == [False] * 4 + [True] * 2
+    assert graphs.graph(snapshot, conditions[-1]) is graphs.graph(snapshot, conditions[-1])
+    graphs._graphs.most_bytes = 10
+    assert graphs.graph(snapshot, "leaf") is not None
+    assert "leaf" in graphs._graphs and conditions[-1] not in graphs._graphs

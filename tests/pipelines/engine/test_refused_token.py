@@ -1,4 +1,4 @@
-"""A cluster that refuses the token is told as such, in one sentence."""
+"""A cluster that refuses the token, or does not start, is told as such, in one sentence."""
 
 import os
 import socket
@@ -46,9 +46,23 @@ def test_a_refusal_that_ray_names_is_told_wherever_it_is(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "auto", "nowhere.invalid:6379", "[::1]:99999999"])
 def test_a_cluster_that_is_not_there_is_told_otherwise(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    refusing(monkeypatch, ConnectionError("Could not find any running Ray instance\nand more"))
-    with pytest.raises(Unreachable, match=r"No Ray cluster answers at .*Ray instance\)"):
-        RayEngine(address)._connect()
+    for words, shown in (
+        ("Could not find any running Ray instance\nand more", "Ray instance"),
+        ("", "ConnectionError"),
+    ):
+        refusing(monkeypatch, ConnectionError(words))
+        with pytest.raises(Unreachable, match=rf"No Ray cluster answers at .*{shown}"):
+            RayEngine(address)._connect()
+
+
+@pytest.mark.parametrize("error", [Exception("The current node timed out during startup.\n" * 9), RuntimeError()])
+def test_a_ray_that_does_not_start_here_is_a_sentence(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusing(monkeypatch, error)
+    with pytest.raises(
+        Unreachable, match=r"Ray does not start on this machine \((The|Runt).*--engine inline"
+    ) as raised:
+        RayEngine()._connect()
+    assert "\n" not in str(raised.value) and raised.value.__cause__ is error
 
 
 @pytest.mark.slow
