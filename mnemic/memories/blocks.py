@@ -114,7 +114,7 @@ class StoredBlocks(Reopened):
 
     def enter(self, host: Host, weight: float | Schedule) -> Entry:
         share = inside_weight(self.info, weight)
-        layout, stack = self.module.layout, host.blocks
+        layout, change, stack = self.module.layout, self.module.change, host.blocks
         if share == 0:
             return Entry()
         if layout.layers[-1] >= len(stack):
@@ -134,9 +134,9 @@ class StoredBlocks(Reopened):
                         f"{layout.parts} parts, and the model's feed-forward layers have others; attach it to the "
                         "model that it was made for."
                     )
-                for part, name in enumerate(PARTS[layout.gated] if self.module.change is not None else ()):
-                    change = self.module.change[number, part]
-                    changed = ChangedProjection(name, change, choose, host.prompt, share)
+                changes = () if change is None else change[number]
+                for name, own in zip(PARTS[layout.gated], changes, strict=False):
+                    changed = ChangedProjection(name, own, choose, host.prompt, share)
                     entries.entries.append(host.beside(layer, changed, projection=name))
                 path = ChosenRows(projections, number, choose, host.prompt, share)
                 entries.entries.append(host.beside(layer, path))

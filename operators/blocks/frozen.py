@@ -93,7 +93,7 @@ class FrozenModel:
         return output
 
     def _changing(self) -> AbstractContextManager[None]:
-        from operators.blocks.changing import changing
+        from operators.blocks.hooks import changing
 
         change = self.change
         if change is None:

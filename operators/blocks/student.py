@@ -21,11 +21,11 @@ from mnemic.attach.feedforward import PARTS, Projections, product
 from mnemic.blocks.layout import MODEL
 from mnemic.ids import hash_parts
 from mnemic.memories.weights import pack
-from operators.blocks.changing import changing
 from operators.blocks.frozen import FrozenModel, LowerStates
+from operators.blocks.hooks import adding, changing
 from operators.blocks.operator import TrainBlocks
 from operators.blocks.packing import PackedSequences, Path
-from operators.blocks.sequences import FrozenHead, SequenceStudent, adding
+from operators.blocks.sequences import FrozenHead, SequenceStudent
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,8 @@ class TrainedBlocks(nn.Module):
 
     def change(self, number: int, part: int) -> Tensor:
         """The change of the model at a layer, by its place among those of the config: [inner, width]."""
-        return self.matrices[_key(MODEL, self.config.layers[number], self.parts[part])] * self.scale
+        matrix: Tensor = self.matrices[_key(MODEL, self.config.layers[number], self.parts[part])]
+        return matrix * self.scale
 
     def take(self, path: str, block: Tensor) -> None:
         """Put ``block``, [layers, parts, rows, width], in the place of the block ``path``."""

@@ -1,4 +1,4 @@
-"""A change of the model's own feed-forward matrices: trained beside the shared block, then a part of the model."""
+"""Hooks on feed-forward layers in a training: what is added to an output, and a change of the layers' own matrices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from torch import Tensor
 from mnemic import languagemodel
 from mnemic.attach.changed import changed_output
 from mnemic.attach.feedforward import PARTS, Projections
-from operators.blocks.sequences import adding
+
+
+def adding(add: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+    """A hook on a module that adds what ``add`` makes of its input."""
+
+    def hook(_module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return output + add(inputs[0]).to(output.dtype)
+
+    return hook
 
 
 @contextlib.contextmanager
