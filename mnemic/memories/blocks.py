@@ -127,13 +127,7 @@ class StoredBlocks(Reopened):
         try:
             for number, layer in enumerate(layout.layers):
                 projections = Projections.of(stack[layer])
-                up = projections.rows()[0]
-                if up.shape[1] != layout.width or (projections.gate is not None) != layout.gated:
-                    raise ModelError(
-                        f"The blocks of the memory {self.info.name} have rows of {layout.width} numbers and "
-                        f"{layout.parts} parts, and the model's feed-forward layers have others; attach it to the "
-                        "model that it was made for."
-                    )
+                self._refuse(projections)
                 changes = () if change is None else change[number]
                 for name, own in zip(PARTS[layout.gated], changes, strict=False):
                     changed = ChangedProjection(name, own, choose, host.prompt, share)
@@ -144,6 +138,16 @@ class StoredBlocks(Reopened):
             entries.close()
             raise
         return entries
+
+    def _refuse(self, projections: Projections) -> None:
+        """Raise `ModelError` for a layer of another form."""
+        layout, up = self.module.layout, projections.rows()[0]
+        form = (up.shape[1], projections.gate is not None, layout.inner and len(up))
+        if form != (layout.width, layout.gated, layout.inner):
+            raise ModelError(
+                f"The blocks of the memory {self.info.name} have rows of {layout.width} numbers and {layout.parts} "
+                "parts, and the model's feed-forward layers have others; attach it to the model that it was made for."
+            )
 
     def scores(self, rows: HeldOutRows) -> None:
         """Only a pass of the model can tell."""
