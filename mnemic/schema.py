@@ -235,7 +235,8 @@ SUFFIXES = pa.schema(
 
 BLOCKS = pa.schema(
     [
-        pa.field("path", pa.string(), nullable=False),  # of its node in `clusters`; "fallback", "control" are of none
+        # of its node in `clusters`; "fallback", "control" and "model", a change of the model itself, are of none
+        pa.field("path", pa.string(), nullable=False),
         pa.field("level", pa.int32(), nullable=False),  # of its node; 0 for none
         pa.field("rows", pa.int32(), nullable=False),  # added to each projection of each of its layers
         pa.field("layers", pa.list_(pa.int32()), nullable=False),  # of the model, from 0 on, ascending

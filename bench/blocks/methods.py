@@ -18,9 +18,9 @@ from mnemic.attach.feedforward import Projections
 from mnemic.blocks.layout import CONTROL, SHARED, BlockLayout, above
 from mnemic.languagemodel import blocks as layers_of
 from mnemic.slots.layout import NGRAMS, PRODUCT_KEYS
+from operators.blocks.hooks import adding
 from operators.blocks.operator import TrainBlocks
 from operators.blocks.plan import settings_of
-from operators.blocks.sequences import adding
 from operators.blocks.student import TrainedBlocks
 from operators.blocks.training import BlockTraining, ModelShape
 

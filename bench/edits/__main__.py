@@ -157,7 +157,7 @@ def cost_rows(editing: Editing, paths: list[SidePath], finding: float, solving: 
         return output
 
     before, host = logits(), Host.of(model)
-    entries = [host.beside(path.layer, path, down=True) for path in paths]
+    entries = [host.beside(path.layer, path, projection="down") for path in paths]
     edited = logits()
     for entry in entries:
         entry.close()

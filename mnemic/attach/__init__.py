@@ -14,6 +14,7 @@ other model mean something else, so another is refused.
 * ``entry``        what acts until it is closed
 * ``output/``      the mixture of memories into the logits: mixing, passing, reading, schedules
 * ``feedforward``  rows added to a feed-forward layer, and paths beside it
+* ``fetched``      rows that are chosen for each text, and ``changed``, a change of the layer's own matrices
 * ``cache``        keys and values that are read before the prompt; ``prefixed``, ``rotation``, ``reading`` serve it
 * ``prompt``       text before the prompt
 * ``generation``   `generate` of a model that memories have entered

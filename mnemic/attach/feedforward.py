@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 else:
     Path = Groups = Any
 
+PARTS = {True: ("up", "gate", "down"), False: ("up", "down")}
+"""Whether a feed-forward layer has a gate -> its projections, in the order of a block's parts."""
+
 _GATED = ("up_proj", "gate_proj", "down_proj", "act_fn")
 _PLAIN = (("c_fc", None, "c_proj", "act"), ("dense_h_to_4h", None, "dense_4h_to_h", "act"))
 

@@ -23,10 +23,12 @@ class PromptBlocks:
     """The blocks of the texts of a prompt: ``members`` are (rows of the prompt that read it, the block).
 
     A block is [layers, parts, r, hidden]. ``rows`` is how many texts the prompt has, or 1 for one choice for all.
+    ``changed`` are those of them that read the changed matrices of the model, where there are some.
     """
 
     rows: int
     members: Sequence[tuple[tuple[int, ...], torch.Tensor]]
+    changed: tuple[int, ...] = ()
     _placed: dict[Any, list[torch.Tensor]] = field(default_factory=dict, repr=False)
 
     def placed(self, like: torch.Tensor) -> list[torch.Tensor]:

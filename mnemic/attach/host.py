@@ -146,14 +146,14 @@ class Host:
         block = self._block(layer)
         return self._add(block.mlp, widened(block, up, gate, down, groups, self.prompt))
 
-    def beside(self, layer: int, path: Path, *, down: bool = False) -> Entry:
+    def beside(self, layer: int, path: Path, *, projection: str | None = None) -> Entry:
         """A feed-forward layer: ``path`` reads its input, and what it gives is added to its output.
 
-        Both are [batch, positions, hidden]. With ``down`` it reads the input of the last projection, [batch,
-        positions, inner].
+        Both are [batch, positions, hidden]. With a ``projection`` ("up", "gate" or "down") they are its own: the inner
+        side is [batch, positions, inner].
         """
         block = self._block(layer)
-        return self._add(Projections.of(block).down if down else block.mlp, path)
+        return self._add(getattr(Projections.of(block), projection) if projection else block.mlp, path)
 
     def prefix(
         self,

@@ -35,12 +35,17 @@ SHARED = "shared"
 NO_TOPICS = (*GENERIC, SHARED)
 """Jobs that train a block of no node."""
 
+MODEL = "model"
+"""The row with the change of the model's own matrices, where they learnt with the shared block; no block."""
+
 
 @dataclass(frozen=True)
 class BlockLayout:
     """``layers`` of the model that blocks widen, ascending from 0; ``width`` of a row; ``gated``: three parts, not two.
 
-    ``rows`` are those of a block by its level, from level 1 on; ``generic`` those of a block of no node.
+    ``rows`` are those of a block by its level, from level 1 on; ``generic`` those of a block of no node. ``inner`` is
+    the inner width of the model's feed-forward layers where their own matrices are changed, 0 where they stay: the
+    change has the form of a block of so many rows.
     """
 
     layers: tuple[int, ...]
@@ -49,6 +54,7 @@ class BlockLayout:
     type: str
     rows: tuple[int, ...]
     generic: int
+    inner: int = 0
 
     @classmethod
     def of_config(cls, config: Mapping[str, Any], name: str) -> BlockLayout:
@@ -61,8 +67,9 @@ class BlockLayout:
             not is_count(config.get("generic")),
             not isinstance(config.get("gated"), bool),
             config.get("type") not in BYTES,
+            "inner" in config and not is_count(config["inner"]),
         ]
-        names = ("layers", "rows", "width", "generic", "gated", "type")
+        names = ("layers", "rows", "width", "generic", "gated", "type", "inner")
         if not any(faults) and (not layers or sorted(set(layers)) != layers):
             faults[0] = True
         if any(faults):
@@ -78,6 +85,7 @@ class BlockLayout:
             config["type"],
             tuple(config["rows"]),
             config["generic"],
+            config.get("inner", 0),
         )
 
     @property
@@ -86,6 +94,7 @@ class BlockLayout:
 
     def config(self) -> dict[str, Any]:
         """As `of_config` reads it, of values of JSON."""
+        changed = {"inner": self.inner} if self.inner else {}
         return {
             "layers": list(self.layers),
             "width": self.width,
@@ -93,6 +102,7 @@ class BlockLayout:
             "type": self.type,
             "rows": list(self.rows),
             "generic": self.generic,
+            **changed,
         }
 
     def rows_of(self, level: int) -> int:
@@ -150,8 +160,8 @@ class BlockLayout:
 
 
 def level_of(path: str) -> int:
-    """The level of a node: 1 for "3", 2 for "3.11", 0 for the root and for blocks of no node."""
-    return path.count(".") + 1 if path and path not in GENERIC else 0
+    """The level of a node: 1 for "3", 2 for "3.11", 0 for the root and for rows of no node."""
+    return path.count(".") + 1 if path and path not in (*GENERIC, MODEL) else 0
 
 
 def above(path: str) -> tuple[str, ...]:

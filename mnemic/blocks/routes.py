@@ -68,7 +68,12 @@ def serving(leaf: str, paths: Container[str], blocked: Sequence[str] = ()) -> tu
         return (leaf,) if leaf in paths else ()
     way = above(leaf)
     blocks = tuple(path for path in way if path in paths)
-    closed = [path for path in way if path in blocked]
+    closed = closed_nodes(leaf, blocked)
     if closed:
         return tuple(path for path in blocks if path != closed[0] and not path.startswith(f"{closed[0]}."))
     return blocks or ((FALLBACK,) if FALLBACK in paths else ())
+
+
+def closed_nodes(leaf: str, blocked: Sequence[str]) -> list[str]:
+    """The nodes on the way to ``leaf`` that are ``blocked``, coarse first; none for a block of no node."""
+    return [] if leaf in GENERIC else [path for path in above(leaf) if path in blocked]

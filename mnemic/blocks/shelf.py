@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from mnemic.blocks.layout import GENERIC, BlockLayout, level_of
+from mnemic.blocks.layout import GENERIC, MODEL, BlockLayout, level_of
 from mnemic.errors import BankError, ModelError
 from mnemic.terminal import one_line
 from mnemic.view import View, fitting
@@ -37,7 +38,10 @@ class BlockShelf:
         self._lock = threading.Lock()
 
     def _places(self) -> dict[str, tuple[int, int]]:
-        """Path -> place in the dataset, and rows. Raises `ModelError` where a row is not of this layout."""
+        """Path -> place in the dataset, and rows.
+
+        Raises `ModelError` where a row is not of this layout, or the change of the model is missing.
+        """
         layout, places = self.layout, dict[str, tuple[int, int]]()
         with fitting(self.view, "The blocks"):
             columns = ["path", "level", "rows", "layers", "width", "type"]
@@ -45,21 +49,32 @@ class BlockShelf:
             for place, row in enumerate(rows):
                 level = level_of(row["path"])
                 form = (tuple(row["layers"]), row["width"], row["type"], row["rows"], row["level"])
-                if form != (layout.layers, layout.width, layout.type, layout.rows_of(level), level):
+                size = layout.inner if row["path"] == MODEL else layout.rows_of(level)
+                if form != (layout.layers, layout.width, layout.type, size, level):
                     raise ModelError(
                         f"The block {one_line(row['path'], 40)!r} of {self.view.path} is of another form than its "
                         "memory says; bring the dataset blocks back from a copy, or build the memory again."
                     )
                 places[row["path"]] = (place, row["rows"])
+        if layout.inner and MODEL not in places:
+            raise ModelError(
+                f"The blocks of {self.view.path} were trained beside changed layers, and the change is missing; bring "
+                "the dataset blocks back from a copy, or build the memory again."
+            )
         return places
 
     def __contains__(self, path: object) -> bool:
-        return path in self._place
+        return path in self._place and path != MODEL
+
+    @cached_property
+    def change(self) -> torch.Tensor | None:
+        """The change of the model's own matrices, [layers, parts, inner, width]; None where they stay."""
+        return self._read(MODEL) if self.layout.inner else None
 
     @property
     def paths(self) -> list[str]:
         """Of all blocks, those of nodes first, coarse before deep."""
-        return sorted(self._place, key=lambda path: (path in GENERIC, level_of(path), path))
+        return sorted(self._place.keys() - {MODEL}, key=lambda path: (path in GENERIC, level_of(path), path))
 
     def rows(self, path: str) -> int:
         """Rows of the block ``path``."""
@@ -75,17 +90,12 @@ class BlockShelf:
         return self._fetched(path) if block is None else block
 
     def _fetched(self, path: str) -> torch.Tensor:
-        import torch
-
-        if path not in self._place:
+        if path not in self:
             raise BankError(
                 f"{self.view.path} has no block {one_line(path, 40)!r}: only nodes with enough text have one. Give one "
-                f"of the {len(self._place)} that there are, such as {', '.join(self.paths[:3])}."
+                f"of the {len(self.paths)} that there are, such as {', '.join(self.paths[:3])}."
             )
-        place, rows = self._place[path]
-        cell = self.view.dataset("blocks").take([place], ["weights"])["weights"][0].as_py()
-        with torch.inference_mode(False):  # whoever fetches it first, a later pass may need gradients
-            block = self.layout.unpacked(cell, rows, one_line(path, 40))
+        block = self._read(path)
         with self._lock:
             if level_of(path) <= self.resident:
                 self._coarse[path] = block
@@ -97,3 +107,11 @@ class BlockShelf:
                 _, oldest = self._deep.popitem(last=False)
                 used -= oldest.numel() * oldest.element_size()
         return block
+
+    def _read(self, path: str) -> torch.Tensor:
+        import torch
+
+        place, rows = self._place[path]
+        cell = self.view.dataset("blocks").take([place], ["weights"])["weights"][0].as_py()
+        with torch.inference_mode(False):  # whoever fetches it first, a later pass may need gradients
+            return self.layout.unpacked(cell, rows, one_line(path, 40))

@@ -1,7 +1,8 @@
 """A model with blocks merged into its own feed-forward matrices: a plain checkpoint, for engines that know no memory.
 
 Blocks are further rows of up, gate and down, so the wider layer computes the same sum in another order. All layers of a
-transformers model have one inner width; layers with fewer rows are padded with zeros, which add nothing.
+transformers model have one inner width; layers with fewer rows are padded with zeros, which add nothing. A change of
+the matrices is added to them.
 """
 
 from __future__ import annotations
@@ -25,19 +26,25 @@ _WIDTHS = ("intermediate_size", "n_inner")
 
 
 def save_wider(
-    model: Any, blocks: Sequence[torch.Tensor], layers: Sequence[int], folder: Path, weight: float = 1.0
+    model: Any,
+    blocks: Sequence[torch.Tensor],
+    layers: Sequence[int],
+    folder: Path,
+    weight: float = 1.0,
+    change: torch.Tensor | None = None,
 ) -> None:
     """Save ``model`` with ``blocks``, [layers, parts, rows, hidden] each, merged into ``layers``, to ``folder``.
 
-    ``weight`` scales what the blocks add. The model itself stays. Raises `ModelError` for one whose config has no
-    inner width.
+    ``change``, [layers, parts, inner, hidden], is added to the layers' own matrices. ``weight`` scales both. The model
+    itself stays. Raises `ModelError` for one whose config has no inner width.
     """
     rows = {layer: [block[number] for block in blocks] for number, layer in enumerate(layers)}
     config, inner = _wider_config(model, sum(block.shape[2] for block in blocks))
     saver = copy.copy(model)  # its parts are the model's; only its config is its own
     own = {name: value for name, value in vars(model).items() if name not in _OF_FILES}
     saver.__dict__ = {**own, "config": config}
-    state = _wider_state(model, rows, inner, weight)
+    changes = {} if change is None else dict(zip(layers, change, strict=True))
+    state = _wider_state(model, rows, changes, inner, weight)
     saver.save_pretrained(str(folder), state_dict=state, save_original_format=False)
 
 
@@ -59,7 +66,11 @@ def _wider_config(model: Any, added: int) -> tuple[Any, int]:
 
 
 def _wider_state(
-    model: Any, rows: Mapping[int, Sequence[torch.Tensor]], inner: int, weight: float
+    model: Any,
+    rows: Mapping[int, Sequence[torch.Tensor]],
+    changes: Mapping[int, torch.Tensor],
+    inner: int,
+    weight: float,
 ) -> dict[str, torch.Tensor]:
     import torch
 
@@ -78,7 +89,11 @@ def _wider_state(
             added = [
                 (one[part].to(matrix.device, torch.float64) * scale).to(matrix.dtype) for one in rows.get(layer, ())
             ]
-            whole = torch.cat([matrix, *added])
+            base = matrix
+            if layer in changes:
+                change = changes[layer][part].to(matrix.device, torch.float64) * weight
+                base = (matrix.double() + change).to(matrix.dtype)
+            whole = torch.cat([base, *added])
             whole = torch.cat([whole, whole.new_zeros(inner - len(whole), whole.shape[1])])
             downwards = module is projections.down
             turned = type(module).__name__ == "Conv1D"

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mnemic import languagemodel
 from mnemic.attach.attachment import verify
+from mnemic.attach.changed import ChangedProjection
 from mnemic.attach.entry import Entries, Entry
-from mnemic.attach.feedforward import Projections
+from mnemic.attach.feedforward import PARTS, Projections
 from mnemic.attach.fetched import ChosenRows, PromptBlocks
 from mnemic.blocks.layout import BlockLayout, level_of
-from mnemic.blocks.routes import Routes, serving
+from mnemic.blocks.routes import Routes, closed_nodes, serving
 from mnemic.blocks.shelf import BlockShelf
 from mnemic.errors import ModelError
 from mnemic.memories.held_out import HeldOutRows
@@ -102,9 +103,18 @@ class StoredBlocks(Reopened):
         """The blocks that a text of ``leaf`` is read with, coarse first."""
         return serving(leaf, self.module, self.blocked)
 
+    def is_changed(self, leaf: str) -> bool:
+        """Whether a text of ``leaf`` is read with the changed matrices of the model.
+
+        They learnt of all topics, so a text that is left without any block by what is blocked is read without them.
+        """
+        if self.module.change is None:
+            return False
+        return bool(self.path(leaf)) or not closed_nodes(leaf, self.blocked)
+
     def enter(self, host: Host, weight: float | Schedule) -> Entry:
         share = inside_weight(self.info, weight)
-        layout, stack = self.module.layout, host.blocks
+        layout, change, stack = self.module.layout, self.module.change, host.blocks
         if share == 0:
             return Entry()
         if layout.layers[-1] >= len(stack):
@@ -117,19 +127,27 @@ class StoredBlocks(Reopened):
         try:
             for number, layer in enumerate(layout.layers):
                 projections = Projections.of(stack[layer])
-                up = projections.rows()[0]
-                if up.shape[1] != layout.width or (projections.gate is not None) != layout.gated:
-                    raise ModelError(
-                        f"The blocks of the memory {self.info.name} have rows of {layout.width} numbers and "
-                        f"{layout.parts} parts, and the model's feed-forward layers have others; attach it to the "
-                        "model that it was made for."
-                    )
+                self._refuse(projections)
+                changes = () if change is None else change[number]
+                for name, own in zip(PARTS[layout.gated], changes, strict=False):
+                    changed = ChangedProjection(name, own, choose, host.prompt, share)
+                    entries.entries.append(host.beside(layer, changed, projection=name))
                 path = ChosenRows(projections, number, choose, host.prompt, share)
                 entries.entries.append(host.beside(layer, path))
         except BaseException:
             entries.close()
             raise
         return entries
+
+    def _refuse(self, projections: Projections) -> None:
+        """Raise `ModelError` for a layer of another form."""
+        layout, up = self.module.layout, projections.rows()[0]
+        form = (up.shape[1], projections.gate is not None, layout.inner and len(up))
+        if form != (layout.width, layout.gated, layout.inner):
+            raise ModelError(
+                f"The blocks of the memory {self.info.name} have rows of {layout.width} numbers and {layout.parts} "
+                "parts, and the model's feed-forward layers have others; attach it to the model that it was made for."
+            )
 
     def scores(self, rows: HeldOutRows) -> None:
         """Only a pass of the model can tell."""
@@ -155,10 +173,11 @@ class StoredBlocks(Reopened):
         verify(self.info.lock, languagemodel.lock(model, own))
         leaf = self.routes.leaf(topic) if topic is not None else self.routes.checked(str(node))
         blocks = [self.module.block(path) for path in self.path(leaf)]
-        if not blocks:
+        change = self.module.change if self.is_changed(leaf) else None
+        if not blocks and change is None:
             raise ModelError(f"No block serves the node {leaf!r}, so there is nothing to merge; give another topic.")
         folder.mkdir(parents=True, exist_ok=True)
-        save_wider(model, blocks, self.module.layout.layers, folder, weight)
+        save_wider(model, blocks, self.module.layout.layers, folder, weight, change)
         (own or self.tokenizer).save_pretrained(str(folder))
         return folder
 
@@ -177,7 +196,9 @@ class Choosing:
             for path in self.memory.path(leaf):
                 readers.setdefault(path, []).append(row)
         paths = sorted(readers, key=lambda path: (level_of(path), path))
-        return PromptBlocks(len(leaves), [(tuple(readers[path]), shelf.block(path)) for path in paths])
+        members = [(tuple(readers[path]), shelf.block(path)) for path in paths]
+        changed = tuple(row for row, leaf in enumerate(leaves) if self.memory.is_changed(leaf))
+        return PromptBlocks(len(leaves), members, changed)
 
     def _leaves(self, prompt: Prompt) -> Sequence[str]:
         if self.memory.leaves is not None:

@@ -132,7 +132,7 @@ class StoredEdits(Reopened):
                 if (len(path.inward), path.outward.shape[1]) != shape_of(host.model, path.layer):
                     raise ModelError(f"The edit of layer {path.layer} is of another model; attach it to its own.")
                 placed = replace(path, inward=path.inward.to(device), outward=path.outward.to(device), weight=share)
-                entries.entries.append(host.beside(path.layer, placed, down=True))
+                entries.entries.append(host.beside(path.layer, placed, projection="down"))
         except BaseException:
             entries.close()
             raise

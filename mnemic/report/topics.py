@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mnemic.errors import QueryError
+from mnemic.report.blocking import blocked_table
 from mnemic.report.figures import differences
 from mnemic.report.page import ReportPart, in_words, paragraph, table
 
@@ -24,7 +25,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 def topics_part(evaluation: Mapping[str, Any]) -> ReportPart:
     """The gain of each topic, largest first. Raises `QueryError` where the numbers are of another form."""
     html = ""
-    for part, topics in _parts(evaluation.get("blocks")):
+    for part, topics, blocked in _parts(evaluation.get("blocks")):
         ordered = sorted(topics, key=lambda one: (one["fetched"] - one["base"], one["node"]))[:_ROWS]
         better = sum(one["fetched"] < one["base"] for one in topics)
         sentence = (
@@ -44,11 +45,15 @@ def topics_part(evaluation: Mapping[str, Any]) -> ReportPart:
         ]
         html += paragraph(sentence) + differences(drawn, sentence)
         html += table(["topic", "documents", "tokens", "without", "with its blocks"], rows, "as a table")
+        html += blocked_table(blocked, part, _ROWS)
     return ReportPart("Gain by topic", html)
 
 
-def _parts(blocks: Any) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Words for each held-out part, and its topics. Raises `QueryError` where the numbers are of another form."""
+def _parts(blocks: Any) -> Iterator[tuple[str, list[dict[str, Any]], Any]]:
+    """Words for each held-out part, its topics, and the effect of blocking them.
+
+    Raises `QueryError` where topics are of another form.
+    """
     for one in blocks if isinstance(blocks, list) else []:
         topics = one.get("topics") if isinstance(one, dict) else None
         if not isinstance(topics, list) or not all(map(_is_topic, topics)):
@@ -58,7 +63,7 @@ def _parts(blocks: Any) -> Iterator[tuple[str, list[dict[str, Any]]]]:
             )
         if topics:
             words = "held-out documents" if one.get("part") == "document" else "documents of held-out collections"
-            yield words, topics
+            yield words, topics, one.get("blocked", [])  # evaluations of before have none
 
 
 def _is_topic(one: Any) -> bool:

@@ -10,6 +10,7 @@ import contextlib
 import copy
 import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,7 +50,14 @@ class FrozenModel:
         self._additive = getattr(model.config, "_attn_implementation", "") == "eager"
         text = model.config.get_text_config()
         limits = (getattr(text, name, None) for name in ("max_position_embeddings", "sliding_window"))
+        self.change: torch.Tensor | None = None
         self.longest = min([1 << 30, *(int(limit) for limit in limits if limit)])
+
+    def changed(self, change: torch.Tensor) -> FrozenModel:
+        """This model with ``change``, [layers, parts, inner, hidden], added to the matrices of the block layers."""
+        other = copy.copy(self)
+        other.change = change.to(self.device, self.dtype)
+        return other
 
     def check(self, length: int) -> None:
         """Raise `StepError` where the model does not read sequences of ``length`` tokens whole."""
@@ -80,8 +88,17 @@ class FrozenModel:
     def above(self, inputs: torch.Tensor, sequences: PackedSequences, chosen: NDArray[np.int64]) -> torch.Tensor:
         """The normed output of the last layer, [b, length, hidden], with whatever is hung on the layers."""
         name = "inputs_embeds" if self._below is not None else "input_ids"
-        output: torch.Tensor = self._above(**{name: inputs}, **self._read(sequences, chosen)).last_hidden_state
+        with self._changing():
+            output: torch.Tensor = self._above(**{name: inputs}, **self._read(sequences, chosen)).last_hidden_state
         return output
+
+    def _changing(self) -> AbstractContextManager[None]:
+        from operators.blocks.hooks import changing
+
+        change = self.change
+        if change is None:
+            return contextlib.nullcontext()
+        return changing(self.model, self.layers, lambda number, part: change[number, part])
 
     def _read(self, sequences: PackedSequences, chosen: NDArray[np.int64]) -> dict[str, Any]:
         import torch

@@ -30,9 +30,11 @@ class TrainBlocks(PackedTraining):
     twentieth of the job's, from 128 to 2,048). ``optimiser`` is "adamw", or "muon" with ``matrix_rate``. Rates rise
     over ``warmup`` steps and fall linearly to 0. ``shared_epochs``: of the ``epochs``, the first ones, in which one
     block of all topics is trained, with which those of level 1 and the control begin, 0; their rates are those of
-    later epochs times ``shared_rate``, 1. One document in 17 trains the fallback instead, the block of texts that no
-    other one serves. ``control`` also trains one block of the fetched size on the text of all topics, to compare with.
-    ``pass_tokens``: positions of one pass.
+    later epochs times ``shared_rate``, 1. ``model_rate``: with more than 0 the model's own feed-forward matrices, of
+    the layers with blocks, learn in the shared epochs too, at so many times the rates of the shared block, 0. All other
+    blocks are then trained beside the changed model. One document in 17 trains the fallback instead, the block of texts
+    that no other one serves. ``control`` also trains one block of the fetched size on the text of all topics, to
+    compare with. ``pass_tokens``: positions of one pass.
     """
 
     version: ClassVar[int] = 1
@@ -49,6 +51,7 @@ class TrainBlocks(PackedTraining):
     epochs: int = 4
     shared_epochs: int = later_field(0)
     shared_rate: float = later_field(1.0)
+    model_rate: float = later_field(0.0)
     batch: int | None = None
     optimiser: str = "adamw"
     learning_rate: float = 1e-3
@@ -68,6 +71,8 @@ class TrainBlocks(PackedTraining):
             ("rows", rows is None or (0 < sum(rows) <= 1 << 20 and min(rows) >= 0), "numbers of rows by level"),
             ("shared_epochs", 0 <= self.shared_epochs < self.epochs, "a number from 0 to fewer than epochs"),
             ("shared_rate", 0 < self.shared_rate < math.inf, "a number above 0, such as 4"),
+            ("model_rate", 0 <= self.model_rate < math.inf, "a number of at least 0, such as 0.01"),
+            ("shared_epochs", self.shared_epochs > 0 or not self.model_rate, "at least 1 with model_rate"),
             ("rows", not (self.shared_epochs and rows and rows[0] == 0), "rows for level 1 with shared_epochs"),
             ("budget", 0 < self.budget <= 1, "a share of the model's parameters, such as 0.1"),
             ("layers", listed, "late, uniform, or a list of ascending numbers from 0 on"),

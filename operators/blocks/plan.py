@@ -42,6 +42,11 @@ BEGINNING_ALONE = (SHARED, FALLBACK)
 """Jobs that never begin with the shared block."""
 
 
+def not_waiting(settings: TrainBlocks) -> tuple[str, ...]:
+    """Jobs that need nothing of the shared one; where that changes the model, all others are trained beside it."""
+    return (SHARED,) if settings.model_rate else BEGINNING_ALONE
+
+
 def settings_of(job: str, settings: TrainBlocks) -> TrainBlocks:
     """Those of a ``job``, whose epochs are the shared ones, those behind them, or all: of the fallback."""
     epochs, shared = settings.epochs, settings.shared_epochs
@@ -52,6 +57,7 @@ def settings_of(job: str, settings: TrainBlocks) -> TrainBlocks:
         epochs=own,
         shared_epochs=0,
         shared_rate=1.0,
+        model_rate=0.0,
         learning_rate=settings.learning_rate * factor,
         matrix_rate=settings.matrix_rate * factor,
     )

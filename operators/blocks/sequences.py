@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -123,12 +123,3 @@ def mean_loss(student: SequenceStudent, chosen: NDArray[np.int64]) -> float:
             loss, _ = head_loss(student.trunk(inputs), student.memory.head.weight, labels.ids, labels.target)
             total, count = total + float(loss) * len(labels.ids), count + len(labels.ids)
     return total / max(count, 1)
-
-
-def adding(add: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
-    """A hook on a feed-forward layer that adds what ``add`` makes of its input."""
-
-    def hook(_module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        return output + add(inputs[0]).to(output.dtype)
-
-    return hook

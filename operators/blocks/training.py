@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnemic.attach.feedforward import Projections
-from mnemic.blocks.layout import CONTROL, SHARED, BlockLayout, level_of
+from mnemic.blocks.layout import CONTROL, MODEL, SHARED, BlockLayout, level_of
 from mnemic.errors import StepError
 from mnemic.languagemodel import blocks as layers_of
 from operators.blocks.frozen import FrozenModel
@@ -34,13 +34,14 @@ class ModelShape:
     width: int
     gated: bool
     parameters: int
+    inner: int
 
     @classmethod
     def of(cls, model: Any, layers: str | Sequence[int]) -> ModelShape:
         stack = layers_of(model)
         up, gate, _ = Projections.of(stack[0]).rows()
         parameters = sum(weight.numel() for weight in model.parameters())
-        return cls(chosen_layers(layers, len(stack)), up.shape[1], gate is not None, parameters)
+        return cls(chosen_layers(layers, len(stack)), up.shape[1], gate is not None, parameters, len(up))
 
     @property
     def row(self) -> int:
@@ -48,12 +49,14 @@ class ModelShape:
         return len(self.layers) * (3 if self.gated else 2) * self.width
 
     def layout(self, settings: TrainBlocks, rows: Sequence[int]) -> BlockLayout:
-        return BlockLayout(self.layers, self.width, self.gated, settings.stored, tuple(rows), max(1, sum(rows)))
+        inner = self.inner if settings.model_rate else 0
+        return BlockLayout(self.layers, self.width, self.gated, settings.stored, tuple(rows), max(1, sum(rows)), inner)
 
 
 class BlockTraining:
     """Trains the ``blocks`` (rows by path) of a job of ``seed`` on ``sequences``, from the state of a checkpoint.
 
+    With a ``model_rate`` the matrices of the layers with blocks learn too, at so many times the rates of the blocks.
     `epochs` yields a checkpoint after each epoch that is left.
     """
 
@@ -64,6 +67,7 @@ class BlockTraining:
         blocks: Mapping[str, int],
         sequences: PackedSequences,
         state: bytes | None = None,
+        model_rate: float = 0.0,
     ) -> None:
         from operators.blocks.student import TrainedBlocks, TrainedBlocksConfig, blocks_of
         from operators.train.checkpoint import memory_tensors
@@ -71,12 +75,13 @@ class BlockTraining:
         if not sequences.predicting.any():
             raise StepError("A job of blocks has no text; give the bank more documents of split 'store'.")
         shape = ModelShape.of(model.model, model.layers)
-        config = TrainedBlocksConfig(dict(blocks), list(shape.layers), shape.width, shape.gated)
+        rows = {**blocks, MODEL: shape.inner} if model_rate else dict(blocks)
+        config = TrainedBlocksConfig(rows, list(shape.layers), shape.width, shape.gated)
         if state is None:
-            memory = TrainedBlocks(config)
+            memory = TrainedBlocks(config, model_rate or 1.0)
             memory.start(model.model, settings.seed)
         else:
-            memory = blocks_of(memory_tensors(state), config)
+            memory = blocks_of(memory_tensors(state), config, model_rate or 1.0)
         self.settings, self.model, self.sequences, self.state = settings, model, sequences, state
         self.memory: TrainedBlocks = memory.to(model.device)
 
@@ -89,8 +94,10 @@ class BlockTraining:
         from operators.train.checkpoint import memory_tensors
 
         tensors, config = memory_tensors(checkpoint), self.memory.config
-        rows = len(next(value for name, value in tensors.items() if name.startswith(f"matrices.{SHARED}/")))
-        shared = TrainedBlocksConfig({SHARED: rows}, config.layers, config.width, config.gated)
+        sizes = {name.removeprefix("matrices.").split("/")[0]: len(value) for name, value in tensors.items()}
+        rows = sizes[SHARED]
+        own = {path: sizes[path] for path in (SHARED, MODEL) if path in sizes}
+        shared = TrainedBlocksConfig(own, config.layers, config.width, config.gated)
         first = next(path for path in config.rows if path == CONTROL or level_of(path) == 1)
         block = self.memory.block(first)
         block[:, :, :rows] = blocks_of(tensors, shared).block(SHARED)
@@ -115,13 +122,18 @@ class BlockTraining:
         yield from train(self.settings, student, self.state, device, progress, SingleProcess())
 
     def tokens(self, path: str) -> int:
-        """Tokens of an epoch that the block ``path`` is trained on."""
-        counts = self.sequences.predicting.sum(1)
-        return int(sum(count for count, own in zip(counts.tolist(), self.sequences.paths, strict=True) if path in own))
+        """Tokens of an epoch that the block ``path`` is trained on; a change of the model is on all."""
+        counts = self.sequences.predicting.sum(1).tolist()
+        return sum(count for count, own in zip(counts, self.sequences.paths, strict=True) if path in (*own, MODEL))
+
+    @property
+    def stored(self) -> list[str]:
+        """The paths of what is stored: all but the shared block, with which others begin."""
+        return [path for path in self.memory.config.rows if path != SHARED]
 
     def cells(self, layout: BlockLayout) -> dict[str, bytes]:
         """The blocks as they are stored, by path."""
-        return {path: layout.packed(self.memory.block(path)) for path in self.memory.config.rows}
+        return {path: layout.packed(self.memory.block(path)) for path in self.stored}
 
     def rounding_loss(self, states: Any, layout: BlockLayout) -> float:
         """Nats a token that storing the blocks in their type adds, on some of the sequences."""
@@ -131,7 +143,8 @@ class BlockTraining:
         before = self._loss(states, chosen)
         exact = {name: value.clone() for name, value in self.memory.state_dict().items()}
         with torch.no_grad():
-            for path, rows in self.memory.config.rows.items():
+            for path in self.stored:
+                rows = self.memory.config.rows[path]
                 stored = layout.unpacked(layout.packed(self.memory.block(path)), rows, path).float()
                 self.memory.take(path, stored)
         after = self._loss(states, chosen)

@@ -17,8 +17,9 @@ from mnemic.attach.trail import NO_TOKEN
 from mnemic.slots.finders import Finders
 from mnemic.slots.layout import SlotLayout
 from operators.blocks.frozen import FrozenModel, LowerStates
+from operators.blocks.hooks import adding
 from operators.blocks.packing import PackedSequences
-from operators.blocks.sequences import FrozenHead, SequenceStudent, adding
+from operators.blocks.sequences import FrozenHead, SequenceStudent
 from operators.slots.operator import TrainSlots
 from operators.slots.row_adam import RowAdam
 from operators.slots.table import TrainedTable

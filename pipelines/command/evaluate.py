@@ -68,7 +68,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--forgotten", action="store_true", help="loss on removed documents, against twins that no memory has seen"
     )
     parser.add_argument(
-        "--blocks", action="store_true", help="also perplexity with the blocks of a document's topic, and of another"
+        "--blocks",
+        action="store_true",
+        help="also perplexity with the blocks of a document's topic, of another, and with its topic blocked",
     )
     parser.add_argument(
         "--generate", action="store_true", help="also texts that the model continues alone and with each memory"

@@ -4,6 +4,7 @@
 * ``held_out``   held-out tokens, and what the model and each memory say of them
 * ``gain``       shares of the retriever's gain, and losses by how frequent a token is
 * ``bootstrap``  intervals by resampling documents
+* ``blocks``     blocks of topics and slots, and ``blocking``: what it takes away to block a topic
 * ``questions``  questions with the places of their evidence
 * ``answer_words``  how many words of known answers a search hands on
 * ``recall``     how much of that evidence a search finds under a budget

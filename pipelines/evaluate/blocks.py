@@ -10,7 +10,7 @@ and so do the memories at the output (`together`).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,6 +30,7 @@ from mnemic.memories.slots import NAME as SLOTS
 from mnemic.mixture import perplexity
 from mnemic.quoting import one_of
 from mnemic.splits import in_part
+from pipelines.evaluate.blocking import BLOCKED, BlockedSubtree, Losses, blocked_subtrees, subtree_of
 from pipelines.evaluate.bootstrap import Comparison, bootstrap
 from pipelines.evaluate.together import together
 
@@ -70,6 +71,7 @@ class BlockPerplexity:
     generic: Comparison | None
     topics: tuple[TopicGain, ...]
     together: dict[str, Comparison] = field(default_factory=dict)
+    blocked: tuple[BlockedSubtree, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -176,13 +178,16 @@ def _measured(
     documents: Sequence[RoutedDocument],
     prefix: int,
 ) -> BlockPerplexity:
-    losses: dict[str, list[npt.NDArray[np.float64]]] = {}
+    losses: dict[str, list[Losses]] = {}
     for one in documents:
         for name, loss in _losses(model, memory, slots, one, prefix):
             losses.setdefault(name, []).append(loss)
     owner = np.repeat(np.arange(len(documents)), [len(one.tokens) - prefix for one in documents])
     flat = {name: np.concatenate(rows) for name, rows in losses.items()}
     base = flat.pop("base")
+    flat.pop(BLOCKED, None)
+    topics = bank.table("clusters", ["path", "label"]).to_pylist() if memory else []
+    labels = {row["path"]: row["label"] for row in topics}
     mixed = {name: losses[name] for name in ("base", "fetched", SLOTS, f"fetched + {SLOTS}") if name in losses}
     return BlockPerplexity(
         part.removeprefix("test-"),
@@ -191,8 +196,9 @@ def _measured(
         perplexity(base),
         {name: bootstrap(base, loss, owner) for name, loss in flat.items()},
         bootstrap(flat[CONTROL], flat["fetched"], owner) if CONTROL in flat else None,
-        tuple(_topics(bank, documents, losses)) if "fetched" in flat else (),
+        tuple(_topics(labels, documents, losses)) if memory else (),
         together(bank, in_part(part), documents, mixed, prefix),
+        tuple(_blocked(memory, labels, documents, losses)) if memory else (),
     )
 
 
@@ -210,17 +216,30 @@ def _losses(
             "other topic": other_topic(memory, one.leaf, one.id),
             **{name: name for name in generic},
         }
-        yield from zip(leaves, losses_at(model, memory, one.tokens, list(leaves.values()), prefix), strict=True)
+        rows = losses_at(model, memory, one.tokens, list(leaves.values()), prefix)
+        yield from zip(leaves, rows, strict=True)
+        node = subtree_of(memory, one.leaf)
+        yield BLOCKED, losses_at(model, memory.without(node), one.tokens, [one.leaf], prefix)[0] if node else rows[0]
     if slots is not None:
         yield SLOTS, losses_at(model, None, one.tokens, (), prefix, slots)[0]
         if memory is not None:
             yield f"fetched + {SLOTS}", losses_at(model, memory, one.tokens, [one.leaf], prefix, slots)[0]
 
 
+def _blocked(
+    memory: StoredBlocks,
+    labels: Mapping[str, str],
+    documents: Sequence[RoutedDocument],
+    losses: Mapping[str, Sequence[Losses]],
+) -> Iterator[BlockedSubtree]:
+    subtrees = {above(path)[0] for path in memory.module.paths if path not in GENERIC}
+    other = losses["other topic"] if len(subtrees) > 1 else None
+    return blocked_subtrees([subtree_of(memory, one.leaf) for one in documents], labels, losses, other)
+
+
 def _topics(
-    bank: Bank, documents: Sequence[RoutedDocument], losses: dict[str, list[npt.NDArray[np.float64]]]
+    labels: Mapping[str, str], documents: Sequence[RoutedDocument], losses: Mapping[str, Sequence[Losses]]
 ) -> Iterator[TopicGain]:
-    labels = {row["path"]: row["label"] for row in bank.table("clusters", ["path", "label"]).to_pylist()}
     members: dict[str, list[int]] = {}
     for place, one in enumerate(documents):
         members.setdefault((above(one.leaf) or (FALLBACK,))[0], []).append(place)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mnemic import languagemodel
-from mnemic.blocks.layout import SHARED, BlockLayout, level_of
+from mnemic.blocks.layout import MODEL, SHARED, BlockLayout, level_of
 from operators.blocks.frozen import FrozenModel
 from operators.blocks.operator import TrainBlocks
 from operators.blocks.packing import PackedSequences
@@ -76,29 +76,32 @@ class JobRunner:
         self._open: OrderedDict[str, tuple[PackedSequences, Any, contextlib.ExitStack]] = OrderedDict()
 
     def epoch(
-        self, item: EpochToTrain, state: bytes | None, begin: bytes | None = None
+        self, item: EpochToTrain, state: bytes | None, begin: bytes | None = None, change: bytes | None = None
     ) -> tuple[Checkpoint, dict[str, BlockResult], float]:
         """The checkpoint of the next epoch of a job, from the ``state`` of that before, or from the block in ``begin``.
 
-        After the last epoch also its blocks by path, and the loss in nats a token that rounding them adds. The shared
-        block has none: others begin with its last checkpoint.
+        ``change`` is the cell of the change of the model that it is trained beside. After the last epoch also its
+        blocks by path, and the loss in nats a token that rounding them adds. Of the shared job that is the change
+        alone, if there is one: others begin with the block in its last checkpoint.
         """
         sequences, states = self._texts(item)
-        settings = settings_of(item.job.name, self.settings)
-        training = BlockTraining(settings, self.model, item.job.blocks, sequences, state)
+        settings, layout = settings_of(item.job.name, self.settings), item.layout
+        model = self.model if change is None else self.model.changed(layout.unpacked(change, layout.inner, MODEL))
+        model_rate = self.settings.model_rate if item.job.name == SHARED else 0.0
+        training = BlockTraining(settings, model, item.job.blocks, sequences, state, model_rate)
         if begin is not None:
             training.begin_with(begin)
         (checkpoint,) = itertools.islice(training.epochs(states, lambda done, total: None), 1)
-        if checkpoint.epoch < settings.epochs or item.job.name == SHARED:
+        if checkpoint.epoch < settings.epochs or not training.stored:
             return checkpoint, {}, 0.0
         if item.begin:
-            before = training.cost(states, item.layout.numbers(item.layout.rows[0]), self.settings.shared_epochs)
+            before = training.cost(states, layout.numbers(layout.rows[0] + layout.inner), self.settings.shared_epochs)
             checkpoint = replace(checkpoint, metrics=_added(checkpoint.metrics, before))
         blocks = {
             path: BlockResult(cell, training.tokens(path), training.memory.steps_of(path))
-            for path, cell in training.cells(item.layout).items()
+            for path, cell in training.cells(layout).items()
         }
-        return checkpoint, blocks, training.rounding_loss(states, item.layout)
+        return checkpoint, blocks, training.rounding_loss(states, layout)
 
     def close(self) -> None:
         """Close all files."""
@@ -135,7 +138,7 @@ def block_rows(
         {
             "path": path,
             "level": level_of(path),
-            "rows": item.job.blocks[path],
+            "rows": layout.inner if path == MODEL else item.job.blocks[path],
             "layers": list(layout.layers),
             "width": layout.width,
             "type": layout.type,

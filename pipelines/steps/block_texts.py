@@ -17,6 +17,7 @@ from mnemic import languagemodel
 from mnemic.blocks.layout import CONTROL, FALLBACK, NO_TOPICS, SHARED, above
 from mnemic.dataset import Snapshot, Store
 from mnemic.edits import readable
+from mnemic.errors import StepError
 from mnemic.ids import hash_parts
 from mnemic.kept import KEPT, TRAINED
 from mnemic.languagemodel.windows import encode
@@ -116,8 +117,14 @@ class BlockTexts:
         fallback = [job(FALLBACK, {FALLBACK: generic}, others)] if others else []
         control = [job(CONTROL, {CONTROL: generic}, served)] if settings.control and served else []
         shared = [job(SHARED, {SHARED: rows[0]}, served)] if settings.shared_epochs and served else []
+        if settings.model_rate and not shared:
+            raise StepError(
+                "No topic has enough text for a block, so nothing can change the model; lower the blocks' "
+                "`min_tokens`, or leave `model_rate` out."
+            )
         for first in shared:
-            topics = [replace(one, documents=hash_parts("after", first.documents, one.documents)) for one in topics]
+            topics = [_after(first, one) for one in topics]
+            fallback = [_after(first, one) for one in fallback] if settings.model_rate else fallback
         return BlockPlan((*topics, *fallback, *control, *shared), rows, shape)
 
     def sequences(self, name: str, blocks: Mapping[str, int], nodes: Sequence[str]) -> PackedSequences:
@@ -132,3 +139,8 @@ class BlockTexts:
             if path:
                 documents.setdefault(path, []).append(tokens)
         return packed(documents, self.settings.sequence)
+
+
+def _after(first: BlockJob, job: BlockJob) -> BlockJob:
+    """The ``job`` as one that depends on the documents of ``first`` too."""
+    return replace(job, documents=hash_parts("after", first.documents, job.documents))

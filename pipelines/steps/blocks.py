@@ -8,6 +8,9 @@
 
 A row of `blocks` names the state that its job was trained for: fingerprint, blocks and documents. So new documents
 train the jobs that they are of, and the others stay; jobs that begin with a shared block are all trained again.
+
+Where the model's own matrices learn with the shared block (`model_rate`), their change is a row of `blocks` too, which
+the shared job writes behind its last epoch. All other jobs wait for it, and are trained beside it as it is stored.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from typing import Any
 import pyarrow as pa
 
 from mnemic import languagemodel
-from mnemic.blocks.layout import GENERIC, NO_TOPICS, SHARED, BlockLayout
+from mnemic.blocks.layout import GENERIC, MODEL, NO_TOPICS, SHARED, BlockLayout
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.write import WrittenFragment, append, append_rows, write_records
 from mnemic.facts import mapping
@@ -30,7 +33,7 @@ from mnemic.memories.blocks import NAME
 from mnemic.quoting import one_of, quoted
 from mnemic.schema import BLOCKS, MEMORIES, METRICS
 from operators.blocks.operator import TrainBlocks
-from operators.blocks.plan import BEGINNING_ALONE, BlockJob, settings_of
+from operators.blocks.plan import BEGINNING_ALONE, BlockJob, not_waiting, settings_of
 from operators.train import Checkpoint
 from pipelines import faults
 from pipelines.corpus_reader import corpus_digest
@@ -59,7 +62,10 @@ _SUMS = ("trained_tokens", "training_flops")
 
 @dataclass(frozen=True)
 class TrainedEpoch:
-    """Rows of `metrics`, and of `memories` (a checkpoint) or, after the last epoch, of `blocks`; not committed."""
+    """Rows of `metrics`, and of `memories` (a checkpoint) or, after the last epoch, of `blocks`; not committed.
+
+    Of the shared job both may be there.
+    """
 
     job: str
     state: str
@@ -145,18 +151,37 @@ class BlocksStep(RecordedStep):
         drop(context, "blocks", f"NOT ({current})")
         drop(context, "memories", f"{self._mine(store['memories'].require())} AND NOT ({current})")
         drop(context, "metrics", f"memory = '{self.memory}' AND NOT ({current})")
+        if self.operator.model_rate:
+            self._clear_change(context, states)
         drop_points(context, self.memory, {states[job]: done for job, done in self._left(store, states).items()})
+
+    def _clear_change(self, context: Context, states: Mapping[str, str]) -> None:
+        """Drop the change of the model where the block that learnt with it is missing, and that block without it.
+
+        A kill between their commits parts them; jobs that have begun need the change alone.
+        """
+        store = context.store
+        trained = set(store["blocks"].require().table(["job"])["job"].to_pylist())
+        epochs = last_epochs(store["memories"].require(), self.name, self.memory)
+        whole = epochs.get(states.get(SHARED, "")) == self.operator.shared_epochs
+        beginning = any(job not in {*trained, *BEGINNING_ALONE} and not epochs.get(states[job]) for job in states)
+        if SHARED in trained and beginning and not whole:
+            drop(context, "blocks", f"job = '{SHARED}'")
+        if SHARED not in trained and whole:
+            drop(context, "memories", f"NOT final AND state = {quoted(states[SHARED])}")
 
     def _left(self, store: Store, states: Mapping[str, str]) -> dict[str, int]:
         """The jobs that are not finished, and the epochs that they have.
 
-        The shared block is finished where no job waits for it: with its last epoch, or when all have begun.
+        The shared block is finished where no job waits for it: with its last epoch, or when all have begun. Where it
+        changes the model, it is finished with the row of the change.
         """
         trained = set(store["blocks"].require().table(["job"])["job"].to_pylist())
         epochs = last_epochs(store["memories"].require(), self.name, self.memory)
         left = {job: epochs.get(state, 0) for job, state in states.items() if job not in trained}
         waiting = any(done == 0 for job, done in left.items() if job not in BEGINNING_ALONE)
-        if not waiting or left.get(SHARED) == self.operator.shared_epochs:
+        done = not waiting or left.get(SHARED) == self.operator.shared_epochs
+        if done and not self.operator.model_rate:
             left.pop(SHARED, None)
         return left
 
@@ -181,7 +206,7 @@ class BlocksStep(RecordedStep):
         jobs = {job.name: job for job in plan.jobs}
         begins = dict.fromkeys(jobs.keys() - {*BEGINNING_ALONE}, states.get(SHARED, ""))
         while epochs:
-            due = BEGINNING_ALONE if SHARED in epochs else tuple(epochs)
+            due = not_waiting(self.operator) if SHARED in epochs else tuple(epochs)
             items = [
                 EpochToTrain(jobs[name], states[name], epochs[name], nodes, layout, begins.get(name, ""))
                 for name in sorted(epochs)
@@ -194,10 +219,10 @@ class BlocksStep(RecordedStep):
     def _commit(self, context: Context, one: TrainedEpoch) -> None:
         """Commit an epoch, then drop the checkpoint before it."""
         store, properties = context.store, context.properties(self.record)
-        for name, fragments in (("metrics", one.curve), ("memories", one.checkpoint), ("blocks", one.blocks)):
+        for name, fragments in (("metrics", one.curve), ("blocks", one.blocks), ("memories", one.checkpoint)):
             if fragments:
                 context.commit(partial(append, store[name], fragments, properties))
-        before = "" if one.blocks else f" AND epoch < {one.epoch}"
+        before = f" AND epoch < {one.epoch}" if one.checkpoint else ""
         drop(context, "memories", f"NOT final AND state = {quoted(one.state)}{before}")
 
     def _worker(
@@ -211,15 +236,18 @@ class BlocksStep(RecordedStep):
             runner = runner_of(key, operator, BlockTexts.open(store, versions, operator), device)
 
             def train(item: EpochToTrain) -> TrainedEpoch:
-                memories, begin = store["memories"].require(), None
+                memories, begin, change = store["memories"].require(), None, None
                 state = checkpoint_state(memories, item.state, item.epochs) if item.epochs else None
                 if item.begin and state is None:
                     begin = checkpoint_state(memories, item.begin, operator.shared_epochs)
-                checkpoint, blocks, rounding = runner.epoch(item, state, begin)
+                if operator.model_rate and item.job.name != SHARED:
+                    change = store["blocks"].require().table(["weights"], f"path = '{MODEL}'")["weights"][0].as_py()
+                checkpoint, blocks, rounding = runner.epoch(item, state, begin, change)
                 rows = block_rows(item, checkpoint, blocks, rounding)
                 faults.reach(step.name, "before-write")
                 curve = step._write(store, "metrics", step._curve(item, checkpoint))
-                saving = step._write(store, "memories", [] if rows else [step._checkpoint(item, checkpoint)])
+                later = not rows or item.job.name == SHARED
+                saving = step._write(store, "memories", [step._checkpoint(item, checkpoint)] if later else [])
                 finished = step._write(store, "blocks", rows)
                 faults.reach(step.name, "after-write")
                 return TrainedEpoch(item.job.name, item.state, checkpoint.epoch, curve, saving, finished, len(rows))
@@ -268,8 +296,9 @@ class BlocksStep(RecordedStep):
         return final_row(self.memory, record, operator.epochs, lock_of_model, config, metrics)
 
     def _metrics(self, store: Store, layout: BlockLayout) -> dict[str, float]:
-        """Of all jobs together; rounding weighs them by their tokens."""
-        rows = store["blocks"].require().table(["path", "rows", "job", "metrics"]).to_pylist()
+        """Of all jobs together; rounding weighs them by their tokens. The costs of the shared one are in the others."""
+        columns = ["path", "rows", "job", "metrics"]
+        rows = store["blocks"].require().table(columns, f"job <> '{SHARED}'").to_pylist()
         jobs = {row["job"]: mapping(row["metrics"], "The metrics of a block") for row in rows}
         parameters = sum(layout.numbers(row["rows"]) for row in rows if row["path"] not in GENERIC)
         sums = {name: float(sum(job[name] for job in jobs.values())) for name in _SUMS}

@@ -223,12 +223,19 @@ def test_shared_blocks_in_any_order_and_after_any_break_end_with_the_same_bank(b
 @pytest.mark.slow
 def test_new_documents_train_all_that_began_with_the_shared_block(begun, built, tmp_path):
     recipe, corpus = built.copy_with_corpus(tmp_path)
-    (corpus / "alpha" / "more.txt").write_text(f"{' '.join(random.Random(7).choices(WORDS, k=60)).capitalize()}.")
-    cells = []
-    for bank in (recipe["bank"], str(tmp_path / "anew")):
-        mnemic.build({**recipe, "blocks": begun["blocks"], "bank": bank}, device="cpu")
-        cells.append(mnemic.open_bank(bank).digest())
-    assert cells[0] == cells[1] != mnemic.open_bank(begun["bank"]).digest()
+    recipe["blocks"] = begun["blocks"]
+    mnemic.build(recipe, device="cpu")
+    before = {row["path"]: row["state"] for row in mnemic.open_bank(recipe["bank"]).table("blocks").to_pylist()}
+    draw = random.Random(7)
+    for number in range(4):
+        (corpus / "alpha" / f"more-{number}.txt").write_text(f"{' '.join(draw.choices(WORDS, k=60)).capitalize()}.")
+    mnemic.build(recipe, device="cpu")
+    bank = mnemic.open_bank(recipe["bank"])
+    moved = {row["path"] for row in bank.table("blocks").to_pylist() if before.get(row["path"]) != row["state"]}
+    assert moved >= before.keys() - {"fallback"}
+    mnemic.build({**recipe, "blocks": {**begun["blocks"], "seed": 1}}, device="cpu")
+    mnemic.build(recipe, device="cpu")
+    assert mnemic.open_bank(recipe["bank"]).digest() == bank.digest(), "trained from the start, they are the same"
 
 
 def test_each_text_of_a_batch_has_its_own_blocks(bank, model, tokenizer):

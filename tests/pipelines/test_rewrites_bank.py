@@ -172,7 +172,7 @@ def test_two_sets_are_solved_together_or_refused(bank, model, quiet):
     with memory.of(*one.ids, *other.ids).enter(host, 1.0):
         union = logits(model)
     sums = [*one.solved(host), *other.solved(host)]
-    with host.beside(1, sums[0], down=True), host.beside(1, sums[1], down=True):
+    with host.beside(1, sums[0], projection="down"), host.beside(1, sums[1], projection="down"):
         assert not torch.allclose(union, logits(model), atol=1e-5)
     with pytest.raises(BankError, match="has no facts 'nobody'"):
         memory.of("nobody")

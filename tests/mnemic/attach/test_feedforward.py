@@ -142,7 +142,7 @@ def test_a_path_beside_the_last_projection_changes_its_matrix(family: tuple[Any,
     down = Projections.of(languagemodel.blocks(edited)[1]).down
     down.weight.data += a @ b if type(down).__name__ == "Conv1D" else (a @ b).T
     bare = [parameter.clone() for parameter in model.parameters()]
-    with host.beside(1, lambda hidden: hidden @ a @ b, down=True), torch.no_grad():
+    with host.beside(1, lambda hidden: hidden @ a @ b, projection="down"), torch.no_grad():
         torch.testing.assert_close(model(input_ids=prompts).logits, edited(input_ids=prompts).logits, atol=1e-9, rtol=0)
     assert all(map(torch.equal, model.parameters(), bare))
     with host.tap(1) as tap, host.beside(1, lambda hidden: 0.5 * hidden), torch.no_grad():

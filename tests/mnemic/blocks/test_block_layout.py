@@ -53,6 +53,8 @@ def test_numbers_that_are_none_are_refused():
         {"layers": [1, 1]},
         {"layers": "late"},
         {"layers": [-1]},
+        {"inner": 0},
+        {"inner": "wide"},
         {"width": 0},
         {"width": 1 << 50},
         {"width": True},

@@ -1,6 +1,7 @@
 """Gains by topic in the report: of an evaluation of this release, bounded and escaped."""
 
 import json
+import math
 
 import pytest
 from test_report_page import HOSTILE, check
@@ -28,6 +29,32 @@ def test_topics_are_drawn_with_the_largest_gain_first(tiny):
     assert "lower the loss of 1 of 2 topics; held-out documents" in page.text
     assert page.text.index("+0.500") < page.text.index("-0.250")
     assert "Gain by topic" not in check(report(bank)).text
+
+
+def interval(value):
+    return {"value": value, "low": value - 0.5, "high": value + 0.5}
+
+
+def blocked(node, **changes):
+    comparison = {"perplexity": interval(8.0), "ratio": interval(1.25)}
+    compared = dict.fromkeys(("fetched", "blocked", "effect"), comparison)
+    return {"node": node, "label": HOSTILE, "documents": 2, "base": interval(9.0), **compared, **changes}
+
+
+def test_blocked_topics_stand_in_a_table_with_their_intervals(tiny):
+    bank, own = tiny.open(), evaluation(tiny.open(), topic("0", 3.0, 2.5))
+    assert "topic is blocked" not in check(report(bank, None, own)).text, "evaluations of before have none"
+    own["blocks"][0]["blocked"] = [blocked("", label=""), blocked("0")]
+    page = check(report(bank, None, own))
+    for words in ("all topics, each alone", "9.00 (8.50 to 9.50)", "8.00 (7.50 to 8.50)", "1.250 (0.750 to 1.750)"):
+        assert words in page.text
+    for broken in ({"node": "0"}, blocked("0", base=5), blocked("0", effect={}), blocked("0", base=interval(math.nan))):
+        own["blocks"][0]["blocked"] = [broken]
+        with pytest.raises(QueryError, match="blocked topics are of another form"):
+            report(bank, None, own)
+    own["blocks"][0]["blocked"] = 5
+    with pytest.raises(QueryError, match="blocked topics are of another form"):
+        report(bank, None, own)
 
 
 def test_bars_of_both_signs_stand_on_one_line():

@@ -92,6 +92,7 @@ def test_one_document_in_seventeen_trains_the_fallback():
     [
         *({"rows": (0, 0)}, {"layers": "early"}, {"layers": (3, 2)}, {"stored": "int4"}, {"sequence": 1}),
         *({"budget": 0}, {"shared_epochs": 4}, {"shared_rate": 0}, {"rows": (0, 4), "shared_epochs": 1}),
+        *({"model_rate": -0.1}, {"shared_epochs": 0, "model_rate": 0.1}),
     ],
 )
 def test_impossible_settings_are_refused(fault):

@@ -122,12 +122,11 @@ def test_rows_split_off_from_the_model_give_what_the_model_gives(tmp_path):
         assert not torch.allclose(student.trunk(every), expected, atol=1e-3)
 
 
-def one_for_all(model, own):
+def one_for_all(frozen, own):
     """All blocks in one module under one optimiser, whose step sums the losses of the jobs that have a step left."""
-    frozen = FrozenModel(model, LAYERS)
     rows = {path: count for blocks in JOBS.values() for path, count in blocks.items()}
     memory = TrainedBlocks(TrainedBlocksConfig(rows, list(LAYERS), 32, True))
-    memory.start(model, own.seed)
+    memory.start(frozen.model, own.seed)
     groups = {
         job: {"params": [one for name, one in memory.matrices.items() if name[0] == job], "lr": 0.0} for job in JOBS
     }
@@ -164,7 +163,7 @@ def one_for_all(model, own):
 
 def test_jobs_apart_are_one_job_bit_for_bit(model):
     own = settings(learning_rate=0.01)
-    whole, optimiser = one_for_all(model, own)
+    whole, optimiser = one_for_all(FrozenModel(model, LAYERS), own)
     for job, blocks in JOBS.items():
         _, training = trained(model, job, own)
         for path in blocks:
