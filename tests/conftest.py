@@ -39,12 +39,12 @@ def pytest_collection() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without the slow tests a property is tried on a third of its examples, and on 20 at least."""
+    """Without the slow tests a property is tried on a sixth of its examples, and on 12 at least."""
     if "not slow" not in config.option.markexpr:
         return
     for test in {item.obj for item in items if getattr(getattr(item, "obj", None), "is_hypothesis_test", False)}:
         own = test._hypothesis_internal_use_settings
-        fewer = min(own.max_examples, max(20, own.max_examples // 3))
+        fewer = min(own.max_examples, max(12, own.max_examples // 6))
         test._hypothesis_internal_use_settings = settings(own, max_examples=fewer)
 
 

@@ -1,4 +1,4 @@
-"""The chores of a bank as tasks, and the table of what each did."""
+"""The chores of a bank as tasks; `test_flow` runs their flow."""
 
 import os
 from pathlib import Path
@@ -42,22 +42,11 @@ def test_a_bank_whose_build_has_not_ended_is_pruned_and_not_compacted(bank, monk
     assert "3 releases ended" in chores(bank).pruned()
 
 
-def test_nothing_is_dropped_from_a_damaged_bank(bank, client):
+def test_a_damaged_bank_is_told(bank):
     (file, *_) = mnemic.open_bank(bank.bank).dataset("units").fragments[0].files
     os.unlink(Path(bank.bank, "units.lance", "data", file))
     with pytest.raises(BankError, match="is damaged, and nothing else was done"):
         chores(bank).verified()
-    state = keep_up(bank.bank, keep=1, keep_monthly=0, return_state=True)
-    assert state.is_failed() and "is damaged" in state.message
-    assert len(mnemic.open_bank(bank.bank).releases()) == len(bank.names)
-
-
-def test_the_flow_leaves_a_table(bank, client):
-    keep_up(bank.bank, keep=1, keep_monthly=0)
-    assert len(mnemic.open_bank(bank.bank).releases()) == 1
-    tables = [str(one.data) for one in client.read_artifacts() if (one.key or "").startswith("upkeep-")]
-    chores = ("verify", "compact", "prune", "drift", "due")
-    assert any(all(name in table for name in chores) for table in tables)  # others are of other tests
 
 
 def test_it_is_deployed_beside_the_build():
