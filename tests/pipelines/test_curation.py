@@ -7,7 +7,7 @@ from pathlib import Path
 
 import lance
 import pytest
-from tiny_bank import curated, tiny_recipe, write_corpus
+from tiny_bank import UNITS_ALONE, curated, tiny_recipe, write_corpus
 
 import mnemic
 from mnemic.command import main
@@ -15,11 +15,11 @@ from mnemic.dataset import Snapshot, Store
 from mnemic.funnel import funnel
 from mnemic.kept import KEPT
 
-SECTIONS = ("name", "bank", "fragment_characters", "sources", "embed", "segment", "cluster")
+SECTIONS = ("name", "bank", "fragment_characters", "sources", *UNITS_ALONE)
 
 
 def recipe_of(root, corpus, few=60, action="flag", **changes):
-    recipe = tiny_recipe(root, corpus)
+    recipe = tiny_recipe(root, corpus, **UNITS_ALONE)
     rules = curated(root, action, few_words={"value": "words", "min": few})
     return {**{name: recipe[name] for name in SECTIONS}, **rules, **changes}
 
@@ -51,7 +51,6 @@ def test_a_rule_deletes_nothing_and_what_it_drops_is_in_no_later_dataset(built):
     ids = set(bank.table("documents", ["id"], KEPT)["id"].to_pylist())
     assert ids == {row["id"] for row in rows if row["id"] not in dropped and not row["duplicate_of"]}
     assert set(bank.table("units", ["document"])["document"].to_pylist()) == ids
-    assert set(bank.table("events", ["document"])["document"].to_pylist()) == ids
     counts = funnel(bank)
     assert counts["dropped by rules"] == len(dropped) and counts["kept"] == len(ids)
 

@@ -186,7 +186,7 @@ def test_it_is_attached_beside_another_and_tuned_with_it(bank, model, ids):
     assert torch.isfinite(model(ids).logits).all()
 
 
-def test_any_model_with_the_tokenizer_has_it_and_no_other(bank, indexed, loaded, ids, tmp_path):
+def test_any_model_with_the_tokenizer_has_it_and_no_other(bank, loaded, ids, tmp_path):
     other = languagemodel.load(save_tiny_model(tmp_path / "gpt2", "gpt2", seed=9), "float32")[0]
     bank.attach(other, "suffix", 0.5)
     with torch.inference_mode():
