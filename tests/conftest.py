@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from many_releases import ManyReleases
 from nursery import Nursery
 from scripted_server import ScriptedServer
 from shared_folder import built_once
@@ -38,12 +39,12 @@ def pytest_collection() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without the slow tests a property is tried on a third of its examples, and on 20 at least."""
+    """Without the slow tests a property is tried on a sixth of its examples, and on 12 at least."""
     if "not slow" not in config.option.markexpr:
         return
     for test in {item.obj for item in items if getattr(getattr(item, "obj", None), "is_hypothesis_test", False)}:
         own = test._hypothesis_internal_use_settings
-        fewer = min(own.max_examples, max(20, own.max_examples // 3))
+        fewer = min(own.max_examples, max(12, own.max_examples // 6))
         test._hypothesis_internal_use_settings = settings(own, max_examples=fewer)
 
 
@@ -68,7 +69,7 @@ def nursery() -> Iterator[Nursery]:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyBank]:
     """The bank of `tiny_recipe`, to be read; what changes it works on a copy."""
-    yield from _unchanged(TinyBank.build(tmp_path_factory.mktemp("tiny")))
+    yield from _unchanged(TinyBank(built_once(tmp_path_factory, "tiny", lambda root: TinyBank.build(root).recipe)))
 
 
 @pytest.fixture(scope="session")
@@ -82,6 +83,18 @@ def tiny_full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyBank]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyBank]:
     """The bank of `whole_recipe`, of every step that there is. Nobody answers at its server's address any more."""
     yield from _unchanged(TinyBank(built_once(tmp_path_factory, "whole", _whole)))
+
+
+@pytest.fixture(scope="session")
+def months(tmp_path_factory: pytest.TempPathFactory) -> ManyReleases:
+    """A bank with four releases, to be copied."""
+
+    def build(root: Path) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
+        many = ManyReleases.build(root)
+        return many.recipe, many.digests
+
+    recipe, digests = built_once(tmp_path_factory, "months", build)
+    return ManyReleases(recipe, Path(recipe["sources"][0]["path"]), digests)
 
 
 def _whole(root: Path) -> dict[str, Any]:

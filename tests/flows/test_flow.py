@@ -1,4 +1,7 @@
-"""The flow against a real server: one task a step, artifacts, retries, and what all that costs."""
+"""The flows against a real server: one task a step, artifacts, retries, and what all that costs.
+
+All default tests that need the server are here, as it takes the processor time of many builds: a file has one process.
+"""
 
 import json
 import os
@@ -23,6 +26,7 @@ import mnemic
 from flows import tasks as tasks_of_prefect
 from flows.build import build_bank
 from flows.naming import place
+from flows.upkeep import keep_up
 from mnemic.errors import StepError, Unreachable
 from pipelines.run import Building
 
@@ -180,7 +184,25 @@ def test_a_server_that_does_not_answer_for_a_while_does_not_harm_a_build(server,
 
     thread = threading.Thread(target=hiccup)
     thread.start()
-    state = run(recipe)
+    state = run(recipe, until="units")
     thread.join()
     assert state.is_completed()
-    assert list(tasks(client, state)) == STEPS
+    assert list(tasks(client, state)) == STEPS[:4]
+
+
+def test_nothing_is_dropped_from_a_damaged_bank(client, months, tmp_path):
+    bank = months.copy(tmp_path)
+    (file, *_) = mnemic.open_bank(bank.bank).dataset("units").fragments[0].files
+    os.unlink(Path(bank.bank, "units.lance", "data", file))
+    state = keep_up(bank.bank, keep=1, keep_monthly=0, return_state=True)
+    assert state.is_failed() and "is damaged" in state.message
+    assert len(mnemic.open_bank(bank.bank).releases()) == len(bank.names)
+
+
+def test_the_chores_leave_a_table(client, months, tmp_path):
+    bank = months.copy(tmp_path)
+    keep_up(bank.bank, keep=1, keep_monthly=0)
+    assert len(mnemic.open_bank(bank.bank).releases()) == 1
+    tables = [str(one.data) for one in client.read_artifacts() if (one.key or "").startswith("upkeep-")]
+    chores = ("verify", "compact", "prune", "drift", "due")
+    assert any(all(name in table for name in chores) for table in tables)  # others are of other tests

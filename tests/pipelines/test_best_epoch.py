@@ -1,16 +1,14 @@
 """The memory of a bank is its best epoch, also where the training was interrupted after it."""
 
 import pytest
-from tiny_bank import tiny_recipe, write_corpus
 
 import mnemic
 from operators.train import loop as training
 
 
 @pytest.fixture
-def build(tmp_path, monkeypatch):
-    """Build a bank whose epochs have these perplexities; None interrupts the training."""
-    corpus = write_corpus(tmp_path / "corpus")
+def build(tiny, tmp_path, monkeypatch):
+    """Train the memory of a copy of the tiny bank, whose epochs have these perplexities; None interrupts it."""
 
     def built(name, *perplexities):
         scores = iter(perplexities)
@@ -22,7 +20,9 @@ def build(tmp_path, monkeypatch):
             return {"weight": 0.25, "validation_perplexity": score, "validation_base_perplexity": 9.0}
 
         monkeypatch.setattr(training, "validate", validate)
-        recipe = tiny_recipe(tmp_path, corpus, bank=str(tmp_path / name))
+        recipe = {**tiny.recipe, "bank": str(tmp_path / name / "bank")}
+        if not (tmp_path / name).exists():
+            tiny.copy(tmp_path / name)
         recipe["imitate"] = {**recipe["imitate"], "epochs": 9, "patience": 3}
         mnemic.build(recipe, device="cpu")
         assert next(scores, "all") == "all"

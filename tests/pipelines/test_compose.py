@@ -54,15 +54,15 @@ def test_each_document_is_there_once_and_says_where_it_is_from(banks, tmp_path):
 
 
 def test_it_is_the_bank_of_one_corpus_but_for_names(banks, place, tmp_path):
-    """Units and vectors are those of a bank that read both folders."""
+    """Units are those of a bank that read both folders."""
     both, together = tmp_path / "both", tmp_path / "together"
-    mnemic.compose(banks, both, device="cpu")
+    mnemic.compose(banks, both, device="cpu", until="units")
     recipe = tiny_recipe(place, place / "ours")
     sources = [{"kind": "folder", "name": name, "path": str(place / name)} for name in ("ours", "theirs")]
-    mnemic.build({**{n: recipe[n] for n in SECTIONS}, "bank": str(together), "sources": sources}, device="cpu")
+    complete = {**{name: recipe[name] for name in SECTIONS}, "bank": str(together), "sources": sources}
+    mnemic.build(complete, device="cpu", until="units")
     units = [
-        mnemic.open_bank(one).table("units", ["text", "embedding"]).sort_by("text")["text"].to_pylist()
-        for one in (both, together)
+        Store(one)["units"].require().table(["text"]).sort_by("text")["text"].to_pylist() for one in (both, together)
     ]
     assert units[0] == units[1]
 

@@ -36,6 +36,7 @@ def run(recipe, folder, seconds, *words):
     assert lines[-1].endswith(" 0 faults") and any(line.startswith("case") for line in lines)
 
 
+@pytest.mark.slow
 def test_damaged_banks_are_told(tiny, tmp_path):
     run(tiny.recipe, tmp_path, 5)
 

@@ -34,8 +34,12 @@ SETS = {
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    return TinyBank.build(tmp_path_factory.mktemp("gates"), suffixes={}, decoder=EVERYTHING["decoder"])
+def whole(tiny, tmp_path_factory):
+    """The tiny bank with two memories more, and so with gates."""
+    recipe = tiny.copy(tmp_path_factory.mktemp("gates"))
+    recipe |= {"suffixes": {}, "decoder": EVERYTHING["decoder"]}
+    mnemic.build(recipe, device="cpu")
+    return TinyBank(recipe)
 
 
 @pytest.fixture(scope="module")

@@ -66,8 +66,8 @@ def killed_at(nursery, everything, bank, points, steps=STEPS):
     assert orphans(disturbed["bank"]) == 0
 
 
-def test_killed_in_a_worker_or_at_a_commit_of_every_third_step(nursery, everything, place):
-    killed_at(nursery, everything, place / "turns", lambda number: TURNS[number % 4 :][:1], STEPS[::3])
+def test_killed_in_a_worker_or_at_a_commit_of_every_fifth_step(nursery, everything, place):
+    killed_at(nursery, everything, place / "turns", lambda number: TURNS[number % 4 :][:1], STEPS[::5])
 
 
 @pytest.mark.slow

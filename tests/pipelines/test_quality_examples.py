@@ -91,7 +91,7 @@ def test_scores_are_those_of_the_stored_weights(built):
     assert scores.tolist() == [row["quality"] for row in rows]
 
 
-@pytest.mark.parametrize("size", [300, 1_000_000])
+@pytest.mark.parametrize("size", [pytest.param(300, marks=pytest.mark.slow), 1_000_000])
 def test_any_fragments_give_the_same_bank(built, size, tmp_path):
     other = {**built, "bank": str(tmp_path / "bank"), "fragment_characters": size}
     mnemic.build(other, device="cpu", engine="inline")

@@ -57,7 +57,9 @@ def test_a_build_goes_back_by_itself_where_no_release_loses_anything(recipe, tin
     assert not mnemic.build(recipe, device="cpu").steps, "nothing is left to do"
 
 
-@pytest.mark.parametrize("name", ["documents", "units", "events", "memories"])
+@pytest.mark.parametrize(
+    "name", ["units", "memories", *(pytest.param(name, marks=pytest.mark.slow) for name in ("documents", "events"))]
+)
 def test_a_damaged_release_is_repaired_when_asked(recipe, tiny, name):
     release = tiny.open().release
     largest(recipe, name).unlink()
@@ -75,8 +77,11 @@ def test_a_damaged_release_is_repaired_when_asked(recipe, tiny, name):
         mnemic.open_bank(recipe["bank"], release.name).table(name)
 
 
-@pytest.mark.parametrize("how", ["garbage", "gone"])
-@pytest.mark.parametrize("name", ["documents", "events"])
+LOST = [("documents", "garbage"), ("events", "gone")]
+SLOW_LOST = [("documents", "gone"), ("events", "garbage")]
+
+
+@pytest.mark.parametrize(("name", "how"), [*LOST, *(pytest.param(*one, marks=pytest.mark.slow) for one in SLOW_LOST)])
 def test_a_pinned_version_never_becomes_another(recipe, tiny, name, how):
     release = tiny.open().release
     newest = min(Path(recipe["bank"], f"{name}.lance", "_versions").glob("*.manifest"))

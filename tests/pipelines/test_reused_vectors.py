@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_bank import tiny_recipe, write_corpus
+from tiny_bank import TinyBank
 
 import mnemic
 from mnemic.dataset import Store
@@ -21,15 +21,31 @@ from pipelines.steps import embedding
 from pipelines.steps.embedding import EarlierRows, text_hashes
 
 
-@pytest.fixture
-def corpus(tmp_path):
-    return write_corpus(tmp_path / "corpus")
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    return TinyBank.build(tmp_path_factory.mktemp("built"), ("name", "bank", "sources", "embed", "cluster"))
+
+
+@pytest.fixture(scope="module")
+def texts(built):
+    """Of every unit of that bank."""
+    return built.open().table("units", ["text"])["text"].to_pylist()
 
 
 @pytest.fixture
-def recipe(tmp_path, corpus):
-    full = tiny_recipe(tmp_path, corpus)
-    return {name: full[name] for name in ("name", "bank", "sources", "embed", "cluster")}
+def copied(built, tmp_path):
+    return built.copy_with_corpus(tmp_path)
+
+
+@pytest.fixture
+def recipe(copied):
+    """Of a copy of the bank."""
+    return copied[0]
+
+
+@pytest.fixture
+def corpus(copied):
+    return copied[1]
 
 
 @pytest.fixture
@@ -61,9 +77,6 @@ def counted(events):
 
 
 def test_of_an_edited_document_only_the_changed_sentence_is_encoded(recipe, corpus, tmp_path, encoded):
-    build(recipe, device="cpu")
-    everything = len(encoded)
-    encoded.clear()
     path = corpus / "alpha" / "006.txt"
     sentences = path.read_text().split(". ")
     assert len(sentences) > 4
@@ -73,12 +86,10 @@ def test_of_an_edited_document_only_the_changed_sentence_is_encoded(recipe, corp
     build(recipe, device="cpu", recluster=True, sinks=[events.append])
     assert encoded == ["This one is new."]
     assert counted(events) == (1, len(sentences) - 1)
-    assert everything > 100
     assert mnemic.open_bank(recipe["bank"]).digest() == as_built_at_once(recipe, tmp_path)
 
 
 def test_moved_documents_load_no_model(recipe, corpus, tmp_path, encoded, monkeypatch):
-    build(recipe, device="cpu")
     (corpus / "alpha").rename(corpus / "omega")
     monkeypatch.setattr(TextEncoder, "load", None)
     build(recipe, device="cpu", recluster=True)
@@ -86,39 +97,34 @@ def test_moved_documents_load_no_model(recipe, corpus, tmp_path, encoded, monkey
     assert mnemic.open_bank(recipe["bank"]).digest() == as_built_at_once(recipe, tmp_path)
 
 
-def test_units_cut_by_other_settings_take_the_vectors_of_their_texts(recipe, tmp_path, encoded):
-    build(recipe, device="cpu")
-    before = set(encoded)
-    encoded.clear()
+def test_units_cut_by_other_settings_take_the_vectors_of_their_texts(recipe, texts, tmp_path, encoded):
     events = []
     changed = {**recipe, "units": {"min_characters": 45}}
     build(changed, device="cpu", sinks=[events.append])
-    assert encoded and not before & set(encoded)
+    assert encoded and not {*texts} & {*encoded}
     assert counted(events)[1] > 20
     assert mnemic.open_bank(recipe["bank"]).digest() == as_built_at_once(changed, tmp_path)
 
 
-@pytest.mark.parametrize("setting", [{"prompt": "passage: "}, {"pooling": "cls"}, {"max_tokens": 8}])
-def test_vectors_of_other_settings_are_not_taken(recipe, tmp_path, encoded, setting):
-    build(recipe, device="cpu")
-    once = len(encoded)
-    encoded.clear()
+SLOW_SETTINGS = ({"pooling": "cls"}, {"max_tokens": 8})
+SETTINGS = [{"prompt": "passage: "}, *(pytest.param(one, marks=pytest.mark.slow) for one in SLOW_SETTINGS)]
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_vectors_of_other_settings_are_not_taken(recipe, texts, tmp_path, encoded, setting):
     changed = {**recipe, "embed": {**recipe["embed"], **setting}}
     build(changed, device="cpu")
-    assert len(encoded) == once
+    assert len(encoded) == len(texts) > 100
     assert mnemic.open_bank(recipe["bank"]).digest() == as_built_at_once(changed, tmp_path)
 
 
 def test_another_prompt_for_questions_costs_nothing(recipe, encoded):
-    build(recipe, device="cpu")
-    encoded.clear()
     build({**recipe, "embed": {**recipe["embed"], "query_prompt": "query: "}}, device="cpu")
     assert encoded == []
 
 
 @pytest.mark.slow
 def test_workers_of_ray_look_up_their_own_fragments(recipe, corpus, tmp_path):
-    build(recipe, device="cpu")
     for path in [*corpus.glob("epsilon/*.txt"), *corpus.glob("zeta/*.txt")]:
         path.write_text(path.read_text() + " Appended to " + path.stem + ".")
     events = []
@@ -128,8 +134,7 @@ def test_workers_of_ray_look_up_their_own_fragments(recipe, corpus, tmp_path):
     assert mnemic.open_bank(recipe["bank"]).digest() == as_built_at_once(recipe, tmp_path)
 
 
-def test_the_column_says_which_model_made_it(recipe, tmp_path):
-    build(recipe, device="cpu")
+def test_the_column_says_which_model_made_it(recipe):
     record = mnemic.open_bank(recipe["bank"]).dataset("units").column_record("embedding")
     assert record["fields"]["pooling"] == "mean" and record["fields"]["max_tokens"] == 256
     assert len(record["fields"]["model"]) == 32

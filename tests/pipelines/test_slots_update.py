@@ -71,7 +71,11 @@ def test_a_second_build_does_nothing(updated):
     assert all(one.state(Store(updated["bank"])).done for one in steps_of(load_recipe(updated), "cpu"))
 
 
-@pytest.mark.parametrize("point", ["after-write", "before-commit:2", "after-commit:2", "before-commit:4"])
+POINTS = ("after-write", "after-commit:2")
+SLOW_POINTS = ("before-commit:2", "before-commit:4")
+
+
+@pytest.mark.parametrize("point", [*POINTS, *(pytest.param(point, marks=pytest.mark.slow) for point in SLOW_POINTS)])
 def test_an_update_that_was_broken_off_ends_with_the_same_bank(built, updated, tmp_path, monkeypatch, point):
     recipe, _ = grown(built, tmp_path)
     name, _, count = point.partition(":")

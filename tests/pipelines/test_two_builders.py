@@ -15,7 +15,9 @@ from pathlib import Path
 import lance
 import pyarrow as pa
 import pytest
+from many_releases import SECTIONS
 from nursery import Nursery
+from tiny_bank import TinyBank
 from whole_recipe import OTHER_STEPS as STEPS
 from whole_recipe import whole_recipe
 
@@ -46,13 +48,19 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def recipe(tiny):
-    return tiny.recipe
+def alone(tmp_path_factory):
+    """A bank without a language model that nobody disturbed."""
+    return TinyBank.build(tmp_path_factory.mktemp("alone"), SECTIONS)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tiny):
-    return tiny.open().digest()
+def recipe(alone):
+    return alone.recipe
+
+
+@pytest.fixture(scope="module")
+def undisturbed(alone):
+    return alone.open().digest()
 
 
 class Background:

@@ -101,7 +101,7 @@ def test_faults_change_neither_notes_nor_digest(calm, tmp_path):
         assert notes == whole and digest["packs"] == calm_digest["packs"]
 
 
-@pytest.mark.parametrize("concurrent", [1, 2, 7])
+@pytest.mark.parametrize("concurrent", [7, *(pytest.param(count, marks=pytest.mark.slow) for count in (1, 2))])
 def test_any_number_of_requests_at_once_gives_the_same_bank(calm, tmp_path, concurrent):
     recipe, _ = calm
     with ScriptedServer() as server:

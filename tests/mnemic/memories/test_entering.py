@@ -6,20 +6,15 @@ import copy
 
 import pytest
 import torch
-from tiny_bank import tiny_recipe, write_corpus
 
-import mnemic
 from mnemic import languagemodel
 from mnemic.attach import Host, Unrolling, attach, detach
 from mnemic.errors import ModelError
 
 
 @pytest.fixture(scope="module")
-def bank(tmp_path_factory):
-    root = tmp_path_factory.mktemp("bank")
-    recipe = tiny_recipe(root, write_corpus(root / "corpus"))
-    mnemic.build(recipe, device="cpu", engine="inline")
-    return mnemic.open_bank(recipe["bank"])
+def bank(tiny):
+    return tiny.open()
 
 
 @pytest.fixture(scope="module")

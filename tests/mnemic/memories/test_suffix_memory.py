@@ -30,18 +30,22 @@ GREEDY = {"do_sample": False, "eos_token_id": None, "pad_token_id": 0, "max_new_
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    return TinyBank.build(tmp_path_factory.mktemp("suffix"), suffixes={"shard_tokens": 2000}, imitate=False)
+def indexed(tiny, tmp_path_factory):
+    """The tiny bank with a suffix index in the place of the trained memory."""
+    recipe = tiny.copy(tmp_path_factory.mktemp("suffix"))
+    recipe |= {"suffixes": {"shard_tokens": 2000}, "imitate": False}
+    mnemic.build(recipe, device="cpu")
+    return TinyBank(recipe)
 
 
 @pytest.fixture(scope="module")
-def bank(tiny):
-    return tiny.open()
+def bank(indexed):
+    return indexed.open()
 
 
 @pytest.fixture(scope="module")
-def loaded(tiny):
-    return languagemodel.load(tiny.recipe["language_model"], "float32")
+def loaded(indexed):
+    return languagemodel.load(indexed.recipe["language_model"], "float32")
 
 
 @pytest.fixture
@@ -182,7 +186,7 @@ def test_it_is_attached_beside_another_and_tuned_with_it(bank, model, ids):
     assert torch.isfinite(model(ids).logits).all()
 
 
-def test_any_model_with_the_tokenizer_has_it_and_no_other(bank, tiny, loaded, ids, tmp_path):
+def test_any_model_with_the_tokenizer_has_it_and_no_other(bank, loaded, ids, tmp_path):
     other = languagemodel.load(save_tiny_model(tmp_path / "gpt2", "gpt2", seed=9), "float32")[0]
     bank.attach(other, "suffix", 0.5)
     with torch.inference_mode():
@@ -246,9 +250,9 @@ def test_held_out_rows_are_scored_without_their_documents_and_what_holds_half_of
     assert perplexity(mixture_nll(rows.base, scores, 0.5)) < perplexity(-rows.base)
 
 
-def test_a_document_that_holds_a_held_out_one_is_attached_and_not_evaluated(tiny, tmp_path):
+def test_a_document_that_holds_a_held_out_one_is_attached_and_not_evaluated(indexed, tmp_path):
     """Its Jaccard similarity is below the threshold of every other check."""
-    settings, corpus = tiny.copy_with_corpus(tmp_path)
+    settings, corpus = indexed.copy_with_corpus(tmp_path)
     before = mnemic.open_bank(settings["bank"])
     held_out = before.table("documents", ["text"], f"split IN {HELD_OUT}")["text"][0].as_py()
     others = " ".join(f"Sentence {number} of another text." for number in range(200))
@@ -278,9 +282,9 @@ def test_rows_of_some_documents_have_the_contexts_that_all_rows_have(bank):
     assert np.array_equal(memory.scores(some), memory.scores(whole)[mine])
 
 
-def test_an_index_too_large_for_memory_is_mapped_and_answers_the_same(tiny, tmp_path, monkeypatch, ids):
-    settings = tiny.copy(tmp_path)
-    expected = index_of(tiny.open().view).counts(Contexts.up_to_each(ids[0].numpy(), 4))
+def test_an_index_too_large_for_memory_is_mapped_and_answers_the_same(indexed, tmp_path, monkeypatch, ids):
+    settings = indexed.copy(tmp_path)
+    expected = index_of(indexed.open().view).counts(Contexts.up_to_each(ids[0].numpy(), 4))
     monkeypatch.setattr(stored, "IN_MEMORY", 0)
     moved = mnemic.open_bank(settings["bank"])
     assert np.array_equal(index_of(moved.view).counts(Contexts.up_to_each(ids[0].numpy(), 4)), expected)

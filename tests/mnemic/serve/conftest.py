@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from served_bank import TOKENS, served, served_recipe, write_tokens
+from shared_folder import built_once
 
 import mnemic
 
@@ -14,9 +15,13 @@ import mnemic
 @pytest.fixture(scope="session")
 def two_tenants(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The path of the bank, to be read."""
-    recipe = served_recipe(tmp_path_factory.mktemp("served"))
-    mnemic.build(recipe, device="cpu")
-    return str(recipe["bank"])
+
+    def build(root: Path) -> str:
+        recipe = served_recipe(root)
+        mnemic.build(recipe, device="cpu")
+        return str(recipe["bank"])
+
+    return str(built_once(tmp_path_factory, "two-tenants", build))
 
 
 @pytest.fixture(scope="session")

@@ -74,6 +74,7 @@ def test_when_one_dies_all_begin_anew(ray_engine, tmp_path):
     assert items[:-2] in ([], [3])  # what rank 0 yielded before the death comes, unless the death is noticed first
 
 
+@pytest.mark.slow
 def test_a_gang_whose_member_always_dies_ends_in_a_sentence(ray_engine):
     def work(progress, process):
         if process.rank == 1:
