@@ -19,7 +19,8 @@ def test_the_fewest_partitions_that_reach_the_bound_are_looked_at(tmp_path, monk
     build_indexes(dataset)
     snapshot = dataset.require()
     queries = recall.sample_queries(snapshot, "vector", 50)
-    truth = exact_neighbours(snapshot, "vector", queries, 20)
+    rows, distances = exact_neighbours(snapshot, "vector", queries, recall.RANKED)
+    copies = recall.copies_among(distances)
     partitions = len(snapshot.native.centroids(index_name=built(snapshot)["vector"].name))
     bounds = {}
     for nprobes in recall.choices_of(partitions):
@@ -27,7 +28,7 @@ def test_the_fewest_partitions_that_reach_the_bound_are_looked_at(tmp_path, monk
         answers = [
             search_vector(snapshot, "vector", (), query, 200, None, settings)["_rowid"].to_pylist() for query in queries
         ]
-        bounds[nprobes] = recall.lower_bound(recall.recalls_of(answers, *truth))
+        bounds[nprobes] = recall.lower_bound(recall.recalls_of(answers, rows, distances, copies=copies))
     for target in (0.3, 0.9, 0.95, 1.1):
         monkeypatch.setattr(recall, "TARGET", target)
         record = measure_recall(snapshot, "vector")
@@ -54,3 +55,18 @@ def test_the_bound_is_below_the_recall_of_all_queries_in_nineteen_of_twenty_samp
 def test_a_sample_without_neighbours_promises_all():
     nothing = recall.recalls_of([[]], np.zeros((1, 4), np.uint64), np.full((1, 4), np.inf, np.float32))
     assert recall.lower_bound(nothing) == (1.0, 1.0)
+
+
+def test_copies_of_a_query_neither_count_nor_are_counted():
+    rows, distances = np.array([[1, 2, 3, 4, 5]], np.uint64), np.array([[0, 0.1, 0.5, 0.6, 0.8]], np.float32)
+    copies = recall.copies_among(distances)
+    assert copies.tolist() == [[True, True, False, False, False]]
+    assert recall.recalls_of([[1, 2, 3, 9, 4]], rows, distances, 2, copies).tolist() == [0.5]
+    assert recall.recalls_of([[2, 3, 4]], rows, distances, 2, copies).tolist() == [1.0]
+
+
+def test_rows_that_are_all_alike_are_neighbours_and_no_copies():
+    assert not recall.copies_among(np.zeros((2, 5), np.float32)).any()
+    assert not recall.copies_among(np.full((2, 5), np.inf, np.float32)).any()
+    few = np.array([[0, 0.2, 0.9, np.inf]], np.float32)
+    assert recall.copies_among(few).tolist() == [[True, True, False, False]]
