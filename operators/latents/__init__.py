@@ -4,6 +4,7 @@
 * ``cartridges``          the settings of cartridges: rows of a text's keys and values, by distillation
 * ``reader``              the model, which reads sequences behind rows
 * ``picking``             the rows of a text that a cartridge starts from
+* ``continuation``        what the model writes on behind the text, many sequences abreast
 * ``study``               what the model says behind the text: sampled continuations, and pieces that it reads again
 * ``cartridge_student``   rows under training
 * ``cartridge_training``  the epochs of one cartridge, its losses and its gate

@@ -43,7 +43,7 @@ class TrainCartridges(LatentSettings):
     tokens. ``stored``: type of its numbers, bfloat16, float16 or float32.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     resources: ClassVar[Resources] = Resources(gpus=1.0, memory=3 << 30)
     trained_by: ClassVar[str] = "operators.latents.cartridge_training:CartridgeTrainer"
 

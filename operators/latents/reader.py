@@ -97,6 +97,28 @@ class BehindRows:
         ).last_hidden_state
         return output
 
+    def abreast(self, ids: torch.Tensor, standing: RotatedRows, own: Any, place: int) -> torch.Tensor:
+        """The normed output of the last layer, [n, hidden], for the tokens ``ids`` int64 [n] of n sequences.
+
+        All stand behind ``standing`` at ``place``, and each sees its own sequence only: ``own`` is the cache of the
+        tokens before, to which these are added.
+        """
+        import torch
+
+        count, before = len(ids), standing.keys[0].shape[2]
+        mine = torch.eye(count, device=self.device, dtype=torch.bool).repeat(1, place + 1)
+        apart = torch.zeros(count, before + mine.shape[1], device=self.device, dtype=self.dtype)
+        apart[:, before:].masked_fill_(~mine, float("-inf"))
+        places = torch.full((1, count), standing.first + place, device=self.device)
+        output: torch.Tensor = self.model.base_model(
+            input_ids=ids[None].to(self.device),
+            attention_mask=apart[None, None],
+            past_key_values=PrefixedCache(own, standing.keys, standing.values, _NO_CALL),
+            position_ids=places,
+            use_cache=True,
+        ).last_hidden_state
+        return output[0]
+
     def log_probs(self, ids: torch.Tensor, standing: RotatedRows) -> torch.Tensor:
         """Log-probabilities of what follows each token but the last, float32 [b, t - 1, vocabulary]."""
         import torch
