@@ -94,10 +94,10 @@ class StoredEdits(Reopened):
         """
         sets = self._column("sets")
         there = {*self._column("id"), *(one for row in sets for one in row)}
-        unknown = [name for name in names if name not in there]
+        unknown = [name for name in names if not isinstance(name, str) or name not in there]
         if unknown:
             shown = ", ".join(sorted({one for row in sets for one in row})[:10]) or "none"
-            raise BankError(f"{self.view.path} has no facts {one_line(unknown[0], 40)!r}. Its sets are: {shown}.")
+            raise BankError(f"{self.view.path} has no facts {one_line(str(unknown[0]), 40)!r}. Its sets are: {shown}.")
         pairs = zip(self._column("id"), sets, strict=True)
         return replace(self, chosen=frozenset(id for id, row in pairs if {id, *row} & {*names}) & {*self.ids})
 

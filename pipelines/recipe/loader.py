@@ -60,10 +60,11 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
     for entry in sources if isinstance(sources, list) else ():
         if isinstance(entry, dict) and _has_root(entry.get("kind")):
             entry.setdefault("root", str(path.parent))
-    for settings in (content, content.get("curate")):
-        for name in _rooted_sections() if isinstance(settings, dict) else ():
-            if isinstance(settings.get(name), dict):
-                settings[name].setdefault("root", str(path.parent))
+    curate = content.get("curate")
+    for name in _rooted_sections():
+        for section in (content.get(name), curate.get(name) if isinstance(curate, dict) else None):
+            if isinstance(section, dict):
+                section.setdefault("root", str(path.parent))
     return _checked(content, str(path))
 
 

@@ -174,8 +174,9 @@ def test_two_sets_are_solved_together_or_refused(bank, model, quiet):
     sums = [*one.solved(host), *other.solved(host)]
     with host.beside(1, sums[0], projection="down"), host.beside(1, sums[1], projection="down"):
         assert not torch.allclose(union, logits(model), atol=1e-5)
-    with pytest.raises(BankError, match="has no facts 'nobody'"):
-        memory.of("nobody")
+    for name in ("nobody", 3, ["documents"], None):
+        with pytest.raises(BankError, match=r"has no facts .* Its sets are: documents"):
+            memory.of(name)
     host.close()
 
 

@@ -1,4 +1,4 @@
-"""What is held for the conditions that were asked last, against a list of them."""
+"""Values that are held for the conditions that were asked last, against a list of them."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from mnemic.dataset.index.recent import Questions, Recent
 def test_values_are_those_of_the_last_conditions_within_their_bytes(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     draw = random.Random(seed)
     monkeypatch.setattr(recent, "CONDITIONS", 4)
-    held, order = Recent[bytes](10, len), dict[str | None, bytes]()
+    values, order = Recent[bytes](10, len), dict[str | None, bytes]()
     for _ in range(200):
         where = draw.choice([None, *"abcdefg"])
-        assert (where in held) == (where in order)
+        assert (where in values) == (where in order)
         if where in order and draw.random() < 0.7:
             order[where] = order.pop(where)  # asked last
-            assert held[where] == order[where]
+            assert values[where] == order[where]
             continue
         order.pop(where, None)
-        held[where] = order[where] = bytes(draw.randint(0, 12))
+        values[where] = order[where] = bytes(draw.randint(0, 12))
         while len(order) > 1 and (len(order) > 4 or sum(map(len, order.values())) > 10):
             del order[next(iter(order))]
-        assert where in held, "the newest stays, whatever it takes"
+        assert where in values, "the newest stays, whatever it takes"
     for where in (None, *"abcdefg"):
-        assert (where in held) == (where in order)
+        assert (where in values) == (where in order)
 
 
 def test_a_question_is_worth_it_when_its_condition_was_asked_often_enough(monkeypatch: pytest.MonkeyPatch) -> None:
