@@ -14,9 +14,9 @@ held-out documents with 10,076 scored tokens, and two courses of each method, of
 one. Blocks, controls and LoRA have three seeds, the other methods one. `--quick` trains on 4,000 tokens with one seed
 and one course, so it is no claim.
 
-Expected on machine C of LOG.md, one thread, three seeds: perplexity 8.74 alone, 8.04 with the blocks of its topic, 8.12
-with another topic's, 8.06 with the control; blocks / control .997 (95 % .994 to .999). Blocks take 19 minutes of
-processor time and the control 9. LOG.md says how far the whole run has come.
+Expected on machine C of LOG.md, one thread, three seeds: perplexity 8.74 alone, 8.04 with the blocks of its topic,
+8.12 with another topic's, 8.06 with the control, 8.25 with LoRA; blocks / control .997 (95 % .994 to .999). Blocks
+take 19 minutes of processor time and the control 9. LOG.md says how far the whole run has come.
 """
 
 from __future__ import annotations
