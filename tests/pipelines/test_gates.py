@@ -32,12 +32,15 @@ SETS = {
     *("mlp+suffix", "decoder+suffix", "knn+suffix", "decoder+knn+mlp+suffix"),
 }
 
+FOLDS = {"folds": 2}
+"""A gate of the usual size, trained three times in the place of six."""
+
 
 @pytest.fixture(scope="module")
 def whole(tiny, tmp_path_factory):
     """The tiny bank with two memories more, and so with gates."""
     recipe = tiny.copy(tmp_path_factory.mktemp("gates"))
-    recipe |= {"suffixes": {}, "decoder": EVERYTHING["decoder"]}
+    recipe |= {"suffixes": {}, "decoder": EVERYTHING["decoder"], "gate": FOLDS}
     mnemic.build(recipe, device="cpu")
     return TinyBank(recipe)
 
@@ -203,7 +206,7 @@ def test_a_plan_has_the_step_only_where_the_recipe_asks_for_it(whole, tiny):
 
 
 def test_a_bank_of_before_gains_gates_without_scoring_searching_or_training_again(tiny, tmp_path):
-    recipe = {**tiny.copy(tmp_path), "gate": {}}
+    recipe = {**tiny.copy(tmp_path), "gate": FOLDS}
     before = {step.step: step.kind for step in mnemic.plan(recipe, device="cpu").steps}
     assert {name for name, kind in before.items() if kind != "done"} == {"gate", "release"}
     result = mnemic.build(recipe, device="cpu")
@@ -215,7 +218,7 @@ def test_a_bank_of_before_gains_gates_without_scoring_searching_or_training_agai
 
 def test_another_gate_keeps_the_confidences_and_a_memory_trained_again_makes_it_due(whole, tmp_path):
     recipe = whole.copy(tmp_path)
-    linear = {**recipe, "gate": {"units": 0}}
+    linear = {**recipe, "gate": {**FOLDS, "units": 0}}
     (step,) = [step for step in mnemic.plan(linear, device="cpu").steps if step.step == "gate"]
     assert step.kind == "stale" and step.reasons == ("gate.units: 16 -> 0",)
     before = mnemic.open_bank(recipe["bank"])
