@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from tiny_bank import EVERYTHING, TinyBank, curated, tiny_recipe, write_corpus
+from tiny_bank import EVERYTHING, UNITS_ALONE, TinyBank, curated, tiny_recipe, write_corpus
 
 import mnemic
 from mnemic import languagemodel
@@ -91,7 +91,7 @@ def test_the_model_is_as_sure_of_a_text_without_what_is_cut_from_it(loaded, tmp_
     rules = curated(tmp_path, "cut", few_words={"value": "words", "min": 1})
     parts = [" ".join(file.read_text().split()[5:25]) for file in sorted(corpus.rglob("[0-9]*.txt"))]
     (tmp_path / "questions.txt").write_text("\n".join(parts) + "\n")
-    recipe = {name: recipe[name] for name in (*sections, "language_model")} | rules | {"imitate": False}
+    recipe = {name: recipe[name] for name in (*sections, "language_model")} | rules | UNITS_ALONE | {"imitate": False}
     mnemic.build(recipe, device="cpu")
     bank = mnemic.open_bank(recipe["bank"])
     edits = bank.table("documents", ["edits"], "split <> '' AND split <> 'store'")["edits"].to_pylist()
