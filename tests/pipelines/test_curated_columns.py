@@ -1,13 +1,14 @@
 """Columns beside the statistics: rules read them, `plan` and `why` tell them, and only banks that ask have them."""
 
+import contextlib
+import io
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 
 import mnemic
+from mnemic.command import main
 from mnemic.errors import RecipeError
 from mnemic.rules.values import OF_COLUMNS
 
@@ -34,10 +35,9 @@ def rows_of(recipe, *columns):
 
 
 def why(recipe, document, *options):
-    command = [sys.executable, "-m", "mnemic", "why", recipe["bank"], document, *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert main(["why", recipe["bank"], document, *options]) == 0
+    return printed.getvalue()
 
 
 @pytest.fixture(scope="module")

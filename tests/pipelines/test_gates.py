@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from tiny_bank import EVERYTHING, TinyBank, curated, tiny_recipe, write_corpus
+from tiny_bank import EVERYTHING, UNITS_ALONE, TinyBank, curated, tiny_recipe, write_corpus
 
 import mnemic
 from mnemic import languagemodel
@@ -32,12 +32,15 @@ SETS = {
     *("mlp+suffix", "decoder+suffix", "knn+suffix", "decoder+knn+mlp+suffix"),
 }
 
+FOLDS = {"folds": 2}
+"""A gate of the usual size, trained three times in the place of six."""
+
 
 @pytest.fixture(scope="module")
 def whole(tiny, tmp_path_factory):
     """The tiny bank with two memories more, and so with gates."""
     recipe = tiny.copy(tmp_path_factory.mktemp("gates"))
-    recipe |= {"suffixes": {}, "decoder": EVERYTHING["decoder"]}
+    recipe |= {"suffixes": {}, "decoder": EVERYTHING["decoder"], "gate": FOLDS}
     mnemic.build(recipe, device="cpu")
     return TinyBank(recipe)
 
@@ -88,7 +91,7 @@ def test_the_model_is_as_sure_of_a_text_without_what_is_cut_from_it(loaded, tmp_
     rules = curated(tmp_path, "cut", few_words={"value": "words", "min": 1})
     parts = [" ".join(file.read_text().split()[5:25]) for file in sorted(corpus.rglob("[0-9]*.txt"))]
     (tmp_path / "questions.txt").write_text("\n".join(parts) + "\n")
-    recipe = {name: recipe[name] for name in (*sections, "language_model")} | rules | {"imitate": False}
+    recipe = {name: recipe[name] for name in (*sections, "language_model")} | rules | UNITS_ALONE | {"imitate": False}
     mnemic.build(recipe, device="cpu")
     bank = mnemic.open_bank(recipe["bank"])
     edits = bank.table("documents", ["edits"], "split <> '' AND split <> 'store'")["edits"].to_pylist()
@@ -203,7 +206,7 @@ def test_a_plan_has_the_step_only_where_the_recipe_asks_for_it(whole, tiny):
 
 
 def test_a_bank_of_before_gains_gates_without_scoring_searching_or_training_again(tiny, tmp_path):
-    recipe = {**tiny.copy(tmp_path), "gate": {}}
+    recipe = {**tiny.copy(tmp_path), "gate": FOLDS}
     before = {step.step: step.kind for step in mnemic.plan(recipe, device="cpu").steps}
     assert {name for name, kind in before.items() if kind != "done"} == {"gate", "release"}
     result = mnemic.build(recipe, device="cpu")
@@ -215,7 +218,7 @@ def test_a_bank_of_before_gains_gates_without_scoring_searching_or_training_agai
 
 def test_another_gate_keeps_the_confidences_and_a_memory_trained_again_makes_it_due(whole, tmp_path):
     recipe = whole.copy(tmp_path)
-    linear = {**recipe, "gate": {"units": 0}}
+    linear = {**recipe, "gate": {**FOLDS, "units": 0}}
     (step,) = [step for step in mnemic.plan(linear, device="cpu").steps if step.step == "gate"]
     assert step.kind == "stale" and step.reasons == ("gate.units: 16 -> 0",)
     before = mnemic.open_bank(recipe["bank"])

@@ -83,7 +83,7 @@ def test_documents_of_an_earlier_release_win_until_all_is_decided_anew(place, re
 
     rebalanced = {**recipe, "bank": str(place / "rebalanced")}
     shutil.copytree(recipe["bank"], rebalanced["bank"])
-    build(rebalanced, rebalance=True, recluster=True)
+    build(rebalanced, rebalance=True)
     fresh = {**recipe, "bank": str(place / "fresh")}
     build(fresh)
     assert dropped(rebalanced) == dropped(fresh) != dropped(recipe)

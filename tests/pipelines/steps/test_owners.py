@@ -4,7 +4,6 @@ import json
 
 import pyarrow as pa
 import pytest
-from tiny_bank import tiny_recipe, write_corpus
 
 import mnemic
 from mnemic.dataset import Store
@@ -16,10 +15,8 @@ from pipelines.steps.owners import owned_rows, ownerless
 
 
 @pytest.fixture
-def recipe(tmp_path):
-    fields = tiny_recipe(tmp_path, write_corpus(tmp_path / "corpus", documents=12))
-    mnemic.build(fields, device="cpu", engine="inline")
-    return fields
+def recipe(tiny, tmp_path):
+    return tiny.copy(tmp_path)
 
 
 def row(name, step, identity):
