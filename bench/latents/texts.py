@@ -32,7 +32,9 @@ def articles(tokenizer: Any, length: int) -> list[list[int]]:
 def article_rows(quick: bool, model: Any, tokenizer: Any) -> list[Row]:
     """KL of the model with the cartridge over that of its untrained rows, on sampled sequences held out."""
     steps = 20 if quick else 200
-    settings = TrainCartridges(sampled=16, reread=24, epochs=steps // 10, batch=156, most=1)
+    settings = TrainCartridges(  # a step reads two sequences, and each is read once
+        sampled=steps, quoted=steps // 2, reread=steps // 2, held_out=8 if quick else 24, epochs=1, batch=78, most=1
+    )
     trainer = CartridgeTrainer(settings, model, tokenizer)
     text = LatentText("article", tuple(articles(tokenizer, ARTICLE)[3]), "article")
 

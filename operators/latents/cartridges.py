@@ -25,6 +25,9 @@ SEEDS = (
     *("\n\nQuestion: Who", "\n\nIn particular,", "\n\nAs described above"),
 )
 
+_TRAINING = ("sampled", "quoted", "reread")
+"""Settings that say how many sequences of each kind train."""
+
 
 @dataclass(frozen=True)
 class TrainCartridges(LatentSettings):
@@ -34,13 +37,14 @@ class TrainCartridges(LatentSettings):
     of ``min_tokens`` to ``max_tokens`` that satisfy ``where``, and of these the ``most`` longest, 32. A longer text is
     a reject. All stand behind ``sink``, which is read once and kept.
 
-    The model that has the text goes on from ``seeds``, ``sampled`` times, and reads ``reread`` pieces of the text
-    again, each of ``sequence`` tokens. The rows start from those of the text that get the most attention ("picked"),
-    from its first ones ("first"), or from those of the bank's pages of it that get the most ("page"; a text without
-    pages as "picked"), and learn its distributions of next tokens, the ``top`` most likely of each. As many as
-    ``held_out`` of either kind only measure. ``bound``: the largest share of the nats that the text is worth there (KL
-    of the model without it) that a cartridge may lose; one that loses more is kept and never attached. ``batch``: in
-    tokens. ``stored``: type of its numbers, bfloat16, float16 or float32.
+    The model that has the text goes on from ``seeds``, ``sampled`` times, and from a few words of the text, ``quoted``
+    times, and reads ``reread`` pieces of the text again: sequences of ``sequence`` tokens. The rows start from those of
+    the text that get the most attention ("picked"), from its first ones ("first"), or from those of the bank's pages of
+    it that get the most ("page"; a text without pages as "picked"), and learn its distributions of next tokens, the
+    ``top`` most likely of each. ``held_out`` more sequences of seeds, and as many pieces, only measure. ``bound``: the
+    largest share of the nats that the text is worth there (KL of the model without it) that a cartridge may lose; one
+    that loses more is kept and never attached. ``batch``: in tokens. ``stored``: type of its numbers, bfloat16, float16
+    or float32.
     """
 
     version: ClassVar[int] = 2
@@ -57,16 +61,17 @@ class TrainCartridges(LatentSettings):
     start: str = "picked"
     sink: str = "Here is what I remember.\n"
     seeds: tuple[str, ...] = SEEDS
-    sampled: int = 24
-    reread: int = 24
+    sampled: int = 96
+    quoted: int = 48
+    reread: int = 48
     held_out: int = 8
     sequence: int = 40
     top: int = 64
     bound: float = 0.5
     stored: str = "bfloat16"
-    epochs: int = 4
-    batch: int = 160
-    learning_rate: float = 0.01
+    epochs: int = 1
+    batch: int = 80
+    learning_rate: float = 0.005
     warmup: int = 5
     seed: int = 0
     dtype: str = dtype_field()
@@ -98,8 +103,8 @@ class TrainCartridges(LatentSettings):
             ),
             ("sink", 0 < len(self.sink.strip()) <= 200, "a text of 1 to 200 characters"),
             ("seeds", texts and 0 < len(self.seeds) <= 64, "a list of 1 to 64 texts that a continuation begins with"),
-            ("sampled", 0 <= self.sampled <= 1 << 16, "a number of sequences of at least 0"),
-            ("reread", 0 <= self.reread <= 1 << 16 and self.sampled + self.reread > 0, "a number of sequences"),
+            *((name, 0 <= getattr(self, name) <= 1 << 16, "a number of sequences of at least 0") for name in _TRAINING),
+            ("reread", any(getattr(self, name) for name in _TRAINING), "a number of sequences that train"),
             ("held_out", 1 <= self.held_out <= 1 << 12, "a number of sequences of at least 1"),
             ("sequence", 8 <= self.sequence <= 1 << 12, "a number of tokens from 8 to 4,096"),
             ("top", 1 <= self.top <= 1 << 12, "a number of tokens from 1 to 4,096"),

@@ -86,7 +86,8 @@ def _abreast(
     tokens = torch.full((count, length), -1)
     for row, begin in enumerate(begins):
         tokens[row, : len(begin)] = torch.tensor(begin[:length])
-    own, ids, probs = DynamicCache(config=reader.model.config), [], []
+    own = DynamicCache(config=reader.model.config)
+    ids, probs = list[torch.Tensor](), list[torch.Tensor]()
     for place in range(length - 1):
         hidden = reader.abreast(tokens[:, place], teacher, own, place)
         log_probs = torch.log_softmax((hidden @ reader.head.T).float(), -1)

@@ -1,8 +1,9 @@
 """What a cartridge is trained on: sequences that the model reads or writes with the text in its cache.
 
-Some are sampled continuations of phrases (Cartridges, arXiv 2506.06266, calls it self-study), the others are pieces of
-the text, read again. Targets are the model's own distributions with the text: the most likely tokens of each, scaled to
-sum to 1. Everything is drawn from the text and the seed, so it is equal whoever makes it.
+Some are sampled continuations (Cartridges, arXiv 2506.06266, calls it self-study): of phrases, or of a few words of the
+text. The others are pieces of the text, read again. Targets are the model's own distributions with the text: the most
+likely tokens of each, scaled to sum to 1. Everything is drawn from the text and the seed, so it is equal whoever makes
+it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 _TOGETHER = 8
 """Sequences whose targets are computed at a time."""
+
+_QUOTED = (2, 8)
+"""Tokens of the text that a continuation begins with, at least and at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +48,24 @@ def studied(
     import torch
 
     draw = torch.Generator().manual_seed(int(hash_parts("study", settings.seed, text.hash)[:15], 16))
-    begins = [seeds[number % len(seeds)] for number in range(settings.sampled + settings.held_out)]
-    sampled = continued(reader, teacher, begins, settings.sequence, settings.top, draw)
+    phrases = [seeds[number % len(seeds)] for number in range(settings.sampled + settings.held_out)]
+    begins = [*phrases, *quotes(text, settings.quoted, draw)]
+    written = continued(reader, teacher, begins, settings.sequence, settings.top, draw)
     pieces = reread(text, settings.sequence, settings.reread + settings.held_out, draw)
     again = targeted(reader, teacher, pieces[: settings.reread], settings.top)
-    train = Targeted.joined([sampled[: settings.sampled], again])
-    measuring = (sampled.tokens[settings.sampled :], pieces[settings.reread :])
+    train = Targeted.joined([written[: settings.sampled], written[len(phrases) :], again])
+    measuring = (written.tokens[settings.sampled : len(phrases)], pieces[settings.reread :])
     return Study(train.tokens, train.top, train.probs, *measuring)
+
+
+def quotes(text: LatentText, count: int, draw: torch.Generator) -> list[list[int]]:
+    """A few tokens of the text, from places that are drawn, ``count`` times."""
+    import torch
+
+    least, most = _QUOTED
+    begins = torch.randint(0, len(text.ids) - most + 1, (count,), generator=draw).tolist()
+    sizes = torch.randint(least, most + 1, (count,), generator=draw).tolist()
+    return [list(text.ids[begin : begin + size]) for begin, size in zip(begins, sizes, strict=True)]
 
 
 def reread(text: LatentText, length: int, count: int, draw: torch.Generator) -> torch.Tensor:

@@ -53,7 +53,7 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
         "decode": "c0eee73f3dae36e460e298abab2c274d",
         "blocks": "5a47a6b260b7be75e2e96eceef454280",
         "slots": "5db7280810a50655f22102b0aa976b25",
-        "cartridges": "da4818b7c648cbd4c54fa33a3c29605a",
+        "cartridges": "080e1f773c3191406eb7f7a6099d7c6b",
         "memory_tokens": "01eeace2cfa2fa8a50155f1e0f2b7a64",
         "gate": "2da7173cbad8e2ac996ec7cc42e215e9",
         "times": "37d86a8ce1901d13021e9859e8e32597",

@@ -27,8 +27,8 @@ from pipelines.steps.latent_texts import LatentTexts
 
 CARTRIDGES = {
     **{"level": "document", "where": "collection <> 'zeta'", "most": 6, "min_tokens": 24, "max_tokens": 420},
-    **{"rows": 12, "sequence": 12, "sampled": 6, "reread": 6, "held_out": 2, "bound": 1.0, "epochs": 2, "batch": 44},
-    **{"learning_rate": 0.02, "stored": "float32", "dtype": "float32"},
+    **{"rows": 12, "sequence": 12, "sampled": 4, "quoted": 2, "reread": 6, "held_out": 2},
+    **{"bound": 1.0, "epochs": 2, "batch": 44, "learning_rate": 0.02, "stored": "float32", "dtype": "float32"},
 }
 TOKENS = {
     **{"level": "event", "where": "words = 1", "most": 3, "min_tokens": 2, "max_tokens": 4, "tokens_a_vector": 1},

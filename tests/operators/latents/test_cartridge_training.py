@@ -21,6 +21,7 @@ from operators.latents.cartridge_training import passes_gate
 from operators.latents.cartridges import TrainCartridges
 from operators.latents.picking import LAST, attention_received, first_rows, picked_rows, rows_of_pages
 from operators.latents.settings import LatentText
+from operators.latents.study import studied
 from operators.pages.scores import drawn
 from operators.pages.shrink import Shrink, shrunk
 from operators.train.loss import head_loss
@@ -41,9 +42,9 @@ def llama(tmp_path_factory):
 
 
 def settings(**changes):
-    own = {"min_tokens": 16, "max_tokens": 200, "rows": 8, "sequence": 12, "sampled": 6, "reread": 6, "held_out": 3}
-    rest = {"batch": 44, "epochs": 3, "warmup": 2, "learning_rate": 0.02, "dtype": "float32", "stored": "float32"}
-    return TrainCartridges(**{**own, **rest, **changes})
+    own = {"min_tokens": 16, "max_tokens": 200, "rows": 8, "sequence": 12, "sampled": 4, "quoted": 2, "reread": 6}
+    own |= {"held_out": 3, "batch": 44, "epochs": 3, "warmup": 2, "learning_rate": 0.02}
+    return TrainCartridges(**{**own, "dtype": "float32", "stored": "float32", **changes})
 
 
 def trained(loaded, own, text=TEXT, state=None, epochs=None):
@@ -185,8 +186,22 @@ def test_equal_scores_keep_the_first_places():
     assert picked_rows(rows, torch.ones(1, 1, 12), 99) is rows
 
 
+def test_some_sequences_train_and_others_of_the_same_kinds_measure(llama):
+    own = settings(sampled=3, quoted=5, reread=4, held_out=2)
+    trainer = own.trainer(*llama)
+    study = studied(trainer.reader, TEXT, trainer.teacher(TEXT), [[1, 2], [3]], own)
+    assert study.tokens.shape == (12, 12) and study.top.shape == (12, 11, 64)
+    starts = [row[:2].tolist() for row in study.tokens[:8]]
+    assert [starts[0], starts[1][:1], starts[2]] == [[1, 2], [3], [1, 2]]
+    pairs = set(itertools.pairwise(TEXT.ids))
+    assert all(tuple(start) in pairs for start in starts[3:])
+    assert study.sampled[:, 0].tolist() == [3, 1] and study.sampled.shape == (2, 12)
+    for piece in (*study.tokens[8:].tolist(), *study.reread.tolist()):
+        assert pairs.issuperset(itertools.pairwise(piece))
+
+
 def test_a_cartridge_learns_what_the_text_says_and_its_row_says_so(llama):
-    results = trained(llama, settings(epochs=6, sampled=24, reread=24, bound=1.0, top=320))
+    results = trained(llama, settings(epochs=6, sampled=16, quoted=8, reread=24, bound=1.0, top=320))
     losses = [one.checkpoint.metrics["train_kl"] for one in results]
     assert losses[-1] < 0.5 * losses[0] and all(one.row is None for one in results[:-1])
     row = results[-1].row
