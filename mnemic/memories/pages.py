@@ -135,7 +135,7 @@ class StoredPages(Reopened):
             raise ModelError(f"Pages take up a number of tokens, got {tokens!r:.40}; give one from 1.")
         if isinstance(contiguity, bool) or not isinstance(contiguity, int | float) or not 0 <= contiguity < 1:
             raise ModelError(
-                f"`contiguity` is a share of the pages' tokens, got {contiguity!r:.40}; give 0 to below 1."
+                f"`contiguity` is a share of the pages' tokens, got {contiguity!r:.40}; give one from 0 to below 1."
             )
         return self.with_settings(tokens=tokens, contiguity=contiguity)
 
