@@ -78,9 +78,10 @@ class SolvableStatement:
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> SolvableStatement:
         """Of a row of `statements`. Raises `ModelError` where its bytes are not those that were written."""
-        values = np.frombuffer(row["values"], "<f4")
-        rows = row["rows"]
-        if hash_bytes(row["values"]) != row["check"] or rows < 1 or len(values) % rows or not np.isfinite(values).all():
+        cell, rows = row["values"], row["rows"]
+        whole = hash_bytes(cell) == row["check"] and rows >= 1 and len(cell) % (4 * rows) == 0
+        values = np.frombuffer(cell if whole else b"", "<f4")
+        if not whole or not np.isfinite(values).all():
             raise ModelError(
                 f"The statement {one_line(str(row['id']), 40)} is not what was written (its check differs); bring the "
                 "dataset statements back from a copy, or build it again."

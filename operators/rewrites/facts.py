@@ -88,7 +88,7 @@ def _statement(origin: str, row: Any, settings: Rewrites) -> Statement | str:
         if not isinstance(value, str) or not value.strip():
             return f"it has no text as {getattr(settings, name)!r}"
         texts[name] = " ".join(value.split())
-    group = row.get("set") or origin.partition(":")[0]
+    group = row.get("set") or origin.rpartition(":")[0]
     if not isinstance(group, str | int | float):
         return "its set is no name"
     texts["set"] = " ".join(str(group).split())

@@ -10,12 +10,19 @@ from typing import Any, ClassVar
 from mnemic.catalogue import CATALOGUE
 from mnemic.hardware import dtype_fault
 from mnemic.rewrites.datasets import METHODS, ULTRAEDIT
+from mnemic.rewrites.prompts import BATCH
 from mnemic.rewrites.solving import SolveSettings
 from mnemic.rewrites.statement import PLACE
 from operators.contracts import Resources, bounds, model_field, refuse
 from operators.rewrites.fact_files import digest_of, fact_files
 from operators.rewrites.layers import default_layers, layers_rule
 from operators.sections import Driven, Section, dtype_field
+
+MOST_RATE = 1e9
+"""Of the search for a state: float32 has it, and the steps that it is multiplied with."""
+
+MOST_CONTEXTS = BATCH - 1
+"""They are read in one pass, with one sentence more."""
 
 MOST = 1000
 """Facts of a bank."""
@@ -79,7 +86,7 @@ class Rewrites:
             one.count("{subject}") == 1 and "{relation}" in one and PLACE not in one for one in self.templates
         )
         contexts = all(isinstance(one, str) and one.count(PLACE) == 1 for one in self.contexts)
-        positive = ("strength", "learning_rate", "longest", "rate")
+        positive = ("strength", "longest", "rate")
         rules = (
             ("facts", bool(self.facts) != bool(self.dataset), "files of facts, or a `dataset` with them, and not both"),
             (
@@ -91,12 +98,13 @@ class Rewrites:
             ("method", self.method in METHODS, f"one of {', '.join(METHODS)}"),
             layers_rule(self.layers),
             *((name, 0 < getattr(self, name) < math.inf, "a number above 0") for name in positive),
+            ("learning_rate", 0 < self.learning_rate <= MOST_RATE, f"a number above 0, at most {MOST_RATE:g}"),
             ("guarded", 0 <= self.guarded <= 1, "a share from 0 to 1, such as 0.4"),
             ("guard", 0 <= self.guard < math.inf, "a number of at least 0, such as 0.05"),
             (
                 "contexts",
-                self.contexts[:1] == (PLACE,) and contexts,
-                'sentences with one {}; the first is "{}"',
+                self.contexts[:1] == (PLACE,) and contexts and len(self.contexts) <= MOST_CONTEXTS,
+                f'at most {MOST_CONTEXTS} sentences with one {{}}; the first is "{{}}"',
             ),
             ("steps", 0 <= self.steps <= 1000, "a number of steps from 0 to 1,000"),
             ("control", 0 <= self.control <= 1000, "a number of documents from 0 to 1,000"),

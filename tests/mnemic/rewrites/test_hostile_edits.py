@@ -89,6 +89,7 @@ def test_moments_of_no_keys_are_refused() -> None:
         [moments(np.eye(4)), moments(np.eye(3), part=1)],
         [moments(np.eye(4), tokens=-3)],
         [moments(np.eye(1), width=-2)],
+        [{**moments(np.eye(4)), "moments": b"abc", "check": hash_bytes(b"abc")}],
     ):
         with pytest.raises(ModelError, match="oments of"):
             factors(rows, [1])
@@ -109,3 +110,10 @@ def test_values_and_moments_of_another_model_are_refused(model: Any, method: str
             solved(model, None, settings, [right], lambda layers: few)
     else:
         assert [path.rank for path in solved(model, None, settings, [right], lambda layers: few)] == [1, 1]
+
+
+def test_values_of_broken_numbers_are_refused() -> None:
+    columns = Statement("a", "{} is", "b").columns()
+    for cell in (b"abc", np.full(2, np.nan, "<f4").tobytes()):
+        with pytest.raises(ModelError, match="not what was written"):
+            SolvableStatement.of_row({**columns, "rows": 1, "values": cell, "check": hash_bytes(cell)})

@@ -44,6 +44,8 @@ def test_rows_of_one_fact_are_one_statement_and_other_targets_are_none() -> None
     (one,), rejects = statements_of(rows, SETTINGS)
     assert one.paraphrases == ("Below {} is the",) and one.sets == ("a.jsonl", "b") and one.documents == ("1", "2")
     assert not rejects
+    (one,), _ = statements_of([("new: a.jsonl:1", FACT)], SETTINGS)
+    assert one.sets == ("new: a.jsonl",) and one.origin == "new: a.jsonl"
     statements, rejects = statements_of([*rows, ("a.jsonl:3", {**FACT, "target": "chair"})], SETTINGS)
     assert not statements and len(rejects) == 2 and all("another target" in row["reason"] for row in rejects)
 
@@ -98,6 +100,8 @@ def test_files_are_read_with_their_lines(tmp_path: Path) -> None:
         ({"facts": ("a.jsonl",), "method": "rome"}, "one of memit, ultraedit"),
         ({"facts": ("a.jsonl",), "layers": (3, 1)}, "ascending numbers"),
         ({"facts": ("a.jsonl",), "contexts": ("So {}",)}, "the first is"),
+        ({"facts": ("a.jsonl",), "contexts": ("{}", *("So {}" for _ in range(15)))}, "at most 15 sentences"),
+        ({"facts": ("a.jsonl",), "learning_rate": 1e300}, "at most 1e"),
         ({"facts": ("a.jsonl",), "strength": 0}, "a number above 0"),
         ({"facts": ("a.jsonl",), "most": 5000}, "from 1 to 1,000"),
     ],
