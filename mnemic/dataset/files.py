@@ -138,10 +138,11 @@ def any_version(uri: str, storage_options: StorageOptions | None) -> lance.Lance
 def has_versions(uri: str) -> bool:
     """Whether a local dataset has anything of a version, a manifest or the hint of the newest: it was committed once.
 
-    Data alone says nothing, for that is written before the first commit.
+    Data alone says nothing, for that is written before the first commit. Nor does a file that is being written:
+    `.tmp...` or `NAME#1`, until it is renamed.
     """
     try:
-        return any(not name.startswith(".") for name in os.listdir(f"{uri}/_versions"))
+        return any(not name.startswith(".") and "#" not in name for name in os.listdir(f"{uri}/_versions"))
     except OSError:
         return False
 

@@ -14,6 +14,18 @@ SCHEMA = pa.schema([pa.field("id", pa.string(), nullable=False)])
 ROWS = pa.table({"id": ["a", "b"]}, schema=SCHEMA)
 
 
+def test_a_first_version_that_is_being_written_is_none_yet_and_one_that_is_lost_is_damage(tmp_path):
+    letters = Store(tmp_path)["letters"]
+    versions = tmp_path / "letters.lance" / "_versions"
+    versions.mkdir(parents=True)
+    for name in (".tmpmdmihk", "18446744073709551614.manifest#1"):
+        (versions / name).write_bytes(b"the first bytes of")
+        assert letters.snapshot() is None
+    (versions / "18446744073709551614.manifest").write_bytes(b"")
+    with pytest.raises(BankError, match="is there and cannot be read"):
+        letters.snapshot()
+
+
 @pytest.fixture
 def dataset(tmp_path):
     letters = Store(tmp_path)["letters"]
