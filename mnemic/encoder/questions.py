@@ -99,8 +99,9 @@ class _Part:
 
     def norm(self, x: Floats32, eps: float) -> Floats32:
         """Of each row of ``x`` [n, d], which is overwritten."""
-        x -= x.mean(1, keepdims=True)
-        x /= np.sqrt((x * x).mean(1, keepdims=True) + np.float32(eps))
+        size = np.float32(x.shape[1])
+        x -= np.add.reduce(x, 1, keepdims=True) / size
+        x /= np.sqrt(np.add.reduce(x * x, 1, keepdims=True) / size + np.float32(eps))
         x *= self.weight
         x += self.bias
         return x

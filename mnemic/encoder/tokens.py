@@ -50,7 +50,10 @@ class EncoderTokenizer:
         self._backend.enable_truncation(max_tokens, stride=0)
 
     def __call__(self, texts: Sequence[str]) -> Tokens:
-        encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=True)
+        if len(texts) == 1:  # in this thread: a batch wakes others, which takes longer than a question
+            encodings = [self._backend.encode(texts[0], add_special_tokens=True)]
+        else:
+            encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=True)
         owners = range(len(encodings))
         if self._windows:
             lots = [[encoding, *encoding.overflowing] for encoding in encodings]
