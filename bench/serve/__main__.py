@@ -9,9 +9,8 @@ second process would push the server's weights out of the cache, as no client do
 `serve_search_p50` is from the first byte of a request to the last one of its answer: parsing, encoding the question,
 search, the texts, and JSON.
 
-Expected on machine C of LOG.md, nearly alone, before a search looked words up beside the encoding of its question:
-serve_search_p50 49 ms, serve_search_p95 65, serve_tool_p50 81, serve_processor 45 CPU ms, of which the question 9.5,
-serve_rate 36/s. A search takes a quarter less processor time since (LOG.md); the whole was not run again.
+Expected on an idle machine as machine C of LOG.md, without AMX: serve_search_p50 30 ms, serve_search_p95 40,
+serve_tool_p50 30, serve_processor 35 CPU ms, serve_rate 29/s.
 """
 
 from __future__ import annotations
