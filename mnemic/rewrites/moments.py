@@ -27,9 +27,9 @@ def packed(whole: NDArray[np.float64]) -> bytes:
 
 def unpacked(cell: bytes, width: int) -> NDArray[np.float64]:
     """The matrix [width, width] of `packed`. Raises `ModelError` for another number of bytes."""
-    whole_cell = width >= 1 and len(cell) == 2 * width * (width + 1)
-    triangle = np.frombuffer(cell if whole_cell else b"", "<f4")
-    if not whole_cell or not np.isfinite(triangle).all():
+    complete = width >= 1 and len(cell) == 2 * width * (width + 1)
+    triangle = np.frombuffer(cell if complete else b"", "<f4")
+    if not complete or not np.isfinite(triangle).all():
         raise ModelError(
             f"The moments of a layer are no {width:,} x {width:,} matrix of numbers; bring the dataset key_moments "
             "back from a copy, or build it again."

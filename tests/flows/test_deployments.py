@@ -113,6 +113,7 @@ def tasks(client, run: UUID):
 @pytest.mark.slow
 def test_a_schedule_fires_and_two_runs_of_a_bank_are_never_under_way_at_once(server, client, worker, recipe, tmp_path):
     parameters = {"recipe": recipe, "engine": "inline"}
+    # More often, and the runs that wait for the bank hold the server's SQLite locked.
     deployment = deploy(server, client, tmp_path, "often", parameters, [{"interval": 12}])
     until(lambda: len(runs(client, deployment, StateType.COMPLETED)) >= 2)
     client.pause_deployment(deployment)

@@ -58,21 +58,6 @@ def built(tmp_path_factory):
     return TinyBank.build(place, SECTIONS, blocks=BLOCKS, split=SPLIT, datastore=False)
 
 
-@pytest.fixture(scope="module")
-def bank(built):
-    return built.open()
-
-
-@pytest.fixture
-def model(built):
-    return languagemodel.load(built.recipe["language_model"], "float32")[0]
-
-
-@pytest.fixture
-def tokenizer(built):
-    return languagemodel.tokenizer(built.recipe["language_model"])
-
-
 def ids_of(tokenizer, *texts):
     return torch.tensor([tokenizer(text)["input_ids"][:20] for text in texts])
 

@@ -34,21 +34,6 @@ def built(tmp_path_factory):
     return TinyBank.build(place, SECTIONS, blocks=CHANGING, split=SPLIT, datastore=False)
 
 
-@pytest.fixture(scope="module")
-def bank(built):
-    return built.open()
-
-
-@pytest.fixture
-def model(built):
-    return languagemodel.load(built.recipe["language_model"], "float32")[0]
-
-
-@pytest.fixture
-def tokenizer(built):
-    return languagemodel.tokenizer(built.recipe["language_model"])
-
-
 def by_hand(bank, model, leaf):
     """A copy whose weights have the change, with the blocks of ``leaf`` entered alone."""
     memory, other = bank.memory("blocks"), copy.deepcopy(model)

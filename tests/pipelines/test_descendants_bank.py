@@ -49,11 +49,6 @@ def built(tmp_path_factory):
     return TinyBank(recipe, mnemic.build(recipe, device="cpu"), [])
 
 
-@pytest.fixture(scope="module")
-def bank(built):
-    return built.open()
-
-
 def canary_of(bank):
     (row,) = bank.table("documents", ["id", "text"], "locator = 'alpha/canary.txt'").to_pylist()
     return row

@@ -63,11 +63,6 @@ def built(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def bank(built):
-    return built.open()
-
-
-@pytest.fixture(scope="module")
 def loaded(built):
     return languagemodel.load(built.recipe["language_model"], "float32")[0]
 
