@@ -8,7 +8,7 @@ Beside it one cartridge of an article for 200 steps, and texts of 8 tokens that 
 
 `--quick` asks 4 questions and trains the article for 20 steps, so it is no claim.
 
-Expected on a machine as machine C of LOG.md: cartridge_64 .57 on sampled sequences, .62 on re-read ones; token_exact
+Expected on machine C of LOG.md, without AMX: cartridge_64 .57 on sampled sequences, .62 on re-read ones; token_exact
 100 %. The rows of questions are not known with these settings.
 """
 

@@ -9,7 +9,7 @@ second process would push the server's weights out of the cache, as no client do
 `serve_search_p50` is from the first byte of a request to the last one of its answer: parsing, encoding the question,
 search, the texts, and JSON.
 
-Expected on an idle machine as machine C of LOG.md, without AMX: serve_search_p50 30 ms, serve_search_p95 40,
+Expected on machine C of LOG.md, idle and without AMX: serve_search_p50 30 ms, serve_search_p95 40,
 serve_tool_p50 30, serve_processor 35 CPU ms, serve_rate 29/s.
 """
 

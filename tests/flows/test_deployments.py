@@ -100,12 +100,13 @@ def test_the_shipped_deployments_are_scheduled_one_run_at_a_time(server, client,
 
 
 def tasks(client, run: UUID):
-    """The task runs of a flow run that has ended; the server hears of their ends a moment later."""
+    """The task runs of a flow run that came to `embed` and has ended; the server hears of them a moment later."""
     of_run = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
 
     def look():
         task_runs = client.read_task_runs(flow_run_filter=of_run)
-        return task_runs if all(task.state.is_final() for task in task_runs) else None
+        complete = any(task.name == "embed" for task in task_runs) and all(task.state.is_final() for task in task_runs)
+        return task_runs if complete else None
 
     return until(look)
 
