@@ -40,6 +40,17 @@ ROWS = (128, 32)
 LAYERS = (27, 28, 29)
 """The last tenth of SmolLM2: .83 M fetched parameters, and nine tenths of the model are computed once for all runs."""
 
+TABLE = {
+    "slots": 128 * 128,
+    "key": 32,
+    "layers": list(LAYERS[:1]),
+    "sequence": 512,
+    "epochs": 2,
+    "learning_rate": 1e-2,
+    "value_rate": 1e-2,
+}
+"""Of product keys, as `bench.blocks.tables` has them, with the better of its two courses."""
+
 LENGTH = 512
 """Tokens of a sequence, and of a document. A held-out token has at least 256 before it, so most trained ones do too."""
 
@@ -94,6 +105,16 @@ def build(quick: bool) -> Bank:
     """A copy with a block for every topic with text, trained for one epoch: what blocks cost does not depend on it."""
     own = with_blocks(quick)
     own["blocks"] |= {"min_tokens": 1, "epochs": 1, "shared_epochs": 0, "control": False}
+    if not Path(own["bank"]).exists():
+        shutil.copytree(base(quick).path, own["bank"])
+    return open_bank(_built(own))
+
+
+def whole(quick: bool) -> Bank:
+    """A copy with blocks, a table of slots, and the memories at the output."""
+    own = {**with_blocks(quick), "bank": str(_place(quick) / "whole"), "slots": TABLE, "suffixes": {}}
+    own["imitate"] = {"blocks": 2}
+    del own["datastore"]
     if not Path(own["bank"]).exists():
         shutil.copytree(base(quick).path, own["bank"])
     return open_bank(_built(own))

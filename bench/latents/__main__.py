@@ -4,9 +4,9 @@ Questions of category 4 of LoCoMo's development conversations are answered with 
 evidence as text, with 64 of its rows untrained, with a cartridge of 64 rows, and with another event's cartridge before
 it: nats a token of the answers, with intervals over questions. A cartridge takes more than a minute, so 16 questions
 are asked, drawn once, and not all.
-Beside it one cartridge of an article for 200 steps, and texts of 8 tokens that are rebuilt from one vector.
+Beside it a cartridge of each of two articles for 200 steps, and texts of 8 tokens that are rebuilt from one vector.
 
-`--quick` asks 4 questions and trains the article for 20 steps, so it is no claim.
+`--quick` asks 4 questions and trains one article for 20 steps, so it is no claim.
 
 Expected on machine C of LOG.md, without AMX: cartridge_64 .57 on sampled sequences, .62 on re-read ones; token_exact
 100 %. The rows of questions are not known with these settings.

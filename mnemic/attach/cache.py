@@ -236,12 +236,9 @@ class Prefixes:
             each = prompt.repeats(prefix.rows, batch)
             mask, places, own = (part.to(device) for part in prefix.standing())
             rows = torch.arange(prefix.rows, device=device).repeat_interleave(each)
-            layers = []
-            for layer, key in enumerate(prefix.keys):
-                stood = places[layer] if places.dim() == 4 else places
-                at = stood[rows] + length.view(-1, *[1] * (stood.dim() - 1))
-                layers.append(rotation(key.to(device, dtype)[rows], at))
-            keys.append(layers)
+            stood = places[:, rows] if places.dim() == 4 else places[rows]
+            at = stood + (length[:, None, None] if places.dim() == 4 else length[:, None])
+            keys.append(rotation.layers([key.to(device, dtype)[rows] for key in prefix.keys], at))
             values.append([value.to(device, dtype)[rows] for value in prefix.values])
             masks.append(mask[rows])
             length = length + own[rows]

@@ -7,6 +7,7 @@ they can stand at any other place. GPT-2 adds positions to its input instead, so
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnemic import languagemodel
@@ -50,12 +51,23 @@ class Rotation:
 
     def __call__(self, keys: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         """``keys`` [rows, heads, n, width] at ``places`` int64 [rows, n], or [rows, heads, n] of each head."""
+        return self._at([keys], places)[0]
+
+    def layers(self, keys: Sequence[torch.Tensor], places: torch.Tensor) -> list[torch.Tensor]:
+        """Keys by layer, each as a call does it, at ``places`` [rows, n], or [layers, rows, heads, n]."""
+        if places.dim() == 4:
+            return [self(own, at) for own, at in zip(keys, places, strict=True)]
+        return self._at(keys, places)
+
+    def _at(self, keys: Sequence[torch.Tensor], places: torch.Tensor) -> list[torch.Tensor]:
+        """All ``keys`` at the same places, so angles are computed once."""
         if self._embedding is None:
-            return keys
-        flat = keys if places.dim() == 2 else keys.reshape(-1, 1, *keys.shape[2:])
-        cosine, sine = self._embedding(flat, places.reshape(-1, places.shape[-1]))
-        rotated: torch.Tensor = self._apply(flat, flat, cosine, sine)[1]  # type: ignore[misc]
-        return rotated.reshape(keys.shape)
+            return list(keys)
+        flat = [own if places.dim() == 2 else own.reshape(-1, 1, *own.shape[2:]) for own in keys]
+        cosine, sine = self._embedding(flat[0], places.reshape(-1, places.shape[-1]))
+        queries = flat[0][:, :0]  # the model's code rotates queries and keys together: of no head
+        rotated = (self._apply(queries, own, cosine, sine)[1] for own in flat)  # type: ignore[misc]
+        return [one.reshape(own.shape) for one, own in zip(rotated, keys, strict=True)]
 
 
 def attention_of(block: Any) -> Any:

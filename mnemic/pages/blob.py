@@ -143,8 +143,11 @@ class PageForm:
         steps, zeros = both[:, 0], both[:, 1]
         if not (np.isfinite(both).all() and (steps >= 0).all()):
             raise BankError(f"A page of the bank has steps that are no numbers. {ADVICE}")
-        flat = unpacked_codes(codes, self.bits, self._numbers)
-        return torch.from_numpy(restored(steps, zeros, flat.reshape(self.shape), axis))
+        numbers = np.empty(self.shape, np.float32)
+        for layer, packed in enumerate(codes):  # what one layer has stays in the cache of the processor
+            own = unpacked_codes(packed, self.bits, self._numbers).reshape(self.shape[1:])
+            numbers[layer] = restored(steps[layer], zeros[layer], own, axis - 1)
+        return torch.from_numpy(numbers)
 
 
 def _floats(numbers: torch.Tensor) -> Floats32:

@@ -73,9 +73,10 @@ class PageReader:
         for page in pages:
             prefix = page.prefix()
             _, places, length = prefix.standing()
-            for layer, (keys, values) in enumerate(zip(prefix.keys, prefix.values, strict=True)):
-                at = (places[layer] if places.dim() == 4 else places) + begin
-                cache.update(self.rotation(keys.to(device, dtype), at.to(device)), values.to(device, dtype), layer)
+            keys = [own.to(device, dtype) for own in prefix.keys]
+            rotated = self.rotation.layers(keys, (places + begin).to(device))
+            for layer, (own, values) in enumerate(zip(rotated, prefix.values, strict=True)):
+                cache.update(own, values.to(device, dtype), layer)
             begin += int(length[0])
         return cache, begin
 

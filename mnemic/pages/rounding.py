@@ -15,6 +15,10 @@ from mnemic.errors import ModelError
 GROUP = 64
 """Numbers that share a step."""
 
+_BYTES = np.arange(256)
+_PAIRS = np.stack([_BYTES & 15, _BYTES >> 4], axis=1).astype(np.float32).view(np.complex64)[:, 0]
+"""Byte -> its two codes of 4 bits side by side."""
+
 Halves = npt.NDArray[np.float16]
 Codes = npt.NDArray[np.uint8]
 
@@ -42,19 +46,18 @@ def rounded(numbers: Floats32, bits: int) -> tuple[Halves, Halves, Codes]:
     return steps, zeros, np.ascontiguousarray(flat[..., : numbers.shape[-1]])
 
 
-def restored(steps: Halves, zeros: Halves, codes: Codes, axis: int) -> Floats32:
-    """The numbers of `rounded`, float32 in the shape of ``codes``, whose groups lie along ``axis``.
+def restored(steps: Halves, zeros: Halves, codes: Floats32, axis: int) -> Floats32:
+    """The numbers of `rounded`, in place of ``codes`` (as float32), whose groups lie along ``axis``.
 
     ``steps`` and ``zeros`` have the groups at that axis, in the order of the axes of ``codes``.
     """
-    numbers = codes.astype(np.float32)
     wide, base = steps.astype(np.float32), zeros.astype(np.float32)
     for group in range(steps.shape[axis]):
-        part = _along(numbers, axis, slice(group * GROUP, (group + 1) * GROUP))
+        part = _along(codes, axis, slice(group * GROUP, (group + 1) * GROUP))
         at = slice(group, group + 1)
         part *= _along(wide, axis, at)
         part += _along(base, axis, at)
-    return numbers
+    return codes
 
 
 def packed_codes(codes: Codes, bits: int) -> Codes:
@@ -66,14 +69,11 @@ def packed_codes(codes: Codes, bits: int) -> Codes:
     return packed
 
 
-def unpacked_codes(packed: Codes, bits: int, count: int) -> Codes:
-    """The ``count`` codes of each row that `packed_codes` made bytes of, [rows, count]."""
+def unpacked_codes(packed: Codes, bits: int, count: int) -> Floats32:
+    """The ``count`` codes that a row of `packed_codes` made bytes of, as float32 [count]."""
     if bits == 8:
-        return packed
-    codes = np.empty((packed.shape[0], 2 * packed.shape[1]), np.uint8)
-    np.bitwise_and(packed, 15, out=codes[:, 0::2])
-    np.right_shift(packed, 4, out=codes[:, 1::2])
-    return codes[:, :count]
+        return packed.astype(np.float32)
+    return _PAIRS.take(packed).view(np.float32)[:count]
 
 
 def _along(numbers: Floats32, axis: int, chosen: slice) -> Floats32:
