@@ -2,9 +2,9 @@
 
 The cache lies beside the code, or in the user's cache folder where that cannot be written; `NUMBA_CACHE_DIR` names
 another. Sums of floats are added in the order that the code says, without fused or reassociated operations, so every
-machine computes the same. Only `summing` leaves the order to the compiler: its sums become vector instructions, and are
-the same on one type of machine. numba is imported at the first call: `mnemic plan` has no use for it.
-Without numba a function runs as it stands.
+machine computes the same. Only `summing` and `multiplying` leave the order to the compiler: their sums become vector
+instructions, and are the same on one type of machine. numba is imported at the first call: `mnemic plan` has no use for
+it. Without numba a function runs as it stands.
 """
 
 from __future__ import annotations
@@ -54,6 +54,11 @@ def inlined(function: FunctionT) -> FunctionT:
 def summing(function: FunctionT) -> FunctionT:
     """Compile a sum of floats that may be added in the order that suits the processor."""
     return cast(FunctionT, _Compiled(function, fastmath={"reassoc", "nsz"}))
+
+
+def multiplying(function: FunctionT) -> FunctionT:
+    """Compile a sum of products in the order that suits the processor, each product rounded with its addition."""
+    return cast(FunctionT, _Compiled(function, fastmath={"reassoc", "nsz", "contract"}))
 
 
 def interpreted(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -117,12 +117,11 @@ def _recall(operator: Deduplicate, corpus: InMemory, exact: dict[str, np.ndarray
 
 
 MEMORY = """
-import json, sys, threading
+import json
 import pyarrow.parquet as pq
-from bench.deduplicate.corpus import FOLDER
-from bench.deduplicate.ours import InMemory
-from bench.deduplicate import verified
-table = pq.read_table(CACHE / "corpus.parquet", columns=["id", "text"])
+from bench.deduplicate.corpus import FILE
+from bench.deduplicate.ours import verified
+table = pq.read_table(FILE, columns=["id", "text"])
 ids, texts = table["id"].combine_chunks(), table["text"].combine_chunks()
 del table
 verified(ids.slice(0, 2000), texts.slice(0, 2000))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import queue
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -211,19 +212,31 @@ class Grower:
         order = np.argsort(node, kind="stable")
         children, size = np.empty(len(rows), np.int64), min(chunk_rows(self.device), len(rows))
         vectors = torch.from_numpy(self.vectors)
+        in_place = self.device == "cpu" and level.nodes > 1
         rooms: queue.SimpleQueue[torch.Tensor] = queue.SimpleQueue()
-        for _ in range(torch.get_num_threads() if len(rows) > size else 1):
+        for _ in range(0 if in_place else torch.get_num_threads() if len(rows) > size else 1):
             rooms.put(torch.empty(size, self.vectors.shape[1]))
 
         def send(start: int) -> None:
-            part, room = order[start : start + size], rooms.get()
-            some = torch.index_select(vectors, 0, torch.from_numpy(rows[part]), out=room[: len(part)]).to(self.device)
-            there = level.below(some, torch.from_numpy(node[part]).to(self.device), longest(some))
-            children[part] = there.cpu().numpy()
+            part = order[start : start + size]
+            own, place = torch.from_numpy(node[part]).to(self.device), torch.from_numpy(rows[part])
+            if in_place:
+                children[part] = level.below(vectors, own, self._longest, place).numpy()
+                return
+            room = rooms.get()
+            some = torch.index_select(vectors, 0, place, out=room[: len(part)]).to(self.device)
+            children[part] = level.below(some, own, self._longest).cpu().numpy()
             rooms.put(room)
 
         side_by_side(send, range(0, len(rows), size or 1), self.device)
         return children
+
+    @functools.cached_property
+    def _longest(self) -> float:
+        """The length of the longest vector."""
+        import torch
+
+        return longest(torch.from_numpy(self.vectors))
 
 
 def mean(vectors: Vectors) -> Vectors:

@@ -25,6 +25,7 @@ from mnemic.arrays import Floats, Hashes, Integers, Vectors
 from mnemic.compiled import compiled
 from mnemic.ids import hash_parts
 from mnemic.splitmix import GAMMA, mixed
+from operators.cluster.seeding import greedy_start
 
 if TYPE_CHECKING:
     import torch
@@ -209,18 +210,22 @@ def _start(
     nodes, m, _ = some.shape
     device = points.device
     products = torch.bmm(some, some.transpose(1, 2))
+    counts, drawn = np.minimum(valid, m), _uniform(how.seed, names, clusters)
+    node = torch.arange(nodes, device=device)
+    if device.type == "cpu":
+        places, different = np.empty((nodes, clusters), np.int64), np.empty(nodes, np.int64)
+        greedy_start(products.numpy(), counts, drawn, places, different)
+        return points[node[:, None], torch.from_numpy(places)], different
     norms = products.diagonal(dim1=1, dim2=2)
-    count = torch.from_numpy(np.minimum(valid, m)).to(device)
+    count, draws = torch.from_numpy(counts).to(device), torch.from_numpy(drawn).to(device)
     there = torch.arange(m, device=device) < count[:, None]
     apart = (norms[:, :, None] + norms[:, None, :] - 2 * products).mul_(there[:, None, :])
-    drawn = torch.from_numpy(_uniform(how.seed, names, clusters)).to(device)
-    node = torch.arange(nodes, device=device)
-    chosen = [(drawn[:, 0, 0] * count).long().clamp(max=m - 1)]
+    chosen = [(draws[:, 0, 0] * count).long().clamp(max=m - 1)]
     distance = apart[node, chosen[0]]
     distinct = torch.ones(nodes, dtype=torch.int64, device=device)
     for number in range(1, clusters):
         total = distance.cumsum(1, dtype=torch.float64)
-        aim = torch.minimum(drawn[:, number] * total[:, -1:], total[:, -1:] - 1)
+        aim = torch.minimum(draws[:, number] * total[:, -1:], total[:, -1:] - 1)
         candidates = torch.searchsorted(total, aim, right=True).clamp_(max=m - 1)
         left = torch.minimum(distance[:, None, :], apart[node[:, None], candidates])
         best = left.sum(2, dtype=torch.float64).min(1).indices

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _LIKELY = 8
 
+_LANES = 16
+"""Distances that are compared at once: those of a vector register."""
+
 _PAIRS = 16_384
 """Pairs of a row and a centroid that are compared again at once: 50 MB each in float64 at 384 components."""
 
@@ -52,12 +55,14 @@ def settled(
     centroids: torch.Tensor,
     node: torch.Tensor,
     norms: tuple[float, float],
+    place: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Index of the nearest centroid of each row, int64 [n].
 
-    A row of ``rows`` [n, d] is compared with the centroids of its ``node`` [n], of which there are ``centroids``
-    [nodes, k, d] and the ``squares`` of their lengths [nodes, k]. ``products`` float32 [n, k] are its scalar products
-    with them, times -2. ``norms`` are lengths that no row and no centroid exceeds.
+    A row of ``rows`` [n, d], or each of the rows at ``place`` int64 [n], is compared with the centroids of its ``node``
+    [n], of which there are ``centroids`` [nodes, k, d] and the ``squares`` of their lengths [nodes, k]. ``products``
+    float32 [n, k] are its scalar products with them, times -2. ``norms`` are lengths that no row and no centroid
+    exceeds.
     """
     import torch
 
@@ -75,7 +80,8 @@ def settled(
     if len(doubtful):
         distances = products[doubtful] + squares[node[doubtful]]
         within = distances <= distances.amin(1, keepdim=True) + 2 * wrong
-        choice[doubtful] = _again(within, rows, doubtful, centroids, node[doubtful])
+        places = doubtful if place is None else place[doubtful]
+        choice[doubtful] = _again(within, rows, places, centroids, node[doubtful])
     return choice
 
 
@@ -83,31 +89,47 @@ def settled(
 def best_of(
     products: Vectors, squares: Vectors, node: Integers, wrong: float, choice: Integers, near: npt.NDArray[np.bool_]
 ) -> None:
-    """Write each row's nearest centroid, ``choice`` int64 [n]; ``near`` where another is at most ``wrong`` farther."""
+    """Write each row's nearest centroid, ``choice`` int64 [n]; ``near`` where another is at most ``wrong`` farther.
+
+    No branch hangs on a distance, so that the loops over centroids become vector instructions.
+    """
+    width = products.shape[1]
+    distances, least = np.empty(width, np.float32), np.empty(_LANES, np.float32)
     for row in range(products.shape[0]):
-        own = squares[node[row]]
-        best = second = np.float32(np.inf)
+        own, scalar = squares[node[row]], products[row]
+        for centroid in range(width):
+            distances[centroid] = scalar[centroid] + own[centroid]
+        least[:] = np.inf
+        for start in range(0, width - width % _LANES, _LANES):
+            for lane in range(_LANES):
+                distance = distances[start + lane]
+                least[lane] = distance if distance < least[lane] else least[lane]
+        best = least.min()
+        for centroid in range(width - width % _LANES, width):
+            best = distances[centroid] if distances[centroid] < best else best
+        within = 0
+        for centroid in range(width):
+            within += distances[centroid] - best <= wrong
         first = 0
-        for centroid in range(products.shape[1]):
-            distance = products[row, centroid] + own[centroid]
-            if distance < best:
-                best, second, first = distance, best, centroid
-            elif distance < second:
-                second = distance
+        while distances[first] > best:
+            first += 1
         choice[row] = first
-        near[row] = second - best <= wrong
+        near[row] = within > 1
 
 
 def _again(
-    within: torch.Tensor, rows: torch.Tensor, doubtful: torch.Tensor, centroids: torch.Tensor, node: torch.Tensor
+    within: torch.Tensor, rows: torch.Tensor, place: torch.Tensor, centroids: torch.Tensor, node: torch.Tensor
 ) -> torch.Tensor:
-    """The first of the nearest centroids by float64, of those marked in ``within`` bool [n, k]: int64 [n]."""
+    """The first of the nearest centroids by float64, of those marked in ``within`` bool [n, k]: int64 [n].
+
+    The i-th row is ``rows[place[i]]``.
+    """
     import torch
 
-    place, which = within.nonzero().unbind(1)
+    row, which = within.nonzero().unbind(1)
     exact = np.full(tuple(within.shape), np.inf)
-    for start in range(0, len(place), _PAIRS):
-        part, child = place[start : start + _PAIRS], which[start : start + _PAIRS]
-        difference = rows[doubtful[part]].double() - centroids[node[part], child].double()
+    for start in range(0, len(row), _PAIRS):
+        part, child = row[start : start + _PAIRS], which[start : start + _PAIRS]
+        difference = rows[place[part]].double() - centroids[node[part], child].double()
         exact[part.cpu().numpy(), child.cpu().numpy()] = difference.square_().sum(1).cpu().numpy()
     return torch.from_numpy(exact.argmin(1)).to(rows.device)

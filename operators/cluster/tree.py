@@ -6,15 +6,14 @@ node of the deepest level that has at most 256. By single steps a fourth of held
 nearest to them. They lie 10 % further (squared) from their leaf than from that of flat k-means with as many clusters;
 with a stride 6 %.
 
-Rows of one node are multiplied with its children together. To that end a chunk of rows is put into the order of its
-nodes at each level. A chunk is small enough to stay in a processor's cache, so this costs less than the products.
+Rows of one node are multiplied with its children together, a chunk of rows at a time. A chunk is small enough to stay
+in a processor's cache, where its rows are read in the order of their nodes without being copied.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-import queue
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +24,7 @@ from mnemic.descent import STRIDE
 from mnemic.threads import side_by_side
 from mnemic.vectors import vectors
 from operators.cluster.nearest import longest, settled, squared_norms
+from operators.cluster.own_products import own_products
 
 if TYPE_CHECKING:
     import torch
@@ -115,7 +115,7 @@ class TreeLevel:
         self.children = torch.from_numpy(children).to(device)
         there = torch.from_numpy(np.ascontiguousarray(centroids)).to(device)
         self._centroids = there[self.children.clamp(min=0)]
-        self._factors = (-2 * self._centroids).transpose(1, 2).contiguous()
+        self._factors = (-2 * self._centroids[0]).T.contiguous()
         self._squares = squared_norms(self._centroids, self.children >= 0)
         self._norm = longest(there)
 
@@ -123,28 +123,39 @@ class TreeLevel:
     def nodes(self) -> int:
         return len(self.children)
 
-    def below(self, rows: torch.Tensor, node: torch.Tensor, norm: float) -> torch.Tensor:
+    def below(
+        self, rows: torch.Tensor, node: torch.Tensor, norm: float, place: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """The nearest child of each row's node, as an index into the next level.
 
-        ``rows`` float32 [n, d] are in the order of their nodes, ``node`` int64 [n]; none is longer than ``norm``.
+        ``node`` int64 [n], in ascending order, are the nodes of ``rows`` float32 [n, d], or of those at ``place`` int64
+        [n]. No row is longer than ``norm``.
         """
         import torch
 
         if self.nodes > 1:
-            choice = self._nearest(products(rows, node, self._factors), rows, node, norm)
+            place = torch.arange(len(node), device=node.device) if place is None else place
+            choice = self._nearest(products(rows, place, node, self._centroids), rows, node, norm, place)
             return self.children[node, choice]
+        rows = rows if place is None else rows[place]
         children = torch.empty_like(node)
         block = chunk_rows(rows.device.type) * 16 // max(16, self.children.shape[1])
         for start in range(0, len(rows), block):
             part = rows[start : start + block]
-            choice = self._nearest(torch.mm(part, self._factors[0]), part, node[start : start + block], norm)
+            choice = self._nearest(torch.mm(part, self._factors), part, node[start : start + block], norm)
             children[start : start + block] = self.children[0, choice]
         return children
 
     def _nearest(
-        self, scalar_products: torch.Tensor, rows: torch.Tensor, node: torch.Tensor, norm: float
+        self,
+        scalar_products: torch.Tensor,
+        rows: torch.Tensor,
+        node: torch.Tensor,
+        norm: float,
+        place: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        return settled(scalar_products, self._squares, rows, self._centroids, node, (norm, self._norm))
+        norms = (norm, self._norm)
+        return settled(scalar_products, self._squares, rows, self._centroids, node, norms, place)
 
 
 class Descent:
@@ -161,27 +172,21 @@ class Descent:
         self._levels = [TreeLevel(centroids, children, device) for centroids, children in pairs]
 
     def __call__(self, vectors: Vectors) -> list[Integers]:
-        import torch
-
         paths = [np.zeros(len(vectors), np.int64) for _ in self._levels]
-        size = min(chunk_rows(self._device), len(vectors)) or 1
-        rooms: queue.SimpleQueue[torch.Tensor] = queue.SimpleQueue()
-        for _ in range(torch.get_num_threads() if len(vectors) > size else 1):
-            rooms.put(torch.empty(min(2, len(self._levels)), size, vectors.shape[1], device=self._device))
+        size = chunk_rows(self._device)
 
         def chunk(start: int) -> None:
-            part, room = slice(start, start + size), rooms.get()
-            for path, nodes in zip(paths, self._paths(vectors[part], room), strict=True):
+            part = slice(start, start + size)
+            for path, nodes in zip(paths, self._paths(vectors[part]), strict=True):
                 path[part] = nodes
-            rooms.put(room)
 
         side_by_side(chunk, range(0, len(vectors), size), self._device)
         if not self._above[1:]:  # from the root by single steps
             return [np.zeros(len(vectors), np.int64), *paths]
         return [*(above[paths[0]] for above in self._above[:-1]), *paths]
 
-    def _paths(self, vectors: Vectors, room: torch.Tensor) -> list[Integers]:
-        """Nodes of one chunk of rows, from the first level of the descent; ``room`` [2, chunk, d] is written over."""
+    def _paths(self, vectors: Vectors) -> list[Integers]:
+        """Nodes of one chunk of rows, from the first level of the descent."""
         import torch
 
         rows = torch.from_numpy(np.require(vectors, requirements=["C", "W"])).to(self._device)
@@ -191,10 +196,8 @@ class Descent:
         for number, level in enumerate(self._levels):
             if number:
                 order = grouped(node, level.nodes)
-                ordered = room[number % 2, : len(rows)]  # new pages would cost as much as the copy
-                rows = torch.index_select(rows, 0, order, out=ordered)
                 node, place = node[order], place[order]
-            node = level.below(rows, node, norm)
+            node = level.below(rows, node, norm, place if number else None)
             nodes = torch.empty_like(node)
             nodes[place] = node
             path.append(nodes.cpu().numpy())
@@ -216,14 +219,21 @@ def grouped(node: torch.Tensor, nodes: int) -> torch.Tensor:
     return torch.from_numpy(np.argsort(small, kind="stable"))
 
 
-def products(rows: torch.Tensor, node: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-    """Rows, in the order of their nodes, times the factors [nodes, d, k] of their node: float32 [rows, k]."""
+def products(rows: torch.Tensor, place: torch.Tensor, node: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
+    """-2 times the scalar products of the rows at ``place`` with the centroids of their node: float32 [n, k].
+
+    ``rows`` float32 [m, d], ``place`` int64 [n], ``node`` int64 [n] ascending, ``centroids`` float32 [nodes, k, d].
+    """
     import torch
 
-    out = rows.new_empty(rows.shape[0], factors.shape[2])
+    out = rows.new_empty(len(node), centroids.shape[1])
+    if rows.device.type == "cpu":
+        own_products(rows.numpy(), place.numpy(), node.numpy(), centroids.numpy(), out.numpy())
+        return out
+    rows = rows.index_select(0, place)
     present, counts = torch.unique_consecutive(node, return_counts=True)
     start = 0
     for one, count in zip(present.tolist(), counts.tolist(), strict=True):
-        torch.mm(rows[start : start + count], factors[one], out=out[start : start + count])
+        torch.mm(rows[start : start + count], centroids[one].T, out=out[start : start + count])
         start += count
-    return out
+    return out.mul_(-2)

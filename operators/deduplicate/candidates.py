@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mnemic.arrays import Hashes, Integers, RowIds
+from mnemic.compiled import compiled
 from operators.deduplicate.bands import BAND_SHIFT, Bounds, by_band, keys_in
 from operators.deduplicate.bloom import LARGEST, BloomFilter, bits_for, share_of_error
 
@@ -100,23 +101,39 @@ def shared_with_earlier(
     """
     order = np.argsort(new[0])
     keys, rows = new[0][order], new[1][order]
-    distinct = np.unique(keys)
-    hits = distinct[seen(distinct)]
+    first_of_key = np.ones(len(keys), np.bool_)
+    np.not_equal(keys[1:], keys[:-1], out=first_of_key[1:])
+    distinct = keys[first_of_key]
+    flagged = np.flatnonzero(seen(distinct))
+    hits, is_earlier = distinct[flagged], np.zeros(len(distinct), np.bool_)
     matches = []
     for theirs, owners in earlier() if len(hits) else ():
-        first, last = np.searchsorted(theirs, hits, "left"), np.searchsorted(theirs, hits, "right")
-        places = np.repeat(first, last - first) + _ramp(last - first)
+        first = np.searchsorted(theirs, hits)
+        counts = _run_lengths(theirs, hits, first)
+        is_earlier[flagged[counts > 0]] = True
+        places = np.repeat(first, counts) + _ramp(counts)
         matches.append((theirs[places], owners[places]))
     old_keys, old_rows = concatenated(iter(matches))
-    old = np.unique(old_keys)
-    chosen = np.isin(keys, old) if len(old) else np.zeros(len(keys), np.bool_)
-    same = np.zeros(len(keys) + 1, np.bool_)
-    if len(keys):
-        np.equal(keys[1:], keys[:-1], out=same[1:-1])
-    chosen |= same[1:] | same[:-1]
+    chosen = is_earlier[np.cumsum(first_of_key) - 1] | ~first_of_key
+    chosen[:-1] |= ~first_of_key[1:]
     every = np.concatenate([keys[chosen], old_keys])
     order = np.argsort(every)
     return Shared(every[order], np.concatenate([rows[chosen], old_rows])[order])
+
+
+@compiled
+def _run_lengths(keys: Hashes, sought: Hashes, first: Integers) -> Integers:
+    """How many of ``keys`` uint64 [n], ascending, are ``sought`` uint64 [m], from ``first`` int64 [m] on: int64 [m].
+
+    A second binary search for the end of each run would read as much memory again.
+    """
+    counts = np.zeros(len(sought), np.int64)
+    for number in range(len(sought)):
+        at = first[number]
+        while at < len(keys) and keys[at] == sought[number]:
+            at += 1
+        counts[number] = at - first[number]
+    return counts
 
 
 def _ramp(sizes: Integers) -> Integers:
