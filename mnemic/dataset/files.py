@@ -103,7 +103,7 @@ def files_of(uri: str, storage_options: StorageOptions | None = None) -> dict[st
     """Path below the dataset -> bytes, of all files that are written once. Raises ``BankError`` for strange ones."""
     if "://" not in uri:
         check_plain(uri)
-        sizes = dict(_walked(Path(uri)))
+        sizes = dict(_walked(uri))
     else:
         with reading(uri):
             dataset = any_version(uri, storage_options)
@@ -112,12 +112,13 @@ def files_of(uri: str, storage_options: StorageOptions | None = None) -> dict[st
     return {path: size for path, size in sorted(sizes.items()) if not _CHANGING.fullmatch(path)}
 
 
-def _walked(folder: Path) -> Iterator[tuple[str, int]]:
+def _walked(folder: str) -> Iterator[tuple[str, int]]:
+    start = len(os.path.join(folder, ""))
     for place, _, names in os.walk(folder):
+        below = os.path.join(place, "")[start:].replace(os.sep, "/")
         for name in names:
-            path = Path(place, name)
             try:
-                yield path.relative_to(folder).as_posix(), path.lstat().st_size
+                yield below + name, os.lstat(os.path.join(place, name)).st_size
             except FileNotFoundError:
                 continue
 

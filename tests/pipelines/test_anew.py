@@ -23,8 +23,8 @@ def digest(recipe):
     return mnemic.open_bank(recipe["bank"]).digest()
 
 
-SOME = [tuple(STEPS[::6]), *(pytest.param((step,), marks=pytest.mark.slow) for step in STEPS)]
-"""Every sixth step in one build by default, and each alone as slow tests, since each builds the bank twice."""
+SOME = [tuple(STEPS[::12]), *(pytest.param((step,), marks=pytest.mark.slow) for step in STEPS)]
+"""Every twelfth step in one build by default, and each alone as slow tests, since each builds the bank twice."""
 
 
 @pytest.mark.parametrize("steps", SOME, ids=" ".join)

@@ -48,8 +48,17 @@ def inline(nursery, recipe):
     return mnemic.open_bank(recipe["bank"]).digest()
 
 
-@pytest.mark.parametrize("workers", [2, *(pytest.param(count, marks=pytest.mark.slow) for count in (1, 4, 8))])
-def test_ray_builds_the_bank_that_one_process_builds(nursery, recipe, inline, place, workers):
+def test_two_workers_of_ray_build_the_bank_that_one_process_builds(nursery, recipe, place):
+    """Without a language model, whose bank the slow tests build: texts, vectors, events and their tree."""
+    shorter = {name: value for name, value in recipe.items() if name not in ("language_model", "suffixes")}
+    one, two = ({**shorter, "bank": str(place / name)} for name in ("one-process", "two-workers"))
+    assert nursery.build(one)[0] == nursery.build(two, engine="ray", workers=2)[0] == 0
+    assert mnemic.open_bank(one["bank"]).digest() == mnemic.open_bank(two["bank"]).digest()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2, 4, 8])
+def test_ray_builds_a_language_models_bank_too(nursery, recipe, inline, place, workers):
     bank = str(place / f"workers-{workers}")
     assert nursery.build({**recipe, "bank": bank}, engine="ray", workers=workers)[0] == 0
     assert mnemic.open_bank(bank).digest() == inline

@@ -42,16 +42,16 @@ def windows(text, width=24):
 
 def pieces_in(bank):
     """The windows of all strings in all files, and those of messages of Lance."""
-    there = set()
+    texts = set()
     for path in Path(bank).rglob("*"):
         if path.suffix == ".lance" and path.is_file():
             for batch in LanceFileReader(str(path)).read_all(batch_size=1000).to_batches():
                 for column in batch.columns:
-                    for text in strings(column.to_pylist()):
-                        there |= windows(text)
+                    if any(kind in str(column.type) for kind in ("string", "binary")):  # others are numbers alone
+                        texts.update(strings(column.to_pylist()))
         elif path.suffix in (".manifest", ".txn"):
-            there |= windows(path.read_bytes().decode("utf-8", "replace"))
-    return there
+            texts.add(path.read_bytes().decode("utf-8", "replace"))
+    return set().union(*map(windows, texts))
 
 
 def erased_texts(bank):
