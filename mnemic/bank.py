@@ -267,7 +267,7 @@ class Bank(Histories, Remembering):
         return training(self.view, self._memories.infos, whole_id(self.view, document))
 
     def descendants(self, prefix: str) -> Descendants:
-        """The pages, cartridges and memory tokens of the document or event whose id begins with ``prefix``.
+        """The rows that were made of the document or event whose id begins with ``prefix``, as activations or as edits.
 
         `trained_on` says which parameters learnt a document. Raises as `find` does.
         """

@@ -42,8 +42,8 @@ def main(recipe: str = "demo") -> int:
     loaded = load_recipe(recipe)
     if not has_bfloat16() and recipe == "demo":
         print(
-            "This processor has no bfloat16: the language model runs 5 to 10 times slower here, so this demo takes "
-            "20 to 60 minutes instead of 6. `make demo-small` shows the same on less text.\n"
+            "This processor has no bfloat16: the language model runs 2 to 4 times slower here, so this demo takes "
+            "10 to 25 minutes instead of 6. `make demo-small` shows the same on less text.\n"
         )
     (source,) = loaded.sources
     items = source.manifest()

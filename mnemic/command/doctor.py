@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         say(json.dumps(facts))
         return 0
     say(f"Python {facts['python']} on {facts['machine']}, {facts['processors']} processors")
-    speed = "yes" if facts["bfloat16"] else "no; expect the language model to be 5 to 10 times slower"
+    speed = "yes" if facts["bfloat16"] else "no; expect the language model to be 2 to 4 times slower"
     say(f"bfloat16 in the processor: {speed}")
     say(f"CUDA: {facts['cuda']}")
     say("\npackages")

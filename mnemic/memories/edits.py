@@ -2,14 +2,17 @@
 
 The model's weights stay as they are, so taking the paths away leaves the model bit for bit. All facts of a bank are
 stored as solved. Of some of them another solve is made when they are attached, since solved sets do not add up.
+
+In a bank of several tenants the facts of each are solved for themselves, against the moments of its documents alone. So
+what a condition gives of one tenant holds nothing of another.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from mnemic import languagemodel
@@ -21,12 +24,13 @@ from mnemic.memories.held_out import HeldOutRows
 from mnemic.memories.kinds import Memory, MemoryInfo, inside_weight
 from mnemic.memories.reopened import Reopened
 from mnemic.memories.trained import StoredKind
-from mnemic.quoting import parts_of
+from mnemic.quoting import one_of, parts_of
+from mnemic.rewrites.datasets import TENANT
 from mnemic.rewrites.moments import COLUMNS, factors
 from mnemic.rewrites.paths import EditPaths, SidePath
 from mnemic.rewrites.reading import shape_of
 from mnemic.rewrites.solving import SolveSettings, solved
-from mnemic.rewrites.statement import SolvableStatement
+from mnemic.rewrites.statement import SolvableStatement, Statement
 from mnemic.terminal import one_line
 from mnemic.view import View, fitting
 
@@ -80,12 +84,12 @@ class StoredEdits(Reopened):
             return EditPaths()
         with fitting(self.view, "The edits"):
             dataset = self.view.dataset(NAME)
-            rows = sorted(dataset.table(dataset.schema.names).to_pylist(), key=lambda row: int(row["layer"]))
-            if [row["layer"] for row in rows] != list(self.settings.layers):
+            solves = dataset.table(["id", "layer", "statements"]).sort_by("layer").to_pylist()
+            mine = [row for row in solves if row["statements"] == self.ids]
+            if not mine or [row["layer"] for row in mine] != list(self.settings.layers):
                 return EditPaths()
-            if any(row["statements"] != self.ids for row in rows):
-                return EditPaths()
-            return EditPaths(tuple(SidePath.of_row(row) for row in rows))
+            rows = dataset.table(dataset.schema.names, one_of("id", [row["id"] for row in mine])).sort_by("layer")
+            return EditPaths(tuple(SidePath.of_row(row) for row in rows.to_pylist()))
 
     def of(self, *names: str) -> StoredEdits:
         """The memory of the facts of these sets together, or of facts with these ids: one solve over all of them.
@@ -139,13 +143,19 @@ class StoredEdits(Reopened):
         return entries
 
     def solved(self, host: Host) -> list[SidePath]:
-        """The paths of these facts and of no others, for the model of ``host`` as it is without them."""
+        """The paths of these facts and of no others, for the model of ``host`` as it is without them.
+
+        Raises `ModelError` where facts of several tenants contradict each other.
+        """
         model = host.model
         tokenizer = languagemodel.tokenizer_of(model)
         if tokenizer is None:
             tokenizer = languagemodel.tokenizer(self.view.release.recipe["language_model"])
         with fitting(self.view, "The statements and the moments of keys"), host.aside():
-            return solved(model, tokenizer, self.settings, self._statements(), self._factors)
+            statements = self._statements()
+            _refuse_contradictions([one.statement for one in statements])
+            tenants = {one.statement.tenant for one in statements}
+            return solved(model, tokenizer, self.settings, statements, partial(self._factors, tenants))
 
     def scores(self, rows: HeldOutRows) -> None:
         """Only a pass of the model can tell."""
@@ -162,11 +172,17 @@ class StoredEdits(Reopened):
         tables = [dataset.table(dataset.schema.names, part) for part in parts_of("id", self.ids)]
         return [SolvableStatement.of_row(row) for table in tables for row in table.to_pylist()]
 
-    def _factors(self, layers: Sequence[int]) -> Mapping[int, Any]:
+    def _factors(self, tenants: Collection[str | None], layers: Sequence[int]) -> Mapping[int, Any]:
+        """By the moments of these ``tenants``; where a fact is nobody's, by those of all documents."""
         if "key_moments" not in self.view:
             raise ModelError(f"{self.view.path} has no moments of keys, by which facts are solved; build it again.")
+        dataset, columns = self.view.dataset("key_moments"), list(COLUMNS)
         where = f"layer IN ({', '.join(map(str, layers))})"
-        return factors(self.view.dataset("key_moments").table(list(COLUMNS), where).to_pylist(), layers)
+        if TENANT.name in dataset.schema.names:
+            named = [one for one in tenants if one is not None]
+            whose = one_of(TENANT.name, sorted(named)) if len(named) == len(tenants) else f"{TENANT.name} IS NULL"
+            where, columns = f"{where} AND {whose}", [*columns, TENANT.name]
+        return factors(dataset.table(columns, where).to_pylist(), layers)
 
     def _refuse(self, host: Host) -> None:
         """Raise `ModelError` for a model with fewer layers, and for one that has other edits."""
@@ -193,4 +209,14 @@ class StoredEdits(Reopened):
                 f"The edits of {self.view.path} answer {edited:.0%} of the paraphrases of their facts, and the same "
                 f"facts as text in the prompt {text:.0%}. Put the facts into the prompt where there is room for them.",
                 stacklevel=2,
+            )
+
+
+def _refuse_contradictions(statements: Iterable[Statement]) -> None:
+    targets: dict[str, str] = {}
+    for one in statements:
+        if targets.setdefault(one.prompt, one.target) != one.target:
+            raise ModelError(
+                f"Facts of several tenants give {one_line(one.prompt, 60)!r} different targets, and a model takes one. "
+                'Choose a tenant: `where={"tenant": NAME}`.'
             )

@@ -17,7 +17,10 @@ KEY_MOMENTS = pa.schema(
         pa.field("check", pa.string(), nullable=False),  # hash of moments
     ]
 )
-"""One row is the sum of k k^T over the tokens of some documents in one layer; rows of one layer add up."""
+"""One row is the sum of k k^T over the tokens of some documents in one layer; rows of one layer add up.
+
+In a bank of several tenants each one with facts has its own, of its documents alone, with the id "layer/part/tenant".
+"""
 
 STATEMENTS = pa.schema(
     [
@@ -63,7 +66,18 @@ EDITS = pa.schema(
         pa.field("check", pa.string(), nullable=False),  # hash of inward and outward
     ]
 )
-"""One row is the path beside the last projection of one layer, solved over all facts together."""
+"""One row is the path beside the last projection of one layer, solved over all facts together: of a tenant, in a bank
+of several. Its id is then "layer/tenant".
+"""
+
+TENANT = pa.field("tenant", pa.string())
+"""Of a row of `statements` or `key_moments` in a bank of several tenants: whose it is, null for nobody's."""
+
+
+def divided(schema: pa.Schema) -> pa.Schema:
+    """``schema`` of `statements` or `key_moments` in a bank of several tenants."""
+    return pa.schema([*schema, TENANT])
+
 
 WAYS = ("_none", "", "_text")
 """Ends of columns: of the model alone, with the edits, and with the fact as text before the prompt."""

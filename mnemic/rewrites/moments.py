@@ -44,13 +44,14 @@ def unpacked(cell: bytes, width: int) -> NDArray[np.float64]:
 def factors(rows: Iterable[Mapping[str, Any]], layers: Sequence[int]) -> dict[int, torch.Tensor]:
     """By layer, the lower Cholesky factor of the mean of k k^T, float64 [d, d], over rows of `key_moments`.
 
-    Parts are added in their order. Raises `ModelError` where a layer has none, or its bytes changed.
+    Parts are added in their order, those of one tenant after those of another. Raises `ModelError` where a layer has
+    none, or its bytes changed.
     """
     import torch
 
     sums: dict[int, NDArray[np.float64]] = {}
     tokens: dict[int, int] = {}
-    for row in sorted(rows, key=lambda row: (row["layer"], row["part"])):
+    for row in sorted(rows, key=lambda row: (row["layer"], row.get("tenant") or "", row["part"])):
         if hash_bytes(row["moments"]) != row["check"]:
             raise ModelError(
                 "The moments of keys are not what was written (their check differs); bring the dataset key_moments "

@@ -94,7 +94,7 @@ def solved(
     """
     import torch
 
-    ordered = sorted(statements, key=lambda one: one.statement.id)
+    ordered = sorted(statements, key=lambda one: (one.statement.fact, one.statement.id))
     if not ordered:
         return []
     shapes = [shape_of(model, layer) for layer in settings.layers]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,8 @@ class Statement:
     """``relation`` and ``paraphrases`` are sentences with `PLACE`; ``neighbours`` are other subjects of the relation.
 
     ``sets`` are names of groups that it is of, ``documents`` ids of those that say it, both in order; ``origin`` is the
-    file, or the dataset and the row.
+    file, or the dataset and the row. ``tenant`` is that of its documents in a bank of several tenants; None in a bank
+    of one, and for a fact that no document says.
     """
 
     subject: str
@@ -36,10 +37,16 @@ class Statement:
     sets: tuple[str, ...] = ()
     documents: tuple[str, ...] = ()
     origin: str = ""
+    tenant: str | None = None
+
+    @property
+    def fact(self) -> str:
+        """The hash of what it says, whoever says it."""
+        return hash_parts("statement", self.subject, self.relation, self.target)
 
     @property
     def id(self) -> str:
-        return hash_parts("statement", self.subject, self.relation, self.target)
+        return self.fact if self.tenant is None else hash_parts("statement of", self.fact, self.tenant)
 
     @property
     def prompt(self) -> str:
@@ -59,13 +66,14 @@ class Statement:
     def of_row(cls, row: Mapping[str, Any]) -> Statement:
         """Of a row of `statements`."""
         lists = {name: tuple(row[name]) for name in ("paraphrases", "neighbours", "sets", "documents")}
-        return cls(row["subject"], row["relation"], row["target"], **lists, origin=row["origin"])
+        origin, tenant = row["origin"], row.get("tenant")
+        return cls(row["subject"], row["relation"], row["target"], **lists, origin=origin, tenant=tenant)
 
     def columns(self) -> dict[str, Any]:
         """As a row of `statements` has it."""
         lists = {name: list(getattr(self, name)) for name in ("paraphrases", "neighbours", "sets", "documents")}
         texts = {name: getattr(self, name) for name in ("subject", "relation", "target", "origin")}
-        return {"id": self.id, **texts, **lists}
+        return {"id": self.id, **texts, **lists, **({} if self.tenant is None else {"tenant": self.tenant})}
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +95,14 @@ class SolvableStatement:
                 "dataset statements back from a copy, or build it again."
             )
         return cls(Statement.of_row(row), values.reshape(rows, -1))
+
+
+def solved_together(rows: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    """Of rows of `statements` the ids of those that one solve is of, in order: of a tenant, where they say whose."""
+    solves: dict[str | None, list[str]] = {}
+    for row in rows:
+        solves.setdefault(row.get("tenant"), []).append(row["id"])
+    return sorted(sorted(ids) for ids in solves.values())
 
 
 def neighbour_prompts(statements: Sequence[Statement]) -> list[tuple[str, str]]:

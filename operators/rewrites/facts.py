@@ -26,7 +26,10 @@ MOST_ROWS = 100_000
 
 
 def statements_of(
-    rows: Iterable[tuple[str, Any]], settings: Rewrites, removed: Set[str] = frozenset()
+    rows: Iterable[tuple[str, Any]],
+    settings: Rewrites,
+    removed: Set[str] = frozenset(),
+    tenants: Mapping[str, str] | None = None,
 ) -> tuple[list[Statement], list[dict[str, str]]]:
     """(statements in the order of their ids, rejects) of (origin, row).
 
@@ -34,6 +37,9 @@ def statements_of(
 
     Rows that say one fact are one statement. Where two give one prompt different targets, neither is taken, so the
     order of rows decides nothing. Raises `RecipeError` for more than `MOST_ROWS`.
+
+    ``tenants`` of documents, by id, are there in a bank of several. A fact that documents of two tenants say is then
+    one for each, and rows of one tenant alone are compared and counted together.
     """
     facts: dict[str, Statement] = {}
     rejects = list[dict[str, str]]()
@@ -48,22 +54,42 @@ def statements_of(
             named = row.get("documents") if isinstance(row, Mapping) else None
             rejects.append(_reject(origin, statement, named))
             continue
-        other = facts.get(statement.id)
-        facts[statement.id] = statement if other is None else _together(other, statement)
-    targets: dict[str, set[str]] = {}
+        for one in _by_tenant(statement, tenants):
+            facts[one.id] = _together(facts[one.id], one) if one.id in facts else one
+    targets: dict[tuple[str | None, str], set[str]] = {}
     for one in facts.values():
-        targets.setdefault(one.prompt, set()).add(one.target)
-    clear = []
-    for _, one in sorted(facts.items()):
-        if len(targets[one.prompt]) == 1:
-            clear.append(one)
+        targets.setdefault((one.tenant, one.prompt), set()).add(one.target)
+    clear: dict[str | None, list[Statement]] = {}
+    for one in sorted(facts.values(), key=lambda statement: (statement.fact, statement.id)):
+        if len(targets[one.tenant, one.prompt]) == 1:
+            clear.setdefault(one.tenant, []).append(one)
         else:
             reason = f"other rows give {one.prompt[:60]!r} another target than {one.target[:40]!r}; leave one of them"
             rejects.append(_reject(one.origin, reason, one.documents))
-    for one in clear[settings.most :]:
+    for one in (statement for some in clear.values() for statement in some[settings.most :]):
         reason = f"there are more than {settings.most:,} facts; raise `most` of `rewrites`"
         rejects.append(_reject(one.origin, reason, one.documents))
-    return clear[: settings.most], rejects
+    first = (statement for some in clear.values() for statement in some[: settings.most])
+    return sorted(first, key=lambda statement: statement.id), rejects
+
+
+def named_documents(rows: Iterable[tuple[str, Any]]) -> set[str]:
+    """Ids of documents that rows name, as far as they are texts."""
+    lists = (row.get("documents") for _, row in rows if isinstance(row, Mapping))
+    both = ([one] if isinstance(one, str) else one for one in lists)
+    texts = (one for some in both if isinstance(some, list | tuple) for one in some if isinstance(one, str))
+    return {" ".join(one.split()) for one in texts}
+
+
+def _by_tenant(one: Statement, tenants: Mapping[str, str] | None) -> list[Statement]:
+    """``one`` for each tenant whose documents say it, with these alone; nobody's where no document of the bank does."""
+    if tenants is None:
+        return [one]
+    documents: dict[str, list[str]] = {}
+    for document in one.documents:
+        if document in tenants:
+            documents.setdefault(tenants[document], []).append(document)
+    return [replace(one, tenant=tenant, documents=tuple(own)) for tenant, own in documents.items()] or [one]
 
 
 def _together(one: Statement, other: Statement) -> Statement:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from mnemic.catalogue import CATALOGUE
@@ -22,7 +22,8 @@ PARTS = 4
 class KeyMoments:
     """Rows of `key_moments`: sums of k k^T of what the last projections of ``layers`` read, by `PARTS` of documents.
 
-    ``documents``: a draw of so many, 64; ``tokens``: of each from its beginning, 512. See `rewrites`.
+    ``documents``: a draw of so many, 64; ``tokens``: of each from its beginning, 512. ``rewrites``: the settings of the
+    facts, by which it is known whose there are. See `rewrites`.
     """
 
     version: ClassVar[int] = 1
@@ -33,6 +34,7 @@ class KeyMoments:
     documents: int = 64
     tokens: int = 512
     dtype: str = dtype_field()
+    rewrites: Any = field(default=None, metadata={"identity": False})
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
@@ -58,7 +60,7 @@ def _as_rewrites(settings: dict[str, Any] | None, sections: Mapping[str, Any]) -
     if rewrites is None or rewrites.method != MEMIT:
         return None
     sizes = {"documents": rewrites.moment_documents, "tokens": rewrites.moment_tokens}
-    return {"layers": rewrites.layers, "dtype": rewrites.dtype, **sizes}
+    return {"layers": rewrites.layers, "dtype": rewrites.dtype, "rewrites": rewrites, **sizes}
 
 
 SECTION = Section(

@@ -6,7 +6,7 @@ Every prompt is asked in all three ways, so no number of an edit stands without 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +30,7 @@ _CONTROL_TOKENS = 512
 
 @dataclass(frozen=True)
 class Probe:
-    """A prompt of a ``kind``, as it is asked alone and behind a fact as text."""
+    """A prompt of a ``kind``, as it is asked alone and behind a fact as text; ``tenant`` as its facts have it."""
 
     kind: str
     statement: str
@@ -38,16 +38,21 @@ class Probe:
     text: str
     alone: AskedPrompt
     behind: AskedPrompt
+    tenant: str | None = None
 
     @property
     def id(self) -> str:
-        return hash_parts("probe", self.kind, self.statement, self.text)
+        whose = () if self.tenant is None else (self.tenant,)
+        return hash_parts("probe", self.kind, self.statement, self.text, *whose)
 
 
 def probes_of(
     tokenizer: Any, statements: Sequence[Statement], share: float, controls: Mapping[str, str]
 ) -> list[Probe]:
-    """Prompts and paraphrases of ``statements``, neighbours that are not guarded, and ``controls`` (id -> text)."""
+    """Prompts and paraphrases of ``statements``, neighbours that are not guarded, and ``controls`` (id -> text).
+
+    The statements are of one solve, and so of one tenant.
+    """
     probes = []
     for one in statements:
         before = one.before
@@ -67,11 +72,10 @@ def probes_of(
         probes.append(Probe(NEIGHBOUR, "", everyone, relation.replace(PLACE, subject), alone, behind))
     if statements:
         before = statements[0].before
-        probes += [
-            Probe(CONTROL, "", (*everyone, of), of, *(_beginning(tokenizer, head, text) for head in ("", before)))
-            for of, text in sorted(controls.items())
-        ]
-    return probes
+        for of, text in sorted(controls.items()):
+            alone, behind = (_beginning(tokenizer, head, text) for head in ("", before))
+            probes.append(Probe(CONTROL, "", (*everyone, of), of, alone, behind))
+    return [replace(one, tenant=statements[0].tenant) for one in probes]
 
 
 def _beginning(tokenizer: Any, before: str, text: str) -> AskedPrompt:

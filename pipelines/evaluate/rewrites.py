@@ -13,7 +13,8 @@ import numpy as np
 
 from mnemic.bank import Bank
 from mnemic.memories.edits import NAME
-from mnemic.rewrites.datasets import CONTROL, NEIGHBOUR, PARAPHRASE, PROMPT, WAYS
+from mnemic.rewrites.datasets import CONTROL, NEIGHBOUR, PARAPHRASE, PROMPT, TENANT, WAYS
+from mnemic.rewrites.statement import solved_together
 from pipelines.evaluate.bootstrap import Interval, document_sums, interval
 
 _COLUMNS = ("kind", "statement", "text", "tokens", "kl", "kl_text", "state")
@@ -44,7 +45,8 @@ def edit_report(bank: Bank) -> EditReport | None:
     columns = [*_COLUMNS, *(f"{name}{way}" for name in ("right", "nats") for way in WAYS)]
     rows = bank.table("probes", columns).to_pylist()
     edits = bank.table(NAME, ["statements", "width", "rank", "hidden"]).to_pylist()
-    statements = sorted(bank.table("statements", ["id"])["id"].to_pylist())
+    whose = [name for name in ("id", TENANT.name) if name in bank.dataset("statements").schema.names]
+    solves = solved_together(bank.table("statements", whose).to_pylist())
     groups = {kind: [row for row in rows if row["kind"] == kind] for kind in (PROMPT, PARAPHRASE, NEIGHBOUR)}
     answers = {
         kind: {way: _mean(some, f"right{way}", kind == NEIGHBOUR) for way in WAYS}
@@ -53,9 +55,9 @@ def edit_report(bank: Bank) -> EditReport | None:
     }
     near = groups[NEIGHBOUR]
     return EditReport(
-        len(statements),
+        sum(map(len, solves)),
         sum(4 * row["rank"] * (row["width"] + row["hidden"]) for row in edits),
-        not edits or any(row["statements"] != statements for row in edits),
+        not edits or {tuple(row["statements"]) for row in edits} != {*map(tuple, solves)},
         {kind: len(some) for kind, some in groups.items()},
         answers,
         _mean(near, "kl", True) if near else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -78,7 +78,17 @@ def _step_of(section: Section, operator: Any, running: Mapping[str, Step], hashe
     reads = (*section.read_steps, *(name for name in shape.after if name not in section.needed_steps))
     fingerprints = {name: running[name].record.fingerprint for name in reads}
     record = Record(section.step_called, operator.version, resolved_fields(operator, hash_of), fingerprints)
-    return step_of(dataclasses.replace(section, step=shape), operator, record)
+    return _behind_inputs(step_of(dataclasses.replace(section, step=shape), operator, record), running.values())
+
+
+def _behind_inputs(step: Any, running: Iterable[Step]) -> Step:
+    """``step``, which also comes after the ``running`` steps that make one of its `inputs`.
+
+    They enter no fingerprint: the step hashes the rows themselves.
+    """
+    inputs = {*getattr(step, "inputs", ())}
+    makers = [one.name for one in running if inputs & {*one.datasets} and one.name not in step.after]
+    return dataclasses.replace(step, after=(*step.after, *makers)) if makers else step  # type: ignore[no-any-return]
 
 
 def _refuse_silence(recipe: Recipe, section: Section, missing: str) -> None:

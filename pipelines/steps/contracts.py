@@ -290,7 +290,11 @@ def state_of(step: Step, store: Store) -> Status:
 
 
 class Step(Protocol):
-    """One step of a recipe. ``name`` is its word in the recipe, in `plan` and in lineage."""
+    """One step of a recipe. ``name`` is its word in the recipe, in `plan` and in lineage.
+
+    One whose settings name further datasets that it reads, and hashes the rows of, has them in ``inputs``: it then
+    comes after the steps that make these too, and their fingerprints are no part of its own.
+    """
 
     @property
     def name(self) -> str: ...

@@ -1,8 +1,10 @@
-"""Facts that stand in rows of the bank, and what edits of facts are made of altogether."""
+"""Facts of files or of rows of the bank, whose they are, and what edits of facts are made of altogether."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -14,14 +16,19 @@ from mnemic.dataset import Dataset, Snapshot, Store
 from mnemic.errors import StepError
 from mnemic.ids import hash_parts
 from mnemic.kept import KEPT
+from mnemic.quoting import parts_of
 from mnemic.removals import NAME as REMOVALS
 from mnemic.removals import removal_rows
+from mnemic.rewrites.statement import Statement
 from mnemic.terminal import one_line
+from operators.contracts import REJECTED
 from operators.rewrites import moments
 from operators.rewrites import operator as edits
+from operators.rewrites.fact_files import fact_files, rows_of_files
+from operators.rewrites.facts import MOST_ROWS, named_documents, statements_of
 from operators.rewrites.operator import Rewrites
 from pipelines.corpus_reader import corpus_digest
-from pipelines.steps.key_moments import drawn_documents
+from pipelines.steps.drawn_documents import drawn_documents
 
 DOCUMENTS = "documents"
 
@@ -80,12 +87,76 @@ def removed_documents(store: Store) -> frozenset[str]:
     return frozenset(rows.filter(pc.invert(rows["readmitted"]))["document"].to_pylist())
 
 
+@dataclass(frozen=True)
+class CheckedFacts:
+    """The facts in the order of their ids, and the rows that are none, `operators.contracts.REJECTED`."""
+
+    statements: tuple[Statement, ...]
+    rejects: pa.Table
+
+
+def checked_facts(store: Store, operator: Rewrites, versions: Mapping[str, int]) -> CheckedFacts:
+    """The facts of the recipe's files, or of the rows of its dataset, at these ``versions`` of the bank's."""
+    origins = (
+        rows_of_files(fact_files(operator.facts, operator.root))
+        if operator.facts
+        else rows_of_bank(store, operator, versions)
+    )
+    rows = list(itertools.islice(origins, MOST_ROWS + 1))
+    documents, removed = store[DOCUMENTS].require(versions[DOCUMENTS]), removed_documents(store)
+    tenants = _tenants_of(documents, named_documents(rows)) if has_tenants(documents) else None
+    statements, rejects = statements_of(rows, operator, removed, tenants)
+    return CheckedFacts(tuple(statements), pa.Table.from_pylist(rejects, schema=REJECTED))
+
+
+def has_tenants(documents: Snapshot) -> bool:
+    """Whether ``documents`` are of several tenants, so that each one's facts are solved for themselves."""
+    first = None
+    for batch in documents.scan(["tenant"], batch_size=65536) if "tenant" in documents.schema.names else ():
+        tenants = batch["tenant"].unique()
+        first = tenants[0] if first is None and len(tenants) else first
+        if len(tenants) > 1 or (len(tenants) and tenants[0] != first):
+            return True
+    return False
+
+
+def _tenants_of(documents: Snapshot, ids: Iterable[str]) -> dict[str, str]:
+    """The tenants of the documents with these ``ids`` that there are, by id."""
+    tables = [documents.table(["id", "tenant"], where) for where in parts_of("id", sorted(ids))]
+    return {row["id"]: row["tenant"] for table in tables for row in table.to_pylist()}
+
+
+def solved_tenants(store: Store, operator: Rewrites) -> tuple[str | None, ...] | None:
+    """Whose facts are solved for themselves: tenants with facts, and None for nobody's.
+
+    In a bank of one tenant all are solved together, and none is looked at: (None,). None where a step before has rows
+    to make.
+    """
+    documents = store[DOCUMENTS].snapshot()
+    if documents is None or not has_tenants(documents):
+        return (None,)
+    versions = {DOCUMENTS: documents.version}
+    if operator.dataset:
+        snapshot = dataset_of(store, operator).snapshot()
+        if snapshot is None:
+            return None
+        versions[operator.dataset] = snapshot.version
+    tenants = {one.tenant for one in checked_facts(store, operator, versions).statements}
+    return tuple(sorted(tenants, key=lambda one: (one is not None, one or "")))
+
+
 def corpus_of(store: Store, operator: Rewrites) -> str | None:
     """The hash of all rows that edits depend on, beside files; None where a step before has rows to make."""
     documents = store[DOCUMENTS].snapshot()
     if documents is None or "duplicate_of" not in documents.schema.names:
         return None
-    parts = drawn_documents(documents, operator.moment_documents + operator.control)
+    tenants = solved_tenants(store, operator)
+    if tenants is None:
+        return None
+    parts = ["tenants"] if has_tenants(documents) else []
+    for tenant in tenants:
+        parts += [] if tenant is None else ["tenant", tenant]
+        parts += drawn_documents(documents, operator.moment_documents + operator.control, tenant)
     if operator.facts:
         parts += sorted(removed_documents(store))
     if operator.dataset:

@@ -3,54 +3,49 @@
 A part has its own documents, and is counted by one job in their order, so neither workers nor kills change a sum. It
 names the documents and the state that it holds for. A document that joins or leaves the draw moves those behind it in
 the draw's order to other parts, and parts with other documents are counted again.
+
+In a bank of several tenants each tenant with facts has a draw of its own documents, and parts of its own. Those of a
+bank of one, and of facts that no document says, are over a draw of all documents.
 """
 
 from __future__ import annotations
 
-import heapq
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
+
+import pyarrow as pa
 
 from mnemic import languagemodel
 from mnemic.dataset import Snapshot, Store
 from mnemic.dataset.write import WrittenFragment, append, write_records
-from mnemic.edits import readable
 from mnemic.errors import StepError
 from mnemic.ids import hash_parts
-from mnemic.kept import KEPT
-from mnemic.quoting import one_of
-from mnemic.rewrites.datasets import KEY_MOMENTS
+from mnemic.rewrites.datasets import KEY_MOMENTS, TENANT, divided
 from operators.rewrites.moments import PARTS, KeyMoments
 from pipelines import faults
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context, RecordedStep, Status
+from pipelines.steps.drawn_documents import beginnings, drawn_documents, texts_of
+from pipelines.steps.fact_rows import has_tenants, solved_tenants
 from pipelines.steps.memory_rows import create_missing, drop, drop_other_states
 
 NAME = "key_moments"
 
 
-def drawn_documents(documents: Snapshot, most: int) -> list[str]:
-    """Ids of kept documents, ``most`` of them at most: the first ones in an order that hashes of their ids draw."""
-    ids = (of for batch in documents.scan(["id"], KEPT, batch_size=65536) for of in batch["id"].to_pylist())
-    return [of for _, of in heapq.nsmallest(most, ((hash_parts("drawn", of), of) for of in ids))]
-
-
-def texts_of(documents: Snapshot, ids: list[str]) -> dict[str, str]:
-    """The readable texts of these documents, by id, in the order of ids."""
-    edits = ["edits"] if "edits" in documents.schema.names else []
-    rows = readable(documents.table(["id", "text", *edits], one_of("id", ids))) if ids else None
-    return dict(sorted(zip(rows["id"].to_pylist(), rows["text"].to_pylist(), strict=True))) if rows is not None else {}
-
-
 @dataclass(frozen=True)
 class MomentPart:
-    """A part that is to be counted, over ``documents``; it holds for ``state``."""
+    """A part that is to be counted, over ``documents`` of ``tenant`` (None: of all); it holds for ``state``."""
 
     part: int
     documents: tuple[str, ...]
     state: str
+    tenant: str | None = None
+
+    def id(self, layer: int) -> str:
+        """Of its row for ``layer``."""
+        return f"{layer}/{self.part}" if self.tenant is None else f"{layer}/{self.part}/{self.tenant}"
 
 
 @dataclass(frozen=True)
@@ -59,11 +54,19 @@ class KeyMomentsStep(RecordedStep):
     after: tuple[str, ...]
     datasets: tuple[str, ...] = (NAME,)
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Datasets that the settings name."""
+        return (self.operator.rewrites.dataset,) if self.operator.rewrites.dataset else ()
+
     def state(self, store: Store) -> Status:
         documents = store["documents"].snapshot()
         if documents is None or "duplicate_of" not in documents.schema.names:
             return Status("new")
-        parts, there = self._parts(documents), store[NAME].snapshot()
+        tenants, there = solved_tenants(store, self.operator.rewrites), store[NAME].snapshot()
+        if tenants is None:
+            return Status("new")
+        parts = self._parts(documents, tenants)
         if there is None:
             return Status("new", len(parts), len(parts), "parts")
         changes = self.record.changes_from(there.record or {})
@@ -78,12 +81,19 @@ class KeyMomentsStep(RecordedStep):
     def _states(self, there: Snapshot) -> set[str]:
         return set(there.table(["state"])["state"].to_pylist())
 
-    def _parts(self, documents: Snapshot) -> list[MomentPart]:
-        ids = drawn_documents(documents, self.operator.documents)
-        lots = [tuple(sorted(ids[part::PARTS])) for part in range(PARTS)]
+    def _parts(self, documents: Snapshot, tenants: Iterable[str | None]) -> list[MomentPart]:
         fields, version = json.dumps(dict(self.record.fields), sort_keys=True), self.record.version
-        own = hash_parts(NAME, version, fields, *self._reads())
-        return [MomentPart(part, lot, hash_parts(own, part, *lot)) for part, lot in enumerate(lots) if lot]
+        own, parts = hash_parts(NAME, version, fields, *self._reads()), list[MomentPart]()
+        for tenant in tenants:
+            ids = drawn_documents(documents, self.operator.documents, tenant)
+            whose = () if tenant is None else ("tenant", tenant)
+            lots = [tuple(sorted(ids[part::PARTS])) for part in range(PARTS)]
+            parts += [
+                MomentPart(part, lot, hash_parts(own, part, *whose, *lot), tenant)
+                for part, lot in enumerate(lots)
+                if lot
+            ]
+        return parts
 
     def _reads(self) -> tuple[str, ...]:
         """Spans that are cut out of texts change what is read."""
@@ -92,8 +102,8 @@ class KeyMomentsStep(RecordedStep):
     def run(self, context: Context) -> None:
         store = context.store
         documents = store["documents"].require()
-        parts = self._parts(documents)
-        create_missing(context, self.record, {NAME: KEY_MOMENTS})
+        parts = self._parts(documents, solved_tenants(store, self.operator.rewrites) or ())
+        create_missing(context, self.record, {NAME: self._schema(documents)})
         drop_other_states(context, NAME, {part.state for part in parts})
         states = self._states(store[NAME].require())
         left = [part for part in parts if part.state not in states]
@@ -112,6 +122,9 @@ class KeyMomentsStep(RecordedStep):
         if (store[NAME].require().record or {}).get("state") != self.record.state:
             context.commit(lambda: store[NAME].annotate(self.record.as_json()))
 
+    def _schema(self, documents: Snapshot) -> pa.Schema:
+        return divided(KEY_MOMENTS) if has_tenants(documents) else KEY_MOMENTS
+
     def _worker(
         self, context: Context, version: int
     ) -> Callable[[], Callable[[MomentPart], tuple[WrittenFragment, ...]]]:
@@ -123,15 +136,16 @@ class KeyMomentsStep(RecordedStep):
             device = operator.resources.device(wanted_device)
             model, tokenizer = languagemodel.shared(operator.model, operator.dtype, device)
             refuse_layers(model, operator.layers)
+            documents = store["documents"].require(version)
 
             def count(part: MomentPart) -> tuple[WrittenFragment, ...]:
-                texts = texts_of(store["documents"].require(version), list(part.documents))
+                texts = texts_of(documents, part.documents)
                 sums = MomentSums(model, operator.layers)
                 sums.add_all(beginnings(tokenizer, texts.values(), operator.tokens))
                 of = {"part": part.part, "documents": list(part.documents), "state": part.state}
-                rows = [{"id": f"{row['layer']}/{part.part}", **row, **of} for row in sums.rows()]
+                rows = [{"id": part.id(row["layer"]), **row, **of, TENANT.name: part.tenant} for row in sums.rows()]
                 faults.reach(step.name, "before-write")
-                fragments = write_records(store[NAME], rows, KEY_MOMENTS)
+                fragments = write_records(store[NAME], rows, step._schema(documents))
                 faults.reach(step.name, "after-write")
                 return fragments
 
@@ -141,12 +155,6 @@ class KeyMomentsStep(RecordedStep):
 
     def forget(self, context: Context) -> None:
         drop(context, NAME, "true")
-
-
-def beginnings(tokenizer: Any, texts: Any, tokens: int) -> Iterator[list[int]]:
-    """The first token ids of each text."""
-    for text in texts:
-        yield tokenizer(text[: tokens * 64], add_special_tokens=False, verbose=False)["input_ids"][:tokens]
 
 
 def refuse_layers(model: Any, layers: tuple[int, ...]) -> None:

@@ -64,6 +64,11 @@ class LatentsStep(RecordedStep):
     memory: str
     datasets: tuple[str, ...]
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Datasets that the settings name."""
+        return ("pages",) if self.operator.from_pages else ()
+
     def state(self, store: Store) -> Status:
         texts = LatentTexts.open(store, self.operator)
         if texts is None or texts.lacking:

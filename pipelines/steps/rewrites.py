@@ -4,7 +4,8 @@
 2. Any worker finds what the solve is to reach for one fact and writes its statement, so a kill costs the facts under
    way. A statement names the state that it holds for: another strength solves anew, and searches for nothing.
 3. One worker solves over all facts together, measures them beside the facts as text, and writes edits, probes, and last
-   the memory, by whose row the step is done.
+   the memory, by whose row the step is done. In a bank of several tenants each one's facts are solved and measured for
+   themselves, and so are those that no document says.
 """
 
 from __future__ import annotations
@@ -24,19 +25,18 @@ from mnemic.errors import ModelError, StepError
 from mnemic.ids import hash_parts
 from mnemic.memories.edits import NAME
 from mnemic.quoting import quoted
-from mnemic.rewrites.datasets import EDITS, PROBES, STATEMENTS
+from mnemic.rewrites.datasets import EDITS, PROBES, STATEMENTS, TENANT, divided
 from mnemic.rewrites.moments import COLUMNS, factors
-from mnemic.rewrites.statement import SolvableStatement, Statement
+from mnemic.rewrites.statement import SolvableStatement, Statement, solved_together
 from mnemic.schema import MEMORIES
 from operators.contracts import REJECTED
-from operators.rewrites.fact_files import fact_files, rows_of_files
-from operators.rewrites.facts import statements_of
 from operators.rewrites.operator import Rewrites
 from pipelines import faults
 from pipelines.identity import Record
 from pipelines.steps.contracts import Context, RecordedStep, Status
-from pipelines.steps.fact_rows import corpus_of, removed_documents, rows_of_bank
-from pipelines.steps.key_moments import beginnings, drawn_documents, refuse_layers, texts_of
+from pipelines.steps.drawn_documents import beginnings, drawn_documents, texts_of
+from pipelines.steps.fact_rows import CheckedFacts, checked_facts, corpus_of, has_tenants
+from pipelines.steps.key_moments import refuse_layers
 from pipelines.steps.memory_rows import (
     create_missing,
     drop,
@@ -49,14 +49,6 @@ from pipelines.steps.owners import owned_rows
 from pipelines.steps.rejects import check_rejects, forget_rejects
 
 _SCHEMAS = {"statements": STATEMENTS, NAME: EDITS, "probes": PROBES, "memories": MEMORIES}
-
-
-@dataclass(frozen=True)
-class CheckedFacts:
-    """The facts in the order of their ids, and the rows that are none, `operators.contracts.REJECTED`."""
-
-    statements: tuple[Statement, ...]
-    rejects: pa.Table
 
 
 @dataclass(frozen=True)
@@ -74,6 +66,11 @@ class RewritesStep(RecordedStep):
     after: tuple[str, ...]
     memory: str = NAME
     datasets: tuple[str, ...] = (NAME, "statements", "probes", "memories")
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Datasets that the settings name."""
+        return (self.operator.dataset,) if self.operator.dataset else ()
 
     def state(self, store: Store) -> Status:
         corpus = corpus_of(store, self.operator)
@@ -94,10 +91,12 @@ class RewritesStep(RecordedStep):
         edits, statements = store[NAME].snapshot(), store["statements"].snapshot()
         if edits is None or statements is None:
             return False
-        rows = edits.table(["statements", "state"]).to_pylist()
-        ids = sorted(statements.table(["id"])["id"].to_pylist())
-        layers = len(self.operator.layers) if ids else 0
-        return len(rows) == layers and all(row["statements"] == ids and row["state"] == record.state for row in rows)
+        rows = edits.table(["layer", "statements", "state"]).to_pylist()
+        whose = [name for name in ("id", TENANT.name) if name in statements.schema.names]
+        solves = solved_together(statements.table(whose).to_pylist())
+        expected = [(layer, ids) for layer in self.operator.layers for ids in solves]
+        there = sorted((row["layer"], row["statements"]) for row in rows)
+        return there == expected and all(row["state"] == record.state for row in rows)
 
     def check(self, store: Store, max_rejects: float) -> None:
         statements = store["statements"].snapshot()
@@ -112,7 +111,7 @@ class RewritesStep(RecordedStep):
                 "`dataset`, or the section that makes it."
             )
         record = replace(self.record, corpus=corpus)
-        create_missing(context, record, _SCHEMAS)
+        create_missing(context, record, {**_SCHEMAS, "statements": self._schema(store)})
         versions = {
             name: snapshot.version
             for name in {"documents", "key_moments", self.operator.dataset} - {""}
@@ -143,14 +142,13 @@ class RewritesStep(RecordedStep):
         store, operator = context.store, self.operator
 
         def check() -> CheckedFacts:
-            if operator.facts:
-                rows = rows_of_files(fact_files(operator.facts, operator.root))
-            else:
-                rows = rows_of_bank(store, operator, versions)
-            statements, rejects = statements_of(rows, operator, removed_documents(store))
-            return CheckedFacts(tuple(statements), pa.Table.from_pylist(rejects, schema=REJECTED))
+            return checked_facts(store, operator, versions)
 
         return context.computed(check, replace(operator.resources, gpus=0.0))
+
+    def _schema(self, store: Store) -> pa.Schema:
+        """Of `statements`."""
+        return divided(STATEMENTS) if has_tenants(store["documents"].require()) else STATEMENTS
 
     def _prepare(
         self, context: Context, record: Record, statements: Sequence[Statement], states: Mapping[str, str]
@@ -184,7 +182,7 @@ class RewritesStep(RecordedStep):
             from operators.rewrites.targets import StatementTargets
 
             model, tokenizer = step._opened(wanted_device)
-            targets = StatementTargets(operator, model, tokenizer)
+            targets, schema = StatementTargets(operator, model, tokenizer), step._schema(store)
 
             def search(one: Statement) -> tuple[tuple[WrittenFragment, ...], dict[str, str] | None]:
                 try:
@@ -195,7 +193,7 @@ class RewritesStep(RecordedStep):
                     return (), {"input": input_of, "locator": one.origin, "reason": reason, "severity": "reject"}
                 row = {**one.columns(), **own, "state": states[one.id]}
                 faults.reach(step.name, "before-write")
-                fragments = write_records(store["statements"], [row], STATEMENTS)
+                fragments = write_records(store["statements"], [row], schema)
                 faults.reach(step.name, "after-write")
                 return fragments, None
 
@@ -234,21 +232,44 @@ class RewritesStep(RecordedStep):
         self, store: Store, versions: Mapping[str, int], model: Any, tokenizer: Any
     ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, float]]:
         """Rows of `edits` and of `probes`, and the metrics of the memory."""
+        from operators.rewrites.probing import summary
+
+        dataset = store["statements"].require()
+        rows = {row["id"]: row for row in dataset.table(dataset.schema.names).to_pylist()}
+        edits, probes = list[dict[str, Any]](), list[dict[str, Any]]()
+        for ids in solved_together(rows.values()):
+            solvable = [SolvableStatement.of_row(rows[id]) for id in ids]
+            solvable.sort(key=lambda one: one.statement.fact)  # an order in which no tenant's name has a part
+            own, answers = self._solved_alone(store, versions, model, tokenizer, solvable)
+            edits += own
+            probes += answers
+        relative = max((row["relative"] for row in edits), default=0.0)
+        return edits, probes, {"facts": float(len(rows)), "relative": relative, **summary(probes)}
+
+    def _solved_alone(
+        self,
+        store: Store,
+        versions: Mapping[str, int],
+        model: Any,
+        tokenizer: Any,
+        solvable: Sequence[SolvableStatement],
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Rows of `edits` and of `probes` of the facts of one solve."""
         from mnemic.rewrites.prompts import prompt_of
         from mnemic.rewrites.reading import down_of
         from mnemic.rewrites.solving import solved
-        from operators.rewrites.probing import measured, probes_of, summary
+        from operators.rewrites.probing import measured, probes_of
         from operators.rewrites.targets import StatementTargets
 
         settings = self.operator.solve
-        rows = sorted(store["statements"].require().table(STATEMENTS.names).to_pylist(), key=lambda row: row["id"])
-        solvable = [SolvableStatement.of_row(row) for row in rows]
         statements = [one.statement for one in solvable]
+        tenant = statements[0].tenant
 
         def moments(layers: Sequence[int]) -> Mapping[int, Any]:
-            return factors(
-                store["key_moments"].require(versions["key_moments"]).table(list(COLUMNS)).to_pylist(), layers
-            )
+            dataset = store["key_moments"].require(versions["key_moments"])
+            whose = f"{TENANT.name} IS NULL" if tenant is None else f"{TENANT.name} = {quoted(tenant)}"
+            where = whose if TENANT.name in dataset.schema.names else None
+            return factors(dataset.table(list(COLUMNS), where).to_pylist(), layers)
 
         paths = solved(model, tokenizer, settings, solvable, moments)
         for path in paths:
@@ -259,24 +280,26 @@ class RewritesStep(RecordedStep):
                 )
         facts = {
             "method": settings.method,
-            "statements": [one.id for one in statements],
+            "statements": sorted(one.id for one in statements),
             "documents": sorted({document for one in statements for document in one.documents}),
         }
         edits = [
             {**path.cells(), **facts, "relative": path.relative(down_of(model, path.layer).weight)} for path in paths
         ]
-        controls = self._controls(store, versions, tokenizer)
+        if tenant is not None:
+            edits = [{**row, "id": f"{row['layer']}/{tenant}"} for row in edits]
+        controls = self._controls(store, versions, tokenizer, tenant)
         probes = probes_of(tokenizer, statements, settings.guarded, controls)
         choices = [prompt_of(tokenizer, one.relation, one.subject, one.target).targets[0] for one in statements]
         log_probs = StatementTargets(self.operator, model, tokenizer).log_probs
-        measurements = measured(model, log_probs, probes, paths, choices)
-        relative = max((row["relative"] for row in edits), default=0.0)
-        return edits, measurements, {"facts": float(len(statements)), "relative": relative, **summary(measurements)}
+        return edits, measured(model, log_probs, probes, paths, choices)
 
-    def _controls(self, store: Store, versions: Mapping[str, int], tokenizer: Any) -> dict[str, str]:
+    def _controls(
+        self, store: Store, versions: Mapping[str, int], tokenizer: Any, tenant: str | None
+    ) -> dict[str, str]:
         """Documents of which no keys were counted, as far as there are such, of two tokens and more."""
         documents = store["documents"].require(versions["documents"])
-        drawn = drawn_documents(documents, self.operator.moment_documents + self.operator.control)
+        drawn = drawn_documents(documents, self.operator.moment_documents + self.operator.control, tenant)
         texts = texts_of(documents, drawn[len(drawn) - min(self.operator.control, len(drawn)) :])
         lengths = zip(texts, beginnings(tokenizer, texts.values(), 2), strict=True)
         return {of: texts[of] for of, ids in lengths if len(ids) > 1}

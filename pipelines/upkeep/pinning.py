@@ -27,6 +27,20 @@ def pinnable(store: Store) -> Iterator[tuple[DatasetSpec, Snapshot]]:
             yield spec, head
 
 
+def naming(store: Store) -> list[tuple[DatasetSpec, Snapshot]]:
+    """The heads of all datasets whose rows may name rows of others, whether the newest release pins them or not.
+
+    A section that left the recipe leaves its dataset, a build that was broken off has begun some, and events that were
+    retrieved are written down beside all releases.
+    """
+    heads = []
+    for name in datasets_of(store):
+        head = store[name].snapshot()
+        if head is not None and ((spec := spec_of(name, head.schema)).pinned or spec.parents):
+            heads.append((spec, head))
+    return heads
+
+
 def check_ended(store: Store, newest: Release, then: str) -> None:
     """Raise where heads differ from the newest release: what a build has begun would get into one unfinished."""
     begun = [name for name, version in newest.versions.items() if store[name].require().version != version]

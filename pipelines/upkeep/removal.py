@@ -32,7 +32,7 @@ from pipelines.upkeep.erasure import affected
 from pipelines.upkeep.finish import finish
 from pipelines.upkeep.intents import begin
 from pipelines.upkeep.learners import LearntFrom, learners
-from pipelines.upkeep.pinning import check_ended, pinnable
+from pipelines.upkeep.pinning import check_ended, naming
 from pipelines.upkeep.sought import Sought
 from pipelines.upkeep.writing import bank_at, writing
 
@@ -158,8 +158,7 @@ def _planned(store: Store, documents: pa.Table, erase: bool) -> _Plan:
     newest = releases(store)[-1]
     check_ended(store, newest, "remove")
     ids = documents["id"].combine_chunks()
-    heads = [(spec, head) for spec, head in pinnable(store) if spec.name in newest.versions]
-    gone = gone_rows(heads, {"documents": ids})
+    gone = gone_rows(naming(store), {"documents": ids})
     standing = store["documents"].require()
     if "documents" in gone and gone["documents"][1].rows == standing.count():
         raise QueryError(

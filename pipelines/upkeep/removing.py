@@ -5,22 +5,22 @@ The rows of `removals` that the command has written say which. What stands after
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mnemic.catalogue import CATALOGUE
 from mnemic.inbox.waiting import NAME as INBOX
-from mnemic.memories.pages import RETRIEVED
 from mnemic.release import Release, releases
 from mnemic.removals import NAME, removal_rows
 from pipelines.steps.contracts import Context
 from pipelines.steps.inbox import erase_remembered
 from pipelines.steps.indexes import update_indexes
+from pipelines.steps.memory_rows import drop
 from pipelines.upkeep.cascade import delete_rows, gone_rows
 from pipelines.upkeep.labelling import forget_words
-from pipelines.upkeep.pinning import pin_heads, pinnable
+from pipelines.upkeep.pinning import naming, pin_heads, pinnable
 from pipelines.upkeep.redo import redo, stored_records
 from pipelines.upkeep.rewriting import write_anew
 
@@ -39,15 +39,12 @@ def take_out(context: Context, run: str, base: Release, erase: bool) -> Release:
     if erase:
         seeds["memories"] = _memories(context, rows)
         seeds[INBOX] = erase_remembered(store, rows["document"].to_pylist())
-    heads = [(spec, head) for spec, head in pinnable(store) if spec.name in base.versions]
-    retrieved = store[RETRIEVED].snapshot()
-    if retrieved is not None:  # no release pins it, and it names events
-        heads.append((CATALOGUE[RETRIEVED], retrieved))
-    delete_rows(context, gone_rows(heads, seeds), seeds)
+        _forget_parameters(context, base, seeds["memories"].to_pylist())  # first: after a kill their rows name them
+    delete_rows(context, gone_rows(naming(store), seeds), seeds)
     redo(context, base)
     forget_words(context)
     if erase:
-        write_anew(context, base, rows["document"].to_pylist())
+        write_anew(context, rows["document"].to_pylist())
     specs = [spec for spec, _ in pinnable(store) if spec.name in base.versions]
     indexes = update_indexes(context, specs)
     counts = {spec.name: head.count(spec.counted) for spec, head in pinnable(store)}
@@ -72,6 +69,17 @@ def _memories(context: Context, rows: pa.Table) -> pa.Array:
         return pa.array([], pa.string())
     table = memories.table(["id", "name"])
     return table.filter(pc.is_in(table["id"], value_set=learnt))["name"].combine_chunks().unique()
+
+
+def _forget_parameters(context: Context, base: Release, memories: Sequence[str]) -> None:
+    """Drop the rows of datasets that hold parameters: those of ``memories`` that go, and what ``base`` does not pin.
+
+    Nobody can attach the latter, and the section that made them trains anew where it comes back.
+    """
+    for spec, _ in naming(context.store):
+        learnt = any(parent.rule == "stale" for parent in spec.parents)
+        if learnt and (spec.name in memories or spec.name not in base.versions):
+            drop(context, spec.name, "true")
 
 
 def _lineage(context: Context, base: Release) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from mnemic.dataset import Snapshot
 from mnemic.dataset.compaction import merge
 from mnemic.dataset.files import files_of, needed_files
 from mnemic.dataset.index import drop_indexes
-from mnemic.release import Release
 from mnemic.removals import NAME
 from pipelines.steps.cluster import remember_rows
 from pipelines.steps.contracts import Context
@@ -21,10 +20,10 @@ from pipelines.upkeep.pinning import pinnable
 from pipelines.upkeep.sought import Sought
 
 
-def write_anew(context: Context, base: Release, documents: Sequence[str]) -> None:
-    """Let the heads of the datasets of ``base`` need no file in which the ``documents`` stand."""
+def write_anew(context: Context, documents: Sequence[str]) -> None:
+    """Let the heads of all datasets need no file in which the ``documents`` stand."""
     sought = Sought.of(context.store, documents)
-    heads = [(spec, head) for spec, head in pinnable(context.store) if spec.name in base.versions and spec.name != NAME]
+    heads = [(spec, head) for spec, head in pinnable(context.store) if spec.name != NAME]
     search = sought.search(context.store, [spec.name for spec, _ in heads])
     for spec, head in heads:
         marked = needing(head, search.of(spec.name))

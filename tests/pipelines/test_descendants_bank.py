@@ -11,12 +11,14 @@ from mnemic import languagemodel
 from mnemic.command import main
 from mnemic.dataset import Store
 from mnemic.dataset.write import append_rows
-from mnemic.errors import StepError
+from mnemic.errors import RecipeError, StepError
 from mnemic.pages.datasets import RETRIEVED
 from mnemic.pages.reading import page_ids
 from mnemic.verify import datasets_of
+from pipelines.options import BuildOptions
 from pipelines.recipe import load_recipe
 from pipelines.steps import steps_of
+from pipelines.stretch import check_ground
 
 PAGES = {"dtype": "float32", "bits": 32, "tokens": 40}
 WHERE = "text LIKE '%uokka%' OR (collection = 'beta' AND ordinal < 2)"
@@ -141,6 +143,21 @@ def test_a_text_whose_page_is_gone_starts_from_itself_and_other_cartridges_stay(
     after = {row["of"]: row for row in mnemic.open_bank(recipe["bank"]).table("cartridges").to_pylist()}
     assert after[lost]["start"] == "picked" and after[lost]["pages"] == []
     assert {of: row for of, row in after.items() if of != lost} == {of: row for of, row in before.items() if of != lost}
+
+
+def test_a_plan_says_that_cartridges_may_change_with_their_pages(built):
+    lines = {line.step: line for line in mnemic.plan(built.recipe, device="cpu").steps}
+    assert lines["pages"].kind == lines["cartridges"].kind == "done"
+    changed = {**built.recipe, "pages": {**PAGES, "bits": 8}}
+    lines = {line.step: line for line in mnemic.plan(changed, device="cpu").steps}
+    assert (lines["pages"].kind, lines["cartridges"].kind) == ("stale", "after")
+    assert "pages" in lines["cartridges"].reasons[0] and lines["imitate"].kind == "done"
+    steps, store = steps_of(load_recipe(changed), "cpu"), Store(built.recipe["bank"])
+    with pytest.raises(RecipeError, match="pages before it has work left"):
+        check_ground(steps, BuildOptions(only="cartridges"), store)
+    records = {step.name: step.record.fingerprint for step in steps}
+    before = {step.name: step.record.fingerprint for step in steps_of(load_recipe(built.recipe), "cpu")}
+    assert records["cartridges"] == before["cartridges"], "only the pages of a cartridge's own text are part of it"
 
 
 def test_pages_that_are_not_there_or_of_another_level_are_sentences(built, tmp_path):

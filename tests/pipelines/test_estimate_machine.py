@@ -9,13 +9,20 @@ import pytest
 
 from mnemic.compiled import is_compiled
 from mnemic.dataset import Store
+from pipelines.estimate import build
 from pipelines.estimate.amounts import Amounts
 from pipelines.estimate.build import Estimator
 from pipelines.estimate.machine import PROBES, Machine, slowness
 from pipelines.estimate.pace import PROBED_DAYS, MachinePace, read_pace, write_pace
 from pipelines.estimate.rates import KERNELS, RATES
+from pipelines.recipe import load_recipe
+from pipelines.steps import steps_of
 
 TODAY = time.time() // 86400
+
+DEMO = Amounts(0.0, 3e6, 5_772.0, 26_366.0, 11_427.0)
+DEMO_SECONDS = {"embed": 119.1, "segment": 5.5, "datastore": 251.6, "neighbours": 8.7, "imitate": 83.2, "gate": 164.6}
+"""By the clock, of a whole demo on two processors of an Intel Xeon (Ice Lake) without bfloat16, with Ray."""
 
 
 @pytest.fixture
@@ -116,3 +123,17 @@ def test_a_step_that_has_little_to_do_compiles_nothing() -> None:
     rate = RATES["units"]
     assert 0 < rate.first(1e6) < 0.5 < rate.compiling == rate.first(1e9)
     assert RATES["segment"].first(1.0) == RATES["segment"].compiling > 0
+
+
+@pytest.mark.slow
+def test_a_demo_without_bfloat16_takes_what_is_expected(
+    tmp_path: Path, pace_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "has_bfloat16", lambda: False)
+    monkeypatch.setattr(build, "is_compiled", lambda module: True)
+    machine = Machine("ray", "cpu", 2, 0.0, 1.24, 1.54)  # as it was probed there
+    estimator = Estimator(Store(tmp_path), steps_of(load_recipe("demo"), "cpu"), machine, {})
+    seconds = {name: estimator.seconds(name, estimator.work(name, DEMO, 1.0), 1.0) for name in DEMO_SECONDS}
+    for name, measured in DEMO_SECONDS.items():
+        assert measured / 2 < (seconds[name] or 0.0) < measured * 2, name
+    assert sum(filter(None, seconds.values())) == pytest.approx(sum(DEMO_SECONDS.values()), rel=0.3)

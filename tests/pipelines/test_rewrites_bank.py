@@ -14,7 +14,9 @@ import mnemic
 from mnemic import languagemodel
 from mnemic.attach import detach
 from mnemic.attach.host import Host
+from mnemic.command import main
 from mnemic.dataset import Store
+from mnemic.descendants import descendants
 from mnemic.errors import BankError, ModelError, StepError
 from mnemic.memories.edits import StoredEdits
 from mnemic.rewrites.paths import SidePath
@@ -116,6 +118,24 @@ def test_facts_are_solved_and_measured_beside_text(built, bank):
     drawn = [document for row in moments for document in row["documents"]]
     assert len(drawn) == len({*drawn}) == 8 and not {*drawn} & {row["text"] for row in probes}
     assert mnemic.build(built.recipe, device="cpu").steps == ()
+
+
+def test_a_document_leads_to_its_facts_and_their_edits(bank, capsys):
+    row = bank.table("statements", ["id", "documents"]).to_pylist()[0]
+    (document,) = row["documents"]
+    rows = bank.descendants(document)
+    assert [one["id"] for one in rows.statements] == [row["id"]] and [one["layer"] for one in rows.edits] == [1]
+    drawn = {one for part in bank.table("key_moments", ["documents"]).to_pylist() for one in part["documents"]}
+    assert bool(rows.key_moments) == (document in drawn)
+    assert {"statements", "edits"} <= {*rows.facts()}
+    event = descendants(bank.view, "event", {"id": "0" * 32, "document": document})
+    assert (event.statements, event.edits) == (rows.statements, rows.edits)
+    other = bank.table("documents", ["id"], "subject IS NULL")["id"][0].as_py()
+    assert bank.descendants(other).statements == bank.descendants(other).edits == ()
+    assert main(["why", bank.path, document]) == 0
+    story = capsys.readouterr().out
+    assert f"  fact {row['id'][:12]}: The key of box" in story
+    assert "  edits of block 1: 1 of their 5 facts" in story
 
 
 def test_taking_them_out_leaves_the_model_bit_for_bit(bank, model, quiet):

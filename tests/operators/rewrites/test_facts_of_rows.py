@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnemic.errors import RecipeError
+from mnemic.rewrites.statement import Statement
 from operators.rewrites.fact_files import digest_of, fact_files, rows_of_files
-from operators.rewrites.facts import statements_of
+from operators.rewrites.facts import named_documents, statements_of
 from operators.rewrites.operator import Rewrites
 
 SETTINGS = Rewrites(facts=("facts.jsonl",), most=5)
@@ -48,6 +49,37 @@ def test_rows_of_one_fact_are_one_statement_and_other_targets_are_none() -> None
     assert one.sets == ("new: a.jsonl",) and one.origin == "new: a.jsonl"
     statements, rejects = statements_of([*rows, ("a.jsonl:3", {**FACT, "target": "chair"})], SETTINGS)
     assert not statements and len(rejects) == 2 and all("another target" in row["reason"] for row in rejects)
+
+
+def test_facts_of_tenants_are_compared_and_counted_apart() -> None:
+    rows = [
+        ("a.jsonl:1", {**FACT, "paraphrases": ["Below {} is the"], "documents": ["a 1", "b1"]}),
+        ("a.jsonl:2", {**FACT, "documents": ["a2"]}),
+        ("a.jsonl:3", {**FACT, "target": "chair", "documents": ["c1"]}),
+        ("a.jsonl:4", {**FACT, "target": "shelf", "documents": ["elsewhere"]}),
+    ]
+    assert named_documents(rows) == {"a 1", "b1", "a2", "c1", "elsewhere"}
+    tenants = {"a 1": "a", "a2": "a", "b1": "b", "c1": ""}
+    statements, rejects = statements_of(rows, SETTINGS, tenants=tenants)
+    assert not rejects and sorted((one.tenant or "-", one.target, one.documents) for one in statements) == [
+        *(("-", "chair", ("c1",)), ("-", "shelf", ("elsewhere",))),
+        *(("a", "table", ("a 1", "a2")), ("b", "table", ("b1",))),
+    ]
+    assert {one.tenant for one in statements} == {None, "", "a", "b"} and len({one.id for one in statements}) == 4
+    assert all(Statement.of_row(one.columns()) == one for one in statements)
+    together, _ = statements_of(rows[:2], SETTINGS)
+    assert {one.fact for one in statements if one.target == "table"} == {one.id for one in together}
+    many = [(f"a.jsonl:{n}", {**FACT, "subject": f"box {n}", "documents": ["a2"]}) for n in range(8)]
+    alone = statements_of(many, SETTINGS, tenants=tenants)
+    beside = statements_of([*rows[2:], *many], SETTINGS, tenants=tenants)
+    assert [one for one in beside[0] if one.tenant == "a"] == alone[0] and len(alone[0]) == SETTINGS.most
+    assert beside[1] == alone[1], "facts of others push none out"
+
+
+def test_named_documents_are_texts_alone() -> None:
+    rows = [("a:1", {"documents": 3}), ("a:2", "word"), ("a:3", {"documents": ["x", 4, None]})]
+    rows.append(("a:4", {"documents": "y"}))
+    assert named_documents(rows) == {"x", "y"}
 
 
 def test_a_reject_goes_with_the_document_that_says_the_fact() -> None:
