@@ -1,14 +1,14 @@
 """`mnemic digest`: the content hash of a bank, equal for equal banks.
 
-For every dataset, the rows are sorted by their key and each column is hashed on its own, one column in memory at a
-time. Run ids, times of building and the bookkeeping of sources are left out, so that the order of work, the number of
-workers and restarts cannot show.
+For every dataset, the rows are sorted by their key and each column is hashed on its own; of a large dataset one column
+is in memory at a time. Run ids, times of building and the bookkeeping of sources are left out, so that the order of
+work, the number of workers and restarts cannot show.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +16,9 @@ import pyarrow.compute as pc
 
 from mnemic.catalogue import DatasetSpec, in_order, spec_of
 from mnemic.dataset.snapshot import Snapshot
+
+TOGETHER = 16 << 20
+"""Bytes of files up to which all columns of a dataset are read in one scan, as each takes milliseconds or a request."""
 
 
 def digest_datasets(snapshots: Mapping[str, Snapshot]) -> dict[str, str]:
@@ -38,14 +41,21 @@ def digest_dataset(spec: DatasetSpec, snapshot: Snapshot) -> str:
     keys = snapshot.table(spec.key, spec.counted)
     order = pc.sort_indices(keys, sort_keys=[(column, "ascending") for column in spec.key])
     state = hashlib.blake2b(digest_size=16)
-    for field in sorted(snapshot.schema, key=lambda field: field.name):
-        if field.name in spec.bookkeeping:
-            continue
-        column = snapshot.table([field.name], spec.counted)[field.name].take(order)
-        state.update(f"{field.name}:{field.type}:{len(column)};".encode())
+    names = sorted(name for name in snapshot.schema.names if name not in spec.bookkeeping)
+    for name, values in zip(names, _columns(snapshot, names, spec.counted), strict=True):
+        column = values.take(order)
+        state.update(f"{name}:{snapshot.schema.field(name).type}:{len(column)};".encode())
         for chunk in column.chunks:
             _hash_array(state, chunk)
     return state.hexdigest()
+
+
+def _columns(snapshot: Snapshot, names: list[str], where: str | None) -> Iterator[pa.ChunkedArray]:
+    if 0 < snapshot.data_bytes <= TOGETHER:
+        yield from snapshot.table(names, where).columns
+    else:
+        for name in names:
+            yield snapshot.table([name], where)[name]
 
 
 def _hash_array(state: Any, array: pa.Array) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import os
 import platform
@@ -62,8 +63,22 @@ def likely_engine() -> str:
 def slowness() -> tuple[float, float]:
     """How much slower a core is here than the shipped rates': at packing text, and at multiplying matrices.
 
-    Timed in the processor time of this thread, a few times, the best. What else runs shares caches and arithmetic with
-    it all the same, so the best of the last weeks is kept with the pace of this machine.
+    What else runs shares caches and arithmetic with the probes, so the best of the last weeks is kept with the pace of
+    this machine.
+    """
+    pace, processor = read_pace(), _processor()
+    ratios = [pace.probe(f"{name} {processor}", seconds / PROBES[name]) for name, seconds in probe_seconds().items()]
+    if pace.changed:
+        write_pace(pace)
+    packing, multiplying = (min(max(one, _BOUNDS[0]), _BOUNDS[1]) for one in ratios)
+    return packing, multiplying
+
+
+@functools.cache
+def probe_seconds() -> dict[str, float]:
+    """Name of each of `PROBES` -> processor seconds of this thread here, the best of a few times.
+
+    A process measures once: that takes a tenth of a second, a sixth of a small build.
     """
     text = b"".join(
         b"%d words of a text that is packed and thrown away; " % (number * number) for number in range(20_000)
@@ -75,13 +90,7 @@ def slowness() -> tuple[float, float]:
         for _ in range(400):
             product = product @ matrix
 
-    timed = {"packing": _best(lambda: zlib.compress(text, 6), 3), "multiplying": _best(multiply, 12)}
-    pace, processor = read_pace(), _processor()
-    ratios = [pace.probe(f"{name} {processor}", seconds / PROBES[name]) for name, seconds in timed.items()]
-    if pace.changed:
-        write_pace(pace)
-    packing, multiplying = (min(max(one, _BOUNDS[0]), _BOUNDS[1]) for one in ratios)
-    return packing, multiplying
+    return {"packing": _best(lambda: zlib.compress(text, 6), 3), "multiplying": _best(multiply, 12)}
 
 
 def _best(probe: Callable[[], object], times: int) -> float:

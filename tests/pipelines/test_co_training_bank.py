@@ -140,7 +140,9 @@ def test_blocks_refuse_to_attach_without_the_change_that_they_were_trained_besid
     assert torch.equal(logits(model, ids), plain)
 
 
-def test_builds_in_another_order_and_after_any_break_end_with_the_same_bank(built, tmp_path, monkeypatch):
+@pytest.mark.parametrize("epochs", [16, pytest.param(4, marks=pytest.mark.slow)])
+def test_builds_in_another_order_and_after_any_break_end_with_the_same_bank(built, tmp_path, monkeypatch, epochs):
+    """Of every so many epochs the second is broken off."""
     recipe = {**built.recipe, "bank": str(tmp_path / "bank")}
     shutil.copytree(built.recipe["bank"], recipe["bank"])
     mnemic.build({**recipe, "blocks": {**CHANGING, "seed": 1}}, device="cpu")
@@ -149,7 +151,7 @@ def test_builds_in_another_order_and_after_any_break_end_with_the_same_bank(buil
 
     def broken(self, item, *states):
         trained.append(item.job.name)
-        if len(trained) % 4 == 2:
+        if len(trained) % epochs == 2:
             raise KeyboardInterrupt
         return epoch(self, item, *states)
 

@@ -97,6 +97,12 @@ def test_every_part_of_a_turn_counts(tmp_path):
     assert len(seen) == 6
 
 
+def test_columns_one_at_a_time_and_all_at_once_are_one_digest(tmp_path, monkeypatch):
+    together = digest(tmp_path / "together", rows())
+    monkeypatch.setattr("mnemic.dataset.digest.TOGETHER", 0)
+    assert digest(tmp_path / "apart", rows()) == together
+
+
 def test_a_deleted_row_does_not_count(tmp_path):
     dataset = Store(tmp_path)["documents"]
     dataset.create(SCHEMA, {}, {})

@@ -92,7 +92,7 @@ def test_neighbours_are_near_those_of_brute_force(whole):
     assert np.mean(shares) > 0.7 and (columns["distances"] >= distances * (1 - 1e-5)).all()
 
 
-@pytest.mark.parametrize("count", [2, 5])
+@pytest.mark.parametrize("count", [pytest.param(2, marks=pytest.mark.slow), 5])
 def test_any_number_of_parts_makes_the_same_bank(nursery, copied, whole, count):
     recipe = copied(f"parts-{count}", **in_parts(count))
     assert nursery.build(recipe, until="teacher", commit_every=3)[0] == 0
