@@ -113,7 +113,7 @@ KERNELS: dict[str, str] = {
 
 WITHOUT_BFLOAT16 = 2.5
 """How many times as long a model takes on a processor without bfloat16 instructions, beside what the probe says of its
-products in float32: 3.0 in `embed`, 2.3 in `datastore`, 2.1 in `imitate` of the demo.
+products in float32: 2.4 in `embed`, 2.3 in `datastore`, 2.1 in `imitate` of the demo, 3.0 in `embed` of demo-small.
 """
 
 ON_A_GPU = 0.02
