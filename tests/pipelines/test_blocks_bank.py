@@ -125,6 +125,7 @@ def test_every_node_with_enough_text_has_a_block_and_a_second_build_does_nothing
     assert {f"train_loss/{row['job']}" for row in rows} <= curves
 
 
+@pytest.mark.slow
 def test_jobs_in_another_order_make_the_same_bank(built, tmp_path, monkeypatch):
     monkeypatch.setattr(blocks, "sorted", lambda names: sorted(names, reverse=True), raising=False)
     recipe = {**built.recipe, "bank": str(tmp_path / "bank")}
@@ -185,14 +186,18 @@ def test_blocks_begin_with_one_of_all_topics_at_the_cost_of_the_control(begun, b
     assert after.table("memories", ["final"])["final"].to_pylist() == [True]
 
 
-def test_shared_blocks_in_any_order_and_after_any_break_end_with_the_same_bank(begun, built, tmp_path, monkeypatch):
+@pytest.mark.parametrize("epochs", [9, pytest.param(3, marks=pytest.mark.slow)])
+def test_shared_blocks_in_any_order_and_after_any_break_end_with_the_same_bank(
+    begun, built, tmp_path, monkeypatch, epochs
+):
+    """Of every so many epochs the second is broken off."""
     recipe = {**begun, "bank": built.copy(tmp_path)["bank"]}
     monkeypatch.setattr(blocks, "sorted", lambda names: sorted(names, reverse=True), raising=False)
     epoch, trained = JobRunner.epoch, []
 
     def broken(self, item, *states):
         trained.append(item.job.name)
-        if len(trained) % 3 == 2:
+        if len(trained) % epochs == 2:
             raise KeyboardInterrupt
         return epoch(self, item, *states)
 
