@@ -14,8 +14,9 @@ def quoted(value: object) -> str:
 
 
 def one_of(column: str, values: Iterable[object]) -> str:
-    """The condition that ``column`` holds one of ``values``."""
-    return f"{column} IN ({', '.join(map(quoted, values))})"
+    """The condition that ``column`` holds one of ``values``; without values no row satisfies it."""
+    listed = ", ".join(map(quoted, values))
+    return f"{column} IN ({listed})" if listed else "FALSE"
 
 
 def parts_of(column: str, values: Sequence[object]) -> Iterator[str]:
