@@ -9,7 +9,7 @@ and without kept keys; UltraEdit in two late layers.
 
 Expected on machine C of LOG.md, in five minutes of a processor, of MEMIT in four layers: edit_efficacy 1,
 edit_neighbour .115 nats (.98 with a fact as text), edit_paraphrase .175 among 25 cities (.95 with the facts as text),
-edit_undo 1.
+edit_undo 1. UltraEdit writes 55 % of the facts, with .20 nats for others.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ Beside it a cartridge of each of two articles for 200 steps, and texts of 8 toke
 
 `--quick` asks 4 questions and trains one article for 20 steps, so it is no claim.
 
-Expected on machine C of LOG.md, without AMX: cartridge_64 .57 on sampled sequences, .62 on re-read ones; token_exact
-100 %. The rows of questions are not known with these settings.
+Expected on machine C of LOG.md, without AMX: cartridge_64 .57 and .46 on sampled sequences, .62 and .57 on re-read;
+token_exact 100 %. Answers have 4.65 nats a token with nothing, 2.91 with the text, 3.14 with a cartridge: 87 % of what
+the text gains, 76 % with its rows untrained. In all an hour of a processor.
 """
 
 from __future__ import annotations
