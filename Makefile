@@ -31,7 +31,7 @@ demo-full: $(DEMO_ENV)/.installed
 	@$(DEMO_ENV)/bin/python -m pipelines.demo demo-full
 
 test: $(TEST_ENV)/.installed
-	$(TEST_ENV)/bin/python -m pytest -m "not slow" $(SHARED) $(PYTEST_ARGS)
+	$(TEST_ENV)/bin/python -m pytest -m "not slow" --durations=25 --durations-min=5 $(SHARED) $(PYTEST_ARGS)
 test-all: $(TEST_ENV)/.installed
 	$(TEST_ENV)/bin/python -m pytest $(SHARED) $(PYTEST_ARGS)
 
