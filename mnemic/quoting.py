@@ -16,7 +16,7 @@ def quoted(value: object) -> str:
 def one_of(column: str, values: Iterable[object]) -> str:
     """The condition that ``column`` holds one of ``values``; without values no row satisfies it."""
     listed = ", ".join(map(quoted, values))
-    return f"{column} IN ({listed})" if listed else "FALSE"
+    return f"{column} IN ({listed})" if listed else "false"
 
 
 def parts_of(column: str, values: Sequence[object]) -> Iterator[str]:

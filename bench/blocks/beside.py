@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.report import Row, tell
+from bench.report import Row
 from mnemic.bank import Bank
 from pipelines.evaluate.blocks import block_perplexities
 
@@ -21,6 +21,4 @@ def beside_rows(bank: Bank) -> list[Row]:
             ratio = one.ratio
             words = f"{name} / the model alone (95 % {ratio.low:.3f} to {ratio.high:.3f}), {part.part}s"
             rows.append(Row("beside", words, ratio.value, "x", higher_is_better=False))
-        for row in rows:
-            tell(f"{row.id}: {row.value:.4f} {row.metric}")
     return rows

@@ -40,19 +40,22 @@ ROWS = (128, 32)
 LAYERS = (27, 28, 29)
 """The last tenth of SmolLM2: .83 M fetched parameters, and nine tenths of the model are computed once for all runs."""
 
-TABLE = {
-    "slots": 128 * 128,
-    "key": 32,
+LENGTH = 512
+"""Tokens of a sequence, and of a document. A held-out token has at least 256 before it, so most trained ones do too."""
+
+SLOTS, KEY = 128 * 128, 32
+"""Of product keys: rows of the table, and numbers of a sub-key."""
+
+TABLE: dict[str, Any] = {
+    "slots": SLOTS,
+    "key": KEY,
     "layers": list(LAYERS[:1]),
-    "sequence": 512,
+    "sequence": LENGTH,
     "epochs": 2,
     "learning_rate": 1e-2,
     "value_rate": 1e-2,
 }
-"""Of product keys, as `bench.blocks.tables` has them, with the better of its two courses."""
-
-LENGTH = 512
-"""Tokens of a sequence, and of a document. A held-out token has at least 256 before it, so most trained ones do too."""
+"""Product keys with the better of the two courses that `bench.blocks.methods` tries."""
 
 
 def recipe(quick: bool) -> dict[str, Any]:

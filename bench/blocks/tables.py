@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from bench.blocks.corpus import KEY, SLOTS
 from bench.blocks.text import Opened
 from mnemic.slots.layout import NGRAMS
 from operators.blocks.frozen import FrozenModel
@@ -12,8 +13,7 @@ from operators.blocks.operator import TrainBlocks
 from operators.slots.operator import TrainSlots
 from operators.slots.training import SlotTraining
 
-SLOTS = 128 * 128
-HEADS, TOP, KEY = 4, 8, 32
+HEADS, TOP = 4, 8
 WIDTH = 576
 
 

@@ -72,7 +72,7 @@ class HeldOutRows:
     def documents(self) -> pa.Table:
         """id and text of the documents that the rows are of, by id."""
         ids = sorted(set(self.table["document"].to_pylist()))
-        return readable_documents(self.view.dataset("documents"), one_of("id", ids) if ids else "false")
+        return readable_documents(self.view.dataset("documents"), one_of("id", ids))
 
     @cached_property
     def tokenizer(self) -> Any:

@@ -131,7 +131,7 @@ def _without_held_out(view: View) -> SuffixIndex:
     if "split" in snapshot.schema.names:
         rules.append(one_of("split", HELD_OUT))
         collections = view.table("documents", ["collection"], "split LIKE '%-collection'")["collection"]
-        rules.append(one_of("collection", sorted(collections.unique().to_pylist())) if len(collections) else "false")
+        rules.append(one_of("collection", sorted(collections.unique().to_pylist())))
     if "contained" in snapshot.schema.names:
         rules.append(f"contained >= {LEAK}")
     left_out = view.table("documents", ["id"], " OR ".join(rules) or "false")["id"].combine_chunks()

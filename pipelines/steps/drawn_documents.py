@@ -27,8 +27,8 @@ def drawn_documents(documents: Snapshot, most: int, tenant: str | None = None) -
 def texts_of(documents: Snapshot, ids: Sequence[str]) -> dict[str, str]:
     """The readable texts of these documents, by id, in the order of ids."""
     edits = ["edits"] if "edits" in documents.schema.names else []
-    rows = readable(documents.table(["id", "text", *edits], one_of("id", ids))) if ids else None
-    return dict(sorted(zip(rows["id"].to_pylist(), rows["text"].to_pylist(), strict=True))) if rows is not None else {}
+    rows = readable(documents.table(["id", "text", *edits], one_of("id", ids)))
+    return dict(sorted(zip(rows["id"].to_pylist(), rows["text"].to_pylist(), strict=True)))
 
 
 def beginnings(tokenizer: Any, texts: Iterable[str], tokens: int) -> Iterator[list[int]]:
