@@ -38,7 +38,7 @@ def rows(random: np.random.Generator, start: int, count: int) -> pa.Table:
 
 
 @pytest.mark.parametrize("exact", [0, 2_000], ids=["through the index", "exactly where few rows are left"])
-@pytest.mark.parametrize("count", [400, pytest.param(2_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [100, pytest.param(2_000, marks=pytest.mark.slow)])
 def test_no_foreign_row_in_many_queries(tmp_path, monkeypatch, exact, count):
     monkeypatch.setattr(plan, "VECTOR_INDEX_ROWS", 1_000)
     monkeypatch.setattr(nearest, "EXACT_ROWS", exact)

@@ -113,6 +113,7 @@ def test_canaries_change_no_fingerprint_of_a_step_and_come_and_go_with_the_recip
     assert not rows_of(without, where=OWN)
 
 
+@pytest.mark.slow
 def test_any_fragments_give_the_same_bank(built, tmp_path):
     assert mnemic.plan(built, device="cpu").nothing_to_do
     other = {**built, "bank": str(tmp_path / "bank"), "fragment_characters": 2500}

@@ -140,7 +140,8 @@ def test_blocks_refuse_to_attach_without_the_change_that_they_were_trained_besid
     assert torch.equal(logits(model, ids), plain)
 
 
-@pytest.mark.parametrize("epochs", [16, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("epochs", [16, 4])
 def test_builds_in_another_order_and_after_any_break_end_with_the_same_bank(built, tmp_path, monkeypatch, epochs):
     """Of every so many epochs the second is broken off."""
     recipe = {**built.recipe, "bank": str(tmp_path / "bank")}

@@ -82,6 +82,7 @@ def test_a_training_of_two_processes_survives_the_death_of_one(nursery, recipe, 
     assert curves[0] == curves[1]
 
 
+@pytest.mark.slow
 def test_a_decision_that_is_too_large_to_travel_goes_through_a_dataset(recipe, inline, place, monkeypatch):
     """On the inline engine every worker restores the decision here, as one in another process does."""
     monkeypatch.setattr(corpus_step, "LARGEST_STATE", 0)

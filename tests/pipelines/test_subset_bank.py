@@ -58,6 +58,7 @@ def test_a_person_is_told_whether_a_document_was_taken(built, capsys):
     assert "taken neither of its leaf nor at random; nothing is trained on it" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_any_fragments_give_the_same_subset_and_a_later_build_has_nothing_to_do(built, tmp_path):
     assert mnemic.plan(built, device="cpu").nothing_to_do
     other = {**built, "bank": str(tmp_path / "bank"), "fragment_characters": 1500}

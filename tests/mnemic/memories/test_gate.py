@@ -53,7 +53,7 @@ def test_features_that_say_nothing_leave_the_weights_fixed():
     np.testing.assert_array_equal(weighing.losses(noise), fixed_losses(weighing.weights, noise.logs))
 
 
-@pytest.mark.parametrize("telling", [False, True])
+@pytest.mark.parametrize("telling", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_what_is_chosen_is_never_worse_than_fixed_weights_in_cross_validation(telling):
     for seed in range(5):
         sample = drawn(telling, seed, 300)

@@ -75,6 +75,7 @@ def run(operator: Decode, rows: TextRows, state: bytes | None = None) -> list[Ch
     return list(operator.train(rows, state, "cpu", lambda done, total: None))
 
 
+@pytest.mark.slow
 def test_a_decoder_recovers_the_retrievers_gain_and_beats_cross_entropy_alone(address: str) -> None:
     rows, retriever = repeated_facts()
     base = rows.validation_base_logprob
