@@ -5,8 +5,7 @@
 #
 # TORCH        the torch to install; on another machine for example TORCH=torch==2.13.0
 # TORCH_INDEX  index to take torch from, for a CPU or CUDA build: the address that pytorch.org's install page gives for it
-# TEST_JOBS    processes that share the tests, whole files each: one more than cores, as a fifth of their time is waiting;
-#              0 runs them in one, as a debugger needs
+# TEST_JOBS    processes that share the tests, whole files each; 0 runs them in one, as a debugger needs
 # PYTHON       the interpreter that makes the virtual environments
 
 PYTHON ?= python3.11
@@ -14,7 +13,7 @@ TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 DEMO_ENV ?= .venv-demo
 TEST_ENV ?= .venv
-TEST_JOBS ?= 3
+TEST_JOBS ?= 2
 PYTEST_ARGS ?=
 
 # In the order of their names: with the files of few tests at the end, one process would wait for a long one.

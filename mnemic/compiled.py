@@ -5,13 +5,19 @@ another. Sums of floats are added in the order that the code says, without fused
 machine computes the same. Only `summing` and `multiplying` leave the order to the compiler: their sums become vector
 instructions, and are the same on one type of machine. numba is imported at the first call: `mnemic plan` has no use for
 it. Without numba a function runs as it stands.
+
+Of the processes of one person that come to compile at one time, such as workers that start together, one does, and the
+others find its work in the cache: all functions of a build take forty seconds of a processor.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import os
+import tempfile
+import threading
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +81,46 @@ def interpreted(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+class _Turn:
+    """Of this person's processes, and of the threads of each, one compiles: ``with _turn: ...``, as often as needed.
+
+    Nobody waits for other processes where the file system knows no locks.
+    """
+
+    def __init__(self) -> None:
+        self._thread, self._depth, self._lock = threading.RLock(), 0, contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        self._thread.acquire()
+        self._depth += 1
+        if self._depth > 1:
+            return
+        try:
+            with contextlib.suppress(ImportError, OSError):
+                self._wait_for_processes()
+        except BaseException:  # such as an interruption while it waits
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self._lock.close()
+        self._thread.release()
+
+    def _wait_for_processes(self) -> None:
+        import fcntl
+
+        path = Path(tempfile.gettempdir(), f"mnemic-compiling-{os.getuid()}")
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self._lock.callback(os.close, file)  # and the lock goes
+        if os.fstat(file).st_uid == os.getuid():  # nobody else is waited for
+            fcntl.lockf(file, fcntl.LOCK_EX)  # a fork does not inherit it
+
+
+_turn = _Turn()
+
+
 class _Compiled:
     """A function that becomes numba's dispatcher when it is called, and with it those that it calls."""
 
@@ -100,5 +146,12 @@ class _Compiled:
 
         functools.update_wrapper(bare, function)
         del bare.__wrapped__  # type: ignore[attr-defined]
-        dispatcher: Callable[..., Any] = njit(cache=True, nogil=True, boundscheck=False, **self._options)(bare)
-        return dispatcher
+        dispatcher: Any = njit(cache=True, nogil=True, boundscheck=False, **self._options)(bare)
+        compile_or_load = dispatcher.compile
+
+        def in_turn(signature: Any) -> Any:
+            with _turn:
+                return compile_or_load(signature)
+
+        dispatcher.compile = in_turn
+        return cast(Callable[..., Any], dispatcher)

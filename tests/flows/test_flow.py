@@ -49,7 +49,7 @@ def tasks(client, state, steps):
     of_run = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
     for _ in range(200):
         task_runs = client.read_task_runs(flow_run_filter=of_run)
-        if len(task_runs) >= len(steps) and all(task.state.is_final() for task in task_runs):
+        if len(task_runs) >= len(steps) and all(task.state and task.state.is_final() for task in task_runs):
             break
         time.sleep(0.1)
     return {task.name: task for task in sorted(task_runs, key=lambda task: task.start_time)}

@@ -32,7 +32,7 @@ def remote():
 def with_model(tmp_path_factory):
     """For slow tests: a request takes as much processor time as a step of so small a corpus."""
     root = tmp_path_factory.mktemp("object-store")
-    return tiny_recipe(root, write_corpus(root / "corpus", documents=8))
+    return tiny_recipe(root, write_corpus(root / "corpus", documents=18))
 
 
 @pytest.fixture(scope="module")

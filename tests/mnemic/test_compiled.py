@@ -1,0 +1,73 @@
+"""Compiling: of several processes one does it, and the others wait and load its work."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mnemic import compiled
+
+ROOT = Path(__file__).parents[2]
+KERNELS = """
+import numpy as np
+from mnemic.compiled import compiled
+
+@compiled
+def inner(values):
+    return np.sort(values).sum()
+
+@compiled
+def outer(values):
+    return inner(values) + np.unique(values).sum()
+"""
+SCRIPT = """
+import json, sys
+import numba
+import numpy as np
+import kernels
+print("ready", flush=True)
+sys.stdin.readline()
+total = kernels.outer(np.array([3, 1, 3]))
+stats = [one.dispatcher.stats for one in (kernels.inner, kernels.outer)]
+print(json.dumps([int(total), sum(sum(one.cache_misses.values()) for one in stats)]))
+"""
+
+
+def test_of_processes_that_begin_together_one_compiles(tmp_path):
+    (tmp_path / "kernels.py").write_text(KERNELS)
+    paths = os.pathsep.join([str(tmp_path), str(ROOT)])
+    environment = {**os.environ, "PYTHONPATH": paths, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", SCRIPT]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(command, env=environment, **pipes) for _ in range(3)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    answers = [json.loads(process.communicate(timeout=120)[0]) for process in processes]
+    assert {total for total, _ in answers} == {7 + 4}
+    assert sum(misses for _, misses in answers) <= 2, "each of the two functions was compiled once"
+
+
+@pytest.mark.parametrize("place", ["a folder that is not there", "a file"])
+def test_it_is_done_where_no_lock_can_be_taken(place, tmp_path, monkeypatch):
+    (tmp_path / "a file").touch()
+    monkeypatch.setattr(compiled.tempfile, "gettempdir", lambda: str(tmp_path / place))
+    assert compiled.compiled(_double)(3) == 6
+
+
+def test_a_lock_of_somebody_else_is_not_waited_for(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+    monkeypatch.setattr(compiled.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(compiled.os, "getuid", lambda: 12345)
+    monkeypatch.setattr(fcntl, "lockf", lambda *_: pytest.fail("it would wait"))
+    assert compiled.compiled(_double)(4) == 8
+    assert (tmp_path / "mnemic-compiling-12345").exists()
+
+
+def _double(value):
+    return 2 * value
