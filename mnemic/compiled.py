@@ -6,8 +6,8 @@ machine computes the same. Only `summing` and `multiplying` leave the order to t
 instructions, and are the same on one type of machine. numba is imported at the first call: `mnemic plan` has no use for
 it. Without numba a function runs as it stands.
 
-Of the processes of one person that come to compile at one time, such as workers that start together, one does, and the
-others find its work in the cache: all functions of a build take forty seconds of a processor.
+Of the processes that come to compile at one time, such as workers that start together, one does, and the others find
+its work in the cache: all functions of a build take forty seconds of a processor.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import contextlib
 import functools
 import importlib.util
 import os
-import tempfile
 import threading
 import types
 from collections.abc import Callable
@@ -82,9 +81,9 @@ def interpreted(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Turn:
-    """Of this person's processes, and of the threads of each, one compiles: ``with _turn: ...``, as often as needed.
+    """Of the processes that share a cache, and of the threads of each, one compiles: ``with _turn: ...``.
 
-    Nobody waits for other processes where the file system knows no locks.
+    Nobody waits for other processes where no file can be written beside the cache, or the file system knows no locks.
     """
 
     def __init__(self) -> None:
@@ -111,11 +110,10 @@ class _Turn:
     def _wait_for_processes(self) -> None:
         import fcntl
 
-        path = Path(tempfile.gettempdir(), f"mnemic-compiling-{os.getuid()}")
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        folder = os.environ.get("NUMBA_CACHE_DIR") or Path(__file__).parent / "__pycache__"
+        file = os.open(Path(folder, "compiling.lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         self._lock.callback(os.close, file)  # and the lock goes
-        if os.fstat(file).st_uid == os.getuid():  # nobody else is waited for
-            fcntl.lockf(file, fcntl.LOCK_EX)  # a fork does not inherit it
+        fcntl.lockf(file, fcntl.LOCK_EX)  # a fork does not inherit it
 
 
 _turn = _Turn()
@@ -147,6 +145,8 @@ class _Compiled:
         functools.update_wrapper(bare, function)
         del bare.__wrapped__  # type: ignore[attr-defined]
         dispatcher: Any = njit(cache=True, nogil=True, boundscheck=False, **self._options)(bare)
+        if isinstance(dispatcher, types.FunctionType):  # numba is told not to compile
+            return dispatcher
         compile_or_load = dispatcher.compile
 
         def in_turn(signature: Any) -> Any:

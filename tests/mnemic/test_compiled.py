@@ -56,17 +56,16 @@ def test_of_processes_that_begin_together_one_compiles(tmp_path):
 @pytest.mark.parametrize("place", ["a folder that is not there", "a file"])
 def test_it_is_done_where_no_lock_can_be_taken(place, tmp_path, monkeypatch):
     (tmp_path / "a file").touch()
-    monkeypatch.setattr(compiled.tempfile, "gettempdir", lambda: str(tmp_path / place))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / place))
     assert compiled.compiled(_double)(3) == 6
 
 
-def test_a_lock_of_somebody_else_is_not_waited_for(tmp_path, monkeypatch):
-    fcntl = pytest.importorskip("fcntl")
-    monkeypatch.setattr(compiled.tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setattr(compiled.os, "getuid", lambda: 12345)
-    monkeypatch.setattr(fcntl, "lockf", lambda *_: pytest.fail("it would wait"))
-    assert compiled.compiled(_double)(4) == 8
-    assert (tmp_path / "mnemic-compiling-12345").exists()
+def test_numba_may_be_told_not_to_compile(tmp_path):
+    (tmp_path / "kernels.py").write_text(KERNELS)
+    code = "import kernels, numpy as np; print(kernels.outer(np.array([3, 1, 3])))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]), "NUMBA_DISABLE_JIT": "1"}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert int(ended.stdout) == 11
 
 
 def _double(value):
