@@ -16,7 +16,6 @@ import contextlib
 import functools
 import importlib.util
 import os
-import threading
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -80,43 +79,17 @@ def interpreted(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-class _Turn:
-    """Of the processes that share a cache, and of the threads of each, one compiles: ``with _turn: ...``.
-
-    Nobody waits for other processes where no file can be written beside the cache, or the file system knows no locks.
-    """
-
-    def __init__(self) -> None:
-        self._thread, self._depth, self._lock = threading.RLock(), 0, contextlib.ExitStack()
-
-    def __enter__(self) -> None:
-        self._thread.acquire()
-        self._depth += 1
-        if self._depth > 1:
-            return
-        try:
-            with contextlib.suppress(ImportError, OSError):
-                self._wait_for_processes()
-        except BaseException:  # such as an interruption while it waits
-            self.__exit__()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self._depth -= 1
-        if self._depth == 0:
-            self._lock.close()
-        self._thread.release()
-
-    def _wait_for_processes(self) -> None:
-        import fcntl
-
-        folder = os.environ.get("NUMBA_CACHE_DIR") or Path(__file__).parent / "__pycache__"
-        file = os.open(Path(folder, "compiling.lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        self._lock.callback(os.close, file)  # and the lock goes
-        fcntl.lockf(file, fcntl.LOCK_EX)  # a fork does not inherit it
+_PATIENCE = 60.0
+"""Seconds for which another process is waited for; then it may have been stopped, and nobody is waited for any more."""
 
 
-_turn = _Turn()
+@functools.cache
+def _turn() -> Any:
+    """The lock that a process has while it compiles: a `filelock.FileLock`, which a thread may take again."""
+    from filelock import FileLock
+
+    folder = os.environ.get("NUMBA_CACHE_DIR") or Path(__file__).parent / "__pycache__"
+    return FileLock(Path(folder, "compiling.lock"), timeout=_PATIENCE)
 
 
 class _Compiled:
@@ -150,7 +123,13 @@ class _Compiled:
         compile_or_load = dispatcher.compile
 
         def in_turn(signature: Any) -> Any:
-            with _turn:
+            with contextlib.ExitStack() as opened:
+                try:
+                    opened.enter_context(_turn())
+                except TimeoutError:
+                    _turn().timeout = 0
+                except (OSError, NotImplementedError):
+                    pass  # no file can be written there, or the file system knows no locks
                 return compile_or_load(signature)
 
         dispatcher.compile = in_turn

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from mnemic import compiled
 
@@ -53,11 +54,25 @@ def test_of_processes_that_begin_together_one_compiles(tmp_path):
     assert sum(misses for _, misses in answers) <= 2, "each of the two functions was compiled once"
 
 
-@pytest.mark.parametrize("place", ["a folder that is not there", "a file"])
-def test_it_is_done_where_no_lock_can_be_taken(place, tmp_path, monkeypatch):
+@pytest.fixture
+def another_lock():
+    compiled._turn.cache_clear()
+    yield
+    compiled._turn.cache_clear()
+
+
+def test_it_is_done_where_no_lock_can_be_taken(another_lock, tmp_path, monkeypatch):
     (tmp_path / "a file").touch()
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / place))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "a file"))
     assert compiled.compiled(_double)(3) == 6
+
+
+def test_a_process_that_was_stopped_is_waited_for_once(another_lock, tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(compiled, "_PATIENCE", 0.2)
+    with FileLock(tmp_path / "compiling.lock", is_singleton=False):
+        assert compiled.compiled(_double)(4) == 8
+        assert compiled._turn().timeout == 0 and not compiled._turn().is_locked
 
 
 def test_numba_may_be_told_not_to_compile(tmp_path):
