@@ -84,8 +84,8 @@ _PATIENCE = 60.0
 
 
 @functools.cache
-def _turn() -> Any:
-    """The lock that a process has while it compiles: a `filelock.FileLock`, which a thread may take again."""
+def _turn(process: int) -> Any:
+    """The lock of the process of this number, which a fork cannot use: a `filelock.FileLock`, which nests."""
     from filelock import FileLock
 
     folder = os.environ.get("NUMBA_CACHE_DIR") or Path(__file__).parent / "__pycache__"
@@ -123,11 +123,12 @@ class _Compiled:
         compile_or_load = dispatcher.compile
 
         def in_turn(signature: Any) -> Any:
+            turn = _turn(os.getpid())
             with contextlib.ExitStack() as opened:
                 try:
-                    opened.enter_context(_turn())
+                    opened.enter_context(turn)
                 except TimeoutError:
-                    _turn().timeout = 0
+                    turn.timeout = 0
                 except (OSError, NotImplementedError):
                     pass  # no file can be written there, or the file system knows no locks
                 return compile_or_load(signature)

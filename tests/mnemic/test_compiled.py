@@ -72,7 +72,23 @@ def test_a_process_that_was_stopped_is_waited_for_once(another_lock, tmp_path, m
     monkeypatch.setattr(compiled, "_PATIENCE", 0.2)
     with FileLock(tmp_path / "compiling.lock", is_singleton=False):
         assert compiled.compiled(_double)(4) == 8
-        assert compiled._turn().timeout == 0 and not compiled._turn().is_locked
+        turn = compiled._turn(os.getpid())
+        assert turn.timeout == 0 and not turn.is_locked
+
+
+def test_a_fork_compiles_too(tmp_path):
+    (tmp_path / "kernels.py").write_text(KERNELS)
+    code = """
+import os, numpy as np, kernels
+assert kernels.inner(np.array([1, 2])) == 3
+child = os.fork()
+if child == 0:
+    os._exit(int(kernels.outer(np.array([3, 1, 3]))))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert int(ended.stdout) == 11
 
 
 def test_numba_may_be_told_not_to_compile(tmp_path):
