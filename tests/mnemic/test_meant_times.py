@@ -165,14 +165,13 @@ HOSTILE = ("today ", "last ", "1 ", "May ", "a few ", "the day before ", "in a "
 
 @pytest.mark.parametrize("pattern", HOSTILE)
 def test_ten_times_the_text_takes_ten_times_the_time(pattern):
+    """In one of three turns, each of both lengths: a processor that other work slows down spoils a turn."""
+
     def seconds(characters: int) -> float:
         text = pattern * (characters // len(pattern))
-        times = []
-        for _ in range(3):
-            started = time.process_time()
-            for _ in moments(text, MONDAY):
-                pass
-            times.append(time.process_time() - started)
-        return min(times)
+        started = time.process_time()
+        for _ in moments(text, MONDAY):
+            pass
+        return time.process_time() - started
 
-    assert seconds(200_000) <= 14 * seconds(20_000) + 0.01
+    assert min(seconds(200_000) - 14 * seconds(20_000) for _ in range(3)) <= 0.01
